@@ -1,0 +1,162 @@
+package kernels
+
+import (
+	"fmt"
+	"sync"
+)
+
+// gemmGrain is the number of multiply-adds below which splitting a product over the cores does not pay.
+const gemmGrain = 1 << 17
+
+// Gemm computes C = alpha*op(A)*op(B) + beta*C on all cores, where op(A) is [m, k], op(B) is [k, n] and C is
+// [m, n]; op transposes when its flag is set. lda, ldb and ldc are the strides between the rows of the matrices as
+// stored. With beta == 0, C is not read. C must not overlap A or B.
+func Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
+	beta float32, c []float32, ldc int,
+) {
+	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}
+	p.check()
+	parts := min(Threads(), m*n*k/gemmGrain)
+	if parts < 2 {
+		p.run()
+		return
+	}
+	p.split(parts)
+}
+
+// GemmSerial is Gemm on the calling goroutine alone.
+func GemmSerial(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
+	beta float32, c []float32, ldc int,
+) {
+	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}
+	p.check()
+	p.run()
+}
+
+// product is one matrix product, C = alpha*op(A)*op(B) + beta*C.
+type product struct {
+	ta, tb  bool
+	m, n, k int
+	alpha   float32
+	a       []float32
+	lda     int
+	b       []float32
+	ldb     int
+	beta    float32
+	c       []float32
+	ldc     int
+}
+
+// check panics unless every element the product touches lies inside its slice.
+func (p *product) check() {
+	if p.m < 0 || p.n < 0 || p.k < 0 {
+		panic(fmt.Sprintf("kernels: Gemm: negative size m=%d n=%d k=%d", p.m, p.n, p.k))
+	}
+	checkMatrix("A", p.ta, p.m, p.k, len(p.a), p.lda)
+	checkMatrix("B", p.tb, p.k, p.n, len(p.b), p.ldb)
+	checkMatrix("C", false, p.m, p.n, len(p.c), p.ldc)
+}
+
+func checkMatrix(name string, transposed bool, rows, cols, have, stride int) {
+	if transposed {
+		rows, cols = cols, rows
+	}
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if stride < cols {
+		panic(fmt.Sprintf("kernels: Gemm: stride %d of %s [%d, %d] is less than its row", stride, name, rows, cols))
+	}
+	if want := (rows-1)*stride + cols; have < want {
+		panic(fmt.Sprintf("kernels: Gemm: %s has %d elements, [%d, %d] with stride %d needs %d",
+			name, have, rows, cols, stride, want))
+	}
+}
+
+// run computes the product on the calling goroutine.
+func (p *product) run() {
+	if p.m == 0 || p.n == 0 {
+		return
+	}
+	if p.k == 0 || p.alpha == 0 {
+		p.scaleC()
+		return
+	}
+	if blas := backend().blas; blas != nil {
+		blas.sgemm(p)
+		return
+	}
+	gonumGemm(p)
+}
+
+// scaleC computes C = beta*C.
+func (p *product) scaleC() {
+	for i := range p.m {
+		row := p.c[i*p.ldc:][:p.n]
+		if p.beta == 0 {
+			clear(row)
+		} else {
+			Scale(p.beta, row)
+		}
+	}
+}
+
+// rows returns the part of the product that computes the rows lo to hi of C.
+func (p *product) rows(lo, hi int) product {
+	q := *p
+	q.m = hi - lo
+	q.c = p.c[lo*p.ldc:]
+	if p.ta {
+		q.a = p.a[lo:]
+	} else {
+		q.a = p.a[lo*p.lda:]
+	}
+	return q
+}
+
+// cols returns the part of the product that computes the columns lo to hi of C.
+func (p *product) cols(lo, hi int) product {
+	q := *p
+	q.n = hi - lo
+	q.c = p.c[lo:]
+	if p.tb {
+		q.b = p.b[lo*p.ldb:]
+	} else {
+		q.b = p.b[lo:]
+	}
+	return q
+}
+
+// splitTile is what the parts of a split product are multiples of, so that micro-kernels stay full.
+const splitTile = 16
+
+// splitter carries a product into Parallel without allocating.
+type splitter struct {
+	product
+	byRows bool
+	part   func(lo, hi int)
+}
+
+var splitters = sync.Pool{New: func() any {
+	s := new(splitter)
+	s.part = func(lo, hi int) {
+		var q product
+		if s.byRows {
+			q = s.rows(lo*splitTile, min(hi*splitTile, s.m))
+		} else {
+			q = s.cols(lo*splitTile, min(hi*splitTile, s.n))
+		}
+		q.run()
+	}
+	return s
+}}
+
+// split computes the product in parts, along the longer side of C.
+func (p *product) split(parts int) {
+	s := splitters.Get().(*splitter)
+	s.product, s.byRows = *p, p.m >= p.n
+	tiles := (max(p.m, p.n) + splitTile - 1) / splitTile
+	Parallel(tiles, (tiles+parts-1)/parts, s.part)
+	s.product = product{}
+	splitters.Put(s)
+}

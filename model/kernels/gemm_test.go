@@ -1,0 +1,169 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// matrix is a random row-major matrix with unused elements between its rows.
+func matrix(r *rand.Rand, rows, cols, stride int) []float32 {
+	m := make([]float32, max(rows*stride, 1))
+	for i := range m {
+		m[i] = float32(r.NormFloat64())
+	}
+	return m
+}
+
+// referenceGemm is the definition, in float64. bound gets what the rounding error of each element scales with.
+func referenceGemm(p product) (want, bound []float64) {
+	want, bound = make([]float64, len(p.c)), make([]float64, len(p.c))
+	at := func(x []float32, stride int, t bool, i, j int) float64 {
+		if t {
+			i, j = j, i
+		}
+		return float64(x[i*stride+j])
+	}
+	for i, v := range p.c {
+		want[i] = float64(v)
+	}
+	for i := range p.m {
+		for j := range p.n {
+			var s, e float64
+			for l := range p.k {
+				v := at(p.a, p.lda, p.ta, i, l) * at(p.b, p.ldb, p.tb, l, j)
+				s, e = s+v, e+math.Abs(v)
+			}
+			o := i*p.ldc + j
+			c := float64(p.beta) * want[o]
+			if p.beta == 0 {
+				c = 0
+			}
+			want[o] = float64(p.alpha)*s + c
+			bound[o] = math.Abs(float64(p.alpha))*e + math.Abs(c)
+		}
+	}
+	return want, bound
+}
+
+// randomProduct makes a product whose rows are pad elements apart.
+func randomProduct(r *rand.Rand, ta, tb bool, m, n, k, pad int, alpha, beta float32) product {
+	p := product{ta: ta, tb: tb, m: m, n: n, k: k, alpha: alpha, beta: beta}
+	stored := func(t bool, rows, cols int) ([]float32, int) {
+		if t {
+			rows, cols = cols, rows
+		}
+		return matrix(r, rows, cols, cols+pad), cols + pad
+	}
+	p.a, p.lda = stored(ta, m, k)
+	p.b, p.ldb = stored(tb, k, n)
+	p.c, p.ldc = stored(false, m, n)
+	return p
+}
+
+func checkProduct(t *testing.T, p product, f func(p *product)) {
+	t.Helper()
+	want, bound := referenceGemm(p)
+	f(&p)
+	for i := range want {
+		if d := math.Abs(float64(p.c[i]) - want[i]); !(d <= 1e-6*bound[i]) {
+			t.Fatalf("ta=%v tb=%v m=%d n=%d k=%d alpha=%g beta=%g: C[%d, %d] = %g, want %g",
+				p.ta, p.tb, p.m, p.n, p.k, p.alpha, p.beta, i/p.ldc, i%p.ldc, p.c[i], want[i])
+		}
+	}
+}
+
+func gemm(p *product) {
+	Gemm(p.ta, p.tb, p.m, p.n, p.k, p.alpha, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc)
+}
+
+func gemmSerial(p *product) {
+	GemmSerial(p.ta, p.tb, p.m, p.n, p.k, p.alpha, p.a, p.lda, p.b, p.ldb, p.beta, p.c, p.ldc)
+}
+
+var gemmShapes = []struct{ m, n, k int }{
+	{1, 1, 1},
+	{1, 7, 5},
+	{7, 1, 5},
+	{3, 17, 1},
+	{6, 16, 8},
+	{5, 15, 9},
+	{7, 33, 31},
+	{13, 50, 64},
+	{1, 129, 200},
+	{2, 70, 300},
+	{4, 64, 33},
+	{64, 5, 17},
+	{65, 97, 101},
+	{130, 200, 70},
+	{200, 130, 257},
+}
+
+func TestGemm(t *testing.T) {
+	t.Log(Backend())
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, s := range gemmShapes {
+		for mode := range 4 {
+			ta, tb := mode&1 != 0, mode&2 != 0
+			for _, c := range []struct{ alpha, beta float32 }{{1, 0}, {1, 1}, {-0.5, 2}, {0, 0.5}} {
+				for _, pad := range []int{0, 3} {
+					checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, pad, c.alpha, c.beta), gemm)
+				}
+			}
+			checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, 1, 1, 1), gemmSerial)
+		}
+	}
+}
+
+func TestGemmEmptyInnerDimensionScalesC(t *testing.T) {
+	c := []float32{1, 2, 3, 4}
+	Gemm(false, false, 2, 2, 0, 1, nil, 1, nil, 2, 0.5, c, 2)
+	if got := fmt.Sprint(c); got != "[0.5 1 1.5 2]" {
+		t.Errorf("beta*C = %s", got)
+	}
+	Gemm(false, false, 0, 2, 3, 1, nil, 3, make([]float32, 6), 2, 0, nil, 2)
+}
+
+func TestGemmWithBetaZeroDoesNotReadC(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, s := range gemmShapes {
+		for _, alpha := range []float32{0, 1} {
+			p := randomProduct(r, false, true, s.m, s.n, s.k, 0, alpha, 0)
+			for i := range p.c {
+				p.c[i] = float32(math.NaN())
+			}
+			checkProduct(t, p, gemm)
+		}
+	}
+}
+
+func TestGemmPanicsBeforeReadingOutside(t *testing.T) {
+	x := make([]float32, 6)
+	for _, c := range []struct {
+		want string
+		call func()
+	}{
+		{"kernels: Gemm: negative size m=-1 n=2 k=3", func() {
+			Gemm(false, false, -1, 2, 3, 1, x, 3, x, 2, 0, x, 2)
+		}},
+		{"kernels: Gemm: A has 6 elements, [3, 3] with stride 3 needs 9", func() {
+			Gemm(false, false, 3, 2, 3, 1, x, 3, x, 2, 0, x, 2)
+		}},
+		{"kernels: Gemm: stride 2 of B [2, 3] is less than its row", func() {
+			Gemm(false, true, 2, 2, 3, 1, x, 3, x, 2, 0, x, 2)
+		}},
+		{"kernels: Gemm: C has 6 elements, [2, 2] with stride 5 needs 7", func() {
+			GemmSerial(false, false, 2, 2, 3, 1, x, 3, x, 2, 0, x, 5)
+		}},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != c.want {
+					t.Errorf("panic %v, want %s", got, c.want)
+				}
+			}()
+			c.call()
+		}()
+	}
+}

@@ -1,0 +1,96 @@
+// Package kernels holds the dense float32 kernels everything else computes with: matrix products, softmax, norms,
+// rotary embedding, activations and the conversions of 16-bit weights.
+//
+// All of them work on plain slices holding row-major matrices, allocate nothing and know neither models nor
+// Gorgonia. Matrix products run on OpenBLAS when it can be opened at run time (see [Backend]) and on the package's
+// own kernels otherwise. A shape that does not fit its slices is a programming error and panics.
+package kernels
+
+import (
+	"fmt"
+	"math"
+)
+
+// Dot returns the sum of a[i]*b[i]. b is at least as long as a.
+func Dot(a, b []float32) float32 {
+	b = b[:len(a)]
+	var s0, s1, s2, s3 float32
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
+	}
+	for ; i < len(a); i++ {
+		s0 += a[i] * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+// Axpy adds alpha*x to y, which is at least as long as x.
+func Axpy(alpha float32, x, y []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] += alpha * v
+	}
+}
+
+// Add adds x to dst, which is at least as long as x.
+func Add(dst, x []float32) {
+	dst = dst[:len(x)]
+	for i, v := range x {
+		dst[i] += v
+	}
+}
+
+// Mul multiplies dst, which is at least as long as x, by x element by element.
+func Mul(dst, x []float32) {
+	dst = dst[:len(x)]
+	for i, v := range x {
+		dst[i] *= v
+	}
+}
+
+// Scale multiplies x by alpha.
+func Scale(alpha float32, x []float32) {
+	for i := range x {
+		x[i] *= alpha
+	}
+}
+
+// ArgMax returns the index of the first largest element of x, NaN aside, and -1 when there is none.
+func ArgMax(x []float32) int {
+	best, at := float32(math.Inf(-1)), -1
+	for i, v := range x {
+		if v > best || (at < 0 && v == best) {
+			best, at = v, i
+		}
+	}
+	return at
+}
+
+// Transpose writes the transpose of src [rows, cols] to dst [cols, rows]. They must not overlap.
+func Transpose(dst, src []float32, rows, cols int) {
+	need("Transpose: dst", len(dst), rows*cols)
+	need("Transpose: src", len(src), rows*cols)
+	const tile = 16 // one tile of either side stays in L1
+	for r0 := 0; r0 < rows; r0 += tile {
+		r1 := min(r0+tile, rows)
+		for c0 := 0; c0 < cols; c0 += tile {
+			c1 := min(c0+tile, cols)
+			for r := r0; r < r1; r++ {
+				for c := c0; c < c1; c++ {
+					dst[c*rows+r] = src[r*cols+c]
+				}
+			}
+		}
+	}
+}
+
+// need panics when a slice is shorter than the shape it is said to hold.
+func need(what string, have, want int) {
+	if have < want {
+		panic(fmt.Sprintf("kernels: %s has %d elements, its shape needs %d", what, have, want))
+	}
+}
