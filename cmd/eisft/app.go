@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct {
+	command string // whose help explains it, e.g. "eisft train"
+	err     error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// usagef returns a usageError about the command that c runs.
+func usagef(c *cli.Context, format string, args ...any) error {
+	return &usageError{command: c.Command.HelpName, err: fmt.Errorf(format, args...)}
+}
+
+const description = `eisft turns a frozen Hugging Face language model into one that reads very long
+input in constant memory, for a phone's NPU: it trains a small module beside each
+attention layer, quantizes the result and exports it as fixed-shape ONNX graphs.`
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:           "eisft",
+		Usage:          "long input for frozen language models on edge devices",
+		UsageText:      "eisft COMMAND [options]",
+		Description:    description,
+		Version:        version(),
+		Commands:       verbs(),
+		Action:         noCommand,
+		OnUsageError:   badFlag,
+		ExitErrHandler: func(*cli.Context, error) {}, // run prints and chooses the exit code
+	}
+}
+
+// verbs lists the commands in the order in which a newcomer needs them.
+func verbs() []*cli.Command {
+	commands := []*cli.Command{
+		envCommand(),
+	}
+	for _, c := range commands {
+		c.Flags = append(c.Flags, profileFlags()...)
+		c.OnUsageError = badFlag
+		c.Action = profiled(checkedArgs(c.Action))
+	}
+	return commands
+}
+
+// noCommand runs where the first argument is no command.
+func noCommand(c *cli.Context) error {
+	if !c.Args().Present() {
+		return cli.ShowAppHelp(c)
+	}
+	name := c.Args().First()
+	suggestion := cli.SuggestCommand(c.App.Commands, name)
+	if strings.Contains(suggestion, `""`) { // nothing is like it
+		return usagef(c, "unknown command %q", name)
+	}
+	return usagef(c, "unknown command %q. %s", name, suggestion)
+}
+
+// badFlag words the flag package's errors and names the flag that was meant.
+func badFlag(c *cli.Context, err error, _ bool) error {
+	name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -")
+	if !unknown {
+		return usagef(c, "%w", err)
+	}
+	name = strings.TrimLeft(name, "-")
+	if near := cli.SuggestFlag(c.Command.Flags, name, c.Command.HideHelp); near != "" {
+		return usagef(c, "unknown flag --%s; did you mean %s?", name, near)
+	}
+	return usagef(c, "unknown flag --%s", name)
+}
+
+// checkedArgs refuses arguments that a command has no use for, and flags behind
+// arguments, where they would be taken for arguments.
+func checkedArgs(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		for _, arg := range c.Args().Slice() {
+			if strings.HasPrefix(arg, "-") && arg != "-" {
+				return usagef(c, "flag %s stands behind the argument %q; put flags first", arg, c.Args().First())
+			}
+		}
+		if c.Args().Present() && c.Command.ArgsUsage == "" {
+			return usagef(c, "unexpected argument %q", c.Args().First())
+		}
+		return action(c)
+	}
+}
+
+// version is the module's version as Go stamps it from the tag or commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
