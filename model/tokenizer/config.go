@@ -1,0 +1,50 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// config is what is read of tokenizer_config.json.
+type config struct {
+	BOS          tokenText       `json:"bos_token"`
+	EOS          tokenText       `json:"eos_token"`
+	Pad          tokenText       `json:"pad_token"`
+	Unk          tokenText       `json:"unk_token"`
+	ChatTemplate json.RawMessage `json:"chat_template"`
+}
+
+// tokenText is a token given as its content or as an object with a content.
+type tokenText string
+
+// UnmarshalJSON reads "</s>", {"content": "</s>"} or null.
+func (t *tokenText) UnmarshalJSON(data []byte) error {
+	var object struct {
+		Content string `json:"content"`
+	}
+	if err := json.Unmarshal(data, &object); err == nil {
+		*t = tokenText(object.Content)
+		return nil
+	}
+	return json.Unmarshal(data, (*string)(t))
+}
+
+// loadConfig reads dir/tokenizer_config.json; without one it returns the zero config.
+func loadConfig(dir string) (c config, err error) {
+	path := filepath.Join(dir, "tokenizer_config.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("load tokenizer: %w", err)
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, jsonError(data, err))
+	}
+	return c, nil
+}

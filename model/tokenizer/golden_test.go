@@ -1,0 +1,132 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"eisft/data/sharedtest"
+)
+
+// load loads the tokenizer in a folder of the shared folder.
+func load(t testing.TB, rel string) *Tokenizer {
+	t.Helper()
+	tk, err := Load(sharedtest.Path(t, rel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tk
+}
+
+func readJSON(t testing.TB, path string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// TestGolden compares with the tokenizers library.
+func TestGolden(t *testing.T) {
+	for _, c := range []struct{ golden, dir string }{
+		{"golden/tokenizer/base.json", "demo/base"},
+		{"golden/tokenizer/qwen3.json", "tokenizers/qwen3"},
+	} {
+		t.Run(c.dir, func(t *testing.T) {
+			tk := load(t, c.dir)
+			var cases []struct {
+				Text        string  `json:"text"`
+				IDs         []int32 `json:"ids"`
+				Decoded     string  `json:"decoded"`
+				DecodedSkip string  `json:"decoded_skip"`
+			}
+			readJSON(t, sharedtest.Path(t, c.golden), &cases)
+			if len(cases) < 41 {
+				t.Fatalf("found %d cases, want 41", len(cases))
+			}
+			for _, g := range cases {
+				if got := tk.Encode(g.Text, true); !slices.Equal(got, g.IDs) {
+					t.Errorf("Encode(%q) = %v, want %v", g.Text, got, g.IDs)
+				}
+				if got := tk.Decode(g.IDs, false); got != g.Decoded {
+					t.Errorf("Decode(%v) = %q, want %q", g.IDs, got, g.Decoded)
+				}
+				if got := tk.Decode(g.IDs, true); got != g.DecodedSkip {
+					t.Errorf("Decode(%v, skip) = %q, want %q", g.IDs, got, g.DecodedSkip)
+				}
+				if got := streamed(tk, g.IDs); got != g.DecodedSkip {
+					t.Errorf("stream of %v = %q, want %q", g.IDs, got, g.DecodedSkip)
+				}
+			}
+		})
+	}
+}
+
+func streamed(tk *Tokenizer, ids []int32) string {
+	var b strings.Builder
+	s := tk.NewStream()
+	for _, id := range ids {
+		b.WriteString(s.Add(id))
+	}
+	return b.String() + s.Flush()
+}
+
+// TestGoldenStories compares with run.c's own tokenizer, on short strings and on
+// whole stories.
+func TestGoldenStories(t *testing.T) {
+	tk := load(t, "models/stories260k")
+	dir := sharedtest.Path(t, "golden/stories260k")
+	texts := strings.Split(strings.TrimSuffix(read(t, dir, "texts.txt"), "\n"), "\n")
+	compareLines(t, tk, texts, read(t, dir, "texts.ids"))
+
+	var stories []string
+	for s := range strings.SplitSeq(read(t, dir, "tinystories_sample.txt"), "<|endoftext|>") {
+		if s = strings.TrimSpace(s); s != "" {
+			stories = append(stories, s)
+		}
+	}
+	compareLines(t, tk, stories, read(t, dir, "sample_ids.txt"))
+}
+
+func read(t testing.TB, dir, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func compareLines(t *testing.T, tk *Tokenizer, texts []string, idLines string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(idLines), "\n")
+	if len(lines) != len(texts) {
+		t.Fatalf("found %d texts and %d lines of ids", len(texts), len(lines))
+	}
+	for i, text := range texts {
+		var want []int32
+		for f := range strings.FieldsFuncSeq(lines[i], func(r rune) bool { return r == ' ' || r == ',' }) {
+			id, err := strconv.Atoi(f)
+			if err != nil {
+				t.Fatalf("line %d: %v", i+1, err)
+			}
+			want = append(want, int32(id))
+		}
+		if got := tk.Encode(text, true); !slices.Equal(got, want) {
+			t.Errorf("Encode(%q) = %v, want %v", text, got, want)
+		}
+		if got := tk.Decode(want, true); got != text {
+			t.Errorf("Decode = %q, want %q", got, text)
+		}
+		if got := streamed(tk, want); got != text {
+			t.Errorf("stream = %q, want %q", got, text)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+// Package tokenizer turns text into token ids and back as Hugging Face's
+// tokenizers library does, from a checkpoint's tokenizer.json, and renders chat
+// templates. It reads the BPE tokenizers of today's language models: byte-level
+// BPE (GPT-2, Llama 3, Qwen) and SentencePiece-style BPE with byte fallback
+// (Llama 2, Mistral, Phi-3, Gemma).
+//
+// Text runs through five stages, each a field of Tokenizer: added tokens are cut
+// out, the pieces between them are normalized, split into words, merged into
+// tokens, and the post-processor's special tokens are put around the result.
+package tokenizer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"unicode/utf8"
+)
+
+// Tokenizer holds one loaded tokenizer.json. Its methods may be called from
+// several goroutines at once.
+type Tokenizer struct {
+	added     addedSet // found in the text as it is
+	addedNorm addedSet // found in the normalized text
+	normalize normalizer
+	split     splitter
+	model     *bpe
+	prefix    []int32 // what the post-processor puts before the text
+	suffix    []int32 // and behind it
+	decode    decoder
+
+	tokens  []string         // by id; "" where there is none
+	addedID map[string]int32 // added tokens by content
+	special []bool           // by id: left out by Decode on request
+	config  config
+	idle    chan *encoder // encoders kept for their word caches
+}
+
+// Load reads dir/tokenizer.json and, where there is one, dir/tokenizer_config.json.
+func Load(dir string) (*Tokenizer, error) {
+	path := filepath.Join(dir, "tokenizer.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("load tokenizer: %w", err)
+	}
+	t, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if t.config, err = loadConfig(dir); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Encode returns the ids of text. Special and other added tokens written in the
+// text are always recognised; with special, the ids that the post-processor adds
+// (BOS, EOS) stand around them. Bytes that are not UTF-8 are read as U+FFFD.
+func (t *Tokenizer) Encode(text string, special bool) []int32 {
+	if !utf8.ValidString(text) {
+		text = string([]rune(text))
+	}
+	e := t.takeEncoder()
+	defer t.putEncoder(e)
+	ids := make([]int32, 0, len(text)/4+len(t.prefix)+len(t.suffix)+1)
+	if special {
+		ids = append(ids, t.prefix...)
+	}
+	for _, s := range t.added.cut(text) {
+		if s.id >= 0 {
+			ids = append(ids, s.id)
+			continue
+		}
+		for _, n := range t.addedNorm.cut(t.normalize(s.text)) {
+			if n.id >= 0 {
+				ids = append(ids, n.id)
+				continue
+			}
+			e.words = t.split(e.words[:0], n.text, s.first && n.first)
+			for _, w := range e.words {
+				ids = e.word(ids, w)
+			}
+		}
+	}
+	if special {
+		ids = append(ids, t.suffix...)
+	}
+	return ids
+}
+
+// TokenID returns the id of the token written content, which for byte-level and
+// SentencePiece vocabularies is the vocabulary's own spelling ("Ġthe", "▁the").
+func (t *Tokenizer) TokenID(content string) (int32, bool) {
+	if id, ok := t.addedID[content]; ok {
+		return id, true
+	}
+	id, ok := t.model.vocab[content]
+	return id, ok
+}
+
+// VocabSize returns the largest id plus one: the rows that an embedding needs.
+// The embedding of a checkpoint may have more.
+func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
+
+// BOS returns the content of tokenizer_config.json's bos_token, "" if it has none.
+func (t *Tokenizer) BOS() string { return string(t.config.BOS) }
+
+// EOS returns the content of tokenizer_config.json's eos_token, "" if it has none.
+func (t *Tokenizer) EOS() string { return string(t.config.EOS) }
+
+// takeEncoder returns an idle encoder or a new one. Encoders are kept rather than
+// pooled with sync.Pool, since a warm word cache outlives many garbage collections.
+func (t *Tokenizer) takeEncoder() *encoder {
+	select {
+	case e := <-t.idle:
+		return e
+	default:
+		return newEncoder(t.model)
+	}
+}
+
+func (t *Tokenizer) putEncoder(e *encoder) {
+	clear(e.words) // they would hold the text in memory
+	select {
+	case t.idle <- e:
+	default:
+	}
+}
+
+func newIdle() chan *encoder { return make(chan *encoder, runtime.GOMAXPROCS(0)) }
+
+// quoteList renders names for an error message: "A, B, C".
+func quoteList(names []string) string { return strings.Join(names, ", ") }
