@@ -1,0 +1,38 @@
+# Everything that a user or developer runs. `make quickstart` is the place to begin.
+EISFT := bin/eisft
+LINT := .cache/bin/golangci-lint
+
+.PHONY: quickstart setup build test test-slow lint fmt bench clean
+
+quickstart: setup build
+	$(EISFT) train --config configs/s-sft.yaml
+	$(EISFT) quantize --calib data/demo/validation.parquet
+	$(EISFT) export --shape 512x2048
+
+setup:
+	@scripts/setup.sh
+
+build:
+	go build -o bin/ ./cmd/eisft
+
+test: setup
+	go test ./...
+
+# Tests that take minutes are named TestSlow... and skip unless EISFT_SLOW is set.
+test-slow: setup
+	EISFT_SLOW=1 go test -timeout 60m -run '^TestSlow' ./...
+
+lint:
+	@scripts/setup-dev.sh
+	$(LINT) run
+
+fmt:
+	@scripts/setup-dev.sh
+	$(LINT) fmt
+
+BENCHTIME := 1s
+bench: setup
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
+
+clean:
+	rm -rf bin out runs

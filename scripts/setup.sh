@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Brings what eisft uses beyond Go: a C compiler (for the ONNX Runtime binding), OpenBLAS and ONNX Runtime.
+# Installs only what is missing; a second run takes a second.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+	echo "setup: $*" >&2
+	exit 1
+}
+
+command -v go >/dev/null || fail "Go is missing: install the version that go.mod names from https://go.dev/dl"
+go list -m >/dev/null || fail "this Go is too old for go.mod: install a newer one from https://go.dev/dl"
+
+if [ "$(uname -s)" = Darwin ]; then
+	command -v cc >/dev/null || echo "setup: for a C compiler run: xcode-select --install"
+	[ -n "$(find /opt/homebrew/opt/openblas /usr/local/opt/openblas -maxdepth 0 2>/dev/null)" ] ||
+		echo "setup: for faster matrix products run: brew install openblas"
+	echo "setup: for eisft check run: brew install onnxruntime, and set EISFT_ONNXRUNTIME to its library"
+	exit 0
+fi
+
+packages=()
+command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+[[ $(/sbin/ldconfig -p) == *libopenblas.so.0* ]] || packages+=(libopenblas0)
+fetch=true
+if [ -n "${EISFT_ONNXRUNTIME:-}" ] || [ -e .cache/onnxruntime/libonnxruntime.so.1 ]; then
+	fetch=false
+elif ! command -v npm >/dev/null; then
+	packages+=(npm) # ONNX Runtime comes as an npm package
+fi
+
+if [ ${#packages[@]} -gt 0 ]; then
+	command -v apt-get >/dev/null || fail "no apt-get here; install with your own package manager: ${packages[*]}"
+	as_root=()
+	if [ "$(id -u)" -ne 0 ]; then
+		command -v sudo >/dev/null || fail "run as root: apt-get install ${packages[*]}"
+		as_root=(sudo)
+	fi
+	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
+	echo "setup: installing ${packages[*]}"
+	# Package lists are fetched only where there are none or where they are out of date.
+	"${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
+fi
+
+if $fetch; then
+	scripts/fetch-onnxruntime.sh ||
+		echo "setup: without ONNX Runtime everything works but running exported graphs; tests of it are skipped" >&2
+fi
