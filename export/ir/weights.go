@@ -1,0 +1,102 @@
+package ir
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"eisft/data/atomicfile"
+)
+
+// pageSize is the alignment of tensors in an external-data file; ONNX asks for it
+// (onnx.proto, TensorProto.external_data) so that a runtime can map each tensor.
+const pageSize = 4096
+
+// Weights is an external-data file that several graphs refer to. Tensors are
+// written as they are put, so that memory holds one at a time; the file appears
+// under its name on Commit. The graphs must be written into the same folder.
+type Weights struct {
+	path    string
+	file    *atomicfile.File
+	size    int64
+	byName  map[string]stored
+	content map[[sha256.Size]byte]span
+}
+
+type span struct{ offset, length int64 }
+
+type stored struct {
+	span
+	sum   [sha256.Size]byte
+	dtype DType
+	shape []int
+}
+
+// CreateWeights starts the external-data file path.
+func CreateWeights(path string) (*Weights, error) {
+	file, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Weights{
+		path: path, file: file,
+		byName: map[string]stored{}, content: map[[sha256.Size]byte]span{},
+	}, nil
+}
+
+// Has tells whether a tensor of that name is in the file.
+func (w *Weights) Has(name string) bool {
+	_, ok := w.byName[name]
+	return ok
+}
+
+// Size is the file's length in bytes so far.
+func (w *Weights) Size() int64 { return w.size }
+
+// put stores t under name. Bytes that are in the file already are not written
+// again, whatever their name (a tied embedding and head); the same name with other
+// content is an error.
+func (w *Weights) put(name string, t Tensor) error {
+	sum := sha256.Sum256(t.Raw)
+	if old, ok := w.byName[name]; ok {
+		if old.sum != sum || old.dtype != t.DType || !slices.Equal(old.shape, t.Shape) {
+			return fmt.Errorf("%s: tensor %q is already stored with other content (%s %v)", w.path, name, old.dtype, old.shape)
+		}
+		return nil
+	}
+	at, ok := w.content[sum]
+	if !ok {
+		var err error
+		if at, err = w.append(t.Raw); err != nil {
+			return fmt.Errorf("store tensor %q: %w", name, err)
+		}
+		w.content[sum] = at
+	}
+	w.byName[name] = stored{span: at, sum: sum, dtype: t.DType, shape: t.Shape}
+	return nil
+}
+
+func (w *Weights) append(raw []byte) (span, error) {
+	if pad := -w.size & (pageSize - 1); pad > 0 {
+		if _, err := w.file.Write(make([]byte, pad)); err != nil {
+			return span{}, err
+		}
+		w.size += pad
+	}
+	at := span{offset: w.size, length: int64(len(raw))}
+	if _, err := w.file.Write(raw); err != nil {
+		return span{}, err
+	}
+	w.size += at.length
+	return at, nil
+}
+
+// Commit publishes the file.
+func (w *Weights) Commit() error { return w.file.Commit() }
+
+// Abort discards the file; after Commit it does nothing.
+func (w *Weights) Abort() { w.file.Abort() }
+
+// location is the file's name as graphs in the same folder write it.
+func (w *Weights) location() string { return filepath.Base(w.path) }

@@ -1,0 +1,116 @@
+//go:build cgo
+
+package ort
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	onnxruntime "github.com/yalue/onnxruntime_go"
+)
+
+type value = onnxruntime.Value
+
+type engine struct {
+	session *onnxruntime.DynamicAdvancedSession
+}
+
+// environment guards the runtime's own process-wide state, which is set up by the
+// first Open and stays until the process ends.
+var environment sync.Mutex
+
+func initialise() error {
+	environment.Lock()
+	defer environment.Unlock()
+	if onnxruntime.IsInitialized() {
+		return nil
+	}
+	path, err := Library()
+	if err != nil {
+		return err
+	}
+	onnxruntime.SetSharedLibraryPath(path)
+	if err := onnxruntime.InitializeEnvironment(onnxruntime.WithLogLevelError()); err != nil {
+		return fmt.Errorf("start ONNX Runtime from %s: %w", path, err)
+	}
+	return nil
+}
+
+// Version is the version of the ONNX Runtime library, "1.30.0".
+func Version() (string, error) {
+	if err := initialise(); err != nil {
+		return "", err
+	}
+	return onnxruntime.GetVersion(), nil
+}
+
+func newEngine(path string, inputs, outputs []string, o Options) (*engine, error) {
+	options, err := sessionOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	session, err := onnxruntime.NewDynamicAdvancedSession(path, inputs, outputs, options)
+	if err != nil {
+		return nil, err
+	}
+	return &engine{session: session}, nil
+}
+
+func sessionOptions(o Options) (*onnxruntime.SessionOptions, error) {
+	levels := map[Level]onnxruntime.GraphOptimizationLevel{
+		Basic:    onnxruntime.GraphOptimizationLevelEnableBasic,
+		Disabled: onnxruntime.GraphOptimizationLevelDisableAll,
+		Extended: onnxruntime.GraphOptimizationLevelEnableExtended,
+		All:      onnxruntime.GraphOptimizationLevelEnableAll,
+	}
+	level, ok := levels[o.Level]
+	if !ok {
+		return nil, fmt.Errorf("optimization level %d: want Basic, Disabled, Extended or All", o.Level)
+	}
+	options, err := onnxruntime.NewSessionOptions()
+	if err != nil {
+		return nil, err
+	}
+	err = options.SetGraphOptimizationLevel(level)
+	if err == nil && o.Threads > 0 {
+		err = options.SetIntraOpNumThreads(o.Threads)
+	}
+	for _, key := range slices.Sorted(maps.Keys(o.Config)) {
+		if err == nil {
+			err = options.AddSessionConfigEntry(key, o.Config[key])
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, options.Destroy())
+	}
+	return options, nil
+}
+
+func (e *engine) run(in, out []value) error { return e.session.Run(in, out) }
+
+func (e *engine) close() error { return e.session.Destroy() }
+
+// newValue lends a tensor's slice to the runtime.
+func newValue(t Tensor) (value, error) {
+	switch d := t.Data.(type) {
+	case []float32:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []int8:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []uint8:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []int16:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []uint16:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []int32:
+		return onnxruntime.NewTensor(t.Shape, d)
+	case []int64:
+		return onnxruntime.NewTensor(t.Shape, d)
+	}
+	return nil, fmt.Errorf("data of %T cannot be passed to a graph", t.Data)
+}

@@ -1,0 +1,63 @@
+package ort
+
+import (
+	"fmt"
+	"slices"
+
+	"eisft/export/ir"
+)
+
+// newTensor allocates a tensor for a port, filled with zeros.
+func newTensor(p ir.Port) (Tensor, error) {
+	n, err := elements(p.Shape)
+	if err != nil {
+		return Tensor{}, err
+	}
+	t := Tensor{Shape: p.Shape}
+	switch p.DType {
+	case ir.Float32:
+		t.Data = make([]float32, n)
+	case ir.Int8:
+		t.Data = make([]int8, n)
+	case ir.UInt8:
+		t.Data = make([]uint8, n)
+	case ir.Int16:
+		t.Data = make([]int16, n)
+	case ir.UInt16:
+		t.Data = make([]uint16, n)
+	case ir.Int32:
+		t.Data = make([]int32, n)
+	case ir.Int64:
+		t.Data = make([]int64, n)
+	default:
+		return Tensor{}, fmt.Errorf("%s cannot be passed to a graph", p.DType)
+	}
+	return t, nil
+}
+
+// fits checks a caller's tensor against a port.
+func (t Tensor) fits(p ir.Port) error {
+	dtype, n, err := ir.DataType(t.Data)
+	if err != nil || dtype != p.DType {
+		return fmt.Errorf("data is %T, want %s", t.Data, p.DType)
+	}
+	if !slices.Equal(t.Shape, p.Shape) {
+		return fmt.Errorf("shape %v, want %v", t.Shape, p.Shape)
+	}
+	if want, err := elements(p.Shape); err != nil || int64(n) != want {
+		return fmt.Errorf("%d elements for shape %v", n, p.Shape)
+	}
+	return nil
+}
+
+// elements refuses shapes that no graph of a phone has before they are allocated.
+func elements(shape []int64) (int64, error) {
+	n := int64(1)
+	for _, size := range shape {
+		if size < 1 || n > (1<<34)/size {
+			return 0, fmt.Errorf("shape %v cannot be allocated", shape)
+		}
+		n *= size
+	}
+	return n, nil
+}
