@@ -1,0 +1,71 @@
+package model
+
+// Ops is one way of carrying out the EdgeInfinite block. The block is
+// described once, in Forward and attention; a backend says what its values are
+// and how each step is done: on slices (Stream), as nodes of an autodiff graph
+// (package graph), with observed or fake-quantized tensors (package quant), or
+// as nodes of a fixed-shape ONNX graph (package export).
+//
+// Values are [T, features], token-major. A backend knows the layer's stored
+// state; it decides how the stored keys, the slots and the memory are held.
+type Ops[V any] interface {
+	// Norm is the root-mean-square norm of each group of len(n.Weight) features.
+	Norm(n *Norm, x V) V
+	// Linear is a frozen map, xWᵀ + b.
+	Linear(l *Linear, x V) V
+	// GatedProduct is act(gate)·up.
+	GatedProduct(l *Layer, gate, up V) V
+	// Add is the residual sum.
+	Add(x, y V) V
+
+	// Remember gives the backend what the state keeps of the new tokens: keys
+	// and values before rotary embedding, and the normed input h, from which
+	// the retention score and the write weight follow (method, section 4).
+	Remember(l *Layer, h, k, v V)
+	// MemoryInUse says whether anything has left the window yet. Until then
+	// the block has no memory term.
+	MemoryInUse() bool
+	// ReadMemory is the memory's answer to each query head, [T, H·(d+1)]: d
+	// values and the mass they were divided by.
+	ReadMemory(l *Layer, q V) V
+	// GateLogit is the gate before its sigmoid or softmax: [T, H], or
+	// [T, H·d] for the vector gate.
+	GateLogit(l *Layer, q, read V) V
+	// Attend is softmax attention over all visible keys; the column, if not
+	// nil, takes part as one more key with its own logit and value.
+	Attend(l *Layer, q, k, v V, column *Column[V]) V
+	// Mix is σ(logit)·read + (1-σ(logit))·local.
+	Mix(l *Layer, logit, read, local V) V
+}
+
+// Column is the memory as one more column of the softmax.
+type Column[V any] struct {
+	Logit, Read V
+}
+
+// Forward is one decoder layer of the base with the EdgeInfinite block in
+// place of its attention: x [T,D] to [T,D].
+func Forward[V any](o Ops[V], s Spec, l *Layer, x V) V {
+	h := o.Norm(l.InputNorm, x)
+	x = o.Add(x, o.Linear(l.O, attention(o, s, l, h)))
+	h = o.Norm(l.PostAttentionNorm, x)
+	return o.Add(x, o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h))))
+}
+
+// attention is the block itself (method, section 3).
+func attention[V any](o Ops[V], s Spec, l *Layer, h V) V {
+	q, k, v := o.Linear(l.Q, h), o.Linear(l.K, h), o.Linear(l.V, h)
+	if l.QNorm != nil {
+		q, k = o.Norm(l.QNorm, q), o.Norm(l.KNorm, k)
+	}
+	o.Remember(l, h, k, v)
+	if !s.HasMemory() || !o.MemoryInUse() {
+		return o.Attend(l, q, k, v, nil)
+	}
+	read := o.ReadMemory(l, q)
+	logit := o.GateLogit(l, q, read)
+	if s.GateIsColumn() {
+		return o.Attend(l, q, k, v, &Column[V]{logit, read})
+	}
+	return o.Mix(l, logit, read, o.Attend(l, q, k, v, nil))
+}

@@ -1,0 +1,341 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"eisft/model"
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// Sample is one training sequence: its tokens, and which of them are answers.
+type Sample struct {
+	IDs  []int32
+	Loss []bool // Loss[i]: the prediction of token i counts
+}
+
+// Options say how a sample is differentiated.
+type Options struct {
+	// Soft keeps every token that left the window visible, raised by log σ(ρ);
+	// otherwise slots are chosen hard, with a straight-through gradient.
+	Soft bool
+	// Keep is the share of tokens that may be kept for nothing: mean σ(ρ) above
+	// it costs KeepWeight·(mean - Keep). Only with soft slots.
+	Keep, KeepWeight float64
+	// TokenWeight is the weight of each answer token's cross-entropy: one over
+	// the number of answer tokens in the whole batch.
+	TokenWeight float64
+	// SampleWeight is this sample's share of the keep penalty: one over the
+	// samples of the batch.
+	SampleWeight float64
+}
+
+// Result is what a pass over one sample found.
+type Result struct {
+	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
+	Tokens int     // answer tokens
+	Kept   float64 // mean σ(ρ) over the tokens that left the window
+}
+
+// Engine differentiates samples through a model's blocks. It is not safe for
+// use from several goroutines; the kernels use all cores.
+type Engine struct {
+	model    *model.Model
+	programs programs
+}
+
+// NewEngine returns an engine for a model. The model's parameters may change
+// between passes.
+func NewEngine(m *model.Model) *Engine {
+	return &Engine{model: m, programs: programs{model: m, built: map[any]*program{}}}
+}
+
+// Backward adds a sample's gradients to grads, which has the layout of the
+// model's parameters: S-SFT as in method, section 5. The context streams
+// without a graph; only segments from the first answer on carry one.
+func (e *Engine) Backward(ctx context.Context, s Sample, o Options, grads *model.Params) (Result, error) {
+	p, err := e.newPass(s, o, grads)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := p.stream.Feed(ctx, s.IDs, nil); err != nil {
+		return Result{}, err
+	}
+	return p.differentiate(ctx)
+}
+
+// lossRows lists the positions whose next token is an answer token.
+func lossRows(s Sample) []int {
+	var rows []int
+	for i := range len(s.IDs) - 1 {
+		if s.Loss[i+1] {
+			rows = append(rows, i)
+		}
+	}
+	return rows
+}
+
+// pass is one sample forward and backward.
+type pass struct {
+	*Engine
+	sample  Sample
+	options Options
+	rows    []int // positions that predict an answer token
+	stream  *model.Stream
+	tape    *tape
+	grads   *model.Params
+	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
+	dScore  [][]float32 // of each layer, by token in the sequence [tokens,K]
+	dMemory [][]float32 // of each layer [K,F,d+1]
+}
+
+// newPass prepares the recorded forward pass of a sample.
+func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
+	p := &pass{Engine: e, sample: s, options: o, rows: lossRows(s), grads: grads}
+	if len(p.rows) == 0 {
+		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
+	}
+	p.tape = newTape(e.model, p.rows[0]/e.model.Spec.Segment)
+	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape})
+	return p, nil
+}
+
+// differentiate runs the recorded pass backward.
+func (p *pass) differentiate(ctx context.Context) (Result, error) {
+	m, d := p.model, p.model.Base.Dims
+	p.dOutput = make([][]float32, len(p.tape.live))
+	for range m.Base.Layers {
+		p.dScore = append(p.dScore, make([]float32, len(p.sample.IDs)*d.KVHeads))
+		if m.Spec.HasMemory() {
+			p.dMemory = append(p.dMemory, make([]float32, model.Memory{Spec: m.Spec, Dims: d}.Size()))
+		}
+	}
+	loss, err := p.loss()
+	if err != nil {
+		return Result{}, fmt.Errorf("loss: %w", err)
+	}
+	kept := p.keep()
+	if err := p.backward(ctx); err != nil {
+		return Result{}, err
+	}
+	return Result{Loss: loss, Tokens: len(p.rows), Kept: kept}, nil
+}
+
+// lossChunk bounds the rows whose logits exist at a time.
+const lossChunk = 128
+
+// loss runs the rows that predict answer tokens through the head, chunk by
+// chunk, and leaves the gradients of the last layer's output.
+func (p *pass) loss() (float64, error) {
+	total := 0.0
+	for rows := range slices.Chunk(p.rows, lossChunk) {
+		part, err := p.lossOf(rows)
+		if err != nil {
+			return 0, err
+		}
+		total += part
+	}
+	return total, nil
+}
+
+func (p *pass) lossOf(rows []int) (float64, error) {
+	d, segment, padded := p.model.Base.Dims.Hidden, p.model.Spec.Segment, headRows(len(rows))
+	x := scratch.BorrowZero(padded * d)
+	defer scratch.Release(x)
+	r := run{targets: make([]int32, padded), weights: make([]float32, padded)}
+	for j, row := range rows {
+		seg := p.tape.live[row/segment-p.tape.gradFrom]
+		copy(x[j*d:(j+1)*d], seg.output[row%segment*d:])
+		r.targets[j], r.weights[j] = p.sample.IDs[row+1], float32(p.options.TokenWeight)
+	}
+	prog, err := p.programs.get(headKey(padded))
+	if err != nil {
+		return 0, err
+	}
+	var loss float64
+	err = prog.do(r, [][]float32{x, {1}}, func(out [][]float32) {
+		loss = float64(out[0][0])
+		for j, row := range rows {
+			i := row/segment - p.tape.gradFrom
+			if p.dOutput[i] == nil {
+				p.dOutput[i] = make([]float32, len(p.tape.live[i].output))
+			}
+			copy(p.dOutput[i][row%segment*d:row%segment*d+d], out[1][j*d:])
+		}
+	})
+	return loss, err
+}
+
+// keep adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
+// with the mean of σ(ρ) over layers, KV heads and the tokens that left the
+// window, and returns that mean.
+func (p *pass) keep() float64 {
+	s, o := p.stream.State, p.options
+	if !o.Soft || s.Slots == 0 {
+		return 0
+	}
+	kv := p.model.Base.Dims.KVHeads
+	from, to := s.Sinks*kv, (s.Sinks+s.Slots)*kv
+	mean := 0.0
+	for _, l := range s.Layers {
+		for _, score := range l.Score[from:to] {
+			mean += float64(kernels.Sigmoid1(score))
+		}
+	}
+	n := float64(len(s.Layers) * (to - from))
+	if mean /= n; mean <= o.Keep {
+		return mean
+	}
+	g := float32(o.SampleWeight * o.KeepWeight / n)
+	for i, l := range s.Layers {
+		for j := from; j < to; j++ {
+			w := kernels.Sigmoid1(l.Score[j])
+			p.dScore[i][int(l.Token[j])*kv+j%kv] += g * w * (1 - w)
+		}
+	}
+	return mean
+}
+
+// backward runs the segments and the writes between them, last first, then the
+// scores of all tokens.
+func (p *pass) backward(ctx context.Context) error {
+	for seg := p.tape.current; seg >= 0; seg-- {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.writes(seg); err != nil {
+			return fmt.Errorf("memory writes after segment %d: %w", seg, err)
+		}
+		i := seg - p.tape.gradFrom
+		if i < 0 || p.dOutput[i] == nil {
+			continue
+		}
+		if err := p.liveSegment(p.tape.live[i], p.dOutput[i]); err != nil {
+			return fmt.Errorf("segment %d: %w", seg, err)
+		}
+	}
+	return p.scores()
+}
+
+// liveSegment runs the layers of one segment backward.
+func (p *pass) liveSegment(s liveSegment, dx []float32) error {
+	for i := len(p.model.Base.Layers) - 1; i >= 0; i-- {
+		if err := p.layer(i, s, dx); err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// layer runs a block program; dx is the gradient of the layer's output, and of
+// its input afterwards.
+func (p *pass) layer(i int, s liveSegment, dx []float32) error {
+	past, d := s.past[i], p.model.Base.Dims
+	key := shape{tokens: len(dx) / d.Hidden, slots: len(past.attention.Score) / d.KVHeads, memory: past.memory != nil}
+	prog, err := p.programs.get(key)
+	if err != nil {
+		return err
+	}
+	inputs := [][]float32{s.inputs[i]}
+	into := [][]float32{dx}
+	if key.slots > 0 {
+		inputs, into = append(inputs, past.attention.Score), append(into, nil)
+	}
+	if key.memory {
+		inputs, into = append(inputs, past.memory), append(into, p.dMemory[i])
+		grads := blockParams(&p.grads.Layers[i])
+		for j, q := range blockParams(&p.model.Params.Layers[i]) {
+			if q != nil {
+				inputs, into = append(inputs, q.Data), append(into, grads[j].Data)
+			}
+		}
+	}
+	r := run{layer: p.model.Base.Layers[i], attention: past.attention}
+	return prog.do(r, append(inputs, dx), func(out [][]float32) {
+		copy(dx, out[1])
+		for j, g := range out[2:] {
+			if into[j+1] == nil {
+				p.addScores(i, g, past.slotToken)
+			} else {
+				kernels.Add(into[j+1], g)
+			}
+		}
+	})
+}
+
+// addScores adds gradients of scores [n,K] to those of the tokens they belong to.
+func (p *pass) addScores(layer int, g []float32, tokens []int32) {
+	kv := p.model.Base.Dims.KVHeads
+	for j, v := range g {
+		p.dScore[layer][int(tokens[j])*kv+j%kv] += v
+	}
+}
+
+// writes runs the memory writes at the end of a segment backward.
+func (p *pass) writes(segment int) error {
+	for i := range p.tape.layers {
+		l := &p.tape.layers[i]
+		for len(l.writes) > 0 && l.writes[len(l.writes)-1].after == segment {
+			if err := p.write(i, l.writes[len(l.writes)-1]); err != nil {
+				return fmt.Errorf("layer %d: %w", i, err)
+			}
+			l.writes = l.writes[:len(l.writes)-1]
+		}
+	}
+	return nil
+}
+
+func (p *pass) write(i int, w write) error {
+	prog, err := p.programs.get(writeKey(w.what.Rows))
+	if err != nil {
+		return err
+	}
+	inputs, featureK := [][]float32{w.before}, p.model.Params.Layers[i].FeatureK
+	if w.what.Score != nil {
+		inputs = append(inputs, w.what.Score)
+	}
+	if featureK != nil {
+		inputs = append(inputs, featureK.Data)
+	}
+	return prog.do(run{written: w.what}, append(inputs, p.dMemory[i]), func(out [][]float32) {
+		copy(p.dMemory[i], out[1])
+		if out = out[2:]; w.what.Score != nil {
+			p.addScores(i, out[0], w.tokens)
+			out = out[1:]
+		}
+		if featureK != nil {
+			kernels.Add(p.grads.Layers[i].FeatureK.Data, out[0])
+		}
+	})
+}
+
+// scores turns the gradients of all tokens' scores into those of the weights
+// they were computed with, a segment at a time. Tokens of a last, incomplete
+// segment have not left the window.
+func (p *pass) scores() error {
+	m, d, n := p.model, p.model.Base.Dims, p.model.Spec.Segment
+	if !m.Spec.HasScore() {
+		return nil
+	}
+	prog, err := p.programs.get(tokenScoreKey(n))
+	if err != nil {
+		return err
+	}
+	for i := range p.tape.layers {
+		w, c := m.Params.Layers[i].TokenScore()
+		dw, dc := p.grads.Layers[i].TokenScore()
+		for t := 0; t+n <= len(p.sample.IDs); t += n {
+			h, up := p.tape.layers[i].normed[t*d.Hidden:(t+n)*d.Hidden], p.dScore[i][t*d.KVHeads:(t+n)*d.KVHeads]
+			err := prog.do(run{}, [][]float32{h, w.Data, c.Data, up}, func(out [][]float32) {
+				kernels.Add(dw.Data, out[1])
+				kernels.Add(dc.Data, out[2])
+			})
+			if err != nil {
+				return fmt.Errorf("scores of layer %d: %w", i, err)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package graph
+
+import (
+	"slices"
+
+	"eisft/model"
+)
+
+// tape records a forward pass: what is needed to run it backward, segment by
+// segment and layer by layer. It implements [model.Tape].
+type tape struct {
+	dims     model.Dims
+	segment  int // L
+	gradFrom int // segments from this one on carry a graph
+	current  int // index of the segment being read
+	live     []liveSegment
+	layers   []layerTape
+}
+
+// liveSegment is a segment that carries a graph.
+type liveSegment struct {
+	index  int
+	inputs [][]float32 // of each layer [T,D]
+	past   []pastOf    // of each layer
+	output []float32   // of the last layer [T,D]
+}
+
+// pastOf is what a layer saw beside the new tokens.
+type pastOf struct {
+	attention model.Attention
+	slotToken []int32   // [N,K] index in the sequence
+	memory    []float32 // [K,F,d+1] or nil
+}
+
+// layerTape is what a layer keeps of the whole sample.
+type layerTape struct {
+	normed []float32 // [tokens,D], the inputs of the retention score
+	writes []write
+}
+
+// write is one write to the memory, at the end of segment `after`.
+type write struct {
+	after  int
+	what   model.Written
+	tokens []int32
+	before []float32 // the memory before the write
+}
+
+func newTape(m *model.Model, gradFrom int) *tape {
+	return &tape{dims: m.Base.Dims, segment: m.Spec.Segment, gradFrom: gradFrom, current: -1, layers: make([]layerTape, len(m.Base.Layers))}
+}
+
+// Layer implements [model.Tape].
+func (t *tape) Layer(i int, x []float32, s model.Past) {
+	if i == 0 {
+		t.current++
+		if t.current >= t.gradFrom {
+			t.live = append(t.live, liveSegment{index: t.current})
+		}
+	}
+	if t.current < t.gradFrom {
+		return
+	}
+	seg := &t.live[len(t.live)-1]
+	seg.inputs = append(seg.inputs, slices.Clone(x))
+	seg.past = append(seg.past, clonePast(s))
+}
+
+// clonePast copies what the stream will overwrite.
+func clonePast(s model.Past) pastOf {
+	a := s.Attention
+	a.PastK, a.PastV, a.Score = slices.Clone(a.PastK), slices.Clone(a.PastV), slices.Clone(a.Score)
+	a.Cos, a.Sin = slices.Clone(a.Cos), slices.Clone(a.Sin)
+	return pastOf{attention: a, slotToken: slices.Clone(s.SlotToken), memory: slices.Clone(s.Memory)}
+}
+
+// Output implements [model.Tape].
+func (t *tape) Output(x []float32) {
+	if t.current >= t.gradFrom {
+		t.live[len(t.live)-1].output = slices.Clone(x)
+	}
+}
+
+// Remember implements [model.Tape].
+func (t *tape) Remember(i int, h []float32) {
+	t.layers[i].normed = append(t.layers[i].normed, h...)
+}
+
+// Write implements [model.Tape].
+func (t *tape) Write(i int, w model.Written, tokens []int32, memory []float32) {
+	w.Keys, w.Values, w.Score = slices.Clone(w.Keys), slices.Clone(w.Values), slices.Clone(w.Score)
+	t.layers[i].writes = append(t.layers[i].writes, write{after: t.current, what: w, tokens: tokens, before: slices.Clone(memory)})
+}

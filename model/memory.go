@@ -1,0 +1,262 @@
+package model
+
+import (
+	"slices"
+
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// memoryEps keeps an empty memory's read at zero (method, section 3).
+const memoryEps = 1e-6
+
+// Memory reads and writes the compressive memory of one layer. The memory is
+// held as [K, F, d+1]: the matrix M with z as its last column, which is what M
+// would be for a value of one. A read is then one product, [a·mass, mass].
+type Memory struct {
+	Spec Spec
+	Dims Dims
+}
+
+// Size returns the number of floats of a layer's memory.
+func (m Memory) Size() int { return m.Dims.KVHeads * m.headSize() }
+
+func (m Memory) headSize() int {
+	return m.Spec.FeatureSize(m.Dims.HeadDim) * (m.Dims.HeadDim + 1)
+}
+
+// MemoryParts splits the layer's memory into M [K,F,d] and z [K,F].
+func (l *LayerState) MemoryParts(d Dims) (matrix, mass []float32) {
+	for row := range slices.Chunk(l.Memory, d.HeadDim+1) {
+		matrix, mass = append(matrix, row[:d.HeadDim]...), append(mass, row[d.HeadDim])
+	}
+	return matrix, mass
+}
+
+// featureMap returns φ with A of head h out of a [heads,d,f] tensor (nil for ELU).
+func (m Memory) featureMap(a []float32, h int) FeatureMap {
+	f := FeatureMap{Feature: m.Spec.Feature, D: m.Dims.HeadDim, Cols: m.Spec.featureCols(m.Dims.HeadDim)}
+	f.A = headOf(a, h, f.D*f.Cols)
+	return f
+}
+
+// headOf returns the h-th block of n values, or nil of nil.
+func headOf(x []float32, h, n int) []float32 {
+	if x == nil {
+		return nil
+	}
+	return x[h*n : (h+1)*n]
+}
+
+// Read writes [T, H·(d+1)]: for each query head the read a and its mass, as
+// Infini-attention's eq. 3, with the read map B [H,d,d] when it is not nil.
+// q is [T,H·d] before rotary embedding, memory [K,F,d+1], featureQ [H,d,f].
+func (m Memory) Read(dst, q, memory, featureQ, readMap []float32, rows int) {
+	d, e := m.Dims.HeadDim, m.Dims.HeadDim+1
+	ld := m.Dims.Heads * e
+	kernels.Each(m.Dims.Heads, func(h int) {
+		phi := scratch.Borrow(rows * m.Spec.FeatureSize(d))
+		defer scratch.Release(phi)
+		f := m.featureMap(featureQ, h)
+		f.Forward(phi, q[h*d:], m.Dims.Heads*d, rows)
+		out := dst[h*e:]
+		m.lookUp(out, ld, phi, headOf(memory, h/m.group(), m.headSize()), rows)
+		if readMap != nil {
+			addMapped(out, ld, headOf(readMap, h, d*d), d, rows)
+		}
+	})
+}
+
+// group returns r, the query heads of a KV head.
+func (m Memory) group() int { return m.Dims.Heads / m.Dims.KVHeads }
+
+// lookUp writes φM/(φz+ε) and the mass φz, rows ld apart.
+func (m Memory) lookUp(dst []float32, ld int, phi, memory []float32, rows int) {
+	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, m.Spec.FeatureSize(m.Dims.HeadDim)
+	kernels.GemmSerial(false, false, rows, e, size, 1, phi, size, memory, e, 0, dst, ld)
+	for t := range rows {
+		row := dst[t*ld : t*ld+e]
+		kernels.Scale(1/(row[d]+memoryEps), row[:d])
+	}
+}
+
+// lookUpBackward turns the gradient of lookUp's output (rows of [T,d+1], which
+// it overwrites) into gradients of φ (overwritten) and of the memory (added;
+// nil: not wanted).
+func (m Memory) lookUpBackward(dphi, dMemory, dOut, out []float32, ld int, phi, memory []float32, rows int) {
+	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, m.Spec.FeatureSize(m.Dims.HeadDim)
+	for t := range rows {
+		g, a := dOut[t*e:(t+1)*e], out[t*ld:t*ld+e]
+		inv := 1 / (a[d] + memoryEps)
+		g[d] -= inv * kernels.Dot(g[:d], a[:d])
+		kernels.Scale(inv, g[:d])
+	}
+	kernels.GemmSerial(false, true, rows, size, e, 1, dOut, e, memory, e, 0, dphi, size)
+	if dMemory != nil {
+		kernels.GemmSerial(true, false, size, e, rows, 1, phi, size, dOut, e, 1, dMemory, e)
+	}
+}
+
+// addMapped adds aB to every row's read a.
+func addMapped(out []float32, ld int, b []float32, d, rows int) {
+	mapped := scratch.Borrow(rows * d)
+	defer scratch.Release(mapped)
+	kernels.GemmSerial(false, false, rows, d, d, 1, out, ld, b, d, 0, mapped, d)
+	for t := range rows {
+		kernels.Add(out[t*ld:t*ld+d], mapped[t*d:(t+1)*d])
+	}
+}
+
+// ReadGrads receives the gradients of Read; all are added to, nil is not wanted.
+type ReadGrads struct {
+	Q, Memory, FeatureQ, ReadMap []float32
+}
+
+// ReadBackward adds the gradients of Read for the upstream gradient dOut
+// [T, H·(d+1)].
+func (m Memory) ReadBackward(g ReadGrads, dOut, q, memory, featureQ, readMap []float32, rows int) {
+	r := m.group()
+	kernels.Each(m.Dims.KVHeads, func(kv int) { // the heads of a group share dMemory
+		for h := kv * r; h < (kv+1)*r; h++ {
+			m.readHeadBackward(g, dOut, q, memory, featureQ, readMap, h, rows)
+		}
+	})
+}
+
+func (m Memory) readHeadBackward(g ReadGrads, dOut, q, memory, featureQ, readMap []float32, h, rows int) {
+	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, m.Spec.FeatureSize(m.Dims.HeadDim)
+	phi, dphi, out, dRead := scratch.Borrow(rows*size), scratch.Borrow(rows*size), scratch.Borrow(rows*e), scratch.Borrow(rows*e)
+	defer scratch.Release(phi, dphi, out, dRead)
+	ldq, kv := m.Dims.Heads*d, h/m.group()
+	f := m.featureMap(featureQ, h)
+	f.Forward(phi, q[h*d:], ldq, rows)
+	mem := headOf(memory, kv, m.headSize())
+	m.lookUp(out, e, phi, mem, rows)
+	for t := range rows {
+		copy(dRead[t*e:(t+1)*e], dOut[t*m.Dims.Heads*e+h*e:])
+	}
+	if readMap != nil {
+		b := headOf(readMap, h, d*d)
+		up := dOut[h*e:]
+		kernels.GemmSerial(false, true, rows, d, d, 1, up, m.Dims.Heads*e, b, d, 1, dRead, e)
+		kernels.GemmSerial(true, false, d, d, rows, 1, out, e, up, m.Dims.Heads*e, 1, headOf(g.ReadMap, h, d*d), d)
+	}
+	m.lookUpBackward(dphi, headOf(g.Memory, kv, m.headSize()), dRead, out, e, phi, mem, rows)
+	f.Backward(g.Q[h*d:], headOf(g.FeatureQ, h, f.D*f.Cols), dphi, phi, q[h*d:], ldq, rows)
+}
+
+// Written are tokens that enter the memory: keys and values [m,K·d] before
+// rotary embedding, and what decides their weight ω [m,K] (nil: ω = 1).
+type Written struct {
+	Keys, Values []float32
+	Score        []float32 // ω = σ(Sign·Score)
+	Sign         float32   // -1: Score is the retention score ρ; +1: the write gate's logit
+	Rows         int
+}
+
+func (w Written) weight(t, kv, kvHeads int) float32 {
+	if w.Score == nil {
+		return 1
+	}
+	return kernels.Sigmoid1(w.Sign * w.Score[t*kvHeads+kv])
+}
+
+// Write adds tokens to a layer's memory [K,F,d+1] in place: M += Σ ωφ(k)vᵀ and
+// z += Σ ωφ(k); with the delta rule v is first replaced by v - φ(k)M/(φ(k)z),
+// all against the memory as it was (Infini-attention, eq. 4 and 5).
+func (m Memory) Write(memory []float32, w Written, featureK []float32) {
+	kernels.Each(m.Dims.KVHeads, func(kv int) {
+		h := m.prepareWrite(memory, w, featureK, kv)
+		defer h.release()
+		m.weigh(h.phi, w, kv)
+		size, e := h.f.Size(), m.Dims.HeadDim+1
+		kernels.GemmSerial(true, false, size, e, w.Rows, 1, h.phi, size, h.values, e, 1, h.memory, e)
+	})
+}
+
+// writeHead holds the operands of one KV head's write.
+type writeHead struct {
+	f           FeatureMap
+	memory, phi []float32 // [F,d+1]; [m,F]
+	values, old []float32 // [m,d+1], last column one; the delta rule's look-up [m,d+1] or nil
+}
+
+func (h writeHead) release() { scratch.Release(h.phi, h.values, h.old) }
+
+func (m Memory) prepareWrite(memory []float32, w Written, featureK []float32, kv int) writeHead {
+	d, e, ld := m.Dims.HeadDim, m.Dims.HeadDim+1, m.Dims.KVHeads*m.Dims.HeadDim
+	h := writeHead{f: m.featureMap(featureK, kv), memory: headOf(memory, kv, m.headSize())}
+	h.phi, h.values = scratch.Borrow(w.Rows*h.f.Size()), scratch.Borrow(w.Rows*e)
+	h.f.Forward(h.phi, w.Keys[kv*d:], ld, w.Rows)
+	for t := range w.Rows {
+		copy(h.values[t*e:t*e+d], w.Values[t*ld+kv*d:])
+		h.values[t*e+d] = 1
+	}
+	if m.Spec.Memory == MemoryDelta {
+		h.old = scratch.Borrow(w.Rows * e)
+		m.lookUp(h.old, e, h.phi, h.memory, w.Rows)
+		for t := range w.Rows {
+			kernels.Axpy(-1, h.old[t*e:t*e+d], h.values[t*e:t*e+d])
+		}
+	}
+	return h
+}
+
+// weigh multiplies every row of φ by its token's ω.
+func (m Memory) weigh(phi []float32, w Written, kv int) {
+	size := len(phi) / max(w.Rows, 1)
+	for t := range w.Rows {
+		kernels.Scale(w.weight(t, kv, m.Dims.KVHeads), phi[t*size:(t+1)*size])
+	}
+}
+
+// WriteBackward adds the gradients of a Write to dFeatureK [K,d,f] (nil for
+// ELU) and dScore [m,K] (nil when w.Score is), and turns dMemory, the gradient
+// of the memory after the write, into that of the memory before it. memory is
+// the memory before the write.
+func (m Memory) WriteBackward(dMemory, dFeatureK, dScore, memory []float32, w Written, featureK []float32) {
+	kernels.Each(m.Dims.KVHeads, func(kv int) {
+		m.writeHeadBackward(dMemory, dFeatureK, dScore, memory, w, featureK, kv)
+	})
+}
+
+func (m Memory) writeHeadBackward(dMemory, dFeatureK, dScore, memory []float32, w Written, featureK []float32, kv int) {
+	h := m.prepareWrite(memory, w, featureK, kv)
+	defer h.release()
+	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, h.f.Size()
+	up := headOf(dMemory, kv, m.headSize())
+	dphi := scratch.Borrow(w.Rows * size)
+	defer scratch.Release(dphi)
+	kernels.GemmSerial(false, true, w.Rows, size, e, 1, h.values, e, up, e, 0, dphi, size) // gradient of ωφ
+	omega := scratch.Borrow(w.Rows)
+	defer scratch.Release(omega)
+	for t := range w.Rows {
+		row := dphi[t*size : (t+1)*size]
+		omega[t] = w.weight(t, kv, m.Dims.KVHeads)
+		if dScore != nil {
+			dw := kernels.Dot(row, h.phi[t*size:(t+1)*size])
+			dScore[t*m.Dims.KVHeads+kv] += w.Sign * omega[t] * (1 - omega[t]) * dw
+		}
+		kernels.Scale(omega[t], row)
+	}
+	if h.old != nil {
+		m.deltaBackward(dphi, up, h, omega, w.Rows)
+	}
+	f := h.f
+	f.Backward(nil, headOf(dFeatureK, kv, f.D*f.Cols), dphi, h.phi, w.Keys[kv*d:], m.Dims.KVHeads*d, w.Rows)
+}
+
+// deltaBackward adds what the delta rule's look-up of the old memory
+// contributes to dφ and to the old memory's gradient.
+func (m Memory) deltaBackward(dphi, dMemory []float32, h writeHead, omega []float32, rows int) {
+	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, h.f.Size()
+	dOld, more := scratch.Borrow(rows*e), scratch.Borrow(rows*size)
+	defer scratch.Release(dOld, more)
+	kernels.GemmSerial(false, false, rows, e, size, -1, h.phi, size, dMemory, e, 0, dOld, e)
+	for t := range rows { // dv = ωφ·dM, and the look-up enters with a minus
+		kernels.Scale(omega[t], dOld[t*e:t*e+d])
+		dOld[t*e+d] = 0
+	}
+	m.lookUpBackward(more, dMemory, dOld, h.old, e, h.phi, h.memory, rows)
+	kernels.Add(dphi, more)
+}

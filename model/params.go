@@ -1,0 +1,224 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+
+	"eisft/model/hf"
+)
+
+// Dims are the sizes of an attention layer: H query heads, K KV heads, head
+// size d, model size D.
+type Dims struct {
+	Heads, KVHeads, HeadDim, Hidden int
+}
+
+// Group is a kind of trained parameter. Groups have learning rates of their
+// own: with a common one the gates do not move (method, section 5).
+type Group string
+
+// The groups of trained parameters.
+const (
+	GroupRetention Group = "retention"
+	GroupGate      Group = "gate"
+	GroupFeature   Group = "feature"
+	GroupMap       Group = "map"
+	GroupWrite     Group = "write"
+)
+
+// Groups lists all groups, in the order in which they are reported.
+var Groups = []Group{GroupRetention, GroupGate, GroupFeature, GroupMap, GroupWrite}
+
+// Param is one trained float32 tensor.
+type Param struct {
+	Name  string
+	Group Group
+	Shape []int
+	Data  []float32
+}
+
+// LayerParams are the trained parameters of one layer; those that the Spec has
+// no use for are nil.
+type LayerParams struct {
+	FeatureQ *Param // A for queries [H,d,f]
+	FeatureK *Param // A for keys [K,d,f]
+	GateBias *Param // b [H], or [H,d] for the vector gate
+	GateU    *Param // u [H,d]
+	ReadMap  *Param // B [H,d,d]
+
+	RetentionWeight *Param // w_g [K,D]
+	RetentionBias   *Param // c_g [K]
+	WriteWeight     *Param // wg_g [K,D]
+	WriteBias       *Param // bg_g [K]
+}
+
+// Params is what eisft trains: one module for each layer, in layer order.
+type Params struct {
+	Spec   Spec
+	Dims   Dims
+	Layers []LayerParams
+}
+
+// The values that training starts from (method, sections 3 and 4). The gates
+// start nearly closed, so that the untrained block is close to sinks + window.
+const (
+	initialMix    = -2 // scalar, vector and query gates: w = σ(-2) = 0.12
+	initialColumn = -4 // slot gate: logit of the memory's column
+	initialMass   = 0  // mass gate: added to log(mass)
+	initialWrite  = 2  // write gate: ω = σ(2) = 0.88
+)
+
+// NewParams returns the untrained parameters of a block for a base with the
+// given number of layers.
+func NewParams(s Spec, d Dims, layers int) *Params {
+	p := &Params{Spec: s, Dims: d, Layers: make([]LayerParams, layers)}
+	for i := range p.Layers {
+		p.Layers[i] = newLayerParams(s, d, i)
+	}
+	return p
+}
+
+func newLayerParams(s Spec, d Dims, layer int) LayerParams {
+	param := func(name string, g Group, fill float32, shape ...int) *Param {
+		n := 1
+		for _, v := range shape {
+			n *= v
+		}
+		p := &Param{Name: fmt.Sprintf("layers.%d.%s", layer, name), Group: g, Shape: shape, Data: make([]float32, n)}
+		for i := range p.Data {
+			p.Data[i] = fill
+		}
+		return p
+	}
+	var l LayerParams
+	if s.Slots > 0 {
+		l.RetentionWeight = param("retention.weight", GroupRetention, 0, d.KVHeads, d.Hidden)
+		l.RetentionBias = param("retention.bias", GroupRetention, 0, d.KVHeads)
+	}
+	if !s.HasMemory() {
+		return l
+	}
+	if s.Feature == FeatureHedgehog {
+		f := s.featureCols(d.HeadDim)
+		l.FeatureQ = param("memory.feature_q", GroupFeature, 0, d.Heads, d.HeadDim, f)
+		l.FeatureK = param("memory.feature_k", GroupFeature, 0, d.KVHeads, d.HeadDim, f)
+		setIdentity(l.FeatureQ)
+		setIdentity(l.FeatureK)
+	}
+	switch s.Gate {
+	case GateScalar:
+		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads)
+	case GateVector:
+		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads, d.HeadDim)
+	case GateQuery:
+		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads)
+		l.GateU = param("gate.query", GroupGate, 0, d.Heads, d.HeadDim)
+	case GateSlot:
+		l.GateBias = param("gate.bias", GroupGate, initialColumn, d.Heads)
+		l.GateU = param("gate.query", GroupGate, 0, d.Heads, d.HeadDim)
+	case GateMass:
+		l.GateBias = param("gate.bias", GroupGate, initialMass, d.Heads)
+	}
+	if s.Map {
+		l.ReadMap = param("memory.map", GroupMap, 0, d.Heads, d.HeadDim, d.HeadDim)
+	}
+	if s.WriteGate {
+		l.WriteWeight = param("write.weight", GroupWrite, 0, d.KVHeads, d.Hidden)
+		l.WriteBias = param("write.bias", GroupWrite, initialWrite, d.KVHeads)
+	}
+	return l
+}
+
+// setIdentity makes every [d,f] matrix of p an identity (cut or padded).
+func setIdentity(p *Param) {
+	n, d, f := p.Shape[0], p.Shape[1], p.Shape[2]
+	for h := range n {
+		for i := range min(d, f) {
+			p.Data[(h*d+i)*f+i] = 1
+		}
+	}
+}
+
+// TokenScore returns weight and bias of the score that is kept with every
+// token: the retention score, or the write gate's logit; nil without either.
+func (l *LayerParams) TokenScore() (weight, bias *Param) {
+	if l.RetentionWeight != nil {
+		return l.RetentionWeight, l.RetentionBias
+	}
+	return l.WriteWeight, l.WriteBias
+}
+
+// List returns the layer's parameters in a fixed order.
+func (l *LayerParams) List() []*Param {
+	var out []*Param
+	for _, p := range []*Param{l.RetentionWeight, l.RetentionBias, l.FeatureQ, l.FeatureK, l.GateBias, l.GateU, l.ReadMap, l.WriteWeight, l.WriteBias} {
+		if p != nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// List returns all parameters, layer by layer, in a fixed order.
+func (p *Params) List() []*Param {
+	var out []*Param
+	for i := range p.Layers {
+		out = append(out, p.Layers[i].List()...)
+	}
+	return out
+}
+
+// Count returns the number of trained scalars.
+func (p *Params) Count() int {
+	n := 0
+	for _, q := range p.List() {
+		n += len(q.Data)
+	}
+	return n
+}
+
+// Clone returns a copy that shares nothing with p.
+func (p *Params) Clone() *Params {
+	c := NewParams(p.Spec, p.Dims, len(p.Layers))
+	for i, q := range c.List() {
+		copy(q.Data, p.List()[i].Data)
+	}
+	return c
+}
+
+// Entries returns the parameters as safetensors entries, each name with the
+// given prefix.
+func (p *Params) Entries(prefix string) []hf.Entry {
+	var out []hf.Entry
+	for _, q := range p.List() {
+		out = append(out, hf.Entry{Name: prefix + q.Name, Shape: q.Shape, Data: q.Data})
+	}
+	return out
+}
+
+// ReadFrom fills p from a safetensors file whose names carry the given prefix.
+// Every parameter must be there with its shape, and no other under the prefix.
+func (p *Params) ReadFrom(f *hf.File, prefix string) error {
+	known := map[string]bool{}
+	for _, q := range p.List() {
+		known[prefix+q.Name] = true
+		t, err := f.Tensor(prefix + q.Name)
+		if err != nil {
+			return err
+		}
+		if fmt.Sprint(t.Shape) != fmt.Sprint(q.Shape) {
+			return fmt.Errorf("tensor %s has shape %v, but this base and block need %v; the adapter was trained for another base or block", t.Name, t.Shape, q.Shape)
+		}
+		v, err := t.Float32()
+		if err != nil {
+			return err
+		}
+		copy(q.Data, v)
+	}
+	for _, n := range f.Names() {
+		if strings.HasPrefix(n, prefix) && !known[n] {
+			return fmt.Errorf("tensor %s is not a parameter of this block; the adapter was trained with other block switches", n)
+		}
+	}
+	return nil
+}

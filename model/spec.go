@@ -1,0 +1,172 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Spec describes an EdgeInfinite block: the sizes of its state and the
+// switches of its formulas. Sizes are in tokens. It is what an adapter is
+// saved with, what the training graph is built from and what an exported
+// graph is made for.
+type Spec struct {
+	// Sink is S, the first tokens of the sequence that are kept for ever.
+	Sink int `yaml:"sink" json:"sink"`
+	// Window is W, the last tokens that are kept exactly.
+	Window int `yaml:"window" json:"window"`
+	// Segment is L, how many tokens are read before the state is updated.
+	Segment int `yaml:"segment" json:"segment"`
+	// Slots is R, how many older tokens each KV head keeps by retention score.
+	Slots int `yaml:"slots" json:"slots"`
+	// Positions says which rotary positions visible keys get.
+	Positions Positions `yaml:"positions" json:"positions"`
+	// Memory is the update rule of the compressive memory, or none.
+	Memory Update `yaml:"memory" json:"memory"`
+	// Feature is the feature map of the compressive memory.
+	Feature Feature `yaml:"feature" json:"feature"`
+	// FeatureDim is f, the columns of the hedgehog map; 0 is the head size.
+	FeatureDim int `yaml:"feature_dim" json:"feature_dim"`
+	// Gate is how the memory's read enters the attention.
+	Gate Gate `yaml:"gate" json:"gate"`
+	// Map adds a learned linear map of the memory's read.
+	Map bool `yaml:"map" json:"map"`
+	// WriteGate weighs what is written to the memory (only without slots).
+	WriteGate bool `yaml:"write_gate" json:"write_gate"`
+}
+
+// Positions is the rule that gives visible keys their rotary positions.
+type Positions string
+
+// Update is the update rule of the compressive memory (method, section 4).
+type Update string
+
+// Feature is a feature map of the compressive memory (method, section 3).
+type Feature string
+
+// Gate is a way for the memory's read to enter the attention (method, section 3).
+type Gate string
+
+// The values of a Spec's switches.
+const (
+	PositionsCompact  Positions = "compact"  // 0, 1, 2, … over what is visible
+	PositionsAbsolute Positions = "absolute" // the token's index in the sequence
+
+	MemoryNone   Update = "none"
+	MemoryLinear Update = "linear" // Infini-attention, eq. 4
+	MemoryDelta  Update = "delta"  // Infini-attention, eq. 5
+
+	FeatureELU      Feature = "elu"      // ELU(x)+1, F = d
+	FeatureHedgehog Feature = "hedgehog" // [softmax(xA), softmax(-xA)], F = 2f
+
+	GateScalar Gate = "scalar" // one weight a head
+	GateVector Gate = "vector" // one weight a head and dimension
+	GateQuery  Gate = "query"  // a weight from the query
+	GateSlot   Gate = "slot"   // one more column of the softmax, logit from the query
+	GateMass   Gate = "mass"   // one more column, logit from the memory's mass
+)
+
+// presets are the published blocks, with the sizes that measured best on the
+// demo base. The bodies of the EdgeInfinite papers leave gate and feature map
+// open: "edgeinfinite" is our reading of them.
+var presets = map[string]Spec{
+	"infini":       {Sink: 0, Window: 0, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateScalar},
+	"edgeinfinite": {Sink: 8, Window: 256, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateVector, Map: true},
+	"eisft":        {Sink: 8, Window: 256, Segment: 256, Slots: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureHedgehog, Gate: GateSlot},
+}
+
+// PresetNames lists the presets in alphabetical order.
+func PresetNames() []string {
+	names := make([]string, 0, len(presets))
+	for n := range presets {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Preset returns the block published under a name: "infini"
+// (arXiv 2404.07143), "edgeinfinite" (arXiv 2503.22196, our reading) or
+// "eisft" (slots beside a hedgehog memory, the default).
+func Preset(name string) (Spec, error) {
+	s, ok := presets[name]
+	if !ok {
+		return Spec{}, fmt.Errorf("preset %q is not known; choose one of %s", name, strings.Join(PresetNames(), ", "))
+	}
+	return s, nil
+}
+
+// HasMemory says whether the block has a compressive memory.
+func (s Spec) HasMemory() bool { return s.Memory != MemoryNone }
+
+// HasScore says whether a score is kept with every token: the retention score
+// or the write gate's logit.
+func (s Spec) HasScore() bool { return s.Slots > 0 || s.WriteGate }
+
+// GateIsColumn says whether the memory enters as a column of the softmax.
+func (s Spec) GateIsColumn() bool { return s.Gate == GateSlot || s.Gate == GateMass }
+
+// FeatureSize returns F, the size of φ(x) for a head of size d.
+func (s Spec) FeatureSize(d int) int {
+	if s.Feature == FeatureELU {
+		return d
+	}
+	return 2 * s.featureCols(d)
+}
+
+func (s Spec) featureCols(d int) int {
+	if s.FeatureDim > 0 {
+		return s.FeatureDim
+	}
+	return d
+}
+
+// Capacity returns C = S+R+W+L, the most keys that a query can see beside the
+// memory: the number of cache slots of an exported graph.
+func (s Spec) Capacity() int { return s.Sink + s.Slots + s.Window + s.Segment }
+
+// Validate reports the first field that holds a value the block cannot have.
+// The message begins with the field's name as it stands in a config.
+func (s Spec) Validate() error {
+	for _, f := range []struct {
+		name       string
+		value, min int
+	}{{"sink", s.Sink, 0}, {"window", s.Window, 0}, {"segment", s.Segment, 1}, {"slots", s.Slots, 0}, {"feature_dim", s.FeatureDim, 0}} {
+		if f.value < f.min {
+			return fmt.Errorf("%s is %d; it must be at least %d", f.name, f.value, f.min)
+		}
+	}
+	if err := oneOf("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {
+		return err
+	}
+	if err := oneOf("memory", s.Memory, MemoryNone, MemoryLinear, MemoryDelta); err != nil {
+		return err
+	}
+	if !s.HasMemory() {
+		if s.Map || s.WriteGate {
+			return fmt.Errorf("map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear")
+		}
+		return nil
+	}
+	if err := oneOf("feature", s.Feature, FeatureELU, FeatureHedgehog); err != nil {
+		return err
+	}
+	if err := oneOf("gate", s.Gate, GateScalar, GateVector, GateQuery, GateSlot, GateMass); err != nil {
+		return err
+	}
+	if s.WriteGate && s.Slots > 0 {
+		return fmt.Errorf("write_gate is for a block without slots: with slots the retention score already weighs what is written; set slots: 0 or write_gate: false")
+	}
+	return nil
+}
+
+func oneOf[T ~string](field string, v T, allowed ...T) error {
+	if slices.Contains(allowed, v) {
+		return nil
+	}
+	words := make([]string, len(allowed))
+	for i, a := range allowed {
+		words[i] = string(a)
+	}
+	return fmt.Errorf("%s is %q; it must be one of %s", field, v, strings.Join(words, ", "))
+}

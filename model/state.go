@@ -1,0 +1,213 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// State is what a sequence leaves behind: for every layer the keys and values
+// of sinks, slots, window and the segment in progress, in this order, and the
+// compressive memory (method, section 2). Its size does not depend on the
+// length of the sequence, but for soft slots, which keep every token.
+type State struct {
+	Sinks, Slots, Window, Recent int // stored tokens of each part; Recent is the segment in progress
+	Seen                         int // tokens read
+	Evicted                      bool
+	Layers                       []LayerState
+}
+
+// LayerState is a layer's part of the State. Rows are tokens; of a row, each
+// KV head has its own part, since each chooses its own slots.
+type LayerState struct {
+	K, V, Rotated []float32 // [n,K·d]: keys before rotary embedding, values, keys after it
+	Score         []float32 // [n,K] retention score ρ, or logit of the write gate; nil without either
+	Token         []int32   // [n,K] index in the sequence
+	Memory        []float32 // [K,F,d+1]: M with z as last column; nil without memory
+}
+
+// Stored returns the number of stored tokens, all of which are visible.
+func (s *State) Stored() int { return s.Sinks + s.Slots + s.Window + s.Recent }
+
+func newState(s Spec, d Dims, layers int) *State {
+	st := &State{Layers: make([]LayerState, layers)}
+	if s.HasMemory() {
+		for i := range st.Layers {
+			st.Layers[i].Memory = make([]float32, Memory{s, d}.Size())
+		}
+	}
+	return st
+}
+
+// resize gives every row array room for n rows and that length.
+func (l *LayerState) resize(n int, s Spec, d Dims) {
+	kv := d.KVHeads * d.HeadDim
+	l.K, l.V, l.Rotated = grown(l.K, n*kv), grown(l.V, n*kv), grown(l.Rotated, n*kv)
+	l.Token = grown(l.Token, n*d.KVHeads)
+	if s.HasScore() {
+		l.Score = grown(l.Score, n*d.KVHeads)
+	}
+}
+
+// grown returns x with length n, what was there kept.
+func grown[T any](x []T, n int) []T {
+	return slices.Grow(x, max(0, n-len(x)))[:n]
+}
+
+// commit ends a segment: the first `complete` tokens of the segment in
+// progress join sinks and window, and what falls out of the window goes to the
+// slots or the memory (method, section 4).
+func (st *Stream) commit(complete int) {
+	s, spec := st.State, st.model.Spec
+	stored := s.Stored()
+	added := min(spec.Sink-s.Sinks, complete) // before the sinks are full nothing lies between them and the segment
+	s.Sinks += added
+	pool := s.Window + complete - added
+	leavers := max(0, pool-spec.Window)
+	candidates := s.Slots + leavers
+	keep := candidates
+	if !st.options.Soft {
+		keep = min(candidates, spec.Slots)
+	}
+	for i := range s.Layers {
+		st.commitLayer(i, leavers, candidates, keep, stored)
+	}
+	s.Slots, s.Window, s.Recent = keep, pool-leavers, s.Recent-complete
+	s.Evicted = s.Evicted || leavers > 0
+	for i := range s.Layers {
+		st.rotateStored(&s.Layers[i])
+	}
+}
+
+// commitLayer chooses which of the candidates (slots, then leavers) stay,
+// writes the others to the memory and closes the gaps.
+func (st *Stream) commitLayer(i, leavers, candidates, keep, stored int) {
+	l, s, d := &st.State.Layers[i], st.State, st.model.Base.Dims
+	first := s.Sinks // row of the first candidate
+	var kept, dropped []int
+	for g := range d.KVHeads {
+		k, dr := choose(l.Score, d.KVHeads, g, first, candidates, keep)
+		kept, dropped = append(kept, k...), append(dropped, dr...)
+	}
+	if st.options.Soft && st.model.Spec.Slots > 0 { // every leaver stays visible and is written, each by its weight
+		dropped = dropped[:0]
+		for range d.KVHeads {
+			for r := range leavers {
+				dropped = append(dropped, first+candidates-leavers+r)
+			}
+		}
+	}
+	st.writeDropped(i, dropped)
+	if keep == candidates {
+		return
+	}
+	for g := range d.KVHeads {
+		for j, r := range kept[g*keep : (g+1)*keep] {
+			l.moveHead(first+j, r, g, d)
+		}
+	}
+	l.moveRows(first+keep, first+candidates, stored, d)
+}
+
+// choose splits the n candidate rows from `first` on into the `keep` with the
+// highest score of KV head g (ties: the earlier token) and the others, both in
+// temporal order.
+func choose(score []float32, kvHeads, g, first, n, keep int) (kept, dropped []int) {
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = first + i
+	}
+	if keep == n || keep == 0 {
+		return rows[:keep], rows[keep:]
+	}
+	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(score[b*kvHeads+g], score[a*kvHeads+g]), a-b) })
+	kept, dropped = rows[:keep], rows[keep:]
+	slices.Sort(kept)
+	slices.Sort(dropped)
+	return kept, dropped
+}
+
+// writeDropped writes rows to layer i's memory; rows holds the same number of
+// rows for each KV head, head after head.
+func (st *Stream) writeDropped(i int, rows []int) {
+	spec, d, l := st.model.Spec, st.model.Base.Dims, &st.State.Layers[i]
+	if !spec.HasMemory() || len(rows) == 0 {
+		return
+	}
+	w, tokens := l.gather(rows, spec, d)
+	defer scratch.Release(w.Keys, w.Values, w.Score)
+	if st.options.Tape != nil {
+		st.options.Tape.Write(i, w, tokens, l.Memory)
+	}
+	Memory{spec, d}.Write(l.Memory, w, dataOf(st.model.Params.Layers[i].FeatureK))
+}
+
+// gather copies the rows of each KV head side by side, with what decides their
+// weight and their indices in the sequence.
+func (l *LayerState) gather(rows []int, s Spec, d Dims) (w Written, tokens []int32) {
+	n, kv, hd := len(rows)/d.KVHeads, d.KVHeads, d.HeadDim
+	w = Written{Keys: scratch.Borrow(n * kv * hd), Values: scratch.Borrow(n * kv * hd), Rows: n}
+	if w.Sign = 1; s.Slots > 0 {
+		w.Sign = -1
+	}
+	if l.Score != nil {
+		w.Score = scratch.Borrow(n * kv)
+	}
+	tokens = make([]int32, n*kv)
+	for j, r := range rows {
+		g, t := j/n, j%n
+		copy(w.Keys[(t*kv+g)*hd:(t*kv+g+1)*hd], l.K[(r*kv+g)*hd:])
+		copy(w.Values[(t*kv+g)*hd:(t*kv+g+1)*hd], l.V[(r*kv+g)*hd:])
+		if l.Score != nil {
+			w.Score[t*kv+g] = l.Score[r*kv+g]
+		}
+		tokens[t*kv+g] = l.Token[r*kv+g]
+	}
+	return w, tokens
+}
+
+// moveHead moves KV head g's part of a row; to is at most from.
+func (l *LayerState) moveHead(to, from, g int, d Dims) {
+	a, b, n := (to*d.KVHeads+g)*d.HeadDim, (from*d.KVHeads+g)*d.HeadDim, d.HeadDim
+	for _, x := range [][]float32{l.K, l.V, l.Rotated} {
+		copy(x[a:a+n], x[b:b+n])
+	}
+	a, b = to*d.KVHeads+g, from*d.KVHeads+g
+	l.Token[a] = l.Token[b]
+	if l.Score != nil {
+		l.Score[a] = l.Score[b]
+	}
+}
+
+// moveRows moves rows [from,end) to `to`, which is at most from.
+func (l *LayerState) moveRows(to, from, end int, d Dims) {
+	shift := func(x []float32, w int) {
+		if x != nil {
+			copy(x[to*w:], x[from*w:end*w])
+		}
+	}
+	w := d.KVHeads * d.HeadDim
+	shift(l.K, w)
+	shift(l.V, w)
+	shift(l.Rotated, w)
+	shift(l.Score, d.KVHeads)
+	copy(l.Token[to*d.KVHeads:], l.Token[from*d.KVHeads:end*d.KVHeads])
+}
+
+// rotateStored gives the stored keys their new places when positions are
+// compact; with absolute ones a key's rotation never changes.
+func (st *Stream) rotateStored(l *LayerState) {
+	if st.model.Spec.Positions == PositionsAbsolute {
+		return
+	}
+	d, n := st.model.Base.Dims, st.State.Stored()
+	w, half := d.KVHeads*d.HeadDim, d.HeadDim/2
+	cos, sin := st.rotary.compact(n)
+	kernels.Parallel(n, 128, func(lo, hi int) {
+		for r := max(lo, st.State.Sinks); r < hi; r++ {
+			kernels.Rotate(l.Rotated[r*w:(r+1)*w], l.K[r*w:(r+1)*w], d.KVHeads, d.HeadDim, cos[r*half:(r+1)*half], sin[r*half:(r+1)*half], false)
+		}
+	})
+}

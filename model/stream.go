@@ -1,0 +1,256 @@
+package model
+
+import (
+	"context"
+	"fmt"
+
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// Model is a frozen base with a block and its trained parameters. It is
+// read-only: any number of streams may run over it.
+type Model struct {
+	Base   *Base
+	Spec   Spec
+	Params *Params
+}
+
+// New joins a base, a block and its parameters (nil: untrained ones).
+func New(b *Base, s Spec, p *Params) (*Model, error) {
+	if err := s.Validate(); err != nil {
+		return nil, fmt.Errorf("block: %w", err)
+	}
+	if p == nil {
+		p = NewParams(s, b.Dims, len(b.Layers))
+	}
+	return &Model{Base: b, Spec: s, Params: p}, nil
+}
+
+// unbounded is a window that no sequence leaves.
+const unbounded = 1 << 40
+
+// FullAttention is the block that keeps every token: the base model itself,
+// read in segments of the given length.
+func FullAttention(segment int) Spec {
+	return Spec{Window: unbounded, Segment: segment, Positions: PositionsCompact, Memory: MemoryNone}
+}
+
+// WindowOnly is s without slots and memory: sinks and window alone.
+func WindowOnly(s Spec) Spec {
+	return Spec{Sink: s.Sink, Window: s.Window, Segment: s.Segment, Positions: s.Positions, Memory: MemoryNone}
+}
+
+// Tape is told what a training pass needs to run the block backward. Slices
+// are valid during the call only.
+type Tape interface {
+	// Layer is called before layer i reads x [T,D].
+	Layer(i int, x []float32, p Past)
+	// Output is called with the last layer's output, before the final norm [T,D].
+	Output(x []float32)
+	// Remember is called with the new tokens' normed input [T,D].
+	Remember(i int, h []float32)
+	// Write is called before layer i's memory [K,F,d+1] takes up w; tokens
+	// [m,K] are the indices in the sequence.
+	Write(i int, w Written, tokens []int32, memory []float32)
+}
+
+// Past is what a layer sees beside the new tokens.
+type Past struct {
+	Attention Attention
+	SlotToken []int32   // [N,K] index in the sequence of the tokens in the slots
+	Memory    []float32 // [K,F,d+1], or nil while nothing has left the window
+}
+
+// Wrap lets another backend take part in a stream's forward pass: it receives
+// the slice backend of a layer and returns what is run in its place.
+type Wrap func(o Ops[[]float32]) Ops[[]float32]
+
+// StreamOptions choose how a stream reads.
+type StreamOptions struct {
+	// Soft keeps every token that left the window visible, its logits raised by
+	// log σ(ρ): the form that slots are trained in (method, section 5).
+	Soft bool
+	// NoRouting builds state for prompts that would fit into S+W+L as well.
+	// Otherwise such a prompt runs through the untouched base model.
+	NoRouting bool
+	// Tape, if not nil, records the pass for training.
+	Tape Tape
+	// Wrap, if not nil, decorates the backend.
+	Wrap Wrap
+}
+
+// Stream reads one sequence segment by segment.
+type Stream struct {
+	State   *State
+	model   *Model
+	options StreamOptions
+	rotary  rotary
+	held    bool // the prompt is short: nothing is committed yet
+}
+
+// NewStream starts an empty sequence.
+func (m *Model) NewStream(o StreamOptions) *Stream {
+	return &Stream{
+		model: m, options: o,
+		State:  newState(m.Spec, m.Base.Dims, len(m.Base.Layers)),
+		rotary: rotary{inv: m.Base.InvFreq, scale: m.Base.RotaryScale},
+	}
+}
+
+// Feed reads tokens. emit, if not nil, is called for every stretch of at most
+// a segment with the index of its first token in ids and the hidden states
+// after the final norm [n,D], which are valid during the call only.
+// Cancelling ctx stops between stretches.
+func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hidden []float32) error) error {
+	if err := st.checkIDs(ids); err != nil {
+		return err
+	}
+	short := st.model.Spec.Sink + st.model.Spec.Window + st.model.Spec.Segment
+	if st.State.Seen == 0 {
+		st.held = !st.options.NoRouting && len(ids) <= short
+	}
+	for first := 0; first < len(ids); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(len(ids)-first, st.room(short))
+		hidden := st.forward(ids[first : first+n])
+		var err error
+		if emit != nil {
+			err = emit(first, hidden)
+		}
+		scratch.Release(hidden)
+		if err != nil {
+			return err
+		}
+		first += n
+	}
+	return nil
+}
+
+func (st *Stream) checkIDs(ids []int32) error {
+	vocab := st.model.Base.Embed.Out
+	for i, id := range ids {
+		if id < 0 || int(id) >= vocab {
+			return fmt.Errorf("token %d of the input has id %d, but the model's vocabulary has %d entries; the tokenizer belongs to another model", st.State.Seen+i, id, vocab)
+		}
+	}
+	return nil
+}
+
+// room returns how many tokens the next stretch may have, after committing
+// what is complete.
+func (st *Stream) room(short int) int {
+	s, segment := st.State, st.model.Spec.Segment
+	if st.held {
+		if s.Seen < short {
+			return min(segment, short-s.Seen)
+		}
+		st.held = false
+	}
+	for s.Recent >= segment {
+		st.commit(segment)
+	}
+	return segment - s.Recent
+}
+
+// forward runs the layers over one stretch and returns the hidden states after
+// the final norm [T,D]; the caller releases them.
+func (st *Stream) forward(ids []int32) []float32 {
+	b, rows := st.model.Base, len(ids)
+	x := scratch.Borrow(rows * b.Dims.Hidden)
+	b.embed(x, ids)
+	past := st.State.Stored()
+	cos, sin := st.newPositions(rows)
+	for i, l := range b.Layers {
+		if st.options.Tape != nil {
+			st.options.Tape.Layer(i, x, st.past(i, past, cos, sin))
+		}
+		e := &eager{stream: st, layer: i, rows: rows, past: past, cos: cos, sin: sin}
+		var o Ops[[]float32] = e
+		if st.options.Wrap != nil {
+			o = st.options.Wrap(e)
+		}
+		y := Forward(o, st.model.Spec, l, x)
+		copy(x, y)
+		scratch.Release(e.buffers...)
+	}
+	if st.options.Tape != nil {
+		st.options.Tape.Output(x)
+	}
+	st.State.Recent += rows
+	st.State.Seen += rows
+	if !st.held && st.State.Recent == st.model.Spec.Segment {
+		st.commit(st.model.Spec.Segment)
+	}
+	kernels.RMSNorm(x, x, b.Norm.Weight, rows, b.Dims.Hidden, b.Norm.Eps)
+	return x
+}
+
+// past describes what layer i sees: its first `stored` tokens and its memory.
+func (st *Stream) past(i, stored int, cos, sin []float32) Past {
+	s, d, l := st.State, st.model.Base.Dims, &st.State.Layers[i]
+	w := d.KVHeads * d.HeadDim
+	p := Past{Attention: Attention{
+		Dims: d, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
+		SlotAt: s.Sinks, Soft: st.options.Soft, Cos: cos, Sin: sin,
+	}}
+	if st.model.Spec.Slots > 0 {
+		from, to := s.Sinks*d.KVHeads, (s.Sinks+s.Slots)*d.KVHeads
+		p.Attention.Score, p.SlotToken = l.Score[from:to], l.Token[from:to]
+	}
+	if s.Evicted {
+		p.Memory = l.Memory
+	}
+	return p
+}
+
+// embed writes the embeddings of ids [T,D].
+func (b *Base) embed(x []float32, ids []int32) {
+	d, table := b.Dims.Hidden, b.Embed.Weight()
+	for t, id := range ids {
+		copy(x[t*d:(t+1)*d], table[int(id)*d:])
+	}
+}
+
+// newPositions returns the rotary tables of the next n tokens.
+func (st *Stream) newPositions(n int) (cos, sin []float32) {
+	if st.model.Spec.Positions == PositionsAbsolute {
+		return st.rotary.at(st.State.Seen, n)
+	}
+	from, half := st.State.Stored(), len(st.rotary.inv)
+	cos, sin = st.rotary.compact(from + n)
+	return cos[from*half:], sin[from*half:]
+}
+
+// Logits writes the logits [n,V] of hidden states [n,D].
+func (m *Model) Logits(dst, hidden []float32) {
+	applyLinear(dst, hidden, m.Base.Head.Weight(), m.Base.Head.Bias, len(hidden)/m.Base.Dims.Hidden)
+}
+
+// rotary computes rotary tables.
+type rotary struct {
+	inv      []float32
+	scale    float32
+	cos, sin []float32 // of positions 0, 1, 2, …
+}
+
+// compact returns the tables of positions 0 to n-1 [n,d/2], and perhaps more.
+func (r *rotary) compact(n int) (cos, sin []float32) {
+	if n*len(r.inv) > len(r.cos) {
+		r.cos, r.sin = r.at(0, n+n/2)
+	}
+	return r.cos, r.sin
+}
+
+// at returns the tables of n positions [n,d/2].
+func (r *rotary) at(from, n int) (cos, sin []float32) {
+	pos := make([]int, n)
+	for i := range pos {
+		pos[i] = from + i
+	}
+	cos, sin = make([]float32, n*len(r.inv)), make([]float32, n*len(r.inv))
+	kernels.RopeTables(cos, sin, pos, r.inv, r.scale)
+	return cos, sin
+}
