@@ -24,17 +24,22 @@ func Backend() string { return backend().name }
 
 func chooseBackend(setting string) backendChoice {
 	if setting == "off" {
-		return backendChoice{name: builtin}
+		return backendChoice{name: builtinName()}
 	}
 	blas, name, err := findOpenBLAS(setting)
 	switch {
 	case err == nil:
 		return backendChoice{blas, name}
 	case setting != "":
-		return backendChoice{name: fmt.Sprintf("%s (%s=%s: %v)", builtin, EnvBLAS, setting, err)}
+		return backendChoice{name: fmt.Sprintf("%s (%s=%s: %v)", builtinName(), EnvBLAS, setting, err)}
 	default:
-		return backendChoice{name: builtin}
+		return backendChoice{name: builtinName()}
 	}
 }
 
-const builtin = "built-in (portable)"
+func builtinName() string {
+	if useAVX2 {
+		return "built-in AVX2"
+	}
+	return "built-in (portable)"
+}

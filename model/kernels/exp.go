@@ -16,24 +16,15 @@ func LogSigmoid1(x float32) float32 {
 
 // Exp writes e**x to dst, which is at least as long as x and may be x.
 func Exp(dst, x []float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] = Exp1(v)
-	}
+	exp(dst[:len(x)], x)
 }
 
 // Sigmoid writes 1/(1+e**-x) to dst, which is at least as long as x and may be x.
 func Sigmoid(dst, x []float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] = Sigmoid1(v)
-	}
+	sigmoid(dst[:len(x)], x)
 }
 
 // LogSigmoid writes log(sigmoid(x)) to dst, which is at least as long as x and may be x.
 func LogSigmoid(dst, x []float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] = LogSigmoid1(v)
-	}
+	logSigmoid(dst[:len(x)], x)
 }

@@ -14,21 +14,16 @@ const gemmGrain = 1 << 17
 func Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
 	beta float32, c []float32, ldc int,
 ) {
-	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}
+	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, backend().blas}
 	p.check()
-	parts := min(Threads(), m*n*k/gemmGrain)
-	if parts < 2 {
-		p.run()
-		return
-	}
-	p.split(parts)
+	p.runParallel()
 }
 
 // GemmSerial is Gemm on the calling goroutine alone.
 func GemmSerial(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
 	beta float32, c []float32, ldc int,
 ) {
-	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc}
+	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, backend().blas}
 	p.check()
 	p.run()
 }
@@ -45,6 +40,7 @@ type product struct {
 	beta    float32
 	c       []float32
 	ldc     int
+	blas    *openBLAS // nil: the built-in kernels
 }
 
 // check panics unless every element the product touches lies inside its slice.
@@ -82,11 +78,20 @@ func (p *product) run() {
 		p.scaleC()
 		return
 	}
-	if blas := backend().blas; blas != nil {
-		blas.sgemm(p)
-		return
+	if p.blas != nil {
+		p.blas.sgemm(p)
+	} else {
+		builtinGemm(p)
 	}
-	gonumGemm(p)
+}
+
+// runParallel computes the product on all cores if it is worth it.
+func (p *product) runParallel() {
+	if parts := min(Threads(), p.m*p.n*p.k/gemmGrain); parts > 1 {
+		p.split(parts)
+	} else {
+		p.run()
+	}
 }
 
 // scaleC computes C = beta*C.

@@ -8,9 +8,7 @@ import (
 // BF16ToF32 widens the little-endian bfloat16 numbers of src, 2*len(dst) bytes, to dst. It is exact.
 func BF16ToF32(dst []float32, src []byte) {
 	need("BF16ToF32: src", len(src), 2*len(dst))
-	for i := range dst {
-		dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
-	}
+	bf16ToF32(dst, src)
 }
 
 // F32ToBF16 rounds src to little-endian bfloat16, ties to even, in the first 2*len(src) bytes of dst.

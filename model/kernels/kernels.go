@@ -6,6 +6,8 @@
 // own kernels otherwise. A shape that does not fit its slices is a programming error and panics.
 package kernels
 
+//go:generate go run -C asm . -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernels
+
 import (
 	"fmt"
 	"math"
@@ -13,50 +15,27 @@ import (
 
 // Dot returns the sum of a[i]*b[i]. b is at least as long as a.
 func Dot(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s0, s1, s2, s3 float32
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		s0 += a[i] * b[i]
-		s1 += a[i+1] * b[i+1]
-		s2 += a[i+2] * b[i+2]
-		s3 += a[i+3] * b[i+3]
-	}
-	for ; i < len(a); i++ {
-		s0 += a[i] * b[i]
-	}
-	return (s0 + s1) + (s2 + s3)
+	return dot(a, b[:len(a)])
 }
 
 // Axpy adds alpha*x to y, which is at least as long as x.
 func Axpy(alpha float32, x, y []float32) {
-	y = y[:len(x)]
-	for i, v := range x {
-		y[i] += alpha * v
-	}
+	axpy(alpha, x, y[:len(x)])
 }
 
 // Add adds x to dst, which is at least as long as x.
 func Add(dst, x []float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] += v
-	}
+	add(dst[:len(x)], x)
 }
 
 // Mul multiplies dst, which is at least as long as x, by x element by element.
 func Mul(dst, x []float32) {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] *= v
-	}
+	mul(dst[:len(x)], x)
 }
 
 // Scale multiplies x by alpha.
 func Scale(alpha float32, x []float32) {
-	for i := range x {
-		x[i] *= alpha
-	}
+	scale(alpha, x)
 }
 
 // ArgMax returns the index of the first largest element of x, NaN aside, and -1 when there is none.

@@ -11,9 +11,7 @@ func RMSNorm(dst, x, w []float32, rows, cols int, eps float32) {
 	for r := range rows {
 		row, out := x[r*cols:][:cols], dst[r*cols:][:cols]
 		inv := inverseRMS(row, eps)
-		for i, v := range row {
-			out[i] = v * inv * w[i]
-		}
+		mulScaled(out, row, w[:cols], inv)
 	}
 }
 
@@ -27,14 +25,8 @@ func RMSNormGrad(dx, dy, x, w []float32, rows, cols int, eps float32) {
 	for r := range rows {
 		row, grad, out := x[r*cols:][:cols], dy[r*cols:][:cols], dx[r*cols:][:cols]
 		inv := inverseRMS(row, eps)
-		var s float32
-		for i, v := range row {
-			s += w[i] * grad[i] * v
-		}
-		c := s / float32(cols) * inv * inv
-		for i, v := range row {
-			out[i] = inv * (w[i]*grad[i] - v*c)
-		}
+		s := dot3(row, grad, w[:cols])
+		normGrad(out, grad, row, w[:cols], inv, s/float32(cols)*inv*inv*inv)
 	}
 }
 

@@ -1,6 +1,9 @@
 package kernels
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // RopeTables fills cos and sin [len(pos), len(invFreq)] with the cosine and sine of pos*invFreq, times scale (the
 // attention factor of YaRN and its kin, 1 otherwise). The angle is rounded to float32 before the cosine as in
@@ -23,6 +26,9 @@ func RopeTables(cos, sin []float32, pos []int, invFreq []float32, scale float32)
 // cos and sin are the token's row [d/2] of RopeTables. inverse rotates back by the transpose, which is also the
 // gradient.
 func Rotate(dst, src []float32, heads, d int, cos, sin []float32, inverse bool) {
+	if d%2 != 0 {
+		panic(fmt.Sprintf("kernels: Rotate: head size %d is odd", d))
+	}
 	half := d / 2
 	need("Rotate: dst", len(dst), heads*d)
 	need("Rotate: src", len(src), heads*d)
@@ -32,12 +38,5 @@ func Rotate(dst, src []float32, heads, d int, cos, sin []float32, inverse bool) 
 	if inverse {
 		sign = -1
 	}
-	for h := range heads {
-		in, out := src[h*d:][:d], dst[h*d:][:d]
-		for i := range half {
-			c, s := cos[i], sign*sin[i]
-			x, y := in[i], in[i+half]
-			out[i], out[i+half] = x*c-y*s, y*c+x*s
-		}
-	}
+	rotate(dst, src, heads, half, cos, sin, sign)
 }

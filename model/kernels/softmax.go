@@ -6,17 +6,12 @@ import "math"
 // subtracted first, so nothing overflows. A row of -Inf alone (nothing visible) or an empty one becomes zeros and
 // returns -Inf; a row with NaN or +Inf becomes NaN.
 func Softmax(x []float32) (logSumExp float32) {
-	m := maxOf(x)
-	if math.IsInf(float64(m), -1) {
-		clear(x)
-		return m
+	m := shiftOf(x)
+	sum := expSum(x, x, m)
+	if sum == 0 {
+		return float32(math.Inf(-1))
 	}
-	var sum float32
-	for i, v := range x {
-		x[i] = Exp1(v - m)
-		sum += x[i]
-	}
-	Scale(1/sum, x)
+	scale(1/sum, x)
 	return m + float32(math.Log(float64(sum)))
 }
 
@@ -24,30 +19,20 @@ func Softmax(x []float32) (logSumExp float32) {
 // dx = y*(dy - sum(dy*y)). dx may be dy.
 func SoftmaxGrad(dx, dy, y []float32) {
 	dx, dy = dx[:len(y)], dy[:len(y)]
-	s := Dot(dy, y)
-	for i, v := range y {
-		dx[i] = v * (dy[i] - s)
-	}
+	softmaxGrad(dx, dy, y, dot(dy, y))
 }
 
 // LogSumExp returns log(sum(e**x)), -Inf for an empty row or one of -Inf alone.
 func LogSumExp(x []float32) float32 {
-	m := maxOf(x)
-	if math.IsInf(float64(m), -1) {
-		return m
-	}
-	var sum float32
-	for _, v := range x {
-		sum += Exp1(v - m)
-	}
-	return m + float32(math.Log(float64(sum)))
+	m := shiftOf(x)
+	return m + float32(math.Log(float64(sumExp(x, m))))
 }
 
-// maxOf returns the largest element of x, -Inf when x is empty and NaN when x holds one.
-func maxOf(x []float32) float32 {
-	m := float32(math.Inf(-1))
-	for _, v := range x {
-		m = max(m, v)
+// shiftOf returns what to subtract from x before its exponential: the maximum, or 0 where that is -Inf, from which
+// -Inf cannot be subtracted.
+func shiftOf(x []float32) float32 {
+	if m := maxOf(x); !math.IsInf(float64(m), -1) {
+		return m
 	}
-	return m
+	return 0
 }

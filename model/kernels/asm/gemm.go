@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+const tileRows, tileCols = 6, 16
+
+// addressing of the rows of a tile: three from each of two pointers, the stride scaled by 0, 1 and 2.
+type tileRowsAt struct{ low, high, stride GPVirtual }
+
+func (t tileRowsAt) row(i int) Mem {
+	m := Mem{Base: t.low}
+	if i >= 3 {
+		m.Base = t.high
+	}
+	if i%3 > 0 {
+		m.Index, m.Scale = t.stride, uint8(i%3)
+	}
+	return m
+}
+
+// newTileRows starts the addressing at base. stride is in bytes.
+func newTileRows(base, stride GPVirtual) tileRowsAt {
+	high := GP64()
+	LEAQ(Mem{Base: stride, Index: stride, Scale: 2}, high)
+	ADDQ(base, high)
+	return tileRowsAt{base, high, stride}
+}
+
+// stride loads a stride parameter, counted in elements, as bytes.
+func stride(param string) GPVirtual {
+	s := Load(Param(param), GP64()).(GPVirtual)
+	SHLQ(Imm(2), s)
+	return s
+}
+
+func gemmKernels() {
+	gemmTile()
+	transpose8()
+}
+
+func gemmTile() {
+	function("gemmTileAVX2", "(rows, k int, a *float32, aRow, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)",
+		"gemmTileAVX2 computes alpha*A*B for a tile of C of 1 to 6 rows and 16 columns, and stores it or adds it to C.\n"+
+			"A's element i, l is a[i*aRow+l*aCol], B's rows of 16 are bRow apart and those of C cRow.")
+	rows := Load(Param("rows"), GP64()).(GPVirtual)
+	for r := 1; r <= tileRows; r++ {
+		CMPQ(rows, Imm(uint64(r)))
+		JE(LabelRef(fmt.Sprintf("rows%d", r)))
+	}
+	RET()
+	for r := 1; r <= tileRows; r++ {
+		Label(fmt.Sprintf("rows%d", r))
+		tile(r)
+	}
+}
+
+// tile emits the product for a tile of r rows.
+func tile(r int) {
+	k := Load(Param("k"), GP64())
+	a := newTileRows(Load(Param("a"), GP64()).(GPVirtual), stride("aRow"))
+	aCol := stride("aCol")
+	b, bRow := Load(Param("b"), GP64()), stride("bRow")
+	acc := zeros(2 * r)
+	loop := fmt.Sprintf("loop_%d", r)
+	Label(loop)
+	left, right, v := YMM(), YMM(), YMM()
+	VMOVUPS(Mem{Base: b}, left)
+	VMOVUPS(Mem{Base: b, Disp: 4 * lanes}, right)
+	for i := range r {
+		VBROADCASTSS(a.row(i), v)
+		VFMADD231PS(left, v, acc[2*i])
+		VFMADD231PS(right, v, acc[2*i+1])
+	}
+	ADDQ(aCol, a.low)
+	if r > 3 {
+		ADDQ(aCol, a.high)
+	}
+	ADDQ(bRow, b)
+	DECQ(k)
+	JNZ(LabelRef(loop))
+	storeTile(r, acc)
+}
+
+// storeTile stores alpha times the accumulators to C or adds them to it.
+func storeTile(r int, acc []VecVirtual) {
+	alpha := broadcast("alpha")
+	c := newTileRows(Load(Param("c"), GP64()).(GPVirtual), stride("cRow"))
+	add := Load(Param("add"), GP8())
+	TESTB(add, add)
+	store := fmt.Sprintf("store_%d", r)
+	JZ(LabelRef(store))
+	for i, v := range acc {
+		at := c.row(i / 2)
+		at.Disp += 4 * lanes * (i % 2)
+		VFMADD213PS(at, alpha, v)
+		VMOVUPS(v, at)
+	}
+	finish()
+	Label(store)
+	for i, v := range acc {
+		at := c.row(i / 2)
+		at.Disp += 4 * lanes * (i % 2)
+		VMULPS(alpha, v, v)
+		VMOVUPS(v, at)
+	}
+	finish()
+}
+
+func transpose8() {
+	function("transpose8AVX2", "(dst *float32, dstRow int, src *float32, srcRow, n int)",
+		"transpose8AVX2 writes the columns of the 8 rows of src, n long, as rows of 8 to dst; n is a multiple of 8.")
+	dst := Load(Param("dst"), GP64())
+	dstRow := stride("dstRow")
+	src := Load(Param("src"), GP64()).(GPVirtual)
+	srcRow := stride("srcRow")
+	n := Load(Param("n"), GP64())
+	in := newTileRows(src, srcRow)
+	last := GP64() // rows 6 and 7
+	LEAQ(Mem{Base: srcRow, Index: srcRow, Scale: 2}, last)
+	ADDQ(in.high, last)
+	Label("block")
+	CMPQ(n, Imm(lanes))
+	JL(LabelRef("done"))
+	v := make([]VecVirtual, lanes)
+	for i := range v {
+		v[i] = YMM()
+		at := Mem{Base: last, Index: srcRow, Scale: 1}
+		switch {
+		case i < 6:
+			at = in.row(i)
+		case i == 6:
+			at = Mem{Base: last}
+		}
+		VMOVUPS(at, v[i])
+	}
+	for _, t := range transposed(v) {
+		VMOVUPS(t, Mem{Base: dst})
+		ADDQ(dstRow, dst)
+	}
+	for _, p := range []Register{in.low, in.high, last} {
+		ADDQ(Imm(4*lanes), p)
+	}
+	SUBQ(Imm(lanes), n)
+	JMP(LabelRef("block"))
+	Label("done")
+	finish()
+}
+
+// transposed transposes an 8 by 8 matrix: pairs of rows, then pairs of pairs, then halves.
+func transposed(v []VecVirtual) []VecVirtual {
+	pairs := make([]VecVirtual, lanes)
+	for i := 0; i < lanes; i += 2 {
+		pairs[i], pairs[i+1] = YMM(), YMM()
+		VUNPCKLPS(v[i+1], v[i], pairs[i])
+		VUNPCKHPS(v[i+1], v[i], pairs[i+1])
+	}
+	quads := make([]VecVirtual, lanes)
+	for i := range lanes {
+		quads[i] = YMM()
+		from := i/4*4 + i%4/2 // columns 0 1 come from the low unpack, 2 3 from the high one
+		select2 := uint64(0x44 + 0xaa*(i%2))
+		VSHUFPS(Imm(select2), pairs[from+2], pairs[from], quads[i])
+	}
+	out := make([]VecVirtual, lanes)
+	for i := range out {
+		out[i] = YMM()
+		VPERM2F128(Imm(uint64(0x20+0x11*(i/4))), quads[i%4+4], quads[i%4], out[i])
+	}
+	return out
+}

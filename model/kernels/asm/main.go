@@ -1,0 +1,18 @@
+// Command asm generates the AVX2 kernels of package kernels: ../avx2_amd64.s and their declarations in
+// ../avx2_amd64.go. Run it by go generate in ../ after a change. It is a module of its own so that users of the
+// toolkit do not depend on the generator.
+package main
+
+import "github.com/mmcloughlin/avo/build"
+
+func main() {
+	elementwiseKernels()
+	expKernels()
+	gatedKernels()
+	normKernels()
+	rotateKernel()
+	bfloat16Kernels()
+	dotRowsKernels()
+	gemmKernels()
+	build.Generate()
+}

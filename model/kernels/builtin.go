@@ -1,0 +1,179 @@
+package kernels
+
+import "sync"
+
+// The built-in product follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
+// blocks of B are packed into panels of tileCols columns, one of which stays in the L1 cache while a block of A's
+// rows, which stays in L2, passes through the tile kernel. A is read in place, which its rows allow, unless it is
+// transposed.
+const (
+	tileRows  = 6
+	tileCols  = 16
+	blockRows = 16 * tileRows
+	blockCols = 64 * tileCols
+	blockK    = 256
+)
+
+// packing holds the packed blocks of one product and a tile for what sticks out of C.
+type packing struct {
+	a    [blockRows * blockK]float32
+	b    [blockCols * blockK]float32
+	tile [tileRows * tileCols]float32
+}
+
+var packings = sync.Pool{New: func() any { return new(packing) }}
+
+// builtinGemm computes p without a library. k and alpha are not zero.
+func builtinGemm(p *product) {
+	if !p.ta && p.tb && p.m <= dotMaxRows {
+		dotGemm(p)
+		return
+	}
+	add := p.beta != 0
+	if add && p.beta != 1 {
+		p.scaleC()
+	}
+	buf := packings.Get().(*packing)
+	defer packings.Put(buf)
+	blocks := (p.k + blockK - 1) / blockK
+	for block := range blocks {
+		l0, l1 := block*p.k/blocks, (block+1)*p.k/blocks // of about equal size
+		for j0 := 0; j0 < p.n; j0 += blockCols {
+			part := p.cols(j0, min(j0+blockCols, p.n))
+			part.multiplyBlock(buf, l0, l1, add || block > 0)
+		}
+	}
+}
+
+// multiplyBlock adds the product of columns l0 to l1 of A and the rows of B of the same number to C, or stores it.
+func (p *product) multiplyBlock(buf *packing, l0, l1 int, add bool) {
+	k := l1 - l0
+	p.packB(buf.b[:], l0, k)
+	for i0 := 0; i0 < p.m; i0 += blockRows {
+		part := p.rows(i0, min(i0+blockRows, p.m))
+		if p.ta {
+			part.packA(buf.a[:], l0, k)
+		}
+		for j := 0; j < p.n; j += tileCols {
+			part.multiplyPanel(buf, l0, k, j, add)
+		}
+	}
+}
+
+// multiplyPanel computes the columns of C that begin at j from one panel of B.
+func (p *product) multiplyPanel(buf *packing, l0, k, j int, add bool) {
+	b := buf.b[j*k:]
+	cols := min(tileCols, p.n-j)
+	for i, t := 0, 0; i < p.m; t++ {
+		rows := p.tileHeight(t)
+		a, aRow, aCol := buf.a[i*k:], 1, rows
+		if !p.ta {
+			a, aRow, aCol = p.a[i*p.lda+l0:], p.lda, 1
+		}
+		if cols == tileCols {
+			gemmTile(rows, k, a, aRow, aCol, b, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
+		} else {
+			gemmTile(rows, k, a, aRow, aCol, b, buf.tile[:], tileCols, p.alpha, false)
+			for r := range rows {
+				c := p.c[(i+r)*p.ldc+j:][:cols]
+				if !add {
+					clear(c)
+				}
+				addGo(c, buf.tile[r*tileCols:][:cols])
+			}
+		}
+		i += rows
+	}
+}
+
+// tileHeight returns the number of rows of tile t when the rows are spread evenly over as few tiles as hold them:
+// two tiles of four take less time than one of six and one of two.
+func (p *product) tileHeight(t int) int {
+	tiles := (p.m + tileRows - 1) / tileRows
+	height := p.m / tiles
+	if t < p.m%tiles {
+		height++
+	}
+	return height
+}
+
+// packA copies rows l0 to l0+k of the transposed A to panels as high as the tiles, columns of a panel side by side.
+func (p *product) packA(dst []float32, l0, k int) {
+	for i, t := 0, 0; i < p.m; t++ {
+		rows := p.tileHeight(t)
+		panel := dst[i*k:][:rows*k]
+		for l := range k {
+			copy(panel[l*rows:][:rows], p.a[(l0+l)*p.lda+i:])
+		}
+		i += rows
+	}
+}
+
+// packB copies rows l0 to l0+k of op(B) to panels of tileCols columns, rows of a panel side by side. What the last
+// panel lacks is zero.
+func (p *product) packB(dst []float32, l0, k int) {
+	for j := 0; j < p.n; j += tileCols {
+		panel := dst[j*k:][:tileCols*k]
+		cols := min(tileCols, p.n-j)
+		switch {
+		case cols < tileCols:
+			p.packLastPanel(panel, l0, k, j, cols)
+		case p.tb:
+			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k)
+		default:
+			for l := range k {
+				*(*[tileCols]float32)(panel[l*tileCols:]) = [tileCols]float32(p.b[(l0+l)*p.ldb+j:])
+			}
+		}
+	}
+}
+
+func (p *product) packLastPanel(panel []float32, l0, k, j, cols int) {
+	clear(panel)
+	for l := range k {
+		row := panel[l*tileCols:]
+		for c := range cols {
+			if p.tb {
+				row[c] = p.b[(j+c)*p.ldb+l0+l]
+			} else {
+				row[c] = p.b[(l0+l)*p.ldb+j+c]
+			}
+		}
+	}
+}
+
+// dotMaxRows is the number of rows of A up to which packing B takes longer than it saves.
+const dotMaxRows = 12
+
+// dotGemm computes A·Bᵀ as dot products of rows, reading B once and in order: a linear layer's weight times few
+// tokens, bound by memory.
+func dotGemm(p *product) {
+	var out [dotRows * dotCols]float32
+	whole := p.n - p.n%dotCols
+	for j := 0; j < whole; j += dotCols {
+		for i := 0; i < p.m; i += dotRows {
+			rows := min(dotRows, p.m-i)
+			dotTile(&out, p.a[i*p.lda:], p.lda, rows, p.b[j*p.ldb:], p.ldb, p.k)
+			for r := range rows {
+				for c := range dotCols {
+					p.put(i+r, j+c, out[r*dotCols+c])
+				}
+			}
+		}
+	}
+	for j := whole; j < p.n; j++ {
+		for i := range p.m {
+			p.put(i, j, dot(p.a[i*p.lda:][:p.k], p.b[j*p.ldb:][:p.k]))
+		}
+	}
+}
+
+// put stores alpha*v + beta*C in C's element i, j.
+func (p *product) put(i, j int, v float32) {
+	c := &p.c[i*p.ldc+j]
+	if p.beta == 0 {
+		*c = p.alpha * v
+	} else {
+		*c = p.alpha*v + p.beta**c
+	}
+}

@@ -1,0 +1,170 @@
+package kernels
+
+import "golang.org/x/sys/cpu"
+
+// useAVX2 says whether the processor runs the assembly.
+var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+
+func dot(a, b []float32) float32 {
+	if useAVX2 {
+		return dotAVX2(a, b)
+	}
+	return dotGo(a, b)
+}
+
+func axpy(alpha float32, x, y []float32) {
+	if useAVX2 {
+		axpyAVX2(alpha, x, y)
+	} else {
+		axpyGo(alpha, x, y)
+	}
+}
+
+func add(dst, x []float32) {
+	if useAVX2 {
+		addAVX2(dst, x)
+	} else {
+		addGo(dst, x)
+	}
+}
+
+func mul(dst, x []float32) {
+	if useAVX2 {
+		mulAVX2(dst, x)
+	} else {
+		mulGo(dst, x)
+	}
+}
+
+func scale(alpha float32, x []float32) {
+	if useAVX2 {
+		scaleAVX2(alpha, x)
+	} else {
+		scaleGo(alpha, x)
+	}
+}
+
+func exp(dst, x []float32) {
+	if useAVX2 {
+		expAVX2(dst, x)
+	} else {
+		expGo(dst, x)
+	}
+}
+
+func sigmoid(dst, x []float32) {
+	if useAVX2 {
+		sigmoidAVX2(dst, x)
+	} else {
+		sigmoidGo(dst, x)
+	}
+}
+
+func logSigmoid(dst, x []float32) {
+	if useAVX2 {
+		logSigmoidAVX2(dst, x)
+	} else {
+		logSigmoidGo(dst, x)
+	}
+}
+
+func maxOf(x []float32) float32 {
+	if useAVX2 {
+		return maxOfAVX2(x)
+	}
+	return maxOfGo(x)
+}
+
+func expSum(dst, x []float32, shift float32) float32 {
+	if useAVX2 {
+		return expSumAVX2(dst, x, shift)
+	}
+	return expSumGo(dst, x, shift)
+}
+
+func sumExp(x []float32, shift float32) float32 {
+	if useAVX2 {
+		return sumExpAVX2(x, shift)
+	}
+	return sumExpGo(x, shift)
+}
+
+func softmaxGrad(dx, dy, y []float32, s float32) {
+	if useAVX2 {
+		softmaxGradAVX2(dx, dy, y, s)
+	} else {
+		softmaxGradGo(dx, dy, y, s)
+	}
+}
+
+func siluMul(dst, gate, up []float32) {
+	if useAVX2 {
+		siluMulAVX2(dst, gate, up)
+	} else {
+		siluMulGo(dst, gate, up)
+	}
+}
+
+func siluMulGrad(dGate, dUp, dy, gate, up []float32) {
+	if useAVX2 {
+		siluMulGradAVX2(dGate, dUp, dy, gate, up)
+	} else {
+		siluMulGradGo(dGate, dUp, dy, gate, up)
+	}
+}
+
+func geluTanhMul(dst, gate, up []float32) {
+	if useAVX2 {
+		geluTanhMulAVX2(dst, gate, up)
+	} else {
+		geluTanhMulGo(dst, gate, up)
+	}
+}
+
+func geluTanhMulGrad(dGate, dUp, dy, gate, up []float32) {
+	if useAVX2 {
+		geluTanhMulGradAVX2(dGate, dUp, dy, gate, up)
+	} else {
+		geluTanhMulGradGo(dGate, dUp, dy, gate, up)
+	}
+}
+
+func mulScaled(dst, x, w []float32, alpha float32) {
+	if useAVX2 {
+		mulScaledAVX2(dst, x, w, alpha)
+	} else {
+		mulScaledGo(dst, x, w, alpha)
+	}
+}
+
+func dot3(a, b, c []float32) float32 {
+	if useAVX2 {
+		return dot3AVX2(a, b, c)
+	}
+	return dot3Go(a, b, c)
+}
+
+func normGrad(dx, dy, x, w []float32, alpha, beta float32) {
+	if useAVX2 {
+		normGradAVX2(dx, dy, x, w, alpha, beta)
+	} else {
+		normGradGo(dx, dy, x, w, alpha, beta)
+	}
+}
+
+func rotate(dst, src []float32, heads, half int, cos, sin []float32, sign float32) {
+	if useAVX2 && half%8 == 0 {
+		rotateAVX2(dst, src, heads, half, cos, sin, sign)
+	} else {
+		rotateGo(dst, src, heads, half, cos, sin, sign)
+	}
+}
+
+func bf16ToF32(dst []float32, src []byte) {
+	whole := 0
+	if useAVX2 {
+		whole = len(dst) &^ 7
+		bf16ToF32AVX2(dst[:whole], src)
+	}
+	bf16ToF32Go(dst[whole:], src[2*whole:])
+}
