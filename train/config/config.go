@@ -1,0 +1,321 @@
+// Package config reads the YAML file of `eisft train --config FILE`: which base
+// model, which EdgeInfinite block, which data, the training stages in order and
+// how the result is evaluated. configs/s-sft.yaml explains every key.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+
+	"eisft/data"
+	"eisft/data/atomicfile"
+	"eisft/model"
+)
+
+// Config is a training configuration with every default filled in. Its paths
+// are absolute, except for Output.
+type Config struct {
+	// Name is the run's name and its folder's under Output; the file's name
+	// without its extension if not given.
+	Name  string `yaml:"name"`
+	Seed  int64  `yaml:"seed"`
+	Model Model  `yaml:"model"`
+	Block Block  `yaml:"block"`
+	Data  Data   `yaml:"data"`
+	// Stages are run in order, each on the parameters that the one before left.
+	Stages     []Stage    `yaml:"stages"`
+	Eval       Eval       `yaml:"eval"`
+	Checkpoint Checkpoint `yaml:"checkpoint"`
+	// Output is the folder of all runs, relative to the working directory.
+	Output string `yaml:"output"`
+}
+
+// Model is the frozen base.
+type Model struct {
+	Path string `yaml:"path"` // a Hugging Face model folder
+}
+
+// Block is the EdgeInfinite block: a preset and what differs from it.
+type Block struct {
+	Preset     string `yaml:"preset"`
+	model.Spec `yaml:",inline"`
+}
+
+// Rows says how the rows of a file become samples; see [data.Options].
+type Rows struct {
+	Columns data.Columns      `yaml:"columns,omitempty"`
+	Prompt  string            `yaml:"prompt,omitempty"`
+	Prompts map[string]string `yaml:"prompts,omitempty"`
+}
+
+// Options returns r for [data.Open].
+func (r Rows) Options() data.Options { return data.Options(r) }
+
+// Data is what is trained on.
+type Data struct {
+	Train     string `yaml:"train"` // a parquet, jsonl or jsonl.gz file
+	Rows      `yaml:",inline"`
+	MaxTokens int `yaml:"max_tokens"` // longer samples are cut from the front of the context
+	Samples   int `yaml:"samples"`    // use only the first so many; 0: all
+}
+
+// Stage is one training stage.
+type Stage struct {
+	Kind  Kind `yaml:"kind"`
+	Steps int  `yaml:"steps"` // optimizer steps
+	Batch int  `yaml:"batch"` // samples whose gradients a step accumulates
+	// Tokens is how many tokens of a sample distillation reads; 0 in other stages.
+	Tokens int `yaml:"tokens,omitempty"`
+	// Slots says how S-SFT trains the retention score; empty in other stages.
+	Slots Slots `yaml:"slots,omitempty"`
+	// Keep is the share of tokens that soft slots may keep without a penalty,
+	// KeepWeight the penalty's weight (method, section 5).
+	Keep       float64 `yaml:"keep"`
+	KeepWeight float64 `yaml:"keep_weight"`
+	// Trainable are the parameter groups that are trained; by default all that
+	// the block has.
+	Trainable   []model.Group `yaml:"trainable"`
+	LR          Rates         `yaml:"lr"`
+	WeightDecay Rates         `yaml:"weight_decay"`
+	Betas       [2]float64    `yaml:"betas"`
+	Warmup      int           `yaml:"warmup"` // steps to reach the learning rate
+	MinLR       float64       `yaml:"min_lr"` // share of the learning rate left at the end
+	Clip        float64       `yaml:"clip"`   // greatest global gradient norm; 0: not clipped
+}
+
+// Rates holds one number for each trainable group.
+type Rates map[model.Group]float64
+
+// Kind is a kind of training stage.
+type Kind string
+
+// Slots is a way to train the retention score in S-SFT.
+type Slots string
+
+// Policy is a way for the base model to read a long input, to be evaluated.
+type Policy string
+
+// The values of the switches.
+const (
+	KindSSFT    Kind = "s-sft"   // cross-entropy on answers, context streamed
+	KindDistill Kind = "distill" // attention transfer, no labels
+
+	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
+	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient
+
+	PolicyFull         Policy = "full"         // full attention, unbounded
+	PolicyWindow       Policy = "window"       // sinks and window only
+	PolicyEdgeInfinite Policy = "edgeinfinite" // with the trained block
+)
+
+// Eval is the evaluation before the first stage and after the last one.
+type Eval struct {
+	Data         string `yaml:"data,omitempty"` // no evaluation if empty
+	Rows         `yaml:",inline"`
+	Samples      int      `yaml:"samples"` // use only the first so many; 0: all
+	MaxNewTokens int      `yaml:"max_new_tokens"`
+	Policies     []Policy `yaml:"policies"`
+}
+
+// Checkpoint says when training is saved on its way.
+type Checkpoint struct {
+	Every int `yaml:"every"` // steps; 0: only at the end of a stage and when stopped
+}
+
+// maxSize bounds a configuration file in bytes: the YAML parser's memory grows
+// with the square of the nesting.
+const maxSize = 16 << 10
+
+// Load reads the configuration in a file. Relative paths in it are relative to
+// the file's folder, except for output. The error names every problem on a line
+// of its own: file:line, key path, what was found and what is wanted.
+func Load(path string) (*Config, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxSize {
+		return nil, fmt.Errorf("%s: %d bytes are too many for a configuration (at most %d); is it one?", path, info.Size(), maxSize)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(text, path)
+}
+
+// Parse reads a configuration from text; path is where it stands.
+func Parse(text []byte, path string) (*Config, error) {
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	d := &document{file: path, lines: map[string]int{}}
+	root, err := d.parse(text)
+	if err != nil {
+		return nil, err
+	}
+	d.check(root, reflect.TypeFor[Config](), "")
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	c, err := d.decode(root)
+	if err != nil {
+		return nil, err
+	}
+	if d.validate(c); len(d.problems) > 0 {
+		return nil, d.err()
+	}
+	for _, p := range c.paths() {
+		switch {
+		case filepath.IsAbs(*p):
+			*p = filepath.Clean(*p)
+		case *p != "":
+			*p = filepath.Join(dir, *p)
+		}
+	}
+	return c, nil
+}
+
+// parse returns the root of the file's only YAML document.
+func (d *document) parse(text []byte) (ast.Node, error) {
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: more than %d bytes", d.file, maxSize)
+	}
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, d.syntaxError(err)
+	}
+	if len(file.Docs) > 1 {
+		return nil, fmt.Errorf("%s: want one YAML document, found %d", d.file, len(file.Docs))
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		return nil, fmt.Errorf("%s: the file is empty", d.file)
+	}
+	return file.Docs[0].Body, nil
+}
+
+// syntaxError puts an error of the YAML library into the form of all others.
+func (d *document) syntaxError(err error) error {
+	var located yaml.Error
+	if errors.As(err, &located) && located.GetToken() != nil {
+		return fmt.Errorf("%s:%d: %s", d.file, located.GetToken().Position.Line, located.GetMessage())
+	}
+	return fmt.Errorf("%s: %w", d.file, err)
+}
+
+// decode fills a Config from a checked tree, over the defaults that the block's
+// preset and the stages' kinds bring with them.
+func (d *document) decode(root ast.Node) (*Config, error) {
+	var heads struct {
+		Block  struct{ Preset string }
+		Stages []ast.Node
+	}
+	if err := yaml.NodeToValue(root, &heads); err != nil {
+		return nil, d.syntaxError(err)
+	}
+	c := defaults(d.file)
+	if heads.Block.Preset != "" {
+		c.Block.Preset = heads.Block.Preset
+	}
+	spec, err := model.Preset(c.Block.Preset)
+	if err != nil {
+		d.problem("block.preset", "is %q; it must be one of %s", c.Block.Preset, list(model.PresetNames()))
+		return nil, d.err()
+	}
+	c.Block.Spec = spec
+	if err := yaml.NodeToValue(root, c); err != nil {
+		return nil, d.syntaxError(err)
+	}
+	for i, n := range heads.Stages {
+		if err := c.Stages[i].decode(n, c.Block.Spec); err != nil {
+			return nil, d.syntaxError(err)
+		}
+	}
+	return c, nil
+}
+
+// paths returns the paths that are relative to the file.
+func (c *Config) paths() []*string {
+	return []*string{&c.Model.Path, &c.Data.Train, &c.Eval.Data}
+}
+
+// Write saves c as YAML that [Load] reads again to the same value. Paths are
+// written relative to the file, so that they survive a move of both.
+func (c *Config) Write(path string) error {
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	text, err := c.marshal(dir)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, text)
+}
+
+// marshal returns c as the text of a file in dir.
+func (c *Config) marshal(dir string) ([]byte, error) {
+	out := *c
+	for _, p := range out.paths() {
+		if *p == "" {
+			continue
+		}
+		var err error
+		if *p, err = filepath.Rel(dir, *p); err != nil {
+			return nil, err
+		}
+	}
+	var text bytes.Buffer
+	text.WriteString("# Every default is filled in; eisft train --config reads this file, too.\n")
+	err := yaml.NewEncoder(&text, yaml.IndentSequence(true)).Encode(out)
+	return text.Bytes(), err
+}
+
+// Find returns the file that a command line names. A bare name such as
+// "s-sft.yaml" that does not exist in the working directory is also looked for
+// in the configs folder of the working directory, of the program's own folder
+// and of all folders above these.
+func Find(name string) (string, error) {
+	if _, err := os.Stat(name); err == nil || filepath.Base(name) != name {
+		return name, err
+	}
+	var starts []string
+	if wd, err := os.Getwd(); err == nil {
+		starts = append(starts, wd)
+	}
+	if program, err := os.Executable(); err == nil {
+		starts = append(starts, filepath.Dir(program))
+	}
+	if path, ok := findAbove(starts, filepath.Join("configs", name)); ok {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s: no such file here, nor in a configs folder in or above %s", name, strings.Join(starts, " or "))
+}
+
+// findAbove looks for a file in each of the folders and all that contain it.
+func findAbove(folders []string, file string) (string, bool) {
+	for _, dir := range folders {
+		for {
+			path := filepath.Join(dir, file)
+			if _, err := os.Stat(path); err == nil {
+				return path, true
+			}
+			parent := filepath.Dir(dir)
+			if parent == dir {
+				break
+			}
+			dir = parent
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,305 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"eisft/model"
+)
+
+// small is the shortest configuration that can be run.
+const small = `model:
+  path: ../model/demo
+data:
+  train: train.parquet
+stages:
+  - kind: s-sft
+`
+
+func parse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse([]byte(text), "/project/configs/small.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestParseFillsDefaults(t *testing.T) {
+	eisft, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trained := []model.Group{model.GroupRetention, model.GroupFeature, model.GroupGate}
+	want := &Config{
+		Name:  "small",
+		Model: Model{Path: "/project/model/demo"},
+		Block: Block{Preset: "eisft", Spec: eisft},
+		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048},
+		Stages: []Stage{{
+			Kind: KindSSFT, Steps: 100, Batch: 1, Slots: SlotsSoft, Keep: 0.15, KeepWeight: 10, Trainable: trained,
+			LR:          Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2},
+			WeightDecay: Rates{model.GroupRetention: 0, model.GroupFeature: 0, model.GroupGate: 0},
+			Betas:       [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1,
+		}},
+		Eval:       Eval{Samples: 100, MaxNewTokens: 32, Policies: []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}},
+		Checkpoint: Checkpoint{Every: 50},
+		Output:     "runs",
+	}
+	if got := parse(t, small); !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v, want\n%+v", got, want)
+	}
+}
+
+func TestParseOverridesPresetAndKind(t *testing.T) {
+	c := parse(t, `name: two-stages
+seed: -7
+model: {path: /models/x/../base}
+block: {preset: edgeinfinite, window: 128, gate: query, write_gate: true}
+data:
+  train: a.jsonl.gz
+  columns: {context: document}
+  prompt: |
+    {context}
+
+    {input}
+  prompts: {qmsum: "{context} {input}"}
+stages:
+  - {kind: distill, steps: 10, trainable: [gate], lr: {gate: 5e-2}, betas: [0.8, 0.9]}
+  - {kind: s-sft, slots: hard, keep: 1, weight_decay: {map: 0.1}}
+eval: {data: b.parquet, policies: [window]}
+output: /elsewhere
+`)
+	if c.Name != "two-stages" || c.Seed != -7 || c.Output != "/elsewhere" {
+		t.Errorf("name %q, seed %d, output %q", c.Name, c.Seed, c.Output)
+	}
+	if c.Model.Path != "/models/base" || c.Eval.Data != "/project/configs/b.parquet" {
+		t.Errorf("paths %q, %q", c.Model.Path, c.Eval.Data)
+	}
+	if b := c.Block; b.Sink != 8 || b.Window != 128 || b.Gate != model.GateQuery || !b.Map || !b.WriteGate || b.Slots != 0 {
+		t.Errorf("block %+v", b)
+	}
+	options := c.Data.Options()
+	if options.Columns.Context != "document" || options.Prompt != "{context}\n\n{input}\n" || options.Prompts["qmsum"] != "{context} {input}" {
+		t.Errorf("options %+v", options)
+	}
+	distill, sft := c.Stages[0], c.Stages[1]
+	if distill.Steps != 10 || distill.Tokens != 768 || distill.Betas != [2]float64{0.8, 0.9} || distill.Slots != "" ||
+		!reflect.DeepEqual(distill.LR, Rates{model.GroupGate: 5e-2}) {
+		t.Errorf("distillation %+v", distill)
+	}
+	if sft.Slots != SlotsHard || sft.Keep != 1 || sft.WeightDecay[model.GroupMap] != 0.1 || sft.LR[model.GroupMap] != 2e-3 ||
+		!reflect.DeepEqual(sft.Trainable, []model.Group{model.GroupGate, model.GroupMap, model.GroupWrite}) {
+		t.Errorf("S-SFT %+v", sft)
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		want       string // the error's lines, without the file's name
+	}{
+		{"empty", "", ": the file is empty"},
+		{"only a comment", "# nothing\n", ": the file is empty"},
+		{"not a mapping", "- a\n", ": the file must be a section of keys, not a list"},
+		{"two documents", small + "---\n" + small, ": want one YAML document, found 2"},
+		{"syntax", "model: [\n", ":1: sequence end token ']' not found"},
+		{"key twice", "seed: 1\nseed: 2\n", `:2: mapping key "seed" already defined at [1:1]`},
+		{"unknown key", small + "sede: 1\n", `:7: sede is not a known key; did you mean "seed"?`},
+		{"unknown nested key", small + "block:\n  windw: 3\n", `:8: block.windw is not a known key; did you mean "window"?`},
+		{"unknown key of a stage", small + "    lr: {gates: 1}\n", `:7: stages[0].lr.gates is not a known key; did you mean "gate"?`},
+		{"unlike any key", small + "checkpoint: {xyz: 1}\n", `:7: checkpoint.xyz is not a known key; known here: every`},
+		{"column", small + "eval: {columns: {contex: a}}\n", `:7: eval.columns.contex is not a known key; did you mean "context"?`},
+		{"word for a number", small + "seed: abc\n", `:7: seed must be a whole number, not "abc"`},
+		{"fraction for an integer", small + "seed: 1.5\n", `:7: seed must be a whole number, not 1.5`},
+		{"exponent for an integer", small + "seed: 1e2\n", `:7: seed must be a whole number, not "1e2"`},
+		{"too large", small + "seed: 99999999999999999999\n", `:7: seed must be a whole number, not "99999999999999999999"`},
+		{"too large for int64", small + "seed: 10000000000000000000\n", `:7: cannot unmarshal 10000000000000000000 into Go value of type int64 ( overflow )`},
+		{"quoted number", small + "    clip: '1.0'\n", `:7: stages[0].clip must be a number, not "1.0"`},
+		{"infinite", small + "    clip: .inf\n", `:7: stages[0].clip must be a number, not .inf`},
+		{"number for text", small + "name: 12\n", `:7: name must be text, not 12`},
+		{"word for a switch", small + "block: {map: 1}\n", `:7: block.map must be true or false, not 1`},
+		{"no value", small + "seed:\n", `:7: seed has no value; give one or remove the key`},
+		{"section for a number", small + "seed: {a: 1}\n", `:7: seed must be a whole number, not a section of keys`},
+		{"number for a section", small + "block: 3\n", `:7: block must be a section of keys, not 3`},
+		{"word for a list", "stages: s-sft\n", `:1: stages must be a list, not "s-sft"`},
+		{"pair", small + "    betas: [0.9]\n", `:7: stages[0].betas must be a list of 2, not of 1`},
+		{"alias", "name: &x a\noutput: *x\n", ":1: name must be text, not an anchor, alias or tag, which configs do not use\n:2: output must be text, not an anchor, alias or tag, which configs do not use"},
+		{"missing", "seed: 1\n", ": model.path is missing, but it is required\n: data.train is missing, but it is required\n: stages is missing; list at least one stage, such as - kind: s-sft"},
+		{"missing in a section", "model: {}\n" + small[strings.Index(small, "data"):], ":1: model.path is missing, but it is required"},
+		{"missing kind", small + "  - steps: 3\n", ":7: stages[1].kind is missing; it must be one of s-sft, distill"},
+		{"unknown kind", small + "  - kind: dpo\n", `:7: stages[1].kind is "dpo"; it must be one of s-sft, distill`},
+		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; it must be one of edgeinfinite, eisft, infini`},
+		{"unknown gate", small + "block: {gate: slots}\n", `:7: block.gate is "slots"; it must be one of scalar, vector, query, slot, mass`},
+		{"block size", small + "block: {sink: -1}\n", `:7: block.sink is -1; it must be at least 0`},
+		{"block that contradicts itself", small + "block: {preset: edgeinfinite, memory: none}\n", `:7: block cannot be built: map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`},
+		{"block without parameters", small + "block: {memory: none, slots: 0}\n", `:7: block has nothing to train: slots are 0 and memory is none`},
+		{"unknown policy", small + "eval: {policies: [window, ful]}\n", `:7: eval.policies[1] is "ful"; it must be one of full, window, edgeinfinite`},
+		{"group of another block", small + "    trainable: [gate, map]\n", `:7: stages[0].trainable[1] is "map", but the block has only retention, feature, gate`},
+		{"unknown group", small + "    trainable: [gates]\n", `:7: stages[0].trainable[0] is "gates"; it must be one of retention, gate, feature, map, write`},
+		{"no group", small + "    trainable: []\n", `:7: stages[0].trainable is empty; name at least one group that the block has: retention, feature, gate`},
+		{"ranges", small + "    steps: 0\n    batch: -1\n    keep: 1.5\n    warmup: -1\n    min_lr: 2\n    keep_weight: -1\n    clip: -1\n    betas: [1, -0.5]\n    lr: {gate: -1}\n    weight_decay: {gate: -1}\n", `:7: stages[0].steps is 0; it must be at least 1
+:8: stages[0].batch is -1; it must be at least 1
+:9: stages[0].keep is 1.5; it must be from 0 to 1
+:10: stages[0].warmup is -1; it must be at least 0
+:11: stages[0].min_lr is 2; it must be from 0 to 1
+:12: stages[0].keep_weight is -1; it must not be negative
+:13: stages[0].clip is -1; it must not be negative
+:14: stages[0].betas[0] is 1; it must be at least 0 and below 1
+:14: stages[0].betas[1] is -0.5; it must be at least 0 and below 1
+:15: stages[0].lr.gate is -1; it must not be negative
+:16: stages[0].weight_decay.gate is -1; it must not be negative`},
+		{"ranges of the sections", small + "eval: {samples: -1, max_new_tokens: 0}\ncheckpoint: {every: -1}\nname: a/b\noutput: ''\n", `:9: name is "a/b"; it must be the name of a folder, since the run is written to one
+:10: output is missing, but it is required
+:7: eval.samples is -1; it must be at least 0
+:7: eval.max_new_tokens is 0; it must be at least 1
+:8: checkpoint.every is -1; it must be at least 0`},
+		{"key of the other kind", small + "    tokens: 5\n", ":7: stages[0].tokens belongs to stages of kind distill; remove it"},
+		{"key of the other kind", small + "  - {kind: distill, slots: soft}\n", ":7: stages[1].slots belongs to stages of kind s-sft; remove it"},
+		{"short distillation", small + "  - {kind: distill, tokens: 520}\n", ":7: stages[1].tokens is 520; it must be more than sink + window + segment = 520, or no token ever leaves the window"},
+		{"short samples", strings.Replace(small, "data:\n", "data:\n  max_tokens: 100\n", 1), ":4: data.max_tokens is 100; it must be more than sink + window + segment = 520, or no token ever leaves the window"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := Parse([]byte(tc.text), "s.yaml")
+			if err == nil {
+				t.Fatalf("no error, want\n%s", tc.want)
+			}
+			if got := strings.ReplaceAll("\n"+err.Error(), "\ns.yaml", "\n")[1:]; got != tc.want {
+				t.Errorf("error\n%s\nwant\n%s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLoadRefusesLargeFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weights.yaml")
+	if err := os.WriteFile(path, make([]byte, maxSize+1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "too many for a configuration") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !os.IsNotExist(err) {
+		t.Errorf("error %v for a missing file", err)
+	}
+}
+
+// TestWriteAndLoad: what Write leaves in a run's folder is the same run, also
+// when both have been moved.
+func TestWriteAndLoad(t *testing.T) {
+	root := t.TempDir()
+	text := small + "eval: {data: test.parquet, prompt: \"a: {context}\\n\\n{input}\\n\", columns: {answers: 'yes'}}\nname: 'null'\n"
+	c, err := Parse([]byte(text), filepath.Join(root, "configs", "s.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := *c
+	run := filepath.Join(root, "runs", "x")
+	if err := os.MkdirAll(run, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Write(filepath.Join(run, "config.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(*c, before) {
+		t.Errorf("Write changed its receiver to %+v", c)
+	}
+	got, err := Load(filepath.Join(run, "config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, c) {
+		t.Errorf("read back\n%+v, want\n%+v", got, c)
+	}
+	moved := root + "-moved"
+	if err := os.Rename(root, moved); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(moved) })
+	got, err = Load(filepath.Join(moved, "runs", "x", "config.yaml"))
+	if want := filepath.Join(moved, "model", "demo"); err != nil || got.Model.Path != want {
+		t.Errorf("moved: model %q, %v; want %q", got.Model.Path, err, want)
+	}
+}
+
+func TestFind(t *testing.T) {
+	root := t.TempDir()
+	deep := filepath.Join(root, "a", "b")
+	for _, dir := range []string{deep, filepath.Join(root, "configs")} {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shipped, own := filepath.Join(root, "configs", "s.yaml"), filepath.Join(deep, "own.yaml")
+	for _, path := range []string{shipped, own} {
+		if err := os.WriteFile(path, []byte(small), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(deep)
+	for name, want := range map[string]string{"own.yaml": "own.yaml", own: own, "s.yaml": shipped} {
+		if got, err := Find(name); got != want || err != nil {
+			t.Errorf("Find(%q) = %q, %v; want %q", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"none.yaml":   "none.yaml: no such file here, nor in a configs folder in or above ",
+		"./none.yaml": "stat ./none.yaml: no such file or directory",
+	} {
+		if got, err := Find(name); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Find(%q) = %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
+// TestShipped parses every configuration that comes with eisft.
+func TestShipped(t *testing.T) {
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d configurations, %v", len(files), err)
+	}
+	for _, f := range files {
+		c, err := Load(f)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, p := range c.paths() {
+			if _, err := os.Stat(*p); err != nil {
+				t.Errorf("%s: %v", f, err)
+			}
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(small))
+	shipped, _ := filepath.Glob("../../configs/*.yaml")
+	for _, path := range shipped {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := Parse(text, "/project/configs/fuzz.yaml")
+		if err != nil {
+			return
+		}
+		out, err := c.marshal("/project/runs/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(out, "/project/runs/x/config.yaml")
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, out)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Errorf("read back\n%+v, want\n%+v", again, c)
+		}
+	})
+}
