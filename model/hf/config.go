@@ -1,0 +1,247 @@
+// Package hf reads what a Hugging Face model folder consists of: config.json,
+// and weights in safetensors files by their checkpoint names. A GGUF file of
+// llama.cpp is read as a second source of the same two.
+package hf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// LayerType says what a decoder layer attends to.
+type LayerType string
+
+// The layer types of the supported families, by their Hugging Face names.
+const (
+	FullAttention    LayerType = "full_attention"
+	SlidingAttention LayerType = "sliding_attention"
+)
+
+// Config is a model's configuration: config.json with the defaults of
+// transformers filled in, and what its architecture implies. Sizes are in
+// numbers, tokens or layers.
+type Config struct {
+	Architecture string // "LlamaForCausalLM", …
+	ModelType    string // "llama", …
+	DType        string // what the weights were saved as, "bfloat16"; may be empty
+
+	VocabSize             int
+	HiddenSize            int // D, the width of the residual stream
+	IntermediateSize      int // of the feed-forward layer
+	NumHiddenLayers       int
+	NumAttentionHeads     int
+	NumKeyValueHeads      int    // a divisor of NumAttentionHeads
+	HeadDim               int    // even
+	HiddenAct             string // "silu" or "gelu_pytorch_tanh"
+	MaxPositionEmbeddings int    // the length the model was made for
+	RMSNormEps            float32
+
+	Rope      Rope // of layers with full attention
+	RopeLocal Rope // of layers with sliding attention; only Gemma 3 has another one there
+
+	SlidingWindow int         // tokens that a sliding layer sees, itself included; 0 if no layer slides
+	LayerTypes    []LayerType // one per layer
+
+	TieWordEmbeddings   bool // lm_head shares model.embed_tokens
+	AttentionBias       bool // q_proj, k_proj and v_proj have biases
+	AttentionOutputBias bool // o_proj has a bias
+	MLPBias             bool // gate_proj, up_proj and down_proj have biases
+
+	QKNorm            bool    // q_norm and k_norm over each head, before rotary embedding
+	QueryPreAttnScale float64 // attention scores are multiplied by it: 1/√d in most families
+	FusedProjections  bool    // qkv_proj (q, k, v stacked) and gate_up_proj (gate, up stacked)
+	NormAddsOne       bool    // norms multiply by 1 + weight
+	PostNorms         bool    // the outputs of attention and feed-forward are normed before they are added
+	EmbeddingScale    float64 // embeddings are multiplied by it: √D in Gemma, else 1
+
+	BOS int   // -1 if there is none
+	EOS []int // all tokens that end a generation
+	Pad int   // -1 if there is none
+}
+
+// LoadConfig reads the configuration of a model: a folder with config.json (and
+// generation_config.json, which may name more tokens that end a generation), a
+// folder with one .gguf file, or a .gguf file.
+func LoadConfig(path string) (*Config, error) {
+	if isGGUF(path) {
+		return loadGGUFConfig(path)
+	}
+	file := filepath.Join(path, "config.json")
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if gguf, _ := findGGUF(path); gguf != "" {
+			return loadGGUFConfig(gguf)
+		}
+		return nil, fmt.Errorf("load config: %w; want a folder with config.json or one .gguf file", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load config: %w", err)
+	}
+	o, err := parseObject(file, text)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.addGeneration(filepath.Join(path, "generation_config.json"))
+}
+
+// newConfig interprets a configuration's values.
+func newConfig(o object) (*Config, error) {
+	arch, fam, err := familyOf(o)
+	if err != nil {
+		return nil, err
+	}
+	if o.has("quantization_config") {
+		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
+	}
+	o = o.withDefaults(fam.defaults)
+	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType)}
+	c.readSizes(o)
+	if *o.err != nil { // what follows computes with the sizes
+		return nil, *o.err
+	}
+	c.readTokens(o)
+	c.DType = o.text("dtype", o.text("torch_dtype", ""))
+	c.HiddenAct = c.activation(o)
+	c.RMSNormEps = float32(o.number("rms_norm_eps", 0, 1e-6))
+	c.TieWordEmbeddings = o.boolean("tie_word_embeddings", false)
+	c.QueryPreAttnScale = math.Sqrt(1 / float64(c.HeadDim))
+	c.EmbeddingScale = 1
+	c.readLayerTypes(o, fam)
+	c.Rope, c.RopeLocal = readRopes(o, c)
+	if fam.apply != nil {
+		fam.apply(c, o)
+	}
+	return c, *o.err
+}
+
+func (c *Config) readSizes(o object) {
+	c.VocabSize = o.size("vocab_size")
+	c.HiddenSize = o.size("hidden_size")
+	c.IntermediateSize = o.size("intermediate_size")
+	c.MaxPositionEmbeddings = o.size("max_position_embeddings")
+	c.NumAttentionHeads = o.size("num_attention_heads")
+	c.NumHiddenLayers = o.size("num_hidden_layers")
+	if *o.err != nil {
+		return
+	}
+	const maxLayers = 1 << 14
+	if c.NumHiddenLayers > maxLayers {
+		o.fail("num_hidden_layers", c.NumHiddenLayers, fmt.Sprintf("at most %d", maxLayers))
+	}
+	c.NumKeyValueHeads = o.integer("num_key_value_heads", 1, maxSize, c.NumAttentionHeads)
+	if c.NumAttentionHeads%max(c.NumKeyValueHeads, 1) != 0 {
+		o.fail("num_key_value_heads", c.NumKeyValueHeads, fmt.Sprintf("a divisor of num_attention_heads, which is %d", c.NumAttentionHeads))
+	}
+	if !o.has("head_dim") && c.HiddenSize%c.NumAttentionHeads != 0 {
+		o.fail("hidden_size", c.HiddenSize, fmt.Sprintf("a multiple of num_attention_heads, which is %d, or a head_dim beside it", c.NumAttentionHeads))
+	}
+	c.HeadDim = o.integer("head_dim", 1, maxSize, c.HiddenSize/c.NumAttentionHeads)
+	if c.HeadDim%2 != 0 {
+		o.fail("head_dim", c.HeadDim, "an even number: rotary embedding turns pairs")
+	}
+}
+
+func (c *Config) readTokens(o object) {
+	c.BOS = o.integer("bos_token_id", 0, c.VocabSize-1, -1)
+	// Many fine-tuned models name a padding token outside of the vocabulary, or -1.
+	c.Pad = o.integer("pad_token_id", -1, maxSize, -1)
+	c.EOS = o.tokens("eos_token_id", c.VocabSize)
+}
+
+func (c *Config) activation(o object) string {
+	key := "hidden_act"
+	if o.has("hidden_activation") { // Gemma's name for it
+		key = "hidden_activation"
+	}
+	switch act := o.text(key, "silu"); act {
+	case "silu", "gelu_pytorch_tanh":
+		return act
+	default:
+		o.fail(key, act, "silu or gelu_pytorch_tanh")
+		return ""
+	}
+}
+
+// readLayerTypes takes the layer types from the file, or else from the rule of the family.
+func (c *Config) readLayerTypes(o object, fam family) {
+	c.LayerTypes = make([]LayerType, c.NumHiddenLayers)
+	window := o.integer("sliding_window", 1, maxSize, 0)
+	if fam.slides == nil || !o.boolean("use_sliding_window", true) {
+		window = 0
+	}
+	names := o.texts("layer_types")
+	if names != nil && len(names) != c.NumHiddenLayers {
+		o.fail("layer_types", len(names), fmt.Sprintf("as many entries as num_hidden_layers, which is %d", c.NumHiddenLayers))
+		return
+	}
+	for i := range c.LayerTypes {
+		c.LayerTypes[i] = FullAttention
+		switch {
+		case names != nil:
+			c.LayerTypes[i] = LayerType(names[i])
+		case window > 0 && fam.slides(o, i):
+			c.LayerTypes[i] = SlidingAttention
+		}
+		if t := c.LayerTypes[i]; t != FullAttention && t != SlidingAttention {
+			o.fail(fmt.Sprintf("layer_types[%d]", i), t, "full_attention or sliding_attention")
+		}
+	}
+	if !slices.Contains(c.LayerTypes, SlidingAttention) {
+		return
+	}
+	if c.SlidingWindow = window; window == 0 {
+		o.fail("sliding_window", o.values["sliding_window"], "a window in use (a positive integer, use_sliding_window not false), since layer_types has sliding_attention")
+	}
+}
+
+// addGeneration adds the tokens of generation_config.json, if there is such a file.
+func (c *Config) addGeneration(file string) error {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load config: %w", err)
+	}
+	o, err := parseObject(file, text)
+	if err != nil {
+		return err
+	}
+	for _, id := range o.tokens("eos_token_id", c.VocabSize) {
+		if !slices.Contains(c.EOS, id) {
+			c.EOS = append(c.EOS, id)
+		}
+	}
+	return *o.err
+}
+
+// familyOf finds the architecture that a configuration names.
+func familyOf(o object) (string, family, error) {
+	known := strings.Join(slices.Sorted(maps.Keys(families)), ", ")
+	archs := o.texts("architectures")
+	modelType := o.text("model_type", "")
+	if *o.err != nil {
+		return "", family{}, *o.err
+	}
+	for arch, fam := range families {
+		if slices.Contains(archs, arch) || len(archs) == 0 && fam.modelType == modelType {
+			return arch, fam, nil
+		}
+	}
+	if len(archs) == 0 && modelType != "" {
+		o.fail("model_type", modelType, "that of one of "+known)
+	}
+	o.fail("architectures", o.values["architectures"], "one of "+known)
+	return "", family{}, *o.err
+}

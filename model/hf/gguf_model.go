@@ -1,0 +1,259 @@
+package hf
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ggufArchitecture is how an architecture of llama.cpp stands for one of Hugging Face's.
+type ggufArchitecture struct {
+	name string
+	// paired says that the converter reorders the rows of q and k, so that
+	// rotary embedding turns neighbours instead of the halves of a head.
+	paired bool
+}
+
+var ggufArchitectures = map[string]ggufArchitecture{
+	"llama": {"LlamaForCausalLM", true}, // Mistral's models too
+	"qwen2": {"Qwen2ForCausalLM", false},
+	"qwen3": {"Qwen3ForCausalLM", false},
+}
+
+// ggufKeys maps keys of config.json to metadata, below the architecture's name.
+var ggufKeys = map[string]string{
+	"hidden_size":             "embedding_length",
+	"intermediate_size":       "feed_forward_length",
+	"num_hidden_layers":       "block_count",
+	"num_attention_heads":     "attention.head_count",
+	"num_key_value_heads":     "attention.head_count_kv",
+	"head_dim":                "attention.key_length",
+	"max_position_embeddings": "context_length",
+	"rms_norm_eps":            "attention.layer_norm_rms_epsilon",
+	"rope_theta":              "rope.freq_base",
+}
+
+// ggufNames maps the parts of tensor names, outside of layers and in them.
+var ggufNames = map[string]string{
+	"token_embd":  "model.embed_tokens",
+	"output_norm": "model.norm",
+	"output":      "lm_head",
+	"attn_norm":   "input_layernorm",
+	"attn_q":      "self_attn.q_proj",
+	"attn_k":      "self_attn.k_proj",
+	"attn_v":      "self_attn.v_proj",
+	"attn_output": "self_attn.o_proj",
+	"attn_q_norm": "self_attn.q_norm",
+	"attn_k_norm": "self_attn.k_norm",
+	"ffn_norm":    "post_attention_layernorm",
+	"ffn_gate":    "mlp.gate_proj",
+	"ffn_up":      "mlp.up_proj",
+	"ffn_down":    "mlp.down_proj",
+}
+
+// ropeFreqs holds the divisors of the inverse frequencies of a model with
+// llama3 rotary embedding; it is part of the configuration.
+const ropeFreqs = "rope_freqs.weight"
+
+func loadGGUFConfig(path string) (*Config, error) {
+	g, err := OpenGGUF(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := g.config()
+	return c, errors.Join(err, g.Close())
+}
+
+func openGGUFCheckpoint(path string) (*Checkpoint, error) {
+	g, err := OpenGGUF(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Checkpoint{path: path, tensors: map[string]stored{}, closers: []func() error{g.Close}}
+	if err := c.addGGUF(g); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// addGGUF adds a file's tensors under Hugging Face's names.
+func (c *Checkpoint) addGGUF(g *GGUF) error {
+	config, err := g.config()
+	if err != nil {
+		return err
+	}
+	arch := g.Metadata["general.architecture"].(string) // g.config has checked it
+	for _, name := range g.Names() {
+		if name == ropeFreqs {
+			continue
+		}
+		t := g.tensors[name]
+		if t.Name = huggingFaceName(name); t.Name == "" {
+			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.path, name, config.Architecture)
+		}
+		s := stored{Tensor: t}
+		if ggufArchitectures[arch].paired {
+			s.pairedHeads = pairedHeads(name, config)
+		}
+		if h := s.pairedHeads; h > 0 && (len(t.Shape) == 0 || t.Shape[0]%(2*h) != 0 || len(t.Data)%max(t.Shape[0], 1) != 0) {
+			return fmt.Errorf("%s: tensor %s: found %s %v, want the rows of %d heads of even size", g.path, name, t.DType, t.Shape, h)
+		}
+		c.tensors[t.Name] = s
+	}
+	return nil
+}
+
+// huggingFaceName translates a ggml name, or returns "".
+func huggingFaceName(name string) string {
+	prefix, rest := "", name
+	if layer, ok := strings.CutPrefix(name, "blk."); ok {
+		var index string
+		if index, rest, ok = strings.Cut(layer, "."); !ok {
+			return ""
+		}
+		prefix = "model.layers." + index + "."
+	}
+	part, kind, _ := strings.Cut(rest, ".")
+	if to, ok := ggufNames[part]; ok && (kind == "weight" || kind == "bias") {
+		return prefix + to + "." + kind
+	}
+	return ""
+}
+
+func pairedHeads(name string, c *Config) int {
+	switch {
+	case strings.Contains(name, ".attn_q."):
+		return c.NumAttentionHeads
+	case strings.Contains(name, ".attn_k."):
+		return c.NumKeyValueHeads
+	default:
+		return 0
+	}
+}
+
+// unpairRows undoes what llama.cpp's converter does to the rows of q and k: of
+// each head of d rows, its row 2i+j is Hugging Face's row j·d/2+i.
+func unpairRows(data []byte, rows, heads int) []byte {
+	size, d := len(data)/rows, rows/heads
+	out := make([]byte, 0, len(data))
+	for h := range heads {
+		for j := range 2 {
+			for i := range d / 2 {
+				from := (h*d + 2*i + j) * size
+				out = append(out, data[from:from+size]...)
+			}
+		}
+	}
+	return out
+}
+
+// config translates the metadata to the keys of a config.json and reads those.
+func (g *GGUF) config() (*Config, error) {
+	arch, _ := g.Metadata["general.architecture"].(string)
+	known, ok := ggufArchitectures[arch]
+	if !ok {
+		return nil, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
+			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
+	}
+	o := newObject(g.path, map[string]any{"architectures": []any{known.name}})
+	o.source = map[string]string{"bos_token_id": "tokenizer.ggml.bos_token_id", "pad_token_id": "tokenizer.ggml.padding_token_id"}
+	for key, suffix := range ggufKeys {
+		o.source[key] = arch + "." + suffix
+	}
+	for key, from := range o.source {
+		o.values[key] = g.value(from) // nil rather than absent: transformers' defaults are not llama.cpp's
+	}
+	o.values["eos_token_id"] = g.endTokens()
+	o.values["rope_scaling"] = g.ropeScaling(arch)
+	if t := g.tensors["token_embd.weight"]; len(t.Shape) == 2 {
+		o.values["vocab_size"] = json.Number(strconv.Itoa(t.Shape[0]))
+	}
+	_, untied := g.tensors["output.weight"]
+	_, biased := g.tensors["blk.0.attn_q.bias"]
+	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
+	c, err := newConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	return c, g.finishRope(arch, c)
+}
+
+// value returns a metadata value as a JSON decoder would give it, nil if it is absent.
+func (g *GGUF) value(key string) any {
+	switch v := g.Metadata[key].(type) {
+	case int64:
+		return json.Number(strconv.FormatInt(v, 10))
+	case float64: // most are stored as float32: 1e-5, not 9.999999747e-06
+		return json.Number(strconv.FormatFloat(v, 'g', -1, 32))
+	default:
+		return v
+	}
+}
+
+// endTokens lists the tokens that end a text and a turn.
+func (g *GGUF) endTokens() any {
+	var all []any
+	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"} {
+		switch v := g.value(key).(type) {
+		case nil:
+		case json.Number:
+			if !slices.Contains(all, any(v)) {
+				all = append(all, v)
+			}
+		default: // the reader of the configuration says what is wrong with it
+			return v
+		}
+	}
+	return all
+}
+
+func (g *GGUF) ropeScaling(arch string) map[string]any {
+	kind, _ := g.Metadata[arch+".rope.scaling.type"].(string)
+	switch {
+	case kind == "none":
+		return nil
+	case kind != "":
+		return map[string]any{
+			"rope_type":                        kind,
+			"factor":                           g.value(arch + ".rope.scaling.factor"),
+			"original_max_position_embeddings": g.value(arch + ".rope.scaling.original_context_length"),
+		}
+	case g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
+		return map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
+	default:
+		return nil
+	}
+}
+
+// finishRope adds to the rotary embedding what config.json has no key for.
+func (g *GGUF) finishRope(arch string, c *Config) error {
+	key := arch + ".rope.dimension_count"
+	if n, ok := g.Metadata[key].(int64); ok && n != int64(c.HeadDim) {
+		return fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, n, c.HeadDim)
+	}
+	t, ok := g.tensors[ropeFreqs]
+	if !ok {
+		return nil
+	}
+	divisors, err := t.Float32()
+	if err != nil {
+		return fmt.Errorf("%s: %w", g.path, err)
+	}
+	r := Rope{Type: "longrope", Theta: c.Rope.Theta, Factor: 1, AttentionFactor: 1, OriginalMaxPositionEmbeddings: c.MaxPositionEmbeddings}
+	for _, f := range divisors {
+		if !(f > 0) {
+			return fmt.Errorf("%s: tensor %s: found %g, want positive numbers", g.path, ropeFreqs, f)
+		}
+		r.ShortFactor = append(r.ShortFactor, float64(f))
+	}
+	r.LongFactor = r.ShortFactor
+	if _, err := r.check(c.HeadDim); err != nil {
+		return fmt.Errorf("%s: tensor %s: %w", g.path, ropeFreqs, err)
+	}
+	c.Rope, c.RopeLocal = r, r
+	return nil
+}

@@ -1,0 +1,165 @@
+package hf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+
+	"eisft/model/kernels"
+)
+
+// DType is the storage type of a tensor's numbers: the name that safetensors
+// uses, or for the block formats of GGUF the one that ggml uses.
+type DType string
+
+// The types that Float32 or Int64 convert. All are little-endian.
+const (
+	DTypeF64  DType = "F64"
+	DTypeF32  DType = "F32"
+	DTypeF16  DType = "F16"
+	DTypeBF16 DType = "BF16"
+	DTypeI64  DType = "I64"
+	DTypeI32  DType = "I32"
+	DTypeI16  DType = "I16"
+	DTypeI8   DType = "I8"
+	DTypeU8   DType = "U8"
+	DTypeQ80  DType = "Q8_0" // blocks of 32: one F16 scale and 32 int8
+	DTypeQ40  DType = "Q4_0" // blocks of 32: one F16 scale and 32 4-bit codes
+	DTypeQ6K  DType = "Q6_K" // blocks of 256: 6-bit codes, 16 int8 scales, one F16 scale
+)
+
+// layout says how a type is stored: size bytes for every block of count numbers.
+type layout struct{ size, count int }
+
+// layouts holds every type that a file may contain. Those that nothing here
+// converts are known by their size, so that the rest of the file can be read.
+var layouts = map[DType]layout{
+	DTypeF64: {8, 1}, DTypeF32: {4, 1}, DTypeF16: {2, 1}, DTypeBF16: {2, 1},
+	DTypeI64: {8, 1}, DTypeI32: {4, 1}, DTypeI16: {2, 1}, DTypeI8: {1, 1}, DTypeU8: {1, 1},
+	"U64": {8, 1}, "U32": {4, 1}, "U16": {2, 1}, "BOOL": {1, 1}, "F8_E4M3": {1, 1}, "F8_E5M2": {1, 1},
+	DTypeQ80: {34, 32}, DTypeQ40: {18, 32}, DTypeQ6K: {210, 256},
+}
+
+// IsFloat says whether Float32 converts the type.
+func (d DType) IsFloat() bool {
+	switch d {
+	case DTypeF64, DTypeF32, DTypeF16, DTypeBF16, DTypeQ80, DTypeQ40, DTypeQ6K:
+		return true
+	default:
+		return false
+	}
+}
+
+// Tensor is one tensor of a checkpoint. Shape is row-major, the last dimension
+// contiguous; a scalar has an empty shape. Data usually is a view of the mapped
+// file: it must not be written to, and not be read after its file was closed.
+type Tensor struct {
+	Name  string
+	DType DType
+	Shape []int
+	Data  []byte
+}
+
+// Float32 converts the numbers of a floating-point tensor (F64, F32, F16, BF16
+// and GGUF's Q8_0, Q4_0, Q6_K) into a new slice in row-major order. F64 is
+// rounded to the nearest float32; all others are exact.
+func (t Tensor) Float32() ([]float32, error) {
+	n, err := t.check()
+	if err != nil {
+		return nil, err
+	}
+	if !t.DType.IsFloat() {
+		return nil, fmt.Errorf("tensor %s: found %s, want a floating-point type (F64, F32, F16, BF16); convert the checkpoint to BF16", t.Name, t.DType)
+	}
+	out := make([]float32, n)
+	switch t.DType {
+	case DTypeF64:
+		for i := range out {
+			out[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
+		}
+	case DTypeF32:
+		for i := range out {
+			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
+		}
+	case DTypeF16:
+		kernels.F16ToF32(out, t.Data)
+	case DTypeBF16:
+		kernels.BF16ToF32(out, t.Data)
+	case DTypeQ80:
+		dequantQ80(out, t.Data)
+	case DTypeQ40:
+		dequantQ40(out, t.Data)
+	case DTypeQ6K:
+		dequantQ6K(out, t.Data)
+	}
+	return out, nil
+}
+
+// Int64 converts the numbers of an integer tensor (I64, I32, I16, I8, U8) into
+// a new slice in row-major order.
+func (t Tensor) Int64() ([]int64, error) {
+	n, err := t.check()
+	if err != nil {
+		return nil, err
+	}
+	var at func(i int) int64
+	switch t.DType {
+	case DTypeI64:
+		at = func(i int) int64 { return int64(binary.LittleEndian.Uint64(t.Data[8*i:])) }
+	case DTypeI32:
+		at = func(i int) int64 { return int64(int32(binary.LittleEndian.Uint32(t.Data[4*i:]))) }
+	case DTypeI16:
+		at = func(i int) int64 { return int64(int16(binary.LittleEndian.Uint16(t.Data[2*i:]))) }
+	case DTypeI8:
+		at = func(i int) int64 { return int64(int8(t.Data[i])) }
+	case DTypeU8:
+		at = func(i int) int64 { return int64(t.Data[i]) }
+	default:
+		return nil, fmt.Errorf("tensor %s: found %s, want an integer type (I64, I32, I16, I8, U8)", t.Name, t.DType)
+	}
+	out := make([]int64, n)
+	for i := range out {
+		out[i] = at(i)
+	}
+	return out, nil
+}
+
+// check returns the number of elements after making sure that Data holds them.
+func (t Tensor) check() (int, error) {
+	n, size, err := storage(t.DType, t.Shape)
+	if err != nil {
+		return 0, fmt.Errorf("tensor %s: %w", t.Name, err)
+	}
+	if len(t.Data) != size {
+		return 0, fmt.Errorf("tensor %s: found %d bytes, want %d for %s %v", t.Name, len(t.Data), size, t.DType, t.Shape)
+	}
+	return n, nil
+}
+
+// storage returns how many numbers a shape has and how many bytes they take.
+func storage(d DType, shape []int) (count, size int, err error) {
+	l, ok := layouts[d]
+	if !ok {
+		return 0, 0, fmt.Errorf("dtype %q is not known", string(d))
+	}
+	count = 1
+	for _, dim := range shape {
+		if dim < 0 {
+			return 0, 0, fmt.Errorf("shape %v: found the dimension %d, want 0 or more", shape, dim)
+		}
+		hi, lo := bits.Mul64(uint64(count), uint64(dim))
+		if hi != 0 || lo > math.MaxInt {
+			return 0, 0, fmt.Errorf("shape %v: its number of elements overflows", shape)
+		}
+		count = int(lo)
+	}
+	if l.count > 1 && (len(shape) == 0 || shape[len(shape)-1]%l.count != 0) {
+		return 0, 0, fmt.Errorf("shape %v: %s needs rows of a multiple of %d", shape, d, l.count)
+	}
+	hi, lo := bits.Mul64(uint64(count/l.count), uint64(l.size))
+	if hi != 0 || lo > math.MaxInt {
+		return 0, 0, fmt.Errorf("shape %v: its size in bytes overflows", shape)
+	}
+	return count, int(lo), nil
+}

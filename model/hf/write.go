@@ -1,0 +1,155 @@
+package hf
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"eisft/data/atomicfile"
+	"eisft/model/kernels"
+)
+
+// Entry is a tensor to be written. Data is row-major and of one of the types
+// []float32, []int8, []uint8, []int16, []int32, []int64 and BF16.
+type Entry struct {
+	Name  string
+	Shape []int
+	Data  any
+}
+
+// BF16 are numbers to be written as bfloat16, rounded to nearest, ties to even.
+type BF16 []float32
+
+// WriteFile writes a safetensors file in one atomic step. Equal arguments give
+// equal bytes, in whatever order the entries come: tensors are sorted by the
+// size of their numbers, largest first, and then by name. Like this every
+// tensor is aligned to its type, which PyTorch's reader needs.
+func WriteFile(path string, entries []Entry, metadata map[string]string) error {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b Entry) int {
+		x, y := layouts[payloadOf(a.Data).dtype].size, layouts[payloadOf(b.Data).dtype].size
+		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.Name, b.Name))
+	})
+	header, err := encodeHeader(entries, metadata)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := payloadOf(e.Data).write(w); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// encodeHeader returns the header's length and JSON, padded with spaces so that
+// the data begins at a multiple of 8.
+func encodeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
+	object := map[string]any{}
+	if len(metadata) > 0 {
+		object[metadataKey] = metadata
+	}
+	pos := int64(0)
+	for _, e := range entries {
+		p := payloadOf(e.Data)
+		if p.write == nil {
+			return nil, fmt.Errorf("tensor %s: found data of type %T, which safetensors files are not written from", e.Name, e.Data)
+		}
+		count, size, err := storage(p.dtype, e.Shape)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %s: %w", e.Name, err)
+		}
+		if count != p.count {
+			return nil, fmt.Errorf("tensor %s: found %d numbers, want %d for the shape %v", e.Name, p.count, count, e.Shape)
+		}
+		if _, twice := object[e.Name]; twice || e.Name == metadataKey {
+			return nil, fmt.Errorf("tensor %s: the name is taken", e.Name)
+		}
+		end := pos + int64(size)
+		object[e.Name] = tensorInfo{DType: p.dtype, Shape: append([]int{}, e.Shape...), Offsets: &[2]int64{pos, end}}
+		pos = end
+	}
+	text, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	for len(text)%8 != 0 {
+		text = append(text, ' ')
+	}
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...), nil
+}
+
+// payload is an entry's data as it goes into the file.
+type payload struct {
+	dtype DType
+	count int
+	write func(w io.Writer) error
+}
+
+// payloadOf returns the zero payload for a type that is not written.
+func payloadOf(data any) payload {
+	switch v := data.(type) {
+	case []float32:
+		return payload{DTypeF32, len(v), inPieces(v)}
+	case BF16:
+		return payload{DTypeBF16, len(v), v.write}
+	case []int64:
+		return payload{DTypeI64, len(v), inPieces(v)}
+	case []int32:
+		return payload{DTypeI32, len(v), inPieces(v)}
+	case []int16:
+		return payload{DTypeI16, len(v), inPieces(v)}
+	case []int8:
+		return payload{DTypeI8, len(v), inPieces(v)}
+	case []uint8:
+		return payload{DTypeU8, len(v), inPieces(v)}
+	default:
+		return payload{}
+	}
+}
+
+// piece is how many numbers are encoded at once: no second copy of a tensor is held.
+const piece = 1 << 14
+
+func inPieces[T any](v []T) func(io.Writer) error {
+	return func(w io.Writer) error {
+		var buf []byte
+		for chunk := range slices.Chunk(v, piece) {
+			var err error
+			if buf, err = binary.Append(buf[:0], binary.LittleEndian, chunk); err != nil {
+				return err
+			}
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func (v BF16) write(w io.Writer) error {
+	buf := make([]byte, 2*min(piece, len(v)))
+	for chunk := range slices.Chunk(v, piece) {
+		kernels.F32ToBF16(buf, chunk)
+		if _, err := w.Write(buf[:2*len(chunk)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
