@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/cpu"
 
+	"eisft/export/ort"
 	"eisft/model/kernels"
 )
 
@@ -21,25 +22,42 @@ func envCommand() *cli.Command {
 }
 
 func env(c *cli.Context) error {
+	var hints []string
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...))
-	}
-	row("eisft", "%s", version())
-	row("go", "%s %s/%s", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH)
-	row("cores", "%d, %d used", runtime.NumCPU(), kernels.Threads())
+	row := func(name, value string) { fmt.Fprintf(w, "%s\t%s\n", name, value) }
+	row("eisft", version())
+	row("go", fmt.Sprintf("%s %s/%s", strings.TrimPrefix(runtime.Version(), "go"), runtime.GOOS, runtime.GOARCH))
+	row("cores", fmt.Sprintf("%d, %d used", runtime.NumCPU(), kernels.Threads()))
 	if runtime.GOARCH == "amd64" {
-		row("avx2", "%s", yesNo(cpu.X86.HasAVX2 && cpu.X86.HasFMA))
+		row("avx2", yesNo(cpu.X86.HasAVX2 && cpu.X86.HasFMA))
 	}
-	row("matrix products", "%s", kernels.Backend())
+	row("matrix products", kernels.Backend())
+	if !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
+		hints = append(hints, "Matrix products are faster with OpenBLAS: "+installOpenBLAS())
+	}
+	if found, err := onnxRuntime(); err == nil {
+		row("onnx runtime", found)
+	} else {
+		row("onnx runtime", "none")
+		hints = append(hints, fmt.Sprintf("Exported graphs cannot be run: %v", err))
+	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
-		_, err := fmt.Fprintf(c.App.Writer, "\nMatrix products are faster with OpenBLAS: %s\n", installOpenBLAS())
-		return err
+	for _, h := range hints {
+		fmt.Fprintf(c.App.Writer, "\n%s\n", h)
 	}
 	return nil
+}
+
+// onnxRuntime returns the version and place of the library.
+func onnxRuntime() (string, error) {
+	path, err := ort.Library()
+	if err != nil {
+		return "", err
+	}
+	version, err := ort.Version()
+	return fmt.Sprintf("%s (%s)", version, path), err
 }
 
 // installOpenBLAS says how to get the library on this system.

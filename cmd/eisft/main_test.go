@@ -117,22 +117,27 @@ func TestEnv(t *testing.T) {
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", r.code, r.stderr)
 	}
-	for _, want := range []string{"go ", "cores ", "matrix products "} {
+	for _, want := range []string{"go ", "cores ", "matrix products ", "onnx runtime "} {
 		if !strings.Contains(r.stdout, "\n"+want) {
 			t.Errorf("no row %q in\n%s", want, r.stdout)
 		}
 	}
 }
 
-func TestEnvNamesFasterLibrary(t *testing.T) {
+func TestEnvNamesWhatIsMissing(t *testing.T) {
 	cmd := process(t.Context(), t, "env")
-	cmd.Env = append(cmd.Env, "EISFT_BLAS=off")
+	cmd.Env = append(cmd.Env, "EISFT_BLAS=off", "EISFT_ONNXRUNTIME=/no/library")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if want := "Matrix products are faster with OpenBLAS: "; !strings.Contains(string(out), want) {
-		t.Errorf("no hint %q in\n%s", want, out)
+	for _, want := range []string{
+		"\nMatrix products are faster with OpenBLAS: ",
+		"\nExported graphs cannot be run: EISFT_ONNXRUNTIME: stat /no/library: no such file or directory\n",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no hint %q in\n%s", want, out)
+		}
 	}
 }
 
