@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	case errors.As(err, &noHelp):
 		return exitUsage
-	case errors.Is(err, context.Canceled):
+	case ctx.Err() != nil:
 		return exitInterrupted
 	default:
 		return exitError

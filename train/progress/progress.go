@@ -47,8 +47,12 @@ type Line struct {
 	ended   bool
 }
 
-// Start begins a task and shows its line on w, which is usually os.Stderr.
+// Start begins a task and shows its line on w, which is usually os.Stderr; nil
+// shows nothing.
 func Start(w io.Writer, t Task) *Line {
+	if w == nil {
+		return nil
+	}
 	return start(w, t, func() int { return columns(w) }, time.Now)
 }
 

@@ -138,8 +138,8 @@ func TestStartIsQuietOnFile(t *testing.T) {
 	}
 }
 
-func TestNilLine(_ *testing.T) {
-	var l *Line
+func TestStartOnNothing(_ *testing.T) {
+	l := Start(nil, Task{What: "x", Unit: "y", Verbose: true})
 	l.Add(1)
 	l.Figures("x")
 	l.Printf("x")
