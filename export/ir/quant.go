@@ -66,7 +66,7 @@ func (g *Graph) linear(op string, x *Value, e Encoding, result DType) *Value {
 	if e.Axis < 0 {
 		e.Axis += len(x.shape)
 	}
-	params, err := e.paramShape(x.shape)
+	params, err := e.ParamShape(x.shape)
 	if err == nil && g.opset < 21 && (e.DType.Bits() != 8 || e.Block > 0) {
 		err = fmt.Errorf("%s codes or blocks need opset 21, this graph has %d", e.DType, g.opset)
 	}
@@ -85,12 +85,15 @@ func (g *Graph) linear(op string, x *Value, e Encoding, result DType) *Value {
 	return g.add(op, []*Value{x, scale, zero}, attrs, result, x.shape)
 }
 
-// paramShape checks the encoding against a tensor's shape and gives the shape of
+// ParamShape checks the encoding against a tensor's shape and gives the shape of
 // its scales: none, [size of Axis], or the tensor's own divided into blocks.
-func (e Encoding) paramShape(shape []int) ([]int, error) {
+func (e Encoding) ParamShape(shape []int) ([]int, error) {
 	lo, hi, ok := e.DType.Codes()
 	if !ok {
 		return nil, fmt.Errorf("%s is no type of codes", e.DType)
+	}
+	if len(e.Scale) == 0 {
+		return nil, fmt.Errorf("there is no scale")
 	}
 	if len(e.Zero) > 0 && len(e.Zero) != len(e.Scale) {
 		return nil, fmt.Errorf("%d zero points for %d scales", len(e.Zero), len(e.Scale))
@@ -125,7 +128,7 @@ func (e Encoding) paramShape(shape []int) ([]int, error) {
 	return params, nil
 }
 
-// zeroCodes gives the zero points in the type of the codes. paramShape has checked
+// zeroCodes gives the zero points in the type of the codes. ParamShape has checked
 // that they fit.
 func (e Encoding) zeroCodes() any {
 	zero := e.Zero

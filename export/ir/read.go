@@ -59,10 +59,12 @@ func Open(path string) (*Model, error) {
 	if len(raw) > math.MaxInt32 {
 		return nil, fmt.Errorf("read %s: above 2 GiB, which is no ONNX file", path)
 	}
-	return parse(path, raw)
+	return Parse(path, raw)
 }
 
-func parse(path string, raw []byte) (*Model, error) {
+// Parse reads an ONNX file whose bytes are at hand; path says where its external data
+// lies and what errors call it.
+func Parse(path string, raw []byte) (*Model, error) {
 	m := &Model{
 		Path: path, Bytes: int64(len(raw)), Proto: &onnxpb.ModelProto{},
 		Metadata: map[string]string{}, initializers: map[string]*onnxpb.TensorProto{},

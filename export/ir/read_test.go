@@ -65,7 +65,7 @@ func TestTensorErrors(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			m, err := parse(filepath.Join(dir, "m.onnx"), marshal(t, c.pb))
+			m, err := Parse(filepath.Join(dir, "m.onnx"), marshal(t, c.pb))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -115,7 +115,7 @@ func TestTypedFields(t *testing.T) {
 	}
 	for _, c := range cases {
 		c.pb.Name = "c"
-		m, err := parse("m.onnx", marshal(t, c.pb))
+		m, err := Parse("m.onnx", marshal(t, c.pb))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestTypedFields(t *testing.T) {
 			t.Errorf("%s: got %v (%v), want %v", tensor.DType, got, err, c.want)
 		}
 	}
-	m, err := parse("m.onnx", marshal(t, &onnxpb.TensorProto{Name: "f", DataType: int32(Float32), Dims: []int64{1}, FloatData: []float32{0.5}}))
+	m, err := Parse("m.onnx", marshal(t, &onnxpb.TensorProto{Name: "f", DataType: int32(Float32), Dims: []int64{1}, FloatData: []float32{0.5}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		m, err := parse(filepath.Join(dir, "m.onnx"), raw)
+		m, err := Parse(filepath.Join(dir, "m.onnx"), raw)
 		if err != nil {
 			return
 		}

@@ -1,0 +1,150 @@
+// Package export writes and checks the fixed-shape ONNX graphs that run on a phone.
+// Its subpackages build graphs (ir) and run them in ONNX Runtime (ort).
+package export
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"eisft/export/ir"
+)
+
+// Severity says whether a finding keeps a graph from running.
+type Severity string
+
+// An error breaks the fixed-shape contract or a vendor's rule; a warning costs
+// speed, memory or accuracy.
+const (
+	Error   Severity = "error"
+	Warning Severity = "warning"
+)
+
+// Finding is one thing that Check found.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	Graph    string   `json:"graph"`          // file name
+	Node     string   `json:"node,omitempty"` // node or tensor, "" for the graph as a whole
+	Message  string   `json:"message"`
+}
+
+// String gives the finding as one line.
+func (f Finding) String() string {
+	where := f.Graph
+	if f.Node != "" {
+		where += ": " + f.Node
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Severity, where, f.Message)
+}
+
+// Target is a vendor whose rules are checked beside the contract's own.
+type Target string
+
+// The vendors whose rules Check knows. NoTarget checks the contract alone.
+const (
+	NoTarget Target = ""
+	QNN      Target = "qnn"
+	MediaTek Target = "mediatek"
+	LiteRT   Target = "litert"
+	OpenVINO Target = "openvino"
+)
+
+// ParseTarget reads a target's name as the command line has it.
+func ParseTarget(name string) (Target, error) {
+	t := Target(name)
+	if !slices.Contains([]Target{NoTarget, QNN, MediaTek, LiteRT, OpenVINO}, t) {
+		return "", fmt.Errorf("unknown target %q: want qnn, mediatek, litert or openvino", name)
+	}
+	return t, nil
+}
+
+// CheckPath checks an exported folder or a single .onnx file. A folder with a
+// manifest is also held to it: the files it lists, their sha256 and its state pairs.
+// The error says why nothing could be checked; what is wrong with a graph is a finding.
+func CheckPath(path string, target Target) ([]Finding, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		model, err := ir.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		return Check([]*ir.Model{model}, nil, target), nil
+	}
+	manifest, err := ReadManifest(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	models, err := openAll(path, manifest)
+	if err != nil {
+		return nil, err
+	}
+	findings := Check(models, manifest, target)
+	if manifest != nil {
+		for _, err := range manifest.VerifyFiles(path) {
+			findings = append(findings, Finding{Error, ManifestName, "", err.Error()})
+		}
+	}
+	return findings, nil
+}
+
+// openAll opens the graphs that the manifest lists, or, without one, all .onnx files.
+func openAll(folder string, m *Manifest) ([]*ir.Model, error) {
+	var files []string
+	if m != nil {
+		files = m.GraphFiles()
+	} else {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if strings.HasSuffix(e.Name(), ".onnx") {
+				files = append(files, e.Name())
+			}
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("%s: there is no .onnx file in it", folder)
+	}
+	var models []*ir.Model
+	for _, name := range files {
+		model, err := ir.Open(filepath.Join(folder, name))
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, model)
+	}
+	return models, nil
+}
+
+// Check holds graphs that belong together (one export) to the fixed-shape contract
+// and the target's rules. The manifest, if any, names the state pairs; without it
+// they are the inputs and outputs called X_in and X_out.
+func Check(models []*ir.Model, m *Manifest, target Target) []Finding {
+	var findings []Finding
+	graphs := make([]*graph, len(models))
+	for i, model := range models {
+		g := newGraph(model, &findings)
+		graphs[i] = g
+		for _, rule := range contract {
+			rule(g)
+		}
+		for _, rule := range targetRules[target] {
+			rule(g)
+		}
+	}
+	checkStates(graphs, statePairs(graphs, m))
+	return findings
+}
+
+// contract are the rules that every graph keeps (the fixed-shape contract).
+var contract = []func(*graph){
+	checkOpset, checkNodes, checkShapes, checkConstants, checkSize, checkEncodings, checkCoverage, checkConcats,
+}

@@ -1,0 +1,391 @@
+package export
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"eisft/export/ir"
+	"eisft/export/onnxpb"
+)
+
+var (
+	act16  = ir.PerTensor(ir.UInt16, 1.0/1024, 32768)
+	cache8 = ir.PerTensor(ir.Int8, 1.0/16, 0)
+)
+
+// attend is a small quantized graph with everything a main graph has: a mask, a
+// cache that is tied from end to end, 4-bit weights and a part kept in float.
+func attend(t testing.TB, weights *ir.Weights) *ir.Graph {
+	t.Helper()
+	g := ir.NewGraph("prompt", ir.Options{Weights: weights})
+	x := g.Input("input_embeds", ir.UInt16, 1, 4, 64)
+	mask := g.Dequantize(g.Input("attention_mask", ir.UInt16, 1, 1, 4, 12), act16)
+	past := g.Dequantize(g.Input("past_key_0_in", ir.Int8, 1, 1, 64, 8), cache8)
+
+	leave := g.KeepFloat()
+	h := g.Dequantize(x, act16)
+	h = g.Div(h, g.Sqrt(g.ReduceMean(g.Mul(h, h), -1))).Named("norm")
+	leave()
+	h = g.QDQ(h, act16)
+
+	codes := make(ir.Nibbles, 64*64)
+	for i := range codes {
+		codes[i] = int8(i%16 - 8)
+	}
+	scales := make([]float32, 64)
+	for i := range scales {
+		scales[i] = 0.01
+	}
+	w := g.Dequantize(g.Const("k.weight", []int{64, 64}, codes), ir.Encoding{DType: ir.Int4, Scale: scales, Axis: 1})
+	k := g.QDQ(g.MatMul(h, w).Named("k"), cache8)
+	k = g.QDQ(g.Transpose(g.QDQ(g.Reshape(k, 1, 4, 1, 64), cache8), 0, 2, 3, 1), cache8)
+	keys := g.QDQ(g.Concat(3, past, k).Named("keys"), cache8)
+	q := g.QDQ(g.Reshape(h, 1, 1, 4, 64), act16)
+	s := g.QDQ(g.MatMul(q, keys).Named("scores"), act16)
+	p := g.QDQ(g.Softmax(g.QDQ(g.Add(s, mask), act16)), ir.PerTensor(ir.UInt16, 1.0/65536, 0))
+	g.Output("probabilities", g.Quantize(g.ReduceSum(p, -1), act16))
+	g.Output("past_key_0_out", g.Quantize(g.Slice(k, 3, 0, 4), cache8))
+	return g
+}
+
+// model writes attend and gives its message, for a test to break.
+func model(t testing.TB) (string, *onnxpb.ModelProto) {
+	t.Helper()
+	dir := t.TempDir()
+	weights, err := ir.CreateWeights(filepath.Join(dir, "weights.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer weights.Abort()
+	pb, err := attend(t, weights).Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := weights.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "prompt.onnx"), pb
+}
+
+func parsed(t testing.TB, path string, pb *onnxpb.ModelProto) *ir.Model {
+	t.Helper()
+	raw, err := proto.Marshal(pb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ir.Parse(path, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func findNode(t testing.TB, pb *onnxpb.ModelProto, name string) *onnxpb.NodeProto {
+	t.Helper()
+	for _, n := range pb.Graph.Node {
+		if n.Name == name {
+			return n
+		}
+	}
+	t.Fatalf("there is no node %s", name)
+	return nil
+}
+
+func initializer(t testing.TB, pb *onnxpb.ModelProto, name string) *onnxpb.TensorProto {
+	t.Helper()
+	for _, c := range pb.Graph.Initializer {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("there is no initializer %s", name)
+	return nil
+}
+
+func setShape(t testing.TB, pb *onnxpb.ModelProto, name string, dims ...*onnxpb.TensorShapeProto_Dimension) {
+	t.Helper()
+	for _, info := range slices.Concat(pb.Graph.Input, pb.Graph.ValueInfo, pb.Graph.Output) {
+		if info.Name == name {
+			info.GetType().GetTensorType().Shape = &onnxpb.TensorShapeProto{Dim: dims}
+			return
+		}
+	}
+	t.Fatalf("there is no value %s", name)
+}
+
+func dim(n int64) *onnxpb.TensorShapeProto_Dimension {
+	return &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: n}}
+}
+
+func TestCheckFindsNothingInAGoodGraph(t *testing.T) {
+	path, pb := model(t)
+	for _, target := range []Target{NoTarget, QNN} {
+		for _, f := range Check([]*ir.Model{parsed(t, path, pb)}, nil, target) {
+			t.Errorf("target %q: %s", target, f)
+		}
+	}
+}
+
+func TestCheckFindings(t *testing.T) {
+	cases := []struct {
+		name  string
+		spoil func(t *testing.T, pb *onnxpb.ModelProto)
+		want  string
+	}{
+		{
+			"op", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").OpType = "Einsum" },
+			"error: prompt.onnx: scores: Einsum is not in the op subset of fixed-shape graphs",
+		},
+		{
+			"domain", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").Domain = "com.microsoft" },
+			"scores: com.microsoft.MatMul is not in the op subset",
+		},
+		{
+			"opset", func(t *testing.T, pb *onnxpb.ModelProto) { pb.OpsetImport[0].Version = 19 },
+			"uint16 codes or blocks need opset 21, the file has 19",
+		},
+		{
+			"no opset", func(t *testing.T, pb *onnxpb.ModelProto) { pb.OpsetImport = nil },
+			"error: prompt.onnx: opset 0 of ONNX's own domain, want 17 or above",
+		},
+		{"dynamic", func(t *testing.T, pb *onnxpb.ModelProto) {
+			setShape(t, pb, "scores", dim(1), &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimParam{DimParam: "n"}})
+		}, "scores: shape [1 -1]: every size must be a fixed number above 0"},
+		{"rank", func(t *testing.T, pb *onnxpb.ModelProto) {
+			setShape(t, pb, "input_embeds", dim(1), dim(1), dim(1), dim(4), dim(64))
+		}, "input_embeds: shape [1 1 1 4 64] has rank 5, above 4"},
+		{"no shape", func(t *testing.T, pb *onnxpb.ModelProto) {
+			pb.Graph.ValueInfo = slices.DeleteFunc(pb.Graph.ValueInfo, func(v *onnxpb.ValueInfoProto) bool { return v.Name == "scores" })
+		}, "scores: the file gives no shape for it"},
+		{"int64", func(t *testing.T, pb *onnxpb.ModelProto) {
+			for _, v := range pb.Graph.ValueInfo {
+				if v.Name == "norm" {
+					v.GetType().GetTensorType().ElemType = int32(ir.Int64)
+				}
+			}
+		}, "norm: it is of int64, which fixed-shape graphs do not compute with"},
+		{
+			"unknown value", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").Input[0] = "nowhere" },
+			`scores: it reads "nowhere", which nothing before it makes`,
+		},
+		{
+			"made twice", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").Output[0] = "keys" },
+			`scores: its result "keys" exists already`,
+		},
+		{
+			"unmade output", func(t *testing.T, pb *onnxpb.ModelProto) { pb.Graph.Output[0].Name = "x" },
+			"x: nothing makes this output",
+		},
+		{"dynamic parameter", func(t *testing.T, pb *onnxpb.ModelProto) {
+			pb.Graph.Node[len(pb.Graph.Node)-2].Input[1] = "attention_mask"
+		}, `input 1, "attention_mask", must be a constant`},
+		{
+			"softmax axis", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "Softmax").Attribute[0].I = 1 },
+			"Softmax along axis 1 of 4: only the last one is allowed",
+		},
+		{
+			"conv", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "k").OpType = "Conv"; setShape(t, pb, "k") },
+			`Conv: input 1,`,
+		},
+		{
+			"gather", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").OpType = "Gather" },
+			"only the lookup of the input ids is allowed",
+		},
+		{"lost file", func(t *testing.T, pb *onnxpb.ModelProto) {
+			initializer(t, pb, "k.weight").ExternalData[0].Value = "gone.bin"
+		}, "k.weight: external data:"},
+		{"escape", func(t *testing.T, pb *onnxpb.ModelProto) {
+			initializer(t, pb, "k.weight").ExternalData[0].Value = "../weights.bin"
+		}, `k.weight: external data: location "../weights.bin" leaves the model's folder`},
+		{"short file", func(t *testing.T, pb *onnxpb.ModelProto) {
+			initializer(t, pb, "k.weight").ExternalData[1].Value = "4096"
+		}, "k.weight: external data weights.bin: it has 2048 bytes, want 2048 at 4096"},
+		{"size", func(t *testing.T, pb *onnxpb.ModelProto) {
+			c := initializer(t, pb, "k.weight")
+			c.Dims[0], c.ExternalData[2].Value = 1<<27, "4294967296"
+		}, "warning: prompt.onnx: graph and weights take 4.0 GiB, above 2 GiB: split the export into more parts"},
+		{"infinite", func(t *testing.T, pb *onnxpb.ModelProto) {
+			c := initializer(t, pb, "past_key_0_in/scale")
+			c.RawData = []byte{0, 0, 0x80, 0x7f}
+		}, "past_key_0_in/scale: the constant holds a value that is not finite"},
+		{"scale", func(t *testing.T, pb *onnxpb.ModelProto) {
+			initializer(t, pb, "past_key_0_in/scale").RawData = make([]byte, 4)
+		}, "scale 0 is 0, want a finite number above 0"},
+		{
+			"scale from outside", func(t *testing.T, pb *onnxpb.ModelProto) { pb.Graph.Node[0].Input[1] = "input_embeds" },
+			`scale: "input_embeds" is no constant`,
+		},
+		{
+			"zero point's type", func(t *testing.T, pb *onnxpb.ModelProto) { pb.Graph.Node[0].Input[2] = "past_key_0_in/zero_point" },
+			"zero point: it is int8 for codes of uint16",
+		},
+		{
+			"input not covered", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "scores").Input[0] = "norm" },
+			`scores: its input "norm" has no encoding: it must come from a DequantizeLinear`,
+		},
+		{
+			"result not covered", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "Add").Input[0] = "scores" },
+			`scores: its result "scores" has no encoding: it must go to a QuantizeLinear and nowhere else`,
+		},
+		{
+			"not kept in float", func(t *testing.T, pb *onnxpb.ModelProto) { findNode(t, pb, "norm").MetadataProps = nil },
+			`norm: its input "Sqrt" has no encoding`,
+		},
+		{"Q and DQ differ", func(t *testing.T, pb *onnxpb.ModelProto) {
+			for _, n := range pb.Graph.Node {
+				if n.OpType == "DequantizeLinear" && strings.HasPrefix(n.Input[0], "QuantizeLinear") && n.Input[1] == "past_key_0_in/scale" {
+					n.Input[1] = "attention_mask/scale"
+					return
+				}
+			}
+		}, "it reads int8 scale 0.0009765625, but QuantizeLinear_1 writes int8 scale 0.0625"},
+		{"concat", func(t *testing.T, pb *onnxpb.ModelProto) {
+			findNode(t, pb, "DequantizeLinear_1").Input[1] = "attention_mask/scale"
+		}, `keys: Concat: "DequantizeLinear_1" has int8 scale 0.0009765625`},
+		{"state", func(t *testing.T, pb *onnxpb.ModelProto) {
+			findNode(t, pb, "past_key_0_out").Input[1] = "attention_mask/scale"
+		}, `past_key_0_out: the state has int8 scale 0.0009765625 here and int8 scale 0.0625 as "past_key_0_in" of prompt.onnx: they must be tied to one`},
+		{"state's type", func(t *testing.T, pb *onnxpb.ModelProto) {
+			pb.Graph.Output[1].GetType().GetTensorType().ElemType = int32(ir.UInt8)
+		}, `past_key_0_out: the state is uint8 here and int8 as "past_key_0_in"`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			path, pb := model(t)
+			c.spoil(t, pb)
+			expect(t, Check([]*ir.Model{parsed(t, path, pb)}, nil, NoTarget), c.want)
+		})
+	}
+}
+
+func expect(t *testing.T, findings []Finding, want string) {
+	t.Helper()
+	var lines []string
+	for _, f := range findings {
+		if strings.Contains(f.String(), want) {
+			return
+		}
+		lines = append(lines, f.String())
+	}
+	t.Errorf("want %q among:\n%s", want, strings.Join(lines, "\n"))
+}
+
+func TestCheckTargets(t *testing.T) {
+	one := func(e ir.Encoding) func(g *ir.Graph, x *ir.Value) {
+		return func(g *ir.Graph, x *ir.Value) { g.Output("y", g.Quantize(x, e)) }
+	}
+	cases := []struct {
+		name   string
+		target Target
+		build  func(g *ir.Graph, x *ir.Value)
+		want   string // "" for no finding
+	}{
+		{"16x16", QNN, func(g *ir.Graph, x *ir.Value) {
+			x = g.QDQ(x, act16)
+			g.Output("y", g.Quantize(g.MatMul(x, x).Named("square"), act16))
+		}, `error: g.onnx: square: MatMul of two 16-bit activations`},
+		{"16x8", QNN, func(g *ir.Graph, x *ir.Value) {
+			g.Output("y", g.Quantize(g.MatMul(g.QDQ(x, act16), g.QDQ(x, cache8)), act16))
+		}, ""},
+		{"mask", QNN, func(g *ir.Graph, x *ir.Value) {
+			g.Output("y", g.Relu(g.Input("attention_mask", ir.Float32, 1, 1, 512, 2561)))
+		}, "warning: g.onnx: attention_mask: the mask takes 5.0 MiB: above 1 MiB QNN HTP slows down"},
+		{"uint16", MediaTek, one(act16), "error: g.onnx: y: uint16 codes: MediaTek takes 16 bits as int16 only"},
+		{"zero", MediaTek, one(ir.PerTensor(ir.Int16, 1, 5)), "int16 with a zero point: MediaTek takes int16 as symmetric only"},
+		{"channels", MediaTek, one(ir.Encoding{DType: ir.Int16, Scale: []float32{1, 2}}), "int16 with several scales: MediaTek takes int16 per tensor only"},
+		{"blocks", MediaTek, one(ir.Encoding{DType: ir.Int8, Scale: []float32{1, 2}, Block: 2}), "int8 in blocks: MediaTek has no blockwise scales"},
+		{"int16", MediaTek, one(ir.PerTensor(ir.Int16, 1, 0)), ""},
+		{"uint8", LiteRT, one(ir.PerTensor(ir.UInt8, 1, 0)), "uint8 codes: LiteRT quantizes to signed types"},
+		{"zero", LiteRT, one(ir.PerTensor(ir.Int16, 1, 5)), "LiteRT takes int16 as symmetric only"},
+		{"asymmetric int8", LiteRT, one(ir.PerTensor(ir.Int8, 1, 5)), ""},
+		{"asymmetric weights", LiteRT, func(g *ir.Graph, x *ir.Value) {
+			w := g.Dequantize(g.Const("w", []int{2, 1}, []int8{1, 2}), ir.PerTensor(ir.Int8, 1, 5))
+			g.Output("y", g.MatMul(x, w))
+		}, "int8 weights with a zero point: LiteRT's weights are symmetric"},
+		{"blocks", LiteRT, one(ir.Encoding{DType: ir.Int8, Scale: []float32{1, 2}, Block: 2}), "warning: g.onnx: y: int8 in blocks"},
+		{"int16", OpenVINO, one(act16), "warning: g.onnx: y: uint16 activations: OpenVINO computes them in float"},
+		{"weight-only", OpenVINO, func(g *ir.Graph, x *ir.Value) {
+			w := g.Dequantize(g.Const("w", []int{2, 2}, ir.Nibbles{1, 2, 3, 4}), ir.Encoding{DType: ir.Int4, Scale: []float32{1, 2}, Block: 2})
+			g.Output("y", g.MatMul(x, w))
+		}, ""},
+	}
+	for _, c := range cases {
+		t.Run(string(c.target)+"/"+c.name, func(t *testing.T) {
+			g := ir.NewGraph("g", ir.Options{})
+			c.build(g, g.Input("x", ir.Float32, 2, 2))
+			pb, err := g.Model()
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings := Check([]*ir.Model{parsed(t, "g.onnx", pb)}, nil, c.target)
+			if c.want != "" {
+				expect(t, findings, c.want)
+			} else if len(findings) > 0 {
+				t.Errorf("got %v, want nothing", findings)
+			}
+		})
+	}
+	if _, err := ParseTarget("tpu"); err == nil || !strings.Contains(err.Error(), `unknown target "tpu": want qnn`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCheckPath(t *testing.T) {
+	path, pb := model(t)
+	raw, err := proto.Marshal(pb)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{path, filepath.Join(filepath.Dir(path), "step.onnx")} {
+		if err := os.WriteFile(name, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []string{path, filepath.Dir(path)} {
+		if findings, err := CheckPath(p, NoTarget); err != nil || len(findings) > 0 {
+			t.Errorf("%s: %v (%v)", p, findings, err)
+		}
+	}
+	// A cache written with another scale than the next graph reads is found across files.
+	findNode(t, pb, "past_key_0_out").Input[1] = "attention_mask/scale"
+	if raw, err = proto.Marshal(pb); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	findings, err := CheckPath(filepath.Dir(path), NoTarget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, findings, "prompt.onnx: past_key_0_out: the state has int8 scale 0.0009765625 here")
+	if _, err := CheckPath(t.TempDir(), NoTarget); err == nil || !strings.Contains(err.Error(), "there is no .onnx file in it") {
+		t.Errorf("empty folder: %v", err)
+	}
+}
+
+// FuzzCheck runs every rule on arbitrary bytes: a broken file gives findings, never a panic.
+func FuzzCheck(f *testing.F) {
+	path, pb := model(f)
+	raw, err := proto.Marshal(pb)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, err := ir.Parse(path, raw)
+		if err != nil {
+			return
+		}
+		for _, target := range []Target{QNN, MediaTek, LiteRT, OpenVINO} {
+			for _, finding := range Check([]*ir.Model{m}, nil, target) {
+				_ = finding.String()
+			}
+		}
+	})
+}

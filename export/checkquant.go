@@ -1,0 +1,175 @@
+package export
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"eisft/export/ir"
+	"eisft/export/onnxpb"
+)
+
+// checkEncodings: Q and DQ have float32 on one side and agree with each other. Their
+// scales and zero points were checked when they were read.
+func checkEncodings(g *graph) {
+	for _, n := range g.nodes {
+		if isQ(n) && !g.isFloat(input(n, 0)) {
+			g.report(Error, nodeName(n), "QuantizeLinear of %s %q, want float32", g.ports[input(n, 0)].DType, input(n, 0))
+		}
+		if isDQ(n) && !g.isFloat(output(n)) {
+			g.report(Error, nodeName(n), "DequantizeLinear to %s %q, want float32", g.ports[output(n)].DType, output(n))
+		}
+		q := g.producers[input(n, 0)]
+		written, ok := g.encodings[q]
+		if read := g.encodings[n]; isDQ(n) && isQ(q) && ok && len(read.Scale) > 0 && !read.Equal(written) {
+			g.report(Error, nodeName(n), "it reads %s, but %s writes %s", describe(read), nodeName(q), describe(written))
+		}
+	}
+}
+
+// checkCoverage: in a graph with quantized activations every float tensor between two
+// nodes has an encoding, which means it passes Q and DQ. A converter calibrates what
+// has none by itself, silently. Nodes marked as kept in float are left alone; what
+// they exchange with the others must have an encoding.
+func checkCoverage(g *graph) {
+	if !slices.ContainsFunc(g.nodes, isQ) {
+		return // a float graph, or one with quantized weights alone
+	}
+	for _, n := range g.nodes {
+		if isQ(n) || isDQ(n) || keptFloat(n) {
+			continue
+		}
+		for _, name := range n.GetInput() {
+			if g.isFloat(name) && (g.producers[name] == nil || !isDQ(g.producers[name])) {
+				g.report(Error, nodeName(n), "its input %q has no encoding: it must come from a DequantizeLinear", name)
+			}
+		}
+		for _, name := range n.GetOutput() {
+			if g.isFloat(name) && (len(g.consumers[name]) == 0 || !allQ(g.consumers[name])) {
+				g.report(Error, nodeName(n), "its result %q has no encoding: it must go to a QuantizeLinear and nowhere else", name)
+			}
+		}
+	}
+}
+
+func allQ(nodes []*onnxpb.NodeProto) bool {
+	return !slices.ContainsFunc(nodes, func(n *onnxpb.NodeProto) bool { return !isQ(n) })
+}
+
+// checkConcats: what a Concat joins and its result share one encoding, so that the
+// phone moves codes and never rescales them.
+func checkConcats(g *graph) {
+	for _, n := range g.nodes {
+		if n.GetOpType() != "Concat" || keptFloat(n) {
+			continue
+		}
+		var first *ir.Encoding
+		var firstName string
+		tie := func(name string, coder *onnxpb.NodeProto) {
+			e, ok := g.encodings[coder]
+			switch {
+			case !ok:
+			case first == nil:
+				first, firstName = &e, name
+			case !e.Equal(*first):
+				g.report(Error, nodeName(n), "Concat: %q has %s, %q has %s; they must be tied to one", firstName, describe(*first), name, describe(e))
+			}
+		}
+		for _, name := range n.GetInput() {
+			tie(name, g.producers[name])
+		}
+		for _, q := range g.consumers[output(n)] {
+			tie(output(n), q)
+		}
+	}
+}
+
+// describe gives an encoding in a message: its type, first scale and zero point.
+func describe(e ir.Encoding) string {
+	s := fmt.Sprintf("%s scale %g", e.DType, e.Scale[0])
+	if len(e.Zero) > 0 && e.Zero[0] != 0 {
+		s += fmt.Sprintf(" zero point %d", e.Zero[0])
+	}
+	if len(e.Scale) > 1 {
+		s += fmt.Sprintf(" (and %d more)", len(e.Scale)-1)
+	}
+	return s
+}
+
+// statePairs are the inputs and outputs that carry a state from run to run.
+func statePairs(graphs []*graph, m *Manifest) []State {
+	if m != nil {
+		return m.States
+	}
+	var pairs []State
+	for _, g := range graphs {
+		for _, p := range g.Inputs {
+			base, ok := strings.CutSuffix(p.Name, "_in")
+			pair := State{In: p.Name, Out: base + "_out"}
+			if ok && !slices.Contains(pairs, pair) {
+				pairs = append(pairs, pair)
+			}
+		}
+	}
+	return pairs
+}
+
+// end is one place where a state enters or leaves a graph.
+type end struct {
+	graph    *graph
+	name     string
+	dtype    ir.DType
+	encoding *ir.Encoding // nil for a float state
+}
+
+// checkStates: a state has one type and one encoding wherever it enters or leaves a
+// graph, since the host copies its bytes from one to the other.
+func checkStates(graphs []*graph, pairs []State) {
+	for _, pair := range pairs {
+		var ends []end
+		for _, g := range graphs {
+			for _, p := range g.Inputs {
+				if p.Name == pair.In {
+					ends = append(ends, g.ends(p, g.consumers[p.Name])...)
+				}
+			}
+			for _, p := range g.Outputs {
+				if p.Name == pair.Out {
+					ends = append(ends, g.ends(p, []*onnxpb.NodeProto{g.producers[p.Name]})...)
+				}
+			}
+		}
+		for _, e := range ends[min(1, len(ends)):] {
+			if message := e.differs(ends[0]); message != "" {
+				e.graph.report(Error, e.name, "%s", message)
+			}
+		}
+	}
+}
+
+// ends lists the encodings that a port's neighbours give it, or one end without.
+func (g *graph) ends(p ir.Port, neighbours []*onnxpb.NodeProto) []end {
+	var ends []end
+	for _, n := range neighbours {
+		if e, ok := g.encodings[n]; ok {
+			ends = append(ends, end{g, p.Name, p.DType, &e})
+		}
+	}
+	if len(ends) == 0 {
+		ends = append(ends, end{g, p.Name, p.DType, nil})
+	}
+	return ends
+}
+
+func (e end) differs(o end) string {
+	other := fmt.Sprintf("%q of %s", o.name, o.graph.file())
+	switch {
+	case e.dtype != o.dtype:
+		return fmt.Sprintf("the state is %s here and %s as %s", e.dtype, o.dtype, other)
+	case (e.encoding == nil) != (o.encoding == nil):
+		return fmt.Sprintf("of this state and %s only one is quantized", other)
+	case e.encoding != nil && !e.encoding.Equal(*o.encoding):
+		return fmt.Sprintf("the state has %s here and %s as %s: they must be tied to one", describe(*e.encoding), describe(*o.encoding), other)
+	}
+	return ""
+}

@@ -1,0 +1,220 @@
+package export
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"eisft/export/ort"
+	"eisft/export/ort/orttest"
+)
+
+func manifest() *Manifest {
+	layer := 0
+	key := func(name string, tokens int) Port {
+		return Port{
+			Name: name, Role: "key", Layer: &layer, Shape: []int{1, 1, 64, tokens}, DType: "int8",
+			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: &Affine{Scale: 0.0625},
+		}
+	}
+	return &Manifest{
+		Schema: ManifestSchema, Producer: "eisft", Model: "test", Opset: 21, Positions: "compact",
+		Rope:      Rope{Theta: 1e4, Scaling: json.RawMessage(`{"rope_type":"default"}`), InvFreq: []float32{1, 0.01}, Scale: 1},
+		MaskValue: -1e4,
+		Shapes:    []Shape{{Name: "4x8", Tokens: 4, Cache: 8, Sinks: 1, Slots: 2, Window: 1, Segment: 4}},
+		Graphs: []Graph{{
+			Name: "prompt_4x8", Kind: PromptGraph, Shape: "4x8",
+			Parts:  []Part{{File: "prompt.onnx", Ops: map[string]int{"MatMul": 2}}},
+			Inputs: []Port{key("past_key_0_in", 8)},
+			Outputs: []Port{
+				key("past_key_0_out", 4),
+				{Name: "logits", Role: "logits", Shape: []int{1, 4, 100}, DType: "float32", Axes: []string{"batch", "token", "vocabulary"}},
+			},
+		}},
+		States:       []State{{In: "past_key_0_in", Out: "past_key_0_out", Policy: Append}},
+		Quantization: &Quantization{Scheme: "w4a16"},
+		Verification: &Verification{Runtime: "1.30.0", Tokens: 10, EqualTokens: 10, Tolerance: 0.01},
+	}
+}
+
+func TestManifestRoundTrip(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "prompt.onnx"), []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := manifest()
+	if err := m.AddFile(dir, "prompt.onnx"); err != nil {
+		t.Fatal(err)
+	}
+	if want := (File{"prompt.onnx", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}); m.Files[0] != want {
+		t.Errorf("file %v, want %v", m.Files[0], want)
+	}
+	if err := m.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadManifest(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Rope.Scaling = m.Rope.Scaling // white space differs
+	if !reflect.DeepEqual(got, m) {
+		t.Errorf("got %+v, want %+v", got, m)
+	}
+	if errs := got.VerifyFiles(dir); errs != nil {
+		t.Errorf("unchanged files: %v", errs)
+	}
+	for content, want := range map[string]string{"abd": "files[0]: prompt.onnx has sha256 ", "abcd": "files[0]: prompt.onnx has 4 bytes, want 3"} {
+		if err := os.WriteFile(filepath.Join(dir, "prompt.onnx"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if errs := got.VerifyFiles(dir); len(errs) != 1 || !strings.Contains(errs[0].Error(), want) {
+			t.Errorf("changed file: got %v, want %q", errs, want)
+		}
+	}
+	mirror, err := got.Mirror()
+	if err != nil || strings.Contains(mirror, "sha256\":\"ba78") || strings.Contains(mirror, "verification") {
+		t.Errorf("mirror %s (%v)", mirror, err)
+	}
+	if _, err := ParseManifest([]byte(mirror)); err != nil {
+		t.Errorf("the mirror is no manifest: %v", err)
+	}
+}
+
+func TestManifestErrors(t *testing.T) {
+	cases := []struct {
+		name  string
+		spoil func(m *Manifest)
+		want  string
+	}{
+		{"opset", func(m *Manifest) { m.Opset = 19 }, "opset: 19, want 17 or 21"},
+		{"positions", func(m *Manifest) { m.Positions = "relative" }, `positions: "relative", want compact or absolute`},
+		{"mask", func(m *Manifest) { m.MaskValue = 0 }, "mask_value: 0, want a finite number below 0"},
+		{"theta", func(m *Manifest) { m.Rope.Theta = 0 }, "rope.theta: 0, want a number above 0"},
+		{"frequencies", func(m *Manifest) { m.Rope.InvFreq = nil }, "rope.inv_freq: it is empty"},
+		{"rope scale", func(m *Manifest) { m.Rope.Scale = 0 }, "rope.attention_scale: 0"},
+		{"scheme", func(m *Manifest) { m.Quantization.Scheme = "" }, "quantization.scheme: it is empty"},
+		{"shapes", func(m *Manifest) { m.Shapes = nil }, "shapes: there is none"},
+		{"shape name", func(m *Manifest) { m.Shapes[0].Name = "4x9" }, `shapes[0].name: "4x9", want "4x8"`},
+		{"sum", func(m *Manifest) { m.Shapes[0].Slots = 3 }, "shapes[0].c: 8, want s+r+w+l = 9"},
+		{"sizes", func(m *Manifest) { m.Shapes[0].Window = -1 }, "shapes[0]: t 4 and l 4 must be above 0, s 1, r 2 and w -1 not negative"},
+		{"twice", func(m *Manifest) { m.Shapes = append(m.Shapes, m.Shapes[0]) }, `shapes[1].name: "4x8" is there twice`},
+		{"graphs", func(m *Manifest) { m.Graphs = nil }, "graphs: there is none"},
+		{"graph name", func(m *Manifest) { m.Graphs = append(m.Graphs, m.Graphs[0]) }, `graphs[1].name: "prompt_4x8" is empty or there twice`},
+		{"kind", func(m *Manifest) { m.Graphs[0].Kind = "decode" }, `graphs[0].kind: "decode", want prompt, generation or commit`},
+		{"graph shape", func(m *Manifest) { m.Graphs[0].Shape = "1x8" }, `graphs[0].shape: there is no shape "1x8"`},
+		{"parts", func(m *Manifest) { m.Graphs[0].Parts = nil }, "graphs[0].parts: there is none"},
+		{"part file", func(m *Manifest) { m.Graphs[0].Parts[0].File = "../x.onnx" }, `graphs[0].parts[0].file: "../x.onnx" must be a file name without a folder`},
+		{"no inputs", func(m *Manifest) { m.Graphs[0].Inputs = nil }, "graphs[0].inputs: there is none"},
+		{"port name", func(m *Manifest) { m.Graphs[0].Outputs[1].Name = "past_key_0_out" }, `graphs[0].outputs[1].name: "past_key_0_out" is there twice`},
+		{"role", func(m *Manifest) { m.Graphs[0].Outputs[1].Role = "logit" }, `graphs[0].outputs[1].role: "logit", want one of ids, embeds`},
+		{"dtype", func(m *Manifest) { m.Graphs[0].Outputs[1].DType = "half" }, `graphs[0].outputs[1].dtype: unknown element type "half"`},
+		{"port shape", func(m *Manifest) { m.Graphs[0].Outputs[1].Shape[1] = -1 }, "graphs[0].outputs[1].shape: [1 -1 100], want at most 4 sizes above 0"},
+		{"axes", func(m *Manifest) { m.Graphs[0].Outputs[1].Axes = nil }, "graphs[0].outputs[1].axes: 0 names for the 3 axes of shape"},
+		{"no encoding", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding = nil }, "graphs[0].inputs[0].encoding: a port of int8 must have one"},
+		{"encoding", func(m *Manifest) { m.Graphs[0].Outputs[1].Encoding = &Affine{Scale: 1} }, "graphs[0].outputs[1].encoding: a port of float32 must have none"},
+		{"scale", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding.Scale = 0 }, "graphs[0].inputs[0].encoding.scale: 0"},
+		{"zero point", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding.ZeroPoint = 128 }, "graphs[0].inputs[0].encoding.zero_point: 128 is outside int8"},
+		{"state in", func(m *Manifest) { m.States[0].In = "x" }, `states[0].in: no graph has the input "x"`},
+		{"state out", func(m *Manifest) { m.States[0].Out = "x" }, `states[0].out: no graph has the output "x"`},
+		{"policy", func(m *Manifest) { m.States[0].Policy = "swap" }, `states[0].policy: "swap", want append or replace`},
+		{"replace", func(m *Manifest) { m.States[0].Policy = Replace }, "a state that is replaced keeps its shape"},
+		{"state types", func(m *Manifest) { m.States[0].Out = "logits" }, `states[0]: "past_key_0_in" is int8, "logits" is float32`},
+		{"file name", func(m *Manifest) { m.Files = []File{{Name: "/etc/passwd"}} }, `files[0].name: "/etc/passwd" must be a file name without a folder`},
+		{"sum of file", func(m *Manifest) { m.Files = []File{{Name: "prompt.onnx", SHA256: "00"}} }, `files[0].sha256: "00" is no sha256`},
+		{"unlisted", func(m *Manifest) { m.Files = []File{{Name: "a", SHA256: strings.Repeat("0", 64)}} }, `files: "prompt.onnx", a part of a graph, is not listed`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			m := manifest()
+			c.spoil(m)
+			dir := t.TempDir()
+			if err := m.Write(dir); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("write: got %v, want %q", err, c.want)
+			}
+			raw, err := json.Marshal(m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, ManifestName), raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadManifest(dir); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
+				t.Errorf("read: got %v, want %q", err, c.want)
+			}
+		})
+	}
+	for raw, want := range map[string]string{
+		``:                         "not a manifest",
+		`{"schema":2}`:             "schema: version 2, want 1: export again",
+		`{"schema":1,"colour":1}`:  `unknown field "colour"`,
+		`{"schema":1,"opset":"a"}`: "opset",
+	} {
+		if _, err := ParseManifest([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", raw, err, want)
+		}
+	}
+}
+
+// FuzzManifest: what is read without an error can be written and read again.
+func FuzzManifest(f *testing.F) {
+	raw, err := json.Marshal(manifest())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte(`{"schema":1}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m, err := ParseManifest(raw)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ParseManifest(again); err != nil {
+			t.Errorf("%s became %s: %v", raw, again, err)
+		}
+	})
+}
+
+// TestQuantizedGraphRuns runs the checked graph: probabilities sum to one, and the
+// cache takes the codes of what the 4-bit weights give.
+func TestQuantizedGraphRuns(t *testing.T) {
+	orttest.Require(t)
+	path := filepath.Join(t.TempDir(), "prompt.onnx")
+	if err := attend(t, nil).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	x := make([]uint16, 4*64)
+	for i := range x {
+		x[i] = 32768 // zero, but for one element a token
+		if i%64 == 8 {
+			x[i] += 1024
+		}
+	}
+	mask := make([]uint16, 4*12)
+	for i := range mask {
+		mask[i] = 32768
+	}
+	out := orttest.Run(t, path, ort.Options{}, map[string]ort.Tensor{
+		"input_embeds":   {Shape: []int64{1, 4, 64}, Data: x},
+		"attention_mask": {Shape: []int64{1, 1, 4, 12}, Data: mask},
+		"past_key_0_in":  {Shape: []int64{1, 1, 64, 8}, Data: make([]int8, 64*8)},
+	})
+	for i, p := range out["probabilities"].Data.([]uint16) {
+		if p != 32768+1024 {
+			t.Errorf("row %d: the probabilities sum to code %d, want %d", i, p, 32768+1024)
+		}
+	}
+	// The norm makes the one element 1/sqrt(1/64) = 8; row 8 of the weights is
+	// 0.01·(j mod 16 − 8), and 8·0.01·16 = 1.28 codes a step.
+	for i, k := range out["past_key_0_out"].Data.([]int8) {
+		if want := []int8{-10, -9, -8, -6, -5, -4, -3, -1, 0, 1, 3, 4, 5, 6, 8, 9}[i/4%16]; k != want {
+			t.Errorf("key element %d: code %d, want %d", i/4, k, want)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package export
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"eisft/export/ir"
+)
+
+// roles are what a port can carry.
+var roles = []string{
+	"ids", "embeds", "hidden", "mask", "position_cos", "position_sin", "cache_cos", "cache_sin",
+	"key", "value", "weight", "memory", "memory_mass", "logits", "retention",
+}
+
+// Validate checks that the manifest is complete and agrees with itself. Errors begin
+// with the key path: graphs[1].inputs[0].shape.
+func (m *Manifest) Validate() error {
+	for _, check := range []func() error{m.validateHead, m.validateShapes, m.validateGraphs, m.validateStates, m.validateFiles} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) validateHead() error {
+	switch {
+	case m.Schema != ManifestSchema:
+		return fmt.Errorf("schema: version %d, want %d", m.Schema, ManifestSchema)
+	case m.Opset != 17 && m.Opset != 21:
+		return fmt.Errorf("opset: %d, want 17 or 21", m.Opset)
+	case m.Positions != "compact" && m.Positions != "absolute":
+		return fmt.Errorf("positions: %q, want compact or absolute", m.Positions)
+	case !(m.MaskValue < 0) || math.IsInf(m.MaskValue, 0):
+		return fmt.Errorf("mask_value: %g, want a finite number below 0", m.MaskValue)
+	case m.Features < 0:
+		return fmt.Errorf("features: %d is negative", m.Features)
+	case !(m.Rope.Theta > 0):
+		return fmt.Errorf("rope.theta: %g, want a number above 0", m.Rope.Theta)
+	case len(m.Rope.InvFreq) == 0:
+		return fmt.Errorf("rope.inv_freq: it is empty, want one frequency for each pair of a head's elements")
+	case !(m.Rope.Scale > 0):
+		return fmt.Errorf("rope.attention_scale: %g, want a number above 0", m.Rope.Scale)
+	case m.Quantization != nil && m.Quantization.Scheme == "":
+		return fmt.Errorf("quantization.scheme: it is empty")
+	case len(m.Shapes) == 0:
+		return fmt.Errorf("shapes: there is none")
+	case len(m.Graphs) == 0:
+		return fmt.Errorf("graphs: there is none")
+	}
+	return nil
+}
+
+func (m *Manifest) validateShapes() error {
+	for i, s := range m.Shapes {
+		at := fmt.Sprintf("shapes[%d]", i)
+		if name := fmt.Sprintf("%dx%d", s.Tokens, s.Cache); s.Name != name {
+			return fmt.Errorf("%s.name: %q, want %q", at, s.Name, name)
+		}
+		if slices.ContainsFunc(m.Shapes[:i], func(o Shape) bool { return o.Name == s.Name }) {
+			return fmt.Errorf("%s.name: %q is there twice", at, s.Name)
+		}
+		if s.Tokens < 1 || s.Segment < 1 || min(s.Sinks, s.Slots, s.Window) < 0 {
+			return fmt.Errorf("%s: t %d and l %d must be above 0, s %d, r %d and w %d not negative", at, s.Tokens, s.Segment, s.Sinks, s.Slots, s.Window)
+		}
+		if sum := s.Sinks + s.Slots + s.Window + s.Segment; s.Cache != sum {
+			return fmt.Errorf("%s.c: %d, want s+r+w+l = %d", at, s.Cache, sum)
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) validateGraphs() error {
+	for i, g := range m.Graphs {
+		at := fmt.Sprintf("graphs[%d]", i)
+		switch {
+		case g.Name == "" || slices.ContainsFunc(m.Graphs[:i], func(o Graph) bool { return o.Name == g.Name }):
+			return fmt.Errorf("%s.name: %q is empty or there twice", at, g.Name)
+		case !slices.Contains([]string{PromptGraph, GenerationGraph, CommitGraph}, g.Kind):
+			return fmt.Errorf("%s.kind: %q, want prompt, generation or commit", at, g.Kind)
+		case !slices.ContainsFunc(m.Shapes, func(s Shape) bool { return s.Name == g.Shape }):
+			return fmt.Errorf("%s.shape: there is no shape %q", at, g.Shape)
+		case len(g.Parts) == 0:
+			return fmt.Errorf("%s.parts: there is none", at)
+		}
+		for j, p := range g.Parts {
+			if !plainName(p.File) {
+				return fmt.Errorf("%s.parts[%d].file: %q must be a file name without a folder", at, j, p.File)
+			}
+		}
+		if err := validatePorts(at+".inputs", g.Inputs); err != nil {
+			return err
+		}
+		if err := validatePorts(at+".outputs", g.Outputs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validatePorts(at string, ports []Port) error {
+	if len(ports) == 0 {
+		return fmt.Errorf("%s: there is none", at)
+	}
+	seen := map[string]bool{}
+	for i, p := range ports {
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("%s[%d].%w", at, i, err)
+		}
+		if seen[p.Name] {
+			return fmt.Errorf("%s[%d].name: %q is there twice", at, i, p.Name)
+		}
+		seen[p.Name] = true
+	}
+	return nil
+}
+
+func (p Port) validate() error {
+	dtype, err := ir.ParseDType(p.DType)
+	if err != nil {
+		return fmt.Errorf("dtype: %w", err)
+	}
+	lo, hi, codes := dtype.Codes()
+	switch {
+	case p.Name == "":
+		return fmt.Errorf("name: it is empty")
+	case !slices.Contains(roles, p.Role):
+		return fmt.Errorf("role: %q, want one of %s", p.Role, strings.Join(roles, ", "))
+	case p.Layer != nil && *p.Layer < 0:
+		return fmt.Errorf("layer: %d is negative", *p.Layer)
+	case len(p.Shape) > ir.MaxRank || slices.ContainsFunc(p.Shape, func(s int) bool { return s < 1 }):
+		return fmt.Errorf("shape: %v, want at most %d sizes above 0", p.Shape, ir.MaxRank)
+	case len(p.Axes) != len(p.Shape):
+		return fmt.Errorf("axes: %d names for the %d axes of shape", len(p.Axes), len(p.Shape))
+	case codes != (p.Encoding != nil):
+		return fmt.Errorf("encoding: a port of %s must have %s", dtype, map[bool]string{true: "one", false: "none"}[codes])
+	case codes && (!(p.Encoding.Scale > 0) || math.IsInf(float64(p.Encoding.Scale), 0)):
+		return fmt.Errorf("encoding.scale: %g, want a finite number above 0", p.Encoding.Scale)
+	case codes && (int64(p.Encoding.ZeroPoint) < lo || int64(p.Encoding.ZeroPoint) > hi):
+		return fmt.Errorf("encoding.zero_point: %d is outside %s", p.Encoding.ZeroPoint, dtype)
+	}
+	return nil
+}
+
+func (m *Manifest) validateStates() error {
+	inputs, outputs := map[string]Port{}, map[string]Port{}
+	for _, g := range m.Graphs {
+		for _, p := range g.Inputs {
+			inputs[p.Name] = p
+		}
+		for _, p := range g.Outputs {
+			outputs[p.Name] = p
+		}
+	}
+	for i, s := range m.States {
+		at := fmt.Sprintf("states[%d]", i)
+		in, isInput := inputs[s.In]
+		out, isOutput := outputs[s.Out]
+		switch {
+		case !isInput:
+			return fmt.Errorf("%s.in: no graph has the input %q", at, s.In)
+		case !isOutput:
+			return fmt.Errorf("%s.out: no graph has the output %q", at, s.Out)
+		case s.Policy != Append && s.Policy != Replace:
+			return fmt.Errorf("%s.policy: %q, want append or replace", at, s.Policy)
+		case in.DType != out.DType:
+			return fmt.Errorf("%s: %q is %s, %q is %s; they must be of one type", at, s.In, in.DType, s.Out, out.DType)
+		case s.Policy == Replace && !slices.Equal(in.Shape, out.Shape):
+			return fmt.Errorf("%s: %q has the shape %v, %q has %v; a state that is replaced keeps its shape", at, s.In, in.Shape, s.Out, out.Shape)
+		}
+	}
+	return nil
+}
+
+// validateFiles checks the list of files; a mirror in a graph has none.
+func (m *Manifest) validateFiles() error {
+	for i, f := range m.Files {
+		at := fmt.Sprintf("files[%d]", i)
+		sum, err := hex.DecodeString(f.SHA256)
+		switch {
+		case !plainName(f.Name):
+			return fmt.Errorf("%s.name: %q must be a file name without a folder", at, f.Name)
+		case f.Bytes < 0:
+			return fmt.Errorf("%s.bytes: %d is negative", at, f.Bytes)
+		case err != nil || len(sum) != 32:
+			return fmt.Errorf("%s.sha256: %q is no sha256 in hexadecimal", at, f.SHA256)
+		}
+	}
+	for _, name := range m.GraphFiles() {
+		if len(m.Files) > 0 && !slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name }) {
+			return fmt.Errorf("files: %q, a part of a graph, is not listed", name)
+		}
+	}
+	return nil
+}
+
+// plainName tells whether name is a file directly in the export's folder.
+func plainName(name string) bool {
+	return filepath.IsLocal(name) && name != "." && !strings.ContainsAny(name, `/\`)
+}
