@@ -69,7 +69,8 @@ type Wrap func(o Ops[[]float32]) Ops[[]float32]
 // StreamOptions choose how a stream reads.
 type StreamOptions struct {
 	// Soft keeps every token that left the window visible, its logits raised by
-	// log σ(ρ): the form that slots are trained in (method, section 5).
+	// log σ(ρ): the form that slots are trained in (method, section 5). A block
+	// without slots has no such form.
 	Soft bool
 	// NoRouting builds state for prompts that would fit into S+W+L as well.
 	// Otherwise such a prompt runs through the untouched base model.
@@ -91,6 +92,7 @@ type Stream struct {
 
 // NewStream starts an empty sequence.
 func (m *Model) NewStream(o StreamOptions) *Stream {
+	o.Soft = o.Soft && m.Spec.Slots > 0
 	return &Stream{
 		model: m, options: o,
 		State:  newState(m.Spec, m.Base.Dims, len(m.Base.Layers)),
@@ -168,11 +170,7 @@ func (st *Stream) forward(ids []int32) []float32 {
 			st.options.Tape.Layer(i, x, st.past(i, past, cos, sin))
 		}
 		e := &eager{stream: st, layer: i, rows: rows, past: past, cos: cos, sin: sin}
-		var o Ops[[]float32] = e
-		if st.options.Wrap != nil {
-			o = st.options.Wrap(e)
-		}
-		y := Forward(o, st.model.Spec, l, x)
+		y := Forward(st.backend(e), st.model.Spec, l, x)
 		copy(x, y)
 		scratch.Release(e.buffers...)
 	}
@@ -186,6 +184,23 @@ func (st *Stream) forward(ids []int32) []float32 {
 	}
 	kernels.RMSNorm(x, x, b.Norm.Weight, rows, b.Dims.Hidden, b.Norm.Eps)
 	return x
+}
+
+// backend is the slice backend as the options decorate it.
+func (st *Stream) backend(e *eager) Ops[[]float32] {
+	if st.options.Wrap == nil {
+		return e
+	}
+	return st.options.Wrap(e)
+}
+
+// Logits writes the logits [n,V] of hidden states [n,D] that Feed has handed
+// out, with the backend that the stream runs on: a decorated one may change
+// the hidden states.
+func (st *Stream) Logits(dst, hidden []float32) {
+	e := &eager{stream: st, rows: len(hidden) / st.model.Base.Dims.Hidden}
+	copy(dst, st.backend(e).Linear(st.model.Base.Head, hidden))
+	scratch.Release(e.buffers...)
 }
 
 // past describes what layer i sees: its first `stored` tokens and its memory.
