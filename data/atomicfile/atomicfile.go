@@ -12,7 +12,7 @@ import (
 )
 
 // File is a file under construction. Commit publishes it under its final name;
-// Abort or Close before that removes what was written.
+// Abort before that removes what was written.
 type File struct {
 	path string   // the final name
 	tmp  *os.File // nil once committed or aborted
@@ -84,12 +84,6 @@ func (f *File) Abort() {
 	_ = f.tmp.Close() // closed already if Commit failed after closing
 	_ = os.Remove(f.tmp.Name())
 	f.tmp = nil
-}
-
-// Close is Abort as an io.Closer: without a Commit before it the file is discarded.
-func (f *File) Close() error {
-	f.Abort()
-	return nil
 }
 
 // WriteFile writes b to path in one atomic step.

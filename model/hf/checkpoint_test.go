@@ -55,6 +55,40 @@ func TestSharedCheckpoints(t *testing.T) {
 	}
 }
 
+// TestGoldenEmbeddings compares the rows of the embedding table with what
+// transformers looked up in it.
+func TestGoldenEmbeddings(t *testing.T) {
+	for _, name := range []string{"llama", "llama31", "mistral", "qwen2", "qwen3"} {
+		dir := sharedtest.Path(t, "golden/hf/"+name)
+		c, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeFile(t, c)
+		golden, err := OpenFile(filepath.Join(dir, "golden.safetensors"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeFile(t, golden)
+		read := func(from interface{ Tensor(string) (Tensor, error) }, name string) any {
+			x, err := from.Tensor(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return numbers(t, x)
+		}
+		table := read(c, "model.embed_tokens.weight").([]float32)
+		want := read(golden, "hidden.0").([]float32)
+		ids := read(golden, "input_ids").([]int64)
+		d := len(want) / len(ids)
+		for i, id := range ids {
+			if !slices.Equal(table[int(id)*d:][:d], want[i*d:][:d]) {
+				t.Fatalf("%s: the row of token %d (id %d) differs", name, i, id)
+			}
+		}
+	}
+}
+
 // wantShapes lists the weights that a configuration implies.
 func wantShapes(c *Config) map[string][]int {
 	q, kv := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim

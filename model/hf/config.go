@@ -92,7 +92,10 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, c.addGeneration(filepath.Join(path, "generation_config.json"))
+	if err := c.addGeneration(filepath.Join(path, "generation_config.json")); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // newConfig interprets a configuration's values.
@@ -122,7 +125,10 @@ func newConfig(o object) (*Config, error) {
 	if fam.apply != nil {
 		fam.apply(c, o)
 	}
-	return c, *o.err
+	if *o.err != nil {
+		return nil, *o.err
+	}
+	return c, nil
 }
 
 func (c *Config) readSizes(o object) {

@@ -179,7 +179,10 @@ func (g *GGUF) config() (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c, g.finishRope(arch, c)
+	if err := g.finishRope(arch, c); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // value returns a metadata value as a JSON decoder would give it, nil if it is absent.

@@ -16,10 +16,10 @@ import (
 // a caller reads all it needs and looks at the failure once.
 type object struct {
 	file   string
-	path   string         // of the object within the file: "" or "rope_scaling."
-	values map[string]any // numbers as json.Number, so that integers stay exact
-	source map[string]string
-	err    *error // shared with the objects inside this one
+	path   string            // of the object within the file: "" or "rope_scaling."
+	values map[string]any    // numbers as json.Number, so that integers stay exact
+	source map[string]string // names of keys for messages, where they come from another place
+	err    *error            // shared with the objects inside this one
 }
 
 // parseObject decodes the JSON object that a file consists of.

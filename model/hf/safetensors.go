@@ -92,6 +92,9 @@ func parseSafetensors(file []byte) (map[string]Tensor, map[string]string, error)
 	data := file[8+n:]
 	tensors := make(map[string]Tensor, len(infos))
 	for name, info := range infos {
+		if layouts[info.DType].count != 1 {
+			return nil, nil, fmt.Errorf("tensor %s: dtype %q is not known: save the model as BF16 or F32", name, string(info.DType))
+		}
 		if err := info.check(len(data)); err != nil {
 			return nil, nil, fmt.Errorf("tensor %s: %w; %s", name, err, again)
 		}
@@ -158,9 +161,6 @@ func noEOF(err error) error {
 func (i tensorInfo) check(dataLen int) error {
 	if i.Shape == nil || i.Offsets == nil {
 		return errors.New("found no shape or data_offsets, want both")
-	}
-	if layouts[i.DType].count != 1 {
-		return fmt.Errorf("dtype %q is not known", string(i.DType))
 	}
 	_, size, err := storage(i.DType, i.Shape)
 	if err != nil {

@@ -8,7 +8,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +45,7 @@ func TestSafetensorsErrors(t *testing.T) {
 		"metadata twice": {file(`{"__metadata__":{},"__metadata__":{}}`, 0), "__metadata__ is there twice"},
 		"metadata":       {file(`{"__metadata__":{"step":1}}`, 0), "invalid JSON for __metadata__"},
 		"no offsets":     {file(`{"a":{"dtype":"F32","shape":[2]}}`, 8), "tensor a: found no shape or data_offsets, want both"},
-		"unknown dtype":  {file(`{"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}}`, 8), `tensor a: dtype "F31" is not known`},
+		"unknown dtype":  {file(`{"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}}`, 8), `tensor a: dtype "F31" is not known: save the model as BF16 or F32`},
 		"block dtype":    {file(`{"a":{"dtype":"Q8_0","shape":[32],"data_offsets":[0,34]}}`, 34), `tensor a: dtype "Q8_0" is not known`},
 		"size":           {file(`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8), "tensor a: found 8 bytes of data, want 12 for F32 [3]"},
 		"negative":       {file(`{"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}}`, 8), "tensor a: shape [-2]: found the dimension -2"},
@@ -264,6 +266,42 @@ func TestOpenIsLazy(t *testing.T) {
 	defer closeFile(t, f)
 	if took := time.Since(start); took > 100*time.Millisecond {
 		t.Errorf("opening took %v", took)
+	}
+}
+
+// TestHeadersAllocateLittle reads headers made of the shortest records there are.
+func TestHeadersAllocateLittle(t *testing.T) {
+	var header strings.Builder
+	header.WriteString("{")
+	for i := range 20000 {
+		fmt.Fprintf(&header, `"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`, i)
+	}
+	w := &ggufWriter{}
+	w.put("a", make([]int8, 1<<20))
+	w.put("b", make([]string, 1<<17))
+	for i := range 20000 {
+		w.tensor(strconv.Itoa(i), 0, []int{0}, nil)
+	}
+	flat := file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("1,", 1<<20)+`0],"data_offsets":[0,0]}}`, 0)
+	for name, c := range map[string]struct {
+		file  []byte
+		parse func([]byte) error
+	}{
+		"safetensors": {file(strings.TrimSuffix(header.String(), ",")+"}", 0), func(b []byte) error { _, _, err := parseSafetensors(b); return err }},
+		"long shape":  {flat, func(b []byte) error { _, _, err := parseSafetensors(b); return err }},
+		"GGUF":        {w.bytes(), func(b []byte) error { _, _, err := parseGGUF(b); return err }},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := c.parse(c.file); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if factor := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(c.file)); factor > 30 {
+			t.Errorf("%s: allocated %.0f times the file's size", name, factor)
+		} else {
+			t.Logf("%s: allocated %.1f times the file's size", name, factor)
+		}
 	}
 }
 
