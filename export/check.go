@@ -63,7 +63,7 @@ func ParseTarget(name string) (Target, error) {
 }
 
 // CheckPath checks an exported folder or a single .onnx file. A folder with a
-// manifest is also held to it: the files it lists, their sha256 and its state pairs.
+// manifest is also held to it: its files with their sha256, ports, ops and state pairs.
 // The error says why nothing could be checked; what is wrong with a graph is a finding.
 func CheckPath(path string, target Target) ([]Finding, error) {
 	info, err := os.Stat(path)
@@ -125,8 +125,8 @@ func openAll(folder string, m *Manifest) ([]*ir.Model, error) {
 }
 
 // Check holds graphs that belong together (one export) to the fixed-shape contract
-// and the target's rules. The manifest, if any, names the state pairs; without it
-// they are the inputs and outputs called X_in and X_out.
+// and the target's rules. The manifest may be nil. It names the state pairs, which
+// without it are the inputs and outputs called X_in and X_out.
 func Check(models []*ir.Model, m *Manifest, target Target) []Finding {
 	var findings []Finding
 	graphs := make([]*graph, len(models))
@@ -139,6 +139,9 @@ func Check(models []*ir.Model, m *Manifest, target Target) []Finding {
 		for _, rule := range targetRules[target] {
 			rule(g)
 		}
+	}
+	if m != nil {
+		checkManifest(graphs, m)
 	}
 	checkStates(graphs, statePairs(graphs, m))
 	return findings

@@ -369,6 +369,50 @@ func TestCheckPath(t *testing.T) {
 	}
 }
 
+func TestCheckAgainstManifest(t *testing.T) {
+	dir := t.TempDir()
+	g := ir.NewGraph("prompt", ir.Options{})
+	past := g.Dequantize(g.Input("past_key_0_in", ir.Int8, 1, 1, 64, 8), cache8)
+	g.Output("past_key_0_out", g.Quantize(g.QDQ(g.Slice(past, 3, 0, 4), cache8), cache8))
+	g.Output("logits", g.QDQ(g.Reshape(g.QDQ(g.Slice(past, 3, 0, 1), cache8), 1, 1, 64), cache8))
+	if err := g.WriteFile(filepath.Join(dir, "prompt.onnx")); err != nil {
+		t.Fatal(err)
+	}
+	write := func(change func(m *Manifest)) []Finding {
+		t.Helper()
+		m := manifest()
+		m.Graphs[0].Parts[0].Ops = map[string]int{"QuantizeLinear": 4, "DequantizeLinear": 4, "Slice": 2, "Reshape": 1}
+		m.Graphs[0].Outputs[1].Shape = []int{1, 1, 64}
+		change(m)
+		err := m.AddFile(dir, "prompt.onnx")
+		if err == nil {
+			err = m.Write(dir)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings, err := CheckPath(dir, NoTarget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return findings
+	}
+	if err := os.WriteFile(filepath.Join(dir, "other.onnx"), []byte("not on the list"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if findings := write(func(*Manifest) {}); len(findings) > 0 {
+		t.Errorf("got %v, want nothing", findings)
+	}
+	for want, change := range map[string]func(m *Manifest){
+		"the manifest says map[Slice:3]":                                             func(m *Manifest) { m.Graphs[0].Parts[0].Ops = map[string]int{"Slice": 3} },
+		"logits: the output is float32 [1 1 64], the manifest says float32 [1 1 65]": func(m *Manifest) { m.Graphs[0].Outputs[1].Shape[2] = 65 },
+		"logits: the manifest does not list this output":                             func(m *Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
+		"scores: the manifest lists this output, but no part has it":                 func(m *Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
+	} {
+		expect(t, write(change), want)
+	}
+}
+
 // FuzzCheck runs every rule on arbitrary bytes: a broken file gives findings, never a panic.
 func FuzzCheck(f *testing.F) {
 	path, pb := model(f)

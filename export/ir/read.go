@@ -115,6 +115,15 @@ func PortOf(info *onnxpb.ValueInfoProto) Port {
 	return p
 }
 
+// OpCounts counts the nodes of each op.
+func (m *Model) OpCounts() map[string]int {
+	counts := map[string]int{}
+	for _, n := range m.Proto.GetGraph().GetNode() {
+		counts[n.GetOpType()]++
+	}
+	return counts
+}
+
 // Initializer returns the constant of that name as the file has it, or nil.
 func (m *Model) Initializer(name string) *onnxpb.TensorProto { return m.initializers[name] }
 
