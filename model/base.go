@@ -38,6 +38,20 @@ func (l *Linear) Weight() []float32 {
 	return l.matrix
 }
 
+// rows returns the first n rows of W in float32, without converting the rest.
+func (l *Linear) rows(n int) []float32 {
+	if l.tensor.Data == nil {
+		return l.matrix[:n*l.In]
+	}
+	t := l.tensor
+	t.Data, t.Shape = t.Data[:len(t.Data)/l.Out*n], []int{n, l.In}
+	w, err := t.Float32()
+	if err != nil { // the dtype was checked when the model was opened
+		panic(fmt.Sprintf("model: %s: %v", l.Name, err))
+	}
+	return w
+}
+
 // Norm is a frozen root-mean-square norm, applied to groups of len(Weight).
 type Norm struct {
 	Name   string

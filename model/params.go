@@ -177,6 +177,15 @@ func (p *Params) Count() int {
 	return n
 }
 
+// Zero returns parameters of the same layout, all zero: room for gradients.
+func (p *Params) Zero() *Params {
+	z := NewParams(p.Spec, p.Dims, len(p.Layers))
+	for _, q := range z.List() {
+		clear(q.Data)
+	}
+	return z
+}
+
 // Clone returns a copy that shares nothing with p.
 func (p *Params) Clone() *Params {
 	c := NewParams(p.Spec, p.Dims, len(p.Layers))

@@ -91,7 +91,7 @@ func (st *Stream) commitLayer(i, leavers, candidates, keep, stored int) {
 		k, dr := choose(l.Score, d.KVHeads, g, first, candidates, keep)
 		kept, dropped = append(kept, k...), append(dropped, dr...)
 	}
-	if st.options.Soft && st.model.Spec.Slots > 0 { // every leaver stays visible and is written, each by its weight
+	if st.options.Soft { // every leaver stays visible and is written, each by its weight
 		dropped = dropped[:0]
 		for range d.KVHeads {
 			for r := range leavers {

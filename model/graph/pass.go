@@ -66,10 +66,14 @@ func (e *Engine) Backward(ctx context.Context, s Sample, o Options, grads *model
 	return p.differentiate(ctx)
 }
 
+// AnswerTokens counts the marked tokens that have one before them to predict
+// them.
+func AnswerTokens(loss []bool) int { return len(lossRows(Sample{Loss: loss})) }
+
 // lossRows lists the positions whose next token is an answer token.
 func lossRows(s Sample) []int {
 	var rows []int
-	for i := range len(s.IDs) - 1 {
+	for i := range max(0, len(s.Loss)-1) {
 		if s.Loss[i+1] {
 			rows = append(rows, i)
 		}
@@ -173,7 +177,7 @@ func (p *pass) lossOf(rows []int) (float64, error) {
 // window, and returns that mean.
 func (p *pass) keep() float64 {
 	s, o := p.stream.State, p.options
-	if !o.Soft || s.Slots == 0 {
+	if !o.Soft || s.Slots == 0 { // no slots, or nothing has left the window
 		return 0
 	}
 	kv := p.model.Base.Dims.KVHeads
