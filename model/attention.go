@@ -139,8 +139,8 @@ func at(x []float32, i int) []float32 {
 }
 
 // AttentionGrads receives the gradients of Forward; all are added to. Score is
-// the gradient of Attention.Score; Score, Logit and Read may be nil where
-// Forward had none.
+// the gradient of Attention.Score. Score, Logit and Read may be nil where
+// Forward had none, and Q, K and V together where none is wanted.
 type AttentionGrads struct {
 	Q, K, V, Score, Logit, Read []float32
 }
@@ -154,6 +154,9 @@ func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewT
 	defer scratch.Release(q, k, bias, dq, dk)
 	b := backward{Attention: a, grads: g, in: in, q: q, k: k, bias: bias, dq: dq, dk: dk, dOut: dOut, out: out, lse: lse}
 	kernels.Each(a.KVHeads, b.kvHead) // the heads of a group share dk and dv
+	if g.Q == nil {
+		return
+	}
 	a.rotate(dq, dq, a.Heads, in.Rows, true)
 	a.rotate(dk, dk, a.KVHeads, in.Rows, true)
 	kernels.Add(g.Q, dq)
@@ -198,6 +201,9 @@ func (b *backward) block(dBias []float32, h, g, lo, hi int) {
 	for t := lo; t < hi; t++ {
 		b.softmaxRow(p[(t-lo)*keys:(t-lo+1)*keys], ds[(t-lo)*keys:(t-lo+1)*keys], t, h)
 		kernels.Add(dBias, ds[(t-lo)*keys+b.SlotAt:(t-lo)*keys+b.SlotAt+len(dBias)])
+	}
+	if b.grads.Q == nil {
+		return
 	}
 	scale := float32(1 / math.Sqrt(float64(d)))
 	dq := b.dq[lo*ldq+h*d:]

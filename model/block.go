@@ -1,7 +1,7 @@
 package model
 
 // Ops is one way of carrying out the EdgeInfinite block. The block is
-// described once, in Forward and attention; a backend says what its values are
+// described once, in Forward and what it calls; a backend says what its values are
 // and how each step is done: on slices (Stream), as nodes of an autodiff graph
 // (package graph), with observed or fake-quantized tensors (package quant), or
 // as nodes of a fixed-shape ONNX graph (package export).
@@ -47,9 +47,15 @@ type Column[V any] struct {
 // place of its attention: x [T,D] to [T,D].
 func Forward[V any](o Ops[V], s Spec, l *Layer, x V) V {
 	h := o.Norm(l.InputNorm, x)
-	x = o.Add(x, o.Linear(l.O, attention(o, s, l, h)))
+	x = o.Add(x, ForwardAttention(o, s, l, h))
 	h = o.Norm(l.PostAttentionNorm, x)
 	return o.Add(x, o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h))))
+}
+
+// ForwardAttention is the block with its output projection: what distillation
+// fits to the base's own attention. h is the normed input [T,D].
+func ForwardAttention[V any](o Ops[V], s Spec, l *Layer, h V) V {
+	return o.Linear(l.O, attention(o, s, l, h))
 }
 
 // attention is the block itself (method, section 3).

@@ -50,7 +50,7 @@ func (g GateOp) mass(read []float32, t, h int) float32 {
 }
 
 // LogitBackward adds the gradients of q, read, b and u (dU may be nil) for the
-// upstream gradient dLogit [T, Width].
+// upstream gradient dLogit [T, Width]. dQ is nil if it is not wanted.
 func (g GateOp) LogitBackward(dQ, dRead, dB, dU, dLogit, q, read, u []float32, rows int) {
 	width, d := g.Width(), g.Dims.HeadDim
 	scale := float32(1 / math.Sqrt(float64(d)))
@@ -61,7 +61,9 @@ func (g GateOp) LogitBackward(dQ, dRead, dB, dU, dLogit, q, read, u []float32, r
 			switch {
 			case g.usesQuery():
 				at := (t*g.Dims.Heads + h) * d
-				kernels.Axpy(scale*row[h], u[h*d:(h+1)*d], dQ[at:at+d])
+				if dQ != nil {
+					kernels.Axpy(scale*row[h], u[h*d:(h+1)*d], dQ[at:at+d])
+				}
 				kernels.Axpy(scale*row[h], q[at:at+d], dU[h*d:(h+1)*d])
 			case g.Gate == GateMass:
 				dRead[(t*g.Dims.Heads+h)*(d+1)+d] += row[h] / (g.mass(read, t, h) + memoryEps)

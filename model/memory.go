@@ -107,7 +107,8 @@ func addMapped(out []float32, ld int, b []float32, d, rows int) {
 	}
 }
 
-// ReadGrads receives the gradients of Read; all are added to, nil is not wanted.
+// ReadGrads receives the gradients of Read; all are added to. Q is nil if it is
+// not wanted, FeatureQ and ReadMap if Read had none.
 type ReadGrads struct {
 	Q, Memory, FeatureQ, ReadMap []float32
 }
@@ -142,7 +143,7 @@ func (m Memory) readHeadBackward(g ReadGrads, dOut, q, memory, featureQ, readMap
 		kernels.GemmSerial(true, false, d, d, rows, 1, out, e, up, m.Dims.Heads*e, 1, headOf(g.ReadMap, h, d*d), d)
 	}
 	m.lookUpBackward(dphi, headOf(g.Memory, kv, m.headSize()), dRead, out, e, phi, mem, rows)
-	f.Backward(g.Q[h*d:], headOf(g.FeatureQ, h, f.D*f.Cols), dphi, phi, q[h*d:], ldq, rows)
+	f.Backward(at(g.Q, h*d), headOf(g.FeatureQ, h, f.D*f.Cols), dphi, phi, q[h*d:], ldq, rows)
 }
 
 // Written are tokens that enter the memory: keys and values [m,K·d] before

@@ -37,8 +37,8 @@ type candidate struct {
 	probability float32
 }
 
-// choose returns the next token, or -1 if no logit is a number. It overwrites
-// the logits [V].
+// choose returns the next token, or -1 where logits are not numbers. It
+// overwrites the logits [V].
 func (s *Sampler) choose(logits []float32) int32 {
 	best := kernels.ArgMax(logits)
 	if s == nil || best < 0 {
@@ -50,6 +50,9 @@ func (s *Sampler) choose(logits []float32) int32 {
 	}
 	kernels.Softmax(logits)
 	nucleus, mass := s.nucleus(logits)
+	if len(nucleus) == 0 {
+		return -1
+	}
 	r := s.random.Float32() * mass
 	for _, c := range nucleus {
 		if r -= c.probability; r < 0 {
@@ -66,7 +69,7 @@ func (s *Sampler) nucleus(p []float32) (nucleus []candidate, mass float32) {
 	// that none of them is in the nucleus: few are left to sort.
 	least := float32((1 - s.topP) / float64(len(p)))
 	for i, v := range p {
-		if v >= least {
+		if v > least {
 			nucleus = append(nucleus, candidate{int32(i), v})
 		}
 	}

@@ -96,7 +96,7 @@ func (m *Model) NewStream(o StreamOptions) *Stream {
 	return &Stream{
 		model: m, options: o,
 		State:  newState(m.Spec, m.Base.Dims, len(m.Base.Layers)),
-		rotary: rotary{inv: m.Base.InvFreq, scale: m.Base.RotaryScale},
+		rotary: rotary{base: m.Base},
 	}
 }
 
@@ -234,7 +234,7 @@ func (st *Stream) newPositions(n int) (cos, sin []float32) {
 	if st.model.Spec.Positions == PositionsAbsolute {
 		return st.rotary.at(st.State.Seen, n)
 	}
-	from, half := st.State.Stored(), len(st.rotary.inv)
+	from, half := st.State.Stored(), len(st.model.Base.InvFreq)
 	cos, sin = st.rotary.compact(from + n)
 	return cos[from*half:], sin[from*half:]
 }
@@ -246,14 +246,13 @@ func (m *Model) Logits(dst, hidden []float32) {
 
 // rotary computes rotary tables.
 type rotary struct {
-	inv      []float32
-	scale    float32
+	base     *Base
 	cos, sin []float32 // of positions 0, 1, 2, …
 }
 
 // compact returns the tables of positions 0 to n-1 [n,d/2], and perhaps more.
 func (r *rotary) compact(n int) (cos, sin []float32) {
-	if n*len(r.inv) > len(r.cos) {
+	if n*len(r.base.InvFreq) > len(r.cos) {
 		r.cos, r.sin = r.at(0, n+n/2)
 	}
 	return r.cos, r.sin
@@ -265,7 +264,13 @@ func (r *rotary) at(from, n int) (cos, sin []float32) {
 	for i := range pos {
 		pos[i] = from + i
 	}
-	cos, sin = make([]float32, n*len(r.inv)), make([]float32, n*len(r.inv))
-	kernels.RopeTables(cos, sin, pos, r.inv, r.scale)
+	return r.base.Rotary(pos)
+}
+
+// Rotary returns the rotary tables of any positions [n,d/2].
+func (b *Base) Rotary(pos []int) (cos, sin []float32) {
+	n := len(pos) * len(b.InvFreq)
+	cos, sin = make([]float32, n), make([]float32, n)
+	kernels.RopeTables(cos, sin, pos, b.InvFreq, b.RotaryScale)
 	return cos, sin
 }

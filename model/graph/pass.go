@@ -83,39 +83,29 @@ func lossRows(s Sample) []int {
 
 // pass is one sample forward and backward.
 type pass struct {
-	*Engine
+	stateGrads
 	sample  Sample
 	options Options
 	rows    []int // positions that predict an answer token
 	stream  *model.Stream
 	tape    *tape
-	grads   *model.Params
 	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
-	dScore  [][]float32 // of each layer, by token in the sequence [tokens,K]
-	dMemory [][]float32 // of each layer [K,F,d+1]
 }
 
 // newPass prepares the recorded forward pass of a sample.
 func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
-	p := &pass{Engine: e, sample: s, options: o, rows: lossRows(s), grads: grads}
+	p := &pass{stateGrads: e.newStateGrads(grads, len(s.IDs)), sample: s, options: o, rows: lossRows(s)}
 	if len(p.rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
-	p.tape = newTape(e.model, p.rows[0]/e.model.Spec.Segment)
+	p.tape = newTape(p.layers, p.rows[0]/e.model.Spec.Segment)
 	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape})
 	return p, nil
 }
 
 // differentiate runs the recorded pass backward.
 func (p *pass) differentiate(ctx context.Context) (Result, error) {
-	m, d := p.model, p.model.Base.Dims
 	p.dOutput = make([][]float32, len(p.tape.live))
-	for range m.Base.Layers {
-		p.dScore = append(p.dScore, make([]float32, len(p.sample.IDs)*d.KVHeads))
-		if m.Spec.HasMemory() {
-			p.dMemory = append(p.dMemory, make([]float32, model.Memory{Spec: m.Spec, Dims: d}.Size()))
-		}
-	}
 	loss, err := p.loss()
 	if err != nil {
 		return Result{}, fmt.Errorf("loss: %w", err)
@@ -195,8 +185,7 @@ func (p *pass) keep() float64 {
 	g := float32(o.SampleWeight * o.KeepWeight / n)
 	for i, l := range s.Layers {
 		for j := from; j < to; j++ {
-			w := kernels.Sigmoid1(l.Score[j])
-			p.dScore[i][int(l.Token[j])*kv+j%kv] += g * w * (1 - w)
+			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
 		}
 	}
 	return mean
@@ -209,8 +198,10 @@ func (p *pass) backward(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := p.writes(seg); err != nil {
-			return fmt.Errorf("memory writes after segment %d: %w", seg, err)
+		for i := range p.layers {
+			if err := p.backwardWrites(i, seg); err != nil {
+				return err
+			}
 		}
 		i := seg - p.tape.gradFrom
 		if i < 0 || p.dOutput[i] == nil {
@@ -220,12 +211,17 @@ func (p *pass) backward(ctx context.Context) error {
 			return fmt.Errorf("segment %d: %w", seg, err)
 		}
 	}
-	return p.scores()
+	for i := range p.layers {
+		if err := p.backwardScores(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // liveSegment runs the layers of one segment backward.
 func (p *pass) liveSegment(s liveSegment, dx []float32) error {
-	for i := len(p.model.Base.Layers) - 1; i >= 0; i-- {
+	for i := len(p.layers) - 1; i >= 0; i-- {
 		if err := p.layer(i, s, dx); err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
@@ -237,109 +233,15 @@ func (p *pass) liveSegment(s liveSegment, dx []float32) error {
 // its input afterwards.
 func (p *pass) layer(i int, s liveSegment, dx []float32) error {
 	past, d := s.past[i], p.model.Base.Dims
-	key := shape{tokens: len(dx) / d.Hidden, slots: len(past.attention.Score) / d.KVHeads, memory: past.memory != nil}
-	prog, err := p.programs.get(key)
+	score := past.attention.Score
+	prog, err := p.programs.get(shape{tokens: len(dx) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil})
 	if err != nil {
 		return err
 	}
-	inputs := [][]float32{s.inputs[i]}
-	into := [][]float32{dx}
-	if key.slots > 0 {
-		inputs, into = append(inputs, past.attention.Score), append(into, nil)
-	}
-	if key.memory {
-		inputs, into = append(inputs, past.memory), append(into, p.dMemory[i])
-		grads := blockParams(&p.grads.Layers[i])
-		for j, q := range blockParams(&p.model.Params.Layers[i]) {
-			if q != nil {
-				inputs, into = append(inputs, q.Data), append(into, grads[j].Data)
-			}
-		}
-	}
-	r := run{layer: p.model.Base.Layers[i], attention: past.attention}
-	return prog.do(r, append(inputs, dx), func(out [][]float32) {
+	inputs, into := p.stateInputs(i, score, past.memory)
+	inputs = slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{dx})
+	return prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention}, inputs, func(out [][]float32) {
 		copy(dx, out[1])
-		for j, g := range out[2:] {
-			if into[j+1] == nil {
-				p.addScores(i, g, past.slotToken)
-			} else {
-				kernels.Add(into[j+1], g)
-			}
-		}
+		p.addAll(i, into, out[2:], past.slotToken)
 	})
-}
-
-// addScores adds gradients of scores [n,K] to those of the tokens they belong to.
-func (p *pass) addScores(layer int, g []float32, tokens []int32) {
-	kv := p.model.Base.Dims.KVHeads
-	for j, v := range g {
-		p.dScore[layer][int(tokens[j])*kv+j%kv] += v
-	}
-}
-
-// writes runs the memory writes at the end of a segment backward.
-func (p *pass) writes(segment int) error {
-	for i := range p.tape.layers {
-		l := &p.tape.layers[i]
-		for len(l.writes) > 0 && l.writes[len(l.writes)-1].after == segment {
-			if err := p.write(i, l.writes[len(l.writes)-1]); err != nil {
-				return fmt.Errorf("layer %d: %w", i, err)
-			}
-			l.writes = l.writes[:len(l.writes)-1]
-		}
-	}
-	return nil
-}
-
-func (p *pass) write(i int, w write) error {
-	prog, err := p.programs.get(writeKey(w.what.Rows))
-	if err != nil {
-		return err
-	}
-	inputs, featureK := [][]float32{w.before}, p.model.Params.Layers[i].FeatureK
-	if w.what.Score != nil {
-		inputs = append(inputs, w.what.Score)
-	}
-	if featureK != nil {
-		inputs = append(inputs, featureK.Data)
-	}
-	return prog.do(run{written: w.what}, append(inputs, p.dMemory[i]), func(out [][]float32) {
-		copy(p.dMemory[i], out[1])
-		if out = out[2:]; w.what.Score != nil {
-			p.addScores(i, out[0], w.tokens)
-			out = out[1:]
-		}
-		if featureK != nil {
-			kernels.Add(p.grads.Layers[i].FeatureK.Data, out[0])
-		}
-	})
-}
-
-// scores turns the gradients of all tokens' scores into those of the weights
-// they were computed with, a segment at a time. Tokens of a last, incomplete
-// segment have not left the window.
-func (p *pass) scores() error {
-	m, d, n := p.model, p.model.Base.Dims, p.model.Spec.Segment
-	if !m.Spec.HasScore() {
-		return nil
-	}
-	prog, err := p.programs.get(tokenScoreKey(n))
-	if err != nil {
-		return err
-	}
-	for i := range p.tape.layers {
-		w, c := m.Params.Layers[i].TokenScore()
-		dw, dc := p.grads.Layers[i].TokenScore()
-		for t := 0; t+n <= len(p.sample.IDs); t += n {
-			h, up := p.tape.layers[i].normed[t*d.Hidden:(t+n)*d.Hidden], p.dScore[i][t*d.KVHeads:(t+n)*d.KVHeads]
-			err := prog.do(run{}, [][]float32{h, w.Data, c.Data, up}, func(out [][]float32) {
-				kernels.Add(dw.Data, out[1])
-				kernels.Add(dc.Data, out[2])
-			})
-			if err != nil {
-				return fmt.Errorf("scores of layer %d: %w", i, err)
-			}
-		}
-	}
-	return nil
 }

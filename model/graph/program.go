@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -36,9 +37,13 @@ type builder struct {
 	err   error
 	in    G.Nodes
 	wrt   G.Nodes
+	// moving are the nodes that depend on wrt; the others need no gradient.
+	moving map[*G.Node]bool
 }
 
-func newBuilder() *builder { return &builder{g: G.NewGraph(), frame: &frame{}} }
+func newBuilder() *builder {
+	return &builder{g: G.NewGraph(), frame: &frame{}, moving: map[*G.Node]bool{}}
+}
 
 // input adds an input; one that is not constant gets a gradient.
 func (b *builder) input(name string, constant bool, shape ...int) *G.Node {
@@ -46,6 +51,7 @@ func (b *builder) input(name string, constant bool, shape ...int) *G.Node {
 	b.in = append(b.in, n)
 	if !constant {
 		b.wrt = append(b.wrt, n)
+		b.moving[n] = true
 	}
 	return n
 }
@@ -70,11 +76,12 @@ func (b *builder) apply(kind string, output tensor.Shape, forward func(out []flo
 		if n != nil {
 			nodes = append(nodes, n)
 			o.inputs = append(o.inputs, n.Shape())
-			o.constant = append(o.constant, n.IsVar() && !b.wrt.Contains(n))
+			o.constant = append(o.constant, !b.moving[n])
 		}
 	}
 	n, err := G.ApplyOp(o, nodes...)
 	b.err = err
+	b.moving[n] = slices.Contains(o.constant, false)
 	return n
 }
 

@@ -9,12 +9,10 @@ import (
 // tape records a forward pass: what is needed to run it backward, segment by
 // segment and layer by layer. It implements [model.Tape].
 type tape struct {
-	dims     model.Dims
-	segment  int // L
 	gradFrom int // segments from this one on carry a graph
 	current  int // index of the segment being read
 	live     []liveSegment
-	layers   []layerTape
+	layers   []layerTape // of the pass
 }
 
 // liveSegment is a segment that carries a graph.
@@ -32,22 +30,8 @@ type pastOf struct {
 	memory    []float32 // [K,F,d+1] or nil
 }
 
-// layerTape is what a layer keeps of the whole sample.
-type layerTape struct {
-	normed []float32 // [tokens,D], the inputs of the retention score
-	writes []write
-}
-
-// write is one write to the memory, at the end of segment `after`.
-type write struct {
-	after  int
-	what   model.Written
-	tokens []int32
-	before []float32 // the memory before the write
-}
-
-func newTape(m *model.Model, gradFrom int) *tape {
-	return &tape{dims: m.Base.Dims, segment: m.Spec.Segment, gradFrom: gradFrom, current: -1, layers: make([]layerTape, len(m.Base.Layers))}
+func newTape(layers []layerTape, gradFrom int) *tape {
+	return &tape{gradFrom: gradFrom, current: -1, layers: layers}
 }
 
 // Layer implements [model.Tape].

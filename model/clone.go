@@ -1,0 +1,34 @@
+package model
+
+import "slices"
+
+// Clone returns a stream that has read what st has and goes its own way from
+// there. Tape and Wrap of its options are the same as those of st.
+func (st *Stream) Clone() *Stream {
+	c := *st
+	c.State = st.State.clone(st.model.Base.Dims)
+	return &c
+}
+
+// clone copies the stored rows and the memory.
+func (s *State) clone(d Dims) *State {
+	c := *s
+	c.Layers = slices.Clone(s.Layers)
+	for i := range c.Layers {
+		l := &c.Layers[i]
+		l.trim(s.Stored(), d)
+		l.K, l.V, l.Rotated = slices.Clone(l.K), slices.Clone(l.V), slices.Clone(l.Rotated)
+		l.Score, l.Token, l.Memory = slices.Clone(l.Score), slices.Clone(l.Token), slices.Clone(l.Memory)
+	}
+	return &c
+}
+
+// trim cuts the row arrays to n rows: behind them lies what commit has left.
+func (l *LayerState) trim(n int, d Dims) {
+	kv := d.KVHeads * d.HeadDim
+	l.K, l.V, l.Rotated = l.K[:n*kv], l.V[:n*kv], l.Rotated[:n*kv]
+	l.Token = l.Token[:n*d.KVHeads]
+	if l.Score != nil {
+		l.Score = l.Score[:n*d.KVHeads]
+	}
+}

@@ -1,0 +1,254 @@
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"eisft/model/hf"
+	"eisft/model/kernels"
+)
+
+// stateFormat names the version of the state's file. It is safetensors: for
+// every layer the n stored tokens and the memory, and in the metadata what the
+// state belongs to and its counts. Keys after rotary embedding are not kept:
+// they follow from the keys.
+const stateFormat = "eisft-state-1"
+
+// The keys of a state file's metadata; all others are the caller's notes.
+const (
+	stateFormatKey = "format"
+	stateHeaderKey = "state"
+)
+
+// stateHeader is the JSON in a state file's metadata.
+type stateHeader struct {
+	Base    string `json:"base_identity"`  // Base.Identity
+	Params  string `json:"param_identity"` // Params.Identity
+	Block   Spec   `json:"block"`
+	Sinks   int    `json:"sinks"`
+	Slots   int    `json:"slots"`
+	Window  int    `json:"window"`
+	Recent  int    `json:"recent"`
+	Seen    int    `json:"seen"`
+	Evicted bool   `json:"evicted"`
+	Held    bool   `json:"held"`
+}
+
+// Identity tells trained parameters apart: a hash of their values.
+func (p *Params) Identity() string {
+	h := sha256.New()
+	for _, q := range p.List() {
+		_ = binary.Write(h, binary.LittleEndian, q.Data) // a hash never fails
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// Save writes the stream's state, so that OpenStream goes on exactly there: a
+// long text is read once and asked many times. notes are the caller's own and
+// come back from OpenStream. The file is as large as the state: it does not
+// grow with the text.
+func (st *Stream) Save(path string, notes map[string]string) error {
+	if st.options.Soft {
+		return errors.New("a state with soft slots keeps every token; only a stream without them is saved")
+	}
+	s, m := st.State, st.model
+	header, err := json.Marshal(stateHeader{
+		Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec,
+		Sinks: s.Sinks, Slots: s.Slots, Window: s.Window, Recent: s.Recent, Seen: s.Seen, Evicted: s.Evicted, Held: st.held,
+	})
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{stateFormatKey: stateFormat, stateHeaderKey: string(header)}
+	for key, v := range notes {
+		if _, taken := meta[key]; taken {
+			return fmt.Errorf("write %s: the note %q has a name of the format's own", path, key)
+		}
+		meta[key] = v
+	}
+	var entries []hf.Entry
+	for i := range s.Layers {
+		l := s.Layers[i]
+		l.trim(s.Stored(), m.Base.Dims)
+		for _, f := range l.fields(i, s.Stored(), m) {
+			entries = append(entries, f.entry())
+		}
+	}
+	return hf.WriteFile(path, entries, meta)
+}
+
+// stateField is a tensor of a state's file: floats, or else ints.
+type stateField struct {
+	name   string
+	shape  []int
+	floats *[]float32
+	ints   *[]int32
+}
+
+// fields lists what is kept of layer i with n stored tokens.
+func (l *LayerState) fields(i, n int, m *Model) []stateField {
+	d, s := m.Base.Dims, m.Spec
+	name := func(part string) string { return fmt.Sprintf("layers.%d.%s", i, part) }
+	out := []stateField{
+		{name: name("k"), shape: []int{n, d.KVHeads, d.HeadDim}, floats: &l.K},
+		{name: name("v"), shape: []int{n, d.KVHeads, d.HeadDim}, floats: &l.V},
+		{name: name("token"), shape: []int{n, d.KVHeads}, ints: &l.Token},
+	}
+	if s.HasScore() {
+		out = append(out, stateField{name: name("score"), shape: []int{n, d.KVHeads}, floats: &l.Score})
+	}
+	if s.HasMemory() {
+		out = append(out, stateField{name: name("memory"), shape: []int{d.KVHeads, s.FeatureSize(d.HeadDim), d.HeadDim + 1}, floats: &l.Memory})
+	}
+	return out
+}
+
+func (f stateField) entry() hf.Entry {
+	if f.ints != nil {
+		return hf.Entry{Name: f.name, Shape: f.shape, Data: *f.ints}
+	}
+	return hf.Entry{Name: f.name, Shape: f.shape, Data: *f.floats}
+}
+
+// read fills the field from a file.
+func (f stateField) read(file *hf.File) error {
+	t, err := file.Tensor(f.name)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(t.Shape, f.shape) {
+		return fmt.Errorf("tensor %s has shape %v, but the counts of the state make it %v; the file is damaged", f.name, t.Shape, f.shape)
+	}
+	if f.floats != nil {
+		*f.floats, err = t.Float32()
+		return err
+	}
+	long, err := t.Int64()
+	for _, v := range long {
+		*f.ints = append(*f.ints, int32(v))
+	}
+	return err
+}
+
+// OpenStream goes on from a state that Save has written with the same base,
+// block and parameters, and returns the notes saved with it.
+func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]string, error) {
+	f, err := hf.OpenFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = f.Close() }()
+	st := m.NewStream(o)
+	if err := st.restore(f); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	notes := maps.Clone(f.Metadata)
+	delete(notes, stateFormatKey)
+	delete(notes, stateHeaderKey)
+	return st, notes, nil
+}
+
+func (st *Stream) restore(f *hf.File) error {
+	if have := f.Metadata[stateFormatKey]; have != stateFormat {
+		return fmt.Errorf("format is %q, want %q; it is not a state that this version of eisft has saved", have, stateFormat)
+	}
+	var h stateHeader
+	if err := json.Unmarshal([]byte(f.Metadata[stateHeaderKey]), &h); err != nil {
+		return fmt.Errorf("metadata %q: %w", stateHeaderKey, err)
+	}
+	if err := h.belongs(st.model); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
+		return fmt.Errorf("%w; the file is damaged", err)
+	}
+	s := st.State
+	s.Sinks, s.Slots, s.Window, s.Recent, s.Seen, s.Evicted = h.Sinks, h.Slots, h.Window, h.Recent, h.Seen, h.Evicted
+	st.held = h.Held
+	for i := range s.Layers {
+		for _, field := range s.Layers[i].fields(i, s.Stored(), st.model) {
+			if err := field.read(f); err != nil {
+				return err
+			}
+		}
+		st.rotateRestored(&s.Layers[i])
+	}
+	return nil
+}
+
+// belongs reports a state that was made with something else than m.
+func (h stateHeader) belongs(m *Model) error {
+	if id := m.Base.Identity(); h.Base != id {
+		return fmt.Errorf("the state was saved with another base model (identity %s; this one is %s); open it with that one, or read the text again", h.Base, id)
+	}
+	if h.Block != m.Spec {
+		return fmt.Errorf("the state was saved with another block (%s here); open it with the same run and policy, or read the text again", h.Block.difference(m.Spec))
+	}
+	if id := m.Params.Identity(); h.Params != id {
+		return fmt.Errorf("the state was saved with other trained parameters (identity %s; these are %s); open it with the same run, or read the text again", h.Params, id)
+	}
+	return nil
+}
+
+// difference names the first field in which s differs from t: "slots 256, but 128".
+func (s Spec) difference(t Spec) string {
+	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
+	for i := range a.NumField() {
+		if !a.Field(i).Equal(b.Field(i)) {
+			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
+		}
+	}
+	return "none, but none"
+}
+
+// check reports counts that no stream reaches.
+func (h stateHeader) check() error {
+	limits := []struct {
+		name      string
+		have, max int
+	}{
+		{"sinks", h.Sinks, h.Block.Sink}, {"slots", h.Slots, h.Block.Slots}, {"window", h.Window, h.Block.Window},
+		{"recent", h.Recent, h.Block.Segment - 1}, {"seen", h.Seen, unbounded},
+	}
+	if h.Held { // nothing has been committed yet
+		limits[0].max, limits[1].max, limits[2].max, limits[3].max = 0, 0, 0, h.Block.Sink+h.Block.Window+h.Block.Segment
+	}
+	for _, l := range limits {
+		if l.have < 0 || l.have > l.max {
+			return fmt.Errorf("%s is %d, want 0 to %d", l.name, l.have, l.max)
+		}
+	}
+	if stored := h.Sinks + h.Slots + h.Window + h.Recent; stored > h.Seen {
+		return fmt.Errorf("%d tokens are stored, but only %d were read", stored, h.Seen)
+	}
+	return nil
+}
+
+// rotateRestored computes the keys after rotary embedding: at their places
+// when positions are compact, else at their indices in the sequence, which the
+// KV heads' slots do not share.
+func (st *Stream) rotateRestored(l *LayerState) {
+	d := st.model.Base.Dims
+	half := d.HeadDim / 2
+	pos := make([]int, len(l.Token))
+	for i, t := range l.Token {
+		if pos[i] = i / d.KVHeads; st.model.Spec.Positions == PositionsAbsolute {
+			pos[i] = int(t)
+		}
+	}
+	cos, sin := make([]float32, len(pos)*half), make([]float32, len(pos)*half)
+	kernels.RopeTables(cos, sin, pos, st.rotary.inv, st.rotary.scale)
+	l.Rotated = make([]float32, len(l.K))
+	kernels.Parallel(len(pos), 256, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			kernels.Rotate(l.Rotated[i*d.HeadDim:], l.K[i*d.HeadDim:], 1, d.HeadDim, cos[i*half:], sin[i*half:], false)
+		}
+	})
+}
