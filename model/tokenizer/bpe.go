@@ -10,7 +10,7 @@ import (
 // as one symbol a character (or byte) and the neighbours whose merge was learnt
 // first are joined until no merge applies.
 type bpe struct {
-	vocab        map[string]int32
+	vocab        vocabulary
 	merges       map[uint64]uint64    // pairKey(left, right) -> rank<<32 | merged id
 	inner        map[[2]rune]struct{} // characters that some merge brings together
 	chars        map[rune]int32       // vocabulary entries of one character
@@ -36,7 +36,7 @@ func (m *bpe) merge(left, right int32) uint64 {
 
 // addMerges fills the merge table. Every pair gives two tokens of the vocabulary
 // whose concatenation is one too; of a pair listed twice the last counts.
-func (m *bpe) addMerges(pairs [][2]string) error {
+func (m *bpe) addMerges(pairs mergeList) error {
 	m.merges = make(map[uint64]uint64, len(pairs))
 	m.inner = make(map[[2]rune]struct{})
 	for rank, p := range pairs {

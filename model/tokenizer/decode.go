@@ -131,9 +131,12 @@ func decodeByteFallback(tokens []string) []string {
 	out := make([]string, 0, len(tokens))
 	var run []byte
 	flush := func() {
-		if utf8.Valid(run) {
+		switch {
+		case len(run) == 0:
+			return
+		case utf8.Valid(run):
 			out = append(out, string(run))
-		} else {
+		default:
 			out = append(out, strings.Repeat("�", len(run)))
 		}
 		run = run[:0]

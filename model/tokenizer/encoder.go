@@ -12,7 +12,6 @@ const (
 // the words that it has met.
 type encoder struct {
 	model *bpe
-	words []string // of the segment at hand
 	cache map[string]span
 	ids   []int32 // what the spans of the cache point into
 

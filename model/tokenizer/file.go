@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 )
 
 // file is tokenizer.json. Its truncation and padding are for the trainer's batches
@@ -57,20 +58,23 @@ type component struct {
 type pattern struct{ String, Regex *string }
 
 type modelFile struct {
-	Type          string           `json:"type"`
-	Vocab         map[string]int32 `json:"vocab"`
-	Merges        json.RawMessage  `json:"merges"` // "a b" or ["a", "b"]
-	Dropout       float64          `json:"dropout"`
-	UnkToken      *string          `json:"unk_token"`
-	SubwordPrefix string           `json:"continuing_subword_prefix"`
-	WordSuffix    string           `json:"end_of_word_suffix"`
-	FuseUnk       bool             `json:"fuse_unk"`
-	ByteFallback  bool             `json:"byte_fallback"`
-	IgnoreMerges  bool             `json:"ignore_merges"`
+	Type          string     `json:"type"`
+	Vocab         vocabulary `json:"vocab"`
+	Merges        mergeList  `json:"merges"`
+	Dropout       float64    `json:"dropout"`
+	UnkToken      *string    `json:"unk_token"`
+	SubwordPrefix string     `json:"continuing_subword_prefix"`
+	WordSuffix    string     `json:"end_of_word_suffix"`
+	FuseUnk       bool       `json:"fuse_unk"`
+	ByteFallback  bool       `json:"byte_fallback"`
+	IgnoreMerges  bool       `json:"ignore_merges"`
 }
 
 // parse builds the tokenizer that tokenizer.json describes.
 func parse(data []byte) (*Tokenizer, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("is not UTF-8, which JSON has to be")
+	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, jsonError(data, err)
@@ -130,38 +134,10 @@ func buildModel(f *modelFile, byteLevel bool) (*bpe, error) {
 		}
 		m.unk = id
 	}
-	pairs, err := readMerges(f.Merges)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.addMerges(pairs); err != nil {
+	if err := m.addMerges(f.Merges); err != nil {
 		return nil, err
 	}
 	return m, m.addAlphabet(f.ByteFallback)
-}
-
-// readMerges reads merges in either notation.
-func readMerges(data json.RawMessage) ([][2]string, error) {
-	if rest := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("[")), " \t\r\n"); bytes.HasPrefix(rest, []byte("[")) {
-		var pairs [][2]string
-		if err := json.Unmarshal(data, &pairs); err != nil {
-			return nil, fmt.Errorf(`model.merges: want pairs ["a", "b"] throughout: %w`, err)
-		}
-		return pairs, nil
-	}
-	var lines []string
-	if err := json.Unmarshal(data, &lines); err != nil {
-		return nil, fmt.Errorf(`model.merges: want strings "a b" throughout: %w`, err)
-	}
-	pairs := make([][2]string, len(lines))
-	for i, line := range lines {
-		parts := bytes.Split([]byte(line), []byte(" "))
-		if len(parts) != 2 {
-			return nil, fmt.Errorf(`model.merges[%d] is %q, want two tokens with one space between them`, i, line)
-		}
-		pairs[i] = [2]string{string(parts[0]), string(parts[1])}
-	}
-	return pairs, nil
 }
 
 // addTokens fills the tables by id and the added tokens.

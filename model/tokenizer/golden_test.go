@@ -130,3 +130,25 @@ func compareLines(t *testing.T, tk *Tokenizer, texts []string, idLines string) {
 		}
 	}
 }
+
+// TestGoldenChatTemplates compares with transformers.
+func TestGoldenChatTemplates(t *testing.T) {
+	var cases []struct {
+		Tokenizer string
+		Messages  []Message
+		Prompt    bool `json:"add_generation_prompt"`
+		Rendered  string
+	}
+	readJSON(t, sharedtest.Path(t, "golden/tokenizer/chat_templates.json"), &cases)
+	dirs := map[string]string{"base": "demo/base", "qwen3": "tokenizers/qwen3"}
+	for i, c := range cases {
+		template, err := LoadTemplate(sharedtest.Path(t, dirs[c.Tokenizer]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := template.Render(c.Messages, c.Prompt)
+		if err != nil || got != c.Rendered {
+			t.Errorf("case %d (%s): got %q, %v\nwant %q", i, c.Tokenizer, got, err, c.Rendered)
+		}
+	}
+}

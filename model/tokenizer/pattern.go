@@ -68,12 +68,13 @@ func findRegexp(re *regexp2.Regexp) finder {
 	}
 }
 
-// findAll finds with a splitter that always matches at the start of its text.
-func findAll(first func(string) int) finder {
+// findAll finds with a function that gives the length of the match that text starts
+// with.
+func findAll(matchLen func(text string) int) finder {
 	return func(text string) []span {
 		found := make([]span, 0, len(text)/5+1)
 		for at := 0; at < len(text); {
-			n := first(text[at:])
+			n := matchLen(text[at:])
 			found = append(found, span{at, at + n})
 			at += n
 		}
@@ -128,8 +129,8 @@ func pieces(text string, found []span, invert bool) []piece {
 	return out
 }
 
-// apply appends to dst what b makes of the pieces of text.
-func (b behavior) apply(dst []string, text string, all []piece) []string {
+// apply emits the bounds of what b makes of the pieces of text.
+func (b behavior) apply(all []piece, emit func(from, to int)) {
 	for i := 0; i < len(all); i++ {
 		p := all[i]
 		switch b {
@@ -150,9 +151,8 @@ func (b behavior) apply(dst []string, text string, all []piece) []string {
 				i++
 			}
 		}
-		dst = append(dst, text[p.from:all[i].to])
+		emit(p.from, all[i].to)
 	}
-	return dst
 }
 
 func isPunctuation(r rune) bool {

@@ -7,9 +7,11 @@ import (
 	"unicode"
 )
 
-// splitter appends the words of text to dst; first says that text stands at the
-// start of what is encoded. Only non-empty words are appended.
-type splitter func(dst []string, text string, first bool) []string
+// splitter hands the words of text to emit, in order, none of them empty; first says
+// of a text or word that it stands at the start of what is encoded.
+type splitter func(text string, first bool, emit emitter)
+
+type emitter func(word string, first bool)
 
 const preTokenizerTypes = "Sequence, Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, CharDelimiterSplit, BertPreTokenizer"
 
@@ -50,7 +52,7 @@ func flatten(c *component, path string) []step {
 }
 
 // whole is the splitter that does not split.
-func whole(dst []string, text string, _ bool) []string { return append(dst, text) }
+func whole(text string, first bool, emit emitter) { emit(text, first) }
 
 // chain hands the words of each splitter to the next.
 func chain(splitters []splitter) splitter {
@@ -60,12 +62,9 @@ func chain(splitters []splitter) splitter {
 	case 1:
 		return splitters[0]
 	}
-	head, last := chain(splitters[:len(splitters)-1]), splitters[len(splitters)-1]
-	return func(dst []string, text string, first bool) []string {
-		for i, word := range head(nil, text, first) {
-			dst = last(dst, word, first && i == 0)
-		}
-		return dst
+	head, rest := splitters[0], chain(splitters[1:])
+	return func(text string, first bool, emit emitter) {
+		head(text, first, func(word string, first bool) { rest(word, first, emit) })
 	}
 }
 
@@ -99,8 +98,8 @@ func buildSplitter(c *component, path string, last bool) (splitter, error) {
 }
 
 func splitBy(find finder, b behavior, invert bool) splitter {
-	return func(dst []string, text string, _ bool) []string {
-		return b.apply(dst, text, pieces(text, find(text), invert))
+	return func(text string, first bool, emit emitter) {
+		b.apply(pieces(text, find(text), invert), func(from, to int) { emit(text[from:to], first && from == 0) })
 	}
 }
 
@@ -121,15 +120,15 @@ func buildSplit(c *component, path string) (splitter, error) {
 	return splitBy(find, b, c.Invert), nil
 }
 
-// splitAll splits with a splitter that always matches at the start of its text.
-func splitAll(first func(string) int) splitter {
-	return func(dst []string, text string, _ bool) []string {
+// splitAll splits with a function that gives the length of the word that text
+// starts with.
+func splitAll(wordLen func(text string) int) splitter {
+	return func(text string, first bool, emit emitter) {
 		for text != "" {
-			n := first(text)
-			dst = append(dst, text[:n])
-			text = text[n:]
+			n := wordLen(text)
+			emit(text[:n], first)
+			text, first = text[n:], false
 		}
-		return dst
 	}
 }
 
@@ -150,20 +149,18 @@ func readBehavior(name string, otherwise behavior, path string) (behavior, error
 func buildByteLevel(c *component, last bool) splitter {
 	steps := []splitter{}
 	if isTrue(c.AddPrefixSpace, true) {
-		steps = append(steps, func(dst []string, text string, _ bool) []string {
+		steps = append(steps, func(text string, first bool, emit emitter) {
 			if !strings.HasPrefix(text, " ") {
 				text = " " + text
 			}
-			return append(dst, text)
+			emit(text, first)
 		})
 	}
 	if isTrue(c.UseRegex, true) {
 		steps = append(steps, splitAll(gpt2Word))
 	}
 	if !last {
-		steps = append(steps, func(dst []string, text string, _ bool) []string {
-			return append(dst, toByteChars(text))
-		})
+		steps = append(steps, func(text string, first bool, emit emitter) { emit(toByteChars(text), first) })
 	}
 	return chain(steps)
 }
@@ -179,12 +176,12 @@ func buildMetaspace(c *component, path string) (splitter, error) {
 	if isTrue(c.Split, true) {
 		words = splitBy(findString(mark), mergedWithNext, false)
 	}
-	return func(dst []string, text string, first bool) []string {
+	return func(text string, first bool, emit emitter) {
 		text = strings.ReplaceAll(text, " ", mark)
 		if (scheme == "always" || scheme == "first" && first) && !strings.HasPrefix(text, mark) {
 			text = mark + text
 		}
-		return words(dst, text, first)
+		words(text, first, emit)
 	}, nil
 }
 

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -67,6 +66,7 @@ func (t *Tokenizer) Encode(text string, special bool) []int32 {
 	if special {
 		ids = append(ids, t.prefix...)
 	}
+	word := func(w string, _ bool) { ids = e.word(ids, w) }
 	for _, s := range t.added.cut(text) {
 		if s.id >= 0 {
 			ids = append(ids, s.id)
@@ -77,10 +77,7 @@ func (t *Tokenizer) Encode(text string, special bool) []int32 {
 				ids = append(ids, n.id)
 				continue
 			}
-			e.words = t.split(e.words[:0], n.text, s.first && n.first)
-			for _, w := range e.words {
-				ids = e.word(ids, w)
-			}
+			t.split(n.text, s.first && n.first, word)
 		}
 	}
 	if special {
@@ -121,7 +118,6 @@ func (t *Tokenizer) takeEncoder() *encoder {
 }
 
 func (t *Tokenizer) putEncoder(e *encoder) {
-	clear(e.words) // they would hold the text in memory
 	select {
 	case t.idle <- e:
 	default:
@@ -129,6 +125,3 @@ func (t *Tokenizer) putEncoder(e *encoder) {
 }
 
 func newIdle() chan *encoder { return make(chan *encoder, runtime.GOMAXPROCS(0)) }
-
-// quoteList renders names for an error message: "A, B, C".
-func quoteList(names []string) string { return strings.Join(names, ", ") }

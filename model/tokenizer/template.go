@@ -1,0 +1,171 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	gonja "github.com/nikolalohinski/gonja/v2/config"
+	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/loaders"
+	"github.com/nikolalohinski/gonja/v2/parser"
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string // "system", "user" or "assistant", or what the template knows
+	Content string
+}
+
+// Template renders conversations as a model was trained to read them. Its methods
+// may be called from several goroutines at once.
+type Template struct {
+	source string
+	from   string // where it was read, for errors
+	config config
+	jinja  *exec.Template
+}
+
+// LoadTemplate reads the chat template of a checkpoint: dir/chat_template.jinja or
+// else the chat_template of dir/tokenizer_config.json, of several the one named
+// "default". Templates are in Jinja as transformers renders it; what gonja cannot run
+// is an error that says where.
+func LoadTemplate(dir string) (*Template, error) {
+	c, err := loadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	source, from, err := readTemplate(dir, c)
+	if err != nil {
+		return nil, fmt.Errorf("load chat template: %w", err)
+	}
+	t := &Template{source: source, from: from, config: c}
+	if t.jinja, err = compileJinja(source); err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return t, nil
+}
+
+// readTemplate returns the source of the template and where it stands.
+func readTemplate(dir string, c config) (source, from string, err error) {
+	path := filepath.Join(dir, "chat_template.jinja")
+	data, err := os.ReadFile(path)
+	if err == nil {
+		return string(data), path, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", "", err
+	}
+	from = filepath.Join(dir, "tokenizer_config.json") + ": chat_template"
+	if len(c.ChatTemplate) == 0 || string(c.ChatTemplate) == "null" {
+		return "", "", fmt.Errorf("%s has neither a chat_template.jinja nor a chat_template in tokenizer_config.json", dir)
+	}
+	if json.Unmarshal(c.ChatTemplate, &source) == nil {
+		return source, from, nil
+	}
+	var named []struct{ Name, Template string }
+	if json.Unmarshal(c.ChatTemplate, &named) != nil {
+		return "", "", fmt.Errorf(`%s: want a string or a list of {"name", "template"}, found %.40s`, from, c.ChatTemplate)
+	}
+	var names []string
+	for _, n := range named {
+		if n.Name == "default" || len(named) == 1 {
+			return n.Template, from, nil
+		}
+		names = append(names, n.Name)
+	}
+	return "", "", fmt.Errorf(`%s: none of the templates is named "default" (found %q)`, from, names)
+}
+
+// Source returns the template's text as it stands in its file.
+func (t *Template) Source() string { return t.source }
+
+// Render returns the conversation as text, special tokens spelled out. With
+// addGenerationPrompt it ends where the assistant's answer begins. What a template
+// refuses (raise_exception) is an error with the template's words.
+func (t *Template) Render(msgs []Message, addGenerationPrompt bool) (text string, err error) {
+	refused := ""
+	vars := map[string]any{
+		"messages":              jinjaMessages(msgs),
+		"add_generation_prompt": addGenerationPrompt,
+		"tools":                 none{},
+		"documents":             none{},
+		"raise_exception": func(args *exec.VarArgs) (any, error) {
+			refused = args.First().String()
+			return nil, errors.New(refused)
+		},
+	}
+	for name, token := range map[string]tokenText{
+		"bos_token": t.config.BOS, "eos_token": t.config.EOS, "pad_token": t.config.Pad, "unk_token": t.config.Unk,
+	} {
+		if token != "" {
+			vars[name] = string(token)
+		}
+	}
+	defer func() { // gonja reaches into values by reflection
+		if r := recover(); r != nil {
+			text, err = "", fmt.Errorf("%s: gonja failed: %v", t.from, r)
+		}
+	}()
+	text, err = t.jinja.ExecuteToString(exec.NewContext(vars))
+	switch {
+	case refused != "":
+		return "", fmt.Errorf("%s refuses the messages: %s", t.from, refused)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", t.from, err)
+	}
+	return text, nil
+}
+
+// jinjaMessages returns msgs as transformers hands them to a template.
+func jinjaMessages(msgs []Message) []any {
+	out := make([]any, len(msgs))
+	for i, m := range msgs {
+		out[i] = &exec.Dict{Pairs: []*exec.Pair{
+			{Key: exec.AsValue("role"), Value: exec.AsValue(m.Role)},
+			{Key: exec.AsValue("content"), Value: exec.AsValue(m.Content)},
+		}}
+	}
+	return out
+}
+
+// compileJinja translates and compiles a template.
+func compileJinja(source string) (t *exec.Template, err error) {
+	code, err := translateJinja(source)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			t, err = nil, fmt.Errorf("gonja failed: %v", r)
+		}
+	}()
+	const name = "/chat_template"
+	loader, err := loaders.NewMemoryLoader(map[string]string{name: code})
+	if err != nil {
+		return nil, err
+	}
+	cfg := gonja.New()
+	cfg.KeepTrailingNewline = true
+	if t, err = exec.NewTemplate(name, cfg, loader, jinjaEnvironment()); err == nil {
+		return t, nil
+	}
+	var syntax *parser.SyntaxError
+	if errors.As(err, &syntax) && syntax.Line > 0 {
+		return nil, fmt.Errorf("line %d, %q: gonja cannot read it: %s near %q", syntax.Line, line(source, syntax.Line), syntax.Message, syntax.Raw)
+	}
+	return nil, fmt.Errorf("gonja cannot read it: %w", errors.Unwrap(err))
+}
+
+// line returns line n of text, counted from 1, without its indentation.
+func line(text string, n int) string {
+	lines := strings.Split(text, "\n")
+	if n > len(lines) {
+		return ""
+	}
+	return fmt.Sprintf("%.100s", strings.TrimSpace(lines[n-1]))
+}
