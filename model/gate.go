@@ -93,8 +93,8 @@ func (g GateOp) Mix(dst, logit, read, local []float32, rows int) {
 	}
 }
 
-// MixBackward adds the gradients of logit, read and local for the upstream
-// gradient dOut [T,H·d].
+// MixBackward adds the gradients of logit, read and local (nil if it is not
+// wanted) for the upstream gradient dOut [T,H·d].
 func (g GateOp) MixBackward(dLogit, dRead, dLocal, dOut, logit, read, local []float32, rows int) {
 	d := g.Dims.HeadDim
 	for at := range rows * g.Dims.Heads {
@@ -102,7 +102,9 @@ func (g GateOp) MixBackward(dLogit, dRead, dLocal, dOut, logit, read, local []fl
 		for i := range d {
 			w, up := g.weight(logit, t, h, i), dOut[at*d+i]
 			dRead[at*(d+1)+i] += w * up
-			dLocal[at*d+i] += (1 - w) * up
+			if dLocal != nil {
+				dLocal[at*d+i] += (1 - w) * up
+			}
 			dl := w * (1 - w) * up * (read[at*(d+1)+i] - local[at*d+i])
 			if g.Gate == GateVector {
 				dLogit[at*d+i] += dl

@@ -103,6 +103,15 @@ func (s Spec) HasMemory() bool { return s.Memory != MemoryNone }
 // or the write gate's logit.
 func (s Spec) HasScore() bool { return s.Slots > 0 || s.WriteGate }
 
+// ScoreSign is the sign of the score in the weight of what is written to the
+// memory: ω = 1-σ(ρ) = σ(-ρ) with slots, σ of the write gate's logit without.
+func (s Spec) ScoreSign() float32 {
+	if s.Slots > 0 {
+		return -1
+	}
+	return 1
+}
+
 // GateIsColumn says whether the memory enters as a column of the softmax.
 func (s Spec) GateIsColumn() bool { return s.Gate == GateSlot || s.Gate == GateMass }
 

@@ -148,10 +148,7 @@ func (st *Stream) writeDropped(i int, rows []int) {
 // weight and their indices in the sequence.
 func (l *LayerState) gather(rows []int, s Spec, d Dims) (w Written, tokens []int32) {
 	n, kv, hd := len(rows)/d.KVHeads, d.KVHeads, d.HeadDim
-	w = Written{Keys: scratch.Borrow(n * kv * hd), Values: scratch.Borrow(n * kv * hd), Rows: n}
-	if w.Sign = 1; s.Slots > 0 {
-		w.Sign = -1
-	}
+	w = Written{Keys: scratch.Borrow(n * kv * hd), Values: scratch.Borrow(n * kv * hd), Rows: n, Sign: s.ScoreSign()}
 	if l.Score != nil {
 		w.Score = scratch.Borrow(n * kv)
 	}

@@ -35,21 +35,32 @@ func blockParams(p *model.LayerParams) []*model.Param {
 	return []*model.Param{p.FeatureQ, p.GateBias, p.GateU, p.ReadMap}
 }
 
-// newBlock builds the program of one layer: x [T,D], the slots' scores [N,K],
-// the memory [K,F,d+1] and the parameters, as far as the shape has them.
+func newBlockNodes(m *model.Model, s shape) *blockNodes {
+	return &blockNodes{builder: newBuilder(), model: m, shape: s, template: m.Base.Layers[0]}
+}
+
+// stateInputs adds the slots' scores [N,K], the memory [K,F,d+1] and the
+// parameters as inputs, as far as the shape has them.
+func (b *blockNodes) stateInputs() {
+	d := b.dims()
+	if b.shape.slots > 0 {
+		b.score = b.input("score", false, b.shape.slots, d.KVHeads)
+	}
+	if !b.shape.memory {
+		return
+	}
+	b.memory = b.input("memory", false, d.KVHeads, b.model.Spec.FeatureSize(d.HeadDim), d.HeadDim+1)
+	p := blockParams(&b.model.Params.Layers[0])
+	b.featureQ, b.gateBias = b.param("feature_q", p[0]), b.param("gate.bias", p[1])
+	b.gateU, b.readMap = b.param("gate.query", p[2]), b.param("read_map", p[3])
+}
+
+// newBlock builds the program of one layer: x [T,D] and the state's inputs to
+// the layer's output [T,D].
 func newBlock(m *model.Model, s shape) (*program, error) {
-	d := m.Base.Dims
-	b := &blockNodes{builder: newBuilder(), model: m, shape: s, template: m.Base.Layers[0]}
-	x := b.input("x", false, s.tokens, d.Hidden)
-	if s.slots > 0 {
-		b.score = b.input("score", false, s.slots, d.KVHeads)
-	}
-	if s.memory {
-		b.memory = b.input("memory", false, d.KVHeads, m.Spec.FeatureSize(d.HeadDim), d.HeadDim+1)
-		p := blockParams(&m.Params.Layers[0])
-		b.featureQ, b.gateBias = b.param("feature_q", p[0]), b.param("gate.bias", p[1])
-		b.gateU, b.readMap = b.param("gate.query", p[2]), b.param("read_map", p[3])
-	}
+	b := newBlockNodes(m, s)
+	x := b.input("x", false, s.tokens, b.dims().Hidden)
+	b.stateInputs()
 	return b.compile(model.Forward[*G.Node](b, m.Spec, b.template, x))
 }
 

@@ -1,10 +1,10 @@
 package graph
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
-	"eisft/model"
 	"eisft/model/modeltest"
 )
 
@@ -18,10 +18,7 @@ func TestEdgeGradients(t *testing.T) {
 			for i := 81; i < len(e.IDs); i++ {
 				s.Loss[i] = true
 			}
-			grads := model.NewParams(e.Model.Spec, e.Model.Base.Dims, 2)
-			for _, p := range grads.List() {
-				clear(p.Data)
-			}
+			grads := e.Model.Params.Zero()
 			p, err := NewEngine(e.Model).newPass(s, Options{TokenWeight: 1. / 23}, grads)
 			if err != nil {
 				t.Fatal(err)
@@ -42,6 +39,32 @@ func TestEdgeGradients(t *testing.T) {
 			}
 			for _, p := range grads.List() {
 				want := e.Floats(t, "grad."+modeltest.GoldenName(t, p))
+				if rel := modeltest.Relative(p.Data, want, 1e-6); rel > 1e-3 {
+					t.Errorf("gradient of %s: relative error %.2g\n got %v\nwant %v", p.Name, rel, p.Data[:2], want[:2])
+				}
+			}
+		})
+	}
+}
+
+// TestEdgeTransfer compares loss and gradients of attention transfer over the
+// first 96 tokens with the reference (linear updates only).
+func TestEdgeTransfer(t *testing.T) {
+	for _, name := range []string{"elu-scalar", "hedgehog-mass", "retain", "retain-memory"} {
+		t.Run(name, func(t *testing.T) {
+			e := modeltest.OpenEdge(t, name)
+			grads := e.Model.Params.Zero()
+			r, err := NewEngine(e.Model).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Keep: 1, Weight: 1}, grads)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, got := range r.Errors {
+				if want := float64(e.Floats(t, fmt.Sprintf("distill.loss.%d", i))[0]); math.Abs(got-want) > 1e-5 {
+					t.Errorf("layer %d: relative error %.7f, want %.7f", i, got, want)
+				}
+			}
+			for _, p := range grads.List() {
+				want := e.Floats(t, "distill.grad."+modeltest.GoldenName(t, p))
 				if rel := modeltest.Relative(p.Data, want, 1e-6); rel > 1e-3 {
 					t.Errorf("gradient of %s: relative error %.2g\n got %v\nwant %v", p.Name, rel, p.Data[:2], want[:2])
 				}

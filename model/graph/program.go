@@ -16,7 +16,8 @@ type run struct {
 	attention model.Attention // stored keys and values
 	written   model.Written   // tokens that enter the memory
 	targets   []int32         // for the loss: the token each row predicts
-	weights   []float32       // and its weight
+	weights   []float32       // each row's weight in the loss
+	wanted    []float32       // for attention transfer: the output to come near to
 }
 
 // program is a compiled graph with its gradients. Its inputs are the graph's

@@ -108,8 +108,8 @@ type (
 	headKey       int
 )
 
-// get returns the program of a key: a shape (of a block), tokenScoreKey,
-// writeKey or headKey.
+// get returns the program of a key: a shape (of a block), transferKey,
+// tokenScoreKey, writeKey or headKey.
 func (p *programs) get(key any) (*program, error) {
 	if have, ok := p.built[key]; ok {
 		return have, nil
@@ -119,6 +119,8 @@ func (p *programs) get(key any) (*program, error) {
 	switch k := key.(type) {
 	case shape:
 		built, err = newBlock(p.model, k)
+	case transferKey:
+		built, err = newTransfer(p.model, k)
 	case tokenScoreKey:
 		built, err = newTokenScore(p.model, int(k))
 	case writeKey:

@@ -1,0 +1,336 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"eisft/model"
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// TransferOptions say how a text is distilled.
+type TransferOptions struct {
+	// Keep and KeepWeight penalise each layer's mean σ(ρ), over all tokens,
+	// above Keep.
+	Keep, KeepWeight float64
+	// Weight is the weight of the whole text: one over the texts of the batch.
+	Weight float64
+}
+
+// TransferResult is what distilling a text found.
+type TransferResult struct {
+	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer
+	Kept   float64   // mean σ(ρ) over layers, KV heads and tokens
+}
+
+// firstTransferred is the first segment that attention transfer compares: the
+// ones before it see everything anyway.
+const firstTransferred = 2
+
+// Transfer adds the gradients of attention transfer to grads (LoLCATs, arXiv
+// 2410.10254; method, section 5): the base reads the text with full attention,
+// and each layer's block, given the same inputs, is fitted to what the base's
+// attention put out. Retention is soft: tokens that left the window stay
+// visible, raised by log σ(ρ), and are written to the memory by 1-σ(ρ). Nothing
+// is differentiated through the base.
+//
+// The text is cut to whole segments from its end; importance [len(ids)] weighs
+// its tokens (nil: all alike).
+func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32, o TransferOptions, grads *model.Params) (TransferResult, error) {
+	segment := e.model.Spec.Segment
+	if len(ids) < (firstTransferred+1)*segment {
+		return TransferResult{}, fmt.Errorf("the text has %d tokens; attention transfer needs at least %d (%d segments of %d)", len(ids), (firstTransferred+1)*segment, firstTransferred+1, segment)
+	}
+	from := len(ids) % segment
+	t := &transfer{stateGrads: e.newStateGrads(grads, len(ids)-from), options: o, tokens: len(ids) - from, importance: importance}
+	if importance != nil {
+		t.importance = importance[from:]
+	}
+	if err := t.teach(ctx, ids[from:]); err != nil {
+		return TransferResult{}, err
+	}
+	r := TransferResult{}
+	for i := range t.layers {
+		if err := ctx.Err(); err != nil {
+			return TransferResult{}, err
+		}
+		loss, kept, err := t.layer(i)
+		if err != nil {
+			return TransferResult{}, fmt.Errorf("layer %d: %w", i, err)
+		}
+		r.Errors = append(r.Errors, loss)
+		r.Kept += kept / float64(len(t.layers))
+	}
+	return r, nil
+}
+
+// transfer is the distillation of one text.
+type transfer struct {
+	stateGrads
+	options    TransferOptions
+	tokens     int
+	importance []float32
+	lessons    []lesson // of each layer
+}
+
+// lesson is what a layer of the base saw and answered, for the whole text.
+type lesson struct {
+	k, v   []float32 // [tokens,K·d] before rotary embedding
+	output []float32 // [tokens,D] of the attention, after its projection
+}
+
+// teacher listens to the base's forward pass.
+type teacher struct {
+	model.Ops[[]float32]
+	t     *transfer
+	layer *model.Layer
+}
+
+func (l *teacher) Remember(layer *model.Layer, h, k, v []float32) {
+	l.layer = layer
+	s, tape := &l.t.lessons[layer.Index], &l.t.layers[layer.Index]
+	tape.normed = append(tape.normed, h...)
+	s.k, s.v = append(s.k, k...), append(s.v, v...)
+	l.Ops.Remember(layer, h, k, v)
+}
+
+func (l *teacher) Linear(m *model.Linear, x []float32) []float32 {
+	y := l.Ops.Linear(m, x)
+	if l.layer != nil && m == l.layer.O {
+		s := &l.t.lessons[l.layer.Index]
+		s.output = append(s.output, y...)
+	}
+	return y
+}
+
+// teach runs the base with full attention.
+func (t *transfer) teach(ctx context.Context, ids []int32) error {
+	t.lessons = make([]lesson, len(t.layers))
+	base, err := model.New(t.model.Base, model.FullAttention(t.model.Spec.Segment), nil)
+	if err != nil {
+		return err
+	}
+	wrap := func(o model.Ops[[]float32]) model.Ops[[]float32] { return &teacher{Ops: o, t: t} }
+	return base.NewStream(model.StreamOptions{Wrap: wrap}).Feed(ctx, ids, nil)
+}
+
+// layer distills one layer: forward through the memory writes, then segment by
+// segment from the last one back.
+func (t *transfer) layer(i int) (loss, kept float64, err error) {
+	m, d, segment := t.model, t.model.Base.Dims, t.model.Spec.Segment
+	var score []float32 // ρ of all tokens [tokens,K]
+	if w, c := m.Params.Layers[i].TokenScore(); w != nil {
+		score = scratch.Borrow(t.tokens * d.KVHeads)
+		defer scratch.Release(score)
+		model.TokenScore(score, t.layers[i].normed, w.Data, c.Data, t.tokens)
+	}
+	if m.Spec.Slots > 0 {
+		kept = t.keep(i, score)
+	}
+	memories := t.writeMemories(i, score)
+	scale := t.options.Weight / t.energy(i)
+	for s := t.tokens/segment - 1; s >= firstTransferred; s-- {
+		part, err := t.segment(i, s, score, memories[s], scale)
+		if err != nil {
+			return 0, 0, fmt.Errorf("segment %d: %w", s, err)
+		}
+		loss += part
+		if err := t.backwardWrites(i, s-1); err != nil {
+			return 0, 0, err
+		}
+	}
+	return loss / t.options.Weight, kept, t.backwardScores(i)
+}
+
+// keep adds the gradient of the layer's keep penalty and returns mean σ(ρ).
+func (t *transfer) keep(i int, score []float32) float64 {
+	mean := 0.0
+	for _, v := range score {
+		mean += float64(kernels.Sigmoid1(v))
+	}
+	if mean /= float64(len(score)); mean > t.options.Keep {
+		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(score)))
+		for at, v := range score {
+			t.addKeep(i, at, v, g)
+		}
+	}
+	return mean
+}
+
+// evicted returns the end of the tokens that have left the window when segment
+// s is read: those from the sinks to there.
+func (t *transfer) evicted(s int) int {
+	spec := t.model.Spec
+	return max(min(spec.Sink, t.tokens), s*spec.Segment-spec.Window)
+}
+
+// writeMemories writes what leaves the window segment by segment and returns
+// the memory that each segment sees; nil without memory.
+func (t *transfer) writeMemories(i int, score []float32) [][]float32 {
+	m, d, segments := t.model, t.model.Base.Dims, t.tokens/t.model.Spec.Segment
+	memories := make([][]float32, segments)
+	if !m.Spec.HasMemory() {
+		return memories
+	}
+	mem := model.Memory{Spec: m.Spec, Dims: d}
+	now, done := make([]float32, mem.Size()), min(m.Spec.Sink, t.tokens)
+	for s := range segments {
+		if end := t.evicted(s); end > done {
+			w := t.written(i, score, done, end)
+			t.layers[i].writes = append(t.layers[i].writes, write{after: s - 1, what: w, tokens: tokenIndices(done, end, d.KVHeads), before: slices.Clone(now)})
+			mem.Write(now, w, dataOf(m.Params.Layers[i].FeatureK))
+			done = end
+		}
+		memories[s] = slices.Clone(now)
+	}
+	return memories
+}
+
+// written describes the tokens [from,to) as they enter the memory.
+func (t *transfer) written(i int, score []float32, from, to int) model.Written {
+	kv := t.model.Base.Dims.KVHeads
+	w := kv * t.model.Base.Dims.HeadDim
+	l := &t.lessons[i]
+	out := model.Written{Keys: l.k[from*w : to*w], Values: l.v[from*w : to*w], Rows: to - from, Sign: t.model.Spec.ScoreSign()}
+	if score != nil {
+		out.Score = score[from*kv : to*kv]
+	}
+	return out
+}
+
+func tokenIndices(from, to, kvHeads int) []int32 {
+	out := make([]int32, 0, (to-from)*kvHeads)
+	for t := from; t < to; t++ {
+		for range kvHeads {
+			out = append(out, int32(t))
+		}
+	}
+	return out
+}
+
+func dataOf(p *model.Param) []float32 {
+	if p == nil {
+		return nil
+	}
+	return p.Data
+}
+
+// energy is Σ weight·‖O(full)‖² over the compared tokens of layer i.
+func (t *transfer) energy(i int) float64 {
+	d, sum := t.model.Base.Dims.Hidden, 0.0
+	for at := firstTransferred * t.model.Spec.Segment; at < t.tokens; at++ {
+		row := t.lessons[i].output[at*d : (at+1)*d]
+		sum += t.importanceOf(at) * float64(kernels.Dot(row, row))
+	}
+	return sum
+}
+
+func (t *transfer) importanceOf(token int) float64 {
+	if t.importance == nil {
+		return 1
+	}
+	return float64(t.importance[token])
+}
+
+// segment runs layer i's program on segment s and adds the gradients.
+func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (float64, error) {
+	m, d, n := t.model, t.model.Base.Dims, t.model.Spec.Segment
+	first, from, to := s*n, min(m.Spec.Sink, t.tokens), t.evicted(s)
+	r := run{layer: m.Base.Layers[i], attention: t.attention(i, first), weights: make([]float32, n)}
+	r.wanted = t.lessons[i].output[first*d.Hidden : (first+n)*d.Hidden]
+	for j := range r.weights {
+		r.weights[j] = float32(scale * t.importanceOf(first+j))
+	}
+	if m.Spec.Slots > 0 {
+		r.attention.Score, r.attention.SlotAt, r.attention.Soft = score[from*d.KVHeads:to*d.KVHeads], from, true
+	} else {
+		r.attention = t.windowOnly(r.attention, from, to)
+	}
+	prog, err := t.programs.get(transferKey{tokens: n, slots: len(r.attention.Score) / d.KVHeads, memory: memory != nil})
+	if err != nil {
+		return 0, err
+	}
+	inputs, into := t.stateInputs(i, r.attention.Score, memory)
+	h := t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]
+	inputs = slices.Concat([][]float32{h}, inputs, [][]float32{{1}})
+	loss := 0.0
+	err = prog.do(r, inputs, func(out [][]float32) {
+		loss = float64(out[0][0])
+		t.addAll(i, into, out[1:], tokenIndices(from, to, d.KVHeads))
+	})
+	return loss, err
+}
+
+// attention prepares what the segment starting at `first` sees of layer i:
+// every token before it. Sinks stand at their places, all others at the
+// distance they have in the text from a segment that follows sinks and window.
+func (t *transfer) attention(i, first int) model.Attention {
+	m, d := t.model, t.model.Base.Dims
+	w, half := d.KVHeads*d.HeadDim, d.HeadDim/2
+	pos := make([]int, first+m.Spec.Segment)
+	for j := range pos {
+		pos[j] = j
+		if j >= m.Spec.Sink {
+			pos[j] = j - (first - m.Spec.Sink - m.Spec.Window)
+		}
+	}
+	cos, sin := m.Base.Rotary(pos)
+	a := model.Attention{Dims: d, PastV: t.lessons[i].v[:first*w], Past: first, Cos: cos[first*half:], Sin: sin[first*half:]}
+	a.PastK = make([]float32, first*w)
+	for j := range first {
+		kernels.Rotate(a.PastK[j*w:(j+1)*w], t.lessons[i].k[j*w:(j+1)*w], d.KVHeads, d.HeadDim, cos[j*half:(j+1)*half], sin[j*half:(j+1)*half], false)
+	}
+	return a
+}
+
+// windowOnly drops the tokens [from,to), for a block without slots.
+func (t *transfer) windowOnly(a model.Attention, from, to int) model.Attention {
+	w := t.model.Base.Dims.KVHeads * t.model.Base.Dims.HeadDim
+	a.PastK = slices.Delete(a.PastK, from*w, to*w)
+	a.PastV = slices.Delete(slices.Clone(a.PastV), from*w, to*w)
+	a.Past -= to - from
+	return a
+}
+
+// transferKey is the shape of a transfer program.
+type transferKey shape
+
+// newTransfer builds the program of attention transfer: h [T,D], a constant,
+// through the block's attention and its projection to the weighted squared
+// distance from the wanted output, [1].
+func newTransfer(m *model.Model, k transferKey) (*program, error) {
+	b := newBlockNodes(m, shape(k))
+	h := b.input("h", true, k.tokens, m.Base.Dims.Hidden)
+	b.stateInputs()
+	y := model.ForwardAttention[*G.Node](b, m.Spec, b.template, h)
+	return b.compile(b.distance(y))
+}
+
+// distance is Σ weight·‖y - wanted‖² over the rows.
+func (b *builder) distance(y *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	cols := y.Shape()[1]
+	return b.apply("distance", tensor.Shape{1}, func(out []float32, in [][]float32) {
+		sum := 0.0
+		for t, w := range b.frame.run.weights {
+			for j := t * cols; j < (t+1)*cols; j++ {
+				e := float64(in[0][j] - b.frame.run.wanted[j])
+				sum += float64(w) * e * e
+			}
+		}
+		out[0] = float32(sum)
+	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
+		for t, w := range b.frame.run.weights {
+			for j := t * cols; j < (t+1)*cols; j++ {
+				grads[0][j] += 2 * w * dOut[0] * (in[0][j] - b.frame.run.wanted[j])
+			}
+		}
+	}, y)
+}

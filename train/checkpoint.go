@@ -1,0 +1,125 @@
+package train
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"eisft/data"
+	"eisft/data/atomicfile"
+	"eisft/model/hf"
+)
+
+// position is where training stands: after Step steps of stage Stage.
+type position struct {
+	Stage  int         `json:"stage"`
+	Step   int         `json:"step"`
+	Cursor data.Cursor `json:"cursor"`
+}
+
+// checkpointFormat names the version of the checkpoint's file.
+const checkpointFormat = "eisft-checkpoint-1"
+
+// save writes everything that an exact continuation needs, and the adapter as
+// it is now, so that a stopped run can be tried out.
+func (t *trainer) save(at position) error {
+	where, err := json.Marshal(at)
+	if err != nil {
+		return err
+	}
+	if err := t.model.SaveAdapter(t.dir, t.config.Model.Path); err != nil {
+		return err
+	}
+	meta := map[string]string{"format": checkpointFormat, "position": string(where)}
+	if err := hf.WriteFile(filepath.Join(t.dir, CheckpointFile), t.optimizer.entries(), meta); err != nil {
+		return err
+	}
+	return pointLatest(t.dir)
+}
+
+// restore reads the checkpoint back and drops the metrics written after it.
+func (t *trainer) restore() (position, error) {
+	path := filepath.Join(t.dir, CheckpointFile)
+	f, err := hf.OpenFile(path)
+	if err != nil {
+		return position{}, err
+	}
+	defer func() { _ = f.Close() }()
+	if have := f.Metadata["format"]; have != checkpointFormat {
+		return position{}, fmt.Errorf("%s: format is %q; this version of eisft resumes %q", path, have, checkpointFormat)
+	}
+	var at position
+	if err := json.Unmarshal([]byte(f.Metadata["position"]), &at); err != nil {
+		return position{}, fmt.Errorf("%s: position: %w", path, err)
+	}
+	if at.Stage < 0 || at.Stage >= len(t.config.Stages) || at.Step < 0 || at.Step > t.config.Stages[at.Stage].Steps {
+		return position{}, fmt.Errorf("%s: position %+v is not one of this configuration's stages", path, at)
+	}
+	t.optimizer = newAdamW(t.model.Params, t.config.Stages[at.Stage].Betas)
+	t.optimizer.step = at.Step
+	if err := t.optimizer.readFrom(f); err != nil {
+		return position{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return at, t.trimMetrics(at)
+}
+
+// trimMetrics keeps the lines of steps up to the position.
+func (t *trainer) trimMetrics(at position) error {
+	path := filepath.Join(t.dir, MetricsFile)
+	old, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = old.Close() }()
+	var kept []byte
+	lines := bufio.NewScanner(old)
+	for lines.Scan() {
+		var m Metrics
+		if json.Unmarshal(lines.Bytes(), &m) != nil {
+			break // a line that was being written when the machine stopped
+		}
+		if m.Stage > at.Stage || m.Stage == at.Stage && m.Step > at.Step {
+			break
+		}
+		kept = append(append(kept, lines.Bytes()...), '\n')
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return atomicfile.WriteFile(path, kept)
+}
+
+// Metrics is one line of metrics.jsonl.
+type Metrics struct {
+	Stage        int     `json:"stage"`
+	Kind         string  `json:"kind"`
+	Step         int     `json:"step"` // steps taken, this one included
+	Loss         float64 `json:"loss"` // nats a token (s-sft), relative error (distill)
+	AnswerTokens int     `json:"answer_tokens,omitempty"`
+	Tokens       int     `json:"tokens"` // tokens read
+	Kept         float64 `json:"kept"`   // mean σ(ρ) of what left the window
+	GradNorm     float64 `json:"grad_norm"`
+	Rate         float64 `json:"lr_scale"` // share of the learning rates
+	Seconds      float64 `json:"seconds"`
+}
+
+// appendMetrics adds a line to metrics.jsonl.
+func (t *trainer) appendMetrics(m Metrics) error {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(t.dir, MetricsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
+	return errors.Join(err, f.Close())
+}
