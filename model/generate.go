@@ -31,7 +31,7 @@ func (st *Stream) Read(ctx context.Context, ids []int32, progress func(done int)
 	err := st.Feed(ctx, ids, func(first int, hidden []float32) error {
 		done := first + len(hidden)/d
 		if done == len(ids) {
-			st.model.Logits(next, hidden[len(hidden)-d:])
+			st.Logits(next, hidden[len(hidden)-d:])
 		}
 		if progress != nil {
 			progress(done)
@@ -63,7 +63,7 @@ func (st *Stream) Generate(ctx context.Context, next []float32, o GenerateOption
 			}
 		}
 		err := st.Feed(ctx, out[len(out)-1:], func(_ int, hidden []float32) error {
-			st.model.Logits(next, hidden)
+			st.Logits(next, hidden)
 			return nil
 		})
 		if err != nil {

@@ -214,8 +214,11 @@ func (h stateHeader) check() error {
 		name      string
 		have, max int
 	}{
-		{"sinks", h.Sinks, h.Block.Sink}, {"slots", h.Slots, h.Block.Slots}, {"window", h.Window, h.Block.Window},
-		{"recent", h.Recent, h.Block.Segment - 1}, {"seen", h.Seen, unbounded},
+		{"sinks", h.Sinks, h.Block.Sink},
+		{"slots", h.Slots, h.Block.Slots},
+		{"window", h.Window, h.Block.Window},
+		{"recent", h.Recent, h.Block.Segment - 1},
+		{"seen", h.Seen, unbounded},
 	}
 	if h.Held { // nothing has been committed yet
 		limits[0].max, limits[1].max, limits[2].max, limits[3].max = 0, 0, 0, h.Block.Sink+h.Block.Window+h.Block.Segment
@@ -243,8 +246,7 @@ func (st *Stream) rotateRestored(l *LayerState) {
 			pos[i] = int(t)
 		}
 	}
-	cos, sin := make([]float32, len(pos)*half), make([]float32, len(pos)*half)
-	kernels.RopeTables(cos, sin, pos, st.rotary.inv, st.rotary.scale)
+	cos, sin := st.model.Base.Rotary(pos)
 	l.Rotated = make([]float32, len(l.K))
 	kernels.Parallel(len(pos), 256, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
