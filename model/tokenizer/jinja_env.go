@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/nikolalohinski/gonja/v2/builtins"
+	controlStructures "github.com/nikolalohinski/gonja/v2/builtins/control_structures"
 	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/nodes"
 	"github.com/nikolalohinski/gonja/v2/parser"
 )
 
@@ -25,7 +27,7 @@ var jinjaEnvironment = sync.OnceValue(func() *exec.Environment {
 		}),
 		Filters:           exec.NewFilterSet(map[string]exec.FilterFunction{}).Update(builtins.Filters).Update(exec.NewFilterSet(pythonFilters)),
 		Tests:             exec.NewTestSet(map[string]exec.TestFunction{}).Update(builtins.Tests).Update(exec.NewTestSet(pythonTests)),
-		ControlStructures: statements("if", "for", "set", "macro", "call", "filter", "with", "break", "continue"),
+		ControlStructures: statements("if", "for", "set", "macro", "filter", "with", "break", "continue"),
 		Methods: exec.Methods{
 			Str:   exec.NewMethodSet(stringMethods()),
 			Dict:  exec.NewMethodSet(dictMethods),
@@ -47,7 +49,45 @@ func statements(names ...string) *exec.ControlStructureSet {
 	for _, name := range names {
 		parsers[name], _ = builtins.ControlStructures.Get(name)
 	}
+	macro := parsers["macro"]
+	parsers["macro"] = func(p, args *parser.Parser) (nodes.ControlStructure, error) {
+		s, err := macro(p, args)
+		if err != nil {
+			return nil, err
+		}
+		return &boundedMacro{s.(*controlStructures.MacroControlStructure)}, nil
+	}
 	return exec.NewControlStructureSet(parsers)
+}
+
+const (
+	macroDepth    = "macro depth" // variable of a rendering; no template can name it
+	maxMacroDepth = 100
+)
+
+// boundedMacro is a macro that fails, rather than exhaust the stack, when macros call
+// each other without end.
+type boundedMacro struct {
+	*controlStructures.MacroControlStructure
+}
+
+// Execute defines the macro.
+func (m *boundedMacro) Execute(r *exec.Renderer, _ *nodes.ControlStructureBlock) error {
+	call, err := exec.MacroNodeToFunc(m.Macro, r)
+	if err != nil {
+		return err
+	}
+	v, _ := r.Environment.Context.Get(macroDepth)
+	depth := v.(*int)
+	r.Environment.Context.Set(m.Name, exec.Macro(func(args *exec.VarArgs) *exec.Value {
+		if *depth == maxMacroDepth {
+			return exec.AsValue(fmt.Errorf("macro %s: calls are nested more than %d deep", m.Name, maxMacroDepth))
+		}
+		*depth++
+		defer func() { *depth-- }()
+		return call(args)
+	}))
+	return nil
 }
 
 // none is Python's None, which a template tells from an undefined value. To gonja it

@@ -58,6 +58,9 @@ func translateTag(kind byte, nodes []jinjaNode) (string, error) {
 		if in < 0 {
 			return "", errors.New(`"for" without "in"`)
 		}
+		if slices.ContainsFunc(rest[in:], isName("recursive")) {
+			return "", errors.New(`"for ... recursive" is not supported`)
+		}
 		body = "for " + join(rest[:in+1]) + " "
 		if cond := slices.IndexFunc(rest, isName("if")); cond > in {
 			body += expressions(rest[in+1:cond]) + " if "
@@ -207,9 +210,15 @@ func (l *jinjaLexer) nodes(closes string, depth int) (nodes []jinjaNode, err err
 		if err != nil {
 			return nil, err
 		}
+		if last := len(nodes) - 1; last >= 0 && isString(n) && isString(nodes[last]) { // 'a' 'b' is 'ab'
+			nodes[last].text = strings.TrimSuffix(nodes[last].text, "'") + n.text[1:]
+			continue
+		}
 		nodes = append(nodes, n)
 	}
 }
+
+func isString(n jinjaNode) bool { return n.kind == literal && n.text[0] == '\'' }
 
 func (l *jinjaLexer) atEnd(rest string) bool {
 	if rest[0] == '-' || rest[0] == '+' && l.end == "%}" {
@@ -242,7 +251,7 @@ func (l *jinjaLexer) token(rest string) (jinjaNode, error) {
 		}
 		return jinjaNode{text: text, kind: name}, nil
 	}
-	for _, op := range []string{"==", "!=", "<=", ">=", "//", "**"} {
+	for _, op := range []string{"==", "!=", "<=", ">=", "//"} {
 		if strings.HasPrefix(rest, op) {
 			return jinjaNode{text: l.take(2)}, nil
 		}

@@ -94,6 +94,7 @@ func (t *Template) Render(msgs []Message, addGenerationPrompt bool) (text string
 		"add_generation_prompt": addGenerationPrompt,
 		"tools":                 none{},
 		"documents":             none{},
+		macroDepth:              new(int),
 		"raise_exception": func(args *exec.VarArgs) (any, error) {
 			refused = args.First().String()
 			return nil, errors.New(refused)

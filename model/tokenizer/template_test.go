@@ -1,0 +1,149 @@
+package tokenizer
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// templateIn makes a checkpoint folder with a chat template and loads it.
+func templateIn(t testing.TB, source string) (*Template, error) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, dir, "chat_template.jinja", source)
+	write(t, dir, "tokenizer_config.json", `{"bos_token": {"content": "<s>"}, "eos_token": "</s>"}`)
+	return LoadTemplate(dir)
+}
+
+func write(t testing.TB, dir, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTemplatesMatchJinja compares with Jinja2 set up as in transformers
+// (scripts/chat-templates-golden.py).
+func TestTemplatesMatchJinja(t *testing.T) {
+	var cases []struct {
+		Template, Conversation string
+		Messages               []Message
+		Prompt                 bool `json:"add_generation_prompt"`
+		Rendered, Refused      string
+	}
+	readJSON(t, "testdata/templates.json", &cases)
+	templates := map[string]*Template{}
+	for _, c := range cases {
+		if templates[c.Template] == nil {
+			source := read(t, "testdata/templates", c.Template)
+			template, err := templateIn(t, source)
+			if err != nil {
+				t.Fatalf("%s: %v", c.Template, err)
+			}
+			if template.Source() != source {
+				t.Errorf("%s: Source is not the file's text", c.Template)
+			}
+			templates[c.Template] = template
+		}
+		got, err := templates[c.Template].Render(c.Messages, c.Prompt)
+		switch {
+		case c.Refused != "":
+			if err == nil || !strings.Contains(err.Error(), "refuses the messages: "+c.Refused) {
+				t.Errorf("%s, %s: got %q, %v; want it refused: %s", c.Template, c.Conversation, got, err, c.Refused)
+			}
+		case err != nil || got != c.Rendered:
+			t.Errorf("%s, %s, prompt %v: %v\n got %s\nwant %s", c.Template, c.Conversation, c.Prompt, err, got, c.Rendered)
+		}
+	}
+}
+
+func TestTemplateErrors(t *testing.T) {
+	for _, c := range []struct{ name, source, want string }{
+		{"unknown statement", "a\n{% include 'x' %}", `line 2, "{% include 'x' %}": gonja cannot read it: ControlStructure 'include' not found`},
+		{"unknown filter", "{{ 'a' | frobnicate }}", "filter 'frobnicate' not found"},
+		{"unknown test", "{{ 'a' is frobnicated }}", "test 'frobnicated' not found"},
+		{"unknown method", "{{ 'a'.frobnicate() }}", "unknown method 'frobnicate' for 'a'"},
+		{"changing a list", "{% set l = [] %}{{ l.append(1) }}", "unknown method 'append'"},
+		{"unclosed if", "{% if true %}", "Unexpected EOF, expected tag elif or else or endif"},
+		{"unclosed tag", "x\n\n{{ messages", "line 3: the tag has no }}"},
+		{"unclosed comment", "{# x", "line 1: the comment has no #}"},
+		{"unclosed string", "{{ 'x }}", "line 1: the string 'x }}... has no end"},
+		{"unclosed bracket", "{{ (1 }}", `line 1: "}" closes no bracket`},
+		{"empty tag", "{{ }}", "line 1: the tag is empty"},
+		{"odd character", "{{ a ? b }}", `line 1: unexpected "?"`},
+		{"power", "{{ 2 ** 3 }}", "gonja cannot read it"},
+		{"raw", "{% raw %}{{{% endraw %}", "{% raw %} is not supported"},
+		{"for without in", "{% for x %}{% endfor %}", `"for" without "in"`},
+		{"recursive for", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "recursive\" is not supported"},
+		{"recursive macro", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "macro f: calls are nested more than 100 deep"},
+		{"nesting", "{{ " + strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200) + " }}", "nested more than 100 deep"},
+		{"size", strings.Repeat(" ", maxTemplateSize+1), "is 1048577 bytes long, want at most 1048576"},
+		{"attribute of nothing", "{{ nothing.x }}", "nothing"},
+		{"date", "{{ strftime_now('%Q') }}", `%Q in "%Q" is not supported`},
+		{"range", "{% for i in range(1000000) %}{% endfor %}", "more than 100000 numbers"},
+	} {
+		template, err := templateIn(t, c.source)
+		if err == nil {
+			_, err = template.Render([]Message{{"user", "Hi"}}, true)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chat_template.jinja: ") {
+			t.Errorf("%s: error %v\nwant %s", c.name, err, c.want)
+		}
+	}
+}
+
+func TestLoadTemplate(t *testing.T) {
+	for _, c := range []struct{ name, config, want string }{
+		{"string", `{"chat_template": "one"}`, "one"},
+		{"default of several", `{"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "two"}]}`, "two"},
+		{"the only one", `{"chat_template": [{"name": "x", "template": "three"}]}`, "three"},
+		{"none", `{}`, "has neither a chat_template.jinja nor a chat_template"},
+		{"null", `{"chat_template": null}`, "has neither"},
+		{"no default", `{"chat_template": [{"name": "a", "template": ""}, {"name": "b", "template": ""}]}`, `named "default" (found ["a" "b"])`},
+		{"wrong type", `{"chat_template": 7}`, `want a string or a list of {"name", "template"}, found 7`},
+		{"invalid", "{\n\"chat_template\": }", "tokenizer_config.json: invalid JSON at line 2, column 18 (offset 20)"},
+	} {
+		dir := t.TempDir()
+		write(t, dir, "tokenizer_config.json", c.config)
+		template, err := LoadTemplate(dir)
+		got := ""
+		if err == nil {
+			got, err = template.Render(nil, false)
+		}
+		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %q, %v; want %s", c.name, got, err, c.want)
+		}
+	}
+}
+
+func TestStrftime(t *testing.T) {
+	now := time.Date(2024, 7, 6, 5, 4, 3, 0, time.UTC)
+	got, err := strftime("%d %b %Y, %A %B %H:%M:%S %j%% %y-%m %I%p %a", now)
+	if want := "06 Jul 2024, Saturday July 05:04:03 188% 24-07 05AM Sat"; got != want || err != nil {
+		t.Errorf("strftime = %q, %v; want %q", got, err, want)
+	}
+}
+
+// FuzzTemplate checks that no template panics.
+func FuzzTemplate(f *testing.F) {
+	paths, err := filepath.Glob("testdata/templates/*.jinja")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range paths {
+		f.Add(read(f, "testdata/templates", filepath.Base(path)))
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		if len(source) > 1<<12 {
+			return
+		}
+		jinja, err := compileJinja(source)
+		if err != nil {
+			return
+		}
+		template := Template{from: "fuzz", jinja: jinja}
+		_, _ = template.Render([]Message{{"system", "S"}, {"user", "Hi"}}, true)
+	})
+}
