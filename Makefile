@@ -6,7 +6,7 @@ LINT := .cache/bin/golangci-lint
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
-	$(EISFT) quantize --calib data/demo/validation.parquet
+	$(EISFT) quantize --calib data/demo/calib.parquet
 	$(EISFT) export --shape 512x2048
 
 setup:

@@ -129,7 +129,7 @@ func TestParseErrors(t *testing.T) {
 		{"pair", small + "    betas: [0.9]\n", `:7: stages[0].betas must be a list of 2, not of 1`},
 		{"alias", "name: &x a\noutput: *x\n", ":1: name must be text, not an anchor, alias or tag, which configs do not use\n:2: output must be text, not an anchor, alias or tag, which configs do not use"},
 		{"missing", "seed: 1\n", ": model.path is missing, but it is required\n: data.train is missing, but it is required\n: stages is missing; list at least one stage, such as - kind: s-sft"},
-		{"missing in a section", "model: {}\n" + small[strings.Index(small, "data"):], ":1: model.path is missing, but it is required"},
+		{"missing in a section", strings.Replace(small, "  path: ../model/demo", "  {}", 1), ":1: model.path is missing, but it is required"},
 		{"missing kind", small + "  - steps: 3\n", ":7: stages[1].kind is missing; it must be one of s-sft, distill"},
 		{"unknown kind", small + "  - kind: dpo\n", `:7: stages[1].kind is "dpo"; it must be one of s-sft, distill`},
 		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; it must be one of edgeinfinite, eisft, infini`},
