@@ -1,0 +1,203 @@
+// Package chat holds a conversation with a model turn by turn: it puts the
+// text of a turn into the form of the chat template, feeds only what is new and
+// writes the answer as it comes. The conversation lives in the stream's state
+// alone, so that it may be of any length, and may go on in another process.
+package chat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"eisft/model"
+	"eisft/model/tokenizer"
+)
+
+// Session is a conversation, or a raw text that is continued. It is not safe
+// for concurrent use.
+type Session struct {
+	stream    *model.Stream
+	tokenizer *tokenizer.Tokenizer
+	form      form
+	stop      []int32
+	turn      turn
+}
+
+// turn says where a conversation stands.
+type turn string
+
+const (
+	begin    turn = "begin"    // nothing has been read
+	open     turn = "open"     // in the user's turn
+	answered turn = "answered" // behind an answer, before the token that ends it
+	raw      turn = "raw"      // a text without turns
+)
+
+// turnNote is the name under which a state file keeps the turn.
+const turnNote = "turn"
+
+// New begins a conversation in the form of a chat template; without one (nil)
+// texts are read and continued as they are.
+func New(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	s, err := newSession(m, tk, tpl)
+	if err != nil {
+		return nil, err
+	}
+	s.stream = m.NewStream(model.StreamOptions{})
+	return s, nil
+}
+
+// Open goes on with the conversation that Save has written.
+func Open(path string, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	s, err := newSession(m, tk, tpl)
+	if err != nil {
+		return nil, err
+	}
+	stream, notes, err := m.OpenStream(path, model.StreamOptions{})
+	if err != nil {
+		return nil, err
+	}
+	was := turn(notes[turnNote])
+	switch {
+	case was != begin && was != open && was != answered && was != raw:
+		return nil, fmt.Errorf("%s: the note %q is %q; the state was not saved by a conversation", path, turnNote, was)
+	case was == raw && tpl != nil:
+		return nil, fmt.Errorf("%s: the state is that of a raw text, which has no turns; go on with it without the chat template", path)
+	case was != raw && tpl == nil:
+		return nil, fmt.Errorf("%s: the state is that of a conversation; go on with it with the chat template", path)
+	}
+	s.stream, s.turn = stream, was
+	return s, nil
+}
+
+func newSession(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	s := &Session{tokenizer: tk, stop: StopIDs(m.Base, tk), turn: raw}
+	if tpl == nil {
+		return s, nil
+	}
+	var err error
+	if s.form, err = formOf(tpl); err != nil {
+		return nil, err
+	}
+	s.turn = begin
+	if end := tk.Encode(s.form.next, false)[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
+		s.stop = append(s.stop, end[0])
+	}
+	return s, nil
+}
+
+// StopIDs returns the tokens that end a generation: those of the base's
+// configuration and the tokenizer's EOS.
+func StopIDs(b *model.Base, tk *tokenizer.Tokenizer) []int32 {
+	var ids []int32
+	for _, id := range b.Config.EOS {
+		ids = append(ids, int32(id))
+	}
+	if id, ok := tk.TokenID(tk.EOS()); ok {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// Save writes the state of the conversation, in which Open goes on.
+func (s *Session) Save(path string) error {
+	return s.stream.Save(path, map[string]string{turnNote: string(s.turn)})
+}
+
+// Tokens returns how many tokens the conversation has had.
+func (s *Session) Tokens() int { return s.stream.State.Seen }
+
+// Progress is told how many of how many tokens have been read.
+type Progress func(done, total int)
+
+// Read reads a text as part of the user's turn, which stays open: what is read
+// or asked next stands in the same turn, behind a blank line.
+func (s *Session) Read(ctx context.Context, text string, progress Progress) error {
+	if strings.TrimSpace(text) == "" {
+		return errEmpty
+	}
+	text = s.continued(text)
+	ids := s.encode(text)
+	if s.turn != raw {
+		s.turn = open
+	}
+	_, err := s.stream.Read(ctx, ids, progress.of(len(ids)))
+	return err
+}
+
+// AnswerOptions say how an answer is written.
+type AnswerOptions struct {
+	MaxNewTokens int
+	Sampler      *model.Sampler // nil: greedy
+	Progress     Progress       // of reading the question; may be nil
+	// Text, if not nil, receives the answer as it comes, in whole characters.
+	Text func(string) error
+}
+
+// Ask reads a text as the rest of the user's turn (it may be empty when Read
+// has left one open) and returns the answer.
+func (s *Session) Ask(ctx context.Context, text string, o AnswerOptions) (string, error) {
+	if strings.TrimSpace(text) == "" && s.turn != open {
+		return "", errEmpty
+	}
+	ids := s.encode(s.continued(text) + s.form.end)
+	next, err := s.stream.Read(ctx, ids, o.Progress.of(len(ids)))
+	if err != nil {
+		return "", err
+	}
+	if s.turn != raw {
+		s.turn = answered
+	}
+	var answer strings.Builder
+	emit := func(piece string) error {
+		answer.WriteString(piece)
+		if o.Text == nil || piece == "" {
+			return nil
+		}
+		return o.Text(piece)
+	}
+	decoder := s.tokenizer.NewStream()
+	_, err = s.stream.Generate(ctx, next, model.GenerateOptions{
+		MaxNewTokens: o.MaxNewTokens, Sampler: o.Sampler, Stop: s.stop,
+		Token: func(id int32) error { return emit(decoder.Add(id)) },
+	})
+	return answer.String(), errors.Join(err, emit(decoder.Flush()))
+}
+
+var errEmpty = errors.New("there is nothing to read: the prompt is empty")
+
+// continued puts what stands before a text in the conversation in front of it.
+// Space at the end of a turn's text, such as a file's last line break, is
+// dropped: the template writes its own.
+func (s *Session) continued(text string) string {
+	if s.turn == raw {
+		return text
+	}
+	text = strings.TrimRightFunc(text, unicode.IsSpace)
+	switch {
+	case s.turn == begin:
+		return s.form.first + text
+	case s.turn == answered:
+		return s.form.next + text
+	case text == "":
+		return ""
+	default:
+		return "\n\n" + text
+	}
+}
+
+// encode tokenizes text. Special tokens of a template stand in it; a raw text
+// gets those that the tokenizer puts at the beginning.
+func (s *Session) encode(text string) []int32 {
+	return s.tokenizer.Encode(text, s.turn == raw && s.stream.State.Seen == 0)
+}
+
+// of returns p as the callback of a stream that reads total ids.
+func (p Progress) of(total int) func(done int) {
+	if p == nil {
+		return nil
+	}
+	return func(done int) { p(done, total) }
+}
