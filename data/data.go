@@ -1,0 +1,137 @@
+// Package data reads training and evaluation samples from parquet and JSON-lines
+// files, renders them with a chat template and marks the tokens that carry loss.
+//
+// A sample is a conversation of user and assistant turns (S-SFT trains on the
+// assistant's) or a plain text (for distillation). Three forms of rows are read:
+//
+//   - LongBench: columns context, input, answers (and _id, dataset, length, depth);
+//     the user message is made by a prompt template, the first answer is the assistant's
+//   - chat: column messages, a list of {role, content}
+//   - text: column text
+//
+// Column names can be mapped; see [Options].
+package data
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"eisft/model/tokenizer"
+)
+
+// Sample is one row of a file: a conversation (Messages) or a plain text (Text).
+type Sample struct {
+	ID      string
+	Dataset string
+	// Where names the row for messages: "train.parquet:row 12" (rows count from 1)
+	// or "train.jsonl:line 12".
+	Where string
+	// Messages are the turns; the last one is the assistant's. Nil for a plain text.
+	Messages []tokenizer.Message
+	// Text is a plain text without turns.
+	Text string
+	// Answers are all accepted answers; the first one is the assistant's message.
+	Answers []string
+	// Depth is where in the context the answer lies: the number of the fact's line,
+	// counted from 0, divided by the number of lines. NaN if it is not known.
+	Depth float64
+	// Fact is the line of the context at Depth, which holds the answer to the first
+	// question. Empty if it is not known.
+	Fact string
+	// Length is the row's length column, in whatever unit the file has it
+	// (LongBench: words). 0 if there is none.
+	Length int
+}
+
+// Columns maps what a sample is made of to column names of a file. An empty name
+// stands for the usual one, which is the field's tag.
+type Columns struct {
+	ID       string `yaml:"_id"`
+	Dataset  string `yaml:"dataset"`
+	Context  string `yaml:"context"`
+	Input    string `yaml:"input"`
+	Answers  string `yaml:"answers"` // a list of strings or one string
+	Length   string `yaml:"length"`
+	Depth    string `yaml:"depth"` // negative or null: unknown
+	Messages string `yaml:"messages"`
+	Text     string `yaml:"text"`
+}
+
+// DefaultPrompt makes a user message where Options name no other template.
+const DefaultPrompt = "{context}\n\n{input}"
+
+// Options say how rows become samples. The zero value reads the usual columns.
+type Options struct {
+	Columns Columns `yaml:"columns"`
+	// Prompt makes the user message of a LongBench row: {context} and {input} stand
+	// for the columns. Empty means DefaultPrompt.
+	Prompt string `yaml:"prompt"`
+	// Prompts are templates for rows whose dataset column has the key's value.
+	Prompts map[string]string `yaml:"prompts"`
+}
+
+// prompt renders the user message of a row.
+func (o Options) prompt(dataset, context, input string) string {
+	template := cmp.Or(o.Prompts[dataset], o.Prompt, DefaultPrompt)
+	return strings.NewReplacer("{context}", context, "{input}", input).Replace(template)
+}
+
+// check reports a template that leaves the question out: every row would lose it.
+func (o Options) check() error {
+	if err := checkPrompt("prompt", o.Prompt); err != nil {
+		return err
+	}
+	for dataset, template := range o.Prompts {
+		if err := checkPrompt("prompts: "+dataset, template); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPrompt(key, template string) error {
+	for _, want := range []string{"{context}", "{input}"} {
+		if template != "" && !strings.Contains(template, want) {
+			return fmt.Errorf("%s: template %q does not contain %s", key, template, want)
+		}
+	}
+	return nil
+}
+
+var roles = []string{"system", "user", "assistant", "tool"}
+
+// Check reports a sample that cannot be trained on: no text and no messages, an
+// unknown role, no user turn before an answer, an empty answer or none at the end.
+func (s Sample) Check() error {
+	if s.Text != "" && s.Messages == nil {
+		return nil
+	}
+	if len(s.Messages) == 0 {
+		return fmt.Errorf("%s: no messages and no text", s.Where)
+	}
+	user := false
+	for i, m := range s.Messages {
+		switch {
+		case !slices.Contains(roles, m.Role):
+			return fmt.Errorf("%s: message %d has the role %q, want one of %s", s.Where, i+1, m.Role, strings.Join(roles, ", "))
+		case m.Role == "user":
+			user = true
+		case m.Role != "assistant":
+		case !user:
+			return fmt.Errorf("%s: message %d is an answer without a user turn before it", s.Where, i+1)
+		case strings.TrimSpace(m.Content) == "":
+			return fmt.Errorf("%s: message %d is an empty answer", s.Where, i+1)
+		case s.Messages[i-1].Role == "assistant":
+			return fmt.Errorf("%s: messages %d and %d are both the assistant's", s.Where, i, i+1)
+		}
+	}
+	if !user {
+		return fmt.Errorf("%s: no user turn", s.Where)
+	}
+	if last := s.Messages[len(s.Messages)-1]; last.Role != "assistant" {
+		return fmt.Errorf("%s: no answer: the last of its %d messages is of the role %q, want assistant", s.Where, len(s.Messages), last.Role)
+	}
+	return nil
+}
