@@ -141,3 +141,13 @@ func gemmTileAVX2(rows int, k int, a *float32, aRow int, aCol int, b *float32, b
 //
 //go:noescape
 func transpose8AVX2(dst *float32, dstRow int, src *float32, srcRow int, n int)
+
+// packRows16AVX2 copies the first 16 elements of k rows of src, stride apart, to dst one after another.
+//
+//go:noescape
+func packRows16AVX2(dst *float32, src *float32, stride int, k int)
+
+// packRows6AVX2 copies the first 6 elements of k rows of src, stride apart, to dst one after another.
+//
+//go:noescape
+func packRows6AVX2(dst *float32, src *float32, stride int, k int)

@@ -2043,33 +2043,61 @@ TEXT ·bf16ToF32AVX2(SB), NOSPLIT, $0-48
 	MOVQ src_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+	LEAQ 32(BX), SI
 
-loop:
-	CMPQ      BX, DX
-	JGE       done
+loop4:
+	CMPQ      SI, DX
+	JG        loop4_done
 	VPMOVZXWD (CX)(BX*2), Y0
 	VPSLLD    $0x10, Y0, Y0
 	VMOVUPS   Y0, (AX)(BX*4)
-	ADDQ      $0x08, BX
-	JMP       loop
+	VPMOVZXWD 16(CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 32(AX)(BX*4)
+	VPMOVZXWD 32(CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 64(AX)(BX*4)
+	VPMOVZXWD 48(CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, 96(AX)(BX*4)
+	MOVQ      SI, BX
+	ADDQ      $0x20, SI
+	JMP       loop4
 
-done:
+loop4_done:
+	LEAQ 8(BX), SI
+
+loop1:
+	CMPQ      SI, DX
+	JG        loop1_done
+	VPMOVZXWD (CX)(BX*2), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	MOVQ      SI, BX
+	ADDQ      $0x08, SI
+	JMP       loop1
+
+loop1_done:
 	VZEROUPPER
 	RET
 
 // func dotRows1AVX2(out *float32, x *float32, xRow int, w *float32, wRow int, k int)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·dotRows1AVX2(SB), NOSPLIT, $0-48
 	MOVQ   k+40(FP), AX
 	MOVQ   x+8(FP), CX
 	MOVQ   xRow+16(FP), DX
 	SHLQ   $0x02, DX
-	MOVQ   w+24(FP), DX
-	MOVQ   wRow+32(FP), BX
-	SHLQ   $0x02, BX
-	LEAQ   (DX)(BX*1), SI
-	LEAQ   (SI)(BX*1), DI
-	LEAQ   (DI)(BX*1), BX
+	MOVQ   wRow+32(FP), DX
+	SHLQ   $0x02, DX
+	MOVQ   w+24(FP), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DI
+	LEAQ   (DI)(DX*1), R8
+	LEAQ   (R8)(DX*1), R9
+	LEAQ   (R9)(DX*1), R10
+	LEAQ   (R10)(DX*1), R11
+	LEAQ   (R11)(DX*1), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2078,70 +2106,74 @@ TEXT ·dotRows1AVX2(SB), NOSPLIT, $0-48
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
-	XORQ   R8, R8
-	LEAQ   16(R8), R9
+	XORQ   R12, R12
+	LEAQ   16(R12), R13
 
 loop2:
-	CMPQ        R9, AX
+	CMPQ        R13, AX
 	JG          loop2_done
-	VMOVUPS     (CX)(R8*4), Y8
-	VMOVUPS     (DX)(R8*4), Y9
+	VMOVUPS     (CX)(R12*4), Y8
+	VMOVUPS     (BX)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y0
-	VMOVUPS     (SI)(R8*4), Y9
+	VMOVUPS     (SI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y1
-	VMOVUPS     (DI)(R8*4), Y9
+	VMOVUPS     (DI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y2
-	VMOVUPS     (BX)(R8*4), Y9
+	VMOVUPS     (R8)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y3
-	VMOVUPS     32(CX)(R8*4), Y8
-	VMOVUPS     32(DX)(R8*4), Y9
+	PREFETCHT0  (R9)(R12*4)
+	PREFETCHT0  (R10)(R12*4)
+	PREFETCHT0  (R11)(R12*4)
+	PREFETCHT0  (DX)(R12*4)
+	VMOVUPS     32(CX)(R12*4), Y8
+	VMOVUPS     32(BX)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y4
-	VMOVUPS     32(SI)(R8*4), Y9
+	VMOVUPS     32(SI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y5
-	VMOVUPS     32(DI)(R8*4), Y9
+	VMOVUPS     32(DI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y6
-	VMOVUPS     32(BX)(R8*4), Y9
+	VMOVUPS     32(R8)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y7
-	MOVQ        R9, R8
-	ADDQ        $0x10, R9
+	MOVQ        R13, R12
+	ADDQ        $0x10, R13
 	JMP         loop2
 
 loop2_done:
-	LEAQ 8(R8), R9
+	LEAQ 8(R12), R13
 
 loop1:
-	CMPQ        R9, AX
+	CMPQ        R13, AX
 	JG          loop1_done
-	VMOVUPS     (CX)(R8*4), Y8
-	VMOVUPS     (DX)(R8*4), Y9
+	VMOVUPS     (CX)(R12*4), Y8
+	VMOVUPS     (BX)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y0
-	VMOVUPS     (SI)(R8*4), Y9
+	VMOVUPS     (SI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y1
-	VMOVUPS     (DI)(R8*4), Y9
+	VMOVUPS     (DI)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y2
-	VMOVUPS     (BX)(R8*4), Y9
+	VMOVUPS     (R8)(R12*4), Y9
 	VFMADD231PS Y8, Y9, Y3
-	MOVQ        R9, R8
-	ADDQ        $0x08, R9
+	MOVQ        R13, R12
+	ADDQ        $0x08, R13
 	JMP         loop1
 
 loop1_done:
-	SUBQ        R8, AX
+	SUBQ        R12, AX
 	JZ          rest_done
-	LEAQ        mask<>+0(SB), R9
+	LEAQ        mask<>+0(SB), DX
 	NEGQ        AX
-	VMOVUPS     32(R9)(AX*4), Y8
-	VMASKMOVPS  (DX)(R8*4), Y8, Y9
-	VMASKMOVPS  (CX)(R8*4), Y8, Y10
+	VMOVUPS     32(DX)(AX*4), Y8
+	VMASKMOVPS  (BX)(R12*4), Y8, Y9
+	VMASKMOVPS  (CX)(R12*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y0
-	VMASKMOVPS  (SI)(R8*4), Y8, Y9
-	VMASKMOVPS  (CX)(R8*4), Y8, Y10
+	VMASKMOVPS  (SI)(R12*4), Y8, Y9
+	VMASKMOVPS  (CX)(R12*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y1
-	VMASKMOVPS  (DI)(R8*4), Y8, Y9
-	VMASKMOVPS  (CX)(R8*4), Y8, Y10
+	VMASKMOVPS  (DI)(R12*4), Y8, Y9
+	VMASKMOVPS  (CX)(R12*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y2
-	VMASKMOVPS  (BX)(R8*4), Y8, Y9
-	VMASKMOVPS  (CX)(R8*4), Y8, Y8
+	VMASKMOVPS  (R8)(R12*4), Y8, Y9
+	VMASKMOVPS  (CX)(R12*4), Y8, Y8
 	VFMADD231PS Y8, Y9, Y3
 
 rest_done:
@@ -2167,12 +2199,12 @@ TEXT ·dotRows2AVX2(SB), NOSPLIT, $0-48
 	MOVQ   xRow+16(FP), DX
 	SHLQ   $0x02, DX
 	LEAQ   (CX)(DX*1), DX
-	MOVQ   w+24(FP), BX
-	MOVQ   wRow+32(FP), SI
-	SHLQ   $0x02, SI
-	LEAQ   (BX)(SI*1), DI
-	LEAQ   (DI)(SI*1), R8
-	LEAQ   (R8)(SI*1), SI
+	MOVQ   wRow+32(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   w+24(FP), SI
+	LEAQ   (SI)(BX*1), DI
+	LEAQ   (DI)(BX*1), R8
+	LEAQ   (R8)(BX*1), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2189,7 +2221,7 @@ loop1:
 	JG          loop1_done
 	VMOVUPS     (CX)(R9*4), Y8
 	VMOVUPS     (DX)(R9*4), Y9
-	VMOVUPS     (BX)(R9*4), Y10
+	VMOVUPS     (SI)(R9*4), Y10
 	VFMADD231PS Y8, Y10, Y0
 	VFMADD231PS Y9, Y10, Y4
 	VMOVUPS     (DI)(R9*4), Y10
@@ -2198,7 +2230,7 @@ loop1:
 	VMOVUPS     (R8)(R9*4), Y10
 	VFMADD231PS Y8, Y10, Y2
 	VFMADD231PS Y9, Y10, Y6
-	VMOVUPS     (SI)(R9*4), Y10
+	VMOVUPS     (BX)(R9*4), Y10
 	VFMADD231PS Y8, Y10, Y3
 	VFMADD231PS Y9, Y10, Y7
 	MOVQ        R10, R9
@@ -2211,7 +2243,7 @@ loop1_done:
 	LEAQ        mask<>+0(SB), R10
 	NEGQ        AX
 	VMOVUPS     32(R10)(AX*4), Y8
-	VMASKMOVPS  (BX)(R9*4), Y8, Y9
+	VMASKMOVPS  (SI)(R9*4), Y8, Y9
 	VMASKMOVPS  (CX)(R9*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y0
 	VMASKMOVPS  (DX)(R9*4), Y8, Y10
@@ -2226,7 +2258,7 @@ loop1_done:
 	VFMADD231PS Y10, Y9, Y2
 	VMASKMOVPS  (DX)(R9*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y6
-	VMASKMOVPS  (SI)(R9*4), Y8, Y9
+	VMASKMOVPS  (BX)(R9*4), Y8, Y9
 	VMASKMOVPS  (CX)(R9*4), Y8, Y10
 	VFMADD231PS Y10, Y9, Y3
 	VMASKMOVPS  (DX)(R9*4), Y8, Y8
@@ -2258,12 +2290,12 @@ TEXT ·dotRows3AVX2(SB), NOSPLIT, $0-48
 	SHLQ   $0x02, DX
 	LEAQ   (CX)(DX*1), BX
 	LEAQ   (BX)(DX*1), DX
-	MOVQ   w+24(FP), SI
-	MOVQ   wRow+32(FP), DI
-	SHLQ   $0x02, DI
-	LEAQ   (SI)(DI*1), R8
-	LEAQ   (R8)(DI*1), R9
-	LEAQ   (R9)(DI*1), DI
+	MOVQ   wRow+32(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   w+24(FP), DI
+	LEAQ   (DI)(SI*1), R8
+	LEAQ   (R8)(SI*1), R9
+	LEAQ   (R9)(SI*1), SI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2285,7 +2317,7 @@ loop1:
 	VMOVUPS     (CX)(R10*4), Y12
 	VMOVUPS     (BX)(R10*4), Y13
 	VMOVUPS     (DX)(R10*4), Y14
-	VMOVUPS     (SI)(R10*4), Y15
+	VMOVUPS     (DI)(R10*4), Y15
 	VFMADD231PS Y12, Y15, Y0
 	VFMADD231PS Y13, Y15, Y4
 	VFMADD231PS Y14, Y15, Y8
@@ -2297,7 +2329,7 @@ loop1:
 	VFMADD231PS Y12, Y15, Y2
 	VFMADD231PS Y13, Y15, Y6
 	VFMADD231PS Y14, Y15, Y10
-	VMOVUPS     (DI)(R10*4), Y15
+	VMOVUPS     (SI)(R10*4), Y15
 	VFMADD231PS Y12, Y15, Y3
 	VFMADD231PS Y13, Y15, Y7
 	VFMADD231PS Y14, Y15, Y11
@@ -2311,7 +2343,7 @@ loop1_done:
 	LEAQ        mask<>+0(SB), R11
 	NEGQ        AX
 	VMOVUPS     32(R11)(AX*4), Y12
-	VMASKMOVPS  (SI)(R10*4), Y12, Y13
+	VMASKMOVPS  (DI)(R10*4), Y12, Y13
 	VMASKMOVPS  (CX)(R10*4), Y12, Y14
 	VFMADD231PS Y14, Y13, Y0
 	VMASKMOVPS  (BX)(R10*4), Y12, Y14
@@ -2332,7 +2364,7 @@ loop1_done:
 	VFMADD231PS Y14, Y13, Y6
 	VMASKMOVPS  (DX)(R10*4), Y12, Y14
 	VFMADD231PS Y14, Y13, Y10
-	VMASKMOVPS  (DI)(R10*4), Y12, Y13
+	VMASKMOVPS  (SI)(R10*4), Y12, Y13
 	VMASKMOVPS  (CX)(R10*4), Y12, Y14
 	VFMADD231PS Y14, Y13, Y3
 	VMASKMOVPS  (BX)(R10*4), Y12, Y14
@@ -2364,7 +2396,7 @@ rest_done:
 	RET
 
 // func dotRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·dotRowsBF16AVX2(SB), NOSPLIT, $0-40
 	MOVQ   k+32(FP), AX
 	MOVQ   x+8(FP), CX
@@ -2373,33 +2405,87 @@ TEXT ·dotRowsBF16AVX2(SB), NOSPLIT, $0-40
 	MOVQ   w+16(FP), BX
 	LEAQ   (BX)(DX*1), SI
 	LEAQ   (SI)(DX*1), DI
-	LEAQ   (DI)(DX*1), DX
+	LEAQ   (DI)(DX*1), R8
+	LEAQ   (R8)(DX*1), R9
+	LEAQ   (R9)(DX*1), R10
+	LEAQ   (R10)(DX*1), R11
+	LEAQ   (R11)(DX*1), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	XORQ   R8, R8
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	XORQ   R12, R12
+	LEAQ   16(R12), R13
 
-loop:
-	CMPQ        R8, AX
-	JGE         done
-	VMOVUPS     (CX)(R8*4), Y4
-	VPMOVZXWD   (BX)(R8*2), Y5
-	VPSLLD      $0x10, Y5, Y5
-	VFMADD231PS Y5, Y4, Y0
-	VPMOVZXWD   (SI)(R8*2), Y5
-	VPSLLD      $0x10, Y5, Y5
-	VFMADD231PS Y5, Y4, Y1
-	VPMOVZXWD   (DI)(R8*2), Y5
-	VPSLLD      $0x10, Y5, Y5
-	VFMADD231PS Y5, Y4, Y2
-	VPMOVZXWD   (DX)(R8*2), Y5
-	VPSLLD      $0x10, Y5, Y5
-	VFMADD231PS Y5, Y4, Y3
-	ADDQ        $0x08, R8
-	JMP         loop
+loop2:
+	CMPQ        R13, AX
+	JG          loop2_done
+	VMOVUPS     (CX)(R12*4), Y8
+	VPMOVZXWD   (BX)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VPMOVZXWD   (SI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VPMOVZXWD   (DI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VPMOVZXWD   (R8)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	VMOVUPS     32(CX)(R12*4), Y8
+	VPMOVZXWD   16(BX)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VPMOVZXWD   16(SI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VPMOVZXWD   16(DI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VPMOVZXWD   16(R8)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y7
+	PREFETCHT0  (R9)(R12*2)
+	PREFETCHT0  (R10)(R12*2)
+	PREFETCHT0  (R11)(R12*2)
+	PREFETCHT0  (DX)(R12*2)
+	MOVQ        R13, R12
+	ADDQ        $0x10, R13
+	JMP         loop2
 
-done:
+loop2_done:
+	LEAQ 8(R12), R13
+
+loop1:
+	CMPQ        R13, AX
+	JG          loop1_done
+	VMOVUPS     (CX)(R12*4), Y8
+	VPMOVZXWD   (BX)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VPMOVZXWD   (SI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VPMOVZXWD   (DI)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VPMOVZXWD   (R8)(R12*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	MOVQ        R13, R12
+	ADDQ        $0x08, R13
+	JMP         loop1
+
+loop1_done:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
 	VHADDPS      Y1, Y0, Y0
 	VHADDPS      Y3, Y2, Y2
 	VHADDPS      Y2, Y0, Y0
@@ -2993,5 +3079,47 @@ block:
 	JMP        block
 
 done:
+	VZEROUPPER
+	RET
+
+// func packRows16AVX2(dst *float32, src *float32, stride int, k int)
+// Requires: AVX
+TEXT ·packRows16AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ stride+16(FP), DX
+	SHLQ $0x02, DX
+	MOVQ k+24(FP), BX
+
+loop:
+	VMOVUPS (CX), Y0
+	VMOVUPS Y0, (AX)
+	VMOVUPS 32(CX), Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x40, AX
+	DECQ    BX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func packRows6AVX2(dst *float32, src *float32, stride int, k int)
+// Requires: AVX
+TEXT ·packRows6AVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ stride+16(FP), DX
+	SHLQ $0x02, DX
+	MOVQ k+24(FP), BX
+
+loop:
+	VMOVUPS (CX), X0
+	VMOVSD  16(CX), X1
+	VMOVUPS X0, (AX)
+	VMOVSD  X1, 16(AX)
+	ADDQ    DX, CX
+	ADDQ    $0x18, AX
+	DECQ    BX
+	JNZ     loop
 	VZEROUPPER
 	RET

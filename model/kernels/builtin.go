@@ -16,25 +16,23 @@ const (
 
 // packing holds the packed blocks of one product and a tile for what sticks out of C.
 type packing struct {
-	a    [blockRows * blockK]float32
-	b    [blockCols * blockK]float32
-	tile [tileRows * tileCols]float32
+	bInPlace bool // whole panels of B are read where they are
+	a        [blockRows * blockK]float32
+	b        [blockCols * blockK]float32
+	tile     [tileRows * tileCols]float32
 }
 
 var packings = sync.Pool{New: func() any { return new(packing) }}
 
 // builtinGemm computes p without a library. k and alpha are not zero.
 func builtinGemm(p *product) {
-	if !p.ta && p.tb && p.m <= dotMaxRows {
-		dotGemm(p)
-		return
-	}
 	add := p.beta != 0
 	if add && p.beta != 1 {
 		p.scaleC()
 	}
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
+	buf.bInPlace = !p.tb && p.m <= fewRows
 	blocks := (p.k + blockK - 1) / blockK
 	for block := range blocks {
 		l0, l1 := block*p.k/blocks, (block+1)*p.k/blocks // of about equal size
@@ -48,7 +46,7 @@ func builtinGemm(p *product) {
 // multiplyBlock adds the product of columns l0 to l1 of A and the rows of B of the same number to C, or stores it.
 func (p *product) multiplyBlock(buf *packing, l0, l1 int, add bool) {
 	k := l1 - l0
-	p.packB(buf.b[:], l0, k)
+	p.packB(buf, l0, k)
 	for i0 := 0; i0 < p.m; i0 += blockRows {
 		part := p.rows(i0, min(i0+blockRows, p.m))
 		if p.ta {
@@ -62,8 +60,11 @@ func (p *product) multiplyBlock(buf *packing, l0, l1 int, add bool) {
 
 // multiplyPanel computes the columns of C that begin at j from one panel of B.
 func (p *product) multiplyPanel(buf *packing, l0, k, j int, add bool) {
-	b := buf.b[j*k:]
 	cols := min(tileCols, p.n-j)
+	b, bRow := buf.b[j*k:], tileCols
+	if buf.bInPlace && cols == tileCols {
+		b, bRow = p.b[l0*p.ldb+j:], p.ldb
+	}
 	for i, t := 0, 0; i < p.m; t++ {
 		rows := p.tileHeight(t)
 		a, aRow, aCol := buf.a[i*k:], 1, rows
@@ -71,9 +72,9 @@ func (p *product) multiplyPanel(buf *packing, l0, k, j int, add bool) {
 			a, aRow, aCol = p.a[i*p.lda+l0:], p.lda, 1
 		}
 		if cols == tileCols {
-			gemmTile(rows, k, a, aRow, aCol, b, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
+			gemmTile(rows, k, a, aRow, aCol, b, bRow, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
 		} else {
-			gemmTile(rows, k, a, aRow, aCol, b, buf.tile[:], tileCols, p.alpha, false)
+			gemmTile(rows, k, a, aRow, aCol, b, bRow, buf.tile[:], tileCols, p.alpha, false)
 			for r := range rows {
 				c := p.c[(i+r)*p.ldc+j:][:cols]
 				if !add {
@@ -102,28 +103,25 @@ func (p *product) packA(dst []float32, l0, k int) {
 	for i, t := 0, 0; i < p.m; t++ {
 		rows := p.tileHeight(t)
 		panel := dst[i*k:][:rows*k]
-		for l := range k {
-			copy(panel[l*rows:][:rows], p.a[(l0+l)*p.lda+i:])
-		}
+		packRows(panel, p.a[l0*p.lda+i:], p.lda, rows, k)
 		i += rows
 	}
 }
 
 // packB copies rows l0 to l0+k of op(B) to panels of tileCols columns, rows of a panel side by side. What the last
 // panel lacks is zero.
-func (p *product) packB(dst []float32, l0, k int) {
+func (p *product) packB(buf *packing, l0, k int) {
 	for j := 0; j < p.n; j += tileCols {
-		panel := dst[j*k:][:tileCols*k]
+		panel := buf.b[j*k:][:tileCols*k]
 		cols := min(tileCols, p.n-j)
 		switch {
 		case cols < tileCols:
 			p.packLastPanel(panel, l0, k, j, cols)
+		case buf.bInPlace:
 		case p.tb:
 			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k)
 		default:
-			for l := range k {
-				*(*[tileCols]float32)(panel[l*tileCols:]) = [tileCols]float32(p.b[(l0+l)*p.ldb+j:])
-			}
+			packRows(panel, p.b[l0*p.ldb+j:], p.ldb, tileCols, k)
 		}
 	}
 }
@@ -142,8 +140,12 @@ func (p *product) packLastPanel(panel []float32, l0, k, j, cols int) {
 	}
 }
 
-// dotMaxRows is the number of rows of A up to which packing B takes longer than it saves.
-const dotMaxRows = 12
+// fewRows is the number of rows of A up to which packing B takes longer than it saves. OpenBLAS packs always, so up
+// to here it is slower than the built-in kernels.
+const fewRows = 12
+
+// isDots says whether the product is best computed by dotGemm: short rows are not, for summing up their lanes.
+func (p *product) isDots() bool { return !p.ta && p.tb && p.m <= min(fewRows, p.k/16) }
 
 // dotGemm computes A·Bᵀ as dot products of rows, reading B once and in order: a linear layer's weight times few
 // tokens, bound by memory.

@@ -78,9 +78,12 @@ func (p *product) run() {
 		p.scaleC()
 		return
 	}
-	if p.blas != nil {
+	switch {
+	case p.blas != nil && (p.m > fewRows || !useAVX2):
 		p.blas.sgemm(p)
-	} else {
+	case p.isDots():
+		dotGemm(p)
+	default:
 		builtinGemm(p)
 	}
 }

@@ -1,10 +1,12 @@
 package kernels
 
-func gemmTile(rows, k int, a []float32, aRow, aCol int, b, c []float32, cRow int, alpha float32, add bool) {
+func gemmTile(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+	alpha float32, add bool,
+) {
 	if useAVX2 {
-		gemmTileAVX2(rows, k, &a[0], aRow, aCol, &b[0], tileCols, &c[0], cRow, alpha, add)
+		gemmTileAVX2(rows, k, &a[0], aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
 	} else {
-		gemmTileGo(rows, k, a, aRow, aCol, b, c, cRow, alpha, add)
+		gemmTileGo(rows, k, a, aRow, aCol, b, bRow, c, cRow, alpha, add)
 	}
 }
 
@@ -20,6 +22,17 @@ func transposePanel(dst, src []float32, stride, k int) {
 	}
 }
 
+func packRows(dst, src []float32, stride, width, k int) {
+	switch {
+	case useAVX2 && width == tileCols:
+		packRows16AVX2(&dst[0], &src[0], stride, k)
+	case useAVX2 && width == tileRows:
+		packRows6AVX2(&dst[0], &src[0], stride, k)
+	default:
+		packRowsGo(dst, src, stride, width, k)
+	}
+}
+
 func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
 	switch {
 	case !useAVX2:
@@ -30,5 +43,23 @@ func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []f
 		dotRows2AVX2(&out[0], &x[0], xRow, &w[0], wRow, k)
 	default:
 		dotRows3AVX2(&out[0], &x[0], xRow, &w[0], wRow, k)
+	}
+}
+
+func dotTileBF16(out *[dotCols]float32, x []float32, w []byte) {
+	if !useAVX2 {
+		dotTileBF16Go(out, x, w)
+		return
+	}
+	k := len(x)
+	whole := k &^ 7
+	clear(out[:])
+	if whole > 0 {
+		dotRowsBF16AVX2(&out[0], &x[0], &w[0], k, whole)
+	}
+	if whole < k {
+		for j := range out {
+			out[j] += dotBF16Go(x[whole:], w[2*(j*k+whole):])
+		}
 	}
 }

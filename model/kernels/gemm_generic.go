@@ -2,12 +2,18 @@
 
 package kernels
 
-func gemmTile(rows, k int, a []float32, aRow, aCol int, b, c []float32, cRow int, alpha float32, add bool) {
-	gemmTileGo(rows, k, a, aRow, aCol, b, c, cRow, alpha, add)
+func gemmTile(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+	alpha float32, add bool,
+) {
+	gemmTileGo(rows, k, a, aRow, aCol, b, bRow, c, cRow, alpha, add)
 }
 
 func transposePanel(dst, src []float32, stride, k int) { transposePanelGo(dst, src, stride, k) }
 
+func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
+
 func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
 	dotTileGo(out, x, xRow, rows, w, wRow, k)
 }
+
+func dotTileBF16(out *[dotCols]float32, x []float32, w []byte) { dotTileBF16Go(out, x, w) }

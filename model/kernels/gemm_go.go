@@ -4,29 +4,40 @@ package kernels
 const dotRows, dotCols = 3, 4
 
 // gemmTileGo computes alpha*A*B for a tile of C of up to tileRows rows and tileCols columns, and stores it or adds
-// it to C. A's element i, l is a[i*aRow+l*aCol]; B is a packed panel.
-func gemmTileGo(rows, k int, a []float32, aRow, aCol int, b, c []float32, cRow int, alpha float32, add bool) {
-	const step = 4 // columns at once: their sums stay in registers
+// it to C. A's element i, l is a[i*aRow+l*aCol], B's rows of tileCols are bRow apart and those of C cRow.
+func gemmTileGo(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+	alpha float32, add bool,
+) {
+	const step = 8 // as many sums as stay in registers
 	for i := range rows {
 		for j := 0; j < tileCols; j += step {
-			var s0, s1, s2, s3 float32
-			for l, x := 0, i*aRow; l < k; l, x = l+1, x+aCol {
-				v, w := a[x], b[l*tileCols+j:][:step]
-				s0 += v * w[0]
-				s1 += v * w[1]
-				s2 += v * w[2]
-				s3 += v * w[3]
-			}
+			sums := rowTimesColumns(k, a[i*aRow:], aCol, b[j:], bRow)
 			out := c[i*cRow+j:][:step]
 			if !add {
 				clear(out)
 			}
-			out[0] += alpha * s0
-			out[1] += alpha * s1
-			out[2] += alpha * s2
-			out[3] += alpha * s3
+			for q := range out {
+				out[q] += alpha * sums[q]
+			}
 		}
 	}
+}
+
+// rowTimesColumns multiplies a row, its elements step apart, with eight columns of b.
+func rowTimesColumns(k int, row []float32, step int, b []float32, bRow int) [8]float32 {
+	var s, t, u, v, w, x, y, z float32
+	for l := range k {
+		a, c := row[l*step], b[l*bRow:][:8]
+		s += a * c[0]
+		t += a * c[1]
+		u += a * c[2]
+		v += a * c[3]
+		w += a * c[4]
+		x += a * c[5]
+		y += a * c[6]
+		z += a * c[7]
+	}
+	return [8]float32{s, t, u, v, w, x, y, z}
 }
 
 // transposePanelGo writes the columns of the tileCols rows of src, k long and stride apart, as rows to dst.
@@ -38,12 +49,26 @@ func transposePanelGo(dst, src []float32, stride, k int) {
 	}
 }
 
+// packRowsGo copies the first width elements of k rows of src, stride apart, to dst one after another.
+func packRowsGo(dst, src []float32, stride, width, k int) {
+	for l := range k {
+		copy(dst[l*width:][:width], src[l*stride:])
+	}
+}
+
 // dotTileGo writes the dot products of rows of x with dotCols rows of w, k long, to out [rows, dotCols].
 func dotTileGo(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
 	for i := range rows {
 		for j := range dotCols {
 			out[i*dotCols+j] = dotGo(x[i*xRow:][:k], w[j*wRow:][:k])
 		}
+	}
+}
+
+// dotTileBF16Go writes the dot products of x with dotCols rows of bfloat16 numbers as long to out.
+func dotTileBF16Go(out *[dotCols]float32, x []float32, w []byte) {
+	for j := range out {
+		out[j] = dotBF16Go(x, w[2*j*len(x):])
 	}
 }
 

@@ -96,22 +96,67 @@ var gemmShapes = []struct{ m, n, k int }{
 	{4, 64, 33},
 	{64, 5, 17},
 	{65, 97, 101},
-	{130, 200, 70},
-	{200, 130, 257},
+	{100, 1040, 13},
+	{110, 90, 260},
 }
 
 func TestGemm(t *testing.T) {
 	t.Log(Backend())
 	r := rand.New(rand.NewPCG(1, 2))
+	scales := []struct{ alpha, beta float32 }{{1, 0}, {-0.5, 2}, {1, 1}, {0, 0.5}}
 	for _, s := range gemmShapes {
 		for mode := range 4 {
 			ta, tb := mode&1 != 0, mode&2 != 0
-			for _, c := range []struct{ alpha, beta float32 }{{1, 0}, {1, 1}, {-0.5, 2}, {0, 0.5}} {
-				for _, pad := range []int{0, 3} {
-					checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, pad, c.alpha, c.beta), gemm)
+			for i, c := range scales {
+				pad := 3 * (i % 2)
+				checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, pad, c.alpha, c.beta), gemm)
+				if s.m*s.n*s.k > 1<<18 && i > 0 {
+					break
 				}
 			}
 			checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, 1, 1, 1), gemmSerial)
+			checkProduct(t, randomProduct(r, ta, tb, s.m, s.n, s.k, 2, 0.5, -1), builtinGemm)
+		}
+	}
+}
+
+func TestGemmKernelsAgreeWithPlainGo(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 3))
+	const stride = 70
+	src, x := matrix(r, 64, stride, stride), matrix(r, 3, stride, stride)
+	for _, k := range []int{1, 2, 7, 8, 9, 16, 31, 64} {
+		for _, width := range []int{1, 5, tileRows, tileCols} {
+			got, want := make([]float32, k*width), make([]float32, k*width)
+			packRows(got, src, stride, width, k)
+			packRowsGo(want, src, stride, width, k)
+			if err := closeTo(got, want, 0); err != nil {
+				t.Errorf("packRows, k=%d width=%d: %v", k, width, err)
+			}
+		}
+		panel, want := make([]float32, k*tileCols), make([]float32, k*tileCols)
+		transposePanel(panel, src, stride, k)
+		transposePanelGo(want, src, stride, k)
+		if err := closeTo(panel, want, 0); err != nil {
+			t.Errorf("transposePanel, k=%d: %v", k, err)
+		}
+		for rows := 1; rows <= tileRows; rows++ {
+			for _, add := range []bool{false, true} {
+				got, intact := guarded(r, rows*stride-(stride-tileCols))
+				want := append([]float32{}, got...)
+				gemmTile(rows, k, src, stride, 1, panel, tileCols, got, stride, 0.5, add)
+				gemmTileGo(rows, k, src, stride, 1, panel, tileCols, want, stride, 0.5, add)
+				if err := closeTo(got, want, 1e-5); err != nil || !intact() {
+					t.Errorf("gemmTile, rows=%d k=%d add=%v: %v, guards intact: %v", rows, k, add, err, intact())
+				}
+			}
+		}
+		for rows := 1; rows <= dotRows; rows++ {
+			var got, want [dotRows * dotCols]float32
+			dotTile(&got, x, stride, rows, src, stride, k)
+			dotTileGo(&want, x, stride, rows, src, stride, k)
+			if err := closeTo(got[:], want[:], 1e-5); err != nil {
+				t.Errorf("dotTile, rows=%d k=%d: %v", rows, k, err)
+			}
 		}
 	}
 }
@@ -165,5 +210,50 @@ func TestGemmPanicsBeforeReadingOutside(t *testing.T) {
 			}()
 			c.call()
 		}()
+	}
+}
+
+func TestGemvBF16(t *testing.T) {
+	r := rand.New(rand.NewPCG(30, 31))
+	for _, n := range []int{0, 1, 3, 4, 9, 300} {
+		for _, k := range []int{0, 1, 7, 8, 16, 33, 250, 1000} {
+			w, x := make([]byte, 2*n*k), normals(r, k, 1)
+			F32ToBF16(w, normals(r, n*k, 1))
+			wide := make([]float32, n*k)
+			BF16ToF32(wide, w)
+			dst, intact := guarded(r, n)
+			GemvBF16(dst, w, x, n, k)
+			for i := range n {
+				var bound float64
+				for l, v := range x {
+					bound += math.Abs(float64(v) * float64(wide[i*k+l]))
+				}
+				if want := dot64(x, wide[i*k:]); !(math.Abs(float64(dst[i])-want) <= 1e-6*bound) {
+					t.Fatalf("n=%d k=%d: element %d is %g, want %g", n, k, i, dst[i], want)
+				}
+			}
+			if !intact() {
+				t.Errorf("n=%d k=%d: wrote outside", n, k)
+			}
+		}
+	}
+}
+
+func TestGemmAllocatesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(32, 33))
+	big := randomProduct(r, true, false, 128, 128, 128, 0, 1, 0)
+	few := randomProduct(r, false, true, 1, 512, 512, 0, 1, 0)
+	w, x, dst := make([]byte, 2*512*512), make([]float32, 512), make([]float32, 512)
+	for name, f := range map[string]func(){
+		"Gemm":       func() { gemm(&big) },
+		"GemmSerial": func() { gemmSerial(&big) },
+		"few rows":   func() { gemm(&few) },
+		"built-in":   func() { builtinGemm(&big) },
+		"GemvBF16":   func() { GemvBF16(dst, w, x, 512, 512) },
+	} {
+		f()
+		if n := testing.AllocsPerRun(50, f); n >= 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }

@@ -4,6 +4,7 @@ package kernels
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ func findOpenBLAS(path string) (lib *openBLAS, name string, err error) {
 }
 
 func loadOpenBLAS(path string) (*openBLAS, string, error) {
-	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	handle, err := openSingleThreaded(path)
 	if err != nil {
 		return nil, "", err
 	}
@@ -55,7 +56,7 @@ func loadOpenBLAS(path string) (*openBLAS, string, error) {
 			return nil, "", fmt.Errorf("not an OpenBLAS: %w", err)
 		}
 	}
-	lib := &openBLAS{sgemmPtr: sym["sgemm_"], args: sync.Pool{New: func() any { return new(sgemmArgs) }}}
+	lib := &openBLAS{sgemmPtr: sym["sgemm_"], args: sync.Pool{New: newSgemmArgs}}
 	purego.SyscallN(sym["openblas_set_num_threads"], 1)
 	const openMP = 2
 	if kind, _, _ := purego.SyscallN(sym["openblas_get_parallel"]); kind == openMP {
@@ -69,36 +70,67 @@ func loadOpenBLAS(path string) (*openBLAS, string, error) {
 	return lib, fmt.Sprintf("%s (%s)", version(config()), path), nil
 }
 
+// openSingleThreaded opens the library at path such that it starts no threads of its own, which would spin on the
+// cores for a while before they sleep.
+func openSingleThreaded(path string) (uintptr, error) {
+	const env = "OPENBLAS_NUM_THREADS"
+	before, set := os.LookupEnv(env)
+	_ = os.Setenv(env, "1") // cannot fail: the name is valid
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	if set {
+		_ = os.Setenv(env, before)
+	} else {
+		_ = os.Unsetenv(env)
+	}
+	return handle, err
+}
+
 // version cuts "OpenBLAS 0.3.21" out of "OpenBLAS 0.3.21 NO_LAPACKE DYNAMIC_ARCH ...".
 func version(config string) string {
 	f := strings.Fields(config)
 	return strings.Join(f[:min(2, len(f))], " ")
 }
 
-// sgemmArgs holds what sgemm_ reads through pointers. Integers are 64 bits wide: read as 32 bits by the usual
-// builds, they have the same value on the little-endian machines OpenBLAS is built for.
+// sgemmArgs holds what sgemm_ reads through pointers, on the heap where it does not move. Integers are 64 bits wide:
+// read as 32 bits by the usual builds, they have the same value on the little-endian machines OpenBLAS is built for.
 type sgemmArgs struct {
 	ta, tb                 byte
 	m, n, k, lda, ldb, ldc int64
 	alpha, beta            float32
+	a, b, c                *float32    // hold the matrices while the call has their addresses
+	words                  [13]uintptr // the addresses of all of these, in order
+}
+
+const wordA, wordB, wordC = 6, 8, 11
+
+func newSgemmArgs() any {
+	g := new(sgemmArgs)
+	for i, p := range []unsafe.Pointer{
+		unsafe.Pointer(&g.ta), unsafe.Pointer(&g.tb), unsafe.Pointer(&g.m), unsafe.Pointer(&g.n), unsafe.Pointer(&g.k),
+		unsafe.Pointer(&g.alpha), wordA: nil, unsafe.Pointer(&g.lda), wordB: nil, unsafe.Pointer(&g.ldb),
+		unsafe.Pointer(&g.beta), wordC: nil, unsafe.Pointer(&g.ldc),
+	} {
+		g.words[i] = uintptr(p)
+	}
+	return g
 }
 
 // sgemm computes p. The library works on column-major matrices, in which a row-major C is its transpose:
 // Cᵀ = op(B)ᵀ·op(A)ᵀ.
 func (lib *openBLAS) sgemm(p *product) {
 	g := lib.args.Get().(*sgemmArgs)
-	*g = sgemmArgs{
-		transFlag(p.tb), transFlag(p.ta), int64(p.n), int64(p.m), int64(p.k), int64(p.ldb), int64(p.lda), int64(p.ldc),
-		p.alpha, p.beta,
-	}
+	g.ta, g.tb, g.m, g.n, g.k = transFlag(p.tb), transFlag(p.ta), int64(p.n), int64(p.m), int64(p.k)
+	g.lda, g.ldb, g.ldc, g.alpha, g.beta = int64(p.ldb), int64(p.lda), int64(p.ldc), p.alpha, p.beta
+	g.a, g.b, g.c = &p.b[0], &p.a[0], &p.c[0]
+	g.words[wordA], g.words[wordB] = uintptr(unsafe.Pointer(g.a)), uintptr(unsafe.Pointer(g.b))
+	g.words[wordC] = uintptr(unsafe.Pointer(g.c))
 	if lib.ompSetThreads != 0 { // OpenMP keeps its thread count per thread
 		runtime.LockOSThread()
 		purego.SyscallN(lib.ompSetThreads, 1)
 		defer runtime.UnlockOSThread()
 	}
-	purego.SyscallN(lib.sgemmPtr, uintptr(unsafe.Pointer(&g.ta)), uintptr(unsafe.Pointer(&g.tb)), uintptr(unsafe.Pointer(&g.m)), uintptr(unsafe.Pointer(&g.n)), uintptr(unsafe.Pointer(&g.k)),
-		uintptr(unsafe.Pointer(&g.alpha)), uintptr(unsafe.Pointer(&p.b[0])), uintptr(unsafe.Pointer(&g.lda)), uintptr(unsafe.Pointer(&p.a[0])), uintptr(unsafe.Pointer(&g.ldb)),
-		uintptr(unsafe.Pointer(&g.beta)), uintptr(unsafe.Pointer(&p.c[0])), uintptr(unsafe.Pointer(&g.ldc)))
+	purego.SyscallN(lib.sgemmPtr, g.words[:]...) // a slice of its own would be allocated for spelled-out arguments
+	g.a, g.b, g.c = nil, nil, nil
 	lib.args.Put(g)
 }
 

@@ -17,14 +17,9 @@ func loadBF16(m Mem) VecVirtual {
 func bfloat16Kernels() {
 	function("bf16ToF32AVX2", "(dst []float32, src []byte)",
 		"bf16ToF32AVX2 widens len(dst) little-endian bfloat16 numbers, a multiple of 8, to dst.")
-	dst, src, n, i := pointer("dst"), pointer("src"), length("dst"), GP64()
-	XORQ(i, i)
-	Label("loop")
-	CMPQ(i, n)
-	JGE(LabelRef("done"))
-	VMOVUPS(loadBF16(Mem{Base: src, Index: i, Scale: 2}), Mem{Base: dst, Index: i, Scale: 4})
-	ADDQ(Imm(lanes), i)
-	JMP(LabelRef("loop"))
-	Label("done")
+	dst, src := pointer("dst"), pointer("src")
+	wholeVectors(length("dst"), 4, func(at access, _ int) {
+		at.store(loadBF16(Mem{Base: src, Index: at.index, Scale: 2, Disp: at.disp / 2}), dst)
+	})
 	finish()
 }

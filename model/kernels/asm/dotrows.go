@@ -29,6 +29,17 @@ func rowPointers(base, stride GPVirtual, n int) []GPVirtual {
 	return p
 }
 
+// prefetchRows emits prefetches of element index of the four rows behind w. They are what the next call reads;
+// where rows begin pages, the processor would not fetch them ahead by itself.
+func prefetchRows(w []GPVirtual, rowBytes GPVirtual) func(index GPVirtual, elementBytes uint8) {
+	next := rowPointers(w[weightRows-1], rowBytes, weightRows+1)[1:]
+	return func(index GPVirtual, elementBytes uint8) {
+		for _, p := range next {
+			PREFETCHT0(Mem{Base: p, Index: index, Scale: elementBytes})
+		}
+	}
+}
+
 // dotRows emits the dot products of r rows of x with four rows of w.
 func dotRows(r int) {
 	name := fmt.Sprintf("dotRows%dAVX2", r)
@@ -37,40 +48,55 @@ func dotRows(r int) {
 			"all k long, to out [%d, 4].", name, r, r))
 	n := Load(Param("k"), GP64()).(GPVirtual)
 	x := rowPointers(Load(Param("x"), GP64()).(GPVirtual), stride("xRow"), r)
-	w := rowPointers(Load(Param("w"), GP64()).(GPVirtual), stride("wRow"), weightRows)
-	unroll := max(1, 3-r) // as many sums as hide the latency of adding to them
-	acc := zeros(unroll * r * weightRows)
-	eachVector(n, unroll, func(at access, u int) {
+	rowBytes := stride("wRow")
+	w := rowPointers(Load(Param("w"), GP64()).(GPVirtual), rowBytes, weightRows)
+	var prefetch func(index GPVirtual, elementBytes uint8)
+	if r == 1 { // with more rows of x, memory is not what limits
+		prefetch = prefetchRows(w, rowBytes)
+	}
+	acc := zeros(max(r, 2) * weightRows) // eight sums or more hide the latency of adding to them
+	eachVector(n, max(1, 3-r), func(at access, u int) {
 		sums := acc[u*r*weightRows:]
-		if at.mask == nil {
-			xs := make([]VecVirtual, r)
-			for i := range xs {
-				xs[i] = at.load(x[i])
-			}
-			for j := range w {
-				v := at.load(w[j])
-				for i := range xs {
-					VFMADD231PS(xs[i], v, sums[i*weightRows+j])
-				}
-			}
-			return
+		if u == 1 {
+			prefetch(at.index, 4)
 		}
-		for j := range w {
-			v := at.load(w[j])
-			for i := range x {
-				VFMADD231PS(at.load(x[i]), v, sums[i*weightRows+j])
-			}
-		}
+		dotStep(at, x, w, sums)
 	})
-	half := r * weightRows
-	for i := range acc[half:] {
-		VADDPS(acc[half+i], acc[i%half], acc[i%half])
+	if r == 1 {
+		addEach(acc)
 	}
 	out := Load(Param("out"), GP64())
 	for i := range r {
 		VMOVUPS(sumEach(acc[i*weightRows:]), Mem{Base: out, Disp: 4 * weightRows * i})
 	}
 	finish()
+}
+
+// dotStep adds the products of one vector of each row of x with one of each row of w to sums. With its mask, the
+// last step has no register left to keep the vectors of x.
+func dotStep(at access, x, w []GPVirtual, sums []VecVirtual) {
+	xs := make([]VecVirtual, len(x))
+	for i := range x {
+		if at.mask == nil {
+			xs[i] = at.load(x[i])
+		}
+	}
+	for j := range w {
+		v := at.load(w[j])
+		for i := range x {
+			if at.mask != nil {
+				xs[i] = at.load(x[i])
+			}
+			VFMADD231PS(xs[i], v, sums[i*weightRows+j])
+		}
+	}
+}
+
+// addEach adds the second four vectors to the first.
+func addEach(v []VecVirtual) {
+	for j := range weightRows {
+		VADDPS(v[weightRows+j], v[j], v[j])
+	}
 }
 
 // sumEach returns the sums of the lanes of the first four vectors.
@@ -93,19 +119,18 @@ func dotRowsBF16() {
 	rowBytes := Load(Param("wRow"), GP64()).(GPVirtual)
 	SHLQ(Imm(1), rowBytes)
 	w := rowPointers(Load(Param("w"), GP64()).(GPVirtual), rowBytes, weightRows)
-	acc, i := zeros(weightRows), GP64()
-	XORQ(i, i)
-	Label("loop")
-	CMPQ(i, n)
-	JGE(LabelRef("done"))
-	at := access{index: i}
-	xs := at.load(x)
-	for j := range w {
-		VFMADD231PS(loadBF16(Mem{Base: w[j], Index: i, Scale: 2}), xs, acc[j])
-	}
-	ADDQ(Imm(lanes), i)
-	JMP(LabelRef("loop"))
-	Label("done")
+	prefetch, acc := prefetchRows(w, rowBytes), zeros(2*weightRows)
+	wholeVectors(n, 2, func(at access, u int) {
+		xs := at.load(x)
+		for j := range w {
+			v := loadBF16(Mem{Base: w[j], Index: at.index, Scale: 2, Disp: at.disp / 2})
+			VFMADD231PS(v, xs, acc[u*weightRows+j])
+		}
+		if u == 1 {
+			prefetch(at.index, 2)
+		}
+	})
+	addEach(acc)
 	VMOVUPS(sumEach(acc), Mem{Base: Load(Param("out"), GP64())})
 	finish()
 }

@@ -42,6 +42,36 @@ func stride(param string) GPVirtual {
 func gemmKernels() {
 	gemmTile()
 	transpose8()
+	packRows(tileCols)
+	packRows(tileRows)
+}
+
+// packRows emits a copy of rows of a fixed width.
+func packRows(width int) {
+	name := fmt.Sprintf("packRows%dAVX2", width)
+	function(name, "(dst, src *float32, stride, k int)",
+		fmt.Sprintf("%s copies the first %d elements of k rows of src, stride apart, to dst one after another.", name, width))
+	dst, src := Load(Param("dst"), GP64()), Load(Param("src"), GP64())
+	row, k := stride("stride"), Load(Param("k"), GP64())
+	Label("loop")
+	i := 0
+	for ; i+lanes <= width; i += lanes {
+		v := YMM()
+		VMOVUPS(Mem{Base: src, Disp: 4 * i}, v)
+		VMOVUPS(v, Mem{Base: dst, Disp: 4 * i})
+	}
+	if width-i == 6 {
+		v, w := XMM(), XMM()
+		VMOVUPS(Mem{Base: src, Disp: 4 * i}, v)
+		VMOVSD(Mem{Base: src, Disp: 4 * (i + 4)}, w)
+		VMOVUPS(v, Mem{Base: dst, Disp: 4 * i})
+		VMOVSD(w, Mem{Base: dst, Disp: 4 * (i + 4)})
+	}
+	ADDQ(row, src)
+	ADDQ(Imm(uint64(4*width)), dst)
+	DECQ(k)
+	JNZ(LabelRef("loop"))
+	finish()
 }
 
 func gemmTile() {

@@ -63,8 +63,8 @@ func constantBits(v uint32) Mem {
 	return m
 }
 
-// access reads and writes the vector a loop is at. In the last, masked step only the first lanes exist: others read
-// as zero and are not written.
+// access reads and writes the vector a loop is at: disp bytes behind element index. In the last, masked step only the
+// first lanes exist: others read as zero and are not written.
 type access struct {
 	index GPVirtual
 	disp  int
@@ -91,9 +91,21 @@ func (a access) store(v VecVirtual, p Register) {
 	}
 }
 
-// eachVector emits a loop over n elements: unroll vectors a step, then one vector a step, then the rest masked.
-// body emits the work on one vector; u numbers the vectors of an unrolled step.
+// eachVector emits a loop over n elements: that of wholeVectors, then one step for the rest, masked. body emits the
+// work on one vector; u numbers the vectors of an unrolled step.
 func eachVector(n GPVirtual, unroll int, body func(a access, u int)) {
+	i := wholeVectors(n, unroll, body)
+	rest := GP64()
+	MOVQ(n, rest)
+	SUBQ(i, rest)
+	JZ(LabelRef("rest_done"))
+	body(access{index: i, mask: restMask(rest)}, 0)
+	Label("rest_done")
+}
+
+// wholeVectors emits a loop over n elements as far as they fill vectors, unroll vectors a step and then one vector a
+// step. It returns the index of the first element left.
+func wholeVectors(n GPVirtual, unroll int, body func(a access, u int)) GPVirtual {
 	i, end := GP64(), GP64()
 	XORQ(i, i)
 	steps := []int{1}
@@ -114,12 +126,7 @@ func eachVector(n GPVirtual, unroll int, body func(a access, u int)) {
 		JMP(LabelRef(loop))
 		Label(done)
 	}
-	rest := GP64()
-	MOVQ(n, rest)
-	SUBQ(i, rest)
-	JZ(LabelRef("rest_done"))
-	body(access{index: i, mask: restMask(rest)}, 0)
-	Label("rest_done")
+	return i
 }
 
 // restMask returns a mask of the first rest lanes. It changes rest.
