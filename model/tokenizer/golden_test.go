@@ -12,14 +12,20 @@ import (
 	"eisft/data/sharedtest"
 )
 
-// load loads the tokenizer in a folder of the shared folder.
+var loaded = map[string]*Tokenizer{}
+
+// load returns the tokenizer in a folder of the shared folder, which it loads once.
 func load(t testing.TB, rel string) *Tokenizer {
 	t.Helper()
-	tk, err := Load(sharedtest.Path(t, rel))
-	if err != nil {
-		t.Fatal(err)
+	dir := sharedtest.Path(t, rel)
+	if loaded[dir] == nil {
+		tk, err := Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded[dir] = tk
 	}
-	return tk
+	return loaded[dir]
 }
 
 func readJSON(t testing.TB, path string, v any) {

@@ -113,7 +113,7 @@ func buildSplit(c *component, path string) (splitter, error) {
 	if r := c.Pattern.Regex; r != nil && knownPatterns[*r] != nil && (b == isolated || b == removed && c.Invert) {
 		return splitAll(knownPatterns[*r]), nil
 	}
-	find, err := c.Pattern.compile(path + ".pattern")
+	find, err := c.Pattern.compile(path)
 	if err != nil {
 		return nil, err
 	}
