@@ -1,15 +1,16 @@
-package export
+package check
 
 import (
 	"maps"
 	"slices"
 
 	"eisft/export/ir"
+	"eisft/export/manifest"
 )
 
 // checkManifest: the graphs have the inputs, outputs and ops that the manifest says.
 // What it says of files that are not being checked is left alone.
-func checkManifest(graphs []*graph, m *Manifest) {
+func checkManifest(graphs []*graph, m *manifest.Manifest) {
 	byFile := map[string]*graph{}
 	for _, g := range graphs {
 		byFile[g.file()] = g
@@ -38,8 +39,8 @@ func checkManifest(graphs []*graph, m *Manifest) {
 
 // comparePorts holds one side of a graph's parts to the manifest's list. What is not
 // listed must be on the other side of some part: then it passes between parts.
-func comparePorts(parts []*graph, side string, listed []Port, own, other func(*graph) []ir.Port) {
-	want, between := map[string]Port{}, map[string]bool{}
+func comparePorts(parts []*graph, side string, listed []manifest.Port, own, other func(*graph) []ir.Port) {
+	want, between := map[string]manifest.Port{}, map[string]bool{}
 	for _, p := range listed {
 		want[p.Name] = p
 	}

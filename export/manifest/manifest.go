@@ -1,4 +1,7 @@
-package export
+// Package manifest describes an exported folder to the host that runs it: its
+// graphs with their inputs and outputs, the states between them, its files, and how
+// the graphs compared with the model they were made from.
+package manifest
 
 import (
 	"bytes"
@@ -14,17 +17,17 @@ import (
 	"eisft/data/atomicfile"
 )
 
-// ManifestName is the manifest's file name in an exported folder; ManifestKey is the
+// Name is the manifest's file name in an exported folder; Key is the
 // metadata_props entry of each graph that repeats it, less Files and Verification.
 const (
-	ManifestName = "manifest.json"
-	ManifestKey  = "eisft.manifest"
+	Name = "manifest.json"
+	Key  = "eisft.manifest"
 )
 
-// ManifestSchema is the schema version that this package writes and reads.
-const ManifestSchema = 1
+// Schema is the schema version that this package writes and reads.
+const Schema = 1
 
-// manifestBytes bounds what ReadManifest takes: a manifest lists tensors, not values.
+// manifestBytes bounds what Read takes: a manifest lists tensors, not values.
 const manifestBytes = 16 << 20
 
 // Manifest tells a host all it needs to run an exported folder.
@@ -37,13 +40,18 @@ type Manifest struct {
 	Rope      Rope    `json:"rope"`
 	MaskValue float64 `json:"mask_value"` // finite and negative
 	Features  int     `json:"features"`   // F, 0 without a memory
+	// MemoryColumn is what the mask's last column holds while the memory is in use.
+	MemoryColumn string `json:"memory_column"` // zero or log_tokens
+	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
+	// up; empty where the graphs take ids.
+	Embeddings string `json:"embeddings,omitempty"`
 
-	Shapes       []Shape       `json:"shapes"`
-	Graphs       []Graph       `json:"graphs"`
-	States       []State       `json:"states"`
-	Quantization *Quantization `json:"quantization,omitempty"`
-	Files        []File        `json:"files,omitempty"`
-	Verification *Verification `json:"verification,omitempty"`
+	Shapes       []Shape        `json:"shapes"`
+	Graphs       []Graph        `json:"graphs"`
+	States       []State        `json:"states"`
+	Quantization *Quantization  `json:"quantization,omitempty"`
+	Files        []File         `json:"files,omitempty"`
+	Verification []Verification `json:"verification,omitempty"`
 }
 
 // Rope is how the host computes the cos and sin inputs: the angle of position p and
@@ -67,6 +75,20 @@ type Shape struct {
 	Segment int    `json:"l"`
 }
 
+// Float is the precision of graphs that are not quantized.
+const Float = "float"
+
+// Embedding is the name of the tensor in the file of embeddings.
+const Embedding = "model.embed_tokens.weight"
+
+// What the mask's last column holds while the memory is in use: nothing to add, or
+// the natural logarithm of the number of tokens written, since the memory's state
+// holds means and the mass gate needs sums.
+const (
+	ColumnZero      = "zero"
+	ColumnLogTokens = "log_tokens"
+)
+
 // The kinds of graphs.
 const (
 	PromptGraph     = "prompt"
@@ -76,12 +98,15 @@ const (
 
 // Graph is a main or commit graph, in one part or several that run one after another.
 type Graph struct {
-	Name    string `json:"name"`
-	Kind    string `json:"kind"`
-	Shape   string `json:"shape"` // a Shape's name
-	Parts   []Part `json:"parts"`
-	Inputs  []Port `json:"inputs"`
-	Outputs []Port `json:"outputs"`
+	Name  string `json:"name"`
+	Kind  string `json:"kind"`
+	Shape string `json:"shape"` // a Shape's name
+	// Precision is Float or a quantization scheme's name. The graphs of a shape and a
+	// precision belong together.
+	Precision string `json:"precision"`
+	Parts     []Part `json:"parts"`
+	Inputs    []Port `json:"inputs"`
+	Outputs   []Port `json:"outputs"`
 }
 
 // Part is one ONNX file.
@@ -135,13 +160,66 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Verification says how the exported graphs compared with the Go model.
+// Verification says how the graphs of a shape and a precision compared with the Go
+// model, under the same fake quantization where they are quantized.
 type Verification struct {
-	Runtime       string  `json:"runtime"`
-	Tokens        int     `json:"tokens"`       // compared
-	EqualTokens   int     `json:"equal_tokens"` // same choice in both
-	MaxLogitError float64 `json:"max_logit_error"`
-	Tolerance     float64 `json:"tolerance"`
+	Shape     string `json:"shape"`
+	Precision string `json:"precision"`
+	Runtime   string `json:"runtime"`
+	Read      int    `json:"read_tokens"`
+	// Written counts the tokens that each layer's memory had taken up in the end.
+	Written int `json:"memory_tokens"`
+	Slots   int `json:"slots_in_use"`
+	// Compared logit rows, those of them with the same best token, and the largest
+	// and the mean difference of a logit.
+	Compared       int     `json:"compared_rows"`
+	EqualTokens    int     `json:"equal_tokens"`
+	MaxLogitError  float64 `json:"max_logit_error"`
+	MeanLogitError float64 `json:"mean_logit_error"`
+	// The tolerance bounds the largest difference of float graphs and the mean one of
+	// quantized graphs, where a rounding that falls the other way is no error.
+	Tolerance float64 `json:"tolerance"`
+}
+
+// Passed tells whether the difference is within the tolerance.
+func (v Verification) Passed() bool {
+	if v.Precision == Float {
+		return v.MaxLogitError <= v.Tolerance
+	}
+	return v.MeanLogitError <= v.Tolerance
+}
+
+// Of returns the graphs of a shape and a precision by their kind.
+func (m *Manifest) Of(shape, precision string) map[string]Graph {
+	graphs := map[string]Graph{}
+	for _, g := range m.Graphs {
+		if g.Shape == shape && g.Precision == precision {
+			graphs[g.Kind] = g
+		}
+	}
+	return graphs
+}
+
+// PrecisionOf returns the precision of the graph that a file is a part of, "" for a
+// file that is none.
+func (m *Manifest) PrecisionOf(file string) string {
+	for _, g := range m.Graphs {
+		if slices.ContainsFunc(g.Parts, func(p Part) bool { return p.File == file }) {
+			return g.Precision
+		}
+	}
+	return ""
+}
+
+// Precisions lists the precisions that the manifest has graphs of, in order.
+func (m *Manifest) Precisions() []string {
+	var list []string
+	for _, g := range m.Graphs {
+		if !slices.Contains(list, g.Precision) {
+			list = append(list, g.Precision)
+		}
+	}
+	return list
 }
 
 // GraphFiles lists the .onnx files in the order of graphs and parts.
@@ -157,7 +235,7 @@ func (m *Manifest) GraphFiles() []string {
 	return files
 }
 
-// Mirror is the manifest as each graph repeats it under ManifestKey.
+// Mirror is the manifest as each graph repeats it under Key.
 func (m *Manifest) Mirror() (string, error) {
 	short := *m
 	short.Files, short.Verification = nil, nil
@@ -178,19 +256,19 @@ func (m *Manifest) AddFile(folder, name string) error {
 // Write validates the manifest and writes it into folder.
 func (m *Manifest) Write(folder string) error {
 	if err := m.Validate(); err != nil {
-		return fmt.Errorf("write %s: %w", ManifestName, err)
+		return fmt.Errorf("write %s: %w", Name, err)
 	}
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", ManifestName, err)
+		return fmt.Errorf("write %s: %w", Name, err)
 	}
-	return atomicfile.WriteFile(filepath.Join(folder, ManifestName), append(raw, '\n'))
+	return atomicfile.WriteFile(filepath.Join(folder, Name), append(raw, '\n'))
 }
 
-// ReadManifest reads and validates folder's manifest. It does not look at the files;
+// Read reads and validates folder's manifest. It does not look at the files;
 // VerifyFiles does.
-func ReadManifest(folder string) (*Manifest, error) {
-	path := filepath.Join(folder, ManifestName)
+func Read(folder string) (*Manifest, error) {
+	path := filepath.Join(folder, Name)
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -202,7 +280,7 @@ func ReadManifest(folder string) (*Manifest, error) {
 	}
 	var m *Manifest
 	if err == nil {
-		m, err = ParseManifest(raw)
+		m, err = Parse(raw)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
@@ -210,14 +288,14 @@ func ReadManifest(folder string) (*Manifest, error) {
 	return m, nil
 }
 
-// ParseManifest decodes and validates a manifest. Errors begin with the key path.
-func ParseManifest(raw []byte) (*Manifest, error) {
+// Parse decodes and validates a manifest. Errors begin with the key path.
+func Parse(raw []byte) (*Manifest, error) {
 	var version struct{ Schema int }
 	if err := json.Unmarshal(raw, &version); err != nil {
 		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
-	if version.Schema != ManifestSchema {
-		return nil, fmt.Errorf("schema: version %d, want %d: export again with this eisft", version.Schema, ManifestSchema)
+	if version.Schema != Schema {
+		return nil, fmt.Errorf("schema: version %d, want %d: export again with this eisft", version.Schema, Schema)
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()

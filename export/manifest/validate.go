@@ -1,4 +1,4 @@
-package export
+package manifest
 
 import (
 	"encoding/hex"
@@ -14,7 +14,7 @@ import (
 // roles are what a port can carry.
 var roles = []string{
 	"ids", "embeds", "hidden", "mask", "position_cos", "position_sin", "cache_cos", "cache_sin",
-	"key", "value", "weight", "memory", "memory_mass", "logits", "retention",
+	"key", "value", "weight", "decay", "memory", "memory_mass", "logits", "retention", "write",
 }
 
 // Validate checks that the manifest is complete and agrees with itself. Errors begin
@@ -30,14 +30,18 @@ func (m *Manifest) Validate() error {
 
 func (m *Manifest) validateHead() error {
 	switch {
-	case m.Schema != ManifestSchema:
-		return fmt.Errorf("schema: version %d, want %d", m.Schema, ManifestSchema)
+	case m.Schema != Schema:
+		return fmt.Errorf("schema: version %d, want %d", m.Schema, Schema)
 	case m.Opset != 17 && m.Opset != 21:
 		return fmt.Errorf("opset: %d, want 17 or 21", m.Opset)
 	case m.Positions != "compact" && m.Positions != "absolute":
 		return fmt.Errorf("positions: %q, want compact or absolute", m.Positions)
 	case !(m.MaskValue < 0) || math.IsInf(m.MaskValue, 0):
 		return fmt.Errorf("mask_value: %g, want a finite number below 0", m.MaskValue)
+	case m.MemoryColumn != ColumnZero && m.MemoryColumn != ColumnLogTokens:
+		return fmt.Errorf("memory_column: %q, want %s or %s", m.MemoryColumn, ColumnZero, ColumnLogTokens)
+	case m.Embeddings != "" && !plainName(m.Embeddings):
+		return fmt.Errorf("embeddings: %q must be a file name without a folder", m.Embeddings)
 	case m.Features < 0:
 		return fmt.Errorf("features: %d is negative", m.Features)
 	case !(m.Rope.Theta > 0):
@@ -85,6 +89,8 @@ func (m *Manifest) validateGraphs() error {
 			return fmt.Errorf("%s.kind: %q, want prompt, generation or commit", at, g.Kind)
 		case !slices.ContainsFunc(m.Shapes, func(s Shape) bool { return s.Name == g.Shape }):
 			return fmt.Errorf("%s.shape: there is no shape %q", at, g.Shape)
+		case g.Precision == "":
+			return fmt.Errorf("%s.precision: it is empty, want float or a quantization scheme", at)
 		case len(g.Parts) == 0:
 			return fmt.Errorf("%s.parts: there is none", at)
 		}
@@ -147,34 +153,50 @@ func (p Port) validate() error {
 	return nil
 }
 
+// validateStates checks every state in the graphs of every precision that has it.
 func (m *Manifest) validateStates() error {
-	inputs, outputs := map[string]Port{}, map[string]Port{}
-	for _, g := range m.Graphs {
-		for _, p := range g.Inputs {
-			inputs[p.Name] = p
-		}
-		for _, p := range g.Outputs {
-			outputs[p.Name] = p
-		}
-	}
 	for i, s := range m.States {
-		at := fmt.Sprintf("states[%d]", i)
-		in, isInput := inputs[s.In]
-		out, isOutput := outputs[s.Out]
-		switch {
-		case !isInput:
-			return fmt.Errorf("%s.in: no graph has the input %q", at, s.In)
-		case !isOutput:
-			return fmt.Errorf("%s.out: no graph has the output %q", at, s.Out)
-		case s.Policy != Append && s.Policy != Replace:
-			return fmt.Errorf("%s.policy: %q, want append or replace", at, s.Policy)
-		case in.DType != out.DType:
-			return fmt.Errorf("%s: %q is %s, %q is %s; they must be of one type", at, s.In, in.DType, s.Out, out.DType)
-		case s.Policy == Replace && !slices.Equal(in.Shape, out.Shape):
-			return fmt.Errorf("%s: %q has the shape %v, %q has %v; a state that is replaced keeps its shape", at, s.In, in.Shape, s.Out, out.Shape)
+		if s.Policy != Append && s.Policy != Replace {
+			return fmt.Errorf("states[%d].policy: %q, want append or replace", i, s.Policy)
+		}
+		for _, precision := range m.Precisions() {
+			if err := m.validateState(s, precision); err != nil {
+				return fmt.Errorf("states[%d]%w", i, err)
+			}
 		}
 	}
 	return nil
+}
+
+func (m *Manifest) validateState(s State, precision string) error {
+	in, isInput := m.port(s.In, precision, func(g Graph) []Port { return g.Inputs })
+	out, isOutput := m.port(s.Out, precision, func(g Graph) []Port { return g.Outputs })
+	switch {
+	case !isInput:
+		return fmt.Errorf(".in: no %s graph has the input %q", precision, s.In)
+	case !isOutput:
+		return fmt.Errorf(".out: no %s graph has the output %q", precision, s.Out)
+	case in.DType != out.DType:
+		return fmt.Errorf(": %q is %s, %q is %s; they must be of one type", s.In, in.DType, s.Out, out.DType)
+	case s.Policy == Replace && !slices.Equal(in.Shape, out.Shape):
+		return fmt.Errorf(": %q has the shape %v, %q has %v; a state that is replaced keeps its shape", s.In, in.Shape, s.Out, out.Shape)
+	}
+	return nil
+}
+
+// port finds a port by name on one side of the graphs of a precision.
+func (m *Manifest) port(name, precision string, side func(Graph) []Port) (Port, bool) {
+	for _, g := range m.Graphs {
+		if g.Precision != precision {
+			continue
+		}
+		for _, p := range side(g) {
+			if p.Name == name {
+				return p, true
+			}
+		}
+	}
+	return Port{}, false
 }
 
 // validateFiles checks the list of files; a mirror in a graph has none.

@@ -1,6 +1,6 @@
-// Package export writes and checks the fixed-shape ONNX graphs that run on a phone.
-// Its subpackages build graphs (ir) and run them in ONNX Runtime (ort).
-package export
+// Package check holds ONNX graphs to the fixed-shape contract, to the manifest that
+// lists them and to what the vendors' runtimes take.
+package check
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"eisft/export/ir"
+	"eisft/export/manifest"
 )
 
 // Severity says whether a finding keeps a graph from running.
@@ -62,10 +63,10 @@ func ParseTarget(name string) (Target, error) {
 	return t, nil
 }
 
-// CheckPath checks an exported folder or a single .onnx file. A folder with a
+// Path checks an exported folder or a single .onnx file. A folder with a
 // manifest is also held to it: its files with their sha256, ports, ops and state pairs.
 // The error says why nothing could be checked; what is wrong with a graph is a finding.
-func CheckPath(path string, target Target) ([]Finding, error) {
+func Path(path string, target Target) ([]Finding, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -77,25 +78,25 @@ func CheckPath(path string, target Target) ([]Finding, error) {
 		}
 		return Check([]*ir.Model{model}, nil, target), nil
 	}
-	manifest, err := ReadManifest(path)
+	m, err := manifest.Read(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	models, err := openAll(path, manifest)
+	models, err := openAll(path, m)
 	if err != nil {
 		return nil, err
 	}
-	findings := Check(models, manifest, target)
-	if manifest != nil {
-		for _, err := range manifest.VerifyFiles(path) {
-			findings = append(findings, Finding{Error, ManifestName, "", err.Error()})
+	findings := Check(models, m, target)
+	if m != nil {
+		for _, err := range m.VerifyFiles(path) {
+			findings = append(findings, Finding{Error, manifest.Name, "", err.Error()})
 		}
 	}
 	return findings, nil
 }
 
 // openAll opens the graphs that the manifest lists, or, without one, all .onnx files.
-func openAll(folder string, m *Manifest) ([]*ir.Model, error) {
+func openAll(folder string, m *manifest.Manifest) ([]*ir.Model, error) {
 	var files []string
 	if m != nil {
 		files = m.GraphFiles()
@@ -127,7 +128,7 @@ func openAll(folder string, m *Manifest) ([]*ir.Model, error) {
 // Check holds graphs that belong together (one export) to the fixed-shape contract
 // and the target's rules. The manifest may be nil. It names the state pairs, which
 // without it are the inputs and outputs called X_in and X_out.
-func Check(models []*ir.Model, m *Manifest, target Target) []Finding {
+func Check(models []*ir.Model, m *manifest.Manifest, target Target) []Finding {
 	var findings []Finding
 	graphs := make([]*graph, len(models))
 	for i, model := range models {
@@ -143,7 +144,9 @@ func Check(models []*ir.Model, m *Manifest, target Target) []Finding {
 	if m != nil {
 		checkManifest(graphs, m)
 	}
-	checkStates(graphs, statePairs(graphs, m))
+	for _, family := range families(graphs, m) {
+		checkStates(family, statePairs(family, m))
+	}
 	return findings
 }
 

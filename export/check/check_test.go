@@ -1,4 +1,4 @@
-package export
+package check
 
 import (
 	"os"
@@ -10,7 +10,10 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"eisft/export/ir"
+	"eisft/export/manifest"
 	"eisft/export/onnxpb"
+	"eisft/export/ort"
+	"eisft/export/ort/orttest"
 )
 
 var (
@@ -275,7 +278,7 @@ func expect(t *testing.T, findings []Finding, want string) {
 	t.Errorf("want %q among:\n%s", want, strings.Join(lines, "\n"))
 }
 
-func TestCheckPath(t *testing.T) {
+func TestPath(t *testing.T) {
 	path, pb := model(t)
 	raw, err := proto.Marshal(pb)
 	if err != nil {
@@ -287,7 +290,7 @@ func TestCheckPath(t *testing.T) {
 		}
 	}
 	for _, p := range []string{path, filepath.Dir(path)} {
-		if findings, err := CheckPath(p, NoTarget); err != nil || len(findings) > 0 {
+		if findings, err := Path(p, NoTarget); err != nil || len(findings) > 0 {
 			t.Errorf("%s: %v (%v)", p, findings, err)
 		}
 	}
@@ -299,13 +302,39 @@ func TestCheckPath(t *testing.T) {
 	if err := os.WriteFile(path, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	findings, err := CheckPath(filepath.Dir(path), NoTarget)
+	findings, err := Path(filepath.Dir(path), NoTarget)
 	if err != nil {
 		t.Fatal(err)
 	}
 	expect(t, findings, "prompt.onnx: past_key_0_out: the state has int8 scale 0.0009765625 here")
-	if _, err := CheckPath(t.TempDir(), NoTarget); err == nil || !strings.Contains(err.Error(), "there is no .onnx file in it") {
+	if _, err := Path(t.TempDir(), NoTarget); err == nil || !strings.Contains(err.Error(), "there is no .onnx file in it") {
 		t.Errorf("empty folder: %v", err)
+	}
+}
+
+// oneGraph is the manifest of a folder with one graph of a key cache and logits.
+func oneGraph() *manifest.Manifest {
+	layer := 0
+	key := func(name string, tokens int) manifest.Port {
+		return manifest.Port{
+			Name: name, Role: "key", Layer: &layer, Shape: []int{1, 1, 64, tokens}, DType: "int8",
+			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: &manifest.Affine{Scale: 0.0625},
+		}
+	}
+	return &manifest.Manifest{
+		Schema: manifest.Schema, Opset: 21, Positions: "compact", MaskValue: -1e4, MemoryColumn: manifest.ColumnZero,
+		Rope:   manifest.Rope{Theta: 1e4, InvFreq: []float32{1, 0.01}, Scale: 1},
+		Shapes: []manifest.Shape{{Name: "4x8", Tokens: 4, Cache: 8, Sinks: 1, Slots: 2, Window: 1, Segment: 4}},
+		Graphs: []manifest.Graph{{
+			Name: "prompt", Kind: manifest.PromptGraph, Shape: "4x8", Precision: "w8a16",
+			Parts:  []manifest.Part{{File: "prompt.onnx", Ops: map[string]int{"QuantizeLinear": 4, "DequantizeLinear": 4, "Slice": 2, "Reshape": 1}}},
+			Inputs: []manifest.Port{key("past_key_0_in", 8)},
+			Outputs: []manifest.Port{
+				key("past_key_0_out", 4),
+				{Name: "logits", Role: "logits", Shape: []int{1, 1, 64}, DType: "float32", Axes: []string{"batch", "token", "vocabulary"}},
+			},
+		}},
+		States: []manifest.State{{In: "past_key_0_in", Out: "past_key_0_out", Policy: manifest.Append}},
 	}
 }
 
@@ -318,11 +347,9 @@ func TestCheckAgainstManifest(t *testing.T) {
 	if err := g.WriteFile(filepath.Join(dir, "prompt.onnx")); err != nil {
 		t.Fatal(err)
 	}
-	write := func(change func(m *Manifest)) []Finding {
+	write := func(change func(m *manifest.Manifest)) []Finding {
 		t.Helper()
-		m := manifest()
-		m.Graphs[0].Parts[0].Ops = map[string]int{"QuantizeLinear": 4, "DequantizeLinear": 4, "Slice": 2, "Reshape": 1}
-		m.Graphs[0].Outputs[1].Shape = []int{1, 1, 64}
+		m := oneGraph()
 		change(m)
 		err := m.AddFile(dir, "prompt.onnx")
 		if err == nil {
@@ -331,7 +358,7 @@ func TestCheckAgainstManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		findings, err := CheckPath(dir, NoTarget)
+		findings, err := Path(dir, NoTarget)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,14 +367,14 @@ func TestCheckAgainstManifest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "other.onnx"), []byte("not on the list"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if findings := write(func(*Manifest) {}); len(findings) > 0 {
+	if findings := write(func(*manifest.Manifest) {}); len(findings) > 0 {
 		t.Errorf("got %v, want nothing", findings)
 	}
-	for want, change := range map[string]func(m *Manifest){
-		"the manifest says map[Slice:3]":                                             func(m *Manifest) { m.Graphs[0].Parts[0].Ops = map[string]int{"Slice": 3} },
-		"logits: the output is float32 [1 1 64], the manifest says float32 [1 1 65]": func(m *Manifest) { m.Graphs[0].Outputs[1].Shape[2] = 65 },
-		"logits: the manifest does not list this output":                             func(m *Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
-		"scores: the manifest lists this output, but no part has it":                 func(m *Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
+	for want, change := range map[string]func(m *manifest.Manifest){
+		"the manifest says map[Slice:3]":                                             func(m *manifest.Manifest) { m.Graphs[0].Parts[0].Ops = map[string]int{"Slice": 3} },
+		"logits: the output is float32 [1 1 64], the manifest says float32 [1 1 65]": func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Shape[2] = 65 },
+		"logits: the manifest does not list this output":                             func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
+		"scores: the manifest lists this output, but no part has it":                 func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
 	} {
 		expect(t, write(change), want)
 	}
@@ -372,4 +399,42 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestQuantizedGraphRuns runs the checked graph: probabilities sum to one, and the
+// cache takes the codes of what the 4-bit weights give.
+func TestQuantizedGraphRuns(t *testing.T) {
+	orttest.Require(t)
+	path := filepath.Join(t.TempDir(), "prompt.onnx")
+	if err := attend(t, nil).WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	x := make([]uint16, 4*64)
+	for i := range x {
+		x[i] = 32768 // zero, but for one element a token
+		if i%64 == 8 {
+			x[i] += 1024
+		}
+	}
+	mask := make([]uint16, 4*12)
+	for i := range mask {
+		mask[i] = 32768
+	}
+	out := orttest.Run(t, path, ort.Options{}, map[string]ort.Tensor{
+		"input_embeds":   {Shape: []int64{1, 4, 64}, Data: x},
+		"attention_mask": {Shape: []int64{1, 1, 4, 12}, Data: mask},
+		"past_key_0_in":  {Shape: []int64{1, 1, 64, 8}, Data: make([]int8, 64*8)},
+	})
+	for i, p := range out["probabilities"].Data.([]uint16) {
+		if p != 32768+1024 {
+			t.Errorf("row %d: the probabilities sum to code %d, want %d", i, p, 32768+1024)
+		}
+	}
+	// The norm makes the one element 1/sqrt(1/64) = 8; row 8 of the weights is
+	// 0.01·(j mod 16 − 8), and 8·0.01·16 = 1.28 codes a step.
+	for i, k := range out["past_key_0_out"].Data.([]int8) {
+		if want := []int8{-10, -9, -8, -6, -5, -4, -3, -1, 0, 1, 3, 4, 5, 6, 8, 9}[i/4%16]; k != want {
+			t.Errorf("key element %d: code %d, want %d", i/4, k, want)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package export
+package check
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"eisft/export/ir"
+	"eisft/export/manifest"
 	"eisft/export/onnxpb"
 )
 
@@ -97,21 +98,40 @@ func describe(e ir.Encoding) string {
 }
 
 // statePairs are the inputs and outputs that carry a state from run to run.
-func statePairs(graphs []*graph, m *Manifest) []State {
+func statePairs(graphs []*graph, m *manifest.Manifest) []manifest.State {
 	if m != nil {
 		return m.States
 	}
-	var pairs []State
+	var pairs []manifest.State
 	for _, g := range graphs {
 		for _, p := range g.Inputs {
 			base, ok := strings.CutSuffix(p.Name, "_in")
-			pair := State{In: p.Name, Out: base + "_out"}
+			pair := manifest.State{In: p.Name, Out: base + "_out"}
 			if ok && !slices.Contains(pairs, pair) {
 				pairs = append(pairs, pair)
 			}
 		}
 	}
 	return pairs
+}
+
+// families groups the graphs that share their states: those of one precision, or
+// all of them without a manifest.
+func families(graphs []*graph, m *manifest.Manifest) [][]*graph {
+	if m == nil {
+		return [][]*graph{graphs}
+	}
+	var list [][]*graph
+	for _, precision := range m.Precisions() {
+		var family []*graph
+		for _, g := range graphs {
+			if m.PrecisionOf(g.file()) == precision {
+				family = append(family, g)
+			}
+		}
+		list = append(list, family)
+	}
+	return list
 }
 
 // end is one place where a state enters or leaves a graph.
@@ -124,7 +144,7 @@ type end struct {
 
 // checkStates: a state has one type and one encoding wherever it enters or leaves a
 // graph, since the host copies its bytes from one to the other.
-func checkStates(graphs []*graph, pairs []State) {
+func checkStates(graphs []*graph, pairs []manifest.State) {
 	for _, pair := range pairs {
 		var ends []end
 		for _, g := range graphs {
