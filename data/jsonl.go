@@ -44,7 +44,7 @@ func openGzipLines(path string) (table, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -95,16 +95,17 @@ func (l *lines) scan() error {
 		part, err := r.ReadSlice('\n')
 		at.size += len(part)
 		blank = blank && len(bytes.TrimSpace(part)) == 0
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
-		if err != nil && err != io.EOF {
+		last := errors.Is(err, io.EOF)
+		if err != nil && !last {
 			return err
 		}
 		if !blank {
 			l.index = append(l.index, at)
 		}
-		if err == io.EOF {
+		if last {
 			return nil
 		}
 		at, blank = line{offset: at.offset + int64(at.size), number: at.number + 1}, true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sort"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -196,7 +197,7 @@ func (p *parquetFile) row(i int, _ form) (r row, err error) {
 		}
 		n, err := p.rows.ReadRows(p.buf[:])
 		if n != 1 {
-			if err == nil || err == io.EOF {
+			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return fmt.Errorf("corrupt parquet file: row group %d: %w", p.group, err)
@@ -220,8 +221,7 @@ func (p *parquetFile) seek(i int) error {
 		if err := p.closeRows(); err != nil {
 			return err
 		}
-		for p.group = 0; i >= p.first[p.group+1]; p.group++ {
-		}
+		p.group = sort.SearchInts(p.first, i+1) - 1
 		if err := checkPages(p.file, p.size, p.pq.Metadata().RowGroups[p.group].Columns); err != nil {
 			return fmt.Errorf("corrupt parquet file: row group %d: %w", p.group, err)
 		}

@@ -100,11 +100,11 @@ func checkChunk(chunk *io.SectionReader, size int64) error {
 func pageHeader(chunk *io.SectionReader, at int64) (*format.PageHeader, int64, error) {
 	for window := int64(1 << 10); ; window *= 16 {
 		b := make([]byte, min(window, chunk.Size()-at))
-		if _, err := chunk.ReadAt(b, at); err != nil && err != io.EOF {
+		if _, err := chunk.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
 			return nil, 0, err
 		}
 		n, err := structSize(b)
-		if err == errShort && at+int64(len(b)) < chunk.Size() {
+		if errors.Is(err, errShort) && at+int64(len(b)) < chunk.Size() {
 			continue // statistics can make a header long
 		}
 		if err != nil {

@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -38,7 +39,7 @@ func TestStructSize(t *testing.T) {
 		"lists in lists":      {append([]byte{0x10 | typeList}, bytes.Repeat([]byte{0x10 | typeList}, 1000)...), 0, errDeep},
 		"list, map, booleans": {[]byte{0x10 | typeList, 0x20 | typeI32, 1, 2, 0x10 | typeMap, 1, typeByte<<4 | typeDouble, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10 | typeTrue, 0}, 18, nil},
 	} {
-		if n, err := structSize(c.b); err != c.err || err == nil && n != c.size {
+		if n, err := structSize(c.b); !errors.Is(err, c.err) || err == nil && n != c.size {
 			t.Errorf("%s: %d bytes, %v; want %d, %v", name, n, err, c.size, c.err)
 		}
 	}

@@ -82,7 +82,7 @@ func convert[T any](from, to string, rowsPerGroup int64, row func(data.Sample) (
 	if err != nil {
 		return err
 	}
-	defer source.Close()
+	defer func() { _ = source.Close() }()
 	file, err := atomicfile.Create(filepath.FromSlash(to))
 	if err != nil {
 		return err
