@@ -44,6 +44,7 @@ func newApp() *cli.App {
 // verbs lists the commands in the order in which a newcomer needs them.
 func verbs() []*cli.Command {
 	commands := []*cli.Command{
+		trainCommand(),
 		envCommand(),
 	}
 	for _, c := range commands {
@@ -94,6 +95,15 @@ func checkedArgs(action cli.ActionFunc) cli.ActionFunc {
 		}
 		return action(c)
 	}
+}
+
+// required returns the value of a flag that the command cannot do without. (The
+// library's own check would print the whole help before the error.)
+func required(c *cli.Context, flag string) (string, error) {
+	if v := c.String(flag); v != "" {
+		return v, nil
+	}
+	return "", usagef(c, "--%s is required", flag)
 }
 
 // version is the module's version as Go stamps it from the tag or commit.

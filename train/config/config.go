@@ -64,7 +64,7 @@ func (r Rows) Options() data.Options { return data.Options(r) }
 type Data struct {
 	Train     string `yaml:"train"` // a parquet, jsonl or jsonl.gz file
 	Rows      `yaml:",inline"`
-	MaxTokens int `yaml:"max_tokens"` // longer samples are cut from the front of the context
+	MaxTokens int `yaml:"max_tokens"` // longer samples lose their last turns, or are passed over
 	Samples   int `yaml:"samples"`    // use only the first so many; 0: all
 }
 

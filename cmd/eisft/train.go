@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/train"
+	"eisft/train/config"
+)
+
+func trainCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "train",
+		Usage: "train the module beside each attention layer",
+		Description: `Runs the stages of a configuration (distillation, S-SFT) on a frozen base and
+writes a run folder: the resolved configuration, the adapter, metrics and an
+evaluation before and after. Ctrl-C stops at the last whole step; the same
+command with --resume goes on exactly there.
+
+   eisft train --config configs/s-sft.yaml`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`; a bare name is also looked for in the configs folder (required)"},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the newest stopped run of this configuration"},
+		},
+		Action: func(c *cli.Context) error {
+			name, err := required(c, "config")
+			if err != nil {
+				return err
+			}
+			path, err := config.Find(name)
+			if err != nil {
+				return err
+			}
+			cfg, err := config.Load(path)
+			if err != nil {
+				return err
+			}
+			run, err := train.Train(c.Context, cfg, train.Options{Resume: c.Bool("resume"), Progress: os.Stderr})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.App.Writer, "%s: %d parameters trained beside a frozen base of %d (%.2f %%)\n", run.Dir, run.Model.Params.Count(),
+				run.Model.Base.Parameters(), 100*float64(run.Model.Params.Count())/float64(run.Model.Base.Parameters()))
+			return nil
+		},
+	}
+}
