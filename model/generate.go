@@ -47,11 +47,22 @@ func (st *Stream) Read(ctx context.Context, ids []int32, progress func(done int)
 // returned, but not the stop token. When ctx is cancelled or Token fails, the
 // tokens written until then come with the error.
 func (st *Stream) Generate(ctx context.Context, next []float32, o GenerateOptions) ([]int32, error) {
+	return Generate(next, o, func(ids []int32) error {
+		return st.Feed(ctx, ids, func(_ int, hidden []float32) error {
+			st.Logits(next, hidden)
+			return nil
+		})
+	})
+}
+
+// Generate is Stream.Generate for whatever reads tokens: feed reads one and
+// overwrites next with the logits of what follows it.
+func Generate(next []float32, o GenerateOptions, feed func(ids []int32) error) ([]int32, error) {
 	var out []int32
 	for len(out) < o.MaxNewTokens {
 		id := o.Sampler.choose(next)
 		if id < 0 {
-			return out, fmt.Errorf("token %d: the model's logits are not numbers; its weights or the block's are damaged", st.State.Seen)
+			return out, fmt.Errorf("token %d of the answer: the model's logits are not numbers; its weights or the block's are damaged", len(out)+1)
 		}
 		if slices.Contains(o.Stop, id) {
 			break
@@ -62,11 +73,7 @@ func (st *Stream) Generate(ctx context.Context, next []float32, o GenerateOption
 				return out, err
 			}
 		}
-		err := st.Feed(ctx, out[len(out)-1:], func(_ int, hidden []float32) error {
-			st.Logits(next, hidden)
-			return nil
-		})
-		if err != nil {
+		if err := feed(out[len(out)-1:]); err != nil {
 			return out, err
 		}
 	}

@@ -13,10 +13,16 @@ import (
 // compressive memory (method, section 2). Its size does not depend on the
 // length of the sequence, but for soft slots, which keep every token.
 type State struct {
-	Sinks, Slots, Window, Recent int // stored tokens of each part; Recent is the segment in progress
-	Seen                         int // tokens read
-	Evicted                      bool
-	Layers                       []LayerState
+	Parts
+	Seen    int // tokens read
+	Evicted bool
+	Layers  []LayerState
+}
+
+// Parts counts the stored tokens of each part of a state. They are stored in this
+// order; Recent is the segment in progress.
+type Parts struct {
+	Sinks, Slots, Window, Recent int
 }
 
 // LayerState is a layer's part of the State. Rows are tokens; of a row, each
@@ -29,7 +35,28 @@ type LayerState struct {
 }
 
 // Stored returns the number of stored tokens, all of which are visible.
-func (s *State) Stored() int { return s.Sinks + s.Slots + s.Window + s.Recent }
+func (p Parts) Stored() int { return p.Sinks + p.Slots + p.Window + p.Recent }
+
+// Turnover is what the end of a segment moves: the slots and, behind them, the
+// tokens that leave the window are candidates for the slots, which keep some.
+type Turnover struct {
+	First      int // row of the first candidate
+	Leavers    int
+	Candidates int
+	Keep       int
+}
+
+// Commit ends a segment: the first `complete` tokens of the segment in progress
+// join sinks and window, and what falls out of the window is for at most the
+// given number of slots, or for the memory (method, section 4).
+func (p Parts) Commit(s Spec, complete, slots int) (Parts, Turnover) {
+	added := min(s.Sink-p.Sinks, complete) // before the sinks are full nothing lies between them and the segment
+	pool := p.Window + complete - added
+	t := Turnover{First: p.Sinks + added, Leavers: max(0, pool-s.Window)}
+	t.Candidates = p.Slots + t.Leavers
+	t.Keep = min(t.Candidates, slots)
+	return Parts{Sinks: t.First, Slots: t.Keep, Window: pool - t.Leavers, Recent: p.Recent - complete}, t
+}
 
 func newState(s Spec, d Dims, layers int) *State {
 	st := &State{Layers: make([]LayerState, layers)}
@@ -56,26 +83,18 @@ func grown[T any](x []T, n int) []T {
 	return slices.Grow(x, max(0, n-len(x)))[:n]
 }
 
-// commit ends a segment: the first `complete` tokens of the segment in
-// progress join sinks and window, and what falls out of the window goes to the
-// slots or the memory (method, section 4).
+// commit ends a segment of `complete` tokens.
 func (st *Stream) commit(complete int) {
-	s, spec := st.State, st.model.Spec
-	stored := s.Stored()
-	added := min(spec.Sink-s.Sinks, complete) // before the sinks are full nothing lies between them and the segment
-	s.Sinks += added
-	pool := s.Window + complete - added
-	leavers := max(0, pool-spec.Window)
-	candidates := s.Slots + leavers
-	keep := candidates
-	if !st.options.Soft {
-		keep = min(candidates, spec.Slots)
+	s, slots := st.State, st.model.Spec.Slots
+	if st.options.Soft {
+		slots = unbounded
 	}
+	next, turnover := s.Parts.Commit(st.model.Spec, complete, slots)
 	for i := range s.Layers {
-		st.commitLayer(i, leavers, candidates, keep, stored)
+		st.commitLayer(i, turnover, s.Stored())
 	}
-	s.Slots, s.Window, s.Recent = keep, pool-leavers, s.Recent-complete
-	s.Evicted = s.Evicted || leavers > 0
+	s.Parts = next
+	s.Evicted = s.Evicted || turnover.Leavers > 0
 	for i := range s.Layers {
 		st.rotateStored(&s.Layers[i])
 	}
@@ -83,47 +102,46 @@ func (st *Stream) commit(complete int) {
 
 // commitLayer chooses which of the candidates (slots, then leavers) stay,
 // writes the others to the memory and closes the gaps.
-func (st *Stream) commitLayer(i, leavers, candidates, keep, stored int) {
-	l, s, d := &st.State.Layers[i], st.State, st.model.Base.Dims
-	first := s.Sinks // row of the first candidate
+func (st *Stream) commitLayer(i int, t Turnover, stored int) {
+	l, d, first, end := &st.State.Layers[i], st.model.Base.Dims, t.First, t.First+t.Candidates
 	var kept, dropped []int
 	for g := range d.KVHeads {
-		k, dr := choose(l.Score, d.KVHeads, g, first, candidates, keep)
+		k, dr := t.Choose(func(row int) float32 { return l.Score[row*d.KVHeads+g] })
 		kept, dropped = append(kept, k...), append(dropped, dr...)
 	}
 	if st.options.Soft { // every leaver stays visible and is written, each by its weight
 		dropped = dropped[:0]
 		for range d.KVHeads {
-			for r := range leavers {
-				dropped = append(dropped, first+candidates-leavers+r)
+			for r := range t.Leavers {
+				dropped = append(dropped, end-t.Leavers+r)
 			}
 		}
 	}
 	st.writeDropped(i, dropped)
-	if keep == candidates {
+	if t.Keep == t.Candidates {
 		return
 	}
 	for g := range d.KVHeads {
-		for j, r := range kept[g*keep : (g+1)*keep] {
+		for j, r := range kept[g*t.Keep : (g+1)*t.Keep] {
 			l.moveHead(first+j, r, g, d)
 		}
 	}
-	l.moveRows(first+keep, first+candidates, stored, d)
+	l.moveRows(first+t.Keep, end, stored, d)
 }
 
-// choose splits the n candidate rows from `first` on into the `keep` with the
-// highest score of KV head g (ties: the earlier token) and the others, both in
-// temporal order.
-func choose(score []float32, kvHeads, g, first, n, keep int) (kept, dropped []int) {
-	rows := make([]int, n)
+// Choose splits the rows of the candidates into the Keep with the highest score
+// (ties: the earlier token) and the others, both in temporal order. It asks for
+// scores only where there is a choice.
+func (t Turnover) Choose(score func(row int) float32) (kept, dropped []int) {
+	rows := make([]int, t.Candidates)
 	for i := range rows {
-		rows[i] = first + i
+		rows[i] = t.First + i
 	}
-	if keep == n || keep == 0 {
-		return rows[:keep], rows[keep:]
+	if t.Keep == t.Candidates || t.Keep == 0 {
+		return rows[:t.Keep], rows[t.Keep:]
 	}
-	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(score[b*kvHeads+g], score[a*kvHeads+g]), a-b) })
-	kept, dropped = rows[:keep], rows[keep:]
+	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(score(b), score(a)), a-b) })
+	kept, dropped = rows[:t.Keep], rows[t.Keep:]
 	slices.Sort(kept)
 	slices.Sort(dropped)
 	return kept, dropped
