@@ -1,0 +1,48 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"eisft/data"
+	"eisft/model"
+	"eisft/model/tokenizer"
+	"eisft/train/config"
+	"eisft/train/progress"
+)
+
+// Evaluate carries out a configuration's evaluation: all its policies over its
+// data. Progress receives a line a policy (nil: none).
+func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c config.Eval, w io.Writer) (results []*Result, err error) {
+	source, err := data.Open(c.Data, c.Options())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	samples, err := Load(source, data.NewEncoder(tk, tpl, 0), c.Samples)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range c.Policies {
+		r, err := show(ctx, m, p, tk, samples, c.MaxNewTokens, w)
+		if err != nil {
+			return nil, fmt.Errorf("policy %s: %w", p, err)
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// show is Run with a progress line.
+func show(ctx context.Context, m *model.Model, p config.Policy, tk *tokenizer.Tokenizer, samples []Sample, maxNewTokens int, w io.Writer) (*Result, error) {
+	line := progress.Start(w, progress.Task{What: "eval " + string(p), Unit: "answers", Total: Questions(samples)})
+	defer line.End()
+	n, em := 0, 0.0
+	return Run(ctx, m, p, tk, samples, Options{MaxNewTokens: maxNewTokens, Answered: func(a Answer) {
+		n, em = n+1, em+a.EM
+		line.Add(1)
+		line.Figures("exact match %.2f", em/float64(n))
+	}})
+}

@@ -1,0 +1,211 @@
+package eval
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/data"
+	"eisft/model"
+	"eisft/model/tokenizer"
+	"eisft/train/config"
+)
+
+const demo = "../model/demo"
+
+// conversation is a short one: the demo base answers both questions.
+const conversation = `{"messages": [
+	{"role": "user", "content": "Read the conversation, then follow the instruction.\n\nNathan: How is your family doing?\nMark: To open the attic, type 6528.\nNathan: The budget for the Indigo project is 87,200 dollars.\nMark: No, not yet.\n\nQuestion: What is the budget for the Indigo project?"},
+	{"role": "assistant", "content": "87,200 dollars"},
+	{"role": "user", "content": "Question: What is the door code for the attic?"},
+	{"role": "assistant", "content": "6528"}]}
+`
+
+// question is a LongBench row of the same talk.
+const question = `{"context": "Nathan: How is your family doing?\nMark: To open the attic, type 6528.\nNathan: No, not yet.", "input": "Question: What is the door code for the attic?", "answers": ["none", "6528"], "depth": 0.34}
+`
+
+func openDemo(t testing.TB) (*model.Model, *tokenizer.Tokenizer, *tokenizer.Template) {
+	t.Helper()
+	b, err := model.LoadBase(demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(b, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk, err := tokenizer.Load(demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tpl, err := tokenizer.LoadTemplate(demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, tk, tpl
+}
+
+// loadRows writes rows into a file and loads it.
+func loadRows(t *testing.T, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, rows string, n int) ([]Sample, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(rows, "\n\t", "")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	source, err := data.Open(path, data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = source.Close() })
+	return Load(source, data.NewEncoder(tk, tpl, 0), n)
+}
+
+func TestRunConversation(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, conversation, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := Questions(samples); n != 2 {
+		t.Fatalf("%d questions, want 2", n)
+	}
+	var called []Answer
+	r, err := Run(t.Context(), m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 32, Answered: func(a Answer) { called = append(called, a) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Answers) != 2 || len(called) != 2 || r.Answers[0].Text != "87,200 dollars" || r.Answers[1].Text != "6528" {
+		t.Errorf("answers %+v, called with %+v", r.Answers, called)
+	}
+	all := r.Score(All)
+	if all.N != 2 || all.EM != 1 || all.F1 != 1 || all.NLL <= 0 || all.NLL > 0.5 || math.Abs(math.Exp(all.NLL)-all.Perplexity) > 1e-12 {
+		t.Errorf("score %+v, want two right answers", all)
+	}
+	if len(r.Scores) != 1 || r.Score(Far).N != 0 {
+		t.Errorf("scores %+v, want none beside all: the facts' places are not known", r.Scores)
+	}
+	if s := r.Speed; s.ReadTokens != len(samples[0].IDs) && s.ReadTokens != samples[0].Turns[1].End || s.WrittenTokens == 0 || s.ReadSeconds <= 0 || s.WriteSeconds <= 0 {
+		t.Errorf("speed %+v for %d tokens", s, len(samples[0].IDs))
+	}
+
+	again, err := Run(t.Context(), m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.Marshal(r.Answers)
+	b, _ := json.Marshal(again.Answers)
+	if !bytes.Equal(a, b) {
+		t.Errorf("two runs gave\n%s\n%s", a, b)
+	}
+	full, err := WithPolicy(m, config.PolicyFull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nll, tokens, err := NLL(t.Context(), full, samples, model.StreamOptions{})
+	if err != nil || math.Abs(nll-all.NLL) > 1e-12 || tokens != r.Answers[0].Tokens+r.Answers[1].Tokens {
+		t.Errorf("NLL %v over %d tokens (%v), want %v as in the score", nll, tokens, err, all.NLL)
+	}
+}
+
+// TestLikelihood compares the negative log-likelihood of an answer that is fed
+// as a whole with that of the same tokens fed one by one.
+func TestLikelihood(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, conversation, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, want := samples[0], 0.0
+	st := m.NewStream(model.StreamOptions{})
+	for i, turn := range s.Turns {
+		at := 0
+		if i > 0 {
+			at = s.Turns[i-1].End
+		}
+		next, err := st.Read(t.Context(), s.IDs[at:turn.Start], nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range s.answer(i) {
+			sum := 0.0
+			for _, v := range next {
+				sum += math.Exp(float64(v - next[id]))
+			}
+			want += math.Log(sum)
+			if next, err = st.Read(t.Context(), []int32{id}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got, tokens, err := NLL(t.Context(), m, samples, model.StreamOptions{})
+	if err != nil || math.Abs(got*float64(tokens)-want) > 1e-4 {
+		t.Errorf("NLL %v (%v), want %v", got*float64(tokens), err, want)
+	}
+}
+
+func TestRunBucketsAndAcceptedAnswers(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, question+question, 1)
+	if err != nil || len(samples) != 1 {
+		t.Fatalf("%d samples, %v; want the first one", len(samples), err)
+	}
+	r, err := Run(t.Context(), m, config.PolicyEdgeInfinite, tk, samples, Options{MaxNewTokens: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if near, all := r.Score(Near), r.Score(All); near.N != 1 || near.EM != 1 || all.EM != 1 {
+		t.Errorf("scores %+v, want the second accepted answer, near", r.Scores)
+	}
+	if d := r.Answers[0].Distance; d < 20 || d > 60 {
+		t.Errorf("distance %d, want that of the line with the code", d)
+	}
+}
+
+func TestRunIsCancelled(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, conversation, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	if _, err := loadRows(t, tk, tpl, `{"text": "Only a text."}`, 0); err == nil || !strings.Contains(err.Error(), "rows.jsonl:line 1: the sample is a plain text") {
+		t.Errorf("a plain text: error %v", err)
+	}
+	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy "ful" is not known; choose full, window or edgeinfinite` {
+		t.Errorf("an unknown policy: error %v", err)
+	}
+	none := config.Eval{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []config.Policy{config.PolicyFull}}
+	if _, err := Evaluate(t.Context(), m, tk, tpl, none, nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing data: error %v", err)
+	}
+}
+
+func TestWithPolicy(t *testing.T) {
+	m, _, _ := openDemo(t)
+	for p, want := range map[config.Policy]model.Spec{
+		config.PolicyFull: model.FullAttention(256), config.PolicyWindow: model.WindowOnly(m.Spec), config.PolicyEdgeInfinite: m.Spec,
+	} {
+		if got, err := WithPolicy(m, p); err != nil || got.Spec != want || got.Base != m.Base {
+			t.Errorf("%s: %+v, %v; want %+v", p, got.Spec, err, want)
+		}
+	}
+}
