@@ -1,13 +1,8 @@
 package tokenizer
 
 import (
-	"compress/gzip"
-	"encoding/json"
-	"io"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"eisft/data/sharedtest"
 )
@@ -18,63 +13,53 @@ var benchTokenizers = []struct{ name, dir string }{
 	{"stories260k", "models/stories260k"},
 }
 
-// conversations returns about size bytes of the shared conversations, as chat text.
-func conversations(t testing.TB, size int) string {
-	t.Helper()
-	f, err := os.Open(sharedtest.Path(t, "data/conversations-chat-train.jsonl.gz"))
-	if err != nil {
-		t.Fatal(err)
+// benchTexts are a megabyte each: what the toolkit trains on, and the mixed text of
+// the comparison with other tokenizers, in which few words repeat.
+func benchTexts(b *testing.B) map[string]string {
+	return map[string]string{
+		"conversations": conversations(b, 1<<20),
+		"mixed":         strings.Join(mixedTexts(b, 1<<20), "\n"),
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var text strings.Builder
-	for d := json.NewDecoder(z); text.Len() < size; {
-		var sample struct {
-			Messages []struct{ Role, Content string }
-		}
-		if err := d.Decode(&sample); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range sample.Messages {
-			text.WriteString(m.Role + ": " + m.Content + "\n")
-		}
-	}
-	return text.String()
 }
 
-// BenchmarkEncode encodes conversations with warm caches, as a data loader does.
+// BenchmarkEncode encodes on one core: with the words of the text in the cache, as
+// when many texts are encoded, and as the first text of a new tokenizer.
 func BenchmarkEncode(b *testing.B) {
-	text := conversations(b, 1<<20)
+	texts := benchTexts(b)
 	for _, c := range benchTokenizers {
-		b.Run(c.name, func(b *testing.B) {
+		for name, text := range texts {
 			tk := load(b, c.dir)
-			tokens := len(tk.Encode(text, false))
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				tk.Encode(text, false)
-			}
-			b.ReportMetric(float64(len(text))/float64(tokens), "bytes/token")
-		})
+			b.Run(c.name+"/"+name+"/warm", func(b *testing.B) {
+				tokens := len(tk.Encode(text, false))
+				b.SetBytes(int64(len(text)))
+				for b.Loop() {
+					tk.Encode(text, false)
+				}
+				b.ReportMetric(float64(len(text))/float64(tokens), "bytes/token")
+			})
+			b.Run(c.name+"/"+name+"/cold", func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				for b.Loop() {
+					tk.idle = newIdle()
+					tk.Encode(text, false)
+				}
+			})
+		}
 	}
 }
 
-// BenchmarkEncodeCold is BenchmarkEncode with the word cache of a new tokenizer.
-func BenchmarkEncodeCold(b *testing.B) {
-	text := conversations(b, 1<<20)
-	for _, c := range benchTokenizers {
-		b.Run(c.name, func(b *testing.B) {
-			tk := load(b, c.dir)
-			b.SetBytes(int64(len(text)))
-			for b.Loop() {
-				tk.idle = newIdle()
-				tk.Encode(text, false)
-			}
-		})
+// BenchmarkEncodeRegexp encodes with a pattern that has no hand-written splitter.
+func BenchmarkEncodeRegexp(b *testing.B) {
+	text := conversations(b, 1<<18)
+	split, err := buildSplit(&component{Behavior: string(isolated), Pattern: pattern{Regex: new("(?:" + qwen2Pattern + ")")}}, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tk := *load(b, "demo/base")
+	tk.split = split
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		tk.Encode(text, false)
 	}
 }
 
@@ -110,13 +95,11 @@ func BenchmarkLoad(b *testing.B) {
 	for _, c := range benchTokenizers {
 		dir := sharedtest.Path(b, c.dir)
 		b.Run(c.name, func(b *testing.B) {
-			start := time.Now()
 			for b.Loop() {
 				if _, err := Load(dir); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(time.Since(start).Seconds()/float64(b.N), "s/load")
 		})
 	}
 }

@@ -77,6 +77,9 @@ func parse(data []byte) (*Tokenizer, error) {
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
+		if f.Model != nil && f.Model.Type != "" && f.Model.Type != "BPE" {
+			err = errModelType(f.Model.Type) // its vocabulary has another form
+		}
 		return nil, jsonError(data, err)
 	}
 	t := &Tokenizer{idle: newIdle()}
@@ -114,7 +117,7 @@ func buildModel(f *modelFile, byteLevel bool) (*bpe, error) {
 	case f == nil:
 		return nil, errors.New("model is missing: this is no tokenizer.json of the tokenizers library")
 	case f.Type != "BPE" && f.Type != "":
-		return nil, fmt.Errorf("model.type %q is not supported (supported: BPE)", f.Type)
+		return nil, errModelType(f.Type)
 	case len(f.Vocab) == 0:
 		return nil, errors.New("model.vocab is missing or empty")
 	case f.Merges == nil:
@@ -138,6 +141,10 @@ func buildModel(f *modelFile, byteLevel bool) (*bpe, error) {
 		return nil, err
 	}
 	return m, m.addAlphabet(f.ByteFallback)
+}
+
+func errModelType(name string) error {
+	return fmt.Errorf("model.type %q is not supported (supported: BPE)", name)
 }
 
 // addTokens fills the tables by id and the added tokens.

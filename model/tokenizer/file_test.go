@@ -73,6 +73,7 @@ func TestParseErrors(t *testing.T) {
 		{"wrong type", `{"added_tokens": 3}`, "line 1, column 18 (offset 18): added_tokens has the wrong type: found number, want []tokenizer.addedToken"},
 		{"no model", `{}`, "model is missing"},
 		{"other model", tokenizerJSON(model(`"type": "Unigram"`), ""), `model.type "Unigram" is not supported (supported: BPE)`},
+		{"Unigram's vocabulary", tokenizerJSON(model(`"type": "Unigram", "vocab": [["a", -1.5]]`), ""), `model.type "Unigram" is not supported (supported: BPE)`},
 		{"no vocabulary", tokenizerJSON(model(`"type": "BPE", "merges": []`), ""), "model.vocab is missing or empty"},
 		{"empty vocabulary", tokenizerJSON(nil, ""), "model.vocab is missing or empty"},
 		{"no merges", tokenizerJSON(model(`"vocab": {"a": 0}`), ""), "model.merges is missing"},

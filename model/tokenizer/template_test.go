@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -115,6 +116,51 @@ func TestLoadTemplate(t *testing.T) {
 		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %q, %v; want %s", c.name, got, err, c.want)
 		}
+	}
+}
+
+// TestConcurrentRender lets goroutines share a template.
+func TestConcurrentRender(t *testing.T) {
+	template, err := templateIn(t, read(t, "testdata/templates", "smollm3.jinja"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	msgs := []Message{{"system", "S"}, {"user", "Q"}, {"assistant", "A"}}
+	want, err := template.Render(msgs, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				if got, err := template.Render(msgs, false); err != nil || got != want {
+					t.Errorf("goroutines disturb each other: %q, %v", got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkRender(b *testing.B) {
+	for _, name := range []string{"chatml.jinja", "llama32.jinja"} {
+		b.Run(name, func(b *testing.B) {
+			template, err := templateIn(b, read(b, "testdata/templates", name))
+			if err != nil {
+				b.Fatal(err)
+			}
+			msgs := []Message{{"system", "Answer from the conversation."}}
+			for range 6 {
+				msgs = append(msgs, Message{"user", "What did they decide?"}, Message{"assistant", "To meet on Friday."})
+			}
+			for b.Loop() {
+				if _, err := template.Render(msgs, true); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(msgs)), "µs/message")
+		})
 	}
 }
 
