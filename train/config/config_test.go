@@ -218,7 +218,7 @@ func TestWriteAndLoad(t *testing.T) {
 	if err := os.Rename(root, moved); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(moved) })
+	t.Cleanup(func() { _ = os.RemoveAll(moved) })
 	got, err = Load(filepath.Join(moved, "runs", "x", "config.yaml"))
 	if want := filepath.Join(moved, "model", "demo"); err != nil || got.Model.Path != want {
 		t.Errorf("moved: model %q, %v; want %q", got.Model.Path, err, want)
