@@ -86,12 +86,12 @@ func TestLoader(t *testing.T) {
 	}
 	defer source.Close()
 	encoder := demoEncoder(t, 50)
-	whole, err := data.NewLoader(source, encoder, 1, data.Cursor{})
+	whole, err := data.NewLoader(source, 0, encoder, 1, data.Cursor{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for step := range 7 {
-		resumed, err := data.NewLoader(source, encoder, 1, whole.Cursor())
+		resumed, err := data.NewLoader(source, 0, encoder, 1, whole.Cursor())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,11 +107,20 @@ func TestLoader(t *testing.T) {
 	if n, reason := whole.Skipped(); n != 3 || !errors.Is(reason, data.ErrTooLong) {
 		t.Errorf("skipped %d (%v), want 3 in 7 of 2 out of 3 samples", n, reason)
 	}
-	loader, err := data.NewLoader(source, demoEncoder(t, 5), 1, data.Cursor{})
+	loader, err := data.NewLoader(source, 0, demoEncoder(t, 5), 1, data.Cursor{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := loader.Next(); !errors.Is(err, data.ErrTooLong) || !strings.Contains(err.Error(), "not one of its 3 samples fits; the last one: ") {
 		t.Errorf("got %v", err)
+	}
+	first, err := data.NewLoader(source, 1, encoder, 1, data.Cursor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if e, err := first.Next(); err != nil || !strings.HasSuffix(e.Where, "line 1") {
+			t.Errorf("of one sample: got %s (%v)", e.Where, err)
+		}
 	}
 }

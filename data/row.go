@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/data/nearest"
 	"eisft/model/tokenizer"
 )
 
@@ -121,7 +122,7 @@ func withOptional(f form, c Columns, have []string) (form, error) {
 // missingColumn says what was looked for, what is there, and the nearest name to it.
 func missingColumn(wanted, name string, have []string) error {
 	msg := fmt.Sprintf("no column %s: the file has %s", wanted, strings.Join(have, ", "))
-	if near := nearest(name, have); near != "" {
+	if near := nearest.Name(name, have); near != "" {
 		msg += fmt.Sprintf("; did you mean %s?", near)
 	}
 	return errors.New(msg)
@@ -163,39 +164,6 @@ func lineAt(context string, depth float64) string {
 	lines := strings.Split(context, "\n")
 	i := int(math.Floor(depth*float64(len(lines)) + 1e-6))
 	return strings.TrimSpace(lines[min(i, len(lines)-1)])
-}
-
-// nearest returns the name with the smallest edit distance to name, or "" if none is
-// close enough to be a slip (half of its letters).
-func nearest(name string, names []string) string {
-	best, at := len(name)/2+1, ""
-	for _, n := range names {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(n)); d < best {
-			best, at = d, n
-		}
-	}
-	return at
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	prev := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := range len(a) {
-		diagonal := prev[0]
-		prev[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = prev[j+1]
-			prev[j+1] = min(substitute, prev[j]+1, prev[j+1]+1)
-		}
-	}
-	return prev[len(b)]
 }
 
 func emptyRow() row { return row{depth: math.NaN()} }

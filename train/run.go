@@ -59,6 +59,18 @@ func OpenRun(dir string) (*Run, error) {
 	return r, nil
 }
 
+// OpenUntrained opens the base that a configuration names, with its block as
+// training finds it.
+func OpenUntrained(c *config.Config) (*Run, error) {
+	r := &Run{Config: *c}
+	base, err := r.openBase()
+	if err != nil {
+		return nil, err
+	}
+	r.Model, err = model.New(base, c.Block.Spec, nil)
+	return r, err
+}
+
 // openBase opens what the configuration's model folder holds.
 func (r *Run) openBase() (*model.Base, error) {
 	path := r.Config.Model.Path

@@ -57,7 +57,7 @@ type trainer struct {
 // cancelled ctx stops it at the last whole step, with a checkpoint. Everything
 // that can be wrong with the input is found before the run folder is made.
 func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err error) {
-	t := &trainer{Run: &Run{Config: *c}, config: c, options: o}
+	t := &trainer{config: c, options: o}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -87,15 +87,11 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 }
 
 // open opens base, data and template.
-func (t *trainer) open() error {
-	base, err := t.openBase()
-	if err != nil {
+func (t *trainer) open() (err error) {
+	if t.Run, err = OpenUntrained(t.config); err != nil {
 		return err
 	}
-	if t.model, err = model.New(base, t.config.Block.Spec, nil); err != nil {
-		return err
-	}
-	t.Model = t.model
+	t.model = t.Model
 	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options()); err != nil {
 		return err
 	}
@@ -145,7 +141,7 @@ type step struct {
 
 // stage runs one stage from a position on.
 func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error {
-	loader, err := data.NewLoader(t.source, t.encoder, uint64(t.config.Seed), at.Cursor)
+	loader, err := data.NewLoader(t.source, t.config.Data.Samples, t.encoder, uint64(t.config.Seed), at.Cursor)
 	if err != nil {
 		return err
 	}

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
-	"github.com/xrash/smetrics"
 
+	"eisft/data/nearest"
 	"eisft/model"
 )
 
@@ -188,15 +187,7 @@ func keys(t reflect.Type) (map[string]reflect.Type, []string) {
 // hint names the known word that looks most like an unknown one, or all of them
 // if none does.
 func hint(word string, known []string) string {
-	const (
-		boost, prefix = 0.7, 4 // Winkler's own constants
-		alike         = 0.75   // above it, people agree that a typing error is likely
-	)
-	best := slices.MaxFunc(known, func(a, b string) int {
-		d := smetrics.JaroWinkler(a, word, boost, prefix) - smetrics.JaroWinkler(b, word, boost, prefix)
-		return int(math.Copysign(math.Ceil(math.Abs(d)), d))
-	})
-	if smetrics.JaroWinkler(best, word, boost, prefix) >= alike {
+	if best := nearest.Name(word, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "known here: " + strings.Join(known, ", ")
