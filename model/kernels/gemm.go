@@ -5,9 +5,6 @@ import (
 	"sync"
 )
 
-// gemmGrain is the number of multiply-adds below which splitting a product over the cores does not pay.
-const gemmGrain = 1 << 17
-
 // Gemm computes C = alpha*op(A)*op(B) + beta*C on all cores, where op(A) is [m, k], op(B) is [k, n] and C is
 // [m, n]; op transposes when its flag is set. lda, ldb and ldc are the strides between the rows of the matrices as
 // stored. With beta == 0, C is not read. C must not overlap A or B.
@@ -88,9 +85,13 @@ func (p *product) run() {
 	}
 }
 
+// Computing fewer than gemmGrain products takes no longer than to call another core to help. Reading B from memory
+// takes as long as computing with it for readRows rows of A.
+const gemmGrain, readRows = 1 << 17, 4
+
 // runParallel computes the product on all cores if it is worth it.
 func (p *product) runParallel() {
-	if parts := min(Threads(), p.m*p.n*p.k/gemmGrain); parts > 1 {
+	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 {
 		p.split(parts)
 	} else {
 		p.run()

@@ -238,22 +238,3 @@ func TestGemvBF16(t *testing.T) {
 		}
 	}
 }
-
-func TestGemmAllocatesNothing(t *testing.T) {
-	r := rand.New(rand.NewPCG(32, 33))
-	big := randomProduct(r, true, false, 128, 128, 128, 0, 1, 0)
-	few := randomProduct(r, false, true, 1, 512, 512, 0, 1, 0)
-	w, x, dst := make([]byte, 2*512*512), make([]float32, 512), make([]float32, 512)
-	for name, f := range map[string]func(){
-		"Gemm":       func() { gemm(&big) },
-		"GemmSerial": func() { gemmSerial(&big) },
-		"few rows":   func() { gemm(&few) },
-		"built-in":   func() { builtinGemm(&big) },
-		"GemvBF16":   func() { GemvBF16(dst, w, x, 512, 512) },
-	} {
-		f()
-		if n := testing.AllocsPerRun(50, f); n >= 1 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
-	}
-}

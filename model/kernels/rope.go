@@ -22,21 +22,29 @@ func RopeTables(cos, sin []float32, pos []int, invFreq []float32, scale float32)
 }
 
 // Rotate applies the rotary embedding (https://arxiv.org/abs/2104.09864) to one token's row src [heads, d] and
-// writes it to dst, which may be src. Element i of a head is paired with element i+d/2 (Llama's half-split form);
-// cos and sin are the token's row [d/2] of RopeTables. inverse rotates back by the transpose, which is also the
-// gradient.
+// writes it to dst, which may be src. cos and sin are the token's row [m] of RopeTables: element i of a head is paired
+// with element i+m (Llama's half-split form), and with m below d/2 the elements from 2m on stay as they are (partial
+// rotary). inverse rotates back by the transpose, which is also the gradient.
 func Rotate(dst, src []float32, heads, d int, cos, sin []float32, inverse bool) {
 	if d%2 != 0 {
 		panic(fmt.Sprintf("kernels: Rotate: head size %d is odd", d))
 	}
-	half := d / 2
+	pairs := len(cos)
 	need("Rotate: dst", len(dst), heads*d)
 	need("Rotate: src", len(src), heads*d)
-	need("Rotate: cos", len(cos), half)
-	need("Rotate: sin", len(sin), half)
+	need("Rotate: head", d, 2*pairs)
+	need("Rotate: sin", len(sin), pairs)
 	sign := float32(1)
 	if inverse {
 		sign = -1
 	}
-	rotate(dst, src, heads, half, cos, sin, sign)
+	if 2*pairs == d {
+		rotate(dst, src, heads, pairs, cos, sin, sign)
+		return
+	}
+	for h := range heads {
+		in, out := src[h*d:(h+1)*d], dst[h*d:(h+1)*d]
+		rotate(out, in, 1, pairs, cos, sin, sign)
+		copy(out[2*pairs:], in[2*pairs:])
+	}
 }
