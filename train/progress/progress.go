@@ -207,6 +207,9 @@ func (l *Line) rate() float64 {
 
 // formatRate prefers numbers above one: "2.5 steps/s", but "4.0 s/step".
 func formatRate(rate float64, unit string) string {
+	if rate >= 100 {
+		return fmt.Sprintf("%.0f %s/s", rate, unit)
+	}
 	if rate >= 1 {
 		return fmt.Sprintf("%.3g %s/s", rate, unit)
 	}

@@ -66,8 +66,8 @@ func TestLineResumedAndUnknownTotal(t *testing.T) {
 	c := newClock()
 	l := start(&out, Task{What: "read", Unit: "tokens", From: 1000}, terminal(100), c.now)
 	c.advance(10 * time.Second)
-	l.Add(5000)
-	if got, want := shown(out.String())[0], "read  6000 tokens  500 tokens/s"; got != want {
+	l.Add(54321)
+	if got, want := shown(out.String())[0], "read  55321 tokens  5432 tokens/s"; got != want {
 		t.Errorf("line is %q, want %q", got, want)
 	}
 }
