@@ -16,6 +16,11 @@ import (
 // Evaluate carries out a configuration's evaluation: all its policies over its
 // data. Progress receives a line a policy (nil: none).
 func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c config.Eval, w io.Writer) (results []*Result, err error) {
+	for _, p := range c.Policies { // not after the first ones have been measured
+		if _, err := WithPolicy(m, p); err != nil {
+			return nil, err
+		}
+	}
 	source, err := data.Open(c.Data, c.Options())
 	if err != nil {
 		return nil, err

@@ -109,7 +109,7 @@ func (s *Session) Save(path string) error {
 // Tokens returns how many tokens the conversation has had.
 func (s *Session) Tokens() int { return s.stream.State.Seen }
 
-// Progress is told how many of how many tokens have been read.
+// Progress is told how many of how many tokens have been read, from 0 on.
 type Progress func(done, total int)
 
 // Read reads a text as part of the user's turn, which stays open: what is read
@@ -194,10 +194,11 @@ func (s *Session) encode(text string) []int32 {
 	return s.tokenizer.Encode(text, s.turn == raw && s.stream.State.Seen == 0)
 }
 
-// of returns p as the callback of a stream that reads total ids.
+// of begins a reading of total ids and returns p as the stream's callback.
 func (p Progress) of(total int) func(done int) {
 	if p == nil {
 		return nil
 	}
+	p(0, total)
 	return func(done int) { p(done, total) }
 }

@@ -89,8 +89,8 @@ func TestAskDemoGolden(t *testing.T) {
 		t.Errorf("answer %q in pieces %q (%v), want %q", answer, pieces, err, g.Answer)
 	}
 	n := len(s.tokenizer.Encode(g.Rendered, false))
-	if end := progress[len(progress)-2:]; !slices.Equal(end, []int{n, n}) || progress[0] != 256 {
-		t.Errorf("progress %v, want it to go from 256 to %d of %d", progress, n, n)
+	if want := []int{0, n, 256, n, 512, n, n, n}; !slices.Equal(progress, want) {
+		t.Errorf("progress %v, want %v", progress, want)
 	}
 }
 
