@@ -45,6 +45,9 @@ func newApp() *cli.App {
 func verbs() []*cli.Command {
 	commands := []*cli.Command{
 		trainCommand(),
+		evalCommand(),
+		generateCommand(),
+		chatCommand(),
 		envCommand(),
 	}
 	for _, c := range commands {

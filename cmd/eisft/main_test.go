@@ -95,7 +95,7 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string // on stderr
 	}{
-		{[]string{"evn"}, "eisft: unknown command \"evn\". Did you mean \"env\"?\nRun 'eisft --help' for usage.\n"},
+		{[]string{"envv"}, "eisft: unknown command \"envv\". Did you mean \"env\"?\nRun 'eisft --help' for usage.\n"},
 		{[]string{"zzz"}, "eisft: unknown command \"zzz\"\nRun 'eisft --help' for usage.\n"},
 		{[]string{"--hlep"}, "eisft: unknown flag --hlep; did you mean --help?\nRun 'eisft --help' for usage.\n"},
 		{[]string{"env", "--cpuprof", "x"}, "eisft: unknown flag --cpuprof; did you mean --cpuprofile?\nRun 'eisft env --help' for usage.\n"},

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/data/atomicfile"
+	"eisft/eval"
+	"eisft/train/config"
+)
+
+// configured stands in the help for a default that the configuration has.
+const configured = "the configuration's"
+
+func evalCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "eval",
+		Usage: "measure what a model recalls of long input",
+		Description: `Reads the samples of a data file, answers their questions token by token and
+prints exact match, F1 and perplexity by how far back the fact lies. A policy is
+a way to read: full (attention to everything), window (sinks and window only) or
+edgeinfinite (with the trained block). What no flag says is taken from the eval
+section of the run's configuration.
+
+   eisft eval --policy window --policy edgeinfinite --samples 50`,
+		Flags: append(
+			runFlags(),
+			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl or .jsonl.gz)"},
+			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
+			&cli.IntFlag{Name: "samples", Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
+			&cli.IntFlag{Name: "max-new-tokens", Usage: "cut answers at `N` tokens", DefaultText: configured},
+			&cli.PathFlag{Name: "json", Usage: "write scores and every answer to `FILE`"},
+		),
+		Action: evaluate,
+	}
+}
+
+func evaluate(c *cli.Context) error {
+	if err := checkFolder("json", c.Path("json")); err != nil {
+		return err
+	}
+	run, err := openRun(c)
+	if err != nil {
+		return err
+	}
+	section, err := evalSection(c, run.Config.Eval)
+	if err != nil {
+		return err
+	}
+	results, err := eval.Evaluate(c.Context, run.Model, run.Tokenizer, run.Template, section, c.App.ErrWriter)
+	if err != nil {
+		return err
+	}
+	if err := eval.WriteTable(c.App.Writer, results); err != nil || !c.IsSet("json") {
+		return err
+	}
+	text, err := json.MarshalIndent(results, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
+}
+
+// evalSection puts the flags over a configuration's section.
+func evalSection(c *cli.Context, e config.Eval) (config.Eval, error) {
+	if c.IsSet("data") {
+		e.Data = c.Path("data")
+	}
+	if c.IsSet("samples") {
+		e.Samples = c.Int("samples")
+	}
+	if c.IsSet("max-new-tokens") {
+		e.MaxNewTokens = c.Int("max-new-tokens")
+	}
+	if c.IsSet("policy") {
+		e.Policies = nil
+		for _, p := range c.StringSlice("policy") {
+			e.Policies = append(e.Policies, config.Policy(p))
+		}
+	}
+	switch {
+	case e.Data == "":
+		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE")
+	case e.Samples < 0:
+		return e, usagef(c, "--samples is %d; it must be at least 1, or 0 for all", e.Samples)
+	case e.MaxNewTokens < 1:
+		return e, usagef(c, "--max-new-tokens is %d; it must be at least 1", e.MaxNewTokens)
+	}
+	return e, nil
+}

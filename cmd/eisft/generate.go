@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+func generateCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "generate",
+		Usage: "read a text of any length and write what follows",
+		Description: `Reads a prompt into the model's constant-size state and writes the answer as it
+comes. The prompt is a file, a text or both: the text then stands behind the file,
+after a blank line. A long text is read once and asked many times like this:
+
+   eisft generate --prompt-file book.txt --max-new-tokens 0 --save-state book.state
+   eisft generate --state book.state --prompt "Question: Who is the captain?"`,
+		Flags: append(
+			sessionFlags(256),
+			&cli.PathFlag{Name: "prompt-file", Usage: "read the prompt from `FILE`; - is the standard input"},
+			&cli.StringFlag{Name: "prompt", Usage: "read `TEXT`, behind the prompt file if there is one"},
+			&cli.BoolFlag{Name: "chat", Usage: "put the prompt into the form of the chat template; --chat=false continues it as it is", Value: true},
+			&cli.PathFlag{Name: "save-state", Usage: "save the state after the answer to `FILE`"},
+		),
+		Action: generate,
+	}
+}
+
+func generate(c *cli.Context) error {
+	options, err := answerOptions(c, 0)
+	if err != nil {
+		return err
+	}
+	save := c.Path("save-state")
+	if save == "" && options.MaxNewTokens == 0 {
+		return usagef(c, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read")
+	}
+	if err := checkFolder("save-state", save); err != nil {
+		return err
+	}
+	prompt, err := readPrompt(c)
+	if err != nil {
+		return err
+	}
+	session, err := openSession(c, !c.Bool("chat"))
+	if err != nil {
+		return err
+	}
+	if options.MaxNewTokens == 0 {
+		err = session.Read(c.Context, prompt, options.Progress)
+	} else {
+		err = answer(c, session, prompt, options)
+	}
+	if err != nil || save == "" {
+		return err
+	}
+	return session.Save(save)
+}
+
+// readPrompt joins the prompt's parts.
+func readPrompt(c *cli.Context) (string, error) {
+	name, prompt := c.Path("prompt-file"), c.String("prompt")
+	if name == "" {
+		if prompt == "" {
+			return "", usagef(c, "there is no prompt; give --prompt-file FILE, --prompt TEXT or both")
+		}
+		return prompt, nil
+	}
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(c.App.Reader)
+	} else {
+		text, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return "", fmt.Errorf("--prompt-file: %w", err)
+	}
+	if prompt == "" {
+		return string(text), nil
+	}
+	return strings.TrimRight(string(text), " \t\r\n") + "\n\n" + prompt, nil
+}

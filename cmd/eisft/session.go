@@ -1,0 +1,90 @@
+package main
+
+import (
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/eval"
+	"eisft/model"
+	"eisft/model/chat"
+	"eisft/train/config"
+	"eisft/train/progress"
+)
+
+// sessionFlags are those of the commands that write text.
+func sessionFlags(maxNewTokens int) []cli.Flag {
+	return append(
+		runFlags(),
+		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`: full, window or edgeinfinite", Value: string(config.PolicyEdgeInfinite)},
+		&cli.IntFlag{Name: "max-new-tokens", Usage: "cut an answer at `N` tokens", Value: maxNewTokens},
+		&cli.Float64Flag{Name: "temperature", Usage: "draw from softmax(logits / `T`); 0: always the likeliest token"},
+		&cli.Float64Flag{Name: "top-p", Usage: "draw only from the likeliest tokens that together have probability `P`", Value: 1},
+		&cli.Uint64Flag{Name: "seed", Usage: "draw the same tokens for the same `NUMBER`"},
+		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
+	)
+}
+
+// openSession opens what sessionFlags name; raw asks for texts as they are,
+// without the chat template.
+func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
+	run, err := openRun(c)
+	if err != nil {
+		return nil, err
+	}
+	m, err := eval.WithPolicy(run.Model, config.Policy(c.String("policy")))
+	if err != nil {
+		return nil, err
+	}
+	template := run.Template
+	if raw {
+		template = nil
+	}
+	if path := c.Path("state"); path != "" {
+		return chat.Open(path, m, run.Tokenizer, template)
+	}
+	return chat.New(m, run.Tokenizer, template)
+}
+
+// answerOptions are what sessionFlags say about an answer of at least so many
+// tokens, which is written to the command's output as it comes.
+func answerOptions(c *cli.Context, least int) (chat.AnswerOptions, error) {
+	if n := c.Int("max-new-tokens"); n < least {
+		return chat.AnswerOptions{}, usagef(c, "--max-new-tokens is %d; it must be at least %d", n, least)
+	}
+	sampler, err := model.NewSampler(c.Float64("temperature"), c.Float64("top-p"), c.Uint64("seed"))
+	if err != nil {
+		return chat.AnswerOptions{}, usagef(c, "--%w", err)
+	}
+	return chat.AnswerOptions{
+		MaxNewTokens: c.Int("max-new-tokens"), Sampler: sampler, Progress: readingLine(c.App.ErrWriter),
+		Text: func(piece string) error {
+			_, err := io.WriteString(c.App.Writer, piece)
+			return err
+		},
+	}, nil
+}
+
+// answer asks, and ends the answer's last line.
+func answer(c *cli.Context, session *chat.Session, text string, options chat.AnswerOptions) error {
+	if _, err := session.Ask(c.Context, text, options); err != nil {
+		return err
+	}
+	_, err := io.WriteString(c.App.Writer, "\n")
+	return err
+}
+
+// readingLine shows how far a reading is.
+func readingLine(w io.Writer) chat.Progress {
+	var line *progress.Line
+	before := 0
+	return func(done, total int) {
+		if done == 0 {
+			line, before = progress.Start(w, progress.Task{What: "reading", Unit: "tokens", Total: total}), 0
+		}
+		line.Add(done - before)
+		if before = done; done == total {
+			line.End()
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/data/sharedtest"
+	"eisft/eval"
+	"eisft/model"
+	"eisft/train"
+	"eisft/train/config"
+)
+
+// eisftIn runs a command line with a standard input.
+func eisftIn(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), append([]string{"eisft"}, args...), strings.NewReader(stdin), &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
+}
+
+// runFolder changes to a folder that has s.yaml and, as runs/latest, a run of
+// it on the demo base, as training leaves it but for the training.
+func runFolder(t *testing.T) {
+	t.Helper()
+	t.Chdir(trainingFolder(t, 1))
+	cfg, err := config.Load("s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := train.OpenUntrained(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(latestRun, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Model.SaveAdapter(latestRun, cfg.Model.Path); err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.Write(filepath.Join(latestRun, train.ConfigFile)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goldenPrompt returns the golden prompt's conversation and question, and the
+// reference's answer.
+func goldenPrompt(t *testing.T) (text, question, answer string) {
+	t.Helper()
+	file, err := os.ReadFile(sharedtest.Path(t, "golden/demo/golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct {
+		Messages []struct{ Content string }
+		Answer   string
+	}
+	if err := json.Unmarshal(file, &g); err != nil {
+		t.Fatal(err)
+	}
+	text, question, _ = strings.Cut(g.Messages[0].Content, "\n\nQuestion: ")
+	return text, "Question: " + question, g.Answer
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	text, question, answer := goldenPrompt(t)
+	runFolder(t)
+	writeFile(t, "text.txt", text+"\n")
+	writeFile(t, "prompt.txt", text+"\n\n"+question)
+	for name, args := range map[string][]string{
+		"file and prompt": {"--prompt-file", "text.txt", "--prompt", question},
+		"file":            {"--prompt-file", "prompt.txt"},
+		"stdin":           {"--prompt-file", "-", "--prompt", question},
+		"prompt":          {"--prompt", text + "\n\n" + question},
+		"untrained":       {"--config", "s.yaml", "--prompt-file", "prompt.txt"},
+		"sampled, cold":   {"--prompt-file", "prompt.txt", "--temperature", "0.001", "--top-p", "0.9", "--seed", "7"},
+		"raw":             {"--chat=false", "--prompt", "<|user|>\n" + text + "\n\n" + question + "<|end|>\n<|assistant|>\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := eisftIn(t, text, append([]string{"generate", "--policy", "full"}, args...)...)
+			if r.code != 0 || r.stdout != answer+"\n" || r.stderr != "" {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.stdout, r.stderr, answer)
+			}
+		})
+	}
+	sample := func(seed string) string {
+		return eisft(t, "generate", "--prompt", "Tell me a story.", "--temperature", "1", "--max-new-tokens", "30", "--seed", seed).stdout
+	}
+	if a, b, c := sample("1"), sample("1"), sample("2"); a != b || a == c {
+		t.Errorf("seed 1 wrote %q and %q, seed 2 %q", a, b, c)
+	}
+}
+
+// TestReadOnceAskTwice is the example in the help.
+func TestReadOnceAskTwice(t *testing.T) {
+	text, question, answer := goldenPrompt(t)
+	runFolder(t)
+	writeFile(t, "book.txt", text)
+	if r := eisft(t, "generate", "--policy", "full", "--prompt-file", "book.txt", "--max-new-tokens", "0", "--save-state", "book.state"); r.code != 0 || r.stdout != "" {
+		t.Fatalf("exit code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
+	}
+	for q, want := range map[string]string{question: answer, "Question: What is the door code for the garage?": "7468"} {
+		if r := eisft(t, "generate", "--policy", "full", "--state", "book.state", "--prompt", q); r.stdout != want+"\n" {
+			t.Errorf("%s exit code %d, stdout %q, stderr %q; want %q", q, r.code, r.stdout, r.stderr, want)
+		}
+	}
+}
+
+func TestGenerateErrors(t *testing.T) {
+	runFolder(t)
+	writeFile(t, "s2.yaml", strings.Replace(string(readFile(t, "s.yaml")), "slots: 16", "slots: 8", 1))
+	writeFile(t, "short.state", string(readFile(t, filepath.Join(latestRun, model.AdapterWeights)))[:500])
+	if r := eisft(t, "generate", "--prompt", "Hello.", "--max-new-tokens", "0", "--save-state", "s.state"); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	hello := []string{"--prompt", "Hello."}
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no prompt", nil, exitUsage, "there is no prompt; give --prompt-file FILE, --prompt TEXT or both\nRun 'eisft generate --help' for usage.\n"},
+		{"empty prompt", []string{"--prompt", " "}, exitError, "there is nothing to read: the prompt is empty\n"},
+		{"missing prompt file", []string{"--prompt-file", "none.txt"}, exitError, "--prompt-file: open none.txt: no such file or directory\n"},
+		{"missing run", append(hello, "--run", "runs/none"), exitError, "there is no run runs/none; train one with eisft train --config FILE, or name its folder with --run\n"},
+		{"run and config", append(hello, "--run", "runs/latest", "--config", "s.yaml"), exitUsage, "--run and --config exclude each other"},
+		{"missing config", append(hello, "--config", "none.yaml"), exitError, "none.yaml: no such file here"},
+		{"negative temperature", append(hello, "--temperature", "-0.5"), exitUsage, "--temperature is -0.5; it must be 0 (always the likeliest token) or more\nRun "},
+		{"top-p above one", append(hello, "--top-p", "1.5"), exitUsage, "--top-p is 1.5; it must be more than 0 and at most 1\nRun "},
+		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
+		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
+		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy "ful" is not known; choose full, window or edgeinfinite` + "\n"},
+		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state none/s.state: stat none: no such file or directory\n"},
+		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: open none.state: no such file or directory\n"},
+		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
+		{"no state", append(hello, "--state", filepath.Join(latestRun, model.AdapterWeights)), exitError, filepath.Join(latestRun, model.AdapterWeights) + `: format is "` + model.AdapterFormat + `", want "eisft-state-1"`},
+		{"state of another policy", append(hello, "--state", "s.state", "--policy", "window"), exitError, "s.state: the state was saved with another block (slots 16, but 0 here); open it with the same run and policy"},
+		{"state of another block", append(hello, "--state", "s.state", "--config", "s2.yaml"), exitError, "s.state: the state was saved with another block (slots 16, but 8 here)"},
+		{"state of a conversation", append(hello, "--state", "s.state", "--chat=false"), exitError, "s.state: the state is that of a conversation; go on with it with the chat template\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if r := eisft(t, append([]string{"generate"}, tc.args...)...); r.code != tc.code || !strings.HasPrefix(r.stderr, "eisft: "+tc.want) || r.stdout != "" {
+				t.Errorf("exit code %d, stderr %q, stdout %q; want %d and %q", r.code, r.stderr, r.stdout, tc.code, tc.want)
+			}
+		})
+	}
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestChat(t *testing.T) {
+	text, question, answer := goldenPrompt(t)
+	runFolder(t)
+	writeFile(t, "book.txt", text)
+	if r := eisft(t, "generate", "--policy", "full", "--prompt-file", "book.txt", "--max-new-tokens", "0", "--save-state", "book.state"); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	in := question + "\n\n/save talk.state\n/sav\nQuestion: What is the door code for the garage?\n/save none/talk.state\n/quit\nnever asked\n"
+	r := eisftIn(t, in, "chat", "--policy", "full", "--state", "book.state")
+	if want := answer + "\n7468\n"; r.code != 0 || r.stdout != want {
+		t.Errorf("exit code %d, stdout %q, want %q", r.code, r.stdout, want)
+	}
+	if want := "unknown command \"/sav\"; there are /save FILE and /quit\nwrite none/talk.state: "; !strings.HasPrefix(r.stderr, want) {
+		t.Errorf("stderr %q, want %q", r.stderr, want)
+	}
+	r = eisftIn(t, "Question: What is the door code for the garage?", "chat", "--policy", "full", "--state", "talk.state")
+	if r.code != 0 || r.stdout != "7468\n" {
+		t.Errorf("from the saved state: exit code %d, stdout %q, stderr %q", r.code, r.stdout, r.stderr)
+	}
+	if r := eisft(t, "chat", "--max-new-tokens", "0"); r.code != exitUsage || !strings.HasPrefix(r.stderr, "eisft: --max-new-tokens is 0; it must be at least 1\n") {
+		t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
+	}
+}
+
+func TestEval(t *testing.T) {
+	runFolder(t)
+	r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "2", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json")
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	lines := strings.Split(r.stdout, "\n")
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "policy ") || !strings.HasPrefix(lines[1], "full ") || !strings.HasPrefix(lines[2], "edgeinfinite ") {
+		t.Errorf("table\n%s", r.stdout)
+	}
+	var results []eval.Result
+	if err := json.Unmarshal(readFile(t, "eval.json"), &results); err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 2 || results[1].Score(eval.All).N != 2 || len(results[1].Answers) != 2 || results[1].Answers[1].Where != "train.jsonl:line 2" {
+		t.Errorf("results %+v", results)
+	}
+}
+
+func TestEvalErrors(t *testing.T) {
+	runFolder(t)
+	writeFile(t, "text.jsonl", `{"text": "Only a text."}`+"\n")
+	writeFile(t, "question.jsonl", `{"context": "A text.", "input": "Question?"}`+"\n")
+	rows := []string{"--data", "train.jsonl"}
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"no data", nil, exitUsage, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE\nRun "},
+		{"missing data", []string{"--data", "none.parquet"}, exitError, "none.parquet: open none.parquet: no such file or directory\n"},
+		{"missing column", []string{"--data", "question.jsonl"}, exitError, "question.jsonl: no column answers: the file has context, input"},
+		{"plain text", []string{"--data", "text.jsonl"}, exitError, "text.jsonl:line 1: the sample is a plain text; to evaluate recall it needs a question and its answer\n"},
+		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
+		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
+		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
+		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy "windows" is not known; choose full, window or edgeinfinite` + "\n"},
+		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json none/eval.json: stat none: no such file or directory\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if r := eisft(t, append([]string{"eval"}, tc.args...)...); r.code != tc.code || !strings.HasPrefix(r.stderr, "eisft: "+tc.want) || r.stdout != "" {
+				t.Errorf("exit code %d, stderr %q, stdout %q; want %d and %q", r.code, r.stderr, r.stdout, tc.code, tc.want)
+			}
+		})
+	}
+}
