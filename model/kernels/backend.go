@@ -31,7 +31,7 @@ func chooseBackend(setting string) backendChoice {
 	case err == nil:
 		return backendChoice{blas, name}
 	case setting != "":
-		return backendChoice{name: fmt.Sprintf("%s (%s=%s: %v)", builtinName(), EnvBLAS, setting, err)}
+		return backendChoice{name: fmt.Sprintf("%s (%s: %v)", builtinName(), EnvBLAS, err)}
 	default:
 		return backendChoice{name: builtinName()}
 	}

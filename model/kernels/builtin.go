@@ -80,7 +80,7 @@ func (p *product) multiplyPanel(buf *packing, l0, k, j int, add bool) {
 				if !add {
 					clear(c)
 				}
-				addGo(c, buf.tile[r*tileCols:][:cols])
+				Add(c, buf.tile[r*tileCols:][:cols])
 			}
 		}
 		i += rows

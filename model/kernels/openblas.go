@@ -3,6 +3,7 @@
 package kernels
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -49,25 +50,38 @@ func loadOpenBLAS(path string) (*openBLAS, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	lib, config, err := bindOpenBLAS(handle)
+	if err != nil {
+		_ = purego.Dlclose(handle)
+		return nil, "", fmt.Errorf("%s: %w", path, err)
+	}
+	return lib, fmt.Sprintf("%s (%s)", version(config), path), nil
+}
+
+// The kinds of build openblas_get_parallel tells apart.
+const sequential, openMP = 0, 2
+
+// bindOpenBLAS looks up what sgemm needs in an open library and returns its description of itself too.
+func bindOpenBLAS(handle uintptr) (lib *openBLAS, config string, err error) {
 	sym := make(map[string]uintptr)
 	for _, s := range []string{"sgemm_", "openblas_set_num_threads", "openblas_get_parallel", "openblas_get_config"} {
 		if sym[s], err = purego.Dlsym(handle, s); err != nil {
-			_ = purego.Dlclose(handle)
 			return nil, "", fmt.Errorf("not an OpenBLAS: %w", err)
 		}
 	}
-	lib := &openBLAS{sgemmPtr: sym["sgemm_"], args: sync.Pool{New: newSgemmArgs}}
+	lib = &openBLAS{sgemmPtr: sym["sgemm_"], args: sync.Pool{New: newSgemmArgs}}
 	purego.SyscallN(sym["openblas_set_num_threads"], 1)
-	const openMP = 2
-	if kind, _, _ := purego.SyscallN(sym["openblas_get_parallel"]); kind == openMP {
+	switch kind, _, _ := purego.SyscallN(sym["openblas_get_parallel"]); int32(kind) {
+	case sequential:
+		return nil, "", errors.New("built without threads, several cannot call it; use the pthread build")
+	case openMP:
 		if lib.ompSetThreads, err = purego.Dlsym(handle, "omp_set_num_threads"); err != nil {
-			_ = purego.Dlclose(handle)
-			return nil, "", fmt.Errorf("OpenBLAS on OpenMP without its runtime: %w", err)
+			return nil, "", fmt.Errorf("built on OpenMP, whose runtime it lacks: %w", err)
 		}
 	}
-	var config func() string
-	purego.RegisterFunc(&config, sym["openblas_get_config"])
-	return lib, fmt.Sprintf("%s (%s)", version(config()), path), nil
+	var describe func() string
+	purego.RegisterFunc(&describe, sym["openblas_get_config"])
+	return lib, describe(), nil
 }
 
 // openSingleThreaded opens the library at path such that it starts no threads of its own, which would spin on the

@@ -2,12 +2,12 @@
 
 package kernels
 
-import "errors"
+import "fmt"
 
 type openBLAS struct{}
 
-func findOpenBLAS(string) (*openBLAS, string, error) {
-	return nil, "", errors.New("libraries are not opened at run time on this system")
+func findOpenBLAS(path string) (*openBLAS, string, error) {
+	return nil, "", fmt.Errorf("%s: libraries are not opened at run time on this system", path)
 }
 
 func (*openBLAS) sgemm(*product) {}

@@ -45,6 +45,7 @@ func TestEachVisitsEveryItemOnce(t *testing.T) {
 
 func TestNestedAndConcurrentLoopsNeverUseMoreThanTheCores(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	before := workers.started
 	var running, most atomic.Int32
 	leaf := func(int) {
 		now := running.Add(1)
@@ -65,8 +66,8 @@ func TestNestedAndConcurrentLoopsNeverUseMoreThanTheCores(t *testing.T) {
 	if got := most.Load(); got > 4 { // two callers and two helpers
 		t.Errorf("%d leaves ran at once on 3 cores for 2 callers", got)
 	}
-	if idle := len(workers.idle); idle != workers.started || idle > 2 {
-		t.Errorf("%d of %d workers are idle, want all of at most 2", idle, workers.started)
+	if idle := len(workers.idle); idle != workers.started || idle > max(before, 2) {
+		t.Errorf("%d of %d workers are idle, want all, and at most 2 started on 3 cores", idle, workers.started)
 	}
 }
 

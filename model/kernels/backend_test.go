@@ -1,0 +1,29 @@
+package kernels
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestBackendSaysWhatItIsAndWhyNotTheLibraryAskedFor(t *testing.T) {
+	notLibrary := filepath.Join(t.TempDir(), "libopenblas.so")
+	if err := os.WriteFile(notLibrary, []byte("no library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for setting, want := range map[string]string{
+		"off":        builtinName(),
+		"/none.so":   builtinName() + " (EISFT_BLAS: /none.so: ",
+		notLibrary:   builtinName() + " (EISFT_BLAS: " + notLibrary + ": ",
+		"libm.so.6":  builtinName() + " (EISFT_BLAS: libm.so.6: ",
+		"unheard-of": builtinName() + " (EISFT_BLAS: unheard-of: ",
+	} {
+		if got := chooseBackend(setting); got.blas != nil || !strings.HasPrefix(got.name, want) {
+			t.Errorf("%s: backend %q, want %q...", setting, got.name, want)
+		}
+	}
+	if got := chooseBackend(""); (got.blas == nil) != strings.HasPrefix(got.name, "built-in") {
+		t.Errorf("backend is called %q", got.name)
+	}
+}
