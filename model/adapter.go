@@ -33,15 +33,20 @@ type Adapter struct {
 const AdapterFormat = "eisft-adapter-1"
 
 // Identity tells bases apart: a hash of the sizes, the embeddings of the first
-// tokens and every norm. It reads little of a large model.
+// tokens, the rotary frequencies and every norm. It reads little of a large model.
 func (b *Base) Identity() string {
 	h := sha256.New()
-	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers), b.InvFreq)
-	rows := b.Embed.rows(min(b.Embed.Out, 16))
+	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
+	rows := make([]float32, min(b.Embed.Out, 16)*b.Embed.In)
+	b.Embed.convert(rows, 0, len(rows)/b.Embed.In)
 	_ = binary.Write(h, binary.LittleEndian, rows) // a hash never fails
 	for _, l := range b.Layers {
-		_ = binary.Write(h, binary.LittleEndian, l.InputNorm.Weight)
-		_ = binary.Write(h, binary.LittleEndian, l.PostAttentionNorm.Weight)
+		_ = binary.Write(h, binary.LittleEndian, l.Rotary.InvFreq)
+		for _, n := range l.Norms() {
+			if n != nil {
+				_ = binary.Write(h, binary.LittleEndian, n.Weight)
+			}
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

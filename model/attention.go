@@ -25,7 +25,10 @@ type Attention struct {
 	Score  []float32
 	SlotAt int
 	Soft   bool
-	// Cos and Sin [T,d/2] are the rotary tables of the new tokens.
+	// SlidingWindow is how many keys a query sees at most, counted back from its
+	// own in the order stored, whatever their positions; 0: all of them.
+	SlidingWindow int
+	// Cos and Sin [T,m] are the rotary tables of the new tokens.
 	Cos, Sin []float32
 }
 
@@ -41,17 +44,17 @@ type NewTokens struct {
 // rotated returns a copy of x [T,heads·d] after rotary embedding.
 func (a *Attention) rotated(x []float32, heads, rows int) []float32 {
 	out := scratch.Borrow(rows * heads * a.HeadDim)
-	a.rotate(out, x, heads, rows, false)
+	RotateRows(out, x, rows, heads, a.HeadDim, a.Cos, a.Sin, false)
 	return out
 }
 
-func (a *Attention) rotate(dst, x []float32, heads, rows int, inverse bool) {
-	w, half := heads*a.HeadDim, a.HeadDim/2
-	kernels.Parallel(rows, 32, func(lo, hi int) {
-		for t := lo; t < hi; t++ {
-			kernels.Rotate(dst[t*w:(t+1)*w], x[t*w:(t+1)*w], heads, a.HeadDim, a.Cos[t*half:(t+1)*half], a.Sin[t*half:(t+1)*half], inverse)
-		}
-	})
+// visible returns the range [from,to) of the keys that new token t sees.
+func (a *Attention) visible(t int) (from, to int) {
+	to = a.Past + t + 1
+	if a.SlidingWindow > 0 {
+		from = max(0, to-a.SlidingWindow)
+	}
+	return from, to
 }
 
 // slots returns N.
@@ -88,22 +91,24 @@ func (a *Attention) forwardBlock(dst, lse, q, k, bias []float32, in NewTokens, h
 	defer scratch.Release(s)
 	a.scores(s, keys+1, q, k, bias, h, lo, hi)
 	for t := lo; t < hi; t++ {
-		row, visible := s[(t-lo)*(keys+1):(t-lo+1)*(keys+1)], a.Past+t+1
-		n := visible
+		row := s[(t-lo)*(keys+1) : (t-lo+1)*(keys+1)]
+		from, to := a.visible(t)
+		n := to
 		if in.Logit != nil {
 			row[n] = in.Logit[t*a.Heads+h]
 			n++
 		}
-		total := kernels.Softmax(row[:n])
+		total := kernels.Softmax(row[from:n])
 		if lse != nil {
 			lse[t*a.Heads+h] = total
 		}
 		out := dst[t*a.Heads*d+h*d : t*a.Heads*d+(h+1)*d]
 		clear(out)
 		if in.Logit != nil {
-			kernels.Axpy(row[visible], in.Read[(t*a.Heads+h)*(d+1):(t*a.Heads+h)*(d+1)+d], out)
+			kernels.Axpy(row[to], in.Read[(t*a.Heads+h)*(d+1):(t*a.Heads+h)*(d+1)+d], out)
 		}
-		clear(row[visible:])
+		clear(row[:from])
+		clear(row[to:])
 	}
 	kv := h / (a.Heads / a.KVHeads) * d
 	ldq, ldk := a.Heads*d, a.KVHeads*d
@@ -157,8 +162,8 @@ func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewT
 	if g.Q == nil {
 		return
 	}
-	a.rotate(dq, dq, a.Heads, in.Rows, true)
-	a.rotate(dk, dk, a.KVHeads, in.Rows, true)
+	RotateRows(dq, dq, in.Rows, a.Heads, a.HeadDim, a.Cos, a.Sin, true)
+	RotateRows(dk, dk, in.Rows, a.KVHeads, a.HeadDim, a.Cos, a.Sin, true)
 	kernels.Add(g.Q, dq)
 	kernels.Add(g.K, dk)
 }
@@ -220,18 +225,21 @@ func (b *backward) block(dBias []float32, h, g, lo, hi int) {
 // softmaxRow turns scores into probabilities p, the gradient of p into that of
 // the scores, and adds the gradients of the memory's column.
 func (b *backward) softmaxRow(p, ds []float32, t, h int) {
-	d, at, visible := b.HeadDim, t*b.Heads+h, b.Past+t+1
-	for j := range visible {
+	d, at := b.HeadDim, t*b.Heads+h
+	from, to := b.visible(t)
+	for j := from; j < to; j++ {
 		p[j] -= b.lse[at]
 	}
-	kernels.Exp(p[:visible], p[:visible])
+	kernels.Exp(p[from:to], p[from:to])
 	up := b.dOut[at*d : (at+1)*d]
 	delta := kernels.Dot(up, b.out[at*d:(at+1)*d])
-	for j := range visible {
+	for j := from; j < to; j++ {
 		ds[j] = p[j] * (ds[j] - delta)
 	}
-	clear(p[visible:])
-	clear(ds[visible:])
+	for _, x := range [][]float32{p, ds} {
+		clear(x[:from])
+		clear(x[to:])
+	}
 	if b.in.Logit == nil {
 		return
 	}

@@ -1,73 +1,42 @@
 package model
 
 import (
-	"fmt"
-	"sync"
-
 	"eisft/model/hf"
+	"eisft/model/kernels"
 )
 
-// Linear is a frozen affine map y = xWᵀ + b of the base model.
-type Linear struct {
-	Name    string
-	In, Out int
-	Bias    []float32 // [Out], or nil
+// Base is a frozen Hugging Face model.
+type Base struct {
+	Config *hf.Config
+	Dims   Dims
+	Embed  *Linear // the embedding table, [vocabulary, D]
+	// EmbeddingScale is what embeddings are multiplied by: √D in Gemma, else 1.
+	EmbeddingScale float32
+	Layers         []*Layer
+	Norm           *Norm
+	Head           *Linear // logits; shares Embed's table when tied
 
-	tensor hf.Tensor
-	once   sync.Once
-	matrix []float32
+	budget *budget
 }
 
-// NewLinear returns a map with the given float32 weights [out,in].
-func NewLinear(name string, in, out int, weight, bias []float32) *Linear {
-	l := &Linear{Name: name, In: in, Out: out, Bias: bias, matrix: weight}
-	l.once.Do(func() {})
-	return l
-}
-
-// Weight returns W [Out,In] in float32. It is converted from the checkpoint on
-// first use, so that opening a model reads nothing.
-func (l *Linear) Weight() []float32 {
-	l.once.Do(func() {
-		w, err := l.tensor.Float32()
-		if err != nil { // the dtype was checked when the model was opened
-			panic(fmt.Sprintf("model: %s: %v", l.Name, err))
-		}
-		l.matrix = w
-	})
-	return l.matrix
-}
-
-// rows returns the first n rows of W in float32, without converting the rest.
-func (l *Linear) rows(n int) []float32 {
-	if l.tensor.Data == nil {
-		return l.matrix[:n*l.In]
-	}
-	t := l.tensor
-	t.Data, t.Shape = t.Data[:len(t.Data)/l.Out*n], []int{n, l.In}
-	w, err := t.Float32()
-	if err != nil { // the dtype was checked when the model was opened
-		panic(fmt.Sprintf("model: %s: %v", l.Name, err))
-	}
-	return w
-}
-
-// Norm is a frozen root-mean-square norm, applied to groups of len(Weight).
-type Norm struct {
-	Name   string
-	Weight []float32
-	Eps    float32
-}
-
-// Layer is one decoder layer of the frozen base.
+// Layer is one decoder layer of the frozen base. The comments are the parts'
+// names in a checkpoint, below model.layers.N; where a family has others,
+// loadLayer translates.
 type Layer struct {
-	Index             int
-	InputNorm         *Norm
-	Q, K, V, O        *Linear
-	QNorm, KNorm      *Norm // over each head; nil where the family has none
+	Index          int
+	InputNorm      *Norm   // input_layernorm
+	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
+	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head; nil in most families
+	Rotary         *Rotary
+	SlidingWindow  int     // keys that a query sees, the last ones, its own included; 0: all
+	Gate, Up, Down *Linear // mlp.gate_proj, up_proj, down_proj
+	Activation     Activation
+	// PostAttentionNorm is post_attention_layernorm: the norm before the
+	// feed-forward layer.
 	PostAttentionNorm *Norm
-	Gate, Up, Down    *Linear
-	Activation        Activation
+	// AttentionOutputNorm and FeedForwardOutputNorm are over what attention and
+	// feed-forward add to the residual stream; nil in most families.
+	AttentionOutputNorm, FeedForwardOutputNorm *Norm
 }
 
 // Linears lists the layer's frozen maps in a fixed order.
@@ -75,7 +44,14 @@ func (l *Layer) Linears() []*Linear { return []*Linear{l.Q, l.K, l.V, l.O, l.Gat
 
 // Norms lists the layer's norms in a fixed order; those it lacks are nil.
 func (l *Layer) Norms() []*Norm {
-	return []*Norm{l.InputNorm, l.QNorm, l.KNorm, l.PostAttentionNorm}
+	return []*Norm{l.InputNorm, l.QNorm, l.KNorm, l.AttentionOutputNorm, l.PostAttentionNorm, l.FeedForwardOutputNorm}
+}
+
+// Norm is a frozen root-mean-square norm, applied to groups of len(Weight).
+type Norm struct {
+	Name   string
+	Weight []float32
+	Eps    float32
 }
 
 // Activation is the nonlinearity of a gated feed-forward layer.
@@ -87,133 +63,19 @@ const (
 	GELUTanh Activation = "gelu_pytorch_tanh"
 )
 
-// Base is a frozen Hugging Face model.
-type Base struct {
-	Config *hf.Config
-	Dims   Dims
-	Embed  *Linear // the embedding table, [vocabulary, D]
-	Layers []*Layer
-	Norm   *Norm
-	Head   *Linear // logits; shares Embed's table when tied
-	// InvFreq [d/2] and RotaryScale are the rotary embedding's frequencies and
-	// the factor of its cosines and sines.
-	InvFreq     []float32
-	RotaryScale float32
-}
+// KeepFloat32 bounds the float32 copies of weights that are kept from now on,
+// in bytes. LoadBase sets half of the memory that is available then. Weights
+// beyond the bound are converted each time they are used, which costs a few
+// per cent of speed.
+func (b *Base) KeepFloat32(bytes int64) { b.budget.left.Store(bytes) }
 
-// LoadBase opens the model in a Hugging Face folder (config.json and
-// safetensors). The checkpoint stays mapped while the process lives.
-func LoadBase(dir string) (*Base, error) {
-	c, err := hf.LoadConfig(dir)
-	if err != nil {
-		return nil, err
+// embed writes the embeddings of ids [T,D].
+func (b *Base) embed(x []float32, ids []int32) {
+	d := b.Dims.Hidden
+	for t, id := range ids {
+		b.Embed.convert(x[t*d:(t+1)*d], int(id), int(id)+1)
 	}
-	ck, err := hf.Open(dir)
-	if err != nil {
-		return nil, err
+	if b.EmbeddingScale != 1 {
+		kernels.Scale(b.EmbeddingScale, x)
 	}
-	b, err := NewBase(c, ck)
-	if err != nil {
-		_ = ck.Close()
-		return nil, fmt.Errorf("%s: %w", dir, err)
-	}
-	return b, nil
-}
-
-// Tensors gives a model's weights by their checkpoint names.
-type Tensors interface {
-	Has(name string) bool
-	Tensor(name string) (hf.Tensor, error)
-}
-
-// NewBase builds a base from a configuration and its weights. Nothing but
-// norms and biases is read yet.
-func NewBase(c *hf.Config, t Tensors) (*Base, error) {
-	inv, scale, err := c.Rope.InvFreq(c.HeadDim)
-	if err != nil {
-		return nil, err
-	}
-	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
-	b := &Base{Config: c, Dims: d, InvFreq: inv, RotaryScale: scale}
-	w := &weights{tensors: t}
-	b.Embed = w.linear("model.embed_tokens", c.VocabSize, d.Hidden)
-	for i := range c.NumHiddenLayers {
-		b.Layers = append(b.Layers, loadLayer(w, c, d, i))
-	}
-	b.Norm = w.norm("model.norm", d.Hidden, c.RMSNormEps)
-	b.Head = b.Embed
-	if !c.TieWordEmbeddings {
-		b.Head = w.linear("lm_head", c.VocabSize, d.Hidden)
-	}
-	return b, w.err
-}
-
-func loadLayer(w *weights, c *hf.Config, d Dims, i int) *Layer {
-	p := fmt.Sprintf("model.layers.%d.", i)
-	q, kv := d.Heads*d.HeadDim, d.KVHeads*d.HeadDim
-	return &Layer{
-		Index:             i,
-		InputNorm:         w.norm(p+"input_layernorm", d.Hidden, c.RMSNormEps),
-		Q:                 w.linear(p+"self_attn.q_proj", q, d.Hidden),
-		K:                 w.linear(p+"self_attn.k_proj", kv, d.Hidden),
-		V:                 w.linear(p+"self_attn.v_proj", kv, d.Hidden),
-		O:                 w.linear(p+"self_attn.o_proj", d.Hidden, q),
-		QNorm:             w.optionalNorm(p+"self_attn.q_norm", d.HeadDim, c.RMSNormEps),
-		KNorm:             w.optionalNorm(p+"self_attn.k_norm", d.HeadDim, c.RMSNormEps),
-		PostAttentionNorm: w.norm(p+"post_attention_layernorm", d.Hidden, c.RMSNormEps),
-		Gate:              w.linear(p+"mlp.gate_proj", c.IntermediateSize, d.Hidden),
-		Up:                w.linear(p+"mlp.up_proj", c.IntermediateSize, d.Hidden),
-		Down:              w.linear(p+"mlp.down_proj", d.Hidden, c.IntermediateSize),
-		Activation:        Activation(c.HiddenAct),
-	}
-}
-
-// weights reads tensors and keeps the first error.
-type weights struct {
-	tensors Tensors
-	err     error
-}
-
-func (w *weights) tensor(name string, shape ...int) hf.Tensor {
-	if w.err != nil {
-		return hf.Tensor{}
-	}
-	t, err := w.tensors.Tensor(name)
-	if err == nil && fmt.Sprint(t.Shape) != fmt.Sprint(shape) {
-		err = fmt.Errorf("tensor %s has shape %v, but config.json makes it %v", name, t.Shape, shape)
-	}
-	if err == nil && !t.DType.IsFloat() {
-		err = fmt.Errorf("tensor %s is %s; weights must be F32, F16 or BF16", name, t.DType)
-	}
-	w.err = err
-	return t
-}
-
-func (w *weights) vector(name string, n int) []float32 {
-	t := w.tensor(name, n)
-	if w.err != nil {
-		return nil
-	}
-	v, err := t.Float32()
-	w.err = err
-	return v
-}
-
-func (w *weights) linear(name string, out, in int) *Linear {
-	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in)}
-	if w.err == nil && w.tensors.Has(name+".bias") {
-		l.Bias = w.vector(name+".bias", out)
-	}
-	return l
-}
-
-func (w *weights) norm(name string, n int, eps float32) *Norm {
-	return &Norm{Name: name, Weight: w.vector(name+".weight", n), Eps: eps}
-}
-
-func (w *weights) optionalNorm(name string, n int, eps float32) *Norm {
-	if !w.tensors.Has(name + ".weight") {
-		return nil
-	}
-	return w.norm(name, n, eps)
 }

@@ -47,9 +47,18 @@ type Column[V any] struct {
 // place of its attention: x [T,D] to [T,D].
 func Forward[V any](o Ops[V], s Spec, l *Layer, x V) V {
 	h := o.Norm(l.InputNorm, x)
-	x = o.Add(x, ForwardAttention(o, s, l, h))
+	x = o.Add(x, normIf(o, l.AttentionOutputNorm, ForwardAttention(o, s, l, h)))
 	h = o.Norm(l.PostAttentionNorm, x)
-	return o.Add(x, o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h))))
+	h = o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h)))
+	return o.Add(x, normIf(o, l.FeedForwardOutputNorm, h))
+}
+
+// normIf applies a norm that most families do not have.
+func normIf[V any](o Ops[V], n *Norm, x V) V {
+	if n == nil {
+		return x
+	}
+	return o.Norm(n, x)
 }
 
 // ForwardAttention is the block with its output projection: what distillation

@@ -14,7 +14,13 @@ import (
 // tensors as floats or ids.
 func openGolden(t testing.TB, path string) (floats func(string) []float32, ids func(string) []int32) {
 	t.Helper()
-	f, err := hf.OpenFile(sharedtest.Path(t, path))
+	return openTensors(t, sharedtest.Path(t, path))
+}
+
+// openTensors is openGolden for any safetensors file.
+func openTensors(t testing.TB, path string) (floats func(string) []float32, ids func(string) []int32) {
+	t.Helper()
+	f, err := hf.OpenFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,12 @@ import (
 
 // eager carries out one layer on slices, against a stream's state.
 type eager struct {
-	stream   *Stream
-	layer    int
-	rows     int // T
-	past     int // stored tokens before this stretch
-	cos, sin []float32
-	buffers  [][]float32
+	stream  *Stream
+	layer   int
+	rows    int // T
+	past    int // stored tokens before this stretch
+	angles  angles
+	buffers [][]float32
 }
 
 func (e *eager) new(n int) []float32 {
@@ -40,29 +40,6 @@ func (e *eager) Linear(l *Linear, x []float32) []float32 {
 	y := e.new(e.rows * l.Out)
 	l.Apply(y, x)
 	return y
-}
-
-// Apply writes xWᵀ + b for the rows of x.
-func (l *Linear) Apply(dst, x []float32) {
-	applyLinear(dst, x, l.Weight(), l.Bias, len(x)/l.In)
-}
-
-// Backward adds dOut·W, the gradient of the input.
-func (l *Linear) Backward(dx, dOut []float32) {
-	rows := len(dx) / l.In
-	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, l.Weight(), l.In, 1, dx, l.In)
-}
-
-// applyLinear writes xWᵀ + b: x [rows,in], w [out,in], b [out] or nil.
-func applyLinear(dst, x, w, b []float32, rows int) {
-	in, out := len(x)/rows, len(dst)/rows
-	kernels.Gemm(false, true, rows, out, in, 1, x, in, w, in, 0, dst, out)
-	if b == nil {
-		return
-	}
-	for t := range rows {
-		kernels.Add(dst[t*out:(t+1)*out], b)
-	}
 }
 
 func (e *eager) GatedProduct(l *Layer, gate, up []float32) []float32 {
@@ -104,17 +81,13 @@ func (e *eager) Remember(_ *Layer, h, k, v []float32) {
 	if st.options.Tape != nil {
 		st.options.Tape.Remember(e.layer, h)
 	}
-	d, end := m.Base.Dims, e.past+e.rows
-	l.resize(end, m.Spec, d)
-	w, half := d.KVHeads*d.HeadDim, d.HeadDim/2
+	d, w := m.Base.Dims, m.Base.Dims.KVHeads*m.Base.Dims.HeadDim
+	l.resize(e.past+e.rows, m.Spec, d)
 	copy(l.K[e.past*w:], k)
 	copy(l.V[e.past*w:], v)
-	for t := range e.rows {
-		row := l.Rotated[(e.past+t)*w : (e.past+t+1)*w]
-		kernels.Rotate(row, k[t*w:(t+1)*w], d.KVHeads, d.HeadDim, e.cos[t*half:(t+1)*half], e.sin[t*half:(t+1)*half], false)
-		for g := range d.KVHeads {
-			l.Token[(e.past+t)*d.KVHeads+g] = int32(st.State.Seen + t)
-		}
+	RotateRows(l.Rotated[e.past*w:], k, e.rows, d.KVHeads, d.HeadDim, e.angles.cos, e.angles.sin, false)
+	for i := range e.rows * d.KVHeads {
+		l.Token[e.past*d.KVHeads+i] = int32(st.State.Seen + i/d.KVHeads)
 	}
 	if w, c := e.params().TokenScore(); w != nil {
 		TokenScore(l.Score[e.past*d.KVHeads:], h, w.Data, c.Data, e.rows)
@@ -124,7 +97,9 @@ func (e *eager) Remember(_ *Layer, h, k, v []float32) {
 // TokenScore writes hWᵀ + c [T,K] of normed inputs h [T,D], w [K,D] and c [K]:
 // the retention score ρ or the write gate's logit (method, section 4).
 func TokenScore(dst, h, w, c []float32, rows int) {
-	applyLinear(dst[:rows*len(c)], h, w, c, rows)
+	in, out := len(h)/rows, len(c)
+	kernels.Gemm(false, true, rows, out, in, 1, h, in, w, in, 0, dst, out)
+	addToRows(dst[:rows*out], c)
 }
 
 func (e *eager) MemoryInUse() bool { return e.stream.State.Evicted }
@@ -150,7 +125,7 @@ func (e *eager) Attend(_ *Layer, q, k, v []float32, column *Column[[]float32]) [
 	if column != nil {
 		in.Logit, in.Read = column.Logit, column.Read
 	}
-	a := e.stream.past(e.layer, e.past, e.cos, e.sin).Attention
+	a := e.stream.past(e.layer, e.past, e.angles).Attention
 	a.Forward(out, nil, in)
 	return out
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"eisft/model/kernels"
 	"eisft/model/scratch"
 )
 
@@ -96,7 +95,7 @@ func (st *Stream) commit(complete int) {
 	s.Parts = next
 	s.Evicted = s.Evicted || turnover.Leavers > 0
 	for i := range s.Layers {
-		st.rotateStored(&s.Layers[i])
+		st.rotateStored(i)
 	}
 }
 
@@ -211,18 +210,14 @@ func (l *LayerState) moveRows(to, from, end int, d Dims) {
 	copy(l.Token[to*d.KVHeads:], l.Token[from*d.KVHeads:end*d.KVHeads])
 }
 
-// rotateStored gives the stored keys their new places when positions are
+// rotateStored gives layer i's stored keys their new places when positions are
 // compact; with absolute ones a key's rotation never changes.
-func (st *Stream) rotateStored(l *LayerState) {
+func (st *Stream) rotateStored(i int) {
 	if st.model.Spec.Positions == PositionsAbsolute {
 		return
 	}
-	d, n := st.model.Base.Dims, st.State.Stored()
-	w, half := d.KVHeads*d.HeadDim, d.HeadDim/2
-	cos, sin := st.rotary.compact(n)
-	kernels.Parallel(n, 128, func(lo, hi int) {
-		for r := max(lo, st.State.Sinks); r < hi; r++ {
-			kernels.Rotate(l.Rotated[r*w:(r+1)*w], l.K[r*w:(r+1)*w], d.KVHeads, d.HeadDim, cos[r*half:(r+1)*half], sin[r*half:(r+1)*half], false)
-		}
-	})
+	l, d, from, to := &st.State.Layers[i], st.model.Base.Dims, st.State.Sinks, st.State.Stored()
+	w := d.KVHeads * d.HeadDim
+	cos, sin := st.model.Base.Layers[i].Rotary.Range(from, to)
+	RotateRows(l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, d.KVHeads, d.HeadDim, cos, sin, false)
 }

@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"eisft/model/hf"
-	"eisft/model/kernels"
 )
 
 // stateFormat names the version of the state's file. It is safetensors: for
@@ -178,7 +177,7 @@ func (st *Stream) restore(f *hf.File) error {
 				return err
 			}
 		}
-		st.rotateRestored(&s.Layers[i])
+		st.rotateRestored(i)
 	}
 	return nil
 }
@@ -234,23 +233,18 @@ func (h stateHeader) check() error {
 	return nil
 }
 
-// rotateRestored computes the keys after rotary embedding: at their places
-// when positions are compact, else at their indices in the sequence, which the
-// KV heads' slots do not share.
-func (st *Stream) rotateRestored(l *LayerState) {
-	d := st.model.Base.Dims
-	half := d.HeadDim / 2
+// rotateRestored computes layer i's keys after rotary embedding: at their
+// places when positions are compact, else at their indices in the sequence,
+// which the KV heads' slots do not share.
+func (st *Stream) rotateRestored(i int) {
+	l, d := &st.State.Layers[i], st.model.Base.Dims
 	pos := make([]int, len(l.Token))
 	for i, t := range l.Token {
 		if pos[i] = i / d.KVHeads; st.model.Spec.Positions == PositionsAbsolute {
 			pos[i] = int(t)
 		}
 	}
-	cos, sin := st.model.Base.Rotary(pos)
+	cos, sin := st.model.Base.Layers[i].Rotary.At(pos)
 	l.Rotated = make([]float32, len(l.K))
-	kernels.Parallel(len(pos), 256, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			kernels.Rotate(l.Rotated[i*d.HeadDim:], l.K[i*d.HeadDim:], 1, d.HeadDim, cos[i*half:], sin[i*half:], false)
-		}
-	})
+	RotateRows(l.Rotated, l.K, len(pos), 1, d.HeadDim, cos, sin, false)
 }

@@ -86,7 +86,6 @@ type Stream struct {
 	State   *State
 	model   *Model
 	options StreamOptions
-	rotary  rotary
 	held    bool // the prompt is short: nothing is committed yet
 }
 
@@ -95,15 +94,15 @@ func (m *Model) NewStream(o StreamOptions) *Stream {
 	o.Soft = o.Soft && m.Spec.Slots > 0
 	return &Stream{
 		model: m, options: o,
-		State:  newState(m.Spec, m.Base.Dims, len(m.Base.Layers)),
-		rotary: rotary{base: m.Base},
+		State: newState(m.Spec, m.Base.Dims, len(m.Base.Layers)),
 	}
 }
 
 // Feed reads tokens. emit, if not nil, is called for every stretch of at most
 // a segment with the index of its first token in ids and the hidden states
 // after the final norm [n,D], which are valid during the call only.
-// Cancelling ctx stops between stretches.
+// Cancelling ctx stops between stretches. It fails where a position would be
+// out of reach of the base's rotary embedding (see [Rotary]).
 func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hidden []float32) error) error {
 	if err := st.checkIDs(ids); err != nil {
 		return err
@@ -117,6 +116,9 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hi
 			return err
 		}
 		n := min(len(ids)-first, st.room(short))
+		if err := st.checkPositions(n); err != nil {
+			return err
+		}
 		hidden := st.forward(ids[first : first+n])
 		var err error
 		if emit != nil {
@@ -136,6 +138,16 @@ func (st *Stream) checkIDs(ids []int32) error {
 	for i, id := range ids {
 		if id < 0 || int(id) >= vocab {
 			return fmt.Errorf("token %d of the input has id %d, but the model's vocabulary has %d entries; the tokenizer belongs to another model", st.State.Seen+i, id, vocab)
+		}
+	}
+	return nil
+}
+
+// checkPositions reports that the next n tokens would go too far.
+func (st *Stream) checkPositions(n int) error {
+	for _, l := range st.model.Base.Layers {
+		if err := l.Rotary.check(st.nextPosition() + n); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -164,12 +176,17 @@ func (st *Stream) forward(ids []int32) []float32 {
 	x := scratch.Borrow(rows * b.Dims.Hidden)
 	b.embed(x, ids)
 	past := st.State.Stored()
-	cos, sin := st.newPositions(rows)
+	tables := map[*Rotary]angles{} // layers share them
 	for i, l := range b.Layers {
-		if st.options.Tape != nil {
-			st.options.Tape.Layer(i, x, st.past(i, past, cos, sin))
+		a, ok := tables[l.Rotary]
+		if !ok {
+			a = st.newAngles(l.Rotary, rows)
+			tables[l.Rotary] = a
 		}
-		e := &eager{stream: st, layer: i, rows: rows, past: past, cos: cos, sin: sin}
+		if st.options.Tape != nil {
+			st.options.Tape.Layer(i, x, st.past(i, past, a))
+		}
+		e := &eager{stream: st, layer: i, rows: rows, past: past, angles: a}
 		y := Forward(st.backend(e), st.model.Spec, l, x)
 		copy(x, y)
 		scratch.Release(e.buffers...)
@@ -204,12 +221,12 @@ func (st *Stream) Logits(dst, hidden []float32) {
 }
 
 // past describes what layer i sees: its first `stored` tokens and its memory.
-func (st *Stream) past(i, stored int, cos, sin []float32) Past {
+func (st *Stream) past(i, stored int, a angles) Past {
 	s, d, l := st.State, st.model.Base.Dims, &st.State.Layers[i]
 	w := d.KVHeads * d.HeadDim
 	p := Past{Attention: Attention{
 		Dims: d, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
-		SlotAt: s.Sinks, Soft: st.options.Soft, Cos: cos, Sin: sin,
+		SlotAt: s.Sinks, Soft: st.options.Soft, SlidingWindow: st.model.Base.Layers[i].SlidingWindow, Cos: a.cos, Sin: a.sin,
 	}}
 	if st.model.Spec.Slots > 0 {
 		from, to := s.Sinks*d.KVHeads, (s.Sinks+s.Slots)*d.KVHeads
@@ -221,56 +238,23 @@ func (st *Stream) past(i, stored int, cos, sin []float32) Past {
 	return p
 }
 
-// embed writes the embeddings of ids [T,D].
-func (b *Base) embed(x []float32, ids []int32) {
-	d, table := b.Dims.Hidden, b.Embed.Weight()
-	for t, id := range ids {
-		copy(x[t*d:(t+1)*d], table[int(id)*d:])
-	}
+// newAngles returns the rotary tables of the next n tokens [n,m].
+func (st *Stream) newAngles(r *Rotary, n int) angles {
+	from := st.nextPosition()
+	cos, sin := r.Range(from, from+n)
+	return angles{cos, sin}
 }
 
-// newPositions returns the rotary tables of the next n tokens.
-func (st *Stream) newPositions(n int) (cos, sin []float32) {
+// angles are rotary tables, [n,m] each.
+type angles struct{ cos, sin []float32 }
+
+// nextPosition returns the rotary position of the next token.
+func (st *Stream) nextPosition() int {
 	if st.model.Spec.Positions == PositionsAbsolute {
-		return st.rotary.at(st.State.Seen, n)
+		return st.State.Seen
 	}
-	from, half := st.State.Stored(), len(st.model.Base.InvFreq)
-	cos, sin = st.rotary.compact(from + n)
-	return cos[from*half:], sin[from*half:]
+	return st.State.Stored()
 }
 
 // Logits writes the logits [n,V] of hidden states [n,D].
-func (m *Model) Logits(dst, hidden []float32) {
-	applyLinear(dst, hidden, m.Base.Head.Weight(), m.Base.Head.Bias, len(hidden)/m.Base.Dims.Hidden)
-}
-
-// rotary computes rotary tables.
-type rotary struct {
-	base     *Base
-	cos, sin []float32 // of positions 0, 1, 2, …
-}
-
-// compact returns the tables of positions 0 to n-1 [n,d/2], and perhaps more.
-func (r *rotary) compact(n int) (cos, sin []float32) {
-	if n*len(r.base.InvFreq) > len(r.cos) {
-		r.cos, r.sin = r.at(0, n+n/2)
-	}
-	return r.cos, r.sin
-}
-
-// at returns the tables of n positions [n,d/2].
-func (r *rotary) at(from, n int) (cos, sin []float32) {
-	pos := make([]int, n)
-	for i := range pos {
-		pos[i] = from + i
-	}
-	return r.base.Rotary(pos)
-}
-
-// Rotary returns the rotary tables of any positions [n,d/2].
-func (b *Base) Rotary(pos []int) (cos, sin []float32) {
-	n := len(pos) * len(b.InvFreq)
-	cos, sin = make([]float32, n), make([]float32, n)
-	kernels.RopeTables(cos, sin, pos, b.InvFreq, b.RotaryScale)
-	return cos, sin
-}
+func (m *Model) Logits(dst, hidden []float32) { m.Base.Head.Apply(dst, hidden) }

@@ -25,13 +25,14 @@ func testModel(t testing.TB, s model.Spec, r *rand.Rand) *model.Model {
 		}
 		return &model.Norm{Weight: w, Eps: 1e-5}
 	}
-	b := &model.Base{Dims: d, Config: &hf.Config{}, InvFreq: []float32{1, 0.1, 0.01}, RotaryScale: 1}
+	b := &model.Base{Dims: d, Config: &hf.Config{}, EmbeddingScale: 1}
 	b.Embed = linear("embed", 11, d.Hidden)
 	b.Head, b.Norm = b.Embed, norm(d.Hidden)
 	b.Layers = []*model.Layer{{
 		InputNorm: norm(d.Hidden), PostAttentionNorm: norm(d.Hidden), QNorm: norm(d.HeadDim), KNorm: norm(d.HeadDim),
 		Q: linear("q", 24, d.Hidden), K: linear("k", 12, d.Hidden), V: linear("v", 12, d.Hidden), O: linear("o", d.Hidden, 24),
 		Gate: linear("gate", 14, d.Hidden), Up: linear("up", 14, d.Hidden), Down: linear("down", d.Hidden, 14), Activation: model.SiLU,
+		Rotary: &model.Rotary{InvFreq: []float32{1, 0.1, 0.01}, Scale: 1},
 	}}
 	m, err := model.New(b, s, nil)
 	if err != nil {

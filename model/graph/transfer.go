@@ -270,8 +270,8 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 // every token before it. Sinks stand at their places, all others at the
 // distance they have in the text from a segment that follows sinks and window.
 func (t *transfer) attention(i, first int) model.Attention {
-	m, d := t.model, t.model.Base.Dims
-	w, half := d.KVHeads*d.HeadDim, d.HeadDim/2
+	m, d, layer := t.model, t.model.Base.Dims, t.model.Base.Layers[i]
+	w, pairs := d.KVHeads*d.HeadDim, len(layer.Rotary.InvFreq)
 	pos := make([]int, first+m.Spec.Segment)
 	for j := range pos {
 		pos[j] = j
@@ -279,12 +279,13 @@ func (t *transfer) attention(i, first int) model.Attention {
 			pos[j] = j - (first - m.Spec.Sink - m.Spec.Window)
 		}
 	}
-	cos, sin := m.Base.Rotary(pos)
-	a := model.Attention{Dims: d, PastV: t.lessons[i].v[:first*w], Past: first, Cos: cos[first*half:], Sin: sin[first*half:]}
-	a.PastK = make([]float32, first*w)
-	for j := range first {
-		kernels.Rotate(a.PastK[j*w:(j+1)*w], t.lessons[i].k[j*w:(j+1)*w], d.KVHeads, d.HeadDim, cos[j*half:(j+1)*half], sin[j*half:(j+1)*half], false)
+	cos, sin := layer.Rotary.At(pos)
+	a := model.Attention{
+		Dims: d, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
+		Cos: cos[first*pairs:], Sin: sin[first*pairs:],
 	}
+	a.PastK = make([]float32, first*w)
+	model.RotateRows(a.PastK, t.lessons[i].k, first, d.KVHeads, d.HeadDim, cos[:first*pairs], sin[:first*pairs], false)
 	return a
 }
 

@@ -61,18 +61,37 @@ type Tensor struct {
 	Data  []byte
 }
 
-// Float32 converts the numbers of a floating-point tensor (F64, F32, F16, BF16
-// and GGUF's Q8_0, Q4_0, Q6_K) into a new slice in row-major order. F64 is
-// rounded to the nearest float32; all others are exact.
+// Rows returns rows [lo,hi) of a tensor of two or more dimensions, or elements
+// [lo,hi) of a vector, as a view of the same data.
+func (t Tensor) Rows(lo, hi int) Tensor {
+	size := len(t.Data) / max(t.Shape[0], 1)
+	t.Data = t.Data[lo*size : hi*size]
+	t.Shape = append([]int{hi - lo}, t.Shape[1:]...)
+	return t
+}
+
+// Float32 converts the numbers of a floating-point tensor into a new slice; see
+// [Tensor.ReadFloat32].
 func (t Tensor) Float32() ([]float32, error) {
 	n, err := t.check()
 	if err != nil {
 		return nil, err
 	}
-	if !t.DType.IsFloat() {
-		return nil, fmt.Errorf("tensor %s: found %s, want a floating-point type (F64, F32, F16, BF16); convert the checkpoint to BF16", t.Name, t.DType)
-	}
 	out := make([]float32, n)
+	return out, t.ReadFloat32(out)
+}
+
+// ReadFloat32 converts the numbers of a floating-point tensor (F64, F32, F16,
+// BF16 and GGUF's Q8_0, Q4_0, Q6_K) into out, which has as many elements, in
+// row-major order. F64 is rounded to the nearest float32; all others are exact.
+func (t Tensor) ReadFloat32(out []float32) error {
+	n, err := t.check()
+	if err != nil {
+		return err
+	}
+	if n != len(out) {
+		return fmt.Errorf("tensor %s: found %d numbers, want the %d that there is room for", t.Name, n, len(out))
+	}
 	switch t.DType {
 	case DTypeF64:
 		for i := range out {
@@ -92,8 +111,10 @@ func (t Tensor) Float32() ([]float32, error) {
 		dequantQ40(out, t.Data)
 	case DTypeQ6K:
 		dequantQ6K(out, t.Data)
+	default:
+		return fmt.Errorf("tensor %s: found %s, want a floating-point type (F64, F32, F16, BF16); convert the checkpoint to BF16", t.Name, t.DType)
 	}
-	return out, nil
+	return nil
 }
 
 // Int64 converts the numbers of an integer tensor (I64, I32, I16, I8, U8) into

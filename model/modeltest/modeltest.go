@@ -10,7 +10,6 @@ import (
 	"eisft/data/sharedtest"
 	"eisft/model"
 	"eisft/model/hf"
-	"eisft/model/kernels"
 )
 
 // Edge is a golden of the EdgeInfinite block: a two-layer base with random
@@ -92,14 +91,12 @@ func (e *Edge) Floats(t testing.TB, name string) []float32 {
 // prefixed gives the golden's base under its checkpoint names.
 type prefixed struct{ *hf.File }
 
-func (p prefixed) Has(name string) bool { return p.File.Has("base." + name) }
-
 func (p prefixed) Tensor(name string) (hf.Tensor, error) { return p.File.Tensor("base." + name) }
 
 func edgeConfig() *hf.Config {
 	return &hf.Config{
 		VocabSize: 64, HiddenSize: 32, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 8,
-		IntermediateSize: 48, HiddenAct: "silu", RMSNormEps: 1e-5, Rope: hf.Rope{Type: "default", Theta: 10000}, TieWordEmbeddings: true,
+		IntermediateSize: 48, HiddenAct: "silu", RMSNormEps: 1e-5, Rope: hf.Rope{Type: "default", Theta: 10000}, EmbeddingScale: 1, TieWordEmbeddings: true,
 	}
 }
 
@@ -144,16 +141,8 @@ func (e *Edge) AlignTies(t testing.TB, s *model.State, segment int) {
 				e.swapIn(l, d, s.Sinks, g, r, s.Slots, want[g*s.Slots+r])
 			}
 		}
-		n, half := s.Stored(), d.HeadDim/2
-		cos, sin, pos := make([]float32, n*half), make([]float32, n*half), make([]int, n)
-		for r := range pos {
-			pos[r] = r
-		}
-		kernels.RopeTables(cos, sin, pos, m.Base.InvFreq, m.Base.RotaryScale)
-		w := d.KVHeads * d.HeadDim
-		for r := range n {
-			kernels.Rotate(l.Rotated[r*w:(r+1)*w], l.K[r*w:(r+1)*w], d.KVHeads, d.HeadDim, cos[r*half:(r+1)*half], sin[r*half:(r+1)*half], false)
-		}
+		cos, sin := m.Base.Layers[i].Rotary.Range(0, s.Stored())
+		model.RotateRows(l.Rotated, l.K, s.Stored(), d.KVHeads, d.HeadDim, cos, sin, false)
 	}
 }
 

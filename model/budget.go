@@ -1,0 +1,48 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"sync/atomic"
+)
+
+// budget bounds the float32 copies of weights that a base keeps, in bytes.
+type budget struct{ left atomic.Int64 }
+
+// take reserves n bytes if they are left.
+func (b *budget) take(n int64) bool {
+	if b.left.Add(-n) >= 0 {
+		return true
+	}
+	b.left.Add(n)
+	return false
+}
+
+// availableMemory estimates the bytes that can still be allocated: what Linux
+// says of the machine and of the control group, and no bound where neither can
+// be asked.
+func availableMemory() int64 {
+	n := int64(math.MaxInt64)
+	if _, rest, ok := strings.Cut(readText("/proc/meminfo"), "MemAvailable:"); ok {
+		n = min(n, 1024*number(rest))
+	}
+	const group = "/sys/fs/cgroup/"
+	if limit := readText(group + "memory.max"); limit != "" && !strings.HasPrefix(limit, "max") {
+		n = min(n, number(limit)-number(readText(group+"memory.current")))
+	}
+	return max(0, n)
+}
+
+// readText returns a small file's text, "" if it cannot be read.
+func readText(path string) string {
+	text, _ := os.ReadFile(path)
+	return string(text)
+}
+
+// number returns the number that the text begins with, 0 if there is none.
+func number(text string) (n int64) {
+	_, _ = fmt.Sscan(text, &n)
+	return n
+}

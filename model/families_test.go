@@ -1,0 +1,149 @@
+package model_test
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"testing"
+
+	"eisft/data/sharedtest"
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/model/kernels"
+	"eisft/model/modeltest"
+)
+
+// goldenFamilies are tiny checkpoints with a golden.safetensors, by the folder
+// that returns: those of ../shared were computed by transformers, the others by
+// scripts/golden-families.py.
+var goldenFamilies = map[string]func(t testing.TB, name string) string{
+	"llama": sharedFamily, "llama31": sharedFamily, "mistral": sharedFamily, "qwen2": sharedFamily, "qwen3": sharedFamily,
+}
+
+func sharedFamily(t testing.TB, name string) string { return sharedtest.Path(t, "golden/hf/"+name) }
+
+func ourFamily(_ testing.TB, name string) string { return filepath.Join("testdata", "families", name) }
+
+// hiddenTape keeps what enters each layer.
+type hiddenTape struct{ layers [][]float32 }
+
+func (h *hiddenTape) Layer(i int, x []float32, _ model.Past) {
+	if i == len(h.layers) {
+		h.layers = append(h.layers, nil)
+	}
+	h.layers[i] = append(h.layers[i], x...)
+}
+func (h *hiddenTape) Output([]float32)                             {}
+func (h *hiddenTape) Remember(int, []float32)                      {}
+func (h *hiddenTape) Write(int, model.Written, []int32, []float32) {}
+
+// TestFamilies compares every layer's input, the final norm's output and the
+// logits of each family with its golden, read in segments of 13: with the
+// weights kept in float32 and with weights converted on every use.
+func TestFamilies(t *testing.T) {
+	for name, folder := range goldenFamilies {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t, name)
+			for _, keep := range []int64{math.MaxInt64, 0} {
+				b := openFamily(t, dir, func(w model.Tensors) model.Tensors { return w })
+				b.KeepFloat32(keep)
+				if b.Config.DType == "bfloat16" {
+					compareFamily(t, dir, b, near(t, 2e-2))
+					roundFrequencies(b)
+				}
+				compareFamily(t, dir, b, near(t, 1e-4))
+			}
+		})
+	}
+}
+
+// TestFamiliesInBF16 rounds the weights of each golden to bfloat16.
+func TestFamiliesInBF16(t *testing.T) {
+	for name, folder := range goldenFamilies {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t, name)
+			b := openFamily(t, dir, func(w model.Tensors) model.Tensors { return rounded{w} })
+			compareFamily(t, dir, b, func(what string, got, want []float32) {
+				if r := modeltest.Relative(got, want, 1e-6); r > 2e-2 {
+					t.Errorf("%s: relative error %.2g", what, r)
+				}
+			})
+		})
+	}
+}
+
+// roundFrequencies does what the goldens of the bfloat16 checkpoints have in
+// them: transformers rounded the inverse frequencies with the weights.
+func roundFrequencies(b *model.Base) {
+	r := b.Layers[0].Rotary
+	bits := make([]byte, 2*len(r.InvFreq))
+	kernels.F32ToBF16(bits, r.InvFreq)
+	same := &model.Rotary{InvFreq: make([]float32, len(r.InvFreq)), Scale: r.Scale}
+	kernels.BF16ToF32(same.InvFreq, bits)
+	for _, l := range b.Layers {
+		l.Rotary = same
+	}
+}
+
+func openFamily(t testing.TB, dir string, wrap func(model.Tensors) model.Tensors) *model.Base {
+	t.Helper()
+	c, err := hf.LoadConfig(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ck, err := hf.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ck.Close() })
+	b, err := model.NewBase(c, wrap(ck))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// rounded rounds weights to bfloat16.
+type rounded struct{ model.Tensors }
+
+func (r rounded) Tensor(name string) (hf.Tensor, error) {
+	x, err := r.Tensors.Tensor(name)
+	if err != nil {
+		return x, err
+	}
+	v, err := x.Float32()
+	x.DType, x.Data = hf.DTypeBF16, make([]byte, 2*len(v))
+	kernels.F32ToBF16(x.Data, v)
+	return x, err
+}
+
+// near compares with an absolute tolerance.
+func near(t testing.TB, tol float64) func(what string, got, want []float32) {
+	return func(what string, got, want []float32) { modeltest.Near(t, what, got, want, tol) }
+}
+
+func compareFamily(t *testing.T, dir string, b *model.Base, compare func(what string, got, want []float32)) {
+	t.Helper()
+	floats, ids := openTensors(t, filepath.Join(dir, "golden.safetensors"))
+	m, err := model.New(b, model.FullAttention(13), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tape := &hiddenTape{}
+	var last, logits []float32
+	st := m.NewStream(model.StreamOptions{Tape: tape})
+	err = st.Feed(t.Context(), ids("input_ids"), func(_ int, hidden []float32) error {
+		out := make([]float32, len(hidden)/b.Dims.Hidden*b.Head.Out)
+		st.Logits(out, hidden)
+		last, logits = append(last, hidden...), append(logits, out...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, got := range append(tape.layers, last) {
+		name := fmt.Sprintf("hidden.%d", i)
+		compare(name, got, floats(name))
+	}
+	compare("logits", logits, floats("logits"))
+}

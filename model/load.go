@@ -1,0 +1,209 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"eisft/model/hf"
+	"eisft/model/kernels"
+)
+
+// LoadBase opens the model in a Hugging Face folder (config.json and
+// safetensors) or a GGUF file. The checkpoint stays mapped while the process
+// lives.
+func LoadBase(path string) (*Base, error) {
+	c, err := hf.LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	ck, err := hf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	b, err := NewBase(c, ck)
+	if err != nil {
+		_ = ck.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	b.KeepFloat32(availableMemory() / 2)
+	return b, nil
+}
+
+// Tensors gives a model's weights by their checkpoint names.
+type Tensors interface {
+	Names() []string
+	Tensor(name string) (hf.Tensor, error)
+}
+
+// NewBase builds a base from a configuration and its weights. Nothing but
+// norms and biases is read yet. Every weight that the configuration implies
+// must be there with its shape, and no other.
+func NewBase(c *hf.Config, t Tensors) (*Base, error) {
+	full, err := newRotary(c.Rope, c.HeadDim)
+	if err != nil {
+		return nil, err
+	}
+	local := full
+	if c.SlidingWindow > 0 {
+		if local, err = newRotary(c.RopeLocal, c.HeadDim); err != nil {
+			return nil, err
+		}
+	}
+	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
+	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), budget: &budget{}}
+	b.KeepFloat32(math.MaxInt64)
+	w := &weights{tensors: t, config: c, budget: b.budget, read: map[string]bool{}}
+	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
+	for i := range c.NumHiddenLayers {
+		l := w.layer(i)
+		l.Rotary = full
+		if c.SlidingWindow > 0 && c.LayerTypes[i] == hf.SlidingAttention {
+			l.Rotary, l.SlidingWindow = local, c.SlidingWindow
+		}
+		b.Layers = append(b.Layers, l)
+	}
+	b.Norm = w.norm("model.norm", c.HiddenSize)
+	b.Head = b.Embed
+	if !c.TieWordEmbeddings {
+		b.Head = w.linear("lm_head", c.VocabSize, c.HiddenSize, false)
+	}
+	w.refuseStrays()
+	return b, w.err
+}
+
+// weights reads tensors by name as a configuration describes them, and keeps
+// the first error.
+type weights struct {
+	tensors Tensors
+	config  *hf.Config
+	budget  *budget
+	read    map[string]bool
+	err     error
+}
+
+// layer reads decoder layer i.
+func (w *weights) layer(i int) *Layer {
+	c, p := w.config, fmt.Sprintf("model.layers.%d.", i)
+	l := &Layer{Index: i, Activation: Activation(c.HiddenAct)}
+	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
+	w.attention(l, p+"self_attn.")
+	w.feedForward(l, p+"mlp.")
+	if !c.PostNorms {
+		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
+		return l
+	}
+	l.AttentionOutputNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
+	l.PostAttentionNorm = w.norm(p+"pre_feedforward_layernorm", c.HiddenSize)
+	l.FeedForwardOutputNorm = w.norm(p+"post_feedforward_layernorm", c.HiddenSize)
+	return l
+}
+
+func (w *weights) attention(l *Layer, p string) {
+	c := w.config
+	q, kv := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
+	if c.FusedProjections {
+		l.Q, l.K, l.V = &Linear{Name: p + "q_proj", Out: q}, &Linear{Name: p + "k_proj", Out: kv}, &Linear{Name: p + "v_proj", Out: kv}
+		w.fused(p+"qkv_proj", c.HiddenSize, l.Q, l.K, l.V)
+	} else {
+		l.Q = w.linear(p+"q_proj", q, c.HiddenSize, c.AttentionBias)
+		l.K = w.linear(p+"k_proj", kv, c.HiddenSize, c.AttentionBias)
+		l.V = w.linear(p+"v_proj", kv, c.HiddenSize, c.AttentionBias)
+	}
+	l.O = w.linear(p+"o_proj", c.HiddenSize, q, c.AttentionOutputBias)
+	if c.QKNorm {
+		l.QNorm, l.KNorm = w.norm(p+"q_norm", c.HeadDim), w.norm(p+"k_norm", c.HeadDim)
+		// Attention divides by √d; a family with another scale has it in q's norm.
+		kernels.Scale(float32(c.QueryPreAttnScale*math.Sqrt(float64(c.HeadDim))), l.QNorm.Weight)
+	}
+}
+
+func (w *weights) feedForward(l *Layer, p string) {
+	c := w.config
+	if c.FusedProjections {
+		l.Gate, l.Up = &Linear{Name: p + "gate_proj", Out: c.IntermediateSize}, &Linear{Name: p + "up_proj", Out: c.IntermediateSize}
+		w.fused(p+"gate_up_proj", c.HiddenSize, l.Gate, l.Up)
+	} else {
+		l.Gate = w.linear(p+"gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
+		l.Up = w.linear(p+"up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
+	}
+	l.Down = w.linear(p+"down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
+}
+
+// fused makes maps of the rows of one matrix, in order, without copying it.
+func (w *weights) fused(name string, in int, parts ...*Linear) {
+	out := 0
+	for _, l := range parts {
+		out += l.Out
+	}
+	t, at := w.tensor(name+".weight", out, in), 0
+	for _, l := range parts {
+		l.In, l.budget = in, w.budget
+		if w.err == nil {
+			l.tensor = t.Rows(at, at+l.Out)
+		}
+		at += l.Out
+	}
+}
+
+func (w *weights) linear(name string, out, in int, biased bool) *Linear {
+	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), budget: w.budget}
+	if biased {
+		l.Bias = w.vector(name+".bias", out)
+	}
+	return l
+}
+
+func (w *weights) norm(name string, n int) *Norm {
+	v := w.vector(name+".weight", n)
+	if w.config.NormAddsOne {
+		for i := range v {
+			v[i]++
+		}
+	}
+	return &Norm{Name: name, Weight: v, Eps: w.config.RMSNormEps}
+}
+
+// vector reads n numbers.
+func (w *weights) vector(name string, n int) []float32 {
+	t := w.tensor(name, n)
+	if w.err != nil {
+		return nil
+	}
+	v, err := t.Float32()
+	for i := 0; err == nil && i < len(v); i++ {
+		if v[i]-v[i] != 0 {
+			err = fmt.Errorf("tensor %s holds %g at index %d; the checkpoint is damaged: download it again", name, v[i], i)
+		}
+	}
+	w.err = err
+	return v
+}
+
+func (w *weights) tensor(name string, shape ...int) hf.Tensor {
+	if w.err != nil {
+		return hf.Tensor{}
+	}
+	w.read[name] = true
+	t, err := w.tensors.Tensor(name)
+	if err == nil && !slices.Equal(t.Shape, shape) {
+		err = fmt.Errorf("tensor %s has shape %v, but config.json makes it %v; they belong to different models", name, t.Shape, shape)
+	}
+	if err == nil && !t.DType.IsFloat() {
+		err = fmt.Errorf("tensor %s is %s; weights must be F32, F16 or BF16", name, t.DType)
+	}
+	w.err = err
+	return t
+}
+
+// refuseStrays reports a tensor of the decoder that was not asked for: what it
+// does in the model is not known, so the model would be computed wrongly.
+func (w *weights) refuseStrays() {
+	for _, name := range w.tensors.Names() {
+		if w.err != nil || w.read[name] || !strings.HasPrefix(name, "model.") || strings.HasSuffix(name, ".rotary_emb.inv_freq") {
+			continue
+		}
+		w.err = fmt.Errorf("tensor %s has no place in a %s with the values of config.json; they belong to different models, or the model is a variant that is not supported", name, w.config.Architecture)
+	}
+}
