@@ -136,6 +136,15 @@ func (g *Graph) KeepFloat() (leave func()) {
 	return func() { g.keepFloat-- }
 }
 
+// OpCounts counts the nodes of each op that the file will have.
+func (g *Graph) OpCounts() (map[string]int, error) {
+	pb, err := g.Model()
+	if err != nil {
+		return nil, err
+	}
+	return (&Model{Proto: pb}).OpCounts(), nil
+}
+
 // SetMetadata adds a metadata_props entry to the file.
 func (g *Graph) SetMetadata(key, value string) { g.metadata[key] = value }
 

@@ -98,7 +98,7 @@ func (s *Session) Run(inputs map[string]Tensor) (map[string]Tensor, error) {
 			return nil, fmt.Errorf("run %s: input %q is missing", s.model.Path, p.Name)
 		}
 	}
-	b, err := s.bind(inputs)
+	b, err := s.Bind(inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +121,9 @@ type Binding struct {
 	in, out []value
 }
 
-// Bind allocates the tensors of a session once, filled with zeros.
-func (s *Session) Bind() (*Binding, error) { return s.bind(nil) }
-
-// bind takes the given tensors as they are and allocates the others.
-func (s *Session) bind(given map[string]Tensor) (*Binding, error) {
+// Bind takes the given input tensors as they are, so that several bindings may share
+// them, and allocates the others once, filled with zeros.
+func (s *Session) Bind(given map[string]Tensor) (*Binding, error) {
 	b := &Binding{session: s, tensors: map[string]Tensor{}}
 	var err error
 	if b.in, err = b.values(s.model.Inputs, given); err == nil {

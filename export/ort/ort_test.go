@@ -67,7 +67,7 @@ func TestBindingKeepsItsTensors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	b, err := s.Bind()
+	b, err := s.Bind(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
