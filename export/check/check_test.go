@@ -134,6 +134,29 @@ func TestCheckFindsNothingInAGoodGraph(t *testing.T) {
 	}
 }
 
+// TestCheckTakesABias: a product and its bias are one op, but only these two.
+func TestCheckTakesABias(t *testing.T) {
+	for want, addend := range map[string]func(g *ir.Graph) *ir.Value{
+		"": func(g *ir.Graph) *ir.Value { return g.Const("bias", []int{64}, make([]float32, 64)) },
+		`Add: its input "other" has no encoding`: func(g *ir.Graph) *ir.Value { return g.Input("other", ir.Float32, 64) },
+	} {
+		g := ir.NewGraph("linear", ir.Options{})
+		x := g.Dequantize(g.Input("x", ir.Int16, 1, 64), ir.PerTensor(ir.Int16, 1, 0))
+		w := g.Dequantize(g.Const("w", []int{64, 64}, make([]int8, 64*64)), ir.PerTensor(ir.Int8, 1, 0))
+		g.Output("y", g.Quantize(g.Add(g.MatMul(x, w), addend(g)), ir.PerTensor(ir.Int16, 1, 0)))
+		pb, err := g.Model()
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings := Check([]*ir.Model{parsed(t, "linear.onnx", pb)}, nil, NoTarget)
+		if want != "" {
+			expect(t, findings, want)
+		} else if len(findings) > 0 {
+			t.Errorf("got %v", findings)
+		}
+	}
+}
+
 func TestCheckFindings(t *testing.T) {
 	cases := []struct {
 		name  string

@@ -30,8 +30,9 @@ func checkEncodings(g *graph) {
 
 // checkCoverage: in a graph with quantized activations every float tensor between two
 // nodes has an encoding, which means it passes Q and DQ. A converter calibrates what
-// has none by itself, silently. Nodes marked as kept in float are left alone; what
-// they exchange with the others must have an encoding.
+// has none by itself, silently. A product and the bias added to it are one op to all of
+// them. Nodes marked as kept in float are left alone; what they exchange with the
+// others must have an encoding.
 func checkCoverage(g *graph) {
 	if !slices.ContainsFunc(g.nodes, isQ) {
 		return // a float graph, or one with quantized weights alone
@@ -41,16 +42,28 @@ func checkCoverage(g *graph) {
 			continue
 		}
 		for _, name := range n.GetInput() {
-			if g.isFloat(name) && (g.producers[name] == nil || !isDQ(g.producers[name])) {
+			if g.isFloat(name) && (g.producers[name] == nil || !isDQ(g.producers[name])) && !g.isBiasAdd(n) {
 				g.report(Error, nodeName(n), "its input %q has no encoding: it must come from a DequantizeLinear", name)
 			}
 		}
 		for _, name := range n.GetOutput() {
-			if g.isFloat(name) && (len(g.consumers[name]) == 0 || !allQ(g.consumers[name])) {
+			next := g.consumers[name]
+			if g.isFloat(name) && (len(next) == 0 || !allQ(next)) && !(len(next) == 1 && g.isBiasAdd(next[0])) {
 				g.report(Error, nodeName(n), "its result %q has no encoding: it must go to a QuantizeLinear and nowhere else", name)
 			}
 		}
 	}
+}
+
+// isBiasAdd tells whether a node adds a constant to a product that nothing else reads.
+func (g *graph) isBiasAdd(n *onnxpb.NodeProto) bool {
+	for i := range 2 {
+		product := g.producers[input(n, i)]
+		if n.GetOpType() == "Add" && product.GetOpType() == "MatMul" && len(g.consumers[input(n, i)]) == 1 && g.isConstant(input(n, 1-i)) {
+			return true
+		}
+	}
+	return false
 }
 
 func allQ(nodes []*onnxpb.NodeProto) bool {

@@ -55,12 +55,14 @@ type Manifest struct {
 }
 
 // Rope is how the host computes the cos and sin inputs: the angle of position p and
-// pair i is p·InvFreq[i], both tables are multiplied by Scale (half-split rotary).
+// pair i is p·InvFreq[i], both tables are multiplied by Scale. Of each head, elements i
+// and i+m turn together (half-split rotary); m is below d/2 for partial rotary.
 type Rope struct {
 	Theta   float64         `json:"theta"`
 	Scaling json.RawMessage `json:"scaling,omitempty"` // the checkpoint's record, as it is
-	InvFreq []float32       `json:"inv_freq"`          // d/2
+	InvFreq []float32       `json:"inv_freq"`          // [m]
 	Scale   float32         `json:"attention_scale"`
+	Limit   int             `json:"limit,omitempty"` // first position that is out of reach; 0: there is none
 }
 
 // Shape is one pair of graphs: Tokens new ones beside Cache = Sinks+Slots+Window+Segment
@@ -176,8 +178,8 @@ type Verification struct {
 	EqualTokens    int     `json:"equal_tokens"`
 	MaxLogitError  float64 `json:"max_logit_error"`
 	MeanLogitError float64 `json:"mean_logit_error"`
-	// The tolerance bounds the largest difference of float graphs and the mean one of
-	// quantized graphs, where a rounding that falls the other way is no error.
+	// The tolerance bounds the largest difference of float graphs, and the mean one of
+	// quantized graphs by what quantization itself changes in the Go model.
 	Tolerance float64 `json:"tolerance"`
 }
 
