@@ -1,0 +1,118 @@
+package lower
+
+import (
+	"math"
+
+	"eisft/export/ir"
+	"eisft/model"
+)
+
+// preparePositions cuts the mask and lays the tables of the keys out as the keys are
+// stored, once for all layers.
+func (b *builder) preparePositions() {
+	keys := b.src.Model.Spec.Capacity() + b.tokens
+	parts := b.Split(b.mask, 3, keys, 1)
+	b.mask, b.memoryMask = parts[0], parts[1]
+	b.keyCos, b.keySin = b.cos, b.sin
+	if b.cacheCos != nil {
+		b.keyCos, b.keySin = b.Concat(2, b.cacheCos, b.cos), b.Concat(2, b.cacheSin, b.sin)
+	}
+	b.keyCos, b.keySin = b.Transpose(b.keyCos, 0, 1, 3, 2), b.Transpose(b.keySin, 0, 1, 3, 2)
+}
+
+// splitHeads turns [1,T,K·r·d] into [K,r,T,d].
+func (b *builder) splitHeads(x *ir.Value, group int) *ir.Value {
+	d := b.src.Model.Base.Dims
+	return b.Transpose(b.Reshape(x, b.tokens, d.KVHeads, group, d.HeadDim), 1, 2, 0, 3)
+}
+
+// mergeHeads turns [K,r,T,d] into [1,T,K·r·d].
+func (b *builder) mergeHeads(x *ir.Value) *ir.Value {
+	return b.Reshape(b.Transpose(x, 2, 0, 1, 3), 1, b.tokens, x.Dim(0)*x.Dim(1)*x.Dim(3))
+}
+
+// heads returns the queries [K,r,T,d] before rotary embedding.
+func (l *layer) heads(q *ir.Value) *ir.Value {
+	if l.query == nil {
+		d := l.src.Model.Base.Dims
+		l.query = l.splitHeads(q, d.Heads/d.KVHeads)
+	}
+	return l.query
+}
+
+// rotate is kernels.Rotate: half-split rotary embedding of the first 2m elements along
+// an axis.
+func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
+	m := b.cos.Dim(3)
+	sizes := []int{m, m}
+	if rest := x.Dim(axis) - 2*m; rest > 0 {
+		sizes = append(sizes, rest)
+	}
+	parts := b.Split(x, axis, sizes...)
+	first := b.Sub(b.Mul(parts[0], cos), b.Mul(parts[1], sin))
+	second := b.Add(b.Mul(parts[1], cos), b.Mul(parts[0], sin))
+	return b.Concat(axis, append([]*ir.Value{first, second}, parts[2:]...)...)
+}
+
+// Remember lays out what the host keeps of the new tokens. The score is that of
+// model.TokenScore.
+func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
+	d := l.src.Model.Base.Dims
+	l.newKey = l.Transpose(l.Reshape(k, l.tokens, d.KVHeads, 1, d.HeadDim), 1, 2, 3, 0)
+	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
+		l.newKey = l.rotate(l.newKey, 2, l.keyCos, l.keySin)
+	}
+	l.newValue = l.splitHeads(v, 1)
+	w, c := l.params.TokenScore()
+	if w == nil {
+		return
+	}
+	if rounded, ok := l.rounded[h]; ok {
+		h = rounded
+	}
+	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, transposed(w.Data, d.KVHeads, d.Hidden))
+	score := l.Add(l.MatMul(h, weight), l.Const(c.Name, []int{d.KVHeads}, c.Data)) // [1,T,K]
+	l.score = l.Reshape(l.Transpose(score, 2, 0, 1), d.KVHeads, 1, l.tokens, 1).Named("score")
+}
+
+// Attend is model.Attention.Forward over the whole cache, the new tokens and the
+// memory's column, with the mask in the place of what is not there.
+func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*ir.Value]) *ir.Value {
+	scores := l.Add(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.mask)
+	values := l.Concat(2, l.pastValue[l.index], l.newValue)
+	if column == nil {
+		return l.MatMul(l.Softmax(scores), values)
+	}
+	logit := l.Add(column.Logit, l.memoryMask) // [K,r,T,1]
+	parts := l.Split(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
+	local := l.MatMul(parts[0], values)
+	if l.src.Model.Spec.Gate == model.GateMass {
+		return l.joinByMass(local, parts[1], column.Read)
+	}
+	return l.Add(local, l.Mul(parts[1], column.Read))
+}
+
+// scaledQuery returns the queries after rotary embedding, divided by √d.
+func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
+	scale := 1 / math.Sqrt(float64(l.src.Model.Base.Dims.HeadDim))
+	return l.Mul(l.rotate(l.heads(q), 3, l.cos, l.sin), l.Scalar(float32(scale)))
+}
+
+// visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].
+func (l *layer) visibleKeys() *ir.Value {
+	keys := l.Concat(3, l.pastKey[l.index], l.newKey)
+	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
+		return keys
+	}
+	return l.rotate(keys, 2, l.keyCos, l.keySin)
+}
+
+// joinByMass weighs the memory's column of the mass gate, whose logit in model.GateOp
+// is b + log m with m = mass + ε, without a logarithm: y is the softmax's last column
+// for the logit b alone, and a factor m on its exponential changes the sum of all
+// probabilities from 1 to 1 - y + y·m.
+func (l *layer) joinByMass(local, y, read *ir.Value) *ir.Value {
+	memory := l.Mul(y, l.Add(l.mass, l.Scalar(memoryEps)))
+	sum := l.Add(l.Sub(l.Scalar(1), y), memory)
+	return l.Div(l.Add(local, l.Mul(memory, read)), sum)
+}

@@ -1,0 +1,148 @@
+package lower
+
+import (
+	"fmt"
+	"strings"
+
+	"eisft/export/ir"
+	"eisft/model"
+	"eisft/quant"
+)
+
+// layer carries out the block of one layer with ONNX nodes: model.Ops. Values are
+// [1,T,features]; between the step that reads queries and the output projection they
+// are [K,r,T,d], by KV head and query head of its group, so that keys and values
+// [K,1,..] serve the r heads of a group by broadcasting.
+type layer struct {
+	*builder
+	*state
+	index  int
+	frozen *model.Layer
+	params *model.LayerParams
+}
+
+// state is what a layer keeps while its part of the graph is built.
+type state struct {
+	newKey, newValue *ir.Value // of the new tokens as the cache stores them: [K,1,d,T], [K,1,T,d]
+	score            *ir.Value // kept with every token [K,1,T,1], nil without
+	query            *ir.Value // before rotary embedding [K,r,T,d]
+	mass             *ir.Value // of the memory's read [K,r,T,1]
+	rounded          map[*ir.Value]*ir.Value
+}
+
+// forward adds layer i of the model.
+func (b *builder) forward(i int, l *model.Layer, x *ir.Value) *ir.Value {
+	defer b.Scope(fmt.Sprintf("layers.%d", i))()
+	st := &state{rounded: map[*ir.Value]*ir.Value{}}
+	b.states = append(b.states, st)
+	return model.Forward(&layer{b, st, i, l, &b.src.Model.Params.Layers[i]}, b.src.Model.Spec, l, x)
+}
+
+// logits adds the final norm and the output projection.
+func (b *builder) logits(x *ir.Value, tokens int) {
+	if b.src.Logits == LogitsNone && tokens > 1 {
+		return
+	}
+	if b.src.Logits == LogitsLast && tokens > 1 {
+		x = b.Slice(x, 1, tokens-1, tokens)
+	}
+	base := b.src.Model.Base
+	y := b.linear(base.Head, quant.HeadName, b.round(b.norm(base.Norm, x).Named("norm"), quant.HeadInput), quant.HeadOutput)
+	b.output(port{name: "logits", role: "logits", axes: "batch token vocabulary"}, y)
+}
+
+// Norm is the formula of kernels.RMSNorm.
+func (l *layer) Norm(n *model.Norm, x *ir.Value) *ir.Value {
+	y := l.norm(n, x)
+	if n == l.frozen.KNorm {
+		return l.round(y, quant.KeyPoint(l.frozen))
+	}
+	return y
+}
+
+func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
+	shape, size := x.Shape(), len(n.Weight)
+	groups := size != x.Dim(-1)
+	if groups {
+		x = b.Reshape(x, 1, x.Dim(1), x.Dim(2)/size, size)
+	}
+	mean := b.ReduceMean(b.Mul(x, x), -1)
+	y := b.Div(x, b.Sqrt(b.Add(mean, b.Scalar(n.Eps))))
+	y = b.Mul(y, b.Const(n.Name+".weight", []int{size}, n.Weight))
+	if groups {
+		y = b.Reshape(y, shape...)
+	}
+	return y
+}
+
+// Linear is xWᵀ + b; in a quantized graph of codes, with an encoding before and
+// after it.
+func (l *layer) Linear(m *model.Linear, x *ir.Value) *ir.Value {
+	if len(x.Shape()) == 4 {
+		x = l.mergeHeads(x)
+	}
+	rounded, ok := l.rounded[x]
+	if !ok {
+		rounded = l.round(x, quant.InputPoint(l.frozen, m))
+		l.rounded[x] = rounded
+	}
+	return l.linear(m, m.Name, rounded, quant.OutputPoint(m))
+}
+
+// round gives x the encoding of a point in a quantized graph.
+func (b *builder) round(x *ir.Value, point string) *ir.Value {
+	if b.src.Quantized == nil {
+		return x
+	}
+	return b.QDQ(x, b.encoding(point))
+}
+
+// linear adds the map m, called name in its file, of x, which has its encoding.
+func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string) *ir.Value {
+	short := name[strings.LastIndex(name, ".")+1:]
+	if b.src.Quantized == nil {
+		w := b.Stored(name+".weight", func() (ir.Tensor, error) {
+			return ir.NewTensor([]int{m.In, m.Out}, transposed(m.Weight(), m.Out, m.In))
+		})
+		return b.addBias(m, b.MatMul(x, w).Named(short))
+	}
+	w := b.src.Quantized.Weight(name)
+	codes := b.Stored(name+".codes", func() (ir.Tensor, error) {
+		return ir.NewTensor([]int{m.In, m.Out}, transposed(w.Codes, m.Out, m.In))
+	})
+	matrix := b.Dequantize(codes, ir.Encoding{DType: codeTypes[w.Bits], Scale: w.Scales, Axis: 1})
+	b.leave()
+	y := b.addBias(m, b.MatMul(x, matrix).Named(short))
+	b.leave = b.KeepFloat()
+	return b.round(y, point)
+}
+
+func (b *builder) addBias(m *model.Linear, y *ir.Value) *ir.Value {
+	if m.Bias == nil {
+		return y
+	}
+	return b.Add(y, b.Const(m.Name+".bias", []int{m.Out}, m.Bias))
+}
+
+// transposed returns the transpose of x [rows,cols].
+func transposed[T any](x []T, rows, cols int) []T {
+	y := make([]T, len(x))
+	for r := range rows {
+		for c := range cols {
+			y[c*rows+r] = x[r*cols+c]
+		}
+	}
+	return y
+}
+
+// GatedProduct is model.Activation.Product: SiLU, or GELU by its tanh formula
+// (arXiv 1606.08415, section 2).
+func (l *layer) GatedProduct(m *model.Layer, gate, up *ir.Value) *ir.Value {
+	if m.Activation != model.GELUTanh {
+		return l.Mul(l.Mul(gate, l.Sigmoid(gate)), up)
+	}
+	const sqrt2OverPi, cubic = 0.7978845608, 0.044715
+	inner := l.Add(gate, l.Mul(l.Scalar(cubic), l.Mul(gate, l.Mul(gate, gate))))
+	t := l.Add(l.Tanh(l.Mul(l.Scalar(sqrt2OverPi), inner)), l.Scalar(1))
+	return l.Mul(l.Mul(l.Mul(l.Scalar(0.5), gate), t), up)
+}

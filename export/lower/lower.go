@@ -1,0 +1,272 @@
+// Package lower turns a model with its block into ONNX graphs of fixed shape. The
+// main graph is the block's own description (model.Forward) carried out with ONNX
+// nodes for steps; the commit graph is the memory's write. Both use only the ops that
+// phone runtimes have, so their formulas are worded in those.
+package lower
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"eisft/export/ir"
+	"eisft/export/manifest"
+	"eisft/model"
+	"eisft/model/kernels"
+	"eisft/quant"
+)
+
+// MaskValue is what the additive mask holds where there is nothing to see. It is
+// finite, since a row of -Inf would become NaN, and within float16.
+const MaskValue = -1e4
+
+// Inputs says what the main graphs read.
+type Inputs string
+
+// Logits says of which tokens the prompt graph computes logits. The generation graph
+// always has those of its one token.
+type Logits string
+
+// The values of the options.
+const (
+	InputEmbeds Inputs = "embeds" // rows of the embedding table, looked up by the host
+	InputIDs    Inputs = "ids"    // token ids
+
+	LogitsAll  Logits = "all"
+	LogitsLast Logits = "last"
+	LogitsNone Logits = "none" // the generation graph reads the prompt's last token
+)
+
+// ParseInputs reads the option as the command line has it.
+func ParseInputs(s string) (Inputs, error) { return parse("inputs", Inputs(s), InputEmbeds, InputIDs) }
+
+// ParseLogits reads the option as the command line has it.
+func ParseLogits(s string) (Logits, error) {
+	return parse("logits", Logits(s), LogitsAll, LogitsLast, LogitsNone)
+}
+
+func parse[T ~string](option string, v T, allowed ...T) (T, error) {
+	if slices.Contains(allowed, v) {
+		return v, nil
+	}
+	return "", fmt.Errorf("%s is %q; it must be one of %v", option, v, allowed)
+}
+
+// Source is what graphs are made from.
+type Source struct {
+	Model     *model.Model     // its Spec has the sizes of the shape: C = S+R+W+L
+	Quantized *quant.Quantized // nil makes float graphs
+	Inputs    Inputs
+	Logits    Logits
+}
+
+// Ports are a graph's inputs and outputs in order, as the manifest lists them.
+type Ports struct {
+	Inputs, Outputs []manifest.Port
+}
+
+// Main builds the graph that reads the given number of new tokens beside a cache of
+// C. An error of its construction stays in g.
+func (s Source) Main(g *ir.Graph, tokens int) Ports {
+	b := &builder{Graph: g, src: s, tokens: tokens}
+	x := b.tokenInput()
+	b.positionInputs()
+	b.stateInputs()
+	leave := b.keepFloat()
+	b.preparePositions()
+	for i, l := range s.Model.Base.Layers {
+		x = b.forward(i, l, x)
+	}
+	b.logits(x, tokens)
+	for i, st := range b.states {
+		b.output(b.port("past_key_%d_out", "key", keyAxes, i), st.newKey)
+		b.output(b.port("past_value_%d_out", "value", valueAxes, i), st.newValue)
+	}
+	for i, st := range b.states {
+		if st.score != nil {
+			name, role := scoreName(s.Model.Spec)
+			b.output(port{name: fmt.Sprintf(name, i), role: role, axes: "kv_head batch token one", layer: &i}, st.score)
+		}
+	}
+	leave()
+	return b.ports
+}
+
+// scoreName gives name and role of the score that is kept with every token.
+func scoreName(s model.Spec) (name, role string) {
+	if s.Slots > 0 {
+		return "retention_%d_out", "retention"
+	}
+	return "write_%d_out", "write"
+}
+
+// What the axes of keys, values and the memory count.
+const (
+	keyAxes    = "kv_head batch head_dim token"
+	valueAxes  = "kv_head batch token head_dim"
+	memoryAxes = "kv_head batch feature head_dim"
+	massAxes   = "kv_head batch feature one"
+)
+
+// builder holds what the layers of one graph share.
+type builder struct {
+	*ir.Graph
+	src    Source
+	tokens int // T
+	ports  Ports
+	states []*state // of the layers
+	leave  func()   // ends the region kept in float, nil outside of it and in float graphs
+
+	mask, memoryMask       *ir.Value // [1,1,T,C+T], [1,1,T,1]
+	cos, sin               *ir.Value // of the new tokens, [1,1,T,m]
+	cacheCos, cacheSin     *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
+	keyCos, keySin         *ir.Value // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
+	pastKey, pastValue     []*ir.Value
+	pastMemory, pastWeight []*ir.Value
+}
+
+// port describes an input or output; a nil layer is none.
+type port struct {
+	name, role, axes string
+	layer            *int
+	encoding         *ir.Encoding
+}
+
+// port is that of a layer's key or value, with its encoding where it is quantized.
+func (b *builder) port(name, role, axes string, i int) port {
+	p := port{name: fmt.Sprintf(name, i), role: role, axes: axes, layer: &i}
+	l := b.src.Model.Base.Layers[i]
+	point := quant.ValuePoint(l)
+	if role == "key" {
+		point = quant.KeyPoint(l)
+	}
+	if b.src.Quantized != nil {
+		e := b.encoding(point)
+		p.encoding = &e
+	}
+	return p
+}
+
+// input adds a float32 input, or one of codes and its DequantizeLinear.
+func (b *builder) input(p port, shape ...int) *ir.Value {
+	if p.encoding == nil {
+		v := b.Input(p.name, ir.Float32, shape...)
+		b.ports.Inputs = append(b.ports.Inputs, p.describe(v))
+		return v
+	}
+	v := b.Input(p.name, p.encoding.DType, shape...)
+	b.ports.Inputs = append(b.ports.Inputs, p.describe(v))
+	return b.Dequantize(v, *p.encoding)
+}
+
+// output makes v an output, as codes where the port has an encoding.
+func (b *builder) output(p port, v *ir.Value) {
+	if p.encoding != nil {
+		v = b.Quantize(v, *p.encoding)
+	}
+	b.Output(p.name, v)
+	b.ports.Outputs = append(b.ports.Outputs, p.describe(v))
+}
+
+func (p port) describe(v *ir.Value) manifest.Port {
+	m := manifest.Port{Name: p.name, Role: p.role, Layer: p.layer, Shape: v.Shape(), DType: v.DType().String(), Axes: strings.Fields(p.axes)}
+	if p.encoding != nil {
+		m.Encoding = &manifest.Affine{Scale: p.encoding.Scale[0]}
+	}
+	return m
+}
+
+// tokenInput adds what the graph reads and returns the embeddings [1,T,D].
+func (b *builder) tokenInput() *ir.Value {
+	base := b.src.Model.Base
+	if b.src.Inputs == InputEmbeds {
+		return b.input(port{name: "input_embeds", role: "embeds", axes: "batch token hidden"}, 1, b.tokens, base.Dims.Hidden)
+	}
+	ids := b.Input("input_ids", ir.Int32, 1, b.tokens)
+	b.ports.Inputs = append(b.ports.Inputs, port{name: "input_ids", role: "ids", axes: "batch token"}.describe(ids))
+	table := b.Stored(manifest.Embedding, func() (ir.Tensor, error) {
+		return ir.NewTensor([]int{base.Embed.Out, base.Embed.In}, Embeddings(base))
+	})
+	defer b.keepFloat()()
+	return b.Gather(table, ids)
+}
+
+// Embeddings returns the rows that enter the first layer [V,D]: the embedding table,
+// scaled where the family scales it.
+func Embeddings(b *model.Base) []float32 {
+	table := slices.Clone(b.Embed.Weight())
+	if b.EmbeddingScale != 1 {
+		kernels.Scale(b.EmbeddingScale, table)
+	}
+	return table
+}
+
+// Supports reports what a base has that the graphs' inputs have no place for: layers
+// that see less than others, or turn their keys otherwise.
+func Supports(b *model.Base) error {
+	for _, l := range b.Layers {
+		if l.SlidingWindow > 0 {
+			return fmt.Errorf("layer %d attends to the last %d keys only (sliding window); export handles bases whose layers all see the whole cache", l.Index, l.SlidingWindow)
+		}
+		if l.Rotary != b.Layers[0].Rotary {
+			return fmt.Errorf("layer %d has another rotary embedding than layer 0; export handles bases with one for all layers", l.Index)
+		}
+	}
+	return nil
+}
+
+// positionInputs adds mask and rotary tables.
+func (b *builder) positionInputs() {
+	spec, pairs := b.src.Model.Spec, len(b.src.Model.Base.Layers[0].Rotary.InvFreq)
+	c := spec.Capacity()
+	b.mask = b.input(port{name: "attention_mask", role: "mask", axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
+	const axes = "batch head token pair"
+	b.cos = b.input(port{name: "position_cos", role: "position_cos", axes: axes}, 1, 1, b.tokens, pairs)
+	b.sin = b.input(port{name: "position_sin", role: "position_sin", axes: axes}, 1, 1, b.tokens, pairs)
+	if spec.Positions == model.PositionsCompact {
+		b.cacheCos = b.input(port{name: "cache_cos", role: "cache_cos", axes: axes}, 1, 1, c, pairs)
+		b.cacheSin = b.input(port{name: "cache_sin", role: "cache_sin", axes: axes}, 1, 1, c, pairs)
+	}
+}
+
+// stateInputs adds the caches of all layers, and after them the memories.
+func (b *builder) stateInputs() {
+	d, c := b.src.Model.Base.Dims, b.src.Model.Spec.Capacity()
+	for i := range b.src.Model.Base.Layers {
+		b.pastKey = append(b.pastKey, b.input(b.port("past_key_%d_in", "key", keyAxes, i), d.KVHeads, 1, d.HeadDim, c))
+		b.pastValue = append(b.pastValue, b.input(b.port("past_value_%d_in", "value", valueAxes, i), d.KVHeads, 1, c, d.HeadDim))
+	}
+	b.memoryInputs()
+}
+
+// memoryInputs adds the memories of all layers, where the block has one.
+func (b *builder) memoryInputs() {
+	if !b.src.Model.Spec.HasMemory() {
+		return
+	}
+	d := b.src.Model.Base.Dims
+	features := b.src.Model.Spec.FeatureSize(d.HeadDim)
+	for i := range b.src.Model.Base.Layers {
+		b.pastMemory = append(b.pastMemory, b.input(port{name: fmt.Sprintf("past_mem_%d_in", i), role: "memory", axes: memoryAxes, layer: &i}, d.KVHeads, 1, features, d.HeadDim))
+		b.pastWeight = append(b.pastWeight, b.input(port{name: fmt.Sprintf("past_memz_%d_in", i), role: "memory_mass", axes: massAxes, layer: &i}, d.KVHeads, 1, features, 1))
+	}
+}
+
+// keepFloat marks what follows as unquantized by design, until the function that it
+// returns is called. Only frozen maps leave the region.
+func (b *builder) keepFloat() func() {
+	if b.src.Quantized == nil {
+		return func() {}
+	}
+	b.leave = b.KeepFloat()
+	return func() { b.leave() }
+}
+
+// encoding returns the encoding of a point of the quantized model.
+func (b *builder) encoding(point string) ir.Encoding {
+	p := b.src.Quantized.Point(point)
+	return ir.PerTensor(codeTypes[p.Bits], p.Scale, 0)
+}
+
+// codeTypes are the signed types of codes by their bits.
+var codeTypes = map[int]ir.DType{8: ir.Int8, 16: ir.Int16}
