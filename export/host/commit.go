@@ -1,0 +1,161 @@
+package host
+
+import (
+	"errors"
+	"math"
+	"slices"
+
+	"eisft/model/kernels"
+)
+
+// writer is the commit graph with its tensors.
+type writer struct {
+	*bound
+	decay   []float32 // [1]
+	layers  []evicted
+	cos     []float32 // of one position, to undo a rotary embedding
+	sin     []float32
+	reverse []float32 // a key [d]
+}
+
+// evicted is what a layer's memory takes up in one commit.
+type evicted struct {
+	keys, values        tokens    // L places
+	weights             []float32 // [K,L]
+	memory, newMemory   []float32
+	memoryZ, newMemoryZ []float32
+}
+
+// newWriter binds the commit graph to the memories that a main graph reads.
+func (m *Model) newWriter(from *reader) (*writer, error) {
+	b, err := m.bind(m.commit, from.shared(m.commit.Graph, "memory", "memory_mass"))
+	if err != nil {
+		return nil, err
+	}
+	n, d := m.Shape.Segment, m.headDim
+	w := &writer{bound: b, cos: make([]float32, len(m.rope.InvFreq)), sin: make([]float32, len(m.rope.InvFreq)), reverse: make([]float32, d)}
+	w.decay = b.floats(b.input("decay", none, 1))
+	for i := range m.layers {
+		w.layers = append(w.layers, evicted{
+			keys:       b.asKeys(b.input("key", i, m.heads, 1, d, n)),
+			values:     b.asValues(b.input("value", i, m.heads, 1, n, d)),
+			weights:    b.floats(b.input("weight", i, m.heads, 1, n, 1)),
+			memory:     b.floats(b.input("memory", i, m.heads, 1, m.features, d)),
+			memoryZ:    b.floats(b.input("memory_mass", i, m.heads, 1, m.features, 1)),
+			newMemory:  b.floats(b.output("memory", i, m.heads, 1, m.features, d)),
+			newMemoryZ: b.floats(b.output("memory_mass", i, m.heads, 1, m.features, 1)),
+		})
+	}
+	if b.err != nil {
+		return nil, errors.Join(b.err, b.Close())
+	}
+	return w, nil
+}
+
+// memoryColumn is what the mask holds for the memory.
+func (st *Stream) memoryColumn() float32 {
+	switch {
+	case !st.evicted || st.writer == nil:
+		return st.model.mask
+	case st.model.logTerm:
+		return float32(math.Log(float64(max(st.written, 1))))
+	default:
+		return 0
+	}
+}
+
+// commitSegment ends a segment as model.Stream does: sinks, window and slots move up,
+// and what is for neither goes to the memory.
+func (st *Stream) commitSegment() error {
+	m, stored := st.model, st.Stored()
+	next, t := st.Parts.Commit(m.spec, m.Shape.Segment, m.spec.Slots)
+	dropped := t.Candidates - t.Keep
+	end := t.First + t.Candidates
+	for i := range st.layers {
+		l := &st.layers[i]
+		for g := range m.heads {
+			kept, out := t.Choose(func(row int) float32 { return l.score[g][row] })
+			if st.writer != nil {
+				st.evict(i, g, out)
+			}
+			l.move(g, t.First, slices.Concat(kept, span(end, stored)))
+		}
+	}
+	st.Parts = next
+	st.evicted = st.evicted || t.Leavers > 0
+	if dropped == 0 || st.writer == nil {
+		return nil
+	}
+	return st.write(dropped)
+}
+
+// move makes the given rows of a head follow each other from row `at` on.
+func (l *layer) move(head, at int, rows []int) {
+	l.keys.copyTo(l.keys, head, at, rows)
+	l.values.copyTo(l.values, head, at, rows)
+	for j, r := range rows {
+		if l.score != nil {
+			l.score[head][at+j] = l.score[head][r]
+		}
+		if l.position != nil {
+			l.position[head][at+j] = l.position[head][r]
+		}
+	}
+}
+
+// evict lays the rows that a head drops out for the commit graph, each with its ω
+// divided by the tokens written in the end; empty places weigh nothing.
+func (st *Stream) evict(i, g int, rows []int) {
+	m, l, e := st.model, &st.layers[i], &st.writer.layers[i]
+	l.keys.copyTo(e.keys, g, 0, rows)
+	l.values.copyTo(e.values, g, 0, rows)
+	n := m.Shape.Segment
+	weights, share := e.weights[g*n:(g+1)*n], 1/float32(st.written+len(rows))
+	clear(weights)
+	for j, r := range rows {
+		weights[j] = share
+		if l.score != nil {
+			weights[j] *= kernels.Sigmoid1(m.spec.ScoreSign() * l.score[g][r])
+		}
+		if l.position != nil {
+			st.unrotate(e.keys, g, j, int(l.position[g][r]))
+		}
+	}
+}
+
+// unrotate takes the rotary embedding of a position off the key of a place: the memory
+// wants keys as they were before it.
+func (st *Stream) unrotate(keys tokens, head, place, position int) {
+	m, w := st.model, st.writer
+	m.rotary(w.cos, w.sin, position)
+	x, ok := keys.data.([]float32)
+	if !ok {
+		return
+	}
+	column := x[head*keys.d*keys.n+place:]
+	for i := range w.reverse {
+		w.reverse[i] = column[i*keys.n]
+	}
+	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, w.cos, w.sin, true)
+	for i, v := range w.reverse {
+		if i < 2*len(w.cos) { // what lies behind was not turned
+			v /= m.rope.Scale * m.rope.Scale
+		}
+		column[i*keys.n] = v
+	}
+}
+
+// write runs the commit graph over n evicted tokens of each head.
+func (st *Stream) write(n int) error {
+	w := st.writer
+	w.decay[0] = float32(st.written) / float32(st.written+n)
+	if err := w.Run(); err != nil {
+		return err
+	}
+	for _, e := range w.layers {
+		copy(e.memory, e.newMemory)
+		copy(e.memoryZ, e.newMemoryZ)
+	}
+	st.written += n
+	return nil
+}

@@ -1,0 +1,268 @@
+// Package host drives exported graphs in ONNX Runtime the way a phone's host does:
+// segment by segment through the prompt graph, token by token through the generation
+// graph, with the commit graph at the end of each segment. The host owns the cache: it
+// keeps sinks, slots, window and the segment in progress packed in this order, chooses
+// the slots by retention score, and fills mask and rotary tables.
+package host
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"eisft/export/ir"
+	"eisft/export/manifest"
+	"eisft/export/ort"
+	"eisft/model"
+	"eisft/model/hf"
+)
+
+// Options choose what of an exported folder is run.
+type Options struct {
+	// Shape is the name of one of the folder's shapes, "" for the first.
+	Shape string
+	// Precision is manifest.Float or a quantization scheme, "" for the last one that
+	// the folder has: a quantized one before float.
+	Precision string
+	// Threads are those of one op; 0 leaves the choice to the runtime.
+	Threads int
+}
+
+// Model is an exported model of one shape and precision, loaded. Any number of streams
+// may run over it.
+type Model struct {
+	Shape     manifest.Shape
+	Precision string
+
+	spec     model.Spec // what the graphs' ports and shape say of the block
+	rope     manifest.Rope
+	mask     float32 // value of the mask where there is nothing
+	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
+	layers   int
+	heads    int       // K
+	headDim  int       // d
+	features int       // F
+	vocab    int       // V
+	codes    ir.DType  // of keys and values
+	hidden   int       // D, 0 where the graphs read ids
+	table    []float32 // embeddings [V',D], nil where the graphs read ids
+
+	prompt, generation, commit *graph // commit is nil without memory
+}
+
+// graph is a loaded graph and what the manifest says of it.
+type graph struct {
+	manifest.Graph
+	session *ort.Session
+}
+
+// Open loads an exported folder.
+func Open(dir string, o Options) (m *Model, err error) {
+	info, err := manifest.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	m = &Model{rope: info.Rope, mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
+	if err := m.choose(info, o); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.Close())
+		}
+	}()
+	graphs := info.Of(m.Shape.Name, m.Precision)
+	for _, g := range []struct {
+		kind string
+		into **graph
+	}{{manifest.PromptGraph, &m.prompt}, {manifest.GenerationGraph, &m.generation}, {manifest.CommitGraph, &m.commit}} {
+		listed, ok := graphs[g.kind]
+		if !ok && g.kind == manifest.CommitGraph && info.Features == 0 {
+			continue
+		}
+		if !ok || len(listed.Parts) != 1 {
+			return nil, fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
+		}
+		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), ort.Options{Threads: o.Threads})
+		if err != nil {
+			return nil, err
+		}
+		*g.into = &graph{listed, session}
+	}
+	if err := m.readSizes(info.Positions); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return m, m.readTable(dir, info)
+}
+
+// choose finds shape and precision in the manifest.
+func (m *Model) choose(info *manifest.Manifest, o Options) error {
+	names := []string{}
+	for _, s := range info.Shapes {
+		names = append(names, s.Name)
+		if s.Name == o.Shape || o.Shape == "" && m.Shape.Name == "" {
+			m.Shape = s
+		}
+	}
+	if m.Shape.Name == "" {
+		return fmt.Errorf("there is no shape %q; the folder has %s", o.Shape, strings.Join(names, ", "))
+	}
+	precisions := info.Precisions()
+	m.Precision = o.Precision
+	if o.Precision == "" {
+		m.Precision = precisions[len(precisions)-1]
+	}
+	if !slices.Contains(precisions, m.Precision) {
+		return fmt.Errorf("there are no graphs in %q; the folder has %s", o.Precision, strings.Join(precisions, ", "))
+	}
+	return nil
+}
+
+// readSizes takes the sizes of the model from the generation graph's ports, to which
+// every tensor is held when it is bound.
+func (m *Model) readSizes(positions string) error {
+	g := m.generation.Graph
+	key, hasKey := find(g.Inputs, "key", 0)
+	logits, hasLogits := find(g.Outputs, "logits", none)
+	if !hasKey || len(key.Shape) != 4 || !hasLogits || len(logits.Shape) != 3 {
+		return errors.New("the generation graph must have a key cache of four axes and logits of three")
+	}
+	for _, p := range g.Inputs {
+		if p.Role == "key" {
+			m.layers++
+		}
+	}
+	m.heads, m.headDim, m.vocab = key.Shape[0], key.Shape[2], logits.Shape[2]
+	if embeds, ok := find(g.Inputs, "embeds", none); ok && len(embeds.Shape) == 3 {
+		m.hidden = embeds.Shape[2]
+	}
+	var err error
+	if m.codes, err = ir.ParseDType(key.DType); err != nil {
+		return err
+	}
+	if 2*len(m.rope.InvFreq) > m.headDim {
+		return fmt.Errorf("rope.inv_freq has %d frequencies for heads of %d; want at most half as many", len(m.rope.InvFreq), m.headDim)
+	}
+	_, written := find(g.Outputs, "write", 0)
+	m.spec = model.Spec{
+		Sink: m.Shape.Sinks, Window: m.Shape.Window, Segment: m.Shape.Segment, Slots: m.Shape.Slots,
+		Positions: model.Positions(positions), WriteGate: written,
+	}
+	return nil
+}
+
+// readTable reads the embedding table where the graphs need one.
+func (m *Model) readTable(dir string, info *manifest.Manifest) error {
+	if m.hidden == 0 {
+		return nil
+	}
+	f, err := hf.OpenFile(filepath.Join(dir, info.Embeddings))
+	if err != nil {
+		return fmt.Errorf("embeddings: %w", err)
+	}
+	t, err := f.Tensor(manifest.Embedding)
+	if err == nil && (len(t.Shape) != 2 || t.Shape[1] != m.hidden) {
+		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", info.Embeddings, t.Name, t.Shape, m.hidden)
+	}
+	if err == nil {
+		m.table, err = t.Float32()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// none stands for the layer of a port that belongs to none.
+const none = -1
+
+// find returns the port of a role and a layer.
+func find(ports []manifest.Port, role string, layer int) (manifest.Port, bool) {
+	for _, p := range ports {
+		if p.Role == role && (p.Layer == nil && layer == none || p.Layer != nil && *p.Layer == layer) {
+			return p, true
+		}
+	}
+	return manifest.Port{}, false
+}
+
+// Close frees the graphs. Streams over them must be closed before.
+func (m *Model) Close() error {
+	var errs []error
+	for _, g := range []*graph{m.prompt, m.generation, m.commit} {
+		if g != nil {
+			errs = append(errs, g.session.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bind makes tensors for a graph's inputs and outputs, sharing those given.
+func (m *Model) bind(g *graph, given map[string]ort.Tensor) (*bound, error) {
+	binding, err := g.session.Bind(given)
+	if err != nil {
+		return nil, err
+	}
+	return &bound{Binding: binding, graph: g.Graph, codes: m.codes}, nil
+}
+
+// bound is a graph with its tensors. The first tensor that is missing or of another
+// shape than it should be is kept in err.
+type bound struct {
+	*ort.Binding
+	graph manifest.Graph
+	codes ir.DType // of keys and values
+	err   error
+}
+
+func (b *bound) input(role string, layer int, shape ...int) ort.Tensor {
+	return b.tensor(b.graph.Inputs, role, layer, shape)
+}
+
+func (b *bound) output(role string, layer int, shape ...int) ort.Tensor {
+	return b.tensor(b.graph.Outputs, role, layer, shape)
+}
+
+func (b *bound) tensor(ports []manifest.Port, role string, layer int, shape []int) ort.Tensor {
+	p, ok := find(ports, role, layer)
+	t := b.Tensor(p.Name)
+	same := slices.EqualFunc(t.Shape, shape, func(x int64, y int) bool { return x == int64(y) })
+	if b.err == nil && (!ok || !same) {
+		b.err = fmt.Errorf("graph %s: the %s of layer %d (%q) has the shape %v, want %v", b.graph.Name, role, layer, p.Name, t.Shape, shape)
+	}
+	return t
+}
+
+// floats returns a tensor's float32 values.
+func (b *bound) floats(t ort.Tensor) []float32 {
+	x, ok := t.Data.([]float32)
+	if !ok && b.err == nil {
+		b.err = fmt.Errorf("graph %s: a tensor holds %T, want float32", b.graph.Name, t.Data)
+	}
+	return x
+}
+
+// asKeys returns a tensor [K,1,d,n] as tokens, asValues one of [K,1,n,d].
+func (b *bound) asKeys(t ort.Tensor) tokens   { return b.tokens(t, 3, 2, true) }
+func (b *bound) asValues(t ort.Tensor) tokens { return b.tokens(t, 2, 3, false) }
+
+func (b *bound) tokens(t ort.Tensor, n, d int, transposed bool) tokens {
+	dtype, _, err := ir.DataType(t.Data)
+	if b.err == nil && (err != nil || dtype != b.codes) {
+		b.err = fmt.Errorf("graph %s: keys and values are %T, want %s as in the cache", b.graph.Name, t.Data, b.codes)
+	}
+	if b.err != nil {
+		return tokens{}
+	}
+	return tokens{data: t.Data, n: int(t.Shape[n]), d: int(t.Shape[d]), transposed: transposed}
+}
+
+// shared picks the input tensors that another graph has under the same names.
+func (b *bound) shared(other manifest.Graph, roles ...string) map[string]ort.Tensor {
+	given := map[string]ort.Tensor{}
+	for _, p := range other.Inputs {
+		if t := b.Tensor(p.Name); slices.Contains(roles, p.Role) && t.Data != nil {
+			given[p.Name] = t
+		}
+	}
+	return given
+}

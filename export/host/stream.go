@@ -1,0 +1,359 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"eisft/export/ort"
+	"eisft/model"
+	"eisft/model/kernels"
+)
+
+// Stream reads one sequence: the counterpart of model.Stream over exported graphs,
+// with the same routing of short prompts. It belongs to one goroutine.
+type Stream struct {
+	model.Parts
+	model   *Model
+	seen    int
+	evicted bool // something has left the window: the memory is in use
+	written int  // tokens that each KV head's memory has taken up
+	held    bool // the prompt is short: nothing is committed yet
+
+	prompt, step *reader
+	writer       *writer // nil without memory
+	layers       []layer
+}
+
+// layer is a layer's part of the state.
+type layer struct {
+	keys, values tokens      // the cache of C tokens
+	score        [][]float32 // [K][C], nil where none is kept
+	position     [][]int32   // [K][C] index in the sequence; absolute positions only
+}
+
+// reader is a main graph with its tensors.
+type reader struct {
+	*bound
+	tokens       int       // T
+	ids          []int32   // [T], nil where embeddings are read
+	embeds       []float32 // [T,D]
+	mask         []float32 // [T,C+T+1]
+	cos, sin     []float32 // [T,m]
+	keys, values []tokens  // new ones of each layer
+	scores       [][]float32
+	logits       []float32 // [rows,V]
+	rows         int       // 0, 1 or T
+}
+
+// NewStream starts an empty sequence. Close frees it.
+func (m *Model) NewStream() (st *Stream, err error) {
+	st = &Stream{model: m}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, st.Close())
+		}
+	}()
+	if st.step, err = m.newReader(m.generation, 1, nil); err != nil {
+		return st, err
+	}
+	given := st.step.shared(m.prompt.Graph, "key", "value", "memory", "memory_mass", "cache_cos", "cache_sin")
+	if st.prompt, err = m.newReader(m.prompt, m.Shape.Tokens, given); err != nil {
+		return st, err
+	}
+	if m.commit != nil {
+		if st.writer, err = m.newWriter(st.step); err != nil {
+			return st, err
+		}
+	}
+	st.newLayers()
+	return st, st.placeCache()
+}
+
+func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*reader, error) {
+	b, err := m.bind(g, given)
+	if err != nil {
+		return nil, err
+	}
+	pairs, keys := len(m.rope.InvFreq), m.Shape.Cache+tokens+1
+	r := &reader{bound: b, tokens: tokens}
+	r.mask = b.floats(b.input("mask", none, 1, 1, tokens, keys))
+	r.cos = b.floats(b.input("position_cos", none, 1, 1, tokens, pairs))
+	r.sin = b.floats(b.input("position_sin", none, 1, 1, tokens, pairs))
+	if m.hidden > 0 {
+		r.embeds = b.floats(b.input("embeds", none, 1, tokens, m.hidden))
+	} else {
+		r.ids, _ = b.input("ids", none, 1, tokens).Data.([]int32)
+	}
+	for i := range m.layers {
+		r.keys = append(r.keys, b.asKeys(b.output("key", i, m.heads, 1, m.headDim, tokens)))
+		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
+		if m.spec.HasScore() {
+			r.scores = append(r.scores, b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1)))
+		}
+	}
+	if p, ok := find(g.Outputs, "logits", none); ok && len(p.Shape) == 3 {
+		r.rows = p.Shape[1]
+		r.logits = b.floats(b.output("logits", none, 1, r.rows, m.vocab))
+	}
+	if b.err == nil && m.hidden == 0 && r.ids == nil {
+		b.err = fmt.Errorf("graph %s: it reads neither ids nor embeddings", g.Name)
+	}
+	if b.err != nil {
+		return nil, errors.Join(b.err, b.Close())
+	}
+	return r, nil
+}
+
+func (m *Model) scoreRole() string {
+	if m.spec.WriteGate {
+		return "write"
+	}
+	return "retention"
+}
+
+// newLayers makes what the host keeps of each layer.
+func (st *Stream) newLayers() {
+	m := st.model
+	for i := range m.layers {
+		var l layer
+		c := m.Shape.Cache
+		l.keys = st.step.asKeys(st.step.input("key", i, m.heads, 1, m.headDim, c))
+		l.values = st.step.asValues(st.step.input("value", i, m.heads, 1, c, m.headDim))
+		for range m.heads {
+			if m.spec.HasScore() {
+				l.score = append(l.score, make([]float32, c))
+			}
+			if m.spec.Positions == model.PositionsAbsolute {
+				l.position = append(l.position, make([]int32, c))
+			}
+		}
+		st.layers = append(st.layers, l)
+	}
+}
+
+// placeCache fills the rotary tables of the cache once: its tokens are packed, so that
+// with compact positions a place is a position. It reports what is wrong with
+// the cache.
+func (st *Stream) placeCache() error {
+	m := st.model
+	if m.spec.Positions == model.PositionsCompact {
+		c, pairs := m.Shape.Cache, len(m.rope.InvFreq)
+		cos := st.step.floats(st.step.input("cache_cos", none, 1, 1, c, pairs))
+		sin := st.step.floats(st.step.input("cache_sin", none, 1, 1, c, pairs))
+		if st.step.err == nil {
+			m.rotary(cos, sin, 0)
+		}
+	}
+	return st.step.err
+}
+
+// rotary writes the tables of consecutive positions [n,m].
+func (m *Model) rotary(cos, sin []float32, from int) {
+	pos := span(from, from+len(cos)/len(m.rope.InvFreq))
+	kernels.RopeTables(cos, sin, pos, m.rope.InvFreq, m.rope.Scale)
+}
+
+// Close frees the stream's tensors.
+func (st *Stream) Close() error {
+	var errs []error
+	for _, r := range []*reader{st.prompt, st.step} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
+	}
+	if st.writer != nil {
+		errs = append(errs, st.writer.Close())
+	}
+	st.prompt, st.step, st.writer = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// Seen returns how many tokens have been read.
+func (st *Stream) Seen() int { return st.seen }
+
+// Vocabulary returns V, the number of logits of a token.
+func (st *Stream) Vocabulary() int { return st.model.vocab }
+
+// Written returns how many tokens each KV head's memory has taken up.
+func (st *Stream) Written() int { return st.written }
+
+// Feed reads tokens. emit, if not nil, is called for every stretch of at most a segment
+// with the index in ids of the first token whose logits it gets, and these logits
+// [n,V], which are valid during the call only: of all the stretch's tokens, or of its
+// last one, or, where the prompt graph has none, of the last of ids alone.
+func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, logits []float32) error) error {
+	if err := st.checkIDs(ids); err != nil {
+		return err
+	}
+	s := st.model.Shape
+	short := s.Sinks + s.Window + s.Segment
+	if st.seen == 0 {
+		st.held = len(ids) <= short
+	}
+	for done := 0; done < len(ids); {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		room, err := st.room(short)
+		if err != nil {
+			return err
+		}
+		n := min(len(ids)-done, room)
+		logits, err := st.stretch(ids[done:done+n], done+n == len(ids))
+		if err != nil {
+			return err
+		}
+		done += n
+		if rows := len(logits) / st.model.vocab; emit != nil && rows > 0 {
+			if err := emit(done-rows, logits); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (st *Stream) checkIDs(ids []int32) error {
+	n := st.model.vocab
+	for i, id := range ids {
+		if id < 0 || int(id) >= n || st.model.hidden > 0 && (int(id)+1)*st.model.hidden > len(st.model.table) {
+			return fmt.Errorf("token %d of the input has id %d, but the exported vocabulary has %d entries; the tokenizer belongs to another model", st.seen+i, id, n)
+		}
+	}
+	return nil
+}
+
+// room is model.Stream's: how many tokens the next stretch may have, after committing
+// what is complete.
+func (st *Stream) room(short int) (int, error) {
+	segment := st.model.Shape.Segment
+	if st.held {
+		if st.seen < short {
+			return min(segment, short-st.seen), nil
+		}
+		st.held = false
+	}
+	for st.Recent >= segment {
+		if err := st.commitSegment(); err != nil {
+			return 0, err
+		}
+	}
+	return segment - st.Recent, nil
+}
+
+// stretch reads tokens of one segment and returns the logits that there are.
+func (st *Stream) stretch(ids []int32, last bool) ([]float32, error) {
+	r := st.prompt
+	if n := len(ids) - 1; r.rows == 0 && last && n > 0 { // the generation graph has the logits
+		if err := st.run(r, ids[:n]); err != nil {
+			return nil, err
+		}
+		ids = ids[n:]
+	}
+	if len(ids) == 1 {
+		r = st.step
+	}
+	if err := st.run(r, ids); err != nil {
+		return nil, err
+	}
+	if !st.held && st.Recent == st.model.Shape.Segment {
+		if err := st.commitSegment(); err != nil {
+			return nil, err
+		}
+	}
+	rows := min(r.rows, len(ids))
+	return r.logits[(r.rows-rows)*st.model.vocab:], nil
+}
+
+// run computes up to T new tokens. Where there are fewer, they stand at the end, and
+// nothing sees what stands before them.
+func (st *Stream) run(r *reader, ids []int32) error {
+	m, pad, pairs := st.model, r.tokens-len(ids), len(st.model.rope.InvFreq)
+	from := st.Stored()
+	if m.spec.Positions == model.PositionsAbsolute {
+		from = st.seen
+	}
+	if limit := m.rope.Limit; limit > 0 && from+len(ids) > limit {
+		return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", from+len(ids)-1, limit)
+	}
+	m.rotary(r.cos[pad*pairs:], r.sin[pad*pairs:], from)
+	st.fillMask(r, pad)
+	for i, id := range ids {
+		if r.ids != nil {
+			r.ids[pad+i] = id
+		} else {
+			copy(r.embeds[(pad+i)*m.hidden:(pad+i+1)*m.hidden], m.table[int(id)*m.hidden:])
+		}
+	}
+	if err := r.Run(); err != nil {
+		return err
+	}
+	st.append(r, pad)
+	st.Recent += len(ids)
+	st.seen += len(ids)
+	return nil
+}
+
+// fillMask opens, for each new token, the stored tokens, the new ones up to itself and
+// the memory. A row before the new tokens sees itself, so that it has something to see.
+func (st *Stream) fillMask(r *reader, pad int) {
+	cache, stored, memory := st.model.Shape.Cache, st.Stored(), st.memoryColumn()
+	width := cache + r.tokens + 1
+	for t := range r.tokens {
+		row := r.mask[t*width : (t+1)*width]
+		for j := range row {
+			row[j] = st.model.mask
+		}
+		clear(row[:stored])
+		clear(row[cache+min(pad, t) : cache+t+1])
+		row[width-1] = memory
+	}
+}
+
+// append stores what the graph made of the tokens behind the padding.
+func (st *Stream) append(r *reader, pad int) {
+	at, rows := st.Stored(), span(pad, r.tokens)
+	for i, l := range st.layers {
+		for g := range st.model.heads {
+			r.keys[i].copyTo(l.keys, g, at, rows)
+			r.values[i].copyTo(l.values, g, at, rows)
+			if l.score != nil {
+				copy(l.score[g][at:], r.scores[i][g*r.tokens+pad:(g+1)*r.tokens])
+			}
+			for j := range rows {
+				if l.position != nil {
+					l.position[g][at+j] = int32(st.seen + j)
+				}
+			}
+		}
+	}
+}
+
+// Read feeds ids and returns the logits [V] of what comes next. progress, if not nil,
+// is called with the number of ids read so far.
+func (st *Stream) Read(ctx context.Context, ids []int32, progress func(done int)) ([]float32, error) {
+	if len(ids) == 0 {
+		return nil, errors.New("there is nothing to read: the input has no tokens")
+	}
+	next := make([]float32, st.model.vocab)
+	err := st.Feed(ctx, ids, func(first int, logits []float32) error {
+		copy(next, logits[len(logits)-len(next):])
+		if progress != nil {
+			progress(first + len(logits)/len(next))
+		}
+		return nil
+	})
+	return next, err
+}
+
+// Generate writes tokens from the logits next that Read returned, as model.Stream's
+// does.
+func (st *Stream) Generate(ctx context.Context, next []float32, o model.GenerateOptions) ([]int32, error) {
+	return model.Generate(next, o, func(ids []int32) error {
+		return st.Feed(ctx, ids, func(_ int, logits []float32) error {
+			copy(next, logits)
+			return nil
+		})
+	})
+}
