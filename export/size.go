@@ -1,0 +1,45 @@
+package export
+
+import (
+	"fmt"
+
+	"eisft/model"
+)
+
+// Size is a shape to export: T new tokens beside C cache slots.
+type Size struct {
+	Tokens int // T
+	Cache  int // C
+}
+
+// String returns the shape's name, "512x2048".
+func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Tokens, s.Cache) }
+
+// Fit returns a trained block in the sizes of a shape. Segments have T tokens, sinks
+// and window stay as they were trained, and the slots take what the cache has left:
+// the retention score ranks tokens, however many are kept. Without slots the window
+// takes it. The error says which shapes would fit.
+func (s Size) Fit(block model.Spec) (model.Spec, error) {
+	fitted := block
+	fitted.Segment = s.Tokens
+	needed, what := block.Sink+block.Window+s.Tokens, ""
+	if block.Slots > 0 {
+		needed, what = needed+1, " and at least one slot"
+	}
+	if s.Tokens < 1 || s.Cache < needed {
+		message := fmt.Sprintf("shape %s does not fit: a cache of %d must hold %d sinks, a window of %d, a segment of %d%s, %d in all; want %s", s, s.Cache, block.Sink, block.Window, s.Tokens, what, needed, Size{s.Tokens, needed})
+		if t := s.Tokens - (needed - s.Cache); t > 0 {
+			message += fmt.Sprintf(" or larger, or at most %s", Size{t, s.Cache})
+		} else {
+			message += " or larger"
+		}
+		return block, fmt.Errorf("%s", message)
+	}
+	left := s.Cache - block.Sink - s.Tokens
+	if block.Slots > 0 {
+		fitted.Slots = left - block.Window
+	} else {
+		fitted.Window = left
+	}
+	return fitted, nil
+}

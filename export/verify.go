@@ -1,0 +1,249 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"eisft/export/host"
+	"eisft/export/manifest"
+	"eisft/export/ort"
+	"eisft/model"
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+	"eisft/quant"
+)
+
+// floatTolerance bounds the largest difference of a logit of float graphs, which differ
+// from the Go model by the order of their sums. In quantized graphs a sum near the edge
+// between two codes may fall to either side, which moves everything after it; they may
+// differ from the Go model on average by what quantization itself changes.
+const floatTolerance = 1e-3
+
+// generated is how many tokens are generated after the prompt of a comparison.
+const generated = 8
+
+// Verify runs every shape and precision of an exported folder in ONNX Runtime over
+// tokens drawn at random (with a fixed seed) and compares all logits that the graphs
+// give with those of the Go model: three segments, or as many as it takes for slots and
+// memory to be in use, then a part of a segment, then tokens one by one, all continuing
+// with the float model's choice. q is what the folder's quantized graphs were made
+// from, nil if it has none.
+func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized) ([]manifest.Verification, error) {
+	info, err := manifest.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	var figures []manifest.Verification
+	for _, s := range info.Shapes {
+		fitted, err := inShape(m, s)
+		if err != nil {
+			return nil, err
+		}
+		c := &comparison{float: fitted.NewStream(model.StreamOptions{}), model: fitted}
+		for _, precision := range info.Precisions() {
+			if err := c.add(dir, s.Name, precision, q); err != nil {
+				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
+			}
+		}
+		err = errors.Join(c.run(ctx, prompt(fitted)), c.close())
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		figures = append(figures, c.figures()...)
+	}
+	return figures, nil
+}
+
+// inShape returns the model with its block in the sizes of an exported shape.
+func inShape(m *model.Model, s manifest.Shape) (*model.Model, error) {
+	spec := m.Spec
+	spec.Sink, spec.Slots, spec.Window, spec.Segment = s.Sinks, s.Slots, s.Window, s.Segment
+	if (spec.Slots > 0) != (m.Spec.Slots > 0) {
+		return nil, fmt.Errorf("shape %s has %d slots, but the model was trained with %d; the folder belongs to another model", s.Name, spec.Slots, m.Spec.Slots)
+	}
+	return model.New(m.Base, spec, m.Params)
+}
+
+// comparison is one shape on its way through the Go model and the graphs of every
+// precision.
+type comparison struct {
+	model *model.Model
+	float *model.Stream
+	pairs []*pair
+}
+
+// pair is the graphs of one precision and the Go model that they should equal.
+type pair struct {
+	manifest.Verification
+	stream    *model.Stream
+	quantized bool
+	loaded    *host.Model
+	exported  *host.Stream
+	sum       float64 // of the differences between the two
+	change    float64 // of the differences between the stream and the float model
+	count     float64 // of logits
+}
+
+// add loads the graphs of a precision.
+func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error {
+	p := &pair{stream: c.float, quantized: precision != manifest.Float}
+	p.Shape, p.Precision, p.Tolerance = shape, precision, floatTolerance
+	if p.quantized {
+		if q == nil {
+			return errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
+		}
+		faked, wrap, err := quant.Apply(c.model, q)
+		if err != nil {
+			return err
+		}
+		p.stream = faked.NewStream(model.StreamOptions{Wrap: wrap})
+	}
+	version, err := ort.Version()
+	if err != nil {
+		return err
+	}
+	p.Runtime = "ONNX Runtime " + version
+	if p.loaded, err = host.Open(dir, host.Options{Shape: shape, Precision: precision}); err != nil {
+		return err
+	}
+	c.pairs = append(c.pairs, p)
+	p.exported, err = p.loaded.NewStream()
+	return err
+}
+
+func (c *comparison) close() error {
+	var errs []error
+	for _, p := range c.pairs {
+		if p.exported != nil {
+			errs = append(errs, p.exported.Close())
+		}
+		errs = append(errs, p.loaded.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (c *comparison) figures() []manifest.Verification {
+	var list []manifest.Verification
+	for _, p := range c.pairs {
+		p.MeanLogitError = p.sum / p.count
+		if p.quantized {
+			p.Tolerance = p.change / p.count
+		}
+		list = append(list, p.Verification)
+	}
+	return list
+}
+
+// prompt draws the tokens of a comparison: enough whole segments to fill sinks, slots
+// and window and push a segment out of them, at least three, and a half one.
+func prompt(m *model.Model) []int32 {
+	s := m.Spec
+	segments := max(3, (s.Sink+s.Slots+s.Window)/s.Segment+2)
+	random := rand.New(rand.NewPCG(1, 2))
+	ids := make([]int32, segments*s.Segment+(s.Segment+1)/2)
+	for i := range ids {
+		ids[i] = random.Int32N(int32(m.Base.Embed.Out))
+	}
+	return ids
+}
+
+// run feeds the prompt and then the tokens that the float model chooses.
+func (c *comparison) run(ctx context.Context, ids []int32) error {
+	next := make([]float32, c.model.Base.Head.Out)
+	for range generated + 1 {
+		states, err := read(ctx, c.float, ids)
+		if err != nil {
+			return err
+		}
+		for _, p := range c.pairs {
+			if err := p.feed(ctx, c.float, ids, states); err != nil {
+				return err
+			}
+		}
+		c.float.Logits(next, states[len(states)-c.model.Base.Dims.Hidden:])
+		ids = []int32{int32(kernels.ArgMax(next))}
+	}
+	return nil
+}
+
+// read feeds ids to a stream and returns the hidden states [n,D].
+func read(ctx context.Context, st *model.Stream, ids []int32) ([]float32, error) {
+	var states []float32
+	err := st.Feed(ctx, ids, func(_ int, hidden []float32) error {
+		states = append(states, hidden...)
+		return nil
+	})
+	return states, err
+}
+
+// feed reads ids with both sides of the pair and compares their logits. floatStates are
+// the hidden states that the float model has for ids.
+func (p *pair) feed(ctx context.Context, float *model.Stream, ids []int32, floatStates []float32) error {
+	states := floatStates
+	if p.quantized {
+		var err error
+		if states, err = read(ctx, p.stream, ids); err != nil {
+			return err
+		}
+	}
+	hidden := len(states) / len(ids)
+	err := p.exported.Feed(ctx, ids, func(first int, got []float32) error {
+		vocab := p.exported.Vocabulary()
+		for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
+			n := min(rowsAtOnce, rows-at)
+			from, to := (first+at)*hidden, (first+at+n)*hidden
+			p.rows(got[at*vocab:(at+n)*vocab], states[from:to], float, floatStates[from:to])
+		}
+		return nil
+	})
+	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots
+	return err
+}
+
+// rowsAtOnce bounds the logits held at once: 64 rows of a vocabulary of 150,000 are
+// 38 MB.
+const rowsAtOnce = 64
+
+// rows compares the logits of a few tokens.
+func (p *pair) rows(got, states []float32, float *model.Stream, floatStates []float32) {
+	want, vocab := scratch.Borrow(len(got)), p.exported.Vocabulary()
+	defer scratch.Release(want)
+	if p.quantized {
+		float.Logits(want, floatStates)
+		unquantized := want
+		want = scratch.Borrow(len(got))
+		defer scratch.Release(want)
+		p.stream.Logits(want, states)
+		total, _ := difference(want, unquantized)
+		p.change += total
+	} else {
+		p.stream.Logits(want, states)
+	}
+	total, largest := difference(got, want)
+	p.sum += total
+	p.count += float64(len(got))
+	if !(largest <= p.MaxLogitError) { // a NaN is the largest
+		p.MaxLogitError = largest
+	}
+	for at := 0; at < len(got); at += vocab {
+		p.Compared++
+		if kernels.ArgMax(got[at:at+vocab]) == kernels.ArgMax(want[at:at+vocab]) {
+			p.EqualTokens++
+		}
+	}
+}
+
+// difference returns the sum and the largest of |x-y|.
+func difference(x, y []float32) (total, largest float64) {
+	for i, v := range x {
+		d := math.Abs(float64(v - y[i]))
+		total += d
+		if !(d <= largest) {
+			largest = d
+		}
+	}
+	return total, largest
+}
