@@ -23,18 +23,7 @@ type Options struct {
 	Resume bool
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
-	// Evaluate, if not nil, is called before the first stage and after the last.
-	Evaluate func(ctx context.Context, r *Run, when When) error
 }
-
-// When is the time of an evaluation.
-type When string
-
-// The times of an evaluation.
-const (
-	Before When = "before"
-	After  When = "after"
-)
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
 // goes on exactly there with Options.Resume.
@@ -51,6 +40,8 @@ type trainer struct {
 	encoder   *data.Encoder
 	engine    *graph.Engine
 	optimizer *adamW
+
+	evaluation Evaluation
 }
 
 // Train runs the stages of a configuration, in order, and returns the run. A
@@ -62,14 +53,9 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
-	at, err := t.begin()
+	at, err := t.begin(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if at == (position{}) {
-		if err := t.evaluate(ctx, Before); err != nil {
-			return t.Run, errors.Join(err, t.leaveEmpty())
-		}
 	}
 	for i := at.Stage; i < len(c.Stages); i++ {
 		if i > at.Stage {
@@ -80,7 +66,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 			return t.Run, err
 		}
 	}
-	if err := t.evaluate(ctx, After); err != nil {
+	if err := t.evaluateAfter(ctx); err != nil {
 		return t.Run, err
 	}
 	return t.Run, os.Remove(filepath.Join(t.dir, CheckpointFile))
@@ -100,37 +86,52 @@ func (t *trainer) open() (err error) {
 	return nil
 }
 
-// begin makes the run folder, or finds the one to resume, and returns where to
-// go on.
-func (t *trainer) begin() (position, error) {
+// begin evaluates the untrained block and makes the run folder, or finds the
+// one to resume, and returns where to go on.
+func (t *trainer) begin(ctx context.Context) (position, error) {
 	var err error
 	if t.options.Resume {
 		if t.dir, err = resumeDir(t.config); err != nil {
 			return position{}, err
 		}
 		t.Run.Dir = t.dir
+		if err := t.readEvaluation(); err != nil {
+			return position{}, err
+		}
 		return t.restore()
+	}
+	if err := t.tryData(); err != nil {
+		return position{}, err
+	}
+	if err := t.evaluateBefore(ctx); err != nil {
+		return position{}, err
 	}
 	if t.dir, err = newRunDir(t.config); err != nil {
 		return position{}, err
 	}
 	t.Run.Dir = t.dir
 	t.optimizer = newAdamW(t.model.Params, t.config.Stages[0].Betas)
-	return position{}, t.config.Write(filepath.Join(t.dir, ConfigFile))
+	if err := t.config.Write(filepath.Join(t.dir, ConfigFile)); err != nil {
+		return position{}, err
+	}
+	if t.evaluation.Before == nil {
+		return position{}, nil
+	}
+	return position{}, t.writeEvaluation()
 }
 
-// leaveEmpty removes the folder of a run that was stopped before its first
-// step: there is nothing in it to go on from.
-func (t *trainer) leaveEmpty() error { return os.RemoveAll(t.dir) }
+// tryData reads one sample, so that data of which none fits is found at once.
+func (t *trainer) tryData() error {
+	loader, err := t.loader(data.Cursor{})
+	if err != nil {
+		return err
+	}
+	_, err = loader.Next()
+	return err
+}
 
-func (t *trainer) evaluate(ctx context.Context, when When) error {
-	if t.options.Evaluate == nil || t.config.Eval.Data == "" {
-		return nil
-	}
-	if err := t.options.Evaluate(ctx, t.Run, when); err != nil {
-		return fmt.Errorf("evaluation %s training: %w", when, err)
-	}
-	return nil
+func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
+	return data.NewLoader(t.source, t.config.Data.Samples, t.encoder, uint64(t.config.Seed), at)
 }
 
 // step is what one optimizer step of a stage found.
@@ -141,7 +142,7 @@ type step struct {
 
 // stage runs one stage from a position on.
 func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error {
-	loader, err := data.NewLoader(t.source, t.config.Data.Samples, t.encoder, uint64(t.config.Seed), at.Cursor)
+	loader, err := t.loader(at.Cursor)
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error 
 // stop saves the last whole step and says how to go on.
 func (t *trainer) stop(at position) error {
 	if at.Stage == 0 && at.Step == 0 {
-		return errors.Join(fmt.Errorf("%w before its first step; nothing was kept", ErrStopped), t.leaveEmpty())
+		return errors.Join(fmt.Errorf("%w before its first step; nothing was kept", ErrStopped), os.RemoveAll(t.dir))
 	}
 	if err := t.save(at); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/train"
-	"eisft/train/config"
 )
 
 func trainCommand() *cli.Command {
@@ -29,11 +31,7 @@ command with --resume goes on exactly there.
 			if err != nil {
 				return err
 			}
-			path, err := config.Find(name)
-			if err != nil {
-				return err
-			}
-			cfg, err := config.Load(path)
+			cfg, err := loadConfig(name)
 			if err != nil {
 				return err
 			}
@@ -43,7 +41,19 @@ command with --resume goes on exactly there.
 			}
 			fmt.Fprintf(c.App.Writer, "%s: %d parameters trained beside a frozen base of %d (%.2f %%)\n", run.Dir, run.Model.Params.Count(),
 				run.Model.Base.Parameters(), 100*float64(run.Model.Params.Count())/float64(run.Model.Base.Parameters()))
-			return nil
+			return writeEvaluation(c.App.Writer, run.Dir)
 		},
 	}
+}
+
+// writeEvaluation prints a run's evaluation, if its configuration has one.
+func writeEvaluation(w io.Writer, dir string) error {
+	e, err := train.ReadEvaluation(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return e.WriteTable(w)
 }

@@ -1,0 +1,255 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"eisft/model"
+	"eisft/train/config"
+)
+
+// tinyConfig trains on four short chats with a block small enough for them to
+// leave its window.
+func tinyConfig(t *testing.T, stages string) *config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	chat := func(n int) string {
+		return `{"messages":[{"role":"user","content":"` + strings.Repeat("The garage code is 4711. ", n) + `"},{"role":"assistant","content":"It is 4711."}]}` + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "chats.jsonl"), []byte(chat(8)+chat(9)+chat(10)+chat(11)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	base, err := filepath.Abs("../model/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := `
+name: tiny
+model: {path: ` + base + `}
+block: {sink: 2, window: 16, segment: 16, slots: 8}
+data: {train: chats.jsonl}
+stages: ` + stages + `
+output: ` + filepath.Join(dir, "runs") + "\n"
+	c, err := config.Parse([]byte(text), filepath.Join(dir, "tiny.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const (
+	sftStage     = "{kind: s-sft, steps: 3, batch: 2}"
+	distillStage = "{kind: distill, steps: 2, batch: 1, tokens: 64}"
+)
+
+// TestSameSeedSameWeights runs both kinds of stage twice.
+func TestSameSeedSameWeights(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
+	first, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first.Dir == second.Dir {
+		t.Fatalf("the second run overwrote %s", first.Dir)
+	}
+	moved := false
+	fresh := model.NewParams(first.Model.Spec, first.Model.Base.Dims, len(first.Model.Base.Layers))
+	for i, p := range first.Model.Params.List() {
+		if !slices.Equal(p.Data, second.Model.Params.List()[i].Data) {
+			t.Errorf("%s differs between two runs with the same seed", p.Name)
+		}
+		moved = moved || !slices.Equal(p.Data, fresh.List()[i].Data)
+	}
+	if !moved {
+		t.Error("training moved no parameter")
+	}
+	reopened, err := OpenRun(filepath.Join(c.Output, Latest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range reopened.Model.Params.List() {
+		if !slices.Equal(p.Data, second.Model.Params.List()[i].Data) {
+			t.Errorf("%s differs after saving and loading", p.Name)
+		}
+	}
+}
+
+// stopAfter cancels a context after n samples have been asked for.
+type stopAfter struct {
+	context.Context
+	left int
+}
+
+func (s *stopAfter) Err() error {
+	if s.left--; s.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestResumeIsExact stops a run of two stages at every possible place and goes
+// on: the weights and the metrics' losses are those of a run that was not
+// stopped.
+func TestResumeIsExact(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
+	whole, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := 0
+	for left := 0; ; left += 9 {
+		run, err := Train(&stopAfter{t.Context(), left}, c, Options{})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrStopped) {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(run.Dir); err != nil { // stopped before the first step
+			continue
+		}
+		stopped++
+		resumed, err := Train(t.Context(), c, Options{Resume: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range resumed.Model.Params.List() {
+			if !slices.Equal(p.Data, whole.Model.Params.List()[i].Data) {
+				t.Fatalf("stopped after %d checks: %s differs from the run that was not stopped", left, p.Name)
+			}
+		}
+		if a, b := losses(t, resumed.Dir), losses(t, whole.Dir); a != b {
+			t.Fatalf("losses %s, want %s", a, b)
+		}
+	}
+	if stopped < 3 {
+		t.Errorf("the run was stopped at %d places only", stopped)
+	}
+}
+
+// losses returns the loss fields of metrics.jsonl.
+func losses(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		_, rest, _ := strings.Cut(line, `"loss":`)
+		loss, _, _ := strings.Cut(rest, ",")
+		out = append(out, loss)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestResumeErrors(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	_, err := Train(t.Context(), c, Options{Resume: true})
+	wantError(t, err, "there is no run", "leave --resume out")
+	if _, err := Train(t.Context(), c, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Train(t.Context(), c, Options{Resume: true})
+	wantError(t, err, "has no checkpoint", "finished")
+
+	if _, err := Train(&stopAfter{t.Context(), 60}, c, Options{}); !errors.Is(err, ErrStopped) {
+		t.Fatalf("got %v, want ErrStopped", err)
+	}
+	other := *c
+	other.Seed = 7
+	_, err = Train(t.Context(), &other, Options{Resume: true})
+	wantError(t, err, "another configuration", "Seed:0 there, Seed:7 now")
+
+	path := filepath.Join(c.Output, "tiny-2", CheckpointFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text[:len(text)/2], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Train(t.Context(), c, Options{Resume: true})
+	wantError(t, err, CheckpointFile)
+}
+
+// TestNoSampleFits leaves no run folder behind.
+func TestNoSampleFits(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	c.Data.MaxTokens = 40
+	_, err := Train(t.Context(), c, Options{})
+	wantError(t, err, "chats.jsonl", "not one of its 4 samples fits")
+	if _, err := os.Stat(c.Output); err == nil {
+		t.Errorf("%s was made all the same", c.Output)
+	}
+}
+
+func wantError(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	for _, p := range parts {
+		if err == nil || !strings.Contains(err.Error(), p) {
+			t.Errorf("got error %v, want one that contains %q", err, p)
+		}
+	}
+}
+
+// TestAdamW follows two steps of AdamW computed by hand: the first one moves by
+// the whole rate whatever the gradient's size, after a decay of lr·decay.
+func TestAdamW(t *testing.T) {
+	spec := model.Spec{Segment: 1, Slots: 1, Positions: model.PositionsCompact, Memory: model.MemoryNone}
+	p := model.NewParams(spec, model.Dims{Heads: 1, KVHeads: 1, HeadDim: 2, Hidden: 1}, 1)
+	w := p.Layers[0].RetentionWeight.Data
+	w[0] = 2
+	a, grads := newAdamW(p, [2]float64{0.9, 0.99}), p.Zero()
+	s := config.Stage{Trainable: []model.Group{model.GroupRetention}, LR: config.Rates{model.GroupRetention: 0.1}, WeightDecay: config.Rates{model.GroupRetention: 0.5}}
+	grads.Layers[0].RetentionWeight.Data[0] = 3
+	a.update(grads, s, 1)
+	near(t, w[0], 2-0.1*0.5*2-0.1)
+	grads.Layers[0].RetentionWeight.Data[0] = -1
+	a.update(grads, s, 0.5)
+	m, v := (0.9*0.3-0.1)/(1-0.81), (0.99*0.09+0.01)/(1-0.9801)
+	near(t, w[0], 1.8*(1-0.05*0.5)-0.05*m/math.Sqrt(v))
+	s.Trainable = nil
+	was := w[0]
+	a.update(grads, s, 1)
+	near(t, w[0], float64(was))
+}
+
+func TestClipAndRate(t *testing.T) {
+	p := model.NewParams(model.Spec{Segment: 1, Slots: 1, Memory: model.MemoryNone}, model.Dims{Heads: 1, KVHeads: 1, HeadDim: 2, Hidden: 1}, 1)
+	p.Layers[0].RetentionWeight.Data[0], p.Layers[0].RetentionBias.Data[0] = 3, 4
+	trainable := []model.Group{model.GroupRetention}
+	norm, err := clip(p, trainable, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	near(t, float32(norm), 5)
+	near(t, p.Layers[0].RetentionBias.Data[0], 0.8)
+	p.Layers[0].RetentionBias.Data[0] = float32(math.NaN())
+	_, err = clip(p, trainable, 1)
+	wantError(t, err, "training has diverged", "lower the learning rates")
+
+	s := config.Stage{Steps: 100, Warmup: 10, MinLR: 0.1}
+	near(t, float32(rateAt(s, 0)), 0.1)
+	near(t, float32(rateAt(s, 50)), 0.55)
+	if r := rateAt(s, 99); r < 0.1 || r > 0.101 {
+		t.Errorf("the last rate is %g, want about 0.1", r)
+	}
+}
+
+func near(t *testing.T, got float32, want float64) {
+	t.Helper()
+	if math.Abs(float64(got)-want) > 1e-6 {
+		t.Errorf("got %g, want %g", got, want)
+	}
+}
