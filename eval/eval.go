@@ -114,7 +114,7 @@ func Run(ctx context.Context, m *model.Model, p config.Policy, tk *tokenizer.Tok
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base, tk), options: o, result: Result{Policy: p}}
+	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk), options: o, result: Result{Policy: p}}
 	for _, s := range samples {
 		if err := e.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)

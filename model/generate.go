@@ -41,6 +41,9 @@ func (st *Stream) Read(ctx context.Context, ids []int32, progress func(done int)
 	return next, err
 }
 
+// Seen returns how many tokens have been read.
+func (st *Stream) Seen() int { return st.State.Seen }
+
 // Generate writes tokens one by one, from the logits next [V] that Read
 // returned (they are overwritten) up to a stop token or MaxNewTokens. It
 // returns them without the stop token. The stream has then read what was

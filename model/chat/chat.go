@@ -12,13 +12,21 @@ import (
 	"unicode"
 
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/model/tokenizer"
 )
+
+// Stream is what a conversation is held with: a [model.Stream], or exported graphs.
+type Stream interface {
+	Read(ctx context.Context, ids []int32, progress func(done int)) ([]float32, error)
+	Generate(ctx context.Context, next []float32, o model.GenerateOptions) ([]int32, error)
+	Seen() int
+}
 
 // Session is a conversation, or a raw text that is continued. It is not safe
 // for concurrent use.
 type Session struct {
-	stream    *model.Stream
+	stream    Stream
 	tokenizer *tokenizer.Tokenizer
 	form      form
 	stop      []int32
@@ -41,17 +49,23 @@ const turnNote = "turn"
 // New begins a conversation in the form of a chat template; without one (nil)
 // texts are read and continued as they are.
 func New(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	s, err := newSession(m, tk, tpl)
+	return On(m.NewStream(model.StreamOptions{}), m.Base.Config, tk, tpl)
+}
+
+// On is New over a stream that has read nothing yet, of a model with the given
+// configuration.
+func On(stream Stream, c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	s, err := newSession(c, tk, tpl)
 	if err != nil {
 		return nil, err
 	}
-	s.stream = m.NewStream(model.StreamOptions{})
+	s.stream = stream
 	return s, nil
 }
 
 // Open goes on with the conversation that Save has written.
 func Open(path string, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	s, err := newSession(m, tk, tpl)
+	s, err := newSession(m.Base.Config, tk, tpl)
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +86,8 @@ func Open(path string, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.T
 	return s, nil
 }
 
-func newSession(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	s := &Session{tokenizer: tk, stop: StopIDs(m.Base, tk), turn: raw}
+func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	s := &Session{tokenizer: tk, stop: StopIDs(c, tk), turn: raw}
 	if tpl == nil {
 		return s, nil
 	}
@@ -88,11 +102,11 @@ func newSession(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template
 	return s, nil
 }
 
-// StopIDs returns the tokens that end a generation: those of the base's
+// StopIDs returns the tokens that end a generation: those of a model's
 // configuration and the tokenizer's EOS.
-func StopIDs(b *model.Base, tk *tokenizer.Tokenizer) []int32 {
+func StopIDs(c *hf.Config, tk *tokenizer.Tokenizer) []int32 {
 	var ids []int32
-	for _, id := range b.Config.EOS {
+	for _, id := range c.EOS {
 		ids = append(ids, int32(id))
 	}
 	if id, ok := tk.TokenID(tk.EOS()); ok {
@@ -101,13 +115,18 @@ func StopIDs(b *model.Base, tk *tokenizer.Tokenizer) []int32 {
 	return ids
 }
 
-// Save writes the state of the conversation, in which Open goes on.
+// Save writes the state of the conversation, in which Open goes on. It fails for
+// a stream that is not a [model.Stream].
 func (s *Session) Save(path string) error {
-	return s.stream.Save(path, map[string]string{turnNote: string(s.turn)})
+	stream, ok := s.stream.(*model.Stream)
+	if !ok {
+		return errors.New("only the state of a Go model can be saved, not that of exported graphs")
+	}
+	return stream.Save(path, map[string]string{turnNote: string(s.turn)})
 }
 
 // Tokens returns how many tokens the conversation has had.
-func (s *Session) Tokens() int { return s.stream.State.Seen }
+func (s *Session) Tokens() int { return s.stream.Seen() }
 
 // Progress is told how many of how many tokens have been read, from 0 on.
 type Progress func(done, total int)
@@ -191,7 +210,7 @@ func (s *Session) continued(text string) string {
 // encode tokenizes text. Special tokens of a template stand in it; a raw text
 // gets those that the tokenizer puts at the beginning.
 func (s *Session) encode(text string) []int32 {
-	return s.tokenizer.Encode(text, s.turn == raw && s.stream.State.Seen == 0)
+	return s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0)
 }
 
 // of begins a reading of total ids and returns p as the stream's callback.

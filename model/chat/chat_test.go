@@ -117,7 +117,7 @@ func TestTurnsAreTheTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := stream.Generate(t.Context(), next, model.GenerateOptions{MaxNewTokens: 40, Stop: StopIDs(m.Base, tk)})
+	out, err := stream.Generate(t.Context(), next, model.GenerateOptions{MaxNewTokens: 40, Stop: StopIDs(m.Base.Config, tk)})
 	if want := tk.Decode(out, true); err != nil || got != want || got != "7468" {
 		t.Errorf("answered %q turn by turn, %q as a whole (%v), want 7468", got, want, err)
 	}
