@@ -1,6 +1,7 @@
 // Package atomicfile writes files that are either complete or absent: the bytes
 // go to a temporary file in the target's directory, are synced to disk and only
 // then renamed onto the target. A crash or an error leaves the old file as it was.
+// Whole folders are written likewise.
 package atomicfile
 
 import (
@@ -23,9 +24,7 @@ type File struct {
 // The new file gets mode 0666 less the umask.
 func Create(path string) (*File, error) {
 	for try := 0; ; try++ {
-		suffix := strconv.FormatInt(time.Now().UnixNano()+int64(try), 36)
-		name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+suffix+".tmp")
-		tmp, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		tmp, err := os.OpenFile(temporary(path, try), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if os.IsExist(err) && try < 100 {
 			continue
 		}
@@ -34,6 +33,12 @@ func Create(path string) (*File, error) {
 		}
 		return &File{path: path, tmp: tmp}, nil
 	}
+}
+
+// temporary returns a hidden name beside path, another one at each try.
+func temporary(path string, try int) string {
+	suffix := strconv.FormatInt(time.Now().UnixNano()+int64(try), 36)
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+suffix+".tmp")
 }
 
 // Write appends p. After a failed write every later Write and Commit fails too.
