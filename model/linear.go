@@ -39,6 +39,14 @@ func (l *Linear) Weight() []float32 {
 	return w
 }
 
+// Bytes returns the size of W as the checkpoint stores it.
+func (l *Linear) Bytes() int {
+	if l.tensor.Data == nil {
+		return 4 * len(l.matrix)
+	}
+	return len(l.tensor.Data)
+}
+
 // kept returns the float32 copy of W, or nil if there is no room for one.
 func (l *Linear) kept() []float32 {
 	l.once.Do(func() {
