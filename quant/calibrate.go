@@ -1,0 +1,182 @@
+package quant
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"iter"
+
+	"eisft/data"
+	"eisft/model"
+	"eisft/model/scratch"
+)
+
+// Calibration says what a model was calibrated on.
+type Calibration struct {
+	Samples int `json:"samples"`
+	// Short counts samples that were left out, since they do not fill a segment.
+	Short  int `json:"short_samples"`
+	Prompt int `json:"prompt_tokens"`     // read segment by segment
+	Steps  int `json:"generation_tokens"` // read one by one, as a phone generates
+	// Hash is the SHA-256 of all token ids, each sample preceded by its length.
+	Hash     string   `json:"sha256"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Statistics are what calibration saw of every point of a base.
+type Statistics struct {
+	Calibration
+	observers map[string]*Observer
+}
+
+// ErrShort is wrapped by Calibrate's error for samples of which none fills a
+// segment: cache, slots and memory would never be seen.
+var ErrShort = errors.New("calibration samples are too short")
+
+// Calibrate streams samples through the float model as a phone would read them:
+// prompts segment by segment, the tokens of the answers one by one, with cache,
+// slots and memory filling up on the way. Nothing is kept but the statistics.
+// An error of samples, or a NaN, ends it.
+func Calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Statistics, error) {
+	c := newCalibrator(m)
+	for s, err := range samples {
+		if err != nil {
+			return nil, err
+		}
+		if prompt := promptLength(s); prompt < m.Spec.Segment {
+			c.stats.Short++
+			c.longest = max(c.longest, prompt)
+			continue
+		}
+		if err := c.sample(ctx, s); err != nil {
+			return nil, err
+		}
+	}
+	return c.finish()
+}
+
+// promptLength is the number of tokens before the first answer, or of a plain text.
+func promptLength(s data.Encoded) int {
+	if len(s.Turns) == 0 {
+		return len(s.IDs)
+	}
+	return s.Turns[0].Start
+}
+
+// calibrator is one call of Calibrate.
+type calibrator struct {
+	model   *model.Model
+	stats   *Statistics
+	hash    hash.Hash
+	longest int // prompt among the short samples
+	slots   int // most slots filled
+	evicted bool
+}
+
+func newCalibrator(m *model.Model) *calibrator {
+	c := &calibrator{model: m, hash: sha256.New(), stats: &Statistics{observers: map[string]*Observer{}}}
+	for _, p := range points(m.Base) {
+		c.stats.observers[p.name] = &Observer{}
+	}
+	return c
+}
+
+// visit observes a tensor that is a point.
+func (c *calibrator) visit(point string, x []float32) {
+	if o, ok := c.stats.observers[point]; ok {
+		o.Observe(x)
+	}
+}
+
+// sample reads one sample.
+func (c *calibrator) sample(ctx context.Context, s data.Encoded) error {
+	st := c.model.NewStream(model.StreamOptions{Wrap: wrap(c.model.Base.Head, c.visit)})
+	feed := func(ids []int32) error {
+		return st.Feed(ctx, ids, func(_ int, hidden []float32) error {
+			c.logits(st, hidden)
+			return nil
+		})
+	}
+	at := 0
+	for _, t := range s.Turns {
+		if err := feed(s.IDs[at:t.Start]); err != nil {
+			return fmt.Errorf("%s: %w", s.Where, err)
+		}
+		for i := range s.IDs[t.Start:t.End] {
+			if err := feed(s.IDs[t.Start+i : t.Start+i+1]); err != nil {
+				return fmt.Errorf("%s: %w", s.Where, err)
+			}
+		}
+		at = t.End
+		c.stats.Steps += t.End - t.Start
+	}
+	if err := feed(s.IDs[at:]); err != nil {
+		return fmt.Errorf("%s: %w", s.Where, err)
+	}
+	c.count(s, st.State)
+	return nil
+}
+
+// headRows bounds the logits held at once: 64 rows of a vocabulary of 150,000
+// are 38 MB.
+const headRows = 64
+
+// logits computes the logits of hidden states, for the taps to see.
+func (c *calibrator) logits(st *model.Stream, hidden []float32) {
+	d, vocab := c.model.Base.Head.In, c.model.Base.Head.Out
+	for len(hidden) > 0 {
+		rows := min(len(hidden)/d, headRows)
+		logits := scratch.Borrow(rows * vocab)
+		st.Logits(logits, hidden[:rows*d])
+		scratch.Release(logits)
+		hidden = hidden[rows*d:]
+	}
+}
+
+// count takes note of a sample that was read, and of what it left behind.
+func (c *calibrator) count(s data.Encoded, state *model.State) {
+	c.stats.Samples++
+	c.stats.Prompt += len(s.IDs)
+	for _, t := range s.Turns {
+		c.stats.Prompt -= t.End - t.Start
+	}
+	_ = binary.Write(c.hash, binary.LittleEndian, int64(len(s.IDs))) // a hash never fails
+	_ = binary.Write(c.hash, binary.LittleEndian, s.IDs)
+	c.slots = max(c.slots, state.Slots)
+	c.evicted = c.evicted || state.Evicted
+}
+
+// finish checks what was seen and words the warnings.
+func (c *calibrator) finish() (*Statistics, error) {
+	s, spec := c.stats, c.model.Spec
+	if s.Samples == 0 && s.Short > 0 {
+		return nil, fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, s.Short, spec.Segment, c.longest)
+	}
+	if s.Samples == 0 {
+		return nil, fmt.Errorf("calibration: %w", data.ErrEmpty)
+	}
+	for _, p := range points(c.model.Base) {
+		if !s.observers[p.name].finite() {
+			return nil, fmt.Errorf("activation %s holds NaN or infinity; the model or its adapter is damaged", p.name)
+		}
+	}
+	warn := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
+	if s.Short > 0 {
+		warn("%d of %d samples were left out: their context does not fill a segment of %d tokens", s.Short, s.Short+s.Samples, spec.Segment)
+	}
+	if c.slots < spec.Slots {
+		warn("the samples filled at most %d of %d slots; calibrate with longer samples to see what the slots hold in use", c.slots, spec.Slots)
+	}
+	if spec.HasMemory() && !c.evicted {
+		warn("no sample was long enough to write to the memory; its effect on the activations was not seen")
+	}
+	if s.Steps == 0 {
+		warn("the samples have no answers: only prompts were seen, no generation steps")
+	}
+	s.Hash = hex.EncodeToString(c.hash.Sum(nil))
+	return s, nil
+}

@@ -1,0 +1,169 @@
+package quant
+
+import (
+	"errors"
+	"fmt"
+
+	"eisft/model"
+)
+
+// Quantized is a quantized model: codes of its weights, and encodings of what
+// flows between its frozen maps. All else stays as base and adapter have it.
+type Quantized struct {
+	Scheme      Scheme
+	Range       Range
+	Base        string // identity of the base, see [model.Base.Identity]
+	Calibration Calibration
+	Weights     []*Weight // in the order of the forward pass, the head last
+	Points      []*Point
+}
+
+// Point is a tensor of the forward pass: its encoding, and what calibration saw.
+type Point struct {
+	Name string `json:"name"`
+	Encoding
+	Min      float32 `json:"min"`
+	Max      float32 `json:"max"`
+	ClipRate float64 `json:"clip_rate"` // share of the values beyond the last code
+	SQNR     float64 `json:"sqnr_db"`   // estimated from the histogram
+}
+
+// Quantize chooses the encoding of every point of the model from what
+// calibration saw, and quantizes its weights.
+func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
+	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
+	for _, p := range points(m.Base) {
+		o := seen.observers[p.name]
+		e := r.encode(o, p.bits(s))
+		q.Points = append(q.Points, &Point{
+			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
+			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
+		})
+	}
+	for _, f := range frozen(m.Base) {
+		w, err := quantizeWeight(f.name, f.Linear, f.bits(s))
+		if err != nil {
+			return nil, err
+		}
+		q.Weights = append(q.Weights, w)
+	}
+	return q, nil
+}
+
+// Weight returns the weights of a map: "model.layers.0.self_attn.q_proj" or
+// HeadName. It is nil if there is none.
+func (q *Quantized) Weight(name string) *Weight {
+	for _, w := range q.Weights {
+		if w.Name == name {
+			return w
+		}
+	}
+	return nil
+}
+
+// Point returns the point of that name (see [InputPoint] and its neighbours),
+// nil if there is none.
+func (q *Quantized) Point(name string) *Point {
+	for _, p := range q.Points {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Apply returns the model with the weights that q's codes stand for, and the
+// decorator that rounds every point to its encoding: together, in streams with
+// [model.StreamOptions].Wrap, they compute what the quantized graphs compute.
+// It fails if q was made for another model.
+func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
+	if err := q.fits(m.Base); err != nil {
+		return nil, nil, err
+	}
+	b := replaceFrozen(m.Base, func(name string, l *model.Linear) *model.Linear {
+		return model.NewLinear(name, l.In, l.Out, q.Weight(name).Dequantize(), l.Bias)
+	})
+	faked, err := model.New(b, m.Spec, m.Params)
+	if err != nil {
+		return nil, nil, err
+	}
+	encodings := map[string]Encoding{}
+	for _, p := range q.Points {
+		encodings[p.Name] = p.Encoding
+	}
+	return faked, wrap(b.Head, func(point string, x []float32) {
+		if e, ok := encodings[point]; ok {
+			e.Fake(x)
+		}
+	}), nil
+}
+
+// errOther advises where quantized weights and a model do not belong together.
+var errOther = errors.New("the quantized files belong to another model; run eisft quantize for this one")
+
+// fits checks that q has every weight and point of a base, and no other.
+func (q *Quantized) fits(b *model.Base) error {
+	if id := b.Identity(); q.Base != id {
+		return fmt.Errorf("the base has identity %s, but the quantized one had %s: %w", id, q.Base, errOther)
+	}
+	list := frozen(b)
+	for _, f := range list {
+		w := q.Weight(f.name)
+		if w == nil {
+			return fmt.Errorf("%s has no quantized weights: %w", f.name, errOther)
+		}
+		if w.Out != f.Out || w.In != f.In {
+			return fmt.Errorf("%s is [%d,%d] quantized and [%d,%d] in the base: %w", f.name, w.Out, w.In, f.Out, f.In, errOther)
+		}
+	}
+	for _, p := range points(b) {
+		if q.Point(p.name) == nil {
+			return fmt.Errorf("%s has no encoding: %w", p.name, errOther)
+		}
+	}
+	if len(q.Weights) != len(list) || len(q.Points) != len(points(b)) {
+		return fmt.Errorf("there are %d quantized weights and %d encodings, but the base has %d maps and %d points: %w", len(q.Weights), len(q.Points), len(list), len(points(b)), errOther)
+	}
+	return nil
+}
+
+// frozenMap is a frozen map under the name that its weights are quantized under.
+type frozenMap struct {
+	*model.Linear
+	name string
+	head bool
+}
+
+func (f frozenMap) bits(s Scheme) int {
+	if f.head {
+		return s.Head
+	}
+	return s.Weight
+}
+
+// frozen lists the maps that are quantized.
+func frozen(b *model.Base) []frozenMap {
+	var list []frozenMap
+	for _, l := range b.Layers {
+		for _, m := range l.Linears() {
+			list = append(list, frozenMap{Linear: m, name: m.Name})
+		}
+	}
+	return append(list, frozenMap{b.Head, HeadName, true})
+}
+
+// replaceFrozen returns a base with f's maps in place of its own. An embedding
+// table that is tied to the head stays what it is.
+func replaceFrozen(b *model.Base, f func(name string, l *model.Linear) *model.Linear) *model.Base {
+	c := *b
+	c.Layers = make([]*model.Layer, len(b.Layers))
+	for i, l := range b.Layers {
+		n := *l
+		for _, m := range []**model.Linear{&n.Q, &n.K, &n.V, &n.O, &n.Gate, &n.Up, &n.Down} {
+			*m = f((*m).Name, *m)
+		}
+		c.Layers[i] = &n
+	}
+	c.Head = f(HeadName, b.Head)
+	return &c
+}

@@ -1,0 +1,44 @@
+// Package quant turns a trained model into one of whole numbers: it calibrates
+// on streamed samples, chooses scales, quantizes the frozen weights, and
+// evaluates what comes out under fake quantization, which computes in float32
+// exactly what ONNX's QuantizeLinear and DequantizeLinear do.
+//
+// Quantized are the frozen maps and what flows between them. Norms, gates,
+// retention, and the memory with its parameters stay float32 in every scheme: a
+// trained gate is lost by coarse rounding. The embedding table stays as the
+// checkpoint has it.
+package quant
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Scheme says how many bits every kind of tensor gets. All are signed and
+// symmetric: weights have one scale for each output channel, activations and
+// the KV cache one for the whole tensor.
+type Scheme struct {
+	Name       string `json:"name"`
+	Weight     int    `json:"weight_bits"`
+	Head       int    `json:"head_bits"` // of lm_head's weights
+	Activation int    `json:"activation_bits"`
+	Cache      int    `json:"cache_bits"` // of keys and values as the cache holds them
+}
+
+var schemes = map[string]Scheme{
+	"w8a16": {Name: "w8a16", Weight: 8, Head: 8, Activation: 16, Cache: 8},
+}
+
+// SchemeNames lists the schemes in alphabetical order.
+func SchemeNames() []string { return slices.Sorted(maps.Keys(schemes)) }
+
+// ParseScheme returns the scheme of that name.
+func ParseScheme(name string) (Scheme, error) {
+	s, ok := schemes[name]
+	if !ok {
+		return Scheme{}, fmt.Errorf("scheme %q is not known; choose one of %s", name, strings.Join(SchemeNames(), ", "))
+	}
+	return s, nil
+}
