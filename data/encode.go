@@ -54,6 +54,7 @@ type endOfTurn struct {
 }
 
 // NewEncoder returns an encoder of samples of at most maxTokens tokens (0: no limit).
+// Without a template (nil) it encodes plain texts only.
 //
 // A longer conversation loses its last turns until it fits (Encoded.Dropped counts
 // the answers); if not even the first answer fits, Encode fails with ErrTooLong: to cut
@@ -104,6 +105,9 @@ func (e *Encoder) Encode(s Sample) (Encoded, error) {
 	}
 	if s.Messages == nil {
 		return e.encodeText(s), nil
+	}
+	if e.template == nil {
+		return Encoded{}, fmt.Errorf("%s: %w: the sample is a conversation, which only a template turns into text; add a chat_template.jinja to the model's folder", s.Where, tokenizer.ErrNoTemplate)
 	}
 	answers := 0
 	for messages := s.Messages; ; {

@@ -178,6 +178,17 @@ func TestEncodeText(t *testing.T) {
 	}
 }
 
+func TestEncodeWithoutTemplate(t *testing.T) {
+	tk, _ := load(t, "demo/base")
+	e := data.NewEncoder(tk, nil, 0)
+	if enc, err := e.Encode(data.Sample{Text: "It was a bright cold day in April."}); err != nil || len(enc.IDs) == 0 {
+		t.Errorf("a text: %d ids, %v", len(enc.IDs), err)
+	}
+	if _, err := e.Encode(chat("q", "a")); !errors.Is(err, tokenizer.ErrNoTemplate) || !strings.HasPrefix(err.Error(), "test: no chat template: the sample is a conversation") {
+		t.Errorf("a conversation: error %v, want %v", err, tokenizer.ErrNoTemplate)
+	}
+}
+
 // TestEncodeDistance checks that the tokens Distance before the answer are the fact.
 func TestEncodeDistance(t *testing.T) {
 	tk, template := load(t, "demo/base")

@@ -31,7 +31,7 @@ type Run struct {
 	Config    config.Config
 	Model     *model.Model
 	Tokenizer *tokenizer.Tokenizer
-	Template  *tokenizer.Template
+	Template  *tokenizer.Template // nil if the base has none
 }
 
 // OpenRun opens a run folder: its configuration, the base it names, and the
@@ -81,7 +81,7 @@ func (r *Run) openBase() (*model.Base, error) {
 	if r.Tokenizer, err = tokenizer.Load(path); err != nil {
 		return nil, err
 	}
-	if r.Template, err = tokenizer.LoadTemplate(path); err != nil {
+	if r.Template, err = tokenizer.LoadTemplate(path); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
 	}
 	if n := r.Tokenizer.VocabSize(); n > base.Embed.Out {

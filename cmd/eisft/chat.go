@@ -19,7 +19,8 @@ func chatCommand() *cli.Command {
 		Name:  "chat",
 		Usage: "talk with a model that keeps its state over the turns",
 		Description: `Reads a line, answers it and goes on, for as long as you like: the state does not
-grow. A text that was read by eisft generate is opened with --state.
+grow. A text that was read by eisft generate is opened with --state. A base that
+has no chat template continues the lines as they are.
 
    /save FILE  saves the state, for --state
    /quit       ends, as does the end of the input`,

@@ -23,7 +23,7 @@ after a blank line. A long text is read once and asked many times like this:
 			sessionFlags(256),
 			&cli.PathFlag{Name: "prompt-file", Usage: "read the prompt from `FILE`; - is the standard input"},
 			&cli.StringFlag{Name: "prompt", Usage: "read `TEXT`, behind the prompt file if there is one"},
-			&cli.BoolFlag{Name: "chat", Usage: "put the prompt into the form of the chat template; --chat=false continues it as it is", Value: true},
+			&cli.BoolFlag{Name: "chat", Usage: "put the prompt into the form of the base's chat template, if it has one; --chat=false continues it as it is", Value: true},
 			&cli.PathFlag{Name: "save-state", Usage: "save the state after the answer to `FILE`"},
 		),
 		Action: generate,

@@ -102,6 +102,34 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// TestGenerateWithoutTemplate: a base without a chat template continues texts
+// as they are.
+func TestGenerateWithoutTemplate(t *testing.T) {
+	text, question, answer := goldenPrompt(t)
+	demo, err := filepath.Abs("../../model/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(trainingFolder(t, 1))
+	if err := os.Mkdir("base", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.json"} {
+		if err := os.Symlink(filepath.Join(demo, name), filepath.Join("base", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeFile(t, "base/tokenizer_config.json", `{"eos_token": "<|end|>"}`)
+	writeFile(t, "s.yaml", strings.Replace(string(readFile(t, "s.yaml")), demo, "base", 1))
+	r := eisft(t, "generate", "--config", "s.yaml", "--policy", "full", "--prompt", "<|user|>\n"+text+"\n\n"+question+"<|end|>\n<|assistant|>\n")
+	if r.code != 0 || r.stdout != answer+"\n" {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.stdout, r.stderr, answer)
+	}
+	if r := eisft(t, "eval", "--config", "s.yaml", "--data", "train.jsonl"); r.code != exitError || !strings.HasPrefix(r.stderr, "eisft: train.jsonl:line 1: no chat template: ") {
+		t.Errorf("eval: exit code %d, stderr %q", r.code, r.stderr)
+	}
+}
+
 // TestReadOnceAskTwice is the example in the help.
 func TestReadOnceAskTwice(t *testing.T) {
 	text, question, answer := goldenPrompt(t)

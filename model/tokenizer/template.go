@@ -30,6 +30,10 @@ type Template struct {
 	jinja  *exec.Template
 }
 
+// ErrNoTemplate is wrapped by LoadTemplate's error for a checkpoint without a chat
+// template, as base models often are.
+var ErrNoTemplate = errors.New("no chat template")
+
 // LoadTemplate reads the chat template of a checkpoint: dir/chat_template.jinja or
 // else the chat_template of dir/tokenizer_config.json, of several the one named
 // "default". Templates are in Jinja as transformers renders it; what gonja cannot run
@@ -62,7 +66,7 @@ func readTemplate(dir string, c config) (source, from string, err error) {
 	}
 	from = filepath.Join(dir, "tokenizer_config.json") + ": chat_template"
 	if len(c.ChatTemplate) == 0 || string(c.ChatTemplate) == "null" {
-		return "", "", fmt.Errorf("%s has neither a chat_template.jinja nor a chat_template in tokenizer_config.json", dir)
+		return "", "", fmt.Errorf("%w: %s has neither a chat_template.jinja nor a chat_template in tokenizer_config.json", ErrNoTemplate, dir)
 	}
 	if json.Unmarshal(c.ChatTemplate, &source) == nil {
 		return source, from, nil
