@@ -18,6 +18,7 @@ import (
 // scripts/golden-families.py.
 var goldenFamilies = map[string]func(t testing.TB, name string) string{
 	"llama": sharedFamily, "llama31": sharedFamily, "mistral": sharedFamily, "qwen2": sharedFamily, "qwen3": sharedFamily,
+	"phi3": ourFamily, "gemma3": ourFamily,
 }
 
 func sharedFamily(t testing.TB, name string) string { return sharedtest.Path(t, "golden/hf/"+name) }

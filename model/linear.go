@@ -95,9 +95,13 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 // Apply writes xWᵀ + b for the rows of x.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
-	l.blocks(func(lo, hi int, w []float32) {
-		kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
-	})
+	if rows == 1 && l.tensor.DType == hf.DTypeBF16 { // bound by reading W: half the bytes, twice the speed
+		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
+	} else {
+		l.blocks(func(lo, hi int, w []float32) {
+			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
+		})
+	}
 	if l.Bias != nil {
 		addToRows(dst, l.Bias)
 	}

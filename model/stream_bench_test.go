@@ -1,21 +1,16 @@
 package model_test
 
 import (
+	"slices"
 	"testing"
 
 	"eisft/data/sharedtest"
 	"eisft/model"
 )
 
-// BenchmarkStream reads the golden prompt, repeated to 2,048 tokens, with the
-// default block, and with full attention.
-func BenchmarkStream(b *testing.B) {
-	_, ids := openGolden(b, "golden/demo/golden.safetensors")
-	prompt := ids("input_ids")
-	for len(prompt) < 2048 {
-		prompt = append(prompt, prompt...)
-	}
-	prompt = prompt[:2048]
+// benchModels are the demo base with the default block and with full attention.
+func benchModels(b *testing.B) map[string]*model.Model {
+	b.Helper()
 	base, err := model.LoadBase(sharedtest.Path(b, "demo/base"))
 	if err != nil {
 		b.Fatal(err)
@@ -24,11 +19,30 @@ func BenchmarkStream(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	models := map[string]*model.Model{}
 	for name, spec := range map[string]model.Spec{"eisft": preset, "full": model.FullAttention(256)} {
-		m, err := model.New(base, spec, nil)
-		if err != nil {
+		if models[name], err = model.New(base, spec, nil); err != nil {
 			b.Fatal(err)
 		}
+	}
+	return models
+}
+
+// benchPrompt is the golden prompt, repeated to n tokens.
+func benchPrompt(b *testing.B, n int) []int32 {
+	b.Helper()
+	_, ids := openGolden(b, "golden/demo/golden.safetensors")
+	prompt := ids("input_ids")
+	for len(prompt) < n {
+		prompt = append(prompt, prompt...)
+	}
+	return prompt[:n]
+}
+
+// BenchmarkStream reads 2,048 tokens.
+func BenchmarkStream(b *testing.B) {
+	prompt := benchPrompt(b, 2048)
+	for name, m := range benchModels(b) {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
 				if err := m.NewStream(model.StreamOptions{}).Feed(b.Context(), prompt, nil); err != nil {
@@ -36,6 +50,27 @@ func BenchmarkStream(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(len(prompt)*b.N)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
+
+// BenchmarkGenerate writes 64 tokens, one by one, after 1,024.
+func BenchmarkGenerate(b *testing.B) {
+	const written = 64
+	prompt := benchPrompt(b, 1024)
+	for name, m := range benchModels(b) {
+		b.Run(name, func(b *testing.B) {
+			st := m.NewStream(model.StreamOptions{})
+			next, err := st.Read(b.Context(), prompt, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := st.Clone().Generate(b.Context(), slices.Clone(next), model.GenerateOptions{MaxNewTokens: written}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(written*b.N)/b.Elapsed().Seconds(), "tokens/s")
 		})
 	}
 }
