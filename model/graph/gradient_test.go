@@ -151,37 +151,40 @@ func TestBlockGradients(t *testing.T) {
 	for name, s := range specs() {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, 4))
-			m := testModel(t, s, r)
-			d, tokens, past := m.Base.Dims, 7, 9
-			key := shape{tokens: tokens, slots: s.Slots, memory: s.HasMemory()}
-			p, err := newBlock(m, key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			inputs := [][]float32{random(r, tokens*d.Hidden, 1)}
-			a := model.Attention{
-				Dims: d, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
-				Cos: random(r, tokens*3, 1), Sin: random(r, tokens*3, 1),
-			}
-			if s.Slots > 0 {
-				a.Score = random(r, s.Slots*d.KVHeads, 1)
-				inputs = append(inputs, a.Score)
-			}
-			if s.HasMemory() {
-				memory := random(r, model.Memory{Spec: s, Dims: d}.Size(), 1)
-				for i := d.HeadDim; i < len(memory); i += d.HeadDim + 1 {
-					memory[i] = 1 + memory[i]*memory[i] // z is positive
-				}
-				inputs = append(inputs, memory)
-				for _, q := range blockParams(&m.Params.Layers[0]) {
-					if q != nil {
-						inputs = append(inputs, q.Data)
-					}
-				}
-			}
-			checkProgram(t, p, run{layer: m.Base.Layers[0], attention: a}, inputs, random(r, tokens*d.Hidden, 1))
+			checkBlock(t, testModel(t, s, r), r)
 		})
 	}
+}
+
+func checkBlock(t *testing.T, m *model.Model, r *rand.Rand) {
+	t.Helper()
+	s, d, layer, tokens, past := m.Spec, m.Base.Dims, m.Base.Layers[0], 7, 9
+	p, err := newBlock(m, shape{tokens: tokens, slots: s.Slots, memory: s.HasMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, pairs := [][]float32{random(r, tokens*d.Hidden, 1)}, len(layer.Rotary.InvFreq)
+	a := model.Attention{
+		Dims: d, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
+		SlidingWindow: layer.SlidingWindow, Cos: random(r, tokens*pairs, 1), Sin: random(r, tokens*pairs, 1),
+	}
+	if s.Slots > 0 {
+		a.Score = random(r, s.Slots*d.KVHeads, 1)
+		inputs = append(inputs, a.Score)
+	}
+	if s.HasMemory() {
+		memory := random(r, model.Memory{Spec: s, Dims: d}.Size(), 1)
+		for i := d.HeadDim; i < len(memory); i += d.HeadDim + 1 {
+			memory[i] = 1 + memory[i]*memory[i] // z is positive
+		}
+		inputs = append(inputs, memory)
+		for _, q := range blockParams(&m.Params.Layers[0]) {
+			if q != nil {
+				inputs = append(inputs, q.Data)
+			}
+		}
+	}
+	checkProgram(t, p, run{layer: layer, attention: a}, inputs, random(r, tokens*d.Hidden, 1))
 }
 
 // TestWriteGradients checks the memory before, the scores and the keys'
@@ -244,32 +247,36 @@ func TestSoftGradients(t *testing.T) {
 	for name, s := range specs() {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(9, 10))
-			m := testModel(t, s, r)
-			sample := Sample{IDs: make([]int32, 33), Loss: make([]bool, 33)}
-			for i := range sample.IDs {
-				sample.IDs[i], sample.Loss[i] = int32(r.IntN(11)), i >= 18 && i%2 == 0
-			}
-			o := Options{Soft: true, Keep: 0.1, KeepWeight: 2, TokenWeight: 0.3, SampleWeight: 0.7}
-			e := NewEngine(m)
-			grads := m.Params.Zero()
-			value := func() float64 {
-				got, err := e.Backward(t.Context(), sample, o, m.Params.Zero())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return got.Loss + o.SampleWeight*o.KeepWeight*math.Max(0, got.Kept-o.Keep)
-			}
-			if _, err := e.Backward(t.Context(), sample, o, grads); err != nil {
-				t.Fatal(err)
-			}
-			for i, p := range m.Params.List() {
-				g := grads.List()[i].Data
-				want, got := along(g, g), difference(p.Data, g, value)
-				if math.Abs(got-want) > 0.02*want+1e-3 {
-					t.Errorf("%s: derivative %.6g, finite difference %.6g", p.Name, want, got)
-				}
-			}
+			checkSample(t, testModel(t, s, r), r)
 		})
+	}
+}
+
+func checkSample(t *testing.T, m *model.Model, r *rand.Rand) {
+	t.Helper()
+	sample := Sample{IDs: make([]int32, 33), Loss: make([]bool, 33)}
+	for i := range sample.IDs {
+		sample.IDs[i], sample.Loss[i] = int32(r.IntN(11)), i >= 18 && i%2 == 0
+	}
+	o := Options{Soft: true, Keep: 0.1, KeepWeight: 2, TokenWeight: 0.3, SampleWeight: 0.7}
+	e := NewEngine(m)
+	grads := m.Params.Zero()
+	value := func() float64 {
+		got, err := e.Backward(t.Context(), sample, o, m.Params.Zero())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Loss + o.SampleWeight*o.KeepWeight*math.Max(0, got.Kept-o.Keep)
+	}
+	if _, err := e.Backward(t.Context(), sample, o, grads); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range m.Params.List() {
+		g := grads.List()[i].Data
+		want, got := along(g, g), difference(p.Data, g, value)
+		if math.Abs(got-want) > 0.02*want+1e-3 {
+			t.Errorf("%s: derivative %.6g, finite difference %.6g", p.Name, want, got)
+		}
 	}
 }
 

@@ -1,0 +1,156 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"eisft/data/sharedtest"
+	"eisft/model"
+	"eisft/model/modeltest"
+)
+
+// TestFamilyGradients checks what Llama does not have: norms after attention
+// and feed-forward, partial rotary embedding, a sliding window, GELU and scaled
+// embeddings.
+func TestFamilyGradients(t *testing.T) {
+	all := specs()
+	for _, name := range []string{"slots", "slot-hedgehog-linear-slots", "vector-elu-delta"} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(11, 12))
+			m := testModel(t, all[name], r)
+			l := m.Base.Layers[0]
+			l.AttentionOutputNorm = &model.Norm{Weight: random(r, m.Base.Dims.Hidden, 1), Eps: 1e-5}
+			l.FeedForwardOutputNorm = &model.Norm{Weight: random(r, m.Base.Dims.Hidden, 1), Eps: 1e-5}
+			l.Rotary = &model.Rotary{InvFreq: []float32{1, 0.1}, Scale: 1.2}
+			l.SlidingWindow, l.Activation, m.Base.EmbeddingScale = 12, model.GELUTanh, 2
+			checkBlock(t, m, r)
+			checkSample(t, m, r)
+		})
+	}
+}
+
+// families are the golden checkpoints.
+var families = []string{"phi3", "gemma3", "llama", "llama31", "mistral", "qwen2", "qwen3"}
+
+// TestProgramIsTheStream runs every layer of every segment of a text as a block
+// program and compares with what the stream computed, for every family.
+func TestProgramIsTheStream(t *testing.T) {
+	spec := model.Spec{
+		Sink: 2, Window: 9, Segment: 10, Slots: 5, Positions: model.PositionsCompact,
+		Memory: model.MemoryLinear, Feature: model.FeatureHedgehog, Gate: model.GateSlot,
+	}
+	for _, name := range families {
+		for _, soft := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/soft=%v", name, soft), func(t *testing.T) {
+				p := recordedPass(t, familyModel(t, name, spec), soft)
+				for _, s := range p.tape.live {
+					for i := range s.inputs {
+						want := s.output
+						if i+1 < len(s.inputs) {
+							want = s.inputs[i+1]
+						}
+						modeltest.Near(t, fmt.Sprintf("segment %d, layer %d", s.index, i), p.forward(t, i, s), want, 1e-5)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestTransferOfWhatKeepsEverything distills blocks whose retention score keeps
+// every token at its place: they are the base, whatever its family.
+func TestTransferOfWhatKeepsEverything(t *testing.T) {
+	spec := model.Spec{Window: 9, Segment: 10, Slots: 5, Positions: model.PositionsCompact, Memory: model.MemoryNone}
+	for _, name := range families {
+		t.Run(name, func(t *testing.T) {
+			m := familyModel(t, name, spec)
+			for _, l := range m.Params.Layers {
+				clear(l.RetentionWeight.Data)
+				for g := range l.RetentionBias.Data {
+					l.RetentionBias.Data[g] = 40 // log σ = 0
+				}
+			}
+			got, err := NewEngine(m).Transfer(t.Context(), randomIDs(m, 60), nil, TransferOptions{Weight: 1}, m.Params.Zero())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, e := range got.Errors {
+				if !(e < 1e-9) {
+					t.Errorf("layer %d: relative error %g", i, e)
+				}
+			}
+		})
+	}
+}
+
+// familyModel joins a golden checkpoint with a block of random parameters.
+func familyModel(t *testing.T, name string, s model.Spec) *model.Model {
+	t.Helper()
+	dir := filepath.Join("..", "testdata", "families", name)
+	if name != "phi3" && name != "gemma3" {
+		dir = sharedtest.Path(t, "golden/hf/"+name)
+	}
+	b, err := model.LoadBase(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(b, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, p := range m.Params.List() {
+		copy(p.Data, random(r, len(p.Data), 0.3))
+	}
+	return m
+}
+
+func randomIDs(m *model.Model, n int) []int32 {
+	r, ids := rand.New(rand.NewPCG(15, 16)), make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(r.IntN(m.Base.Embed.Out))
+	}
+	return ids
+}
+
+// recordedPass is a forward pass over 40 random tokens; every segment carries a graph.
+func recordedPass(t *testing.T, m *model.Model, soft bool) *pass {
+	t.Helper()
+	s := Sample{IDs: randomIDs(m, 40), Loss: slices.Repeat([]bool{true}, 40)}
+	p, err := NewEngine(m).newPass(s, Options{Soft: soft, TokenWeight: 1}, m.Params.Zero())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.stream.Feed(t.Context(), s.IDs, nil); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// forward runs layer i's program on a segment and returns its output.
+func (p *pass) forward(t *testing.T, i int, s liveSegment) []float32 {
+	t.Helper()
+	past, d := s.past[i], p.model.Base.Dims
+	score := past.attention.Score
+	prog, err := p.programs.get(shape{tokens: len(s.inputs[i]) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inputs, _ := p.stateInputs(i, score, past.memory)
+	up := make([]float32, len(s.inputs[i]))
+	var y []float32
+	err = prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention}, slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{up}), func(out [][]float32) {
+		y = slices.Clone(out[0])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if norm(y) == 0 || math.IsNaN(norm(y)) {
+		t.Fatalf("layer %d: the output's norm is %g", i, norm(y))
+	}
+	return y
+}
