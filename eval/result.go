@@ -42,7 +42,9 @@ func (b Bucket) distances() string {
 	}
 }
 
-func (b Bucket) has(distance int) bool {
+// Has says whether the bucket holds questions whose fact is so many tokens back
+// (-1: not known).
+func (b Bucket) Has(distance int) bool {
 	switch b {
 	case Near:
 		return distance >= 0 && distance < nearBelow
@@ -99,7 +101,7 @@ func (r *Result) score() {
 	for _, b := range []Bucket{Near, Mid, Far, All} {
 		s, nll, tokens := Score{Bucket: b}, 0.0, 0
 		for _, a := range r.Answers {
-			if b.has(a.Distance) {
+			if b.Has(a.Distance) {
 				s.N, s.EM, s.F1 = s.N+1, s.EM+a.EM, s.F1+a.F1
 				nll, tokens = nll+a.NLL, tokens+a.Tokens
 			}

@@ -36,26 +36,65 @@ func QA(seed uint64, tokens, count int, tk *tokenizer.Tokenizer) ([]data.Sample,
 
 // needle makes one sample whose fact is as near to depth as there is one.
 func needle(random *rand.Rand, tokens int, depth float64, tk *tokenizer.Tokenizer) (data.Sample, error) {
+	c, lines := conversation(random, tokens, tk)
+	f, ok := factNear(c.Facts, lines, depth)
+	if !ok {
+		return data.Sample{}, tooFew(tokens)
+	}
+	return c.sample(f, lines, tk), nil
+}
+
+// Interview makes one conversation and count questions about facts that lie evenly over
+// it, each a sample of its own as from QA; fewer if it has not so many facts. The samples
+// begin alike, so that the conversation has to be read only once.
+func Interview(seed uint64, tokens, count int, tk *tokenizer.Tokenizer) ([]data.Sample, error) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	c, lines := conversation(random, tokens, tk)
+	facts := c.Facts[:0:0]
+	for _, f := range c.Facts {
+		if f.Line < lines {
+			facts = append(facts, f)
+		}
+	}
+	if len(facts) == 0 {
+		return nil, tooFew(tokens)
+	}
+	count = min(count, len(facts))
+	samples := make([]data.Sample, count)
+	for i := range samples {
+		samples[i] = c.sample(facts[(2*i+1)*len(facts)/(2*count)], lines, tk)
+		samples[i].ID = fmt.Sprintf("interview-%d-%d", tokens, i)
+		samples[i].Where = fmt.Sprintf("synth seed %d:%s", seed, samples[i].ID)
+	}
+	return samples, nil
+}
+
+// conversation makes one that, cut to the returned number of lines, leaves room in tokens
+// for a question.
+func conversation(random *rand.Rand, tokens int, tk *tokenizer.Tokenizer) (Conversation, int) {
 	factEvery := pick(random, []float64{3, 4, 6})
 	for chars := max(1000, 5*tokens); ; chars *= 2 { // about 4 characters a token
 		c := Generate(random, chars, factEvery)
-		lines := fitting(c, tokens, tk)
-		if lines == len(c.Lines) {
-			continue // a coarser tokenizer: more text is needed
+		if lines := fitting(c, tokens, tk); lines < len(c.Lines) { // else a coarser tokenizer: more text is needed
+			return c, lines
 		}
-		f, ok := factNear(c.Facts, lines, depth)
-		if !ok {
-			return data.Sample{}, fmt.Errorf("synth: %d tokens are too few for a conversation with a fact: want 256 or more", tokens)
-		}
-		text := UserMessage(strings.Join(c.Lines[:lines], "\n"), question(f.Question))
-		return data.Sample{
-			Dataset:  "conversation_qa",
-			Messages: []tokenizer.Message{{Role: "user", Content: text}, {Role: "assistant", Content: f.Answer}},
-			Answers:  []string{f.Answer},
-			Depth:    float64(f.Line) / float64(lines),
-			Fact:     c.Lines[f.Line],
-			Length:   len(tk.Encode(text, false)),
-		}, nil
+	}
+}
+
+func tooFew(tokens int) error {
+	return fmt.Errorf("synth: %d tokens are too few for a conversation with a fact: want 256 or more", tokens)
+}
+
+// sample asks for a fact of the conversation's first lines.
+func (c Conversation) sample(f Fact, lines int, tk *tokenizer.Tokenizer) data.Sample {
+	text := UserMessage(strings.Join(c.Lines[:lines], "\n"), question(f.Question))
+	return data.Sample{
+		Dataset:  "conversation_qa",
+		Messages: []tokenizer.Message{{Role: "user", Content: text}, {Role: "assistant", Content: f.Answer}},
+		Answers:  []string{f.Answer},
+		Depth:    float64(f.Line) / float64(lines),
+		Fact:     c.Lines[f.Line],
+		Length:   len(tk.Encode(text, false)),
 	}
 }
 
