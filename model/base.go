@@ -1,3 +1,8 @@
+// Package model runs frozen Hugging Face models with the EdgeInfinite block in
+// place of their attention, so that memory does not grow with the text. [Base]
+// is the frozen model, [Spec] the block, [Params] what is trained of it, [Model]
+// the three together, and [Stream] a sequence being read. The block is described
+// once, in [Forward]; whoever runs it brings a backend, an [Ops].
 package model
 
 import (

@@ -148,3 +148,42 @@ func compareFamily(t *testing.T, dir string, b *model.Base, compare func(what st
 	}
 	compare("logits", logits, floats("logits"))
 }
+
+// TestFamiliesGoOn reads with a block that evicts, token by token and at once,
+// and goes on from a saved state: partial rotary embedding, two rotary tables
+// and sliding windows come out the same.
+func TestFamiliesGoOn(t *testing.T) {
+	spec := model.Spec{
+		Sink: 2, Window: 9, Segment: 8, Slots: 5, Positions: model.PositionsCompact,
+		Memory: model.MemoryLinear, Feature: model.FeatureELU, Gate: model.GateMass,
+	}
+	absolute := spec
+	absolute.Positions = model.PositionsAbsolute
+	for _, name := range []string{"phi3", "gemma3"} {
+		for _, s := range []model.Spec{spec, absolute} {
+			t.Run(name+" "+string(s.Positions), func(t *testing.T) {
+				dir := ourFamily(t, name)
+				m, err := model.New(openFamily(t, dir, func(w model.Tensors) model.Tensors { return w }), s, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, ids := openTensors(t, filepath.Join(dir, "golden.safetensors"))
+				text := ids("input_ids")
+				want := logitsAfter(t, m, m.NewStream(model.StreamOptions{NoRouting: true}), text)
+				st := m.NewStream(model.StreamOptions{NoRouting: true})
+				var got []float32
+				for _, id := range text[:43] {
+					got = append(got, logitsAfter(t, m, st, []int32{id})...)
+				}
+				path := filepath.Join(t.TempDir(), "state")
+				if err := st.Save(path, nil); err != nil {
+					t.Fatal(err)
+				}
+				if st, _, err = m.OpenStream(path, model.StreamOptions{NoRouting: true}); err != nil {
+					t.Fatal(err)
+				}
+				modeltest.Near(t, "logits", append(got, logitsAfter(t, m, st, text[43:])...), want, 1e-3)
+			})
+		}
+	}
+}

@@ -42,7 +42,7 @@ const (
 		"num_key_value_heads":8,"original_max_position_embeddings":4096,"pad_token_id":199999,"partial_rotary_factor":0.75,
 		"rms_norm_eps":1e-05,"rope_theta":10000.0,"sliding_window":262144,"tie_word_embeddings":true,"torch_dtype":"bfloat16",
 		"vocab_size":200064,"rope_scaling":{"type":"longrope","long_factor":[%s],"short_factor":[%s]}}`
-	gemma3 = `{"architectures":["Gemma3ForCausalLM"],"attn_logit_softcapping":null,"bos_token_id":2,"eos_token_id":[1,106],
+	gemma3Text = `{"architectures":["Gemma3ForCausalLM"],"attn_logit_softcapping":null,"bos_token_id":2,"eos_token_id":[1,106],
 		"head_dim":256,"hidden_activation":"gelu_pytorch_tanh","hidden_size":1152,"intermediate_size":6912,
 		"max_position_embeddings":32768,"model_type":"gemma3_text","num_attention_heads":4,"num_hidden_layers":26,
 		"num_key_value_heads":1,"pad_token_id":0,"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,%s
@@ -77,8 +77,8 @@ func TestPublishedConfigs(t *testing.T) {
 			return c.FusedProjections && c.HeadDim == 128 && c.Rope.PartialRotaryFactor == 0.75 && c.Rope.Type == "longrope" &&
 				c.Rope.Factor == 32 && c.Rope.OriginalMaxPositionEmbeddings == 4096 && c.SlidingWindow == 262144
 		}},
-		"Gemma-3-1B":               {fmt.Sprintf(gemma3, gemma3Old), isGemma3},
-		"Gemma-3-1B in newer form": {fmt.Sprintf(gemma3, gemma3New), isGemma3},
+		"Gemma-3-1B":               {fmt.Sprintf(gemma3Text, gemma3Old), isGemma3},
+		"Gemma-3-1B in newer form": {fmt.Sprintf(gemma3Text, gemma3New), isGemma3},
 		"Qwen3 without head_dim": {`{"model_type":"qwen3","vocab_size":10,"hidden_size":4096,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":64,"num_key_value_heads":8}`, func(c *Config) bool {
 			return c.Architecture == "Qwen3ForCausalLM" && c.HeadDim == 128 && c.QKNorm && c.MaxPositionEmbeddings == 32768 && len(c.EOS) == 0 && c.BOS == -1
 		}},
@@ -151,8 +151,9 @@ func TestConfigErrors(t *testing.T) {
 		"layer type":        {tiny(`"eos_token_id":2`, `"layer_types":["full_attention","linear","linear"]`), `config.json: layer_types[1]: found "linear", want full_attention or sliding_attention`},
 		"no window":         {tiny(`"eos_token_id":2`, `"layer_types":["full_attention","sliding_attention","full_attention"]`), "config.json: sliding_window: found nothing, want a window in use"},
 		"quantized":         {tiny(`"eos_token_id":2`, `"quantization_config":{"quant_method":"awq"}`), `config.json: quantization_config: found {"quant_method":"awq"}, want none`},
-		"softcap":           {fmt.Sprintf(gemma3, `"final_logit_softcapping":30,`), "config.json: final_logit_softcapping: found 30, want null"},
-		"local theta":       {fmt.Sprintf(gemma3, `"rope_local_base_freq":0,`), "config.json: rope_local_base_freq: rope_theta: found 0"},
+		"softcap":           {fmt.Sprintf(gemma3Text, `"final_logit_softcapping":30,`), "config.json: final_logit_softcapping: found 30, want null"},
+		"local theta":       {fmt.Sprintf(gemma3Text, `"rope_local_base_freq":0,`), "config.json: rope_local_base_freq: rope_theta: found 0"},
+		"bidirectional":     {fmt.Sprintf(gemma3Text, `"use_bidirectional_attention":true,`), "config.json: use_bidirectional_attention: found true, want false"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parse(c.text)
@@ -214,7 +215,7 @@ func TestSharedConfigs(t *testing.T) {
 }
 
 func FuzzConfig(f *testing.F) {
-	for _, text := range []string{llama32, mistral7, qwen25, fmt.Sprintf(phi4mini, "1", "1"), fmt.Sprintf(gemma3, gemma3Old), fmt.Sprintf(gemma3, gemma3New)} {
+	for _, text := range []string{llama32, mistral7, qwen25, fmt.Sprintf(phi4mini, "1", "1"), fmt.Sprintf(gemma3Text, gemma3Old), fmt.Sprintf(gemma3Text, gemma3New)} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

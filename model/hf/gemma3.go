@@ -1,0 +1,31 @@
+package hf
+
+import "math"
+
+// gemma3 is the text model of Gemma 3 (arXiv 2503.19786): five layers of six
+// have a sliding window and a rotary embedding of their own.
+var gemma3 = family{
+	modelType: "gemma3_text",
+	defaults: `{"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+		"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+		"hidden_activation": "gelu_pytorch_tanh", "max_position_embeddings": 131072,
+		"rope_theta": 1e6, "rope_local_base_freq": 1e4, "query_pre_attn_scalar": 256,
+		"sliding_window": 4096, "sliding_window_pattern": 6, "tie_word_embeddings": true,
+		"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}`,
+	slides: func(o object, i int) bool { return (i+1)%o.integer("sliding_window_pattern", 1, maxSize, 6) != 0 },
+	apply: func(c *Config, o object) {
+		c.AttentionBias = o.boolean("attention_bias", false)
+		c.AttentionOutputBias = c.AttentionBias
+		c.QKNorm, c.NormAddsOne, c.PostNorms = true, true, true
+		c.QueryPreAttnScale = math.Sqrt(1 / o.number("query_pre_attn_scalar", 1, 256))
+		c.EmbeddingScale = math.Sqrt(float64(c.HiddenSize))
+		if o.boolean("use_bidirectional_attention", false) {
+			o.fail("use_bidirectional_attention", true, "false: an embedding model writes no text")
+		}
+		for _, key := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
+			if o.has(key) {
+				o.fail(key, o.values[key], "null: logits are not capped in Gemma 3")
+			}
+		}
+	},
+}
