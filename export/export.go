@@ -8,14 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"eisft/data/atomicfile"
 	"eisft/export/check"
 	"eisft/export/lower"
 	"eisft/export/manifest"
-	"eisft/export/ort"
 	"eisft/model"
 	"eisft/quant"
 )
@@ -37,47 +36,47 @@ type Options struct {
 	NoVerify bool
 }
 
-// Result is a finished export.
-type Result struct {
-	Manifest *manifest.Manifest
-	Findings []check.Finding // warnings of the structural check
-	// Unverified says why the graphs were not compared in ONNX Runtime; nil if they were.
-	Unverified error
-}
-
 // ErrExists is wrapped by Export's error where the folder exists and may not be replaced.
 var ErrExists = errors.New("the folder exists")
 
-// Export writes the model into the folder out. Nothing is left behind when it fails or
+// Export writes the model into the folder out, checks it as Check does, and adds the
+// figures of the comparison to the manifest. Nothing is left behind when it fails or
 // ctx is cancelled.
-func Export(ctx context.Context, m *model.Model, out string, o Options) (*Result, error) {
+func Export(ctx context.Context, m *model.Model, out string, o Options) (*manifest.Manifest, *Report, error) {
 	if err := o.check(m, out); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-		return nil, err
+	if err := os.MkdirAll(filepath.Dir(out), 0o777); err != nil {
+		return nil, nil, err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(out), "."+filepath.Base(out)+".*")
+	dir, err := atomicfile.CreateDir(out)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	defer func() { _ = os.RemoveAll(temp) }() // after the rename there is nothing to remove
-	r := &Result{}
-	if r.Manifest, err = write(temp, m, o); err != nil {
-		return nil, err
+	defer dir.Abort()
+	info, err := write(dir.Path(), m, o)
+	if err != nil {
+		return nil, nil, err
 	}
-	if r.Findings, err = check.Path(temp, check.NoTarget); err != nil {
-		return nil, err
+	against := Against{Model: m, Quantized: o.Quantized}
+	if o.NoVerify {
+		against.Model = nil
 	}
-	for _, f := range r.Findings {
-		if f.Severity == check.Error {
-			return nil, fmt.Errorf("the graphs break the fixed-shape contract: %s", f)
-		}
+	report, err := Check(ctx, dir.Path(), check.NoTarget, against)
+	if err == nil {
+		err = report.Err()
 	}
-	if err := r.verify(ctx, temp, m, o); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, nil, err
 	}
-	return r, place(temp, out)
+	if o.NoVerify {
+		report.Unverified = errors.New("the comparison was switched off")
+	}
+	info.Verification = report.Verification
+	if err := info.Write(dir.Path()); err != nil {
+		return nil, nil, err
+	}
+	return info, report, dir.Commit()
 }
 
 // check finds everything that can be wrong with the options before a file is written.
@@ -108,45 +107,4 @@ func (o Options) check(m *model.Model, out string) error {
 		return err
 	}
 	return quantizable(m, o.Quantized)
-}
-
-// verify compares the graphs with the model where ONNX Runtime is there, and adds the
-// figures to the manifest.
-func (r *Result) verify(ctx context.Context, dir string, m *model.Model, o Options) error {
-	if o.NoVerify {
-		r.Unverified = errors.New("the comparison was switched off")
-		return nil
-	}
-	if _, err := ort.Version(); err != nil {
-		r.Unverified = err
-		return nil
-	}
-	figures, err := Verify(ctx, dir, m, o.Quantized)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	for _, v := range figures {
-		if !v.Passed() {
-			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g, mean %.2g, tolerance %.2g", v.Precision, v.Shape, v.MaxLogitError, v.MeanLogitError, v.Tolerance)
-		}
-	}
-	r.Manifest.Verification = figures
-	return r.Manifest.Write(dir)
-}
-
-// place moves the finished folder to its name; what was there goes only when the new
-// one is in its place.
-func place(temp, out string) error {
-	if err := os.Chmod(temp, 0o755); err != nil { // MkdirTemp's are private
-		return err
-	}
-	old := temp + ".old"
-	err := os.Rename(out, old)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(temp, out); err != nil {
-		return errors.Join(err, os.Rename(old, out))
-	}
-	return os.RemoveAll(old)
 }

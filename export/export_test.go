@@ -2,7 +2,6 @@ package export_test
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -145,21 +144,21 @@ func TestEverySwitch(t *testing.T) {
 func exported(t *testing.T, m *model.Model, o export.Options) manifest.Verification {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
-	r, err := export.Export(t.Context(), m, out, o)
+	info, report, err := export.Export(t.Context(), m, out, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range r.Findings {
+	for _, f := range report.Findings {
 		t.Errorf("finding: %s", f)
 	}
 	if _, err := os.Stat(filepath.Join(out, manifest.Name)); err != nil {
 		t.Error(err)
 	}
-	v := r.Manifest.Verification[0]
+	v := info.Verification[0]
 	if v.MaxLogitError > 1e-4 || v.EqualTokens != v.Compared {
 		t.Errorf("largest difference of a logit %.2g, %d of %d tokens equal", v.MaxLogitError, v.EqualTokens, v.Compared)
 	}
-	t.Log(fmt.Sprintf("%+v", v))
+	t.Logf("%+v", v)
 	return v
 }
 
@@ -172,7 +171,7 @@ func quantized(t testing.TB, m *model.Model) *quant.Quantized {
 	}
 	random := rand.New(rand.NewPCG(5, 6))
 	samples := func(yield func(data.Encoded, error) bool) {
-		ids := make([]int32, 3000)
+		ids := make([]int32, 400)
 		for i := range ids {
 			ids[i] = random.Int32N(int32(m.Base.Embed.Out))
 		}
@@ -202,11 +201,11 @@ func TestQuantized(t *testing.T) {
 			m := tinyModel(t, block(func(*model.Spec) {}), change)
 			o := options(t.TempDir())
 			o.Quantized = quantized(t, m)
-			r, err := export.Export(t.Context(), m, filepath.Join(t.TempDir(), "out"), o)
+			info, _, err := export.Export(t.Context(), m, filepath.Join(t.TempDir(), "out"), o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range r.Manifest.Verification {
+			for _, v := range info.Verification {
 				t.Logf("%+v", v)
 			}
 		})

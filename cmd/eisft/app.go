@@ -45,9 +45,12 @@ func newApp() *cli.App {
 func verbs() []*cli.Command {
 	commands := []*cli.Command{
 		trainCommand(),
+		exportCommand(),
 		evalCommand(),
 		generateCommand(),
 		chatCommand(),
+		checkCommand(),
+		runCommand(),
 		envCommand(),
 	}
 	for _, c := range commands {

@@ -20,13 +20,19 @@ after a blank line. A long text is read once and asked many times like this:
    eisft generate --prompt-file book.txt --max-new-tokens 0 --save-state book.state
    eisft generate --state book.state --prompt "Question: Who is the captain?"`,
 		Flags: append(
-			sessionFlags(256),
-			&cli.PathFlag{Name: "prompt-file", Usage: "read the prompt from `FILE`; - is the standard input"},
-			&cli.StringFlag{Name: "prompt", Usage: "read `TEXT`, behind the prompt file if there is one"},
-			&cli.BoolFlag{Name: "chat", Usage: "put the prompt into the form of the base's chat template, if it has one; --chat=false continues it as it is", Value: true},
+			append(sessionFlags(256), promptFlags()...),
 			&cli.PathFlag{Name: "save-state", Usage: "save the state after the answer to `FILE`"},
 		),
 		Action: generate,
+	}
+}
+
+// promptFlags say what is read.
+func promptFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.PathFlag{Name: "prompt-file", Usage: "read the prompt from `FILE`; - is the standard input"},
+		&cli.StringFlag{Name: "prompt", Usage: "read `TEXT`, behind the prompt file if there is one"},
+		&cli.BoolFlag{Name: "chat", Usage: "put the prompt into the form of the base's chat template, if it has one; --chat=false continues it as it is", Value: true},
 	}
 }
 
@@ -61,7 +67,7 @@ func generate(c *cli.Context) error {
 	return session.Save(save)
 }
 
-// readPrompt joins the prompt's parts.
+// readPrompt joins the parts that promptFlags name.
 func readPrompt(c *cli.Context) (string, error) {
 	name, prompt := c.Path("prompt-file"), c.String("prompt")
 	if name == "" {

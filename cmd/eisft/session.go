@@ -12,17 +12,23 @@ import (
 	"eisft/train/progress"
 )
 
-// sessionFlags are those of the commands that write text.
+// sessionFlags are those of the commands that write text with a run's model.
 func sessionFlags(maxNewTokens int) []cli.Flag {
 	return append(
-		runFlags(),
+		append(runFlags(), answerFlags(maxNewTokens)...),
 		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`: full, window or edgeinfinite", Value: string(config.PolicyEdgeInfinite)},
+		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
+	)
+}
+
+// answerFlags say how an answer is written.
+func answerFlags(maxNewTokens int) []cli.Flag {
+	return []cli.Flag{
 		&cli.IntFlag{Name: "max-new-tokens", Usage: "cut an answer at `N` tokens", Value: maxNewTokens},
 		&cli.Float64Flag{Name: "temperature", Usage: "draw from softmax(logits / `T`); 0: always the likeliest token"},
 		&cli.Float64Flag{Name: "top-p", Usage: "draw only from the likeliest tokens that together have probability `P`", Value: 1},
 		&cli.Uint64Flag{Name: "seed", Usage: "draw the same tokens for the same `NUMBER`"},
-		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
-	)
+	}
 }
 
 // openSession opens what sessionFlags name; raw asks for texts as they are,
@@ -46,7 +52,7 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 	return chat.New(m, run.Tokenizer, template)
 }
 
-// answerOptions are what sessionFlags say about an answer of at least so many
+// answerOptions are what answerFlags say about an answer of at least so many
 // tokens, which is written to the command's output as it comes.
 func answerOptions(c *cli.Context, least int) (chat.AnswerOptions, error) {
 	if n := c.Int("max-new-tokens"); n < least {

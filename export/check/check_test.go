@@ -137,7 +137,7 @@ func TestCheckFindsNothingInAGoodGraph(t *testing.T) {
 // TestCheckTakesABias: a product and its bias are one op, but only these two.
 func TestCheckTakesABias(t *testing.T) {
 	for want, addend := range map[string]func(g *ir.Graph) *ir.Value{
-		"": func(g *ir.Graph) *ir.Value { return g.Const("bias", []int{64}, make([]float32, 64)) },
+		"":                                       func(g *ir.Graph) *ir.Value { return g.Const("bias", []int{64}, make([]float32, 64)) },
 		`Add: its input "other" has no encoding`: func(g *ir.Graph) *ir.Value { return g.Input("other", ir.Float32, 64) },
 	} {
 		g := ir.NewGraph("linear", ir.Options{})

@@ -48,7 +48,8 @@ func checkCoverage(g *graph) {
 		}
 		for _, name := range n.GetOutput() {
 			next := g.consumers[name]
-			if g.isFloat(name) && (len(next) == 0 || !allQ(next)) && !(len(next) == 1 && g.isBiasAdd(next[0])) {
+			covered := len(next) > 0 && allQ(next) || len(next) == 1 && g.isBiasAdd(next[0])
+			if g.isFloat(name) && !covered {
 				g.report(Error, nodeName(n), "its result %q has no encoding: it must go to a QuantizeLinear and nowhere else", name)
 			}
 		}

@@ -16,7 +16,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	weights, err := ir.CreateWeights(filepath.Join(dir, "weights.bin"))
 	if err != nil {
 		fmt.Println(err)

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Add, Sub, Mul, Div, Max and Min are elementwise on float32 with numpy broadcasting.
+// Add is a + b: like Sub, Mul, Div, Max and Min elementwise on float32 with numpy
+// broadcasting.
 func (g *Graph) Add(a, b *Value) *Value { return g.binary("Add", a, b) }
 
 // Sub is a - b, see Add.
@@ -23,7 +24,7 @@ func (g *Graph) Max(a, b *Value) *Value { return g.binary("Max", a, b) }
 // Min is the smaller of a and b, see Add.
 func (g *Graph) Min(a, b *Value) *Value { return g.binary("Min", a, b) }
 
-// Sqrt, Sigmoid, Relu and Tanh are elementwise on float32.
+// Sqrt is √x: like Sigmoid, Relu and Tanh elementwise on float32.
 func (g *Graph) Sqrt(x *Value) *Value { return g.unary("Sqrt", x) }
 
 // Sigmoid is 1/(1+exp(-x)).

@@ -251,7 +251,7 @@ func (e External) open(folder string) (*os.File, error) {
 		err = fmt.Errorf("it has %d bytes, want %d at %d", info.Size(), e.Length, e.Offset)
 	}
 	if err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, fmt.Errorf("external data %s: %w", e.Location, err)
 	}
 	return file, nil

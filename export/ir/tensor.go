@@ -6,12 +6,12 @@ import (
 	"math"
 )
 
-// Nibbles are signed 4-bit codes (-8..7), one an element; UNibbles unsigned ones
-// (0..15). They are packed when a tensor is made of them.
-type (
-	Nibbles  []int8
-	UNibbles []uint8
-)
+// Nibbles are signed 4-bit codes (-8..7), one an element. They are packed when a tensor
+// is made of them.
+type Nibbles []int8
+
+// UNibbles are unsigned 4-bit codes (0..15), see Nibbles.
+type UNibbles []uint8
 
 // Tensor is a constant as ONNX stores it: little-endian elements in row-major
 // order, 4-bit types two to a byte with the first element in the low half.

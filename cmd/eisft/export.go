@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/export"
+	"eisft/export/lower"
+	"eisft/quant"
+	"eisft/train"
+)
+
+func exportCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "export",
+		Usage: "write a run as ONNX graphs of fixed shape",
+		Description: `Writes a prompt graph for T new tokens, a generation graph for one, and a commit
+graph for the memory, over one weights file, with a manifest that tells a host how
+to drive them: in float, and quantized where the run has been quantized. The graphs
+are then compared with the Go model in ONNX Runtime.
+
+   eisft export --shape 512x2048
+
+TxC are T new tokens, which are a segment too, beside a cache of C. Sinks and window
+are those of the run, and the slots take the rest of the cache.`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "shape", Usage: "export for `TxC` (required); may be given several times"},
+			&cli.PathFlag{Name: "run", Usage: "export the trained run in `FOLDER`", Value: latestRun},
+			quantFlag(),
+			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
+			&cli.StringFlag{Name: "inputs", Usage: "what the graphs read: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
+			&cli.StringFlag{Name: "logits", Usage: "tokens whose logits the prompt graph gives: all, last or none", Value: string(lower.LogitsAll)},
+			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
+			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there"},
+			&cli.BoolFlag{Name: "verify", Usage: "compare the graphs with the Go model; --verify=false saves the time", Value: true},
+		},
+		Action: exportRun,
+	}
+}
+
+// quantFlag chooses the quantized model of a run.
+func quantFlag() cli.Flag {
+	return &cli.PathFlag{Name: "quant", Usage: "take the quantized model in `FOLDER`, or none; the default is the run's own"}
+}
+
+func exportRun(c *cli.Context) error {
+	options, out, err := exportOptions(c)
+	if err != nil {
+		return err
+	}
+	run, err := train.OpenRun(c.Path("run"))
+	if err != nil {
+		return err
+	}
+	options.Name, options.BaseDir = run.Config.Name, run.Config.Model.Path
+	if options.Quantized, err = openQuantized(c, run); err != nil {
+		return err
+	}
+	if out == "" {
+		out = filepath.Join(c.Path("run"), "export", strings.Join(names(options.Sizes), "_"))
+	}
+	info, report, err := export.Export(c.Context, run.Model, out, options)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "%s:\n", out)
+	if err := export.WriteFiles(c.App.Writer, info); err != nil {
+		return err
+	}
+	return report.WriteTable(c.App.Writer)
+}
+
+// exportOptions are what the flags say, and the folder to write, "" for the default.
+func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
+	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify")}
+	for _, s := range c.StringSlice("shape") {
+		parsed, err := parseShape(s)
+		if err != nil {
+			return o, "", usagef(c, "%w", err)
+		}
+		o.Sizes = append(o.Sizes, export.Size(parsed))
+	}
+	if len(o.Sizes) == 0 {
+		return o, "", usagef(c, "--shape is required, such as --shape 512x2048")
+	}
+	if o.Inputs, err = lower.ParseInputs(c.String("inputs")); err != nil {
+		return o, "", usagef(c, "--%w", err)
+	}
+	if o.Logits, err = lower.ParseLogits(c.String("logits")); err != nil {
+		return o, "", usagef(c, "--%w", err)
+	}
+	return o, c.Path("out"), nil
+}
+
+func names(sizes []export.Size) []string {
+	var list []string
+	for _, s := range sizes {
+		list = append(list, s.String())
+	}
+	return list
+}
+
+// openQuantized opens the quantized model that quantFlag names, nil for none.
+func openQuantized(c *cli.Context, run *train.Run) (*quant.Quantized, error) {
+	dir := c.Path("quant")
+	if dir == "none" {
+		return nil, nil
+	}
+	if dir == "" {
+		var err error
+		if dir, err = export.FindQuantized(run.Dir); err != nil || dir == "" {
+			return nil, err
+		}
+	}
+	return quant.Load(dir)
+}

@@ -1,0 +1,152 @@
+package export
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"text/tabwriter"
+
+	"eisft/export/check"
+	"eisft/export/manifest"
+	"eisft/export/ort"
+	"eisft/model"
+	"eisft/quant"
+)
+
+// Against is what exported graphs are compared with.
+type Against struct {
+	Model     *model.Model     // nil: they are not compared
+	Quantized *quant.Quantized // what quantized graphs were made from; nil if there are none
+}
+
+// Report is what Check found.
+type Report struct {
+	Findings     []check.Finding
+	Verification []manifest.Verification
+	// Unverified says why the graphs were not compared with a model, nil if they were.
+	Unverified error
+}
+
+// Check holds an exported folder, or a single .onnx file, to the contract and a target's
+// rules, and, where there is a model and ONNX Runtime, compares a folder with it.
+func Check(ctx context.Context, path string, target check.Target, a Against) (*Report, error) {
+	r := &Report{}
+	var err error
+	if r.Findings, err = check.Path(path, target); err != nil {
+		return nil, err
+	}
+	if a.Model == nil {
+		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
+		return r, nil
+	}
+	if _, err := ort.Version(); err != nil {
+		r.Unverified = err
+		return r, nil
+	}
+	if _, err := manifest.Read(path); errors.Is(err, fs.ErrNotExist) {
+		r.Unverified = fmt.Errorf("%s has no %s, which says how to run the graphs", path, manifest.Name)
+		return r, nil
+	}
+	if r.broken() == nil { // graphs that break the contract may not run at all
+		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
+	}
+	return r, err
+}
+
+// Err says why the graphs cannot be relied on, nil if they can.
+func (r *Report) Err() error {
+	if err := r.broken(); err != nil {
+		return err
+	}
+	for _, v := range r.Verification {
+		if !v.Passed() {
+			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g, mean %.2g, tolerance %.2g", v.Precision, v.Shape, v.MaxLogitError, v.MeanLogitError, v.Tolerance)
+		}
+	}
+	return nil
+}
+
+// broken returns the first error among the findings.
+func (r *Report) broken() error {
+	count, first := 0, check.Finding{}
+	for _, f := range r.Findings {
+		if f.Severity == check.Error {
+			if count == 0 {
+				first = f
+			}
+			count++
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d errors, the first one: %s", count, first)
+}
+
+// WriteTable prints the findings and the figures of the comparison.
+func (r *Report) WriteTable(w io.Writer) error {
+	for _, f := range r.Findings {
+		fmt.Fprintln(w, f)
+	}
+	if r.Unverified != nil {
+		_, err := fmt.Fprintf(w, "Not compared with the Go model: %v\n", r.Unverified)
+		return err
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "shape\tgraphs\ttokens\tin memory\tin slots\tsame choice\tmax difference\tmean\ttolerance")
+	for _, v := range r.Verification {
+		bound := "max"
+		if v.Precision != manifest.Float {
+			bound = "mean"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d of %d\t%.2g\t%.2g\t%s %.2g\n",
+			v.Shape, v.Precision, v.Read, v.Written, v.Slots, v.EqualTokens, v.Compared, v.MaxLogitError, v.MeanLogitError, bound, v.Tolerance)
+	}
+	return table.Flush()
+}
+
+// WriteFiles prints what an export consists of.
+func WriteFiles(w io.Writer, m *manifest.Manifest) error {
+	for _, s := range m.Shapes {
+		fmt.Fprintf(w, "%s: %d new tokens beside a cache of %d: %d sinks, %d slots, a window of %d, a segment of %d\n", s.Name, s.Tokens, s.Cache, s.Sinks, s.Slots, s.Window, s.Segment)
+	}
+	ops := map[string]int{}
+	for _, g := range m.Graphs {
+		for _, p := range g.Parts {
+			ops[p.File] = 0
+			for _, n := range p.Ops {
+				ops[p.File] += n
+			}
+		}
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "file\tMB\tops")
+	for _, f := range m.Files {
+		count := ""
+		if n, ok := ops[f.Name]; ok {
+			count = fmt.Sprint(n)
+		}
+		fmt.Fprintf(table, "%s\t%.1f\t%s\n", f.Name, float64(f.Bytes)/1e6, count)
+	}
+	return table.Flush()
+}
+
+// FindQuantized returns the folder of a run's quantized model, "" if it has none. The
+// error lists them where it has several.
+func FindQuantized(run string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(run, "quant", "*", quant.EncodingsFile))
+	if err != nil || len(found) == 0 {
+		return "", err
+	}
+	if len(found) > 1 {
+		list := ""
+		for _, f := range found {
+			list += " " + filepath.Dir(f)
+		}
+		return "", fmt.Errorf("the run has several quantized models; name one of them with --quant:%s", list)
+	}
+	return filepath.Dir(found[0]), nil
+}
