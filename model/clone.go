@@ -7,6 +7,7 @@ import "slices"
 func (st *Stream) Clone() *Stream {
 	c := *st
 	c.State = st.State.clone(st.model.Base.Dims)
+	c.choice, c.written = nil, nil
 	return &c
 }
 

@@ -69,17 +69,25 @@ func newState(s Spec, d Dims, layers int) *State {
 
 // resize gives every row array room for n rows and that length.
 func (l *LayerState) resize(n int, s Spec, d Dims) {
+	room := 0
+	if c := s.Capacity(); c < unbounded {
+		room = c // all that the block ever stores, so that nothing grows while it reads
+	}
 	kv := d.KVHeads * d.HeadDim
-	l.K, l.V, l.Rotated = grown(l.K, n*kv), grown(l.V, n*kv), grown(l.Rotated, n*kv)
-	l.Token = grown(l.Token, n*d.KVHeads)
+	l.K, l.V, l.Rotated = grown(l.K, n*kv, room*kv), grown(l.V, n*kv, room*kv), grown(l.Rotated, n*kv, room*kv)
+	l.Token = grown(l.Token, n*d.KVHeads, room*d.KVHeads)
 	if s.HasScore() {
-		l.Score = grown(l.Score, n*d.KVHeads)
+		l.Score = grown(l.Score, n*d.KVHeads, room*d.KVHeads)
 	}
 }
 
-// grown returns x with length n, what was there kept.
-func grown[T any](x []T, n int) []T {
-	return slices.Grow(x, max(0, n-len(x)))[:n]
+// grown returns x with length n, what was there kept. If it has to be moved, it
+// gets room for at least the given number.
+func grown[T any](x []T, n, room int) []T {
+	if n > cap(x) {
+		x = slices.Grow(x, max(n, room)-len(x))
+	}
+	return x[:n]
 }
 
 // commit ends a segment of `complete` tokens.
@@ -102,84 +110,81 @@ func (st *Stream) commit(complete int) {
 // commitLayer chooses which of the candidates (slots, then leavers) stay,
 // writes the others to the memory and closes the gaps.
 func (st *Stream) commitLayer(i int, t Turnover, stored int) {
-	l, d, first, end := &st.State.Layers[i], st.model.Base.Dims, t.First, t.First+t.Candidates
-	var kept, dropped []int
+	l, d, first, n := &st.State.Layers[i], st.model.Base.Dims, t.First, t.Candidates
+	st.choice = grown(st.choice[:0], d.KVHeads*n, 0)
 	for g := range d.KVHeads {
-		k, dr := t.Choose(func(row int) float32 { return l.Score[row*d.KVHeads+g] })
-		kept, dropped = append(kept, k...), append(dropped, dr...)
+		t.Choose(st.choice[g*n:(g+1)*n], func(row int) float32 { return l.Score[row*d.KVHeads+g] })
 	}
 	if st.options.Soft { // every leaver stays visible and is written, each by its weight
-		dropped = dropped[:0]
-		for range d.KVHeads {
-			for r := range t.Leavers {
-				dropped = append(dropped, end-t.Leavers+r)
-			}
-		}
+		st.write(i, n, t.Leavers)
+	} else {
+		st.write(i, n, n-t.Keep)
 	}
-	st.writeDropped(i, dropped)
-	if t.Keep == t.Candidates {
+	if t.Keep == n {
 		return
 	}
 	for g := range d.KVHeads {
-		for j, r := range kept[g*t.Keep : (g+1)*t.Keep] {
+		for j, r := range st.choice[g*n : g*n+t.Keep] {
 			l.moveHead(first+j, r, g, d)
 		}
 	}
-	l.moveRows(first+t.Keep, end, stored, d)
+	l.moveRows(first+t.Keep, first+n, stored, d)
 }
 
-// Choose splits the rows of the candidates into the Keep with the highest score
-// (ties: the earlier token) and the others, both in temporal order. It asks for
-// scores only where there is a choice.
-func (t Turnover) Choose(score func(row int) float32) (kept, dropped []int) {
-	rows := make([]int, t.Candidates)
+// Choose fills rows [Candidates] with the rows of the candidates: first the Keep
+// with the highest score (ties: the earlier token), then the others, both in
+// temporal order. It asks for scores only where there is a choice.
+func (t Turnover) Choose(rows []int, score func(row int) float32) (kept, dropped []int) {
 	for i := range rows {
 		rows[i] = t.First + i
 	}
+	kept, dropped = rows[:t.Keep], rows[t.Keep:]
 	if t.Keep == t.Candidates || t.Keep == 0 {
-		return rows[:t.Keep], rows[t.Keep:]
+		return kept, dropped
 	}
 	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(score(b), score(a)), a-b) })
-	kept, dropped = rows[:t.Keep], rows[t.Keep:]
 	slices.Sort(kept)
 	slices.Sort(dropped)
 	return kept, dropped
 }
 
-// writeDropped writes rows to layer i's memory; rows holds the same number of
-// rows for each KV head, head after head.
-func (st *Stream) writeDropped(i int, rows []int) {
+// write writes the last `count` of the n rows chosen for each KV head to layer
+// i's memory.
+func (st *Stream) write(i, n, count int) {
 	spec, d, l := st.model.Spec, st.model.Base.Dims, &st.State.Layers[i]
-	if !spec.HasMemory() || len(rows) == 0 {
+	if !spec.HasMemory() || count == 0 {
 		return
 	}
-	w, tokens := l.gather(rows, spec, d)
+	w := st.gather(l, n, count)
 	defer scratch.Release(w.Keys, w.Values, w.Score)
 	if st.options.Tape != nil {
-		st.options.Tape.Write(i, w, tokens, l.Memory)
+		st.options.Tape.Write(i, w, st.written, l.Memory)
 	}
 	Memory{spec, d}.Write(l.Memory, w, dataOf(st.model.Params.Layers[i].FeatureK))
 }
 
-// gather copies the rows of each KV head side by side, with what decides their
-// weight and their indices in the sequence.
-func (l *LayerState) gather(rows []int, s Spec, d Dims) (w Written, tokens []int32) {
-	n, kv, hd := len(rows)/d.KVHeads, d.KVHeads, d.HeadDim
-	w = Written{Keys: scratch.Borrow(n * kv * hd), Values: scratch.Borrow(n * kv * hd), Rows: n, Sign: s.ScoreSign()}
+// gather copies these rows of each KV head side by side, with what decides
+// their weight, and puts their indices in the sequence into st.written.
+func (st *Stream) gather(l *LayerState, n, count int) Written {
+	d := st.model.Base.Dims
+	kv, hd := d.KVHeads, d.HeadDim
+	w := Written{Keys: scratch.Borrow(count * kv * hd), Values: scratch.Borrow(count * kv * hd), Rows: count, Sign: st.model.Spec.ScoreSign()}
 	if l.Score != nil {
-		w.Score = scratch.Borrow(n * kv)
+		w.Score = scratch.Borrow(count * kv)
 	}
-	tokens = make([]int32, n*kv)
-	for j, r := range rows {
-		g, t := j/n, j%n
-		copy(w.Keys[(t*kv+g)*hd:(t*kv+g+1)*hd], l.K[(r*kv+g)*hd:])
-		copy(w.Values[(t*kv+g)*hd:(t*kv+g+1)*hd], l.V[(r*kv+g)*hd:])
-		if l.Score != nil {
-			w.Score[t*kv+g] = l.Score[r*kv+g]
+	st.written = grown(st.written[:0], count*kv, 0)
+	for g := range kv {
+		for t, r := range st.choice[(g+1)*n-count : (g+1)*n] {
+			from, to := r*kv+g, t*kv+g
+			copy(w.Keys[to*hd:(to+1)*hd], l.K[from*hd:])
+			copy(w.Values[to*hd:(to+1)*hd], l.V[from*hd:])
+			if l.Score != nil {
+				w.Score[to] = l.Score[from]
+			}
+			st.written[to] = l.Token[from]
 		}
-		tokens[t*kv+g] = l.Token[r*kv+g]
 	}
-	return w, tokens
+	return w
 }
 
 // moveHead moves KV head g's part of a row; to is at most from.

@@ -87,6 +87,10 @@ type Stream struct {
 	model   *Model
 	options StreamOptions
 	held    bool // the prompt is short: nothing is committed yet
+
+	// Working memory of a commit.
+	choice  []int   // [K, Candidates], see Turnover.Choose
+	written []int32 // [m,K] indices in the sequence of what enters the memory
 }
 
 // NewStream starts an empty sequence.

@@ -74,3 +74,20 @@ func BenchmarkGenerate(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSegment reads on, segment by segment, where the state is full: what
+// it allocates then would grow with the input.
+func BenchmarkSegment(b *testing.B) {
+	m := benchModels(b)["eisft"]
+	prompt, st := benchPrompt(b, 2048), m.NewStream(model.StreamOptions{})
+	if err := st.Feed(b.Context(), prompt, nil); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := st.Feed(b.Context(), prompt[:m.Spec.Segment], nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(m.Spec.Segment*b.N)/b.Elapsed().Seconds(), "tokens/s")
+}

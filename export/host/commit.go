@@ -74,7 +74,7 @@ func (st *Stream) commitSegment() error {
 	for i := range st.layers {
 		l := &st.layers[i]
 		for g := range m.heads {
-			kept, out := t.Choose(func(row int) float32 { return l.score[g][row] })
+			kept, out := t.Choose(make([]int, t.Candidates), func(row int) float32 { return l.score[g][row] })
 			if st.writer != nil {
 				st.evict(i, g, out)
 			}

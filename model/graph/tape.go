@@ -73,5 +73,5 @@ func (t *tape) Remember(i int, h []float32) {
 // Write implements [model.Tape].
 func (t *tape) Write(i int, w model.Written, tokens []int32, memory []float32) {
 	w.Keys, w.Values, w.Score = slices.Clone(w.Keys), slices.Clone(w.Values), slices.Clone(w.Score)
-	t.layers[i].writes = append(t.layers[i].writes, write{after: t.current, what: w, tokens: tokens, before: slices.Clone(memory)})
+	t.layers[i].writes = append(t.layers[i].writes, write{after: t.current, what: w, tokens: slices.Clone(tokens), before: slices.Clone(memory)})
 }
