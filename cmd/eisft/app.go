@@ -51,6 +51,7 @@ func verbs() []*cli.Command {
 		chatCommand(),
 		checkCommand(),
 		runCommand(),
+		inspectCommand(),
 		envCommand(),
 	}
 	for _, c := range commands {

@@ -1,0 +1,160 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/model/tokenizer"
+)
+
+// inspectModel describes a model folder or a .gguf file.
+func inspectModel(_ context.Context, r *Report, path string, _ Options) error {
+	r.Kind = "model"
+	c, err := hf.LoadConfig(path)
+	r.problem(err)
+	if c != nil {
+		r.config(c)
+	}
+	r.weights(c, path)
+	dir := path
+	if strings.EqualFold(filepath.Ext(path), ".gguf") {
+		dir = filepath.Dir(path)
+	}
+	r.tokenizer(c, dir)
+	return nil
+}
+
+func (r *Report) config(c *hf.Config) {
+	r.fact("architecture", c.Architecture)
+	r.fact("layers", c.NumHiddenLayers)
+	r.fact("hidden size", c.HiddenSize)
+	r.fact("heads", c.NumAttentionHeads)
+	r.fact("kv heads", c.NumKeyValueHeads)
+	r.fact("head size", c.HeadDim)
+	r.fact("feed-forward size", c.IntermediateSize)
+	r.fact("activation", c.HiddenAct)
+	r.fact("vocabulary", Count(c.VocabSize))
+	r.fact("tied embeddings", c.TieWordEmbeddings)
+	r.fact("context", Count(c.MaxPositionEmbeddings))
+	r.fact("rope", ropeText(c.Rope))
+	if c.SlidingWindow > 0 {
+		sliding := 0
+		for _, t := range c.LayerTypes {
+			if t == hf.SlidingAttention {
+				sliding++
+			}
+		}
+		r.fact("sliding window", fmt.Sprintf("%d tokens in %d of %d layers", c.SlidingWindow, sliding, c.NumHiddenLayers))
+	}
+}
+
+func ropeText(rope hf.Rope) string {
+	text := fmt.Sprintf("%s, theta %s", rope.Type, strconv.FormatFloat(rope.Theta, 'f', -1, 64))
+	if rope.Factor != 0 {
+		text += fmt.Sprintf(", factor %g", rope.Factor)
+	}
+	if rope.OriginalMaxPositionEmbeddings != 0 {
+		text += fmt.Sprintf(" over %d positions", rope.OriginalMaxPositionEmbeddings)
+	}
+	return text
+}
+
+// recorder remembers which tensors a model has asked for.
+type recorder struct {
+	*hf.Checkpoint
+	read map[string]bool
+}
+
+func (r recorder) Tensor(name string) (hf.Tensor, error) {
+	r.read[name] = true
+	return r.Checkpoint.Tensor(name)
+}
+
+// weights describes a checkpoint and holds it to the configuration; c is nil
+// if that could not be read.
+func (r *Report) weights(c *hf.Config, path string) {
+	ck, err := hf.Open(path)
+	if err != nil {
+		if c != nil || len(r.Problems) == 0 || r.Problems[0] != err.Error() { // a .gguf file is both
+			r.problem(err)
+		}
+		return
+	}
+	defer func() { _ = ck.Close() }()
+	size := 0
+	for _, name := range ck.Names() {
+		if t, err := ck.Tensor(name); err == nil {
+			size += len(t.Data)
+		}
+	}
+	r.fact("weights", Bytes(size))
+	r.tensors(ck)
+	if c != nil {
+		r.fits(c, recorder{ck, map[string]bool{}})
+	}
+}
+
+// maxHeadDim bounds the heads whose block is counted: no model has larger
+// ones, and the block's matrices grow with the square of them.
+const maxHeadDim = 1 << 10
+
+// fits holds a checkpoint to the tensors of its architecture and counts what
+// the default block would train.
+func (r *Report) fits(c *hf.Config, ck recorder) {
+	base, err := model.NewBase(c, ck)
+	if err != nil {
+		r.problem(err)
+		return
+	}
+	var unused []string
+	for _, name := range ck.Names() {
+		if !ck.read[name] {
+			unused = append(unused, name)
+		}
+	}
+	if len(unused) > 0 {
+		r.note("%d tensors have no use in a %s and are not read, such as %s", len(unused), c.Architecture, unused[0])
+	}
+	r.fact("base identity", base.Identity())
+	if spec, err := model.Preset(defaultBlock); err == nil && c.HeadDim <= maxHeadDim {
+		trained := model.NewParams(spec, base.Dims, len(base.Layers)).Count()
+		r.fact("trainable", trainedText(trained, base.Parameters()))
+	}
+}
+
+// defaultBlock is the preset that a configuration has unless it names another.
+const defaultBlock = "eisft"
+
+func trainedText(trained, base int) string {
+	return fmt.Sprintf("%s parameters, %s of the base (preset %s)", Count(trained), Share(float64(trained)/float64(base)), defaultBlock)
+}
+
+// tokenizer describes a model's tokenizer and chat template; c is nil if the
+// configuration could not be read.
+func (r *Report) tokenizer(c *hf.Config, dir string) {
+	if !exists(dir, "tokenizer.json") {
+		r.note("there is no tokenizer.json beside the weights: texts cannot be read, neither for training nor for generating")
+		return
+	}
+	tk, err := tokenizer.Load(dir)
+	if err != nil {
+		r.problem(err)
+		return
+	}
+	n := tk.VocabSize()
+	r.fact("tokenizer", fmt.Sprintf("%s tokens, BOS %q, EOS %q", Count(n), tk.BOS(), tk.EOS()))
+	if c != nil && n > c.VocabSize {
+		r.problem(fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", dir, n, c.VocabSize))
+	}
+	_, err = tokenizer.LoadTemplate(dir)
+	r.fact("chat template", err == nil)
+	if !errors.Is(err, tokenizer.ErrNoTemplate) {
+		r.problem(err)
+	}
+}

@@ -1,0 +1,124 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"eisft/quant"
+)
+
+// inspectQuantized describes a folder that eisft quantize wrote.
+func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error {
+	r.Kind = "quantized model"
+	q, err := quant.Load(dir)
+	if err != nil {
+		r.problem(err)
+		return nil
+	}
+	s := q.Scheme
+	r.fact("scheme", fmt.Sprintf("%s: weights of %d bits, head %d, activations %d, cache %d", s.Name, s.Weight, s.Head, s.Activation, s.Cache))
+	r.fact("range", string(q.Range))
+	r.fact("base identity", q.Base)
+	codes, size := 0, 0
+	for _, w := range q.Weights {
+		codes, size = codes+len(w.Codes), size+w.Bytes()
+	}
+	r.fact("quantized weights", Count(codes))
+	r.fact("size of the weights", Bytes(size))
+	r.fact("matrices", len(q.Weights))
+	r.fact("activations", len(q.Points))
+	r.fact("calibrated on", fmt.Sprintf("%d samples, %s prompt and %s generated tokens", q.Calibration.Samples, Count(q.Calibration.Prompt), Count(q.Calibration.Steps)))
+	for _, w := range q.Calibration.Warnings {
+		r.note("calibration: %s", w)
+	}
+	report, err := readReport(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		r.note("there is no %s: eisft quantize writes it", quant.ReportFile)
+		return nil
+	}
+	r.problem(err)
+	if err == nil {
+		r.quantization(report)
+		r.weakest(report)
+	}
+	return nil
+}
+
+// maxReport bounds the report that is read: a histogram takes a few kB, and the
+// largest models have a few thousand.
+const maxReport = 64 << 20
+
+func readReport(dir string) (*quant.Report, error) {
+	path := filepath.Join(dir, quant.ReportFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxReport {
+		return nil, fmt.Errorf("%s: it is larger than %s; is it the file that eisft quantize wrote?", path, Bytes(maxReport))
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	report := &quant.Report{}
+	if err := json.Unmarshal(text, report); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if report.Schema != quant.Schema {
+		return nil, fmt.Errorf("%s: schema is %d; this version of eisft reads %d", path, report.Schema, quant.Schema)
+	}
+	return report, nil
+}
+
+// quantization adds what quantization changed.
+func (r *Report) quantization(report *quant.Report) {
+	t := scoreTable("float and "+report.Scheme.Name, "size")
+	if e := report.Evaluation; e != nil {
+		t.scores("float", e.Scores.Before, Bytes(report.Size.Before))
+		t.scores(report.Scheme.Name, e.Scores.After, Bytes(report.Size.After))
+	} else {
+		t.row("float", nil, 0, nil, 0, nil, Bytes(report.Size.Before))
+		t.row(report.Scheme.Name, nil, 0, nil, 0, nil, Bytes(report.Size.After))
+	}
+	r.table(t)
+}
+
+// weakest adds the tensors that rounding changes most.
+func (r *Report) weakest(report *quant.Report) {
+	const most = 3
+	t := Table{Title: "lowest signal to quantization noise", Columns: []string{"tensor", "bits", "dB", "clipped"}}
+	bySignal := func(a, b quant.WeightReport) int { return cmp.Compare(a.SQNR, b.SQNR) }
+	weights := slices.SortedStableFunc(slices.Values(report.Weights), bySignal)
+	for _, w := range weights[:min(most, len(weights))] {
+		t.row(w.Name, w.Bits, w.SQNR, Share(w.ClipRate))
+	}
+	points := slices.SortedStableFunc(slices.Values(report.Activations), func(a, b quant.ActivationReport) int { return cmp.Compare(a.SQNR, b.SQNR) })
+	for _, p := range points[:min(most, len(points))] {
+		t.row(p.Name, p.Bits, p.SQNR, Share(p.ClipRate))
+	}
+	r.table(t)
+}
+
+// quantizations adds the quantized models of a run.
+func (r *Report) quantizations(dir string) {
+	found, err := subfolders(dir, "quant")
+	r.problem(err)
+	if len(found) == 0 {
+		r.note("not quantized yet: eisft quantize --run %s --calib FILE", r.Path)
+	}
+	for _, f := range found {
+		report, err := readReport(f)
+		r.problem(err)
+		if err == nil {
+			r.quantization(report)
+		}
+	}
+}

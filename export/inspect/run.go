@@ -1,0 +1,195 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"eisft/eval"
+	"eisft/train"
+	"eisft/train/config"
+)
+
+// inspectRun describes a run's folder: what was trained, what was gained, and
+// what has been made of it since.
+func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
+	r.Kind = "run"
+	c, err := config.Load(filepath.Join(dir, train.ConfigFile))
+	r.problem(err)
+	if err == nil {
+		r.fact("name", c.Name)
+		r.fact("data", c.Data.Train)
+		r.fact("seed", c.Seed)
+	}
+	r.adapter(dir)
+	r.training(dir, c)
+	r.gained(dir)
+	r.quantizations(dir)
+	r.exports(dir)
+	return nil
+}
+
+// stage is what metrics.jsonl says of one stage.
+type stage struct {
+	kind    string
+	losses  []float64
+	tokens  int
+	seconds float64
+}
+
+// lastSteps is over how many steps a loss is averaged: single ones are noise.
+const lastSteps = 10
+
+func mean(losses []float64) Score {
+	sum := 0.0
+	for _, l := range losses {
+		sum += l
+	}
+	return Score(sum / float64(len(losses)))
+}
+
+// training describes what the stages did; c is nil if the configuration could
+// not be read.
+func (r *Report) training(dir string, c *config.Config) {
+	stages, err := readMetrics(filepath.Join(dir, train.MetricsFile))
+	r.problem(err)
+	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss at first", "loss at last", "tokens", "time"}}
+	all := 0.0
+	for i, s := range stages {
+		steps := fmt.Sprint(len(s.losses))
+		if c != nil && i < len(c.Stages) {
+			steps += fmt.Sprintf(" of %d", c.Stages[i].Steps)
+		}
+		n := min(lastSteps, len(s.losses))
+		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
+		all += s.seconds
+	}
+	if len(stages) > 0 {
+		r.fact("training time", Seconds(all))
+	}
+	r.table(t)
+	if exists(dir, train.CheckpointFile) {
+		r.note("training is not finished: the same eisft train command with --resume goes on")
+	}
+}
+
+// readMetrics reads metrics.jsonl, stage by stage; a run that was stopped
+// before its first step has none.
+func readMetrics(path string) ([]stage, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var stages []stage
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		var m train.Metrics
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return stages, fmt.Errorf("%s: line %d: %w", path, n, err)
+		}
+		if m.Stage != len(stages)-1 {
+			if m.Stage != len(stages) {
+				return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
+			}
+			stages = append(stages, stage{kind: m.Kind})
+		}
+		s := &stages[m.Stage]
+		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds
+	}
+	if err := lines.Err(); err != nil {
+		return stages, fmt.Errorf("%s: %w", path, err)
+	}
+	return stages, nil
+}
+
+// gained adds the evaluations before and after training.
+func (r *Report) gained(dir string) {
+	e, err := train.ReadEvaluation(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.note("not evaluated: eisft eval --run %s --data FILE", r.Path)
+		return
+	case err != nil:
+		r.problem(err)
+		return
+	case e.After == nil && !exists(dir, train.CheckpointFile):
+		r.note("not evaluated after training: eisft eval --run %s", r.Path)
+	}
+	t := scoreTable("what was gained")
+	for _, result := range e.Before {
+		t.scores(policyName(result, "untrained"), result)
+	}
+	for _, result := range e.After {
+		t.scores(policyName(result, "trained"), result)
+	}
+	r.table(t)
+}
+
+// policyName says how a result was read; state is that of the block.
+func policyName(result *eval.Result, state string) string {
+	if result == nil {
+		return ""
+	}
+	switch result.Policy {
+	case config.PolicyFull:
+		return "full attention, not bounded"
+	case config.PolicyWindow:
+		return "window alone"
+	case config.PolicyEdgeInfinite:
+		return "block, " + state
+	default:
+		return string(result.Policy)
+	}
+}
+
+// scoreTable begins a table of recall and perplexity. Recall is the share of
+// exact matches, perplexity that of the right answers.
+func scoreTable(title string, more ...string) Table {
+	columns := []string{"", "recall, fact far back", "questions", "recall, fact near", "questions", "perplexity"}
+	return Table{Title: title, Columns: append(columns, more...)}
+}
+
+// scores adds the scores of a result; a bucket without questions has none.
+func (t *Table) scores(name string, result *eval.Result, more ...any) {
+	if result == nil { // null in a file that was edited
+		return
+	}
+	cells := []any{name}
+	for _, b := range []eval.Bucket{eval.Far, eval.Near} {
+		if s := result.Score(b); s.N > 0 {
+			cells = append(cells, Score(s.EM), s.N)
+		} else {
+			cells = append(cells, nil, 0)
+		}
+	}
+	if s := result.Score(eval.All); s.N > 0 {
+		cells = append(cells, Score(s.Perplexity))
+	} else {
+		cells = append(cells, nil)
+	}
+	t.row(append(cells, more...)...)
+}
+
+// subfolders lists the folders in dir/name.
+func subfolders(dir, name string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var found []string
+	for _, e := range entries {
+		if e.IsDir() {
+			found = append(found, filepath.Join(dir, name, e.Name()))
+		}
+	}
+	return found, err
+}

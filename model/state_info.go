@@ -1,0 +1,45 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"eisft/model/hf"
+)
+
+// StateInfo describes a state's file. Counts are in tokens.
+type StateInfo struct {
+	Base  string // identity of the base it belongs to
+	Block Spec
+	Seen  int // read so far
+	// Stored tokens: Recent are those of the segment that is not complete yet.
+	Sinks, Slots, Window, Recent int
+	Evicted                      bool // tokens have been written to the memory
+	Notes                        map[string]string
+}
+
+// IsState says whether a safetensors file is a state that [Stream.Save] wrote.
+func IsState(f *hf.File) bool { return f.Metadata[stateFormatKey] == stateFormat }
+
+// ReadStateInfo reads what a state's file says about itself, without the model
+// that it belongs to. It fails on counts that no stream reaches.
+func ReadStateInfo(f *hf.File) (*StateInfo, error) {
+	var h stateHeader
+	if err := json.Unmarshal([]byte(f.Metadata[stateHeaderKey]), &h); err != nil {
+		return nil, fmt.Errorf("metadata %q: %w", stateHeaderKey, err)
+	}
+	if err := h.Block.Validate(); err != nil {
+		return nil, fmt.Errorf("metadata %q: block.%w", stateHeaderKey, err)
+	}
+	if err := h.check(); err != nil {
+		return nil, fmt.Errorf("%w; the file is damaged", err)
+	}
+	notes := maps.Clone(f.Metadata)
+	delete(notes, stateFormatKey)
+	delete(notes, stateHeaderKey)
+	return &StateInfo{
+		Base: h.Base, Block: h.Block, Seen: h.Seen,
+		Sinks: h.Sinks, Slots: h.Slots, Window: h.Window, Recent: h.Recent, Evicted: h.Evicted, Notes: notes,
+	}, nil
+}
