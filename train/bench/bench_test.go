@@ -1,0 +1,81 @@
+package bench
+
+import (
+	"strings"
+	"testing"
+
+	"eisft/model"
+)
+
+func demo(t *testing.T) *model.Model {
+	t.Helper()
+	base, err := model.LoadBase("../../model/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(base, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestRun(t *testing.T) {
+	m := demo(t)
+	r, err := Run(t.Context(), m, Options{Cases: []string{"decode", "export"}, Runs: 1, Scratch: t.TempDir(), BaseDir: "../../model/demo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Cases) != 2 || r.Cases[0].Seconds <= 0 || r.Cases[0].Share <= 0 || r.Cases[0].Tokens != decoded || r.Cases[1].FLOP != 0 {
+		t.Errorf("got %+v", r.Cases)
+	}
+	var text strings.Builder
+	if err := r.WriteTable(&text); err != nil {
+		t.Fatal(err)
+	}
+	if got := text.String(); strings.Count(got, "\n") != 4 || !strings.Contains(got, "decode one by one at a full cache") {
+		t.Errorf("table:\n%s", got)
+	}
+}
+
+func TestRunErrors(t *testing.T) {
+	m := demo(t)
+	for _, tc := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{}, "runs is 0; it must be at least 1"},
+		{Options{Runs: 1, Cases: []string{"reading"}}, "no case is called reading; there are: stream-forward 8192, "},
+	} {
+		if _, err := Run(t.Context(), m, tc.o); err == nil || !strings.HasPrefix(err.Error(), tc.want) {
+			t.Errorf("error %v, want %q", err, tc.want)
+		}
+	}
+}
+
+// TestCounts holds the counts to those of the demo base, written out: D = 256,
+// H = 4, K = 2, d = f = 64, 768 feed-forward, 8 layers, 4,096 logits.
+func TestCounts(t *testing.T) {
+	c := counter{demo(t)}
+	const maps, pairs = 2 * 256 * (256 + 128 + 128 + 256 + 3*768), 256 * 257 / 2
+	const read, write, score = 4 * (2*64*64 + 2*128*65 + 2*64), 2 * (2*64*64 + 2*128*65), 2 * 256 * 2
+	segment := func(past int) float64 { return 256*(maps+score) + 4*4*64*float64(256*past+pairs) }
+	// Sinks and window hold 264 tokens, so 248 leave after the second segment and 256
+	// after the third; of 504 candidates the slots keep 256.
+	three := segment(0) + segment(256) + segment(8+248+256) + 256*read + 248*write
+	for _, tc := range []struct {
+		name      string
+		got, want float64
+	}{
+		{"forward", c.forward(768, false), 8 * three},
+		{"decoding", c.decoding(1, 700), 8*(maps+score+read+4*4*64*701) + 2*256*4096},
+	} {
+		if tc.got != tc.want {
+			t.Errorf("%s: %.0f, want %.0f", tc.name, tc.got, tc.want)
+		}
+	}
+}
