@@ -8,6 +8,7 @@ quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
 	$(EISFT) quantize --calib data/demo/calib.parquet
 	$(EISFT) export --shape 512x2048
+	$(EISFT) inspect runs/latest
 
 setup:
 	@scripts/setup.sh

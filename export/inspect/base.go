@@ -124,16 +124,14 @@ func (r *Report) fits(c *hf.Config, ck recorder) {
 	r.fact("base identity", base.Identity())
 	if spec, err := model.Preset(defaultBlock); err == nil && c.HeadDim <= maxHeadDim {
 		trained := model.NewParams(spec, base.Dims, len(base.Layers)).Count()
-		r.fact("trainable", trainedText(trained, base.Parameters()))
+		r.fact("default block", defaultBlock)
+		r.fact("trainable parameters", Count(trained))
+		r.fact("trainable share", Share(float64(trained)/float64(base.Parameters())))
 	}
 }
 
 // defaultBlock is the preset that a configuration has unless it names another.
 const defaultBlock = "eisft"
-
-func trainedText(trained, base int) string {
-	return fmt.Sprintf("%s parameters, %s of the base (preset %s)", Count(trained), Share(float64(trained)/float64(base)), defaultBlock)
-}
 
 // tokenizer describes a model's tokenizer and chat template; c is nil if the
 // configuration could not be read.

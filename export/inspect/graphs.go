@@ -115,7 +115,11 @@ func (r *Report) manifest(m *manifest.Manifest) {
 	r.table(shapes)
 	files := Table{Title: "files", Columns: []string{"name", "size", "precision"}}
 	for _, f := range m.Files {
-		files.row(f.Name, Bytes(f.Bytes), m.PrecisionOf(f.Name))
+		var precision any // of graphs alone
+		if p := m.PrecisionOf(f.Name); p != "" {
+			precision = p
+		}
+		files.row(f.Name, Bytes(f.Bytes), precision)
 	}
 	r.table(files)
 	t := comparisons("compared with the Go model")

@@ -42,8 +42,8 @@ type stage struct {
 	seconds float64
 }
 
-// lastSteps is over how many steps a loss is averaged: single ones are noise.
-const lastSteps = 10
+// averagedSteps is over how many steps a loss is averaged: single ones are noise.
+const averagedSteps = 10
 
 func mean(losses []float64) Score {
 	sum := 0.0
@@ -58,14 +58,14 @@ func mean(losses []float64) Score {
 func (r *Report) training(dir string, c *config.Config) {
 	stages, err := readMetrics(filepath.Join(dir, train.MetricsFile))
 	r.problem(err)
-	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss at first", "loss at last", "tokens", "time"}}
+	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
 	for i, s := range stages {
 		steps := fmt.Sprint(len(s.losses))
 		if c != nil && i < len(c.Stages) {
 			steps += fmt.Sprintf(" of %d", c.Stages[i].Steps)
 		}
-		n := min(lastSteps, len(s.losses))
+		n := min(averagedSteps, len(s.losses))
 		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
 		all += s.seconds
 	}
@@ -96,11 +96,11 @@ func readMetrics(path string) ([]stage, error) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return stages, fmt.Errorf("%s: line %d: %w", path, n, err)
 		}
-		if m.Stage != len(stages)-1 {
-			if m.Stage != len(stages) {
-				return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
-			}
+		switch {
+		case m.Stage == len(stages):
 			stages = append(stages, stage{kind: m.Kind})
+		case m.Stage < 0 || m.Stage != len(stages)-1:
+			return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
 		}
 		s := &stages[m.Stage]
 		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds

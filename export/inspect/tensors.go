@@ -151,7 +151,7 @@ func checkFinite(ts tensors) (whole bool, bad []error) {
 		if err != nil || !t.DType.IsFloat() || elements(t) == 0 {
 			continue
 		}
-		if n := elements(t); n > checkedNumbers && len(t.Shape) > 0 {
+		if n := elements(t); n > checkedNumbers && len(t.Shape) > 1 {
 			whole = false
 			t = t.Rows(0, max(1, t.Shape[0]*checkedNumbers/n))
 		}

@@ -1,0 +1,116 @@
+package inspect_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/data"
+	"eisft/export"
+	"eisft/export/inspect"
+	"eisft/export/lower"
+	"eisft/quant"
+	"eisft/train"
+	"eisft/train/config"
+)
+
+// tinyRun trains a block on the demo base for a step and returns the run.
+func tinyRun(t *testing.T) (run *train.Run, chats string) {
+	t.Helper()
+	dir := t.TempDir()
+	base, err := filepath.Abs(demoBase)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chat := `{"messages":[{"role":"user","content":"` + strings.Repeat("The garage code is 4711. ", 8) + `"},{"role":"assistant","content":"It is 4711."}]}` + "\n"
+	chats = filepath.Join(dir, "chats.jsonl")
+	write(t, chats, strings.Repeat(chat, 2))
+	text := fmt.Sprintf(`
+name: tiny
+model: {path: %q}
+block: {sink: 2, window: 16, segment: 16, slots: 8}
+data: {train: chats.jsonl}
+stages: [{kind: distill, steps: 1, batch: 1, tokens: 64}, {kind: s-sft, steps: 1, batch: 1}]
+eval: {data: chats.jsonl, samples: 1, max_new_tokens: 2}
+output: %q
+`, base, filepath.Join(dir, "runs"))
+	c, err := config.Parse([]byte(text), filepath.Join(dir, "tiny.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run, err = train.Train(t.Context(), c, train.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return run, chats
+}
+
+// TestRun follows a run from training to graphs.
+func TestRun(t *testing.T) {
+	run, chats := tinyRun(t)
+	latest := filepath.Join(filepath.Dir(run.Dir), train.Latest)
+	r, got := describe(t, latest, inspect.Options{})
+	wantText(t, got, latest+": run", "trained parameters  202,800", "2.76 %", "distill", "1 of 1", "what was gained",
+		"full attention, not bounded", "window alone", "block, untrained", "block, trained",
+		"not quantized yet: eisft quantize --run "+latest+" --calib FILE", "not exported yet: eisft export --run "+latest+" --shape")
+	if r.Err() != nil {
+		t.Errorf("problems: %q", r.Problems)
+	}
+
+	quantize(t, run, chats)
+	_, _, err := export.Export(t.Context(), run.Model, filepath.Join(run.Dir, "export", "16x64"), export.Options{
+		Sizes: []export.Size{{Tokens: 16, Cache: 64}}, Inputs: lower.InputEmbeds, Logits: lower.LogitsLast,
+		Name: "tiny", BaseDir: run.Config.Model.Path, NoVerify: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, got = describe(t, run.Dir, inspect.Options{})
+	wantText(t, got, "float and w8a16", "exported graphs: export/16x64", "export/16x64 has not been compared with the Go model: eisft check ")
+
+	_, got = describe(t, filepath.Join(run.Dir, "quant", "w8a16"), inspect.Options{})
+	wantText(t, got, ": quantized model", "w8a16: weights of 8 bits", "lowest signal to quantization noise")
+	r, got = describe(t, filepath.Join(run.Dir, "export", "16x64"), inspect.Options{})
+	wantText(t, got, ": exported folder", "16t64c.onnx", "weights.bin", "compared with the Go model")
+	if r.Err() != nil {
+		t.Errorf("problems: %q", r.Problems)
+	}
+	graphs, err := filepath.Glob(filepath.Join(run.Dir, "export", "16x64", "*.onnx"))
+	if err != nil || len(graphs) == 0 {
+		t.Fatalf("no graphs: %v", err)
+	}
+	_, got = describe(t, graphs[0], inspect.Options{})
+	wantText(t, got, ": ONNX graph", "inputs", "outputs", "MatMul")
+}
+
+func quantize(t *testing.T, run *train.Run, chats string) {
+	t.Helper()
+	file := quant.File{Path: chats, Options: data.Options{}, Samples: 1}
+	job := &quant.Job{
+		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Scheme: scheme(t), Range: quant.RangeMinMax,
+		Calibration: file, Evaluation: file, MaxNewTokens: 2, Dir: filepath.Join(run.Dir, "quant", "w8a16"),
+	}
+	if _, err := job.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func scheme(t *testing.T) quant.Scheme {
+	t.Helper()
+	s, err := quant.ParseScheme("w8a16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
