@@ -93,6 +93,19 @@ func (g GateOp) Mix(dst, logit, read, local []float32, rows int) {
 	}
 }
 
+// Shares writes which share of the attention's mass the memory has [T, Width]:
+// σ(logit), or exp(logit - lse) where it is a column of the softmax with lse
+// [T,H] of Attention.Forward (nil otherwise).
+func (g GateOp) Shares(dst, logit, lse []float32) {
+	if lse == nil {
+		kernels.Sigmoid(dst, logit)
+		return
+	}
+	copy(dst, logit)
+	kernels.Axpy(-1, lse, dst)
+	kernels.Exp(dst, dst)
+}
+
 // MixBackward adds the gradients of logit, read and local (nil if it is not
 // wanted) for the upstream gradient dOut [T,H·d].
 func (g GateOp) MixBackward(dLogit, dRead, dLocal, dOut, logit, read, local []float32, rows int) {

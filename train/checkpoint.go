@@ -11,6 +11,7 @@ import (
 
 	"eisft/data"
 	"eisft/data/atomicfile"
+	"eisft/model/graph"
 	"eisft/model/hf"
 )
 
@@ -105,9 +106,11 @@ type Metrics struct {
 	AnswerTokens int     `json:"answer_tokens,omitempty"`
 	Tokens       int     `json:"tokens"` // tokens read
 	Kept         float64 `json:"kept"`   // mean σ(ρ) of what left the window
-	GradNorm     float64 `json:"grad_norm"`
-	Rate         float64 `json:"lr_scale"` // share of the learning rates
-	Seconds      float64 `json:"seconds"`
+	// Layers says what the gate and the retention score of each layer do.
+	Layers   []graph.LayerStats `json:"layers"`
+	GradNorm float64            `json:"grad_norm"`
+	Rate     float64            `json:"lr_scale"` // share of the learning rates
+	Seconds  float64            `json:"seconds"`
 }
 
 // appendMetrics adds a line to metrics.jsonl.

@@ -138,6 +138,18 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 type step struct {
 	loss, kept           float64
 	answerTokens, tokens int
+	layers               []graph.LayerStats
+}
+
+// addLayers adds the statistics of one of so many samples.
+func (s *step) addLayers(layers []graph.LayerStats, samples int) {
+	if s.layers == nil {
+		s.layers = make([]graph.LayerStats, len(layers))
+	}
+	for i, l := range layers {
+		s.layers[i].Kept += l.Kept / float64(samples)
+		s.layers[i].Gate.Merge(l.Gate)
+	}
 }
 
 // stage runs one stage from a position on.
@@ -167,7 +179,7 @@ func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error 
 		at.Step, at.Cursor = at.Step+1, loader.Cursor()
 		err = t.appendMetrics(Metrics{
 			Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.loss, AnswerTokens: found.answerTokens, Tokens: found.tokens,
-			Kept: found.kept, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
+			Kept: found.kept, Layers: found.layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
 		})
 		if err != nil {
 			return err
@@ -228,6 +240,7 @@ func (t *trainer) distillStep(ctx context.Context, s config.Stage, samples []dat
 			found.loss += layer / float64(len(r.Errors)*len(samples))
 		}
 		found.kept += r.Kept / float64(len(samples))
+		found.addLayers(r.Layers, len(samples))
 		found.tokens += len(e.IDs) - from
 	}
 	return found, nil
@@ -271,6 +284,7 @@ func (t *trainer) sftStep(ctx context.Context, s config.Stage, samples []data.En
 		}
 		found.loss += r.Loss
 		found.kept += r.Kept / float64(len(samples))
+		found.addLayers(r.Layers, len(samples))
 		found.tokens += len(e.IDs)
 	}
 	return found, nil

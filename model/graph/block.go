@@ -152,6 +152,9 @@ func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Colum
 	return b.apply("attend", shapeOf(q), func(out []float32, in [][]float32) {
 		lse = b.frame.borrow(b.shape.tokens * b.dims().Heads)
 		b.frame.run.attention.Forward(out, lse, tokens(in))
+		if column != nil {
+			b.observeGate(at.of(in, 4), lse)
+		}
 	}, func(grads [][]float32, dOut, out []float32, in [][]float32) {
 		g := model.AttentionGrads{Q: grads[0], K: grads[1], V: grads[2], Score: at.of(grads, 3), Logit: at.of(grads, 4), Read: at.of(grads, 5)}
 		b.frame.run.attention.Backward(g, dOut, out, lse, tokens(in))
@@ -162,6 +165,7 @@ func (b *blockNodes) Mix(_ *model.Layer, logit, read, local *G.Node) *G.Node {
 	gate, rows := model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}, b.shape.tokens
 	return b.apply("mix", shapeOf(local), func(out []float32, in [][]float32) {
 		gate.Mix(out, in[0], in[1], in[2], rows)
+		b.observeGate(in[0], nil)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
 		gate.MixBackward(grads[0], grads[1], grads[2], dOut, in[0], in[1], in[2], rows)
 	}, logit, read, local)

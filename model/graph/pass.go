@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"eisft/model"
-	"eisft/model/kernels"
 	"eisft/model/scratch"
 )
 
@@ -36,7 +35,8 @@ type Options struct {
 type Result struct {
 	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
 	Tokens int     // answer tokens
-	Kept   float64 // mean σ(ρ) over the tokens that left the window
+	Kept   float64 // mean σ(ρ) over layers, KV heads and the tokens that left the window
+	Layers []LayerStats
 }
 
 // Engine differentiates samples through a model's blocks. It is not safe for
@@ -90,11 +90,13 @@ type pass struct {
 	stream  *model.Stream
 	tape    *tape
 	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
+	stats   []LayerStats
 }
 
 // newPass prepares the recorded forward pass of a sample.
 func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
 	p := &pass{stateGrads: e.newStateGrads(grads, len(s.IDs)), sample: s, options: o, rows: lossRows(s)}
+	p.stats = make([]LayerStats, len(p.layers))
 	if len(p.rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
@@ -114,7 +116,7 @@ func (p *pass) differentiate(ctx context.Context) (Result, error) {
 	if err := p.backward(ctx); err != nil {
 		return Result{}, err
 	}
-	return Result{Loss: loss, Tokens: len(p.rows), Kept: kept}, nil
+	return Result{Loss: loss, Tokens: len(p.rows), Kept: kept, Layers: p.stats}, nil
 }
 
 // lossChunk bounds the rows whose logits exist at a time.
@@ -173,16 +175,14 @@ func (p *pass) keep() float64 {
 	kv := p.model.Base.Dims.KVHeads
 	from, to := s.Sinks*kv, (s.Sinks+s.Slots)*kv
 	mean := 0.0
-	for _, l := range s.Layers {
-		for _, score := range l.Score[from:to] {
-			mean += float64(kernels.Sigmoid1(score))
-		}
+	for i, l := range s.Layers {
+		p.stats[i].Kept = meanKept(l.Score[from:to])
+		mean += p.stats[i].Kept / float64(len(s.Layers))
 	}
-	n := float64(len(s.Layers) * (to - from))
-	if mean /= n; mean <= o.Keep {
+	if mean <= o.Keep {
 		return mean
 	}
-	g := float32(o.SampleWeight * o.KeepWeight / n)
+	g := float32(o.SampleWeight * o.KeepWeight / float64(len(s.Layers)*(to-from)))
 	for i, l := range s.Layers {
 		for j := from; j < to; j++ {
 			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
@@ -240,7 +240,7 @@ func (p *pass) layer(i int, s liveSegment, dx []float32) error {
 	}
 	inputs, into := p.stateInputs(i, score, past.memory)
 	inputs = slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{dx})
-	return prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention}, inputs, func(out [][]float32) {
+	return prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention, stats: &p.stats[i]}, inputs, func(out [][]float32) {
 		copy(dx, out[1])
 		p.addAll(i, into, out[2:], past.slotToken)
 	})

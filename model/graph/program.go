@@ -18,6 +18,7 @@ type run struct {
 	targets   []int32         // for the loss: the token each row predicts
 	weights   []float32       // each row's weight in the loss
 	wanted    []float32       // for attention transfer: the output to come near to
+	stats     *LayerStats     // of a block: receives what its gate does; nil: not wanted
 }
 
 // program is a compiled graph with its gradients. Its inputs are the graph's

@@ -26,6 +26,7 @@ type TransferOptions struct {
 type TransferResult struct {
 	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer
 	Kept   float64   // mean σ(ρ) over layers, KV heads and tokens
+	Layers []LayerStats
 }
 
 // firstTransferred is the first segment that attention transfer compares: the
@@ -54,17 +55,18 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	if err := t.teach(ctx, ids[from:]); err != nil {
 		return TransferResult{}, err
 	}
-	r := TransferResult{}
+	t.stats = make([]LayerStats, len(t.layers))
+	r := TransferResult{Layers: t.stats}
 	for i := range t.layers {
 		if err := ctx.Err(); err != nil {
 			return TransferResult{}, err
 		}
-		loss, kept, err := t.layer(i)
+		loss, err := t.layer(i)
 		if err != nil {
 			return TransferResult{}, fmt.Errorf("layer %d: %w", i, err)
 		}
 		r.Errors = append(r.Errors, loss)
-		r.Kept += kept / float64(len(t.layers))
+		r.Kept += t.stats[i].Kept / float64(len(t.layers))
 	}
 	return r, nil
 }
@@ -76,6 +78,7 @@ type transfer struct {
 	tokens     int
 	importance []float32
 	lessons    []lesson // of each layer
+	stats      []LayerStats
 }
 
 // lesson is what a layer of the base saw and answered, for the whole text.
@@ -121,7 +124,7 @@ func (t *transfer) teach(ctx context.Context, ids []int32) error {
 
 // layer distills one layer: forward through the memory writes, then segment by
 // segment from the last one back.
-func (t *transfer) layer(i int) (loss, kept float64, err error) {
+func (t *transfer) layer(i int) (loss float64, err error) {
 	m, d, segment := t.model, t.model.Base.Dims, t.model.Spec.Segment
 	var score []float32 // ρ of all tokens [tokens,K]
 	if w, c := m.Params.Layers[i].TokenScore(); w != nil {
@@ -130,30 +133,27 @@ func (t *transfer) layer(i int) (loss, kept float64, err error) {
 		model.TokenScore(score, t.layers[i].normed, w.Data, c.Data, t.tokens)
 	}
 	if m.Spec.Slots > 0 {
-		kept = t.keep(i, score)
+		t.stats[i].Kept = t.keep(i, score)
 	}
 	memories := t.writeMemories(i, score)
 	scale := t.options.Weight / t.energy(i)
 	for s := t.tokens/segment - 1; s >= firstTransferred; s-- {
 		part, err := t.segment(i, s, score, memories[s], scale)
 		if err != nil {
-			return 0, 0, fmt.Errorf("segment %d: %w", s, err)
+			return 0, fmt.Errorf("segment %d: %w", s, err)
 		}
 		loss += part
 		if err := t.backwardWrites(i, s-1); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 	}
-	return loss / t.options.Weight, kept, t.backwardScores(i)
+	return loss / t.options.Weight, t.backwardScores(i)
 }
 
 // keep adds the gradient of the layer's keep penalty and returns mean σ(ρ).
 func (t *transfer) keep(i int, score []float32) float64 {
-	mean := 0.0
-	for _, v := range score {
-		mean += float64(kernels.Sigmoid1(v))
-	}
-	if mean /= float64(len(score)); mean > t.options.Keep {
+	mean := meanKept(score)
+	if mean > t.options.Keep {
 		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(score)))
 		for at, v := range score {
 			t.addKeep(i, at, v, g)
@@ -241,7 +241,7 @@ func (t *transfer) importanceOf(token int) float64 {
 func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (float64, error) {
 	m, d, n := t.model, t.model.Base.Dims, t.model.Spec.Segment
 	first, from, to := s*n, min(m.Spec.Sink, t.tokens), t.evicted(s)
-	r := run{layer: m.Base.Layers[i], attention: t.attention(i, first), weights: make([]float32, n)}
+	r := run{layer: m.Base.Layers[i], attention: t.attention(i, first), weights: make([]float32, n), stats: &t.stats[i]}
 	r.wanted = t.lessons[i].output[first*d.Hidden : (first+n)*d.Hidden]
 	for j := range r.weights {
 		r.weights[j] = float32(scale * t.importanceOf(first+j))
