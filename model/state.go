@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"eisft/model/scratch"
@@ -142,11 +143,17 @@ func (t Turnover) Choose(rows []int, score func(row int) float32) (kept, dropped
 	if t.Keep == t.Candidates || t.Keep == 0 {
 		return kept, dropped
 	}
-	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(score(b), score(a)), a-b) })
+	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(rank(score(b)), rank(score(a))), a-b) })
 	slices.Sort(kept)
 	slices.Sort(dropped)
 	return kept, dropped
 }
+
+// rank is what scores are compared by. The first layer's scores of the same
+// token at two places are equal but for their last bits, which depend on how
+// many rows were multiplied at once and on the machine; rounded to a thousandth
+// they are ties, which fall the same way everywhere.
+func rank(score float32) float32 { return float32(math.RoundToEven(float64(score) * 1024)) }
 
 // write writes the last `count` of the n rows chosen for each KV head to layer
 // i's memory.
