@@ -1,113 +1,51 @@
 package export_test
 
 import (
-	"encoding/binary"
-	"math"
-	"math/rand/v2"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
-	"eisft/data"
 	"eisft/export"
+	"eisft/export/check"
+	"eisft/export/exporttest"
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/hf"
-	"eisft/quant"
 )
-
-// randomTensors makes up every tensor that a model asks for, the same one for the same
-// name.
-type randomTensors struct{ *hf.Config }
-
-func (randomTensors) Names() []string { return nil }
-
-func (r randomTensors) Tensor(name string) (hf.Tensor, error) {
-	c := r.Config
-	q, kv, d, f := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim, c.HiddenSize, c.IntermediateSize
-	shapes := map[string][]int{
-		"embed_tokens": {c.VocabSize, d}, "lm_head": {c.VocabSize, d}, "norm": {d},
-		"input_layernorm": {d}, "post_attention_layernorm": {d}, "q_norm": {c.HeadDim}, "k_norm": {c.HeadDim},
-		"q_proj": {q, d}, "k_proj": {kv, d}, "v_proj": {kv, d}, "o_proj": {d, q},
-		"gate_proj": {f, d}, "up_proj": {f, d}, "down_proj": {d, f},
-	}
-	parts := strings.Split(name, ".")
-	shape := shapes[parts[len(parts)-2]]
-	if parts[len(parts)-1] == "bias" {
-		shape = shape[:1]
-	}
-	n, scale := 1, 1.0
-	for _, s := range shape {
-		n *= s
-	}
-	if len(shape) == 2 {
-		scale = 1.5 / math.Sqrt(float64(shape[1]))
-	}
-	data := make([]byte, 4*n)
-	random := rand.New(rand.NewPCG(uint64(len(name)), uint64(name[len(name)/2])))
-	for i := range n {
-		v := float32(scale * random.NormFloat64())
-		if len(shape) == 1 && !strings.HasSuffix(name, "bias") {
-			v = 1 + 0.1*v
-		}
-		binary.LittleEndian.PutUint32(data[4*i:], math.Float32bits(v))
-	}
-	return hf.Tensor{Name: name, DType: hf.DTypeF32, Shape: shape, Data: data}, nil
-}
-
-// tinyModel is a model of two layers with random weights and trained parameters.
-func tinyModel(t testing.TB, spec model.Spec, change func(*hf.Config)) *model.Model {
-	t.Helper()
-	c := &hf.Config{
-		VocabSize: 50, HiddenSize: 24, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 8,
-		IntermediateSize: 40, HiddenAct: "silu", RMSNormEps: 1e-5, Rope: hf.Rope{Type: "default", Theta: 10000},
-		QueryPreAttnScale: 1 / math.Sqrt(8), EmbeddingScale: 1, LayerTypes: []hf.LayerType{hf.FullAttention, hf.FullAttention},
-	}
-	if change != nil {
-		change(c)
-	}
-	b, err := model.NewBase(c, randomTensors{c})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(b, spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(3, 4))
-	for _, p := range m.Params.List() {
-		for i := range p.Data {
-			p.Data[i] += float32(0.5 * random.NormFloat64())
-		}
-	}
-	return m
-}
-
-// block is a small block with slots and memory.
-func block(change func(*model.Spec)) model.Spec {
-	s := model.Spec{
-		Sink: 2, Window: 5, Segment: 4, Slots: 6, Positions: model.PositionsCompact,
-		Memory: model.MemoryLinear, Feature: model.FeatureHedgehog, Gate: model.GateSlot,
-	}
-	change(&s)
-	return s
-}
 
 var size = export.Size{Tokens: 4, Cache: 17}
 
-func options(dir string) export.Options {
-	return export.Options{Sizes: []export.Size{size}, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll, Name: "tiny", BaseDir: dir}
+func options() export.Options {
+	return export.Options{Sizes: []export.Size{size}, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll, Name: "tiny"}
+}
+
+// exported writes the model and returns the folder and its manifest. Every finding of
+// the structural check fails the test.
+func exported(t testing.TB, m *model.Model, o export.Options) (string, *manifest.Manifest) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "runs", "tiny")
+	info, report, err := export.Export(t.Context(), m, out, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range report.Findings {
+		t.Errorf("finding: %s", f)
+	}
+	return out, info
 }
 
 // TestEverySwitch compares the driven graphs with the Go model for every switch of the
 // block, over a prompt that fills slots and memory, and generation.
 func TestEverySwitch(t *testing.T) {
 	orttest.Require(t)
-	cases := map[string]func(*model.Spec){
-		"eisft":        func(*model.Spec) {},
+	for name, change := range map[string]func(*model.Spec){
+		"eisft":        nil,
 		"elu":          func(s *model.Spec) { s.Feature = model.FeatureELU },
 		"delta":        func(s *model.Spec) { s.Memory = model.MemoryDelta },
 		"delta elu":    func(s *model.Spec) { s.Memory, s.Feature = model.MemoryDelta, model.FeatureELU },
@@ -128,86 +66,295 @@ func TestEverySwitch(t *testing.T) {
 		"no sinks":     func(s *model.Spec) { s.Sink, s.Slots = 0, 8 },
 		"no window":    func(s *model.Spec) { s.Window, s.Slots = 0, 11 },
 		"many sinks":   func(s *model.Spec) { s.Sink, s.Slots = 6, 2 },
-	}
-	for name, change := range cases {
+	} {
 		t.Run(name, func(t *testing.T) {
-			m := tinyModel(t, block(change), nil)
-			v := exported(t, m, options(t.TempDir()))
-			if m.Spec.HasMemory() && v.Written == 0 || v.Slots != m.Spec.Slots {
+			m := exporttest.Model(t, exporttest.Block(change), nil)
+			_, info := exported(t, m, options())
+			v := info.Verification[0]
+			if v.MaxLogitError > 1e-4 || v.EqualTokens != v.Compared || v.Compared != v.Read {
+				t.Errorf("largest difference of a logit %.2g, %d of %d tokens equal, %d read", v.MaxLogitError, v.EqualTokens, v.Compared, v.Read)
+			}
+			if m.Spec.HasMemory() != (v.Written > 0) || v.Slots != m.Spec.Slots {
 				t.Errorf("%d tokens in memory, %d of %d slots in use", v.Written, v.Slots, m.Spec.Slots)
 			}
 		})
 	}
 }
 
-// exported writes the model, verifies it to 1e-4 and returns the figures.
-func exported(t *testing.T, m *model.Model, o export.Options) manifest.Verification {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "out")
-	info, report, err := export.Export(t.Context(), m, out, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range report.Findings {
-		t.Errorf("finding: %s", f)
-	}
-	if _, err := os.Stat(filepath.Join(out, manifest.Name)); err != nil {
-		t.Error(err)
-	}
-	v := info.Verification[0]
-	if v.MaxLogitError > 1e-4 || v.EqualTokens != v.Compared {
-		t.Errorf("largest difference of a logit %.2g, %d of %d tokens equal", v.MaxLogitError, v.EqualTokens, v.Compared)
-	}
-	t.Logf("%+v", v)
-	return v
+// families are bases that differ from Llama in what the graphs compute.
+var families = map[string]func(*hf.Config){
+	"llama": nil,
+	"tied":  func(c *hf.Config) { c.TieWordEmbeddings = true },
+	"biases": func(c *hf.Config) {
+		c.AttentionBias, c.AttentionOutputBias, c.MLPBias = true, true, true
+	},
+	"head norms":     func(c *hf.Config) { c.QKNorm = true },
+	"partial rotary": func(c *hf.Config) { c.Rope.PartialRotaryFactor = 0.5 },
+	"one head each":  func(c *hf.Config) { c.NumKeyValueHeads = 4 },
+	"gemma": func(c *hf.Config) {
+		c.HiddenAct, c.PostNorms, c.EmbeddingScale, c.QKNorm = string(model.GELUTanh), true, 4.9, true
+	},
 }
 
-// quantized calibrates the model on random tokens and quantizes it.
-func quantized(t testing.TB, m *model.Model) *quant.Quantized {
-	t.Helper()
-	scheme, err := quant.ParseScheme("w8a16")
-	if err != nil {
-		t.Fatal(err)
-	}
-	random := rand.New(rand.NewPCG(5, 6))
-	samples := func(yield func(data.Encoded, error) bool) {
-		ids := make([]int32, 400)
-		for i := range ids {
-			ids[i] = random.Int32N(int32(m.Base.Embed.Out))
-		}
-		yield(data.Encoded{Where: "random", IDs: ids}, nil)
-	}
-	seen, err := quant.Calibrate(t.Context(), m, samples)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := quant.Quantize(m, scheme, quant.RangeMinMax, seen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return q
-}
-
-// TestQuantized compares the quantized graphs with the Go model under fake
-// quantization, for bases with and without biases and norms of the heads.
-func TestQuantized(t *testing.T) {
+// TestFamilies compares float and quantized graphs with the Go model, under the same
+// fake quantization, for the families of bases.
+func TestFamilies(t *testing.T) {
 	orttest.Require(t)
-	for name, change := range map[string]func(*hf.Config){
-		"llama": nil,
-		"qwen2": func(c *hf.Config) { c.AttentionBias = true },
-		"qwen3": func(c *hf.Config) { c.QKNorm, c.TieWordEmbeddings = true, true },
-	} {
+	for name, change := range families {
 		t.Run(name, func(t *testing.T) {
-			m := tinyModel(t, block(func(*model.Spec) {}), change)
-			o := options(t.TempDir())
-			o.Quantized = quantized(t, m)
-			info, _, err := export.Export(t.Context(), m, filepath.Join(t.TempDir(), "out"), o)
+			m := exporttest.Model(t, exporttest.Block(nil), change)
+			o := options()
+			o.Quantized = exporttest.Quantized(t, m)
+			_, info := exported(t, m, o)
+			for i, bound := range []float64{1e-4, 0.02} {
+				if v := info.Verification[i]; v.MaxLogitError > bound {
+					t.Errorf("%+v: want at most %g", v, bound)
+				}
+			}
+		})
+	}
+}
+
+// TestVerifySeesEveryParameter: a comparison that a trained parameter does not change
+// would not see that the graphs have it wrong. What the graphs differ by otherwise is
+// below 1e-5.
+func TestVerifySeesEveryParameter(t *testing.T) {
+	orttest.Require(t)
+	for _, change := range []func(*model.Spec){
+		func(s *model.Spec) { s.Map = true },
+		func(s *model.Spec) { s.WriteGate, s.Slots, s.Window = true, 0, 11 },
+		func(s *model.Spec) { s.Gate = model.GateMass },
+	} {
+		m := exporttest.Model(t, exporttest.Block(change), nil)
+		dir, _ := exported(t, m, options())
+		for _, p := range m.Params.Layers[1].List() {
+			was := slices.Clone(p.Data)
+			for i := range p.Data {
+				p.Data[i] += 0.5 * float32(1+i%3)
+			}
+			figures, err := export.Verify(t.Context(), dir, m, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, v := range info.Verification {
-				t.Logf("%+v", v)
+			if e := figures[0].MaxLogitError; e < 1e-4 {
+				t.Errorf("%s changed: the largest difference of a logit is %g", p.Name, e)
+			}
+			copy(p.Data, was)
+		}
+	}
+}
+
+// TestShapes exports two shapes over one weights file; of equal cache, they share the
+// generation graph.
+func TestShapes(t *testing.T) {
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	o := options()
+	o.Sizes, o.Inputs, o.NoVerify = append(o.Sizes, export.Size{Tokens: 6, Cache: 17}), lower.InputIDs, true
+	dir, info := exported(t, m, o)
+	var files []string
+	for _, f := range info.Files {
+		files = append(files, f.Name)
+	}
+	if want := []string{"1t17c.onnx", "4t17c.onnx", "6t17c.onnx", "commit-4t.onnx", "commit-6t.onnx", "weights.bin"}; !slices.Equal(files, want) {
+		t.Errorf("files %v, want %v", files, want)
+	}
+	if got := info.Shapes[1]; got.Slots != 4 || got.Segment != 6 || got.Window != 5 {
+		t.Errorf("shape %+v, want 4 slots beside a segment of 6 and a window of 5", got)
+	}
+	if len(info.Graphs) != 6 || info.Embeddings != "" {
+		t.Errorf("%d graphs, embeddings in %q", len(info.Graphs), info.Embeddings)
+	}
+	if read, err := manifest.Read(dir); err != nil || len(read.Graphs) != 6 {
+		t.Errorf("the manifest does not read back: %v", err)
+	}
+}
+
+// TestPortsOfTheContract holds names and order of the ports to the fixed-shape contract.
+func TestPortsOfTheContract(t *testing.T) {
+	o := options()
+	o.NoVerify = true
+	_, info := exported(t, exporttest.Model(t, exporttest.Block(nil), nil), o)
+	graphs := info.Of("4x17", manifest.Float)
+	names := func(ports []manifest.Port) string {
+		var list []string
+		for _, p := range ports {
+			list = append(list, p.Name)
+		}
+		return strings.Join(list, " ")
+	}
+	for _, c := range []struct{ what, got, want string }{
+		{
+			"inputs", names(graphs[manifest.PromptGraph].Inputs),
+			"input_embeds attention_mask position_cos position_sin cache_cos cache_sin past_key_0_in past_value_0_in past_key_1_in past_value_1_in past_mem_0_in past_memz_0_in past_mem_1_in past_memz_1_in",
+		},
+		{
+			"outputs", names(graphs[manifest.GenerationGraph].Outputs),
+			"logits past_key_0_out past_value_0_out past_key_1_out past_value_1_out retention_0_out retention_1_out",
+		},
+		{
+			"inputs of commit", names(graphs[manifest.CommitGraph].Inputs),
+			"memory_decay evicted_key_0 evicted_value_0 evicted_weight_0 evicted_key_1 evicted_value_1 evicted_weight_1 past_mem_0_in past_memz_0_in past_mem_1_in past_memz_1_in",
+		},
+		{
+			"outputs of commit", names(graphs[manifest.CommitGraph].Outputs),
+			"past_mem_0_out past_memz_0_out past_mem_1_out past_memz_1_out",
+		},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %s\nwant %s", c.what, c.got, c.want)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	slots := model.Spec{Sink: 8, Window: 256, Segment: 256, Slots: 256}
+	window := model.Spec{Sink: 8, Window: 256, Segment: 256}
+	for _, c := range []struct {
+		size         export.Size
+		block        model.Spec
+		slots, width int
+		err          string
+	}{
+		{export.Size{Tokens: 512, Cache: 2048}, slots, 1272, 256, ""},
+		{export.Size{Tokens: 256, Cache: 776}, slots, 256, 256, ""},
+		{export.Size{Tokens: 1, Cache: 266}, slots, 1, 256, ""},
+		{export.Size{Tokens: 512, Cache: 2048}, window, 0, 1528, ""},
+		{export.Size{Tokens: 512, Cache: 776}, slots, 0, 0, "shape 512x776 does not fit: a cache of 776 must hold 8 sinks, a window of 256, a segment of 512 and at least one slot, 777 in all; want 512x777 or larger, or at most 511x776"},
+		{export.Size{Tokens: 128, Cache: 200}, window, 0, 0, "shape 128x200 does not fit: a cache of 200 must hold 8 sinks, a window of 256, a segment of 128, 392 in all; want 128x392 or larger"},
+	} {
+		got, err := c.size.Fit(c.block)
+		if c.err != "" {
+			if err == nil || err.Error() != c.err {
+				t.Errorf("%s: got %v, want %s", c.size, err, c.err)
+			}
+			continue
+		}
+		if err != nil || got.Slots != c.slots || got.Window != c.width || got.Segment != c.size.Tokens || got.Capacity() != c.size.Cache {
+			t.Errorf("%s: got %+v (%v), want %d slots and a window of %d", c.size, got, err, c.slots, c.width)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	taken := filepath.Join(t.TempDir(), "taken")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	small := exporttest.Model(t, exporttest.Block(nil), nil)
+	for _, c := range []struct {
+		name   string
+		model  *model.Model
+		out    string
+		ctx    context.Context
+		change func(*export.Options)
+		want   string
+	}{
+		{"exists", small, taken, t.Context(), func(*export.Options) {}, "the folder exists: " + taken},
+		{"is a file", small, taken, t.Context(), func(o *export.Options) { o.Replace = true }, "it is there and is not a folder"},
+		{"no shape", small, "", t.Context(), func(o *export.Options) { o.Sizes = nil }, "there is no shape to export"},
+		{"too small", small, "", t.Context(), func(o *export.Options) { o.Sizes[0].Cache = 11 }, "shape 4x11 does not fit: a cache of 11 must hold 2 sinks, a window of 5, a segment of 4 and at least one slot, 12 in all; want 4x12 or larger, or at most 3x11"},
+		{"twice", small, "", t.Context(), func(o *export.Options) { o.Sizes = append(o.Sizes, size) }, "shape 4x17 is given twice"},
+		{"nothing quantized", small, "", t.Context(), func(o *export.Options) { o.QuantizedOnly = true }, "there is no quantized model to export alone"},
+		{"cancelled", small, "", cancelled, func(*export.Options) {}, "context canceled"},
+		{
+			"sliding window", exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) {
+				c.SlidingWindow, c.LayerTypes[1], c.RopeLocal = 8, hf.SlidingAttention, c.Rope
+			}), "", t.Context(),
+			func(*export.Options) {}, "layer 1 attends to the last 8 keys only",
+		},
+		{
+			"absolute and quantized", exporttest.Model(t, exporttest.Block(func(s *model.Spec) { s.Positions = model.PositionsAbsolute }), nil), "", t.Context(),
+			func(o *export.Options) { o.Quantized = exporttest.Quantized(t, small) }, "quantized graphs need positions: compact",
+		},
+		{
+			"other base", exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) { c.VocabSize = 60 }), "", t.Context(),
+			func(o *export.Options) { o.Quantized = exporttest.Quantized(t, small) }, "the quantized files belong to another model",
+		},
+		{
+			"beyond the rotary limit", exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) {
+				c.Rope = hf.Rope{Type: "dynamic", Theta: 1e4, Factor: 2, OriginalMaxPositionEmbeddings: 16}
+			}), "", t.Context(), func(*export.Options) {}, "shape 4x17 has positions beyond 16",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.ctx == cancelled {
+				orttest.Require(t) // nothing else waits
+			}
+			parent := t.TempDir()
+			out := c.out
+			if out == "" {
+				out = filepath.Join(parent, "out")
+			}
+			o := options()
+			c.change(&o)
+			if _, _, err := export.Export(c.ctx, c.model, out, o); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if left, _ := os.ReadDir(parent); len(left) > 0 {
+				t.Errorf("%v is left behind", left)
 			}
 		})
+	}
+}
+
+// TestReplace: an export takes the place of another one only when it is asked to.
+func TestReplace(t *testing.T) {
+	m, o := exporttest.Model(t, exporttest.Block(nil), nil), options()
+	o.NoVerify = true
+	out, _ := exported(t, m, o)
+	if _, _, err := export.Export(t.Context(), m, out, o); !errors.Is(err, export.ErrExists) {
+		t.Errorf("got %v, want %v", err, export.ErrExists)
+	}
+	o.Replace, o.Inputs = true, lower.InputIDs
+	info, _, err := export.Export(t.Context(), m, out, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(out, export.EmbeddingsFile)); !errors.Is(err, os.ErrNotExist) || info.Embeddings != "" {
+		t.Errorf("a file of the old export is still there (%v)", err)
+	}
+}
+
+// TestCheckFindsAnotherModel: graphs that compute something else do not pass.
+func TestCheckFindsAnotherModel(t *testing.T) {
+	orttest.Require(t)
+	o := options()
+	o.NoVerify = true
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	dir, _ := exported(t, m, o)
+	m.Params.Layers[0].GateBias.Data[0]++
+	report, err := export.Check(t.Context(), dir, check.NoTarget, export.Against{Model: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Err(); err == nil || !strings.HasPrefix(err.Error(), "the float graphs of 4x17 differ from the Go model: largest difference") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestCheckFindsDamage: a changed weight is a finding, and what breaks the contract is
+// not run.
+func TestCheckFindsDamage(t *testing.T) {
+	o := options()
+	o.NoVerify = true
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	dir, _ := exported(t, m, o)
+	path := filepath.Join(dir, export.WeightsFile)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[0]++
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := export.Check(t.Context(), dir, check.NoTarget, export.Against{Model: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Err(); err == nil || !strings.Contains(err.Error(), "1 errors, the first one: error: manifest.json: files[") || report.Verification != nil {
+		t.Errorf("got %v, %+v", err, report.Verification)
 	}
 }

@@ -59,20 +59,23 @@ type graph struct {
 }
 
 // Open loads an exported folder.
-func Open(dir string, o Options) (m *Model, err error) {
+func Open(dir string, o Options) (*Model, error) {
 	info, err := manifest.Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	m = &Model{rope: info.Rope, mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
+	m := &Model{rope: info.Rope, mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, m.Close())
-		}
-	}()
+	if err := m.load(dir, info, o.Threads); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// load opens the graphs and the embedding table.
+func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 	graphs := info.Of(m.Shape.Name, m.Precision)
 	for _, g := range []struct {
 		kind string
@@ -83,18 +86,18 @@ func Open(dir string, o Options) (m *Model, err error) {
 			continue
 		}
 		if !ok || len(listed.Parts) != 1 {
-			return nil, fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
+			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
-		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), ort.Options{Threads: o.Threads})
+		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), ort.Options{Threads: threads})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		*g.into = &graph{listed, session}
 	}
 	if err := m.readSizes(info.Positions); err != nil {
-		return nil, fmt.Errorf("open %s: %w", dir, err)
+		return fmt.Errorf("open %s: %w", dir, err)
 	}
-	return m, m.readTable(dir, info)
+	return m.readTable(dir, info)
 }
 
 // choose finds shape and precision in the manifest.

@@ -47,27 +47,31 @@ type reader struct {
 }
 
 // NewStream starts an empty sequence. Close frees it.
-func (m *Model) NewStream() (st *Stream, err error) {
-	st = &Stream{model: m}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, st.Close())
-		}
-	}()
+func (m *Model) NewStream() (*Stream, error) {
+	st := &Stream{model: m}
+	if err := st.bind(); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	return st, nil
+}
+
+// bind makes the tensors of all graphs, over one cache and one memory.
+func (st *Stream) bind() (err error) {
+	m := st.model
 	if st.step, err = m.newReader(m.generation, 1, nil); err != nil {
-		return st, err
+		return err
 	}
 	given := st.step.shared(m.prompt.Graph, "key", "value", "memory", "memory_mass", "cache_cos", "cache_sin")
 	if st.prompt, err = m.newReader(m.prompt, m.Shape.Tokens, given); err != nil {
-		return st, err
+		return err
 	}
 	if m.commit != nil {
 		if st.writer, err = m.newWriter(st.step); err != nil {
-			return st, err
+			return err
 		}
 	}
 	st.newLayers()
-	return st, st.placeCache()
+	return st.placeCache()
 }
 
 func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*reader, error) {
