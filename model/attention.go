@@ -71,69 +71,169 @@ func (a *Attention) bias() []float32 {
 	return b
 }
 
+// headRows are the keys or values of one KV head: those of the stored tokens and
+// of the new ones, packed for the products of many query blocks.
+type headRows struct {
+	past, fresh kernels.Packed
+	stored, d   int
+	transposed  bool
+	buffer      []float32
+}
+
+// packFrom is the number of query rows from which packing repays.
+const packFrom = 16
+
+// headRows packs KV head g of stored [P,K·d] and fresh [T,K·d] rows, for products
+// x·rowsᵀ if transposed and x·rows if not. The caller releases the buffer.
+func (a *Attention) headRows(stored, fresh []float32, rows, g int, transposed bool) headRows {
+	d, ld := a.HeadDim, a.KVHeads*a.HeadDim
+	h := headRows{stored: a.Past, d: d, transposed: transposed}
+	size := func(n int) (cols, depth int) {
+		if transposed {
+			return n, d
+		}
+		return d, n
+	}
+	n, k := size(a.Past)
+	m, l := size(rows)
+	split := 0
+	if rows*a.Heads/a.KVHeads >= packFrom {
+		split = kernels.PackedSize(n, k)
+		h.buffer = scratch.Borrow(split + kernels.PackedSize(m, l))
+	}
+	h.past = kernels.Pack(h.buffer[:split], transposed, n, k, at(stored, g*d), ld)
+	h.fresh = kernels.Pack(h.buffer[split:], transposed, m, l, fresh[g*d:], ld)
+	return h
+}
+
+// times writes scale·x·rowsᵀ [m,P+n] for x [m,d] if the rows are transposed, and
+// adds scale·x·rows [m,d] for x [m,P+n] if not, with the first n of the new rows.
+func (h headRows) times(dst []float32, ldd int, x []float32, ldx, m, n int, scale float32) {
+	if h.transposed {
+		kernels.GemmPacked(false, m, h.stored, h.d, scale, x, ldx, h.past, 0, dst, ldd)
+		kernels.GemmPacked(false, m, n, h.d, scale, x, ldx, h.fresh, 0, dst[h.stored:], ldd)
+		return
+	}
+	kernels.GemmPacked(false, m, h.d, h.stored, scale, x, ldx, h.past, 1, dst, ldd)
+	kernels.GemmPacked(false, m, h.d, n, scale, x[h.stored:], ldx, h.fresh, 1, dst, ldd)
+}
+
+// queries are the rows of a score buffer, which see the keys of one KV head: tokens
+// of one head, or of a single token several heads.
+type queries struct {
+	token, tokens int
+	head, heads   int
+}
+
+func (q queries) rows() int { return q.tokens * q.heads }
+
+// row returns token and head of the i-th row.
+func (q queries) row(i int) (t, h int) { return q.token + i/q.heads, q.head + i%q.heads }
+
+// end returns the token after the last one.
+func (q queries) end() int { return q.token + q.tokens }
+
+// stride returns how far rows are apart in an array [T,H·d].
+func (a *Attention) stride(q queries) int {
+	if q.heads > 1 {
+		return a.HeadDim
+	}
+	return a.Heads * a.HeadDim
+}
+
+// group returns r, the query heads of a KV head.
+func (a *Attention) group() int { return a.Heads / a.KVHeads }
+
+// forward is one run of Attention.Forward.
+type forward struct {
+	*Attention
+	in       NewTokens
+	q        []float32 // after rotary embedding
+	bias     []float32
+	k, v     []headRows // of each KV head
+	dst, lse []float32
+}
+
 // Forward writes the attention's output [T,H·d]. lse [T,H], if not nil,
 // receives each row's log of the sum of exponentials, which Backward needs.
 func (a *Attention) Forward(dst, lse []float32, in NewTokens) {
 	q, k := a.rotated(in.Q, a.Heads, in.Rows), a.rotated(in.K, a.KVHeads, in.Rows)
-	bias := a.bias()
-	defer scratch.Release(q, k, bias)
-	blocks := (in.Rows + queryBlock - 1) / queryBlock
-	kernels.Each(blocks*a.Heads, func(i int) {
-		h, lo := i%a.Heads, i/a.Heads*queryBlock
-		a.forwardBlock(dst, lse, q, k, bias, in, h, lo, min(lo+queryBlock, in.Rows))
+	f := forward{Attention: a, in: in, q: q, bias: a.bias(), dst: dst, lse: lse}
+	f.k, f.v = make([]headRows, a.KVHeads), make([]headRows, a.KVHeads)
+	kernels.Each(a.KVHeads, func(g int) {
+		f.k[g] = a.headRows(a.PastK, k, in.Rows, g, true)
+		f.v[g] = a.headRows(a.PastV, in.V, in.Rows, g, false)
 	})
-}
-
-// forwardBlock computes query rows [lo,hi) of head h.
-func (a *Attention) forwardBlock(dst, lse, q, k, bias []float32, in NewTokens, h, lo, hi int) {
-	d, rows, keys := a.HeadDim, hi-lo, a.Past+hi
-	s := scratch.Borrow(rows * (keys + 1)) // one more place for the memory's column
-	defer scratch.Release(s)
-	a.scores(s, keys+1, q, k, bias, h, lo, hi)
-	for t := lo; t < hi; t++ {
-		row := s[(t-lo)*(keys+1) : (t-lo+1)*(keys+1)]
-		from, to := a.visible(t)
-		n := to
-		if in.Logit != nil {
-			row[n] = in.Logit[t*a.Heads+h]
-			n++
-		}
-		total := kernels.Softmax(row[from:n])
-		if lse != nil {
-			lse[t*a.Heads+h] = total
-		}
-		out := dst[t*a.Heads*d+h*d : t*a.Heads*d+(h+1)*d]
-		clear(out)
-		if in.Logit != nil {
-			kernels.Axpy(row[to], in.Read[(t*a.Heads+h)*(d+1):(t*a.Heads+h)*(d+1)+d], out)
-		}
-		clear(row[:from])
-		clear(row[to:])
+	heads := 1
+	if in.Rows == 1 {
+		heads = a.group() // their keys are read once
 	}
-	kv := h / (a.Heads / a.KVHeads) * d
-	ldq, ldk := a.Heads*d, a.KVHeads*d
-	out := dst[lo*ldq+h*d:]
-	kernels.GemmSerial(false, false, rows, d, a.Past, 1, s, keys+1, at(a.PastV, kv), ldk, 1, out, ldq)
-	kernels.GemmSerial(false, false, rows, d, hi, 1, s[a.Past:], keys+1, in.V[kv:], ldk, 1, out, ldq)
+	units := a.Heads / heads
+	n := (in.Rows + queryBlock - 1) / queryBlock * units
+	kernels.Each(n, func(i int) {
+		i = n - 1 - i // the longest rows first, so that all cores end together
+		lo := i / units * queryBlock
+		f.block(queries{token: lo, tokens: min(queryBlock, in.Rows-lo), head: i % units * heads, heads: heads})
+	})
+	scratch.Release(q, k, f.bias)
+	for g := range a.KVHeads {
+		scratch.Release(f.k[g].buffer, f.v[g].buffer)
+	}
 }
 
-// scores writes q·k/√d plus the slots' bias for rows [lo,hi) of head h over
-// the stored keys and the first hi new ones, rows ld apart.
-func (a *Attention) scores(s []float32, ld int, q, k, bias []float32, h, lo, hi int) {
-	d, g := a.HeadDim, h/(a.Heads/a.KVHeads)
-	ldq, ldk, rows := a.Heads*d, a.KVHeads*d, hi-lo
-	scale := float32(1 / math.Sqrt(float64(d)))
-	qh := q[lo*ldq+h*d:]
-	kernels.GemmSerial(false, true, rows, a.Past, d, scale, qh, ldq, at(a.PastK, g*d), ldk, 0, s, ld)
-	kernels.GemmSerial(false, true, rows, hi, d, scale, qh, ldq, k[g*d:], ldk, 0, s[a.Past:], ld)
+// block computes the output of some queries.
+func (f *forward) block(q queries) {
+	d, ld, g := f.HeadDim, f.Past+q.end()+1, q.head/f.group() // one more place for the memory's column
+	s := scratch.Borrow(q.rows() * ld)
+	defer scratch.Release(s)
+	f.scores(s, ld, f.q, f.k[g], f.bias, q)
+	for i := range q.rows() {
+		f.softmaxRow(s[i*ld:(i+1)*ld], q, i)
+	}
+	t, h := q.row(0)
+	f.v[g].times(f.dst[(t*f.Heads+h)*d:], f.stride(q), s, ld, q.rows(), q.end(), 1)
+}
+
+// softmaxRow turns scores into probabilities and begins the output with what the
+// memory's column adds to it.
+func (f *forward) softmaxRow(row []float32, q queries, i int) {
+	t, h := q.row(i)
+	at, d := t*f.Heads+h, f.HeadDim
+	from, to := f.visible(t)
+	n := to
+	if f.in.Logit != nil {
+		row[n] = f.in.Logit[at]
+		n++
+	}
+	total := kernels.Softmax(row[from:n])
+	if f.lse != nil {
+		f.lse[at] = total
+	}
+	out := f.dst[at*d : (at+1)*d]
+	clear(out)
+	if f.in.Logit != nil {
+		kernels.Axpy(row[to], f.in.Read[at*(d+1):at*(d+1)+d], out)
+	}
+	clear(row[:from])
+	clear(row[to:])
+}
+
+// scores writes q·k/√d plus the slots' bias for some queries over the stored keys
+// and the new ones up to the last query's, rows ld apart.
+func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, bias []float32, of queries) {
+	t, h := of.row(0)
+	k.times(s, ld, q[(t*a.Heads+h)*a.HeadDim:], a.stride(of), of.rows(), of.end(), a.scale())
 	if bias == nil {
 		return
 	}
-	n := a.slots()
-	for t := range rows {
-		kernels.Add(s[t*ld+a.SlotAt:t*ld+a.SlotAt+n], bias[g*n:(g+1)*n])
+	n, g := a.slots(), of.head/a.group()
+	for i := range of.rows() {
+		kernels.Add(s[i*ld+a.SlotAt:i*ld+a.SlotAt+n], bias[g*n:(g+1)*n])
 	}
 }
+
+// scale is what the products of queries and keys are multiplied by.
+func (a *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(a.HeadDim))) }
 
 // at is x[i:], or nothing of nothing: a state may hold no stored key yet.
 func at(x []float32, i int) []float32 {
@@ -141,110 +241,4 @@ func at(x []float32, i int) []float32 {
 		return nil
 	}
 	return x[i:]
-}
-
-// AttentionGrads receives the gradients of Forward; all are added to. Score is
-// the gradient of Attention.Score. Score, Logit and Read may be nil where
-// Forward had none, and Q, K and V together where none is wanted.
-type AttentionGrads struct {
-	Q, K, V, Score, Logit, Read []float32
-}
-
-// Backward adds the gradients of Forward for the upstream gradient dOut, given
-// its output and lse. Stored keys and values are constants.
-func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewTokens) {
-	q, k := a.rotated(in.Q, a.Heads, in.Rows), a.rotated(in.K, a.KVHeads, in.Rows)
-	bias := a.bias()
-	dq, dk := scratch.Borrow(len(q)), scratch.BorrowZero(len(k))
-	defer scratch.Release(q, k, bias, dq, dk)
-	b := backward{Attention: a, grads: g, in: in, q: q, k: k, bias: bias, dq: dq, dk: dk, dOut: dOut, out: out, lse: lse}
-	kernels.Each(a.KVHeads, b.kvHead) // the heads of a group share dk and dv
-	if g.Q == nil {
-		return
-	}
-	RotateRows(dq, dq, in.Rows, a.Heads, a.HeadDim, a.Cos, a.Sin, true)
-	RotateRows(dk, dk, in.Rows, a.KVHeads, a.HeadDim, a.Cos, a.Sin, true)
-	kernels.Add(g.Q, dq)
-	kernels.Add(g.K, dk)
-}
-
-// backward is one run of Attention.Backward.
-type backward struct {
-	*Attention
-	grads      AttentionGrads
-	in         NewTokens
-	q, k, bias []float32 // q and k after rotary embedding
-	dq, dk     []float32 // gradients of these
-	dOut, out  []float32
-	lse        []float32
-}
-
-func (b *backward) kvHead(g int) {
-	r := b.Heads / b.KVHeads
-	dBias := scratch.BorrowZero(b.slots())
-	defer scratch.Release(dBias)
-	for h := g * r; h < (g+1)*r; h++ {
-		for lo := 0; lo < b.in.Rows; lo += queryBlock {
-			b.block(dBias, h, g, lo, min(lo+queryBlock, b.in.Rows))
-		}
-	}
-	for j, v := range dBias { // d log σ(ρ) = σ(-ρ)
-		b.grads.Score[j*b.KVHeads+g] += v * kernels.Sigmoid1(-b.Score[j*b.KVHeads+g])
-	}
-}
-
-// block adds what query rows [lo,hi) of head h contribute.
-func (b *backward) block(dBias []float32, h, g, lo, hi int) {
-	d, rows, keys := b.HeadDim, hi-lo, b.Past+hi
-	p, ds := scratch.Borrow(rows*keys), scratch.Borrow(rows*keys)
-	defer scratch.Release(p, ds)
-	b.scores(p, keys, b.q, b.k, b.bias, h, lo, hi)
-	ldq, ldk, kv := b.Heads*d, b.KVHeads*d, g*d
-	up := b.dOut[lo*ldq+h*d:]
-	kernels.GemmSerial(false, true, rows, b.Past, d, 1, up, ldq, at(b.PastV, kv), ldk, 0, ds, keys)
-	kernels.GemmSerial(false, true, rows, hi, d, 1, up, ldq, b.in.V[kv:], ldk, 0, ds[b.Past:], keys)
-	for t := lo; t < hi; t++ {
-		b.softmaxRow(p[(t-lo)*keys:(t-lo+1)*keys], ds[(t-lo)*keys:(t-lo+1)*keys], t, h)
-		kernels.Add(dBias, ds[(t-lo)*keys+b.SlotAt:(t-lo)*keys+b.SlotAt+len(dBias)])
-	}
-	if b.grads.Q == nil {
-		return
-	}
-	scale := float32(1 / math.Sqrt(float64(d)))
-	dq := b.dq[lo*ldq+h*d:]
-	kernels.GemmSerial(false, false, rows, d, b.Past, scale, ds, keys, at(b.PastK, kv), ldk, 0, dq, ldq)
-	beta := float32(1)
-	if b.Past == 0 {
-		beta = 0 // nothing has been written to dq yet
-	}
-	kernels.GemmSerial(false, false, rows, d, hi, scale, ds[b.Past:], keys, b.k[kv:], ldk, beta, dq, ldq)
-	kernels.GemmSerial(true, false, hi, d, rows, scale, ds[b.Past:], keys, b.q[lo*ldq+h*d:], ldq, 1, b.dk[kv:], ldk)
-	kernels.GemmSerial(true, false, hi, d, rows, 1, p[b.Past:], keys, up, ldq, 1, b.grads.V[kv:], ldk)
-}
-
-// softmaxRow turns scores into probabilities p, the gradient of p into that of
-// the scores, and adds the gradients of the memory's column.
-func (b *backward) softmaxRow(p, ds []float32, t, h int) {
-	d, at := b.HeadDim, t*b.Heads+h
-	from, to := b.visible(t)
-	for j := from; j < to; j++ {
-		p[j] -= b.lse[at]
-	}
-	kernels.Exp(p[from:to], p[from:to])
-	up := b.dOut[at*d : (at+1)*d]
-	delta := kernels.Dot(up, b.out[at*d:(at+1)*d])
-	for j := from; j < to; j++ {
-		ds[j] = p[j] * (ds[j] - delta)
-	}
-	for _, x := range [][]float32{p, ds} {
-		clear(x[:from])
-		clear(x[to:])
-	}
-	if b.in.Logit == nil {
-		return
-	}
-	pc := kernels.Exp1(b.in.Logit[at] - b.lse[at])
-	read := at * (d + 1)
-	b.grads.Logit[at] += pc * (kernels.Dot(up, b.in.Read[read:read+d]) - delta)
-	kernels.Axpy(pc, up, b.grads.Read[read:read+d])
 }

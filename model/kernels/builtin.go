@@ -16,53 +16,63 @@ const (
 
 // packing holds the packed blocks of one product and a tile for what sticks out of C.
 type packing struct {
-	bInPlace bool // whole panels of B are read where they are
-	a        [blockRows * blockK]float32
-	b        [blockCols * blockK]float32
-	tile     [tileRows * tileCols]float32
+	a    [blockRows * blockK]float32
+	b    [blockCols * blockK]float32
+	tile [tileRows * tileCols]float32
+}
+
+// panels are columns of op(B) in groups of tileCols, rows of a group side by side. Groups are stride apart.
+type panels struct {
+	data     []float32
+	stride   int
+	bInPlace bool // whole groups are read from B itself
 }
 
 var packings = sync.Pool{New: func() any { return new(packing) }}
 
 // builtinGemm computes p without a library. k and alpha are not zero.
 func builtinGemm(p *product) {
-	add := p.beta != 0
-	if add && p.beta != 1 {
-		p.scaleC()
-	}
+	add := p.beginSum()
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
-	buf.bInPlace = !p.tb && p.m <= fewRows
 	blocks := (p.k + blockK - 1) / blockK
 	for block := range blocks {
 		l0, l1 := block*p.k/blocks, (block+1)*p.k/blocks // of about equal size
 		for j0 := 0; j0 < p.n; j0 += blockCols {
 			part := p.cols(j0, min(j0+blockCols, p.n))
-			part.multiplyBlock(buf, l0, l1, add || block > 0)
+			b := panels{buf.b[:], tileCols * (l1 - l0), !p.tb && p.m <= fewRows}
+			part.packB(b, l0, l1-l0)
+			part.multiplyBlock(buf, b, l0, l1-l0, add || block > 0)
 		}
 	}
 }
 
-// multiplyBlock adds the product of columns l0 to l1 of A and the rows of B of the same number to C, or stores it.
-func (p *product) multiplyBlock(buf *packing, l0, l1 int, add bool) {
-	k := l1 - l0
-	p.packB(buf, l0, k)
+// beginSum prepares C and says whether it is added to.
+func (p *product) beginSum() bool {
+	if p.beta != 0 && p.beta != 1 {
+		p.scaleC()
+	}
+	return p.beta != 0
+}
+
+// multiplyBlock adds the product of columns l0 to l0+k of A and the rows of B of the same number to C, or stores it.
+func (p *product) multiplyBlock(buf *packing, b panels, l0, k int, add bool) {
 	for i0 := 0; i0 < p.m; i0 += blockRows {
 		part := p.rows(i0, min(i0+blockRows, p.m))
 		if p.ta {
 			part.packA(buf.a[:], l0, k)
 		}
 		for j := 0; j < p.n; j += tileCols {
-			part.multiplyPanel(buf, l0, k, j, add)
+			part.multiplyPanel(buf, b, l0, k, j, add)
 		}
 	}
 }
 
 // multiplyPanel computes the columns of C that begin at j from one panel of B.
-func (p *product) multiplyPanel(buf *packing, l0, k, j int, add bool) {
+func (p *product) multiplyPanel(buf *packing, from panels, l0, k, j int, add bool) {
 	cols := min(tileCols, p.n-j)
-	b, bRow := buf.b[j*k:], tileCols
-	if buf.bInPlace && cols == tileCols {
+	b, bRow := from.data[j/tileCols*from.stride:], tileCols
+	if from.bInPlace && cols == tileCols {
 		b, bRow = p.b[l0*p.ldb+j:], p.ldb
 	}
 	for i, t := 0, 0; i < p.m; t++ {
@@ -110,14 +120,14 @@ func (p *product) packA(dst []float32, l0, k int) {
 
 // packB copies rows l0 to l0+k of op(B) to panels of tileCols columns, rows of a panel side by side. What the last
 // panel lacks is zero.
-func (p *product) packB(buf *packing, l0, k int) {
+func (p *product) packB(to panels, l0, k int) {
 	for j := 0; j < p.n; j += tileCols {
-		panel := buf.b[j*k:][:tileCols*k]
+		panel := to.data[j/tileCols*to.stride:][:tileCols*k]
 		cols := min(tileCols, p.n-j)
 		switch {
 		case cols < tileCols:
 			p.packLastPanel(panel, l0, k, j, cols)
-		case buf.bInPlace:
+		case to.bInPlace:
 		case p.tb:
 			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k)
 		default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -156,6 +157,24 @@ func TestGemmKernelsAgreeWithPlainGo(t *testing.T) {
 			dotTileGo(&want, x, stride, rows, src, stride, k)
 			if err := closeTo(got[:], want[:], 1e-5); err != nil {
 				t.Errorf("dotTile, rows=%d k=%d: %v", rows, k, err)
+			}
+		}
+	}
+}
+
+// TestGemmPacked multiplies with whole packed factors and with parts of them.
+func TestGemmPacked(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, s := range append(gemmShapes, struct{ m, n, k int }{64, 64, 700}, struct{ m, n, k int }{13, 700, 64}) {
+		for mode := range 4 {
+			p := randomProduct(r, mode&1 != 0, mode&2 != 0, s.m, s.n, s.k, 3, 0.5, 1)
+			b := Pack(make([]float32, PackedSize(s.n, s.k)), p.tb, s.n, s.k, p.b, p.ldb)
+			for _, part := range []struct{ n, k int }{{s.n, s.k}, {s.n - s.n/3, s.k}, {s.n, s.k - s.k/3}} {
+				q := p
+				q.n, q.k, q.c = part.n, part.k, slices.Clone(p.c)
+				checkProduct(t, q, func(q *product) {
+					GemmPacked(q.ta, q.m, q.n, q.k, q.alpha, q.a, q.lda, b, q.beta, q.c, q.ldc)
+				})
 			}
 		}
 	}

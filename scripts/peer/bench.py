@@ -2,7 +2,7 @@
 shapes, same mathematics: sinks 8, slots 256, window 256, segments of 256, a hedgehog memory as one more column of
 the softmax, compact positions.
 
-usage: python3 bench.py MODEL_FOLDER RUNS JSON_FILE
+usage: python3 bench.py MODEL_FOLDER RUNS JSON_FILE [CASE_PREFIX]
 
 Writes the cases that `eisft bench --json` writes: name, median seconds, tokens."""
 import json
@@ -206,14 +206,16 @@ class Model:
 
 
 class Bench:
-    def __init__(self, folder, runs):
-        self.m, self.runs, self.results = Model(folder), runs, []
+    def __init__(self, folder, runs, prefix):
+        self.m, self.runs, self.prefix, self.results = Model(folder), runs, prefix, []
         self.ids = torch.randint(4, self.m.c["vocab_size"], (8192,), generator=torch.Generator().manual_seed(0))
 
     def states(self):
         return [State() for _ in self.m.layers]
 
     def time(self, name, tokens, run, prepare=lambda: None):
+        if not name.startswith(self.prefix):
+            return
         seconds = []
         for _ in range(self.runs + 1):
             given = prepare()
@@ -261,9 +263,9 @@ class Bench:
 
 
 if __name__ == "__main__":
-    folder, runs, path = sys.argv[1:]
+    folder, runs, path, prefix = (sys.argv[1:] + [""])[:4]
     torch.set_num_threads(os.cpu_count())
-    bench = Bench(folder, int(runs))
+    bench = Bench(folder, int(runs), prefix)
     bench.run()
     with open(path, "w") as f:
         json.dump({"torch": torch.__version__, "threads": torch.get_num_threads(), "cases": bench.results}, f)
