@@ -1,7 +1,6 @@
 package quant
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,8 +123,7 @@ func readBounded(path string, n int64) ([]byte, error) {
 // parseEncodings reads EncodingsFile; the weights have no codes yet.
 func parseEncodings(text []byte) (*Quantized, error) {
 	var e encodings
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(&e); err != nil {
+	if err := json.Unmarshal(text, &e); err != nil {
 		return nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	if e.Schema != Schema {

@@ -1,0 +1,185 @@
+package quant
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// tiny is a quantized model of one map.
+func tiny() *Quantized {
+	return &Quantized{
+		Scheme: schemes["w8a16"], Range: RangeMinMax, Base: "0123",
+		Calibration: Calibration{Samples: 2, Prompt: 600, Steps: 20, Hash: "abc", Warnings: []string{"short"}},
+		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Bits: 8, Codes: []int8{1, -127, 3, 127, 0, -6}, Scales: []float32{0.5, 0.25}}},
+		Points: []*Point{
+			{Name: "lm_head:in", Encoding: Encoding{16, 0.001}, Min: -2, Max: 3, SQNR: 81.5},
+			{Name: "lm_head:out", Encoding: Encoding{16, 0.01}, Min: -20, Max: 30, ClipRate: 0.25},
+		},
+	}
+}
+
+// save writes q into a new folder.
+func save(t testing.TB, q *Quantized) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := q.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestLoad(t *testing.T) {
+	want := tiny()
+	got, err := Load(save(t, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestLoadDamagedEncodings(t *testing.T) {
+	for _, tc := range []struct{ name, old, replacement, want string }{
+		{"cut off", "\n}\n", "", "not valid JSON: unexpected end of JSON input"},
+		{"other type", `"bits": 16`, `"bits": "16"`, "not valid JSON: json: cannot unmarshal string into Go struct field activation.activations.Point.Encoding.bits of type int"},
+		{"schema", `"schema": 1`, `"schema": 2`, "schema is 2; this version of eisft reads 1"},
+		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme "w4" is not known; choose one of w8a16`},
+		{"scheme's bits", `"cache_bits": 8`, `"cache_bits": 7`, "scheme w8a16 is {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:7}; this version of eisft has {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:8}"},
+		{"range", `"minmax"`, `"all"`, `range "all" is not known; choose one of minmax, mse, percentile`},
+		{"bits", `"bits": 16`, `"bits": 5`, `activation "lm_head:in": bits is 5; it must be 8 or 16`},
+		{"no scale", `"scale": 0.001`, `"scale": 0`, `activation "lm_head:in": scale is 0; it must be a finite number above 0`},
+		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale is -1; it must be a finite number above 0`},
+		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": symmetric is true and zero_point 3; this version of eisft has symmetric encodings with zero point 0 only`},
+		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in": it is there twice`},
+		{"weight bits", `"bits": 8`, `"bits": 4`, `weight "lm_head": bits is 4; scheme w8a16 has 8`},
+		{"other weight", `"name": "lm_head"`, `"name": "head"`, "tensor head.weight is not in the file, which holds 2 others"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := save(t, tiny())
+			path := filepath.Join(dir, EncodingsFile)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			damaged := strings.Replace(string(text), tc.old, tc.replacement, 1)
+			if damaged == string(text) {
+				t.Fatalf("%s is not in the file:\n%s", tc.old, text)
+			}
+			if err := os.WriteFile(path, []byte(damaged), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			wantError(t, dir, tc.want)
+		})
+	}
+}
+
+// wantError checks that Load fails with a message that ends like that and
+// names a file of the folder.
+func wantError(t *testing.T, dir, want string) {
+	t.Helper()
+	if _, err := Load(dir); err == nil || !strings.HasSuffix(err.Error(), ": "+want) || !strings.HasPrefix(err.Error(), dir) {
+		t.Errorf("error %v, want %s/FILE: %s", err, dir, want)
+	}
+}
+
+func TestLoadDamagedWeights(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		damage func(w *Weight)
+		want   string
+	}{
+		{"scale", func(w *Weight) { w.Scales[1] = 0 }, "tensor lm_head.weight_scale, row 1: scale is 0; it must be a finite number above 0"},
+		{"scales", func(w *Weight) { w.Out, w.In = 3, 2; w.Scales = make([]float32, 3) }, "tensor lm_head.weight_scale, row 0: scale is 0; it must be a finite number above 0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := tiny()
+			tc.damage(q.Weights[0])
+			wantError(t, save(t, q), tc.want)
+		})
+	}
+	t.Run("more tensors", func(t *testing.T) {
+		dir, q := save(t, tiny()), tiny()
+		w := *q.Weights[0]
+		w.Name = "other"
+		q.Weights = append(q.Weights, &w)
+		replaceWeights(t, dir, q)
+		wantError(t, dir, "it has 4 tensors, but encodings.json lists 1 weights, of two tensors each; run eisft quantize again")
+	})
+	t.Run("missing", func(t *testing.T) {
+		dir := save(t, tiny())
+		if err := os.Remove(filepath.Join(dir, WeightsFile)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(dir); err == nil {
+			t.Error("no error")
+		}
+	})
+}
+
+// replaceWeights puts q's weights into a folder.
+func replaceWeights(t *testing.T, dir string, q *Quantized) {
+	t.Helper()
+	if err := os.Rename(filepath.Join(save(t, q), WeightsFile), filepath.Join(dir, WeightsFile)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLoadNothing(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Load(dir)
+	if want := "there is no quantized model in " + dir + "; make one with eisft quantize: "; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want %s…", err, want)
+	}
+}
+
+func FuzzEncodings(f *testing.F) {
+	text, err := os.ReadFile(filepath.Join(save(f, tiny()), EncodingsFile))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add([]byte(`{"schema":1,"scheme":{"name":"w8a16"},"activations":[{"bits":16,"scale":1e-45,"symmetric":true}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		q, err := parseEncodings(text)
+		if err != nil {
+			return
+		}
+		for _, p := range q.Points {
+			x := []float32{1, -1e30}
+			if p.Fake(x); x[0] != x[0] || q.Point(p.Name) != p {
+				t.Errorf("%+v makes %g of 1", p, x[0])
+			}
+		}
+	})
+}
+
+// FuzzLoad: whatever the weights' file holds, Load returns an error or weights
+// whose parts fit together.
+func FuzzLoad(f *testing.F) {
+	dir := save(f, tiny())
+	path := filepath.Join(dir, WeightsFile)
+	weights, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(weights)
+	f.Add(weights[:20])
+	f.Fuzz(func(t *testing.T, weights []byte) {
+		if err := os.WriteFile(path, weights, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		q, err := Load(dir)
+		if err != nil {
+			return
+		}
+		for _, w := range q.Weights {
+			if len(w.Codes) != w.Out*w.In || len(w.Scales) != w.Out || len(w.Dequantize()) != len(w.Codes) {
+				t.Errorf("%s: %d codes and %d scales for [%d,%d]", w.Name, len(w.Codes), len(w.Scales), w.Out, w.In)
+			}
+		}
+	})
+}

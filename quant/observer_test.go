@@ -1,0 +1,118 @@
+package quant
+
+import (
+	"math"
+	"testing"
+)
+
+func TestObserverRange(t *testing.T) {
+	o := &Observer{}
+	o.Observe(nil)
+	o.Observe([]float32{2, 3})
+	o.Observe([]float32{-7, 0, 1e-40})
+	if o.Min != -7 || o.Max != 3 || o.MaxAbs() != 7 || o.Count != 5 || !o.finite() {
+		t.Errorf("%g to %g, largest %g, %d values", o.Min, o.Max, o.MaxAbs(), o.Count)
+	}
+	n := uint64(0)
+	for b := range o.bins() {
+		n += b.n
+		if b.lo > b.mid || b.mid > b.hi || b.hi > 7 {
+			t.Errorf("bin %+v", b)
+		}
+	}
+	if n != o.Count {
+		t.Errorf("bins hold %d values of %d", n, o.Count)
+	}
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		o := &Observer{}
+		o.Observe([]float32{1, float32(bad)})
+		if o.finite() {
+			t.Errorf("%g was taken for a number", bad)
+		}
+	}
+}
+
+// TestObserverOrder: what is seen counts, not in which order or pieces.
+func TestObserverOrder(t *testing.T) {
+	x := normal(1000, 5)
+	var whole, pieces Observer
+	whole.Observe(x)
+	pieces.Observe(x[500:])
+	pieces.Observe(x[:500])
+	for _, r := range RangeNames() {
+		if a, b := Range(r).encode(&whole, 8), Range(r).encode(&pieces, 8); a != b {
+			t.Errorf("%s: %+v and %+v", r, a, b)
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	outlier := append(normal(1_000_000, 1), 100)
+	for _, tc := range []struct {
+		name     string
+		r        Range
+		bits     int
+		x        []float32
+		from, to float64 // the bound
+	}{
+		{"all", RangeMinMax, 8, []float32{-3, 2}, 3, 3},
+		{"outlier is kept", RangeMinMax, 8, outlier, 100, 100},
+		// 10 of a million normal values lie beyond 4.4 deviations
+		{"outlier is cut", RangePercentile, 8, outlier, 4.2, 4.7},
+		{"few values", RangePercentile, 8, []float32{-3, 2}, 3, 3},
+		// 8 bits, normal values: least squares near 4 deviations (LSQ, ACIQ: 3.9)
+		{"least squares", RangeMSE, 8, normal(1_000_000, 1), 3.6, 4.3},
+		{"16 bits clip little", RangeMSE, 16, normal(100_000, 1), 4, 6},
+		{"zeros", RangeMSE, 8, []float32{0, 0}, 127, 127}, // scale 1
+		{"zeros", RangePercentile, 8, []float32{0, 0}, 127, 127},
+	} {
+		t.Run(string(tc.r)+" "+tc.name, func(t *testing.T) {
+			o := &Observer{}
+			o.Observe(tc.x)
+			if got := tc.r.encode(o, tc.bits).bound(); got < tc.from*(1-1e-6) || got > tc.to*(1+1e-6) {
+				t.Errorf("bound %g, want %g to %g", got, tc.from, tc.to)
+			}
+		})
+	}
+}
+
+func TestClipRate(t *testing.T) {
+	o := &Observer{}
+	o.Observe([]float32{0.5, 1, -1, 2, -4, 1, 1, 1})
+	for _, tc := range []struct {
+		bound float32
+		want  float64
+	}{{4, 0}, {2, 0.125}, {1, 0.25}, {0.9, 0.875}} {
+		if got := o.clipped(symmetric(8, tc.bound)); got != tc.want {
+			t.Errorf("bound %g: clip rate %g, want %g", tc.bound, got, tc.want)
+		}
+	}
+	// the largest value never counts as clipped by its own range
+	for _, v := range normal(1000, 3) {
+		o := &Observer{}
+		o.Observe([]float32{v})
+		for _, bits := range []int{8, 16} {
+			if o.clipped(RangeMinMax.encode(o, bits)) != 0 {
+				t.Fatalf("%g is clipped at %d bits", v, bits)
+			}
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme "w8a8" is not known; choose one of w8a16` {
+		t.Errorf("error %v", err)
+	}
+	if _, err := ParseRange("max"); err == nil || err.Error() != `range "max" is not known; choose one of minmax, mse, percentile` {
+		t.Errorf("error %v", err)
+	}
+}
+
+func BenchmarkObserve(b *testing.B) {
+	x := normal(256*768, 1)
+	o := &Observer{}
+	b.SetBytes(int64(4 * len(x)))
+	for b.Loop() {
+		o.Observe(x)
+	}
+}

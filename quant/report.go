@@ -1,0 +1,154 @@
+package quant
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"eisft/eval"
+	"eisft/model"
+)
+
+// The report's files in a quantized model's folder.
+const (
+	ReportFile = "report.json"
+	PageFile   = "report.html" // the same to look at, with plots, in one file
+)
+
+// Report says what quantization did to a model.
+type Report struct {
+	Schema      int         `json:"schema"`
+	Scheme      Scheme      `json:"scheme"`
+	Range       Range       `json:"range"`
+	Base        string      `json:"base_identity"`
+	Data        string      `json:"calibration_data"` // the file
+	Calibration Calibration `json:"calibration"`
+	// Evaluation is nil if there was nothing to evaluate on.
+	Evaluation  *Evaluation        `json:"evaluation,omitempty"`
+	Size        Change[int]        `json:"bytes"` // of the model with its adapter
+	Weights     []WeightReport     `json:"weights"`
+	Activations []ActivationReport `json:"activations"`
+}
+
+// Change is a figure of the float model and of the quantized one.
+type Change[T any] struct {
+	Before T `json:"before"`
+	After  T `json:"after"`
+}
+
+// Evaluation are the scores of the trained block on held-out questions, by how
+// far back the fact lies.
+type Evaluation struct {
+	Data    string               `json:"data"` // the file
+	Samples int                  `json:"samples"`
+	Scores  Change[*eval.Result] `json:"scores"`
+}
+
+// WeightReport says how well codes stand for a matrix.
+type WeightReport struct {
+	Name     string  `json:"name"`
+	Shape    [2]int  `json:"shape"`
+	Bits     int     `json:"bits"`
+	Rule     string  `json:"scale_rule"`
+	ClipRate float64 `json:"clip_rate"`
+	SQNR     float64 `json:"sqnr_db"`
+}
+
+// ActivationReport is a point and the histogram it was chosen from.
+type ActivationReport struct {
+	Point
+	Rule    string   `json:"scale_rule"`
+	Octaves []Octave `json:"octaves"`
+}
+
+// newReport compares q with the model that it was made from.
+func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
+	r := &Report{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
+	for _, f := range frozen(m.Base) {
+		w := q.Weight(f.name)
+		_, last := limits(w.Bits)
+		clipped, decibel := w.fidelity(f.Weight())
+		r.Weights = append(r.Weights, WeightReport{
+			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits,
+			Rule: fmt.Sprintf("max|w|/%d per row", last), ClipRate: clipped, SQNR: decibel,
+		})
+	}
+	for _, p := range q.Points {
+		_, last := limits(p.Bits)
+		r.Activations = append(r.Activations, ActivationReport{
+			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, last), Octaves: seen.observers[p.Name].octaves(),
+		})
+	}
+	r.Size = size(m, q)
+	return r
+}
+
+// ReadReport reads the report in a quantized model's folder.
+func ReadReport(dir string) (*Report, error) {
+	path := filepath.Join(dir, ReportFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
+	}
+	if r.Schema != Schema {
+		return nil, fmt.Errorf("%s: schema is %d; this version of eisft reads %d", path, r.Schema, Schema)
+	}
+	return r, nil
+}
+
+// size counts the bytes of a model with its adapter. Embeddings are in the
+// checkpoint's type both times, norms, biases and the adapter in float32.
+func size(m *model.Model, q *Quantized) Change[int] {
+	b := m.Base
+	rest := b.Embed.Bytes() + 4*m.Params.Count() + 4*len(b.Norm.Weight)
+	for _, l := range b.Layers {
+		for _, n := range l.Norms() {
+			if n != nil {
+				rest += 4 * len(n.Weight)
+			}
+		}
+	}
+	c := Change[int]{Before: rest, After: rest}
+	for _, f := range frozen(b) {
+		c.After += q.Weight(f.name).Bytes() + 4*len(f.Bias)
+		if f.Linear != b.Embed {
+			c.Before += f.Bytes() + 4*len(f.Bias)
+		}
+	}
+	return c
+}
+
+// WriteTable prints what quantization changed.
+func (r *Report) WriteTable(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "%s\tbefore\tafter\n", r.Scheme.Name)
+	for _, row := range r.rows() {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", row.What, row.Before, row.After)
+	}
+	return t.Flush()
+}
+
+// row is a line of the table of what changed, in words.
+type row struct{ What, Before, After string }
+
+func (r *Report) rows() []row {
+	var rows []row
+	if r.Evaluation != nil {
+		before, after := r.Evaluation.Scores.Before, r.Evaluation.Scores.After
+		for i, b := range before.Scores {
+			what, a := fmt.Sprintf("exact match, %s (%d questions)", b.Bucket, b.N), after.Scores[i]
+			rows = append(rows, row{what, fmt.Sprintf("%.3f", b.EM), fmt.Sprintf("%.3f", a.EM)})
+		}
+		rows = append(rows, row{"perplexity of the answers", fmt.Sprintf("%.3f", before.Score(eval.All).Perplexity), fmt.Sprintf("%.3f", after.Score(eval.All).Perplexity)})
+	}
+	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After)})
+}
+
+func megabytes(n int) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
