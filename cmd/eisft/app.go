@@ -45,12 +45,14 @@ func newApp() *cli.App {
 func verbs() []*cli.Command {
 	commands := []*cli.Command{
 		trainCommand(),
+		quantizeCommand(),
 		exportCommand(),
 		evalCommand(),
 		generateCommand(),
 		chatCommand(),
 		checkCommand(),
 		runCommand(),
+		benchCommand(),
 		inspectCommand(),
 		envCommand(),
 	}
