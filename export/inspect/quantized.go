@@ -3,12 +3,9 @@ package inspect
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"eisft/quant"
@@ -38,7 +35,7 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 	for _, w := range q.Calibration.Warnings {
 		r.note("calibration: %s", w)
 	}
-	report, err := readReport(dir)
+	report, err := quant.ReadReport(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		r.note("there is no %s: eisft quantize writes it", quant.ReportFile)
 		return nil
@@ -49,33 +46,6 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 		r.weakest(report)
 	}
 	return nil
-}
-
-// maxReport bounds the report that is read: a histogram takes a few kB, and the
-// largest models have a few thousand.
-const maxReport = 64 << 20
-
-func readReport(dir string) (*quant.Report, error) {
-	path := filepath.Join(dir, quant.ReportFile)
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxReport {
-		return nil, fmt.Errorf("%s: it is larger than %s; is it the file that eisft quantize wrote?", path, Bytes(maxReport))
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	report := &quant.Report{}
-	if err := json.Unmarshal(text, report); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if report.Schema != quant.Schema {
-		return nil, fmt.Errorf("%s: schema is %d; this version of eisft reads %d", path, report.Schema, quant.Schema)
-	}
-	return report, nil
 }
 
 // quantization adds what quantization changed.
@@ -115,7 +85,7 @@ func (r *Report) quantizations(dir string) {
 		r.note("not quantized yet: eisft quantize --run %s --calib FILE", r.Path)
 	}
 	for _, f := range found {
-		report, err := readReport(f)
+		report, err := quant.ReadReport(f)
 		r.problem(err)
 		if err == nil {
 			r.quantization(report)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"eisft/eval"
+	"eisft/export/manifest"
+	"eisft/quant"
+	"eisft/train"
+	"eisft/train/config"
+)
+
+// TestSlowQuickstart goes the quickstart's way, with its configuration and
+// data, and holds it to what it promises: facts that left the window are
+// recalled, also by the quantized model, and the graphs compute what the Go
+// model does.
+func TestSlowQuickstart(t *testing.T) {
+	if os.Getenv("EISFT_SLOW") == "" {
+		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
+	}
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for _, args := range [][]string{
+		{"train", "--config", filepath.Join(root, "configs", "s-sft.yaml")},
+		{"quantize", "--calib", filepath.Join(root, "data", "demo", "calib.parquet")},
+		{"export", "--shape", "512x2048"},
+		{"check", filepath.Join("runs", train.Latest, "export", "512x2048")},
+		{"inspect", filepath.Join("runs", train.Latest)},
+	} {
+		got := eisft(t, args...)
+		t.Logf("eisft %v\n%s%s", args, got.stdout, got.stderr)
+		if got.code != 0 {
+			t.Fatalf("eisft %v: exit code %d", args, got.code)
+		}
+	}
+	run := filepath.Join("runs", train.Latest)
+	e, err := train.ReadEvaluation(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recall := map[config.Policy]float64{}
+	for _, r := range append(e.Before, e.After...) {
+		recall[r.Policy] = r.Score(eval.Far).EM
+	}
+	if got := recall[config.PolicyEdgeInfinite]; got < 0.65 {
+		t.Errorf("far recall of the trained block is %.2f, want at least 0.65", got)
+	}
+	if got := recall[config.PolicyWindow]; got > 0.05 {
+		t.Errorf("far recall of sinks and window alone is %.2f, want at most 0.05", got)
+	}
+	report, err := quant.ReadReport(filepath.Join(run, "quant", "w8a16"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := report.Evaluation.Scores; s.After.Score(eval.Far).EM < s.Before.Score(eval.Far).EM-0.05 {
+		t.Errorf("quantization lost more than 0.05 of far recall: %.2f before, %.2f after", s.Before.Score(eval.Far).EM, s.After.Score(eval.Far).EM)
+	}
+	m, err := manifest.Read(filepath.Join(run, "export", "512x2048"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Verification) == 0 {
+		t.Error("the graphs were not compared with the Go model: is ONNX Runtime there?")
+	}
+}
