@@ -25,15 +25,20 @@ type Base struct {
 }
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'
-// names in a checkpoint, below model.layers.N; where a family has others,
-// loadLayer translates.
+// names in a checkpoint, below model.layers.N; where a family has others, the
+// loader translates.
+//
+// In a layer with a sliding window w, a query sees the last w visible keys, its
+// own included: with full attention these are the last w tokens, as in the base,
+// and a block never shows the layer distances that it was not trained for. Its
+// sinks and slots are out of sight where S+R+W+L is more than w.
 type Layer struct {
 	Index          int
 	InputNorm      *Norm   // input_layernorm
 	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
 	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head; nil in most families
 	Rotary         *Rotary
-	SlidingWindow  int     // keys that a query sees, the last ones, its own included; 0: all
+	SlidingWindow  int     // w; 0: a query sees all visible keys
 	Gate, Up, Down *Linear // mlp.gate_proj, up_proj, down_proj
 	Activation     Activation
 	// PostAttentionNorm is post_attention_layernorm: the norm before the
@@ -70,8 +75,9 @@ const (
 
 // KeepFloat32 bounds the float32 copies of weights that are kept from now on,
 // in bytes. LoadBase sets half of the memory that is available then. Weights
-// beyond the bound are converted each time they are used, which costs a few
-// per cent of speed.
+// beyond the bound are converted each time they are used: that costs some two
+// per cent where segments are read, and much where tokens are written one by
+// one, unless the weights are bfloat16.
 func (b *Base) KeepFloat32(bytes int64) { b.budget.left.Store(bytes) }
 
 // embed writes the embeddings of ids [T,D].

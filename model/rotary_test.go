@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/model/modeltest"
 )
 
@@ -52,6 +53,29 @@ func TestRotaryRange(t *testing.T) {
 	}
 	if cos, _ := r.At([]int{1}); math.Abs(float64(cos[0])-2*math.Cos(1)) > 1e-6 {
 		t.Errorf("cos %g", cos[0])
+	}
+}
+
+func TestRotaryLimit(t *testing.T) {
+	dir := ourFamily(t, "phi3")
+	ck, err := hf.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ck.Close() }()
+	for kind, want := range map[string]int{"default": 0, "linear": 0, "dynamic": 128, "llama3": 0, "yarn": 0, "longrope": 128} {
+		c, err := hf.LoadConfig(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.RopeLocal.Type, c.RopeLocal.LowFreqFactor, c.RopeLocal.HighFreqFactor = kind, 1, 4
+		b, err := model.NewBase(c, ck)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Layers[0].Rotary.Limit; got != want {
+			t.Errorf("%s: limit %d, want %d", kind, got, want)
+		}
 	}
 }
 
