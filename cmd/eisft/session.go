@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -31,6 +32,11 @@ func answerFlags(maxNewTokens int) []cli.Flag {
 	}
 }
 
+// garbagePercent is how much garbage may lie beside what is in use: Go's 100
+// would double the memory in the course of a long text. Reading leaves so
+// little behind that collecting it early costs nothing.
+const garbagePercent = 5
+
 // openSession opens what sessionFlags name; raw asks for texts as they are,
 // without the chat template.
 func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
@@ -38,6 +44,7 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	debug.SetGCPercent(garbagePercent)
 	m, err := eval.WithPolicy(run.Model, config.Policy(c.String("policy")))
 	if err != nil {
 		return nil, err

@@ -255,13 +255,22 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestShipped parses every configuration that comes with eisft.
-func TestShipped(t *testing.T) {
-	files, err := filepath.Glob("../../configs/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d configurations, %v", len(files), err)
+// shipped lists every configuration that comes with eisft.
+func shipped(t testing.TB) []string {
+	t.Helper()
+	var files []string
+	for _, pattern := range []string{"../../configs/*.yaml", "../../configs/*/*.yaml"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d configurations, %v", pattern, len(found), err)
+		}
+		files = append(files, found...)
 	}
-	for _, f := range files {
+	return files
+}
+
+func TestShipped(t *testing.T) {
+	for _, f := range shipped(t) {
 		c, err := Load(f)
 		if err != nil {
 			t.Error(err)
@@ -277,8 +286,7 @@ func TestShipped(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(small))
-	shipped, _ := filepath.Glob("../../configs/*.yaml")
-	for _, path := range shipped {
+	for _, path := range shipped(f) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			f.Fatal(err)
