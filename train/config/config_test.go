@@ -277,7 +277,7 @@ func TestShipped(t *testing.T) {
 			continue
 		}
 		for _, p := range c.paths() {
-			if _, err := os.Stat(*p); err != nil {
+			if _, err := os.Stat(*p); *p != "" && err != nil { // no evaluation data is allowed
 				t.Errorf("%s: %v", f, err)
 			}
 		}
