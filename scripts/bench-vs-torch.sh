@@ -26,8 +26,9 @@ fi
 go build -o bin/ ./cmd/eisft
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# PyTorch's threads sleep while they wait: spinning, they are slower where anything else runs.
 for i in $(seq "$rounds"); do
 	bin/eisft bench --runs "$runs" --json "$work/ours.$i" --case stream --case full --case s-sft --case distill --case decode
-	"$python" scripts/peer/bench.py model/demo "$runs" "$work/torch.$i"
+	OMP_WAIT_POLICY=passive "$python" scripts/peer/bench.py model/demo "$runs" "$work/torch.$i"
 done
 "$python" scripts/peer/compare.py "$work"/ours.* -- "$work"/torch.*

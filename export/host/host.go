@@ -76,6 +76,9 @@ func Open(dir string, o Options) (*Model, error) {
 
 // load opens the graphs and the embedding table.
 func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
+	// Every session has threads of its own; those of the graphs that are idle must not
+	// take the cores from the one that runs.
+	options := ort.Options{Threads: threads, Config: map[string]string{ort.AllowSpinning: "0"}}
 	graphs := info.Of(m.Shape.Name, m.Precision)
 	for _, g := range []struct {
 		kind string
@@ -88,7 +91,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 		if !ok || len(listed.Parts) != 1 {
 			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
-		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), ort.Options{Threads: threads})
+		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), options)
 		if err != nil {
 			return err
 		}

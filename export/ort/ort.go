@@ -29,6 +29,10 @@ const (
 // products: "1" keeps float32 activations, the runtime's default is int8.
 const AccuracyLevel = "session.qdq_matmulnbits_accuracy_level"
 
+// AllowSpinning is the session entry that lets idle threads wait actively, "1" by the
+// runtime's default or "0".
+const AllowSpinning = "session.intra_op.allow_spinning"
+
 // Options of a session.
 type Options struct {
 	Level   Level

@@ -76,17 +76,13 @@ func (p *product) run() {
 		return
 	}
 	switch {
-	case p.suitsBLAS():
+	case p.blas != nil && (!useAVX2 || p.m > fewRows && p.k > shortSums):
 		p.blas.sgemm(p)
 	case p.isDots():
 		dotGemm(p)
 	default:
 		builtinGemm(p)
 	}
-}
-
-func (p *product) suitsBLAS() bool {
-	return p.blas != nil && (!useAVX2 || p.m > fewRows && p.k > shortSums)
 }
 
 // shortSums is the inner dimension up to which OpenBLAS's packing of both factors shows: for attention scores with
@@ -99,14 +95,10 @@ const gemmGrain, readRows = 1 << 17, 4
 
 // runParallel computes the product on all cores if it is worth it.
 func (p *product) runParallel() {
-	parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain)
-	switch {
-	case parts <= 1:
-		p.run()
-	case p.m > fewRows && p.k > 0 && p.alpha != 0 && !p.suitsBLAS():
-		p.share()
-	default:
+	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 {
 		p.split(parts)
+	} else {
+		p.run()
 	}
 }
 

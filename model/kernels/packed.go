@@ -22,18 +22,10 @@ func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	}
 	need("Pack: buf", len(buf), PackedSize(n, k))
 	p.data = buf
-	p.packCols(0, n)
-	return p
-}
-
-// packCols packs columns [lo, hi) of op(B); lo is a multiple of tileCols.
-func (p *Packed) packCols(lo, hi int) {
-	part := p.factor.cols(lo, hi)
-	for l0 := 0; l0 < p.factor.k; l0 += blockK {
-		to := p.block(l0)
-		to.data = to.data[lo/tileCols*to.stride:]
-		part.packB(to, l0, min(blockK, p.factor.k-l0))
+	for l0 := 0; l0 < k; l0 += blockK {
+		p.factor.packB(p.block(l0), l0, min(blockK, k-l0))
 	}
+	return p
 }
 
 // block returns the panels of the blockK rows of op(B) from l0 on.
@@ -53,17 +45,10 @@ func GemmPacked(ta bool, m, n, k int, alpha float32, a []float32, lda int, b Pac
 		p.run()
 		return
 	}
-	p.runPacked(&b, 0)
-}
-
-// runPacked computes the product with the columns of b from `first` on, a multiple of tileCols, as op(B).
-func (p *product) runPacked(b *Packed, first int) {
 	add := p.beginSum()
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
-	for l0 := 0; l0 < p.k; l0 += blockK {
-		from := b.block(l0)
-		from.data = from.data[first/tileCols*from.stride:]
-		p.multiplyBlock(buf, from, l0, min(blockK, p.k-l0), add || l0 > 0)
+	for l0 := 0; l0 < k; l0 += blockK {
+		p.multiplyBlock(buf, b.block(l0), l0, min(blockK, k-l0), add || l0 > 0)
 	}
 }
