@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"eisft/model"
 	"eisft/model/modeltest"
 )
 
@@ -70,5 +71,27 @@ func TestEdgeTransfer(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTransferOfWideWindow distills a block whose window holds most of the
+// text: segments that see everything teach nothing, the last one does.
+func TestTransferOfWideWindow(t *testing.T) {
+	e := modeltest.OpenEdge(t, "elu-scalar")
+	for window, learns := range map[int]bool{48: true, 96: false} {
+		s := e.Model.Spec
+		s.Window = window
+		m, err := model.New(e.Model.Base, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grads := m.Params.Zero()
+		r, err := NewEngine(m).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Weight: 1}, grads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Errors[0] > 0; got != learns {
+			t.Errorf("window %d: relative error %g, want one above zero: %v", window, r.Errors[0], learns)
+		}
 	}
 }

@@ -241,6 +241,9 @@ func (t *transfer) importanceOf(token int) float64 {
 func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (float64, error) {
 	m, d, n := t.model, t.model.Base.Dims, t.model.Spec.Segment
 	first, from, to := s*n, min(m.Spec.Sink, t.tokens), t.evicted(s)
+	if from == to { // nothing has left the window: the block is the base's own attention
+		return 0, nil
+	}
 	r := run{layer: m.Base.Layers[i], attention: t.attention(i, first), weights: make([]float32, n), stats: &t.stats[i]}
 	r.wanted = t.lessons[i].output[first*d.Hidden : (first+n)*d.Hidden]
 	for j := range r.weights {
