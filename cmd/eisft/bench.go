@@ -47,7 +47,7 @@ func runBench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(scratch)
+	defer func() { _ = os.RemoveAll(scratch) }() // of the system's temporary folder
 	report, err := bench.Run(c.Context, m, bench.Options{
 		Cases: c.StringSlice("case"), Runs: c.Int("runs"), Seed: c.Uint64("seed"),
 		Scratch: scratch, BaseDir: c.Path("model"), Progress: c.App.ErrWriter,

@@ -78,7 +78,7 @@ func expressions(nodes []jinjaNode) string {
 	var out []string
 	start := 0
 	for i, n := range nodes {
-		if n.kind == operator && strings.Contains(",:=", n.text) {
+		if n.kind == operator && slices.Contains([]string{",", ":", "="}, n.text) {
 			out = append(out, conditional(nodes[start:i]), n.text)
 			start = i + 1
 		}

@@ -63,8 +63,9 @@ func main() {
 		s.results = filepath.Join(s.out, "results.jsonl")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := s.run(ctx, flag.Args()); err != nil {
+	err = s.run(ctx, flag.Args())
+	stop()
+	if err != nil {
 		log.Fatalf("ablation: %v", err)
 	}
 }
