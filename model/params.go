@@ -186,15 +186,6 @@ func (p *Params) Zero() *Params {
 	return z
 }
 
-// Clone returns a copy that shares nothing with p.
-func (p *Params) Clone() *Params {
-	c := NewParams(p.Spec, p.Dims, len(p.Layers))
-	for i, q := range c.List() {
-		copy(q.Data, p.List()[i].Data)
-	}
-	return c
-}
-
 // Entries returns the parameters as safetensors entries, each name with the
 // given prefix.
 func (p *Params) Entries(prefix string) []hf.Entry {
