@@ -134,6 +134,10 @@ func (s Spec) featureCols(d int) int {
 // memory: the number of cache slots of an exported graph.
 func (s Spec) Capacity() int { return s.Sink + s.Slots + s.Window + s.Segment }
 
+// maxFeatureDim bounds f, and with it what a damaged adapter could make us
+// allocate; heads have some hundred dimensions.
+const maxFeatureDim = 4096
+
 // Validate reports the first field that holds a value the block cannot have.
 // The message begins with the field's name as it stands in a config.
 func (s Spec) Validate() error {
@@ -144,6 +148,9 @@ func (s Spec) Validate() error {
 		if f.value < f.min {
 			return fmt.Errorf("%s is %d; it must be at least %d", f.name, f.value, f.min)
 		}
+	}
+	if s.FeatureDim > maxFeatureDim {
+		return fmt.Errorf("feature_dim is %d; it must be at most %d", s.FeatureDim, maxFeatureDim)
 	}
 	if err := oneOf("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {
 		return err
