@@ -86,7 +86,7 @@ func (p *product) run() {
 }
 
 // shortSums is the inner dimension up to which OpenBLAS's packing of both factors shows: for attention scores with
-// heads of 64, the built-in kernels are 1.2 to 1.8 times as fast. Beyond it neither is faster for all shapes.
+// heads of 64, the built-in kernels are 1.0 to 1.8 times as fast. Beyond it neither is faster for all shapes.
 const shortSums = 64
 
 // Computing fewer than gemmGrain products takes no longer than to call another core to help. Reading B from memory
