@@ -94,17 +94,16 @@ func (o Options) check(m *model.Model, out string) error {
 		if _, err := size.Fit(m.Spec); err != nil {
 			return err
 		}
-		if limit := m.Base.Layers[0].Rotary.Limit; limit > 0 && size.Cache > limit {
-			return fmt.Errorf("shape %s has positions beyond %d, where the base's rotary embedding has other frequencies; want a cache of at most %d", size, limit, limit)
+		for _, l := range m.Base.Layers {
+			if limit := l.Rotary.Limit; limit > 0 && size.Cache > limit {
+				return fmt.Errorf("shape %s has positions beyond %d, where the base's rotary embedding has other frequencies; want a cache of at most %d", size, limit, limit)
+			}
 		}
 		for _, earlier := range o.Sizes[:i] {
 			if earlier == size {
 				return fmt.Errorf("shape %s is given twice", size)
 			}
 		}
-	}
-	if err := lower.Supports(m.Base); err != nil {
-		return err
 	}
 	return quantizable(m, o.Quantized)
 }

@@ -90,7 +90,14 @@ var families = map[string]func(*hf.Config){
 	},
 	"head norms":     func(c *hf.Config) { c.QKNorm = true },
 	"partial rotary": func(c *hf.Config) { c.Rope.PartialRotaryFactor = 0.5 },
-	"one head each":  func(c *hf.Config) { c.NumKeyValueHeads = 4 },
+	"sliding window": func(c *hf.Config) {
+		c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.FullAttention, hf.SlidingAttention}
+		c.RopeLocal = hf.Rope{Type: "default", Theta: 50}
+	},
+	"all sliding": func(c *hf.Config) {
+		c.SlidingWindow, c.RopeLocal, c.LayerTypes = 3, c.Rope, []hf.LayerType{hf.SlidingAttention, hf.SlidingAttention}
+	},
+	"one head each": func(c *hf.Config) { c.NumKeyValueHeads = 4 },
 	"gemma": func(c *hf.Config) {
 		c.HiddenAct, c.PostNorms, c.EmbeddingScale, c.QKNorm = string(model.GELUTanh), true, 4.9, true
 	},
@@ -112,6 +119,20 @@ func TestFamilies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSlidingKeysTurnBack: with absolute positions keys are stored turned, and are turned
+// back by the frequencies of their layer before the memory takes them up.
+func TestSlidingKeysTurnBack(t *testing.T) {
+	orttest.Require(t)
+	block := exporttest.Block(func(s *model.Spec) { s.Positions, s.Feature = model.PositionsAbsolute, model.FeatureELU })
+	_, info := exported(t, exporttest.Model(t, block, families["sliding window"]), options())
+	if v := info.Verification[0]; v.MaxLogitError > 1e-4 || v.Written == 0 {
+		t.Errorf("%+v: want at most 1e-4, with tokens in memory", v)
+	}
+	if want := []int{1}; info.Sliding == nil || info.Sliding.Window != 7 || !slices.Equal(info.Sliding.Layers, want) || info.Sliding.Rope.Theta != 50 {
+		t.Errorf("sliding layers %+v, want a window of 7 in %v with theta 50", info.Sliding, want)
 	}
 }
 
@@ -258,12 +279,6 @@ func TestErrors(t *testing.T) {
 		{"twice", small, "", t.Context(), func(o *export.Options) { o.Sizes = append(o.Sizes, size) }, "shape 4x17 is given twice"},
 		{"nothing quantized", small, "", t.Context(), func(o *export.Options) { o.QuantizedOnly = true }, "there is no quantized model to export alone"},
 		{"cancelled", small, "", cancelled, func(*export.Options) {}, "context canceled"},
-		{
-			"sliding window", exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) {
-				c.SlidingWindow, c.LayerTypes[1], c.RopeLocal = 8, hf.SlidingAttention, c.Rope
-			}), "", t.Context(),
-			func(*export.Options) {}, "layer 1 attends to the last 8 keys only",
-		},
 		{
 			"absolute and quantized", exporttest.Model(t, exporttest.Block(func(s *model.Spec) { s.Positions = model.PositionsAbsolute }), nil), "", t.Context(),
 			func(o *export.Options) { o.Quantized = exporttest.Quantized(t, small) }, "quantized graphs need positions: compact",

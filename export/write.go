@@ -80,15 +80,12 @@ func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 // header is the manifest before there are graphs.
 func (w *writer) header() (*manifest.Manifest, error) {
 	base, spec := w.model.Base, w.model.Spec
-	rotary := base.Layers[0].Rotary
-	scaling, err := json.Marshal(base.Config.Rope)
-	if err != nil {
-		return nil, fmt.Errorf("manifest: rope: %w", err)
-	}
 	m := &manifest.Manifest{
 		Schema: manifest.Schema, Producer: "eisft", Model: w.Name, Opset: opset, Positions: string(spec.Positions),
-		Rope:      manifest.Rope{Theta: base.Config.Rope.Theta, Scaling: scaling, InvFreq: rotary.InvFreq, Scale: rotary.Scale, Limit: rotary.Limit},
 		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
+	}
+	if err := addRopes(m, base); err != nil {
+		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
 		m.Features = spec.FeatureSize(base.Dims.HeadDim)
@@ -109,6 +106,36 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+// addRopes describes how the layers turn their keys. Where all of them slide, the rope
+// of the others is theirs.
+func addRopes(m *manifest.Manifest, b *model.Base) error {
+	var err error
+	for _, l := range b.Layers {
+		if l.SlidingWindow == 0 {
+			if m.Rope, err = ropeOf(b.Config.Rope, l.Rotary); err != nil {
+				return err
+			}
+			continue
+		}
+		if m.Sliding == nil {
+			m.Sliding = &manifest.Sliding{Window: l.SlidingWindow}
+			if m.Sliding.Rope, err = ropeOf(b.Config.RopeLocal, l.Rotary); err != nil {
+				return err
+			}
+		}
+		m.Sliding.Layers = append(m.Sliding.Layers, l.Index)
+	}
+	if m.Rope.InvFreq == nil {
+		m.Rope = m.Sliding.Rope
+	}
+	return nil
+}
+
+func ropeOf(record hf.Rope, r *model.Rotary) (manifest.Rope, error) {
+	scaling, err := json.Marshal(record)
+	return manifest.Rope{Theta: record.Theta, Scaling: scaling, InvFreq: r.InvFreq, Scale: r.Scale, Limit: r.Limit}, err
 }
 
 func state(name string, layer int, policy string) manifest.State {

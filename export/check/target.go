@@ -1,6 +1,8 @@
 package check
 
 import (
+	"strings"
+
 	"eisft/export/ir"
 )
 
@@ -87,7 +89,7 @@ func (g *graph) wideActivation(name string) bool {
 
 func maskSize(g *graph) {
 	for _, p := range g.Inputs {
-		if p.Name != "attention_mask" || !p.Static() {
+		if !strings.HasPrefix(p.Name, "attention_mask") || !p.Static() {
 			continue
 		}
 		bytes := float64(p.DType.Bits()) / 8

@@ -27,6 +27,9 @@ func TestCheckTargets(t *testing.T) {
 		{"mask", QNN, func(g *ir.Graph, x *ir.Value) {
 			g.Output("y", g.Relu(g.Input("attention_mask", ir.Float32, 1, 1, 512, 2561)))
 		}, "warning: g.onnx: attention_mask: the mask takes 5.0 MiB: above 1 MiB QNN HTP slows down"},
+		{"mask of sliding layers", QNN, func(g *ir.Graph, x *ir.Value) {
+			g.Output("y", g.Relu(g.Input("attention_mask_sliding", ir.Float32, 1, 1, 512, 2561)))
+		}, "warning: g.onnx: attention_mask_sliding: the mask takes 5.0 MiB"},
 		{"uint16", MediaTek, one(act16), "error: g.onnx: y: uint16 codes: MediaTek takes 16 bits as int16 only"},
 		{"zero", MediaTek, one(ir.PerTensor(ir.Int16, 1, 5)), "int16 with a zero point: MediaTek takes int16 as symmetric only"},
 		{"channels", MediaTek, one(ir.Encoding{DType: ir.Int16, Scale: []float32{1, 2}}), "int16 with several scales: MediaTek takes int16 per tensor only"},

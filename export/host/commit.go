@@ -13,7 +13,7 @@ type writer struct {
 	*bound
 	decay   []float32 // [1]
 	layers  []evicted
-	cos     []float32 // of one position, to undo a rotary embedding
+	cos     []float32 // [d/2], of one position, to undo a rotary embedding
 	sin     []float32
 	reverse []float32 // a key [d]
 }
@@ -33,7 +33,7 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 		return nil, err
 	}
 	n, d := m.Shape.Segment, m.headDim
-	w := &writer{bound: b, cos: make([]float32, len(m.rope.InvFreq)), sin: make([]float32, len(m.rope.InvFreq)), reverse: make([]float32, d)}
+	w := &writer{bound: b, cos: make([]float32, d/2), sin: make([]float32, d/2), reverse: make([]float32, d)}
 	w.decay = b.floats(b.input("decay", none, 1))
 	for i := range m.layers {
 		w.layers = append(w.layers, evicted{
@@ -118,16 +118,17 @@ func (st *Stream) evict(i, g int, rows []int) {
 			weights[j] *= kernels.Sigmoid1(m.spec.ScoreSign() * l.score[g][r])
 		}
 		if l.position != nil {
-			st.unrotate(e.keys, g, j, int(l.position[g][r]))
+			st.unrotate(m.kindOf(i), e.keys, g, j, int(l.position[g][r]))
 		}
 	}
 }
 
 // unrotate takes the rotary embedding of a position off the key of a place: the memory
 // wants keys as they were before it.
-func (st *Stream) unrotate(keys tokens, head, place, position int) {
-	m, w := st.model, st.writer
-	m.rotary(w.cos, w.sin, position)
+func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
+	w, pairs := st.writer, len(k.rope.InvFreq)
+	cos, sin := w.cos[:pairs], w.sin[:pairs]
+	k.rotary(cos, sin, position)
 	x, ok := keys.data.([]float32)
 	if !ok {
 		return
@@ -136,10 +137,10 @@ func (st *Stream) unrotate(keys tokens, head, place, position int) {
 	for i := range w.reverse {
 		w.reverse[i] = column[i*keys.n]
 	}
-	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, w.cos, w.sin, true)
+	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, cos, sin, true)
 	for i, v := range w.reverse {
-		if i < 2*len(w.cos) { // what lies behind was not turned
-			v /= m.rope.Scale * m.rope.Scale
+		if i < 2*pairs { // what lies behind was not turned
+			v /= k.rope.Scale * k.rope.Scale
 		}
 		column[i*keys.n] = v
 	}

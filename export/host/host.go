@@ -37,9 +37,9 @@ type Model struct {
 	Precision string
 
 	spec     model.Spec // what the graphs' ports and shape say of the block
-	rope     manifest.Rope
-	mask     float32 // value of the mask where there is nothing
-	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
+	kinds    []kind     // of layers
+	mask     float32    // value of the mask where there is nothing
+	logTerm  bool       // the mask's last column holds the logarithm of the tokens written
 	layers   int
 	heads    int       // K
 	headDim  int       // d
@@ -50,6 +50,14 @@ type Model struct {
 	table    []float32 // embeddings [V',D], nil where the graphs read ids
 
 	prompt, generation, commit *graph // commit is nil without memory
+}
+
+// kind is a kind of layers: what they see, and how they turn their keys.
+type kind struct {
+	suffix string // of their ports' roles
+	rope   manifest.Rope
+	window int   // keys that a token sees, 0 for all
+	layers []int // that have it; nil: all others
 }
 
 // graph is a loaded graph and what the manifest says of it.
@@ -64,7 +72,7 @@ func Open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{rope: info.Rope, mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
+	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
@@ -97,7 +105,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 		}
 		*g.into = &graph{listed, session}
 	}
-	if err := m.readSizes(info.Positions); err != nil {
+	if err := errors.Join(m.readKinds(info), m.readSizes(info.Positions)); err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
 	return m.readTable(dir, info)
@@ -148,8 +156,10 @@ func (m *Model) readSizes(positions string) error {
 	if m.codes, err = ir.ParseDType(key.DType); err != nil {
 		return err
 	}
-	if 2*len(m.rope.InvFreq) > m.headDim {
-		return fmt.Errorf("rope.inv_freq has %d frequencies for heads of %d; want at most half as many", len(m.rope.InvFreq), m.headDim)
+	for _, k := range m.kinds {
+		if 2*len(k.rope.InvFreq) > m.headDim {
+			return fmt.Errorf("rope.inv_freq has %d frequencies for heads of %d; want at most half as many", len(k.rope.InvFreq), m.headDim)
+		}
 	}
 	_, written := find(g.Outputs, "write", 0)
 	m.spec = model.Spec{
@@ -157,6 +167,26 @@ func (m *Model) readSizes(positions string) error {
 		Positions: model.Positions(positions), WriteGate: written,
 	}
 	return nil
+}
+
+// readKinds takes what the manifest says of the kinds of layers that there are: those
+// that see all keys, if there are any, before those that see a window of them.
+func (m *Model) readKinds(info *manifest.Manifest) error {
+	if _, ok := find(m.generation.Inputs, "mask", none); ok {
+		m.kinds = append(m.kinds, kind{rope: info.Rope})
+	}
+	if s := info.Sliding; s != nil {
+		m.kinds = append(m.kinds, kind{manifest.SlidingSuffix, s.Rope, s.Window, s.Layers})
+	}
+	if len(m.kinds) == 0 {
+		return errors.New("the generation graph has no mask")
+	}
+	return nil
+}
+
+// kindOf returns the kind of a layer: the one that lists it, or else the first.
+func (m *Model) kindOf(layer int) kind {
+	return m.kinds[max(0, slices.IndexFunc(m.kinds, func(k kind) bool { return slices.Contains(k.layers, layer) }))]
 }
 
 // readTable reads the embedding table where the graphs need one.

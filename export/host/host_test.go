@@ -77,7 +77,11 @@ func TestGenerate(t *testing.T) {
 		"embeds":        {},
 		"scaled embeds": {base: func(c *hf.Config) { c.EmbeddingScale = 3 }},
 		"ids, last":     {change: func(o *export.Options) { o.Inputs, o.Logits = lower.InputIDs, lower.LogitsLast }},
-		"none":          {change: func(o *export.Options) { o.Logits = lower.LogitsNone }},
+		"sliding window": {base: func(c *hf.Config) {
+			c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}
+			c.RopeLocal = hf.Rope{Type: "default", Theta: 50, PartialRotaryFactor: 0.5}
+		}},
+		"none": {change: func(o *export.Options) { o.Logits = lower.LogitsNone }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(nil), c.base)
@@ -215,6 +219,12 @@ func TestOpenErrors(t *testing.T) {
 			m.States = nil
 		}, "keys and values are []float32, want int8 as in the cache"},
 		{"frequencies", host.Options{}, func(m *manifest.Manifest) { m.Rope.InvFreq = make([]float32, 5) }, "rope.inv_freq has 5 frequencies for heads of 8"},
+		{"no mask", host.Options{}, func(m *manifest.Manifest) {
+			m.Graphs[1].Inputs = slices.DeleteFunc(m.Graphs[1].Inputs, func(p manifest.Port) bool { return p.Role == "mask" })
+		}, "the generation graph has no mask"},
+		{"sliding layers without ports", host.Options{}, func(m *manifest.Manifest) {
+			m.Sliding = &manifest.Sliding{Window: 3, Layers: []int{1}, Rope: m.Rope}
+		}, "the mask_sliding of layer -1"},
 		{"embeddings", host.Options{}, func(m *manifest.Manifest) { m.Embeddings = "none" }, "embeddings: "},
 		{"embeddings of another kind", host.Options{}, func(m *manifest.Manifest) { m.Embeddings = export.WeightsFile }, "embeddings: "},
 	} {

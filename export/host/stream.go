@@ -38,12 +38,17 @@ type reader struct {
 	tokens       int       // T
 	ids          []int32   // [T], nil where embeddings are read
 	embeds       []float32 // [T,D]
-	mask         []float32 // [T,C+T+1]
-	cos, sin     []float32 // [T,m]
+	views        []view    // of the kinds of layers
 	keys, values []tokens  // new ones of each layer
 	scores       [][]float32
 	logits       []float32 // [rows,V]
 	rows         int       // 0, 1 or T
+}
+
+// view is what one kind of layers is told of the sequence.
+type view struct {
+	mask     []float32 // [T,C+T+1]
+	cos, sin []float32 // [T,m]
 }
 
 // NewStream starts an empty sequence. Close frees it.
@@ -61,7 +66,11 @@ func (st *Stream) bind() (err error) {
 	if st.step, err = m.newReader(m.generation, 1, nil); err != nil {
 		return err
 	}
-	given := st.step.shared(m.prompt.Graph, "key", "value", "memory", "memory_mass", "cache_cos", "cache_sin")
+	roles := []string{"key", "value", "memory", "memory_mass"}
+	for _, k := range m.kinds {
+		roles = append(roles, "cache_cos"+k.suffix, "cache_sin"+k.suffix)
+	}
+	given := st.step.shared(m.prompt.Graph, roles...)
 	if st.prompt, err = m.newReader(m.prompt, m.Shape.Tokens, given); err != nil {
 		return err
 	}
@@ -79,11 +88,15 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	if err != nil {
 		return nil, err
 	}
-	pairs, keys := len(m.rope.InvFreq), m.Shape.Cache+tokens+1
 	r := &reader{bound: b, tokens: tokens}
-	r.mask = b.floats(b.input("mask", none, 1, 1, tokens, keys))
-	r.cos = b.floats(b.input("position_cos", none, 1, 1, tokens, pairs))
-	r.sin = b.floats(b.input("position_sin", none, 1, 1, tokens, pairs))
+	for _, k := range m.kinds {
+		pairs := len(k.rope.InvFreq)
+		r.views = append(r.views, view{
+			mask: b.floats(b.input("mask"+k.suffix, none, 1, 1, tokens, m.Shape.Cache+tokens+1)),
+			cos:  b.floats(b.input("position_cos"+k.suffix, none, 1, 1, tokens, pairs)),
+			sin:  b.floats(b.input("position_sin"+k.suffix, none, 1, 1, tokens, pairs)),
+		})
+	}
 	if m.hidden > 0 {
 		r.embeds = b.floats(b.input("embeds", none, 1, tokens, m.hidden))
 	} else {
@@ -140,22 +153,25 @@ func (st *Stream) newLayers() {
 // with compact positions a place is a position. It reports what is wrong with
 // the cache.
 func (st *Stream) placeCache() error {
-	m := st.model
-	if m.spec.Positions == model.PositionsCompact {
-		c, pairs := m.Shape.Cache, len(m.rope.InvFreq)
-		cos := st.step.floats(st.step.input("cache_cos", none, 1, 1, c, pairs))
-		sin := st.step.floats(st.step.input("cache_sin", none, 1, 1, c, pairs))
-		if st.step.err == nil {
-			m.rotary(cos, sin, 0)
+	m, r := st.model, st.step
+	for _, k := range m.kinds {
+		if m.spec.Positions == model.PositionsAbsolute {
+			break
+		}
+		c, pairs := m.Shape.Cache, len(k.rope.InvFreq)
+		cos := r.floats(r.input("cache_cos"+k.suffix, none, 1, 1, c, pairs))
+		sin := r.floats(r.input("cache_sin"+k.suffix, none, 1, 1, c, pairs))
+		if r.err == nil {
+			k.rotary(cos, sin, 0)
 		}
 	}
-	return st.step.err
+	return r.err
 }
 
 // rotary writes the tables of consecutive positions [n,m].
-func (m *Model) rotary(cos, sin []float32, from int) {
-	pos := span(from, from+len(cos)/len(m.rope.InvFreq))
-	kernels.RopeTables(cos, sin, pos, m.rope.InvFreq, m.rope.Scale)
+func (k kind) rotary(cos, sin []float32, from int) {
+	pos := span(from, from+len(cos)/len(k.rope.InvFreq))
+	kernels.RopeTables(cos, sin, pos, k.rope.InvFreq, k.rope.Scale)
 }
 
 // Close frees the stream's tensors.
@@ -273,16 +289,10 @@ func (st *Stream) stretch(ids []int32, last bool) ([]float32, error) {
 // run computes up to T new tokens. Where there are fewer, they stand at the end, and
 // nothing sees what stands before them.
 func (st *Stream) run(r *reader, ids []int32) error {
-	m, pad, pairs := st.model, r.tokens-len(ids), len(st.model.rope.InvFreq)
-	from := st.Stored()
-	if m.spec.Positions == model.PositionsAbsolute {
-		from = st.seen
+	m, pad := st.model, r.tokens-len(ids)
+	if err := st.fillViews(r, pad); err != nil {
+		return err
 	}
-	if limit := m.rope.Limit; limit > 0 && from+len(ids) > limit {
-		return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", from+len(ids)-1, limit)
-	}
-	m.rotary(r.cos[pad*pairs:], r.sin[pad*pairs:], from)
-	st.fillMask(r, pad)
 	for i, id := range ids {
 		if r.ids != nil {
 			r.ids[pad+i] = id
@@ -299,18 +309,41 @@ func (st *Stream) run(r *reader, ids []int32) error {
 	return nil
 }
 
-// fillMask opens, for each new token, the stored tokens, the new ones up to itself and
-// the memory. A row before the new tokens sees itself, so that it has something to see.
-func (st *Stream) fillMask(r *reader, pad int) {
+// fillViews fills masks and rotary tables for the new tokens behind the padding.
+func (st *Stream) fillViews(r *reader, pad int) error {
+	from := st.Stored()
+	if st.model.spec.Positions == model.PositionsAbsolute {
+		from = st.seen
+	}
+	for i, k := range st.model.kinds {
+		last := from + r.tokens - pad - 1
+		if limit := k.rope.Limit; limit > 0 && last >= limit {
+			return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", last, limit)
+		}
+		v, pairs := r.views[i], len(k.rope.InvFreq)
+		k.rotary(v.cos[pad*pairs:], v.sin[pad*pairs:], from)
+		st.fillMask(v.mask, k.window, r.tokens, pad)
+	}
+	return nil
+}
+
+// fillMask opens, for each new token, the stored tokens, the new ones up to itself, as
+// far as they are within the window, and the memory. A row before the new tokens sees
+// itself, so that it has something to see.
+func (st *Stream) fillMask(mask []float32, window, tokens, pad int) {
 	cache, stored, memory := st.model.Shape.Cache, st.Stored(), st.memoryColumn()
-	width := cache + r.tokens + 1
-	for t := range r.tokens {
-		row := r.mask[t*width : (t+1)*width]
+	width := cache + tokens + 1
+	for t := range tokens {
+		row := mask[t*width : (t+1)*width]
 		for j := range row {
 			row[j] = st.model.mask
 		}
-		clear(row[:stored])
-		clear(row[cache+min(pad, t) : cache+t+1])
+		hidden := 0 // of the stored tokens and the new ones, in this order
+		if window > 0 {
+			hidden = max(0, stored+t-pad+1-window)
+		}
+		clear(row[min(hidden, stored):stored])
+		clear(row[cache+min(pad+max(0, hidden-stored), t) : cache+t+1])
 		row[width-1] = memory
 	}
 }

@@ -108,6 +108,9 @@ func (r *Report) manifest(m *manifest.Manifest) {
 	if m.Rope.Limit > 0 {
 		r.fact("positions below", Count(m.Rope.Limit))
 	}
+	if s := m.Sliding; s != nil {
+		r.fact("sliding window", fmt.Sprintf("%d keys in %d layers", s.Window, len(s.Layers)))
+	}
 	shapes := Table{Title: "shapes", Columns: []string{"name", "new tokens", "cache", "sinks", "slots", "window", "segment"}}
 	for _, s := range m.Shapes {
 		shapes.row(s.Name, s.Tokens, s.Cache, s.Sinks, s.Slots, s.Window, s.Segment)

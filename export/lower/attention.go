@@ -7,17 +7,25 @@ import (
 	"eisft/model"
 )
 
-// preparePositions cuts the mask and lays the tables of the keys out as the keys are
-// stored, once for all layers.
-func (b *builder) preparePositions() {
-	keys := b.src.Model.Spec.Capacity() + b.tokens
-	parts := b.Split(b.mask, 3, keys, 1)
-	b.mask, b.memoryMask = parts[0], parts[1]
-	b.keyCos, b.keySin = b.cos, b.sin
-	if b.cacheCos != nil {
-		b.keyCos, b.keySin = b.Concat(2, b.cacheCos, b.cos), b.Concat(2, b.cacheSin, b.sin)
+// view is what one kind of layers sees of the sequence, and how it turns its keys.
+type view struct {
+	suffix             string
+	mask, memoryMask   *ir.Value // [1,1,T,C+T], [1,1,T,1]
+	cos, sin           *ir.Value // of the new tokens, [1,1,T,m]
+	cacheCos, cacheSin *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
+	keyCos, keySin     *ir.Value // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
+}
+
+// prepare cuts the mask and lays the tables of the keys out as the keys are stored,
+// once for all layers that share the view.
+func (b *builder) prepare(v *view) {
+	parts := b.Split(v.mask, 3, b.src.Model.Spec.Capacity()+b.tokens, 1)
+	v.mask, v.memoryMask = parts[0], parts[1]
+	v.keyCos, v.keySin = v.cos, v.sin
+	if v.cacheCos != nil {
+		v.keyCos, v.keySin = b.Concat(2, v.cacheCos, v.cos), b.Concat(2, v.cacheSin, v.sin)
 	}
-	b.keyCos, b.keySin = b.Transpose(b.keyCos, 0, 1, 3, 2), b.Transpose(b.keySin, 0, 1, 3, 2)
+	v.keyCos, v.keySin = b.Transpose(v.keyCos, 0, 1, 3, 2), b.Transpose(v.keySin, 0, 1, 3, 2)
 }
 
 // splitHeads turns [1,T,K·r·d] into [K,r,T,d].
@@ -43,7 +51,7 @@ func (l *layer) heads(q *ir.Value) *ir.Value {
 // rotate is kernels.Rotate: half-split rotary embedding of the first 2m elements along
 // an axis.
 func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
-	m := b.cos.Dim(3)
+	m := cos.Dim(axis)
 	sizes := []int{m, m}
 	if rest := x.Dim(axis) - 2*m; rest > 0 {
 		sizes = append(sizes, rest)
@@ -60,7 +68,7 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 	d := l.src.Model.Base.Dims
 	l.newKey = l.Transpose(l.Reshape(k, l.tokens, d.KVHeads, 1, d.HeadDim), 1, 2, 3, 0)
 	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
-		l.newKey = l.rotate(l.newKey, 2, l.keyCos, l.keySin)
+		l.newKey = l.rotate(l.newKey, 2, l.view.keyCos, l.view.keySin)
 	}
 	l.newValue = l.splitHeads(v, 1)
 	w, c := l.params.TokenScore()
@@ -78,12 +86,12 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 // Attend is model.Attention.Forward over the whole cache, the new tokens and the
 // memory's column, with the mask in the place of what is not there.
 func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*ir.Value]) *ir.Value {
-	scores := l.Add(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.mask)
+	scores := l.Add(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.view.mask)
 	values := l.Concat(2, l.pastValue[l.index], l.newValue)
 	if column == nil {
 		return l.MatMul(l.Softmax(scores), values)
 	}
-	logit := l.Add(column.Logit, l.memoryMask) // [K,r,T,1]
+	logit := l.Add(column.Logit, l.view.memoryMask) // [K,r,T,1]
 	parts := l.Split(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
 	local := l.MatMul(parts[0], values)
 	if l.src.Model.Spec.Gate == model.GateMass {
@@ -95,7 +103,7 @@ func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*
 // scaledQuery returns the queries after rotary embedding, divided by √d.
 func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
 	scale := 1 / math.Sqrt(float64(l.src.Model.Base.Dims.HeadDim))
-	return l.Mul(l.rotate(l.heads(q), 3, l.cos, l.sin), l.Scalar(float32(scale)))
+	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(float32(scale)))
 }
 
 // visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].
@@ -104,7 +112,7 @@ func (l *layer) visibleKeys() *ir.Value {
 	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
 		return keys
 	}
-	return l.rotate(keys, 2, l.keyCos, l.keySin)
+	return l.rotate(keys, 2, l.view.keyCos, l.view.keySin)
 }
 
 // joinByMass weighs the memory's column of the mass gate, whose logit in model.GateOp

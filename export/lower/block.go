@@ -16,6 +16,7 @@ import (
 type layer struct {
 	*builder
 	*state
+	view   *view
 	index  int
 	frozen *model.Layer
 	params *model.LayerParams
@@ -35,7 +36,7 @@ func (b *builder) forward(i int, l *model.Layer, x *ir.Value) *ir.Value {
 	defer b.Scope(fmt.Sprintf("layers.%d", i))()
 	st := &state{rounded: map[*ir.Value]*ir.Value{}}
 	b.states = append(b.states, st)
-	return model.Forward(&layer{b, st, i, l, &b.src.Model.Params.Layers[i]}, b.src.Model.Spec, l, x)
+	return model.Forward(&layer{b, st, b.viewOf(l), i, l, &b.src.Model.Params.Layers[i]}, b.src.Model.Spec, l, x)
 }
 
 // logits adds the final norm and the output projection.

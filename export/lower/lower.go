@@ -73,7 +73,9 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 	b.positionInputs()
 	b.stateInputs()
 	leave := b.keepFloat()
-	b.preparePositions()
+	for _, v := range b.views {
+		b.prepare(v)
+	}
 	for i, l := range s.Model.Base.Layers {
 		x = b.forward(i, l, x)
 	}
@@ -117,10 +119,7 @@ type builder struct {
 	states []*state // of the layers
 	leave  func()   // ends the region kept in float, nil outside of it and in float graphs
 
-	mask, memoryMask       *ir.Value // [1,1,T,C+T], [1,1,T,1]
-	cos, sin               *ir.Value // of the new tokens, [1,1,T,m]
-	cacheCos, cacheSin     *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
-	keyCos, keySin         *ir.Value // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
+	views                  []*view // of the kinds of layers
 	pastKey, pastValue     []*ir.Value
 	pastMemory, pastWeight []*ir.Value
 }
@@ -201,32 +200,48 @@ func Embeddings(b *model.Base) []float32 {
 	return table
 }
 
-// Supports reports what a base has that the graphs' inputs have no place for: layers
-// that see less than others, or turn their keys otherwise.
-func Supports(b *model.Base) error {
-	for _, l := range b.Layers {
-		if l.SlidingWindow > 0 {
-			return fmt.Errorf("layer %d attends to the last %d keys only (sliding window); export handles bases whose layers all see the whole cache", l.Index, l.SlidingWindow)
+// suffixOf stands behind the names of the mask and the rotary tables of a layer's kind:
+// layers with a sliding window see less than the others, and may turn their keys
+// otherwise.
+func suffixOf(l *model.Layer) string {
+	if l.SlidingWindow > 0 {
+		return manifest.SlidingSuffix
+	}
+	return ""
+}
+
+// positionInputs adds the masks and rotary tables of each kind of layers, in the order
+// in which the kinds come.
+func (b *builder) positionInputs() {
+	for _, l := range b.src.Model.Base.Layers {
+		if b.viewOf(l) == nil {
+			b.views = append(b.views, b.viewInputs(suffixOf(l), len(l.Rotary.InvFreq)))
 		}
-		if l.Rotary != b.Layers[0].Rotary {
-			return fmt.Errorf("layer %d has another rotary embedding than layer 0; export handles bases with one for all layers", l.Index)
+	}
+}
+
+// viewOf returns what a layer sees.
+func (b *builder) viewOf(l *model.Layer) *view {
+	for _, v := range b.views {
+		if v.suffix == suffixOf(l) {
+			return v
 		}
 	}
 	return nil
 }
 
-// positionInputs adds mask and rotary tables.
-func (b *builder) positionInputs() {
-	spec, pairs := b.src.Model.Spec, len(b.src.Model.Base.Layers[0].Rotary.InvFreq)
-	c := spec.Capacity()
-	b.mask = b.input(port{name: "attention_mask", role: "mask", axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
-	const axes = "batch head token pair"
-	b.cos = b.input(port{name: "position_cos", role: "position_cos", axes: axes}, 1, 1, b.tokens, pairs)
-	b.sin = b.input(port{name: "position_sin", role: "position_sin", axes: axes}, 1, 1, b.tokens, pairs)
-	if spec.Positions == model.PositionsCompact {
-		b.cacheCos = b.input(port{name: "cache_cos", role: "cache_cos", axes: axes}, 1, 1, c, pairs)
-		b.cacheSin = b.input(port{name: "cache_sin", role: "cache_sin", axes: axes}, 1, 1, c, pairs)
+func (b *builder) viewInputs(suffix string, pairs int) *view {
+	spec, c := b.src.Model.Spec, b.src.Model.Spec.Capacity()
+	table := func(name string, n int) *ir.Value {
+		return b.input(port{name: name + suffix, role: name + suffix, axes: "batch head token pair"}, 1, 1, n, pairs)
 	}
+	v := &view{suffix: suffix}
+	v.mask = b.input(port{name: "attention_mask" + suffix, role: "mask" + suffix, axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
+	v.cos, v.sin = table("position_cos", b.tokens), table("position_sin", b.tokens)
+	if spec.Positions == model.PositionsCompact {
+		v.cacheCos, v.cacheSin = table("cache_cos", c), table("cache_sin", c)
+	}
+	return v
 }
 
 // stateInputs adds the caches of all layers, and after them the memories.

@@ -68,6 +68,6 @@ func (l *layer) GateLogit(_ *model.Layer, q, _ *ir.Value) *ir.Value {
 // Mix is model.GateOp.Mix. The mask's last column closes the gate while the memory is
 // not in use.
 func (l *layer) Mix(_ *model.Layer, logit, read, local *ir.Value) *ir.Value {
-	w := l.Sigmoid(l.Add(logit, l.memoryMask))
+	w := l.Sigmoid(l.Add(logit, l.view.memoryMask))
 	return l.Add(local, l.Mul(w, l.Sub(read, local)))
 }

@@ -32,14 +32,16 @@ const manifestBytes = 16 << 20
 
 // Manifest tells a host all it needs to run an exported folder.
 type Manifest struct {
-	Schema    int     `json:"schema"`
-	Producer  string  `json:"producer"`
-	Model     string  `json:"model"`
-	Opset     int     `json:"opset"`
-	Positions string  `json:"positions"` // compact or absolute
-	Rope      Rope    `json:"rope"`
-	MaskValue float64 `json:"mask_value"` // finite and negative
-	Features  int     `json:"features"`   // F, 0 without a memory
+	Schema    int    `json:"schema"`
+	Producer  string `json:"producer"`
+	Model     string `json:"model"`
+	Opset     int    `json:"opset"`
+	Positions string `json:"positions"` // compact or absolute
+	Rope      Rope   `json:"rope"`
+	// Sliding describes the layers that see a window of the stored keys only.
+	Sliding   *Sliding `json:"sliding,omitempty"`
+	MaskValue float64  `json:"mask_value"` // finite and negative
+	Features  int      `json:"features"`   // F, 0 without a memory
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
@@ -64,6 +66,18 @@ type Rope struct {
 	Scale   float32         `json:"attention_scale"`
 	Limit   int             `json:"limit,omitempty"` // first position that is out of reach; 0: there is none
 }
+
+// Sliding are layers with a mask and rotary tables of their own, whose ports' roles end
+// in SlidingSuffix: a token sees the last Window keys in the order stored, its own
+// included.
+type Sliding struct {
+	Window int   `json:"window"`
+	Layers []int `json:"layers"`
+	Rope   Rope  `json:"rope"`
+}
+
+// SlidingSuffix stands behind the names and roles of the ports of sliding layers.
+const SlidingSuffix = "_sliding"
 
 // Shape is one pair of graphs: Tokens new ones beside Cache = Sinks+Slots+Window+Segment
 // stored ones.

@@ -14,6 +14,7 @@ import (
 // roles are what a port can carry.
 var roles = []string{
 	"ids", "embeds", "hidden", "mask", "position_cos", "position_sin", "cache_cos", "cache_sin",
+	"mask_sliding", "position_cos_sliding", "position_sin_sliding", "cache_cos_sliding", "cache_sin_sliding",
 	"key", "value", "weight", "decay", "memory", "memory_mass", "logits", "retention", "write",
 }
 
@@ -44,18 +45,45 @@ func (m *Manifest) validateHead() error {
 		return fmt.Errorf("embeddings: %q must be a file name without a folder", m.Embeddings)
 	case m.Features < 0:
 		return fmt.Errorf("features: %d is negative", m.Features)
-	case !(m.Rope.Theta > 0):
-		return fmt.Errorf("rope.theta: %g, want a number above 0", m.Rope.Theta)
-	case len(m.Rope.InvFreq) == 0:
-		return fmt.Errorf("rope.inv_freq: it is empty, want one frequency for each pair of a head's elements")
-	case !(m.Rope.Scale > 0):
-		return fmt.Errorf("rope.attention_scale: %g, want a number above 0", m.Rope.Scale)
 	case m.Quantization != nil && m.Quantization.Scheme == "":
 		return fmt.Errorf("quantization.scheme: it is empty")
 	case len(m.Shapes) == 0:
 		return fmt.Errorf("shapes: there is none")
 	case len(m.Graphs) == 0:
 		return fmt.Errorf("graphs: there is none")
+	}
+	if err := m.Rope.validate(); err != nil {
+		return fmt.Errorf("rope.%w", err)
+	}
+	return m.Sliding.validate()
+}
+
+func (s *Sliding) validate() error {
+	if s == nil {
+		return nil
+	}
+	if s.Window < 1 || len(s.Layers) == 0 {
+		return fmt.Errorf("sliding: a window of %d for %d layers, want at least 1 of each", s.Window, len(s.Layers))
+	}
+	for i, l := range s.Layers {
+		if l < 0 || i > 0 && l <= s.Layers[i-1] {
+			return fmt.Errorf("sliding.layers[%d]: %d, want indices of layers from 0 on, in order", i, l)
+		}
+	}
+	if err := s.Rope.validate(); err != nil {
+		return fmt.Errorf("sliding.rope.%w", err)
+	}
+	return nil
+}
+
+func (r Rope) validate() error {
+	switch {
+	case !(r.Theta > 0):
+		return fmt.Errorf("theta: %g, want a number above 0", r.Theta)
+	case len(r.InvFreq) == 0:
+		return fmt.Errorf("inv_freq: it is empty, want one frequency for each pair of a head's elements")
+	case !(r.Scale > 0):
+		return fmt.Errorf("attention_scale: %g, want a number above 0", r.Scale)
 	}
 	return nil
 }
