@@ -204,7 +204,7 @@ func TestWithPolicy(t *testing.T) {
 	for p, want := range map[config.Policy]model.Spec{
 		config.PolicyFull: model.FullAttention(256), config.PolicyWindow: model.WindowOnly(m.Spec), config.PolicyEdgeInfinite: m.Spec,
 	} {
-		if got, err := WithPolicy(m, p); err != nil || got.Spec != want || got.Base != m.Base {
+		if got, err := WithPolicy(m, p); err != nil || !got.Spec.Equal(want) || got.Base != m.Base {
 			t.Errorf("%s: %+v, %v; want %+v", p, got.Spec, err, want)
 		}
 	}

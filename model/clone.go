@@ -6,18 +6,18 @@ import "slices"
 // there. Tape and Wrap of its options are the same as those of st.
 func (st *Stream) Clone() *Stream {
 	c := *st
-	c.State = st.State.clone(st.model.Base.Dims)
+	c.State = st.cloneState()
 	c.choice, c.written = nil, nil
 	return &c
 }
 
-// clone copies the stored rows and the memory.
-func (s *State) clone(d Dims) *State {
-	c := *s
-	c.Layers = slices.Clone(s.Layers)
+// cloneState copies the stored rows and the memory.
+func (st *Stream) cloneState() *State {
+	c := *st.State
+	c.Layers = slices.Clone(c.Layers)
 	for i := range c.Layers {
 		l := &c.Layers[i]
-		l.trim(s.Stored(), d)
+		l.trim(st.parts(i).Stored(), st.model.Base.Dims)
 		l.K, l.V, l.Rotated = slices.Clone(l.K), slices.Clone(l.V), slices.Clone(l.Rotated)
 		l.Score, l.Token, l.Memory = slices.Clone(l.Score), slices.Clone(l.Token), slices.Clone(l.Memory)
 	}

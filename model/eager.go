@@ -82,7 +82,7 @@ func (e *eager) Remember(_ *Layer, h, k, v []float32) {
 		st.options.Tape.Remember(e.layer, h)
 	}
 	d, w := m.Base.Dims, m.Base.Dims.KVHeads*m.Base.Dims.HeadDim
-	l.resize(e.past+e.rows, m.Spec, d)
+	l.resize(e.past+e.rows, m.Spec.At(e.layer), d)
 	copy(l.K[e.past*w:], k)
 	copy(l.V[e.past*w:], v)
 	RotateRows(l.Rotated[e.past*w:], k, e.rows, d.KVHeads, d.HeadDim, e.angles.cos, e.angles.sin, false)

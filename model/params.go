@@ -73,7 +73,7 @@ const (
 func NewParams(s Spec, d Dims, layers int) *Params {
 	p := &Params{Spec: s, Dims: d, Layers: make([]LayerParams, layers)}
 	for i := range p.Layers {
-		p.Layers[i] = newLayerParams(s, d, i)
+		p.Layers[i] = newLayerParams(s.At(i), d, i)
 	}
 	return p
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -19,6 +20,10 @@ type Spec struct {
 	Segment int `yaml:"segment" json:"segment"`
 	// Slots is R, how many older tokens each KV head keeps by retention score.
 	Slots int `yaml:"slots" json:"slots"`
+	// SlotLayers are the layers that have slots, in ascending order; nil: all. Few
+	// layers of a language model look tokens up far back (retrieval heads, Wu et al.,
+	// arXiv 2404.15574); the others see sinks, window and memory alone.
+	SlotLayers []int `yaml:"slot_layers,omitempty" json:"slot_layers,omitempty"`
 	// Positions says which rotary positions visible keys get.
 	Positions Positions `yaml:"positions" json:"positions"`
 	// Memory is the update rule of the compressive memory, or none.
@@ -103,6 +108,18 @@ func (s Spec) HasMemory() bool { return s.Memory != MemoryNone }
 // or the write gate's logit.
 func (s Spec) HasScore() bool { return s.Slots > 0 || s.WriteGate }
 
+// At returns the block of one layer: s with slots or without, as SlotLayers says.
+func (s Spec) At(layer int) Spec {
+	if s.SlotLayers != nil && !slices.Contains(s.SlotLayers, layer) {
+		s.Slots = 0
+	}
+	s.SlotLayers = nil
+	return s
+}
+
+// Equal says whether two blocks are the same.
+func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
+
 // ScoreSign is the sign of the score in the weight of what is written to the
 // memory: ω = 1-σ(ρ) = σ(-ρ) with slots, σ of the write gate's logit without.
 func (s Spec) ScoreSign() float32 {
@@ -152,6 +169,9 @@ func (s Spec) Validate() error {
 	if s.FeatureDim > maxFeatureDim {
 		return fmt.Errorf("feature_dim is %d; it must be at most %d", s.FeatureDim, maxFeatureDim)
 	}
+	if err := s.validateSlotLayers(); err != nil {
+		return err
+	}
 	if err := oneOf("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {
 		return err
 	}
@@ -172,6 +192,20 @@ func (s Spec) Validate() error {
 	}
 	if s.WriteGate && s.Slots > 0 {
 		return fmt.Errorf("write_gate is for a block without slots: with slots the retention score already weighs what is written; set slots: 0 or write_gate: false")
+	}
+	return nil
+}
+
+func (s Spec) validateSlotLayers() error {
+	switch l := s.SlotLayers; {
+	case l == nil:
+		return nil
+	case s.Slots == 0:
+		return fmt.Errorf("slot_layers is %v, but there are no slots; set slots above 0 or leave slot_layers out", l)
+	case len(l) == 0:
+		return fmt.Errorf("slot_layers is empty; name at least one layer, leave it out for all of them, or set slots: 0")
+	case l[0] < 0 || !slices.IsSorted(l) || len(slices.Compact(slices.Clone(l))) < len(l):
+		return fmt.Errorf("slot_layers is %v; it must list layers from 0 up, each once, in ascending order", l)
 	}
 	return nil
 }

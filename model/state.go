@@ -20,7 +20,8 @@ type State struct {
 }
 
 // Parts counts the stored tokens of each part of a state. They are stored in this
-// order; Recent is the segment in progress.
+// order; Recent is the segment in progress. Slots are those of the layers that have
+// slots, see [Parts.In].
 type Parts struct {
 	Sinks, Slots, Window, Recent int
 }
@@ -32,6 +33,14 @@ type LayerState struct {
 	Score         []float32 // [n,K] retention score ρ, or logit of the write gate; nil without either
 	Token         []int32   // [n,K] index in the sequence
 	Memory        []float32 // [K,F,d+1]: M with z as last column; nil without memory
+}
+
+// In returns the parts in a layer with the block s, which may have no slots.
+func (p Parts) In(s Spec) Parts {
+	if s.Slots == 0 {
+		p.Slots = 0
+	}
+	return p
 }
 
 // Stored returns the number of stored tokens, all of which are visible.
@@ -93,19 +102,26 @@ func grown[T any](x []T, n, room int) []T {
 
 // commit ends a segment of `complete` tokens.
 func (st *Stream) commit(complete int) {
-	s, slots := st.State, st.model.Spec.Slots
-	if st.options.Soft {
-		slots = unbounded
-	}
-	next, turnover := s.Parts.Commit(st.model.Spec, complete, slots)
+	s := st.State
+	next, turnover := st.turnover(s.Parts, st.model.Spec, complete)
 	for i := range s.Layers {
-		st.commitLayer(i, turnover, s.Stored())
+		_, own := st.turnover(st.parts(i), st.model.Spec.At(i), complete)
+		st.commitLayer(i, own, st.parts(i).Stored())
 	}
 	s.Parts = next
 	s.Evicted = s.Evicted || turnover.Leavers > 0
 	for i := range s.Layers {
 		st.rotateStored(i)
 	}
+}
+
+// turnover is Parts.Commit with as many slots as the stream has.
+func (st *Stream) turnover(p Parts, s Spec, complete int) (Parts, Turnover) {
+	slots := s.Slots
+	if st.options.Soft && slots > 0 {
+		slots = unbounded
+	}
+	return p.Commit(s, complete, slots)
 }
 
 // commitLayer chooses which of the candidates (slots, then leavers) stay,
@@ -116,7 +132,7 @@ func (st *Stream) commitLayer(i int, t Turnover, stored int) {
 	for g := range d.KVHeads {
 		t.Choose(st.choice[g*n:(g+1)*n], func(row int) float32 { return l.Score[row*d.KVHeads+g] })
 	}
-	if st.options.Soft { // every leaver stays visible and is written, each by its weight
+	if st.options.Soft && l.Score != nil { // every leaver stays visible and is written, each by its weight
 		st.write(i, n, t.Leavers)
 	} else {
 		st.write(i, n, n-t.Keep)
@@ -228,7 +244,7 @@ func (st *Stream) rotateStored(i int) {
 	if st.model.Spec.Positions == PositionsAbsolute {
 		return
 	}
-	l, d, from, to := &st.State.Layers[i], st.model.Base.Dims, st.State.Sinks, st.State.Stored()
+	l, d, from, to := &st.State.Layers[i], st.model.Base.Dims, st.State.Sinks, st.parts(i).Stored()
 	w := d.KVHeads * d.HeadDim
 	cos, sin := st.model.Base.Layers[i].Rotary.Range(from, to)
 	RotateRows(l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, d.KVHeads, d.HeadDim, cos, sin, false)

@@ -75,8 +75,8 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 	var entries []hf.Entry
 	for i := range s.Layers {
 		l := s.Layers[i]
-		l.trim(s.Stored(), m.Base.Dims)
-		for _, f := range l.fields(i, s.Stored(), m) {
+		l.trim(st.parts(i).Stored(), m.Base.Dims)
+		for _, f := range l.fields(i, st.parts(i).Stored(), m) {
 			entries = append(entries, f.entry())
 		}
 	}
@@ -93,7 +93,7 @@ type stateField struct {
 
 // fields lists what is kept of layer i with n stored tokens.
 func (l *LayerState) fields(i, n int, m *Model) []stateField {
-	d, s := m.Base.Dims, m.Spec
+	d, s := m.Base.Dims, m.Spec.At(i)
 	name := func(part string) string { return fmt.Sprintf("layers.%d.%s", i, part) }
 	out := []stateField{
 		{name: name("k"), shape: []int{n, d.KVHeads, d.HeadDim}, floats: &l.K},
@@ -172,7 +172,7 @@ func (st *Stream) restore(f *hf.File) error {
 	s.Sinks, s.Slots, s.Window, s.Recent, s.Seen, s.Evicted = h.Sinks, h.Slots, h.Window, h.Recent, h.Seen, h.Evicted
 	st.held = h.Held
 	for i := range s.Layers {
-		for _, field := range s.Layers[i].fields(i, s.Stored(), st.model) {
+		for _, field := range s.Layers[i].fields(i, st.parts(i).Stored(), st.model) {
 			if err := field.read(f); err != nil {
 				return err
 			}
@@ -187,7 +187,7 @@ func (h stateHeader) belongs(m *Model) error {
 	if id := m.Base.Identity(); h.Base != id {
 		return fmt.Errorf("the state was saved with another base model (identity %s; this one is %s); open it with that one, or read the text again", h.Base, id)
 	}
-	if h.Block != m.Spec {
+	if !h.Block.Equal(m.Spec) {
 		return fmt.Errorf("the state was saved with another block (%s here); open it with the same run and policy, or read the text again", h.Block.difference(m.Spec))
 	}
 	if id := m.Params.Identity(); h.Params != id {
@@ -200,7 +200,7 @@ func (h stateHeader) belongs(m *Model) error {
 func (s Spec) difference(t Spec) string {
 	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
 	for i := range a.NumField() {
-		if !a.Field(i).Equal(b.Field(i)) {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
 			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
 		}
 	}

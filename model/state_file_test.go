@@ -40,12 +40,17 @@ func TestStateFileGoesOn(t *testing.T) {
 		e := modeltest.OpenEdge(t, name)
 		absolute := e.Model.Spec
 		absolute.Positions = model.PositionsAbsolute
-		for _, spec := range []model.Spec{e.Model.Spec, absolute, model.FullAttention(16), model.WindowOnly(e.Model.Spec)} {
+		specs := []model.Spec{e.Model.Spec, absolute, model.FullAttention(16), model.WindowOnly(e.Model.Spec)}
+		if few := e.Model.Spec; few.Slots > 0 {
+			few.SlotLayers = []int{1}
+			specs = append(specs, few)
+		}
+		for _, spec := range specs {
 			m, err := model.New(e.Model.Base, spec, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if spec == e.Model.Spec {
+			if spec.Equal(e.Model.Spec) {
 				m = e.Model
 			}
 			for _, at := range []int{0, 3, 16, 36, 64, 81} {

@@ -21,6 +21,9 @@ func New(b *Base, s Spec, p *Params) (*Model, error) {
 	if err := s.Validate(); err != nil {
 		return nil, fmt.Errorf("block: %w", err)
 	}
+	if n := len(s.SlotLayers); n > 0 && s.SlotLayers[n-1] >= len(b.Layers) {
+		return nil, fmt.Errorf("block: slot_layers is %v, but the base has the layers 0 to %d", s.SlotLayers, len(b.Layers)-1)
+	}
 	if p == nil {
 		p = NewParams(s, b.Dims, len(b.Layers))
 	}
@@ -149,8 +152,8 @@ func (st *Stream) checkIDs(ids []int32) error {
 
 // checkPositions reports that the next n tokens would go too far.
 func (st *Stream) checkPositions(n int) error {
-	for _, l := range st.model.Base.Layers {
-		if err := l.Rotary.check(st.nextPosition() + n); err != nil {
+	for i, l := range st.model.Base.Layers {
+		if err := l.Rotary.check(st.position(st.parts(i)) + n); err != nil {
 			return err
 		}
 	}
@@ -179,13 +182,14 @@ func (st *Stream) forward(ids []int32) []float32 {
 	b, rows := st.model.Base, len(ids)
 	x := scratch.Borrow(rows * b.Dims.Hidden)
 	b.embed(x, ids)
-	past := st.State.Stored()
-	tables := map[*Rotary]angles{} // layers share them
+	tables := map[place]angles{} // layers share them
 	for i, l := range b.Layers {
-		a, ok := tables[l.Rotary]
+		past := st.parts(i).Stored()
+		at := place{l.Rotary, st.position(st.parts(i))}
+		a, ok := tables[at]
 		if !ok {
-			a = st.newAngles(l.Rotary, rows)
-			tables[l.Rotary] = a
+			a.cos, a.sin = l.Rotary.Range(at.position, at.position+rows)
+			tables[at] = a
 		}
 		if st.options.Tape != nil {
 			st.options.Tape.Layer(i, x, st.past(i, past, a))
@@ -227,13 +231,13 @@ func (st *Stream) Logits(dst, hidden []float32) {
 // past describes what layer i sees: its first `stored` tokens and its memory.
 func (st *Stream) past(i, stored int, a angles) Past {
 	s, d, l := st.State, st.model.Base.Dims, &st.State.Layers[i]
-	w := d.KVHeads * d.HeadDim
+	w, parts := d.KVHeads*d.HeadDim, st.parts(i)
 	p := Past{Attention: Attention{
 		Dims: d, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
 		SlotAt: s.Sinks, Soft: st.options.Soft, SlidingWindow: st.model.Base.Layers[i].SlidingWindow, Cos: a.cos, Sin: a.sin,
 	}}
-	if st.model.Spec.Slots > 0 {
-		from, to := s.Sinks*d.KVHeads, (s.Sinks+s.Slots)*d.KVHeads
+	if l.Score != nil && st.model.Spec.Slots > 0 {
+		from, to := s.Sinks*d.KVHeads, (s.Sinks+parts.Slots)*d.KVHeads
 		p.Attention.Score, p.SlotToken = l.Score[from:to], l.Token[from:to]
 	}
 	if s.Evicted {
@@ -242,23 +246,25 @@ func (st *Stream) past(i, stored int, a angles) Past {
 	return p
 }
 
-// newAngles returns the rotary tables of the next n tokens [n,m].
-func (st *Stream) newAngles(r *Rotary, n int) angles {
-	from := st.nextPosition()
-	cos, sin := r.Range(from, from+n)
-	return angles{cos, sin}
+// place is what the rotary tables of new tokens depend on.
+type place struct {
+	rotary   *Rotary
+	position int // of the first token
 }
 
 // angles are rotary tables, [n,m] each.
 type angles struct{ cos, sin []float32 }
 
-// nextPosition returns the rotary position of the next token.
-func (st *Stream) nextPosition() int {
+// position returns the rotary position of the next token in a layer with these parts.
+func (st *Stream) position(p Parts) int {
 	if st.model.Spec.Positions == PositionsAbsolute {
 		return st.State.Seen
 	}
-	return st.State.Stored()
+	return p.Stored()
 }
+
+// parts counts the stored tokens of layer i.
+func (st *Stream) parts(i int) Parts { return st.State.In(st.model.Spec.At(i)) }
 
 // Logits writes the logits [n,V] of hidden states [n,D].
 func (m *Model) Logits(dst, hidden []float32) { m.Base.Head.Apply(dst, hidden) }

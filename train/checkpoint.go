@@ -11,6 +11,7 @@ import (
 
 	"eisft/data"
 	"eisft/data/atomicfile"
+	"eisft/model"
 	"eisft/model/graph"
 	"eisft/model/hf"
 )
@@ -32,10 +33,14 @@ func (t *trainer) save(at position) error {
 	if err != nil {
 		return err
 	}
+	block, err := json.Marshal(t.model.Spec)
+	if err != nil {
+		return err
+	}
 	if err := t.model.SaveAdapter(t.dir, t.config.Model.Path); err != nil {
 		return err
 	}
-	meta := map[string]string{"format": checkpointFormat, "position": string(where)}
+	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block)}
 	if err := hf.WriteFile(filepath.Join(t.dir, CheckpointFile), t.optimizer.entries(), meta); err != nil {
 		return err
 	}
@@ -60,12 +65,34 @@ func (t *trainer) restore() (position, error) {
 	if at.Stage < 0 || at.Stage >= len(t.config.Stages) || at.Step < 0 || at.Step > t.config.Stages[at.Stage].Steps {
 		return position{}, fmt.Errorf("%s: position %+v is not one of this configuration's stages", path, at)
 	}
+	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
+		return position{}, fmt.Errorf("%s: block: %w", path, err)
+	}
 	t.optimizer = newAdamW(t.model.Params, t.config.Stages[at.Stage].Betas)
 	t.optimizer.step = at.Step
 	if err := t.optimizer.readFrom(f); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return at, t.trimMetrics(at)
+}
+
+// restoreBlock takes away the slots that pruning had taken away.
+func (t *trainer) restoreBlock(text string) error {
+	var s model.Spec
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		return err
+	}
+	if err := s.Validate(); err != nil {
+		return err
+	}
+	if s.Equal(t.model.Spec) {
+		return nil
+	}
+	m, err := t.model.KeepSlots(s.SlotLayers)
+	if err == nil {
+		t.use(m)
+	}
+	return err
 }
 
 // trimMetrics keeps the lines of steps up to the position.
@@ -111,6 +138,7 @@ type Metrics struct {
 	GradNorm float64            `json:"grad_norm"`
 	Rate     float64            `json:"lr_scale"` // share of the learning rates
 	Seconds  float64            `json:"seconds"`
+	Pruned   *Pruned            `json:"pruned,omitempty"` // of pruning
 }
 
 // appendMetrics adds a line to metrics.jsonl.

@@ -77,13 +77,17 @@ func (t *trainer) open() (err error) {
 	if t.Run, err = OpenUntrained(t.config); err != nil {
 		return err
 	}
-	t.model = t.Model
 	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options()); err != nil {
 		return err
 	}
 	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
-	t.engine = graph.NewEngine(t.model)
+	t.use(t.Model)
 	return nil
+}
+
+// use goes on with m.
+func (t *trainer) use(m *model.Model) {
+	t.Model, t.model, t.engine = m, m, graph.NewEngine(m)
 }
 
 // begin evaluates the untrained block and makes the run folder, or finds the
@@ -154,6 +158,9 @@ func (s *step) addLayers(layers []graph.LayerStats, samples int) {
 
 // stage runs one stage from a position on.
 func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error {
+	if s.Kind == config.KindPrune {
+		return t.prune(ctx, s, at)
+	}
 	loader, err := t.loader(at.Cursor)
 	if err != nil {
 		return err

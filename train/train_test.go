@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
@@ -135,6 +136,24 @@ func TestResumeIsExact(t *testing.T) {
 	if stopped < 3 {
 		t.Errorf("the run was stopped at %d places only", stopped)
 	}
+}
+
+// readMetrics returns the lines of metrics.jsonl.
+func readMetrics(t *testing.T, dir string) []Metrics {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []Metrics
+	for line := range strings.Lines(string(text)) {
+		var m Metrics
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 // losses returns the loss fields of metrics.jsonl.

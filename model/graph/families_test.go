@@ -61,6 +61,53 @@ func TestProgramIsTheStream(t *testing.T) {
 	}
 }
 
+// TestSlotLayers checks gradients and programs of blocks of two layers of which one has
+// slots.
+func TestSlotLayers(t *testing.T) {
+	for _, name := range []string{"slots", "slot-hedgehog-linear-slots"} {
+		for with := range 2 {
+			t.Run(fmt.Sprintf("%s/%d", name, with), func(t *testing.T) {
+				spec, r := specs()[name], rand.New(rand.NewPCG(17, 18))
+				m := twoLayers(t, spec, with, r)
+				if without := m.Params.Layers[1-with]; without.RetentionWeight != nil {
+					t.Error("the layer without slots has a retention score")
+				}
+				if with == 1 || spec.HasMemory() { // else the last layer has nothing to train
+					checkSample(t, m, r)
+				}
+				for _, soft := range []bool{false, true} {
+					p := recordedPass(t, m, soft)
+					if l := p.stream.State.Layers; len(l[with].K) <= len(l[1-with].K) || l[1-with].Score != nil {
+						t.Errorf("%d values of keys are stored with slots, %d without", len(l[with].K), len(l[1-with].K))
+					}
+					for _, s := range p.tape.live {
+						modeltest.Near(t, "layer 0", p.forward(t, 0, s), s.inputs[1], 1e-5)
+						modeltest.Near(t, "layer 1", p.forward(t, 1, s), s.output, 1e-5)
+					}
+				}
+			})
+		}
+	}
+}
+
+// twoLayers is testModel with its layer twice, with slots in one of them.
+func twoLayers(t *testing.T, s model.Spec, with int, r *rand.Rand) *model.Model {
+	t.Helper()
+	b := testModel(t, s, r).Base
+	second := *b.Layers[0]
+	second.Index = 1
+	b.Layers = append(b.Layers, &second)
+	s.SlotLayers = []int{with}
+	m, err := model.New(b, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.Params.List() {
+		copy(p.Data, random(r, len(p.Data), 0.4))
+	}
+	return m
+}
+
 // TestTransferOfWhatKeepsEverything distills blocks whose retention score keeps
 // every token at its place: they are the base, whatever its family.
 func TestTransferOfWhatKeepsEverything(t *testing.T) {

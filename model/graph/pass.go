@@ -174,17 +174,20 @@ func (p *pass) keep() float64 {
 	}
 	kv := p.model.Base.Dims.KVHeads
 	from, to := s.Sinks*kv, (s.Sinks+s.Slots)*kv
-	mean := 0.0
+	mean, layers := 0.0, 0
 	for i, l := range s.Layers {
-		p.stats[i].Kept = meanKept(l.Score[from:to])
-		mean += p.stats[i].Kept / float64(len(s.Layers))
+		if l.Score != nil {
+			p.stats[i].Kept = meanKept(l.Score[from:to])
+			mean, layers = mean+p.stats[i].Kept, layers+1
+		}
 	}
+	mean /= float64(layers)
 	if mean <= o.Keep {
 		return mean
 	}
-	g := float32(o.SampleWeight * o.KeepWeight / float64(len(s.Layers)*(to-from)))
+	g := float32(o.SampleWeight * o.KeepWeight / float64(layers*(to-from)))
 	for i, l := range s.Layers {
-		for j := from; j < to; j++ {
+		for j := from; j < to && l.Score != nil; j++ {
 			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
 		}
 	}

@@ -72,7 +72,7 @@ func (s *stateGrads) backwardWrites(i, segment int) error {
 }
 
 func (s *stateGrads) backwardWrite(i int, w write) error {
-	prog, err := s.programs.get(writeKey(w.what.Rows))
+	prog, err := s.programs.get(writeKey{w.what.Rows, w.what.Score != nil})
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,15 @@ func (s *stateGrads) backwardWrite(i int, w write) error {
 // weights they were computed with, a segment at a time. Tokens of a last,
 // incomplete segment have not left the window.
 func (s *stateGrads) backwardScores(i int) error {
-	m, d, n := s.model, s.model.Base.Dims, s.model.Spec.Segment
-	if !m.Spec.HasScore() {
+	d, n := s.model.Base.Dims, s.model.Spec.Segment
+	w, c := s.model.Params.Layers[i].TokenScore()
+	if w == nil {
 		return nil
 	}
 	prog, err := s.programs.get(tokenScoreKey(n))
 	if err != nil {
 		return err
 	}
-	w, c := m.Params.Layers[i].TokenScore()
 	dw, dc := s.grads.Layers[i].TokenScore()
 	for t := 0; (t+n)*d.KVHeads <= len(s.dScore[i]); t += n {
 		h, up := s.layers[i].normed[t*d.Hidden:(t+n)*d.Hidden], s.dScore[i][t*d.KVHeads:(t+n)*d.KVHeads]

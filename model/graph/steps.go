@@ -29,16 +29,16 @@ func newTokenScore(m *model.Model, tokens int) (*program, error) {
 }
 
 // newWrite builds the program of a write to a layer's memory: the memory
-// [K,F,d+1], the score [m,K] that decides each token's weight (if the block has
+// [K,F,d+1], the score [m,K] that decides each token's weight (if the layer has
 // one) and the keys' feature map to the memory afterwards. Keys and values come
 // with the run.
-func newWrite(m *model.Model, tokens int) (*program, error) {
+func newWrite(m *model.Model, k writeKey) (*program, error) {
 	b, d := newBuilder(), m.Base.Dims
 	shape := tensor.Shape{d.KVHeads, m.Spec.FeatureSize(d.HeadDim), d.HeadDim + 1}
 	memory := b.input("memory", false, shape...)
 	var score *G.Node
-	if m.Spec.HasScore() {
-		score = b.input("score", false, tokens, d.KVHeads)
+	if k.scored {
+		score = b.input("score", false, k.tokens, d.KVHeads)
 	}
 	featureK := b.param("feature_k", m.Params.Layers[0].FeatureK)
 	mem, at := model.Memory{Spec: m.Spec, Dims: d}, places(memory, score, featureK)
@@ -104,8 +104,11 @@ type programs struct {
 
 type (
 	tokenScoreKey int
-	writeKey      int
 	headKey       int
+	writeKey      struct {
+		tokens int
+		scored bool // the layer keeps a score with every token
+	}
 )
 
 // get returns the program of a key: a shape (of a block), transferKey,
@@ -124,7 +127,7 @@ func (p *programs) get(key any) (*program, error) {
 	case tokenScoreKey:
 		built, err = newTokenScore(p.model, int(k))
 	case writeKey:
-		built, err = newWrite(p.model, int(k))
+		built, err = newWrite(p.model, k)
 	case headKey:
 		built, err = newHead(p.model, int(k))
 	}

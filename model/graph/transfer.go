@@ -24,7 +24,7 @@ type TransferOptions struct {
 
 // TransferResult is what distilling a text found.
 type TransferResult struct {
-	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer
+	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer that is trained
 	Kept   float64   // mean σ(ρ) over layers, KV heads and tokens
 	Layers []LayerStats
 }
@@ -57,7 +57,11 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	}
 	t.stats = make([]LayerStats, len(t.layers))
 	r := TransferResult{Layers: t.stats}
+	scored := 0
 	for i := range t.layers {
+		if len(e.model.Params.Layers[i].List()) == 0 {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return TransferResult{}, err
 		}
@@ -66,8 +70,11 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 			return TransferResult{}, fmt.Errorf("layer %d: %w", i, err)
 		}
 		r.Errors = append(r.Errors, loss)
-		r.Kept += t.stats[i].Kept / float64(len(t.layers))
+		if w, _ := e.model.Params.Layers[i].TokenScore(); w != nil {
+			r.Kept, scored = r.Kept+t.stats[i].Kept, scored+1
+		}
 	}
+	r.Kept /= float64(max(scored, 1))
 	return r, nil
 }
 
@@ -132,7 +139,7 @@ func (t *transfer) layer(i int) (loss float64, err error) {
 		defer scratch.Release(score)
 		model.TokenScore(score, t.layers[i].normed, w.Data, c.Data, t.tokens)
 	}
-	if m.Spec.Slots > 0 {
+	if m.Spec.At(i).Slots > 0 {
 		t.stats[i].Kept = t.keep(i, score)
 	}
 	memories := t.writeMemories(i, score)
@@ -249,7 +256,7 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 	for j := range r.weights {
 		r.weights[j] = float32(scale * t.importanceOf(first+j))
 	}
-	if m.Spec.Slots > 0 {
+	if m.Spec.At(i).Slots > 0 {
 		r.attention.Score, r.attention.SlotAt, r.attention.Soft = score[from*d.KVHeads:to*d.KVHeads], from, true
 	} else {
 		r.attention = t.windowOnly(r.attention, from, to)

@@ -21,7 +21,7 @@ type tests map[int][][]eval.Sample
 
 // tokensPerQuestion spreads the questions about a generated conversation: each
 // length gets the same number of questions in all.
-const tokensPerQuestion = 128
+const tokensPerQuestion = 64
 
 // interviews generates conversations of about `tokens` tokens in all for each length.
 func interviews(tk *tokenizer.Tokenizer, e *data.Encoder, lengths []int, tokens int) (tests, error) {

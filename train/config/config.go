@@ -90,6 +90,10 @@ type Stage struct {
 	Warmup      int           `yaml:"warmup"` // steps to reach the learning rate
 	MinLR       float64       `yaml:"min_lr"` // share of the learning rate left at the end
 	Clip        float64       `yaml:"clip"`   // greatest global gradient norm; 0: not clipped
+	// Samples and Gain are those of pruning; 0 in other stages: how many samples it
+	// reads, and the share of the slots' gain that it keeps.
+	Samples int     `yaml:"samples,omitempty"`
+	Gain    float64 `yaml:"gain,omitempty"`
 }
 
 // Rates holds one number for each trainable group.
@@ -108,6 +112,7 @@ type Policy string
 const (
 	KindSSFT    Kind = "s-sft"   // cross-entropy on answers, context streamed
 	KindDistill Kind = "distill" // attention transfer, no labels
+	KindPrune   Kind = "prune"   // takes the slots from layers that do not need them
 
 	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
 	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient

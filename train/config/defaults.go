@@ -28,6 +28,7 @@ func defaults(file string) *Config {
 // ones do (method, section 6): 100 samples for S-SFT, 120 for distillation.
 var stageDefaults = map[Kind]Stage{
 	KindSSFT:    {Steps: 100, Batch: 1, Slots: SlotsSoft, Keep: 0.15, KeepWeight: 10, Betas: [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1},
+	KindPrune:   {Steps: 1, Samples: 8, Gain: 0.98},
 	KindDistill: {Steps: 60, Batch: 2, Tokens: 768, Keep: 0.2, KeepWeight: 10, Betas: [2]float64{0.9, 0.98}, Warmup: 30, MinLR: 0.05, Clip: 1},
 }
 
@@ -47,7 +48,9 @@ var lrDefaults = map[Kind]Rates{
 // decode fills s from the stage's node over the defaults of its kind and block.
 func (s *Stage) decode(n ast.Node, block model.Spec) error {
 	filled := stageDefaults[s.Kind]
-	filled.Trainable = groups(block)
+	if s.Kind != KindPrune {
+		filled.Trainable = groups(block)
+	}
 	if err := yaml.NodeToValue(n, &filled); err != nil {
 		return err
 	}
@@ -65,6 +68,7 @@ func (s *Stage) decode(n ast.Node, block model.Spec) error {
 // groups returns the parameter groups that a block has.
 func groups(block model.Spec) []model.Group {
 	var out []model.Group
+	block.SlotLayers = nil // one layer stands for all
 	for _, p := range model.NewParams(block, model.Dims{Heads: 1, KVHeads: 1, HeadDim: 1, Hidden: 1}, 1).List() {
 		if !slices.Contains(out, p.Group) {
 			out = append(out, p.Group)

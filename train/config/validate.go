@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	kinds    = []Kind{KindSSFT, KindDistill}
+	kinds    = []Kind{KindSSFT, KindDistill, KindPrune}
 	slots    = []Slots{SlotsSoft, SlotsHard}
 	policies = []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}
 )
@@ -79,13 +79,19 @@ func (d *document) validateStage(path string, s Stage, block model.Spec) {
 	if !oneOf(d, path+".kind", s.Kind, kinds) {
 		return
 	}
-	if s.Kind == KindDistill {
+	d.notHere(path, "slots", s.Slots != "" && s.Kind != KindSSFT, KindSSFT)
+	d.notHere(path, "tokens", s.Tokens != 0 && s.Kind != KindDistill, KindDistill)
+	switch s.Kind {
+	case KindPrune:
+		d.validatePrune(path, s, block)
+		return
+	case KindDistill:
 		d.leavesWindow(path+".tokens", s.Tokens, block)
-		d.notHere(path, "slots", s.Slots != "", KindSSFT)
-	} else {
+	default:
 		oneOf(d, path+".slots", s.Slots, slots)
-		d.notHere(path, "tokens", s.Tokens != 0, KindDistill)
 	}
+	d.notHere(path, "samples", s.Samples != 0, KindPrune)
+	d.notHere(path, "gain", s.Gain != 0, KindPrune)
 	d.atLeast(path+".steps", s.Steps, 1)
 	d.atLeast(path+".batch", s.Batch, 1)
 	d.between(path+".keep", s.Keep, 0, 1)
@@ -99,6 +105,37 @@ func (d *document) validateStage(path string, s Stage, block model.Spec) {
 		}
 	}
 	d.validateGroups(path, s, groups(block))
+}
+
+// validatePrune checks a stage that takes no optimizer steps.
+func (d *document) validatePrune(path string, s Stage, block model.Spec) {
+	if block.Slots == 0 {
+		d.problem(path+".kind", "is %s, but the block has no slots to take away; remove the stage", s.Kind)
+	}
+	d.atLeast(path+".samples", s.Samples, 1)
+	if s.Gain <= 0 || s.Gain > 1 {
+		d.problem(path+".gain", "is %v; it must be above 0 and at most 1", s.Gain)
+	}
+	for _, key := range []struct {
+		name string
+		set  bool
+	}{
+		{"steps", s.Steps != 1},
+		{"batch", s.Batch != 0},
+		{"keep", s.Keep != 0},
+		{"keep_weight", s.KeepWeight != 0},
+		{"trainable", len(s.Trainable) > 0},
+		{"lr", len(s.LR) > 0},
+		{"weight_decay", len(s.WeightDecay) > 0},
+		{"betas", s.Betas != [2]float64{}},
+		{"warmup", s.Warmup != 0},
+		{"min_lr", s.MinLR != 0},
+		{"clip", s.Clip != 0},
+	} {
+		if key.set {
+			d.problem(join(path, key.name), "belongs to stages that train; remove it")
+		}
+	}
 }
 
 func (d *document) validateGroups(path string, s Stage, has []model.Group) {

@@ -1,0 +1,165 @@
+package train
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"eisft/data"
+	"eisft/eval"
+	"eisft/model"
+	"eisft/train/config"
+	"eisft/train/progress"
+)
+
+// Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,
+// in nats, with slots chosen as at inference.
+type Pruned struct {
+	All     float64   `json:"loss_all"`     // with all slots
+	None    float64   `json:"loss_none"`    // without slots
+	Without []float64 `json:"loss_without"` // without those of one layer, for each of Layers
+	Layers  []int     `json:"layers"`       // that had slots
+	Kept    []int     `json:"kept"`         // the fewest that keep the gain
+	Loss    float64   `json:"loss"`         // with the slots of these
+}
+
+// prune runs a stage of kind prune, which has one step.
+func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error {
+	if at.Step == s.Steps {
+		return nil
+	}
+	started := time.Now()
+	found, tokens, err := t.pruneSlots(ctx, s)
+	if ctx.Err() != nil {
+		return t.stop(at)
+	}
+	if err != nil {
+		return fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind, err)
+	}
+	at.Step = s.Steps
+	t.optimizer = newAdamW(t.model.Params, s.Betas)
+	err = t.appendMetrics(Metrics{
+		Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.save(at); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// pruneSlots takes the slots from the layers that answers do not need: of the layers in
+// the order of what the loss rises without each, the fewest stay that keep s.Gain of
+// what all slots gain over none. Retrieval sits in few layers (Wu et al., arXiv
+// 2404.15574; Xiao et al., arXiv 2410.10819), and slots cost memory and time in each.
+func (t *trainer) pruneSlots(ctx context.Context, s config.Stage) (*Pruned, int, error) {
+	loader, err := t.loader(data.Cursor{})
+	if err != nil {
+		return nil, 0, err
+	}
+	p := pruning{model: t.model, gain: s.Gain}
+	for range s.Samples {
+		e, err := loader.Next()
+		if err != nil {
+			return nil, 0, err
+		}
+		if len(e.Turns) == 0 {
+			return nil, 0, fmt.Errorf("%s: the sample is a plain text; to find out which layers need slots it takes questions and answers", e.Where)
+		}
+		p.samples = append(p.samples, eval.Sample{Encoded: e})
+	}
+	kept, err := p.run(ctx, t.options.Progress)
+	if err != nil {
+		return nil, 0, err
+	}
+	t.use(kept)
+	return &p.found, p.tokens, nil
+}
+
+// pruning is one search for the layers that keep their slots.
+type pruning struct {
+	model   *model.Model
+	samples []eval.Sample
+	gain    float64
+	line    *progress.Line
+	tokens  int // read
+	found   Pruned
+}
+
+// run returns the model with the fewest slots that keep the gain.
+func (p *pruning) run(ctx context.Context, w io.Writer) (*model.Model, error) {
+	layers := p.model.SlotLayers()
+	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "samples", Total: len(p.samples) * (len(layers) + 2)})
+	defer p.line.End()
+	f := &p.found
+	f.Layers = layers
+	var err error
+	if f.All, err = p.loss(ctx, layers); err != nil {
+		return nil, err
+	}
+	if f.None, err = p.loss(ctx, nil); err != nil {
+		return nil, err
+	}
+	if f.None <= f.All {
+		return nil, fmt.Errorf("the loss is %.4f with slots and %.4f without: they gain nothing, so that there is nothing to choose by; train the retention score in a stage before this one, on samples that are longer than the window", f.All, f.None)
+	}
+	for _, l := range layers {
+		v, err := p.loss(ctx, without(layers, l))
+		if err != nil {
+			return nil, err
+		}
+		f.Without = append(f.Without, v)
+	}
+	return p.choose(ctx)
+}
+
+// choose adds layer after layer, the one that is missed most first, until the gain is there.
+func (p *pruning) choose(ctx context.Context) (*model.Model, error) {
+	f := &p.found
+	order := make([]int, len(f.Layers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.Without[b], f.Without[a]) })
+	for _, i := range order {
+		f.Kept = append(f.Kept, f.Layers[i])
+		slices.Sort(f.Kept)
+		var err error
+		if f.Loss, err = p.loss(ctx, f.Kept); err != nil {
+			return nil, err
+		}
+		if f.None-f.Loss >= p.gain*(f.None-f.All) {
+			break
+		}
+	}
+	return p.model.KeepSlots(f.Kept)
+}
+
+// loss reads the samples with slots in some layers.
+func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
+	m, err := p.model.KeepSlots(layers)
+	if err != nil {
+		return 0, err
+	}
+	sum, tokens := 0.0, 0
+	for _, s := range p.samples {
+		mean, n, err := eval.NLL(ctx, m, []eval.Sample{s}, model.StreamOptions{})
+		if err != nil {
+			return 0, err
+		}
+		sum, tokens = sum+mean*float64(n), tokens+n
+		p.tokens += len(s.IDs)
+		p.line.Add(1)
+	}
+	return sum / float64(tokens), nil
+}
+
+// without returns the layers but one.
+func without(layers []int, l int) []int {
+	return slices.DeleteFunc(slices.Clone(layers), func(x int) bool { return x == l })
+}

@@ -1,0 +1,107 @@
+package train
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"eisft/model"
+)
+
+const pruneStage = "{kind: prune, samples: 2, gain: 0.5}"
+
+// TestPrune takes slots away and goes on training without them: the layers that are
+// kept are the first ones in the order of the loss without each, and with one less the
+// gain would not have been kept.
+func TestPrune(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+pruneStage+", "+sftStage+"]")
+	run, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found *Pruned
+	for _, m := range readMetrics(t, run.Dir) {
+		if m.Pruned != nil {
+			found = m.Pruned
+		}
+	}
+	if found == nil {
+		t.Fatal("metrics.jsonl has no line of the pruning")
+	}
+	if n := len(found.Kept); n == 0 || n == len(found.Layers) || len(found.Without) != len(found.Layers) {
+		t.Fatalf("found %+v", found)
+	}
+	if found.None-found.Loss < 0.5*(found.None-found.All) {
+		t.Errorf("the slots of layers %v gain less than was asked for: %+v", found.Kept, found)
+	}
+	for i, l := range found.Layers {
+		for j, k := range found.Layers {
+			if slices.Contains(found.Kept, l) && !slices.Contains(found.Kept, k) && found.Without[i] < found.Without[j] {
+				t.Errorf("layer %d is kept and %d is not, which is missed more: %+v", l, k, found)
+			}
+		}
+	}
+	opened, err := OpenRun(run.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*model.Model{run.Model, opened.Model} {
+		if !slices.Equal(m.SlotLayers(), found.Kept) {
+			t.Errorf("slots in layers %v, want %v", m.SlotLayers(), found.Kept)
+		}
+	}
+}
+
+// TestPruneResumes stops a run with pruning at many places and goes on.
+func TestPruneResumes(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+pruneStage+", "+sftStage+"]")
+	whole, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages := map[int]bool{}
+	for left := 0; ; left += 40 {
+		run, err := Train(&stopAfter{t.Context(), left}, c, Options{})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrStopped) {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(run.Dir); err != nil { // stopped before the first step
+			continue
+		}
+		lines := readMetrics(t, run.Dir)
+		stages[lines[len(lines)-1].Stage] = true
+		resumed, err := Train(t.Context(), c, Options{Resume: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !resumed.Model.Spec.Equal(whole.Model.Spec) {
+			t.Fatalf("stopped after %d checks: block %+v, want %+v", left, resumed.Model.Spec, whole.Model.Spec)
+		}
+		for i, p := range resumed.Model.Params.List() {
+			if !slices.Equal(p.Data, whole.Model.Params.List()[i].Data) {
+				t.Fatalf("stopped after %d checks: %s differs from the run that was not stopped", left, p.Name)
+			}
+		}
+	}
+	if !stages[0] || !stages[1] || !stages[2] {
+		t.Errorf("runs were stopped after the stages %v, want each of the three", stages)
+	}
+}
+
+// TestPruneErrors: without training the slots may gain nothing, and plain texts have no
+// answers to measure by.
+func TestPruneErrors(t *testing.T) {
+	c := tinyConfig(t, "["+pruneStage+"]")
+	text := filepath.Join(t.TempDir(), "text.jsonl")
+	if err := os.WriteFile(text, []byte(`{"text":"The garage code is 4711, and it has been so for as long as anyone can tell. The garage code is 4711, and it has been so."}`+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c.Data.Train = text
+	_, err := Train(t.Context(), c, Options{})
+	wantError(t, err, "stage 1 (prune)", "text.jsonl", "is a plain text", "takes questions and answers")
+}
