@@ -65,7 +65,12 @@ func TestEverySwitch(t *testing.T) {
 		"absolute elu": func(s *model.Spec) { s.Positions, s.Feature = model.PositionsAbsolute, model.FeatureELU },
 		"no sinks":     func(s *model.Spec) { s.Sink, s.Slots = 0, 8 },
 		"no window":    func(s *model.Spec) { s.Window, s.Slots = 0, 11 },
-		"many sinks":   func(s *model.Spec) { s.Sink, s.Slots = 6, 2 },
+		"few slots":    func(s *model.Spec) { s.SlotLayers = []int{1} },
+		"few, mass": func(s *model.Spec) {
+			s.SlotLayers, s.Gate, s.Positions = []int{0}, model.GateMass, model.PositionsAbsolute
+		},
+		"few, no memory": func(s *model.Spec) { s.SlotLayers, s.Memory = []int{0}, model.MemoryNone },
+		"many sinks":     func(s *model.Spec) { s.Sink, s.Slots = 6, 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(change), nil)
@@ -131,8 +136,8 @@ func TestSlidingKeysTurnBack(t *testing.T) {
 	if v := info.Verification[0]; v.MaxLogitError > 1e-4 || v.Written == 0 {
 		t.Errorf("%+v: want at most 1e-4, with tokens in memory", v)
 	}
-	if want := []int{1}; info.Sliding == nil || info.Sliding.Window != 7 || !slices.Equal(info.Sliding.Layers, want) || info.Sliding.Rope.Theta != 50 {
-		t.Errorf("sliding layers %+v, want a window of 7 in %v with theta 50", info.Sliding, want)
+	if k := info.Kinds; len(k) != 2 || k[1].Window != 7 || !slices.Equal(k[1].Layers, []int{1}) || k[1].Rope.Theta != 50 {
+		t.Errorf("kinds of layers %+v, want a second one with a window of 7 in layer 1 with theta 50", k)
 	}
 }
 

@@ -84,7 +84,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		Schema: manifest.Schema, Producer: "eisft", Model: w.Name, Opset: opset, Positions: string(spec.Positions),
 		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
 	}
-	if err := addRopes(m, base); err != nil {
+	if err := addKinds(m, w.model); err != nil {
 		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
@@ -108,27 +108,24 @@ func (w *writer) header() (*manifest.Manifest, error) {
 	return m, nil
 }
 
-// addRopes describes how the layers turn their keys. Where all of them slide, the rope
-// of the others is theirs.
-func addRopes(m *manifest.Manifest, b *model.Base) error {
-	var err error
-	for _, l := range b.Layers {
-		if l.SlidingWindow == 0 {
-			if m.Rope, err = ropeOf(b.Config.Rope, l.Rotary); err != nil {
+// addKinds describes the kinds of layers in the order in which they come.
+func addKinds(m *manifest.Manifest, from *model.Model) error {
+	for _, l := range from.Base.Layers {
+		suffix := lower.Suffix(from, l)
+		at := slices.IndexFunc(m.Kinds, func(k manifest.Kind) bool { return k.Suffix == suffix })
+		if at < 0 {
+			record := from.Base.Config.Rope
+			if l.SlidingWindow > 0 {
+				record = from.Base.Config.RopeLocal
+			}
+			rope, err := ropeOf(record, l.Rotary)
+			if err != nil {
 				return err
 			}
-			continue
+			at = len(m.Kinds)
+			m.Kinds = append(m.Kinds, manifest.Kind{Suffix: suffix, Window: l.SlidingWindow, Slotless: lower.Slotless(from.Spec, l.Index), Rope: rope})
 		}
-		if m.Sliding == nil {
-			m.Sliding = &manifest.Sliding{Window: l.SlidingWindow}
-			if m.Sliding.Rope, err = ropeOf(b.Config.RopeLocal, l.Rotary); err != nil {
-				return err
-			}
-		}
-		m.Sliding.Layers = append(m.Sliding.Layers, l.Index)
-	}
-	if m.Rope.InvFreq == nil {
-		m.Rope = m.Sliding.Rope
+		m.Kinds[at].Layers = append(m.Kinds[at].Layers, l.Index)
 	}
 	return nil
 }

@@ -346,7 +346,7 @@ func oneGraph() *manifest.Manifest {
 	}
 	return &manifest.Manifest{
 		Schema: manifest.Schema, Opset: 21, Positions: "compact", MaskValue: -1e4, MemoryColumn: manifest.ColumnZero,
-		Rope:   manifest.Rope{Theta: 1e4, InvFreq: []float32{1, 0.01}, Scale: 1},
+		Kinds:  []manifest.Kind{{Layers: []int{0}, Rope: manifest.Rope{Theta: 1e4, InvFreq: []float32{1, 0.01}, Scale: 1}}},
 		Shapes: []manifest.Shape{{Name: "4x8", Tokens: 4, Cache: 8, Sinks: 1, Slots: 2, Window: 1, Segment: 4}},
 		Graphs: []manifest.Graph{{
 			Name: "prompt", Kind: manifest.PromptGraph, Shape: "4x8", Precision: "w8a16",

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"eisft/model"
 	"eisft/model/kernels"
 )
 
@@ -67,26 +68,41 @@ func (st *Stream) memoryColumn() float32 {
 // commitSegment ends a segment as model.Stream does: sinks, window and slots move up,
 // and what is for neither goes to the memory.
 func (st *Stream) commitSegment() error {
-	m, stored := st.model, st.Stored()
-	next, t := st.Parts.Commit(m.spec, m.Shape.Segment, m.spec.Slots)
-	dropped := t.Candidates - t.Keep
-	end := t.First + t.Candidates
-	for i := range st.layers {
-		l := &st.layers[i]
-		for g := range m.heads {
-			kept, out := t.Choose(make([]int, t.Candidates), func(row int) float32 { return l.score[g][row] })
-			if st.writer != nil {
-				st.evict(i, g, out)
-			}
-			l.move(g, t.First, slices.Concat(kept, span(end, stored)))
-		}
+	m, dropped := st.model, 0
+	for _, k := range m.kinds {
+		_, t := st.turnover(k.spec)
+		dropped = max(dropped, t.Candidates-t.Keep)
 	}
+	for i := range st.layers {
+		spec := m.layerKind(i).spec
+		_, t := st.turnover(spec)
+		st.commitLayer(i, t, st.In(spec).Stored(), dropped)
+	}
+	next, t := st.turnover(m.spec)
 	st.Parts = next
 	st.evicted = st.evicted || t.Leavers > 0
 	if dropped == 0 || st.writer == nil {
 		return nil
 	}
 	return st.write(dropped)
+}
+
+// turnover is what the end of a segment moves in layers with the block s.
+func (st *Stream) turnover(s model.Spec) (model.Parts, model.Turnover) {
+	return st.In(s).Commit(s, s.Segment, s.Slots)
+}
+
+// commitLayer moves a layer's stored tokens up and hands what it drops to the writer;
+// dropped is the most that a layer drops.
+func (st *Stream) commitLayer(i int, t model.Turnover, stored, dropped int) {
+	l := &st.layers[i]
+	for g := range st.model.heads {
+		kept, out := t.Choose(make([]int, t.Candidates), func(row int) float32 { return l.score[g][row] })
+		if st.writer != nil {
+			st.evict(i, g, out, 1/float32(st.written+dropped))
+		}
+		l.move(g, t.First, slices.Concat(kept, span(t.First+t.Candidates, stored)))
+	}
 }
 
 // move makes the given rows of a head follow each other from row `at` on.
@@ -103,14 +119,14 @@ func (l *layer) move(head, at int, rows []int) {
 	}
 }
 
-// evict lays the rows that a head drops out for the commit graph, each with its ω
-// divided by the tokens written in the end; empty places weigh nothing.
-func (st *Stream) evict(i, g int, rows []int) {
+// evict lays the rows that a head drops out for the commit graph, each with its ω times
+// share, one over the tokens written in the end; empty places weigh nothing.
+func (st *Stream) evict(i, g int, rows []int, share float32) {
 	m, l, e := st.model, &st.layers[i], &st.writer.layers[i]
 	l.keys.copyTo(e.keys, g, 0, rows)
 	l.values.copyTo(e.values, g, 0, rows)
 	n := m.Shape.Segment
-	weights, share := e.weights[g*n:(g+1)*n], 1/float32(st.written+len(rows))
+	weights := e.weights[g*n : (g+1)*n]
 	clear(weights)
 	for j, r := range rows {
 		weights[j] = share
@@ -118,7 +134,7 @@ func (st *Stream) evict(i, g int, rows []int) {
 			weights[j] *= kernels.Sigmoid1(m.spec.ScoreSign() * l.score[g][r])
 		}
 		if l.position != nil {
-			st.unrotate(m.kindOf(i), e.keys, g, j, int(l.position[g][r]))
+			st.unrotate(m.layerKind(i), e.keys, g, j, int(l.position[g][r]))
 		}
 	}
 }
@@ -126,7 +142,7 @@ func (st *Stream) evict(i, g int, rows []int) {
 // unrotate takes the rotary embedding of a position off the key of a place: the memory
 // wants keys as they were before it.
 func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
-	w, pairs := st.writer, len(k.rope.InvFreq)
+	w, pairs := st.writer, len(k.Rope.InvFreq)
 	cos, sin := w.cos[:pairs], w.sin[:pairs]
 	k.rotary(cos, sin, position)
 	x, ok := keys.data.([]float32)
@@ -140,7 +156,7 @@ func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
 	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, cos, sin, true)
 	for i, v := range w.reverse {
 		if i < 2*pairs { // what lies behind was not turned
-			v /= k.rope.Scale * k.rope.Scale
+			v /= k.Rope.Scale * k.Rope.Scale
 		}
 		column[i*keys.n] = v
 	}

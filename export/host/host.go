@@ -38,6 +38,7 @@ type Model struct {
 
 	spec     model.Spec // what the graphs' ports and shape say of the block
 	kinds    []kind     // of layers
+	kindOf   []int      // index in kinds, of each layer
 	mask     float32    // value of the mask where there is nothing
 	logTerm  bool       // the mask's last column holds the logarithm of the tokens written
 	layers   int
@@ -54,10 +55,8 @@ type Model struct {
 
 // kind is a kind of layers: what they see, and how they turn their keys.
 type kind struct {
-	suffix string // of their ports' roles
-	rope   manifest.Rope
-	window int   // keys that a token sees, 0 for all
-	layers []int // that have it; nil: all others
+	manifest.Kind
+	spec model.Spec // of these layers
 }
 
 // graph is a loaded graph and what the manifest says of it.
@@ -105,7 +104,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 		}
 		*g.into = &graph{listed, session}
 	}
-	if err := errors.Join(m.readKinds(info), m.readSizes(info.Positions)); err != nil {
+	if err := errors.Join(m.readSizes(info), m.readKinds(info)); err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
 	return m.readTable(dir, info)
@@ -136,7 +135,7 @@ func (m *Model) choose(info *manifest.Manifest, o Options) error {
 
 // readSizes takes the sizes of the model from the generation graph's ports, to which
 // every tensor is held when it is bound.
-func (m *Model) readSizes(positions string) error {
+func (m *Model) readSizes(info *manifest.Manifest) error {
 	g := m.generation.Graph
 	key, hasKey := find(g.Inputs, "key", 0)
 	logits, hasLogits := find(g.Outputs, "logits", none)
@@ -156,38 +155,37 @@ func (m *Model) readSizes(positions string) error {
 	if m.codes, err = ir.ParseDType(key.DType); err != nil {
 		return err
 	}
-	for _, k := range m.kinds {
-		if 2*len(k.rope.InvFreq) > m.headDim {
-			return fmt.Errorf("rope.inv_freq has %d frequencies for heads of %d; want at most half as many", len(k.rope.InvFreq), m.headDim)
-		}
-	}
 	_, written := find(g.Outputs, "write", 0)
 	m.spec = model.Spec{
-		Sink: m.Shape.Sinks, Window: m.Shape.Window, Segment: m.Shape.Segment, Slots: m.Shape.Slots,
-		Positions: model.Positions(positions), WriteGate: written,
+		Sink: m.Shape.Sinks, Window: m.Shape.Window, Segment: m.Shape.Segment, Slots: m.Shape.Slots, SlotLayers: info.SlotLayers(),
+		Positions: model.Positions(info.Positions), WriteGate: written,
 	}
 	return nil
 }
 
-// readKinds takes what the manifest says of the kinds of layers that there are: those
-// that see all keys, if there are any, before those that see a window of them.
+// readKinds takes what the manifest says of the kinds of layers that there are.
 func (m *Model) readKinds(info *manifest.Manifest) error {
-	if _, ok := find(m.generation.Inputs, "mask", none); ok {
-		m.kinds = append(m.kinds, kind{rope: info.Rope})
+	m.kindOf = slices.Repeat([]int{none}, m.layers)
+	for i, k := range info.Kinds {
+		if 2*len(k.Rope.InvFreq) > m.headDim {
+			return fmt.Errorf("kinds[%d].rope.inv_freq has %d frequencies for heads of %d; want at most half as many", i, len(k.Rope.InvFreq), m.headDim)
+		}
+		for _, l := range k.Layers {
+			if l >= m.layers {
+				return fmt.Errorf("kinds[%d] has layer %d, but the graphs have layers 0 to %d", i, l, m.layers-1)
+			}
+			m.kindOf[l] = i
+		}
+		m.kinds = append(m.kinds, kind{k, m.spec.At(k.Layers[0])})
 	}
-	if s := info.Sliding; s != nil {
-		m.kinds = append(m.kinds, kind{manifest.SlidingSuffix, s.Rope, s.Window, s.Layers})
-	}
-	if len(m.kinds) == 0 {
-		return errors.New("the generation graph has no mask")
+	if l := slices.Index(m.kindOf, none); l >= 0 {
+		return fmt.Errorf("layer %d is of none of the kinds", l)
 	}
 	return nil
 }
 
-// kindOf returns the kind of a layer: the one that lists it, or else the first.
-func (m *Model) kindOf(layer int) kind {
-	return m.kinds[max(0, slices.IndexFunc(m.kinds, func(k kind) bool { return slices.Contains(k.layers, layer) }))]
-}
+// layerKind returns the kind of a layer.
+func (m *Model) layerKind(layer int) kind { return m.kinds[m.kindOf[layer]] }
 
 // readTable reads the embedding table where the graphs need one.
 func (m *Model) readTable(dir string, info *manifest.Manifest) error {

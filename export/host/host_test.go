@@ -71,12 +71,17 @@ func stream(t testing.TB, m *host.Model) *host.Stream {
 // window and segment while it is continued.
 func TestGenerate(t *testing.T) {
 	for name, c := range map[string]struct {
+		block  func(*model.Spec)
 		base   func(*hf.Config)
 		change func(*export.Options)
 	}{
 		"embeds":        {},
 		"scaled embeds": {base: func(c *hf.Config) { c.EmbeddingScale = 3 }},
 		"ids, last":     {change: func(o *export.Options) { o.Inputs, o.Logits = lower.InputIDs, lower.LogitsLast }},
+		"few slots":     {block: func(s *model.Spec) { s.SlotLayers = []int{1} }},
+		"slots where all is seen": {block: func(s *model.Spec) { s.SlotLayers = []int{1} }, base: func(c *hf.Config) {
+			c.SlidingWindow, c.LayerTypes, c.RopeLocal = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}, c.Rope
+		}},
 		"sliding window": {base: func(c *hf.Config) {
 			c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}
 			c.RopeLocal = hf.Rope{Type: "default", Theta: 50, PartialRotaryFactor: 0.5}
@@ -84,7 +89,7 @@ func TestGenerate(t *testing.T) {
 		"none": {change: func(o *export.Options) { o.Logits = lower.LogitsNone }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := exporttest.Model(t, exporttest.Block(nil), c.base)
+			m := exporttest.Model(t, exporttest.Block(c.block), c.base)
 			graphs := open(t, folder(t, m, c.change), host.Options{})
 			for _, n := range []int{1, 2, 4, 11, 12, 30} {
 				want, wantNext := generate(t, m.NewStream(model.StreamOptions{}), exporttest.Tokens(m, n))
@@ -218,13 +223,16 @@ func TestOpenErrors(t *testing.T) {
 			}
 			m.States = nil
 		}, "keys and values are []float32, want int8 as in the cache"},
-		{"frequencies", host.Options{}, func(m *manifest.Manifest) { m.Rope.InvFreq = make([]float32, 5) }, "rope.inv_freq has 5 frequencies for heads of 8"},
+		{"frequencies", host.Options{}, func(m *manifest.Manifest) { m.Kinds[0].Rope.InvFreq = make([]float32, 5) }, "kinds[0].rope.inv_freq has 5 frequencies for heads of 8"},
 		{"no mask", host.Options{}, func(m *manifest.Manifest) {
 			m.Graphs[1].Inputs = slices.DeleteFunc(m.Graphs[1].Inputs, func(p manifest.Port) bool { return p.Role == "mask" })
-		}, "the generation graph has no mask"},
+		}, "the mask of layer -1"},
 		{"sliding layers without ports", host.Options{}, func(m *manifest.Manifest) {
-			m.Sliding = &manifest.Sliding{Window: 3, Layers: []int{1}, Rope: m.Rope}
+			m.Kinds = append(m.Kinds, manifest.Kind{Suffix: manifest.SlidingSuffix, Window: 3, Layers: []int{1}, Rope: m.Kinds[0].Rope})
+			m.Kinds[0].Layers = []int{0}
 		}, "the mask_sliding of layer -1"},
+		{"layer of no kind", host.Options{}, func(m *manifest.Manifest) { m.Kinds[0].Layers = []int{1} }, "layer 0 is of none of the kinds"},
+		{"layer too many", host.Options{}, func(m *manifest.Manifest) { m.Kinds[0].Layers = []int{0, 1, 2} }, "kinds[0] has layer 2, but the graphs have layers 0 to 1"},
 		{"embeddings", host.Options{}, func(m *manifest.Manifest) { m.Embeddings = "none" }, "embeddings: "},
 		{"embeddings of another kind", host.Options{}, func(m *manifest.Manifest) { m.Embeddings = export.WeightsFile }, "embeddings: "},
 	} {

@@ -17,7 +17,7 @@ type Stream struct {
 	model   *Model
 	seen    int
 	evicted bool // something has left the window: the memory is in use
-	written int  // tokens that each KV head's memory has taken up
+	written int  // tokens that the memory of each KV head has taken up, in the layers with most
 	held    bool // the prompt is short: nothing is committed yet
 
 	prompt, step *reader
@@ -68,7 +68,7 @@ func (st *Stream) bind() (err error) {
 	}
 	roles := []string{"key", "value", "memory", "memory_mass"}
 	for _, k := range m.kinds {
-		roles = append(roles, "cache_cos"+k.suffix, "cache_sin"+k.suffix)
+		roles = append(roles, "cache_cos"+k.Suffix, "cache_sin"+k.Suffix)
 	}
 	given := st.step.shared(m.prompt.Graph, roles...)
 	if st.prompt, err = m.newReader(m.prompt, m.Shape.Tokens, given); err != nil {
@@ -90,11 +90,11 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	}
 	r := &reader{bound: b, tokens: tokens}
 	for _, k := range m.kinds {
-		pairs := len(k.rope.InvFreq)
+		pairs := len(k.Rope.InvFreq)
 		r.views = append(r.views, view{
-			mask: b.floats(b.input("mask"+k.suffix, none, 1, 1, tokens, m.Shape.Cache+tokens+1)),
-			cos:  b.floats(b.input("position_cos"+k.suffix, none, 1, 1, tokens, pairs)),
-			sin:  b.floats(b.input("position_sin"+k.suffix, none, 1, 1, tokens, pairs)),
+			mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.spec.Capacity()+tokens+1)),
+			cos:  b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs)),
+			sin:  b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs)),
 		})
 	}
 	if m.hidden > 0 {
@@ -105,9 +105,11 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	for i := range m.layers {
 		r.keys = append(r.keys, b.asKeys(b.output("key", i, m.heads, 1, m.headDim, tokens)))
 		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
-		if m.spec.HasScore() {
-			r.scores = append(r.scores, b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1)))
+		var score []float32
+		if m.layerKind(i).spec.HasScore() {
+			score = b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
 		}
+		r.scores = append(r.scores, score)
 	}
 	if p, ok := find(g.Outputs, "logits", none); ok && len(p.Shape) == 3 {
 		r.rows = p.Shape[1]
@@ -134,11 +136,12 @@ func (st *Stream) newLayers() {
 	m := st.model
 	for i := range m.layers {
 		var l layer
-		c := m.Shape.Cache
+		spec := m.layerKind(i).spec
+		c := spec.Capacity()
 		l.keys = st.step.asKeys(st.step.input("key", i, m.heads, 1, m.headDim, c))
 		l.values = st.step.asValues(st.step.input("value", i, m.heads, 1, c, m.headDim))
 		for range m.heads {
-			if m.spec.HasScore() {
+			if spec.HasScore() {
 				l.score = append(l.score, make([]float32, c))
 			}
 			if m.spec.Positions == model.PositionsAbsolute {
@@ -158,9 +161,9 @@ func (st *Stream) placeCache() error {
 		if m.spec.Positions == model.PositionsAbsolute {
 			break
 		}
-		c, pairs := m.Shape.Cache, len(k.rope.InvFreq)
-		cos := r.floats(r.input("cache_cos"+k.suffix, none, 1, 1, c, pairs))
-		sin := r.floats(r.input("cache_sin"+k.suffix, none, 1, 1, c, pairs))
+		c, pairs := k.spec.Capacity(), len(k.Rope.InvFreq)
+		cos := r.floats(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
+		sin := r.floats(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
 		if r.err == nil {
 			k.rotary(cos, sin, 0)
 		}
@@ -170,8 +173,8 @@ func (st *Stream) placeCache() error {
 
 // rotary writes the tables of consecutive positions [n,m].
 func (k kind) rotary(cos, sin []float32, from int) {
-	pos := span(from, from+len(cos)/len(k.rope.InvFreq))
-	kernels.RopeTables(cos, sin, pos, k.rope.InvFreq, k.rope.Scale)
+	pos := span(from, from+len(cos)/len(k.Rope.InvFreq))
+	kernels.RopeTables(cos, sin, pos, k.Rope.InvFreq, k.Rope.Scale)
 }
 
 // Close frees the stream's tensors.
@@ -195,7 +198,8 @@ func (st *Stream) Seen() int { return st.seen }
 // Vocabulary returns V, the number of logits of a token.
 func (st *Stream) Vocabulary() int { return st.model.vocab }
 
-// Written returns how many tokens each KV head's memory has taken up.
+// Written returns how many tokens each KV head's memory has taken up, in the layers
+// where these are most.
 func (st *Stream) Written() int { return st.written }
 
 // Feed reads tokens. emit, if not nil, is called for every stretch of at most a segment
@@ -311,18 +315,18 @@ func (st *Stream) run(r *reader, ids []int32) error {
 
 // fillViews fills masks and rotary tables for the new tokens behind the padding.
 func (st *Stream) fillViews(r *reader, pad int) error {
-	from := st.Stored()
-	if st.model.spec.Positions == model.PositionsAbsolute {
-		from = st.seen
-	}
 	for i, k := range st.model.kinds {
+		from := st.In(k.spec).Stored()
+		if st.model.spec.Positions == model.PositionsAbsolute {
+			from = st.seen
+		}
 		last := from + r.tokens - pad - 1
-		if limit := k.rope.Limit; limit > 0 && last >= limit {
+		if limit := k.Rope.Limit; limit > 0 && last >= limit {
 			return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", last, limit)
 		}
-		v, pairs := r.views[i], len(k.rope.InvFreq)
+		v, pairs := r.views[i], len(k.Rope.InvFreq)
 		k.rotary(v.cos[pad*pairs:], v.sin[pad*pairs:], from)
-		st.fillMask(v.mask, k.window, r.tokens, pad)
+		st.fillMask(v.mask, k, r.tokens, pad)
 	}
 	return nil
 }
@@ -330,8 +334,8 @@ func (st *Stream) fillViews(r *reader, pad int) error {
 // fillMask opens, for each new token, the stored tokens, the new ones up to itself, as
 // far as they are within the window, and the memory. A row before the new tokens sees
 // itself, so that it has something to see.
-func (st *Stream) fillMask(mask []float32, window, tokens, pad int) {
-	cache, stored, memory := st.model.Shape.Cache, st.Stored(), st.memoryColumn()
+func (st *Stream) fillMask(mask []float32, k kind, tokens, pad int) {
+	cache, stored, memory := k.spec.Capacity(), st.In(k.spec).Stored(), st.memoryColumn()
 	width := cache + tokens + 1
 	for t := range tokens {
 		row := mask[t*width : (t+1)*width]
@@ -339,8 +343,8 @@ func (st *Stream) fillMask(mask []float32, window, tokens, pad int) {
 			row[j] = st.model.mask
 		}
 		hidden := 0 // of the stored tokens and the new ones, in this order
-		if window > 0 {
-			hidden = max(0, stored+t-pad+1-window)
+		if k.Window > 0 {
+			hidden = max(0, stored+t-pad+1-k.Window)
 		}
 		clear(row[min(hidden, stored):stored])
 		clear(row[cache+min(pad+max(0, hidden-stored), t) : cache+t+1])
@@ -350,8 +354,9 @@ func (st *Stream) fillMask(mask []float32, window, tokens, pad int) {
 
 // append stores what the graph made of the tokens behind the padding.
 func (st *Stream) append(r *reader, pad int) {
-	at, rows := st.Stored(), span(pad, r.tokens)
+	rows := span(pad, r.tokens)
 	for i, l := range st.layers {
+		at := st.In(st.model.layerKind(i).spec).Stored()
 		for g := range st.model.heads {
 			r.keys[i].copyTo(l.keys, g, at, rows)
 			r.values[i].copyTo(l.values, g, at, rows)

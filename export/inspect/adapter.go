@@ -70,6 +70,9 @@ func (r *Report) belongs(dir, base string) {
 // blockText is a block in one line.
 func blockText(s model.Spec) string {
 	text := fmt.Sprintf("%d sinks, %d slots, window %d, segments of %d, %s positions", s.Sink, s.Slots, s.Window, s.Segment, s.Positions)
+	if s.SlotLayers != nil {
+		text += ", slots in layers " + indices(s.SlotLayers) + " alone"
+	}
 	if !s.HasMemory() {
 		return text + ", no memory"
 	}

@@ -104,12 +104,8 @@ func (r *Report) manifest(m *manifest.Manifest) {
 	r.fact("size", size(m))
 	r.fact("precisions", strings.Join(m.Precisions(), ", "))
 	r.fact("positions", m.Positions)
-	r.fact("rope", fmt.Sprintf("theta %s, %d pairs a head", strconv.FormatFloat(m.Rope.Theta, 'f', -1, 64), len(m.Rope.InvFreq)))
-	if m.Rope.Limit > 0 {
-		r.fact("positions below", Count(m.Rope.Limit))
-	}
-	if s := m.Sliding; s != nil {
-		r.fact("sliding window", fmt.Sprintf("%d keys in %d layers", s.Window, len(s.Layers)))
+	for _, k := range m.Kinds {
+		r.fact("layers "+indices(k.Layers), kindText(k))
 	}
 	shapes := Table{Title: "shapes", Columns: []string{"name", "new tokens", "cache", "sinks", "slots", "window", "segment"}}
 	for _, s := range m.Shapes {
@@ -199,4 +195,37 @@ func (r *Report) exports(dir string) {
 			r.note("%s has not been compared with the Go model: eisft check %s", name, filepath.Join(r.Path, name))
 		}
 	}
+}
+
+// kindText describes what layers of a kind see.
+func kindText(k manifest.Kind) string {
+	text := fmt.Sprintf("rope theta %s, %d pairs a head", strconv.FormatFloat(k.Rope.Theta, 'f', -1, 64), len(k.Rope.InvFreq))
+	if k.Rope.Limit > 0 {
+		text += fmt.Sprintf(", positions below %d", k.Rope.Limit)
+	}
+	if k.Window > 0 {
+		text += fmt.Sprintf(", the last %d keys", k.Window)
+	}
+	if k.Slotless {
+		text += ", no slots"
+	}
+	return text
+}
+
+// indices lists ascending numbers, runs of them as in "0-3, 5".
+func indices(list []int) string {
+	var parts []string
+	for i := 0; i < len(list); {
+		j := i
+		for j+1 < len(list) && list[j+1] == list[j]+1 {
+			j++
+		}
+		if text := strconv.Itoa(list[i]); j > i {
+			parts = append(parts, text+"-"+strconv.Itoa(list[j]))
+		} else {
+			parts = append(parts, text)
+		}
+		i = j + 1
+	}
+	return strings.Join(parts, ", ")
 }

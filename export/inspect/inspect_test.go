@@ -113,7 +113,7 @@ func TestState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := model.New(base, model.Spec{Sink: 2, Window: 8, Segment: 8, Slots: 4, Positions: model.PositionsCompact, Memory: model.MemoryLinear, Feature: model.FeatureELU, Gate: model.GateScalar}, nil)
+	m, err := model.New(base, model.Spec{Sink: 2, Window: 8, Segment: 8, Slots: 4, SlotLayers: []int{0, 1, 2, 6}, Positions: model.PositionsCompact, Memory: model.MemoryLinear, Feature: model.FeatureELU, Gate: model.GateScalar}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestState(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, got := describe(t, path, inspect.Options{})
-	wantText(t, got, ": saved state", "tokens read", "45", "19: 2 sinks, 4 slots, 8 in the window, 5 of the current segment", "memory in use", "yes", "linear memory of elu features", "note title", "Emma")
+	wantText(t, got, ": saved state", "tokens read", "45", "19: 2 sinks, 4 slots, 8 in the window, 5 of the current segment", "memory in use", "yes", "slots in layers 0-2, 6 alone", "linear memory of elu features", "note title", "Emma")
 }
 
 func wantText(t *testing.T, got string, parts ...string) {

@@ -10,6 +10,7 @@ import (
 // view is what one kind of layers sees of the sequence, and how it turns its keys.
 type view struct {
 	suffix             string
+	cache              int       // C, or C-R without slots
 	mask, memoryMask   *ir.Value // [1,1,T,C+T], [1,1,T,1]
 	cos, sin           *ir.Value // of the new tokens, [1,1,T,m]
 	cacheCos, cacheSin *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
@@ -19,7 +20,7 @@ type view struct {
 // prepare cuts the mask and lays the tables of the keys out as the keys are stored,
 // once for all layers that share the view.
 func (b *builder) prepare(v *view) {
-	parts := b.Split(v.mask, 3, b.src.Model.Spec.Capacity()+b.tokens, 1)
+	parts := b.Split(v.mask, 3, v.cache+b.tokens, 1)
 	v.mask, v.memoryMask = parts[0], parts[1]
 	v.keyCos, v.keySin = v.cos, v.sin
 	if v.cacheCos != nil {

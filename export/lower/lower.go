@@ -200,22 +200,22 @@ func Embeddings(b *model.Base) []float32 {
 	return table
 }
 
-// suffixOf stands behind the names of the mask and the rotary tables of a layer's kind:
+// Suffix stands behind the names of the mask and the rotary tables of a layer's kind:
 // layers with a sliding window see less than the others, and may turn their keys
-// otherwise.
-func suffixOf(l *model.Layer) string {
-	if l.SlidingWindow > 0 {
-		return manifest.SlidingSuffix
-	}
-	return ""
+// otherwise; layers without slots, in a block that has them, store less.
+func Suffix(m *model.Model, l *model.Layer) string {
+	return manifest.Suffix(l.SlidingWindow > 0, Slotless(m.Spec, l.Index))
 }
+
+// Slotless says whether a layer has no slots though the block has them.
+func Slotless(s model.Spec, layer int) bool { return s.Slots > 0 && s.At(layer).Slots == 0 }
 
 // positionInputs adds the masks and rotary tables of each kind of layers, in the order
 // in which the kinds come.
 func (b *builder) positionInputs() {
 	for _, l := range b.src.Model.Base.Layers {
 		if b.viewOf(l) == nil {
-			b.views = append(b.views, b.viewInputs(suffixOf(l), len(l.Rotary.InvFreq)))
+			b.views = append(b.views, b.viewInputs(l))
 		}
 	}
 }
@@ -223,19 +223,21 @@ func (b *builder) positionInputs() {
 // viewOf returns what a layer sees.
 func (b *builder) viewOf(l *model.Layer) *view {
 	for _, v := range b.views {
-		if v.suffix == suffixOf(l) {
+		if v.suffix == Suffix(b.src.Model, l) {
 			return v
 		}
 	}
 	return nil
 }
 
-func (b *builder) viewInputs(suffix string, pairs int) *view {
-	spec, c := b.src.Model.Spec, b.src.Model.Spec.Capacity()
+// viewInputs adds the inputs of a layer's kind.
+func (b *builder) viewInputs(l *model.Layer) *view {
+	spec, suffix, pairs := b.src.Model.Spec.At(l.Index), Suffix(b.src.Model, l), len(l.Rotary.InvFreq)
+	c := spec.Capacity()
 	table := func(name string, n int) *ir.Value {
 		return b.input(port{name: name + suffix, role: name + suffix, axes: "batch head token pair"}, 1, 1, n, pairs)
 	}
-	v := &view{suffix: suffix}
+	v := &view{suffix: suffix, cache: c}
 	v.mask = b.input(port{name: "attention_mask" + suffix, role: "mask" + suffix, axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
 	v.cos, v.sin = table("position_cos", b.tokens), table("position_sin", b.tokens)
 	if spec.Positions == model.PositionsCompact {
@@ -246,8 +248,9 @@ func (b *builder) viewInputs(suffix string, pairs int) *view {
 
 // stateInputs adds the caches of all layers, and after them the memories.
 func (b *builder) stateInputs() {
-	d, c := b.src.Model.Base.Dims, b.src.Model.Spec.Capacity()
+	d := b.src.Model.Base.Dims
 	for i := range b.src.Model.Base.Layers {
+		c := b.src.Model.Spec.At(i).Capacity()
 		b.pastKey = append(b.pastKey, b.input(b.port("past_key_%d_in", "key", keyAxes, i), d.KVHeads, 1, d.HeadDim, c))
 		b.pastValue = append(b.pastValue, b.input(b.port("past_value_%d_in", "value", valueAxes, i), d.KVHeads, 1, c, d.HeadDim))
 	}

@@ -25,7 +25,7 @@ const (
 )
 
 // Schema is the schema version that this package writes and reads.
-const Schema = 1
+const Schema = 2
 
 // manifestBytes bounds what Read takes: a manifest lists tensors, not values.
 const manifestBytes = 16 << 20
@@ -37,11 +37,10 @@ type Manifest struct {
 	Model     string `json:"model"`
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
-	Rope      Rope   `json:"rope"`
-	// Sliding describes the layers that see a window of the stored keys only.
-	Sliding   *Sliding `json:"sliding,omitempty"`
-	MaskValue float64  `json:"mask_value"` // finite and negative
-	Features  int      `json:"features"`   // F, 0 without a memory
+	// Kinds are the kinds of layers that there are, in the order in which they come.
+	Kinds     []Kind  `json:"kinds"`
+	MaskValue float64 `json:"mask_value"` // finite and negative
+	Features  int     `json:"features"`   // F, 0 without a memory
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
@@ -67,17 +66,55 @@ type Rope struct {
 	Limit   int             `json:"limit,omitempty"` // first position that is out of reach; 0: there is none
 }
 
-// Sliding are layers with a mask and rotary tables of their own, whose ports' roles end
-// in SlidingSuffix: a token sees the last Window keys in the order stored, its own
-// included.
-type Sliding struct {
-	Window int   `json:"window"`
-	Layers []int `json:"layers"`
-	Rope   Rope  `json:"rope"`
+// Kind is a kind of layers that share a mask and rotary tables: those whose ports' roles
+// end in Suffix.
+type Kind struct {
+	Suffix string `json:"suffix"`
+	Layers []int  `json:"layers"`
+	// Window is how many keys in the order stored a token sees at most, its own
+	// included; 0: all.
+	Window int `json:"window,omitempty"`
+	// Slotless layers have a cache without slots, of s+w+l tokens, and the positions
+	// that follow from it.
+	Slotless bool `json:"slotless,omitempty"`
+	Rope     Rope `json:"rope"`
 }
 
-// SlidingSuffix stands behind the names and roles of the ports of sliding layers.
-const SlidingSuffix = "_sliding"
+// The parts of a kind's suffix: its ports' names and roles end in it.
+const (
+	SlidingSuffix  = "_sliding"  // a window of the keys only
+	SlotlessSuffix = "_slotless" // no slots
+)
+
+// Suffix is the suffix of a kind of layers.
+func Suffix(sliding, slotless bool) string {
+	suffix := ""
+	if sliding {
+		suffix += SlidingSuffix
+	}
+	if slotless {
+		suffix += SlotlessSuffix
+	}
+	return suffix
+}
+
+// SlotLayers returns the layers with slots, nil if there is no layer without.
+func (m *Manifest) SlotLayers() []int {
+	var with []int
+	all := true
+	for _, k := range m.Kinds {
+		if k.Slotless {
+			all = false
+		} else {
+			with = append(with, k.Layers...)
+		}
+	}
+	if all {
+		return nil
+	}
+	slices.Sort(with)
+	return with
+}
 
 // Shape is one pair of graphs: Tokens new ones beside Cache = Sinks+Slots+Window+Segment
 // stored ones.

@@ -19,7 +19,7 @@ func manifest() *Manifest {
 	}
 	return &Manifest{
 		Schema: Schema, Producer: "eisft", Model: "test", Opset: 21, Positions: "compact",
-		Rope:      Rope{Theta: 1e4, Scaling: json.RawMessage(`{"rope_type":"default"}`), InvFreq: []float32{1, 0.01}, Scale: 1},
+		Kinds:     []Kind{{Layers: []int{0}, Rope: Rope{Theta: 1e4, Scaling: json.RawMessage(`{"rope_type":"default"}`), InvFreq: []float32{1, 0.01}, Scale: 1}}},
 		MaskValue: -1e4, MemoryColumn: ColumnZero,
 		Shapes: []Shape{{Name: "4x8", Tokens: 4, Cache: 8, Sinks: 1, Slots: 2, Window: 1, Segment: 4}},
 		Graphs: []Graph{{
@@ -56,7 +56,7 @@ func TestManifestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.Rope.Scaling = m.Rope.Scaling // white space differs
+	got.Kinds[0].Rope.Scaling = m.Kinds[0].Rope.Scaling // white space differs
 	if !reflect.DeepEqual(got, m) {
 		t.Errorf("got %+v, want %+v", got, m)
 	}
@@ -92,12 +92,16 @@ func TestManifestErrors(t *testing.T) {
 		{"column", func(m *Manifest) { m.MemoryColumn = "one" }, `memory_column: "one", want zero or log_tokens`},
 		{"embeddings", func(m *Manifest) { m.Embeddings = "a/b" }, `embeddings: "a/b" must be a file name without a folder`},
 		{"precision", func(m *Manifest) { m.Graphs[0].Precision = "" }, "graphs[0].precision: it is empty"},
-		{"theta", func(m *Manifest) { m.Rope.Theta = 0 }, "rope.theta: 0, want a number above 0"},
-		{"frequencies", func(m *Manifest) { m.Rope.InvFreq = nil }, "rope.inv_freq: it is empty"},
-		{"sliding", func(m *Manifest) { m.Sliding = &Sliding{Window: 8} }, "sliding: a window of 8 for 0 layers"},
-		{"sliding layers", func(m *Manifest) { m.Sliding = &Sliding{Window: 8, Layers: []int{1, 1}} }, "sliding.layers[1]: 1, want indices of layers from 0 on, in order"},
-		{"sliding rope", func(m *Manifest) { m.Sliding = &Sliding{Window: 8, Layers: []int{1}} }, "sliding.rope.theta: 0, want a number above 0"},
-		{"rope scale", func(m *Manifest) { m.Rope.Scale = 0 }, "rope.attention_scale: 0"},
+		{"theta", func(m *Manifest) { m.Kinds[0].Rope.Theta = 0 }, "kinds[0].rope.theta: 0, want a number above 0"},
+		{"frequencies", func(m *Manifest) { m.Kinds[0].Rope.InvFreq = nil }, "kinds[0].rope.inv_freq: it is empty"},
+		{"rope scale", func(m *Manifest) { m.Kinds[0].Rope.Scale = 0 }, "kinds[0].rope.attention_scale: 0"},
+		{"no kinds", func(m *Manifest) { m.Kinds = nil }, "kinds: there is none"},
+		{"window", func(m *Manifest) { m.Kinds[0].Window = -1 }, "kinds[0].window: -1 is negative"},
+		{"suffix", func(m *Manifest) { m.Kinds[0].Window = 8 }, `kinds[0].suffix: "", want "_sliding"`},
+		{"no slots", func(m *Manifest) { m.Kinds[0].Slotless = true }, `kinds[0].suffix: "", want "_slotless"`},
+		{"kind twice", func(m *Manifest) { m.Kinds = append(m.Kinds, m.Kinds[0]) }, `kinds[1].suffix: "" is there twice`},
+		{"no layers", func(m *Manifest) { m.Kinds[0].Layers = nil }, "kinds[0].layers: there is none"},
+		{"layer twice", func(m *Manifest) { m.Kinds[0].Layers = []int{1, 1} }, "kinds[0].layers[1]: 1, want indices from 0 on, each in one kind"},
 		{"scheme", func(m *Manifest) { m.Quantization.Scheme = "" }, "quantization.scheme: it is empty"},
 		{"shapes", func(m *Manifest) { m.Shapes = nil }, "shapes: there is none"},
 		{"shape name", func(m *Manifest) { m.Shapes[0].Name = "4x9" }, `shapes[0].name: "4x9", want "4x8"`},
@@ -151,9 +155,9 @@ func TestManifestErrors(t *testing.T) {
 	}
 	for raw, want := range map[string]string{
 		``:                         "not a manifest",
-		`{"schema":2}`:             "schema: version 2, want 1: export again",
-		`{"schema":1,"colour":1}`:  `unknown field "colour"`,
-		`{"schema":1,"opset":"a"}`: "opset",
+		`{"schema":1}`:             "schema: version 1, want 2: export again",
+		`{"schema":2,"colour":1}`:  `unknown field "colour"`,
+		`{"schema":2,"opset":"a"}`: "opset",
 	} {
 		if _, err := Parse([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
@@ -168,7 +172,7 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Add([]byte(`{"schema":1}`))
+	f.Add([]byte(`{"schema":2}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := Parse(raw)
 		if err != nil {

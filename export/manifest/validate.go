@@ -14,7 +14,6 @@ import (
 // roles are what a port can carry.
 var roles = []string{
 	"ids", "embeds", "hidden", "mask", "position_cos", "position_sin", "cache_cos", "cache_sin",
-	"mask_sliding", "position_cos_sliding", "position_sin_sliding", "cache_cos_sliding", "cache_sin_sliding",
 	"key", "value", "weight", "decay", "memory", "memory_mass", "logits", "retention", "write",
 }
 
@@ -52,26 +51,36 @@ func (m *Manifest) validateHead() error {
 	case len(m.Graphs) == 0:
 		return fmt.Errorf("graphs: there is none")
 	}
-	if err := m.Rope.validate(); err != nil {
-		return fmt.Errorf("rope.%w", err)
-	}
-	return m.Sliding.validate()
+	return m.validateKinds()
 }
 
-func (s *Sliding) validate() error {
-	if s == nil {
-		return nil
+// validateKinds checks that each kind has layers of its own.
+func (m *Manifest) validateKinds() error {
+	if len(m.Kinds) == 0 {
+		return fmt.Errorf("kinds: there is none")
 	}
-	if s.Window < 1 || len(s.Layers) == 0 {
-		return fmt.Errorf("sliding: a window of %d for %d layers, want at least 1 of each", s.Window, len(s.Layers))
-	}
-	for i, l := range s.Layers {
-		if l < 0 || i > 0 && l <= s.Layers[i-1] {
-			return fmt.Errorf("sliding.layers[%d]: %d, want indices of layers from 0 on, in order", i, l)
+	seen := map[int]bool{}
+	for i, k := range m.Kinds {
+		at := fmt.Sprintf("kinds[%d]", i)
+		switch {
+		case k.Window < 0:
+			return fmt.Errorf("%s.window: %d is negative", at, k.Window)
+		case k.Suffix != Suffix(k.Window > 0, k.Slotless):
+			return fmt.Errorf("%s.suffix: %q, want %q", at, k.Suffix, Suffix(k.Window > 0, k.Slotless))
+		case slices.ContainsFunc(m.Kinds[:i], func(o Kind) bool { return o.Suffix == k.Suffix }):
+			return fmt.Errorf("%s.suffix: %q is there twice", at, k.Suffix)
+		case len(k.Layers) == 0:
+			return fmt.Errorf("%s.layers: there is none", at)
 		}
-	}
-	if err := s.Rope.validate(); err != nil {
-		return fmt.Errorf("sliding.rope.%w", err)
+		for j, l := range k.Layers {
+			if l < 0 || seen[l] {
+				return fmt.Errorf("%s.layers[%d]: %d, want indices from 0 on, each in one kind", at, j, l)
+			}
+			seen[l] = true
+		}
+		if err := k.Rope.validate(); err != nil {
+			return fmt.Errorf("%s.rope.%w", at, err)
+		}
 	}
 	return nil
 }
@@ -163,7 +172,7 @@ func (p Port) validate() error {
 	switch {
 	case p.Name == "":
 		return fmt.Errorf("name: it is empty")
-	case !slices.Contains(roles, p.Role):
+	case !slices.Contains(roles, strings.TrimSuffix(strings.TrimSuffix(p.Role, SlotlessSuffix), SlidingSuffix)):
 		return fmt.Errorf("role: %q, want one of %s", p.Role, strings.Join(roles, ", "))
 	case p.Layer != nil && *p.Layer < 0:
 		return fmt.Errorf("layer: %d is negative", *p.Layer)
