@@ -62,7 +62,7 @@ func TestPruneResumes(t *testing.T) {
 		t.Fatal(err)
 	}
 	stages := map[int]bool{}
-	for left := 0; ; left += 40 {
+	for left := 0; ; left += 90 {
 		run, err := Train(&stopAfter{t.Context(), left}, c, Options{})
 		if err == nil {
 			break

@@ -15,6 +15,7 @@ import (
 
 	"eisft/export/manifest"
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/quant"
 	"eisft/train"
 )
@@ -94,7 +95,10 @@ func inspectorOfFile(path string) (inspector, error) {
 		}
 		suffixes = append(suffixes, f.suffix)
 	}
-	return nil, fmt.Errorf("the name tells no kind of file; want one that ends in %s, or a folder", strings.Join(suffixes, ", "))
+	if f, err := hf.OpenFile(path); err == nil { // a saved state has any name
+		return inspectTensors, f.Close()
+	}
+	return nil, fmt.Errorf("neither the name nor the content tells what kind of file it is; want one that ends in %s, or a folder", strings.Join(suffixes, ", "))
 }
 
 func inspectorOfFolder(path string) (inspector, error) {

@@ -121,7 +121,7 @@ func TestState(t *testing.T) {
 	if _, err := stream.Read(t.Context(), make([]int32, 45), nil); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "book.safetensors")
+	path := filepath.Join(t.TempDir(), "book.state") // the name of eisft generate's help
 	if err := stream.Save(path, map[string]string{"title": "Emma"}); err != nil {
 		t.Fatal(err)
 	}
