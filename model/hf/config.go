@@ -15,6 +15,12 @@ import (
 	"strings"
 )
 
+// The files of a model folder that a configuration is read from.
+const (
+	ConfigFile     = "config.json"
+	GenerationFile = "generation_config.json"
+)
+
 // LayerType says what a decoder layer attends to.
 type LayerType string
 
@@ -73,10 +79,10 @@ func LoadConfig(path string) (*Config, error) {
 	if isGGUF(path) {
 		return loadGGUFConfig(path)
 	}
-	file := filepath.Join(path, "config.json")
+	file := filepath.Join(path, ConfigFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if gguf, _ := findGGUF(path); gguf != "" {
+		if gguf, _ := FindGGUF(path); gguf != "" {
 			return loadGGUFConfig(gguf)
 		}
 		return nil, fmt.Errorf("load config: %w; want a folder with config.json or one .gguf file", err)
@@ -92,7 +98,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addGeneration(filepath.Join(path, "generation_config.json")); err != nil {
+	if err := c.addGeneration(filepath.Join(path, GenerationFile)); err != nil {
 		return nil, err
 	}
 	return c, nil
