@@ -11,8 +11,8 @@ import (
 )
 
 // LoadBase opens the model in a Hugging Face folder (config.json and
-// safetensors) or a GGUF file. The checkpoint stays mapped while the process
-// lives.
+// safetensors) or a GGUF file, and holds its weights as DTypeAuto says. The
+// checkpoint stays mapped while the process lives.
 func LoadBase(path string) (*Base, error) {
 	c, err := hf.LoadConfig(path)
 	if err != nil {
@@ -27,7 +27,7 @@ func LoadBase(path string) (*Base, error) {
 		_ = ck.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	b.KeepFloat32(availableMemory() / 2)
+	b.Hold(DTypeAuto)
 	return b, nil
 }
 
