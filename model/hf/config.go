@@ -37,6 +37,7 @@ type Config struct {
 	Architecture string // "LlamaForCausalLM", …
 	ModelType    string // "llama", …
 	DType        string // what the weights were saved as, "bfloat16"; may be empty
+	Multimodal   bool   // the checkpoint has more than the text model, whose names begin otherwise
 
 	VocabSize             int
 	HiddenSize            int // D, the width of the residual stream
@@ -113,8 +114,8 @@ func newConfig(o object) (*Config, error) {
 	if o.has("quantization_config") {
 		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
 	}
-	o = o.withDefaults(fam.defaults)
-	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType)}
+	o = fam.textOf(o).withDefaults(fam.defaults)
+	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType), Multimodal: fam.text != ""}
 	c.readSizes(o)
 	if *o.err != nil { // what follows computes with the sizes
 		return nil, *o.err
