@@ -23,6 +23,8 @@ type Options struct {
 	Resume bool
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
+	// Warn is told what does not fit together though it can be trained (nil: nobody).
+	Warn func(message string)
 }
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
@@ -78,6 +80,11 @@ func (t *trainer) open() (err error) {
 		return err
 	}
 	t.model = t.Model
+	if t.options.Warn != nil {
+		for _, w := range t.model.Warnings() {
+			t.options.Warn(w)
+		}
+	}
 	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options()); err != nil {
 		return err
 	}
