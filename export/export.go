@@ -29,7 +29,7 @@ type Options struct {
 	Quantized     *quant.Quantized
 	QuantizedOnly bool
 	Name          string // of the model, for the manifest
-	BaseDir       string // the base's folder, from which tokenizer files are copied
+	BaseDir       string // the base's folder or GGUF file, from which configuration and tokenizer are copied
 	// Replace lets an export take the place of an earlier one.
 	Replace bool
 	// NoVerify leaves the comparison in ONNX Runtime out.

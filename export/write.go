@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +15,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/tokenizer"
 	"eisft/quant"
 )
 
@@ -23,13 +24,6 @@ const (
 	WeightsFile    = "weights.bin"            // what all graphs share
 	EmbeddingsFile = "embeddings.safetensors" // float32 [V,D], where graphs read embeddings
 )
-
-// baseFiles are copied from the base's folder, as far as they are there: what a host
-// needs to turn text into ids and back, and to know where an answer ends.
-var baseFiles = []string{
-	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-	"special_tokens_map.json", "chat_template.jinja",
-}
 
 // opset is that of all graphs: the first one whose Q/DQ have 16-bit types.
 const opset = 21
@@ -228,16 +222,24 @@ func (w *writer) writeEmbeddings() error {
 	}, nil)
 }
 
+// copyBaseFiles copies what a host needs to turn text into ids and back, and to know
+// where an answer ends; of a GGUF file, what it says of these.
 func (w *writer) copyBaseFiles() error {
-	for _, name := range baseFiles {
-		text, err := os.ReadFile(filepath.Join(w.BaseDir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil {
-			err = atomicfile.WriteFile(filepath.Join(w.dir, name), text)
-		}
-		if err != nil {
+	if w.BaseDir == "" {
+		return nil
+	}
+	files, err := tokenizer.Files(w.BaseDir)
+	if err != nil {
+		return err
+	}
+	if files[hf.ConfigFile], err = hf.ConfigText(w.BaseDir); err != nil {
+		return err
+	}
+	if text, err := os.ReadFile(filepath.Join(w.BaseDir, hf.GenerationFile)); err == nil { // few models need one
+		files[hf.GenerationFile] = text
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if err := atomicfile.WriteFile(filepath.Join(w.dir, name), files[name]); err != nil {
 			return err
 		}
 	}

@@ -74,10 +74,10 @@ const (
 )
 
 // KeepFloat32 bounds the float32 copies of weights that are kept from now on,
-// in bytes. LoadBase sets half of the memory that is available then. Weights
-// beyond the bound are converted each time they are used: that costs some two
-// per cent where segments are read, and much where tokens are written one by
-// one, unless the weights are bfloat16.
+// in bytes; see [Base.Hold]. Weights beyond the bound are
+// converted each time they are used: that costs some two per cent where segments
+// are read, and much where tokens are written one by one, unless the weights are
+// bfloat16.
 func (b *Base) KeepFloat32(bytes int64) { b.budget.left.Store(bytes) }
 
 // embed writes the embeddings of ids [T,D].

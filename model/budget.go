@@ -20,6 +20,31 @@ func (b *budget) take(n int64) bool {
 	return false
 }
 
+// DType says how the weights of a base are held while it runs.
+type DType string
+
+// The ways to hold weights.
+const (
+	DTypeAuto    DType = "auto"    // float32 copies, up to half of the memory that is available
+	DTypeFloat32 DType = "float32" // float32 copies of all
+	DTypeStored  DType = "stored"  // no copies: as the checkpoint has them
+)
+
+// DTypes lists the ways to hold weights.
+func DTypes() []DType { return []DType{DTypeAuto, DTypeFloat32, DTypeStored} }
+
+// Hold says how weights are held from now on, as far as they were not used yet.
+func (b *Base) Hold(d DType) {
+	switch d {
+	case DTypeFloat32:
+		b.KeepFloat32(math.MaxInt64)
+	case DTypeStored:
+		b.KeepFloat32(0)
+	default:
+		b.KeepFloat32(availableMemory() / 2)
+	}
+}
+
 // availableMemory estimates the bytes that can still be allocated: what Linux
 // says of the machine and of the control group, and no bound where neither can
 // be asked.

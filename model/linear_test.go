@@ -52,6 +52,22 @@ func TestLinearKeptOrNot(t *testing.T) {
 	compareFloats(t, "weight", converted.Weight(), kept.Weight())
 }
 
+// TestHold: float32 copies are made of all weights or of none.
+func TestHold(t *testing.T) {
+	for dtype, want := range map[DType]bool{DTypeFloat32: true, DTypeStored: false} {
+		b, err := LoadBase("demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Hold(dtype)
+		for _, l := range append(b.Layers[7].Linears(), b.Embed) {
+			if got := l.kept() != nil; got != want {
+				t.Errorf("%s: a float32 copy of %s is %v, want %v", dtype, l.Name, got, want)
+			}
+		}
+	}
+}
+
 // TestLinearOfOneRow compares the product with bfloat16 weights as they are
 // stored, which a single row takes, with that of two rows.
 func TestLinearOfOneRow(t *testing.T) {

@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -11,8 +12,8 @@ import (
 )
 
 // LoadBase opens the model in a Hugging Face folder (config.json and
-// safetensors) or a GGUF file. The checkpoint stays mapped while the process
-// lives.
+// safetensors) or a GGUF file, and holds its weights as DTypeAuto says. The
+// checkpoint stays mapped while the process lives.
 func LoadBase(path string) (*Base, error) {
 	c, err := hf.LoadConfig(path)
 	if err != nil {
@@ -27,7 +28,7 @@ func LoadBase(path string) (*Base, error) {
 		_ = ck.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	b.KeepFloat32(availableMemory() / 2)
+	b.Hold(DTypeAuto)
 	return b, nil
 }
 
@@ -51,6 +52,9 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 			return nil, err
 		}
 	}
+	if c.Multimodal {
+		t = newTextPart(t)
+	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
 	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), budget: &budget{}}
 	b.KeepFloat32(math.MaxInt64)
@@ -71,6 +75,38 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	}
 	w.refuseStrays()
 	return b, w.err
+}
+
+// textPart gives the text model's weights of a multimodal checkpoint by the names that
+// they have alone.
+type textPart struct {
+	Tensors
+	names map[string]string // in the checkpoint
+}
+
+func newTextPart(t Tensors) textPart {
+	p := textPart{t, map[string]string{}}
+	for _, name := range t.Names() {
+		if alone, ok := strings.CutPrefix(name, "model.language_model."); ok { // transformers from 4.52 on
+			p.names["model."+alone] = name
+		} else if alone, ok := strings.CutPrefix(name, "language_model."); ok {
+			p.names[alone] = name
+		} else if name == "lm_head.weight" {
+			p.names[name] = name
+		}
+	}
+	return p
+}
+
+// Names lists the text model's tensors.
+func (p textPart) Names() []string { return slices.Sorted(maps.Keys(p.names)) }
+
+// Tensor returns a tensor by its name in a checkpoint of the text model.
+func (p textPart) Tensor(name string) (hf.Tensor, error) {
+	if there, ok := p.names[name]; ok {
+		return p.Tensors.Tensor(there)
+	}
+	return p.Tensors.Tensor("language_model." + name) // which says that it is not there
 }
 
 // weights reads tensors by name as a configuration describes them, and keeps

@@ -78,6 +78,7 @@ func (r *Run) openBase() (*model.Base, error) {
 	if err != nil {
 		return nil, err
 	}
+	base.Hold(r.Config.Model.DType)
 	if r.Tokenizer, err = tokenizer.Load(path); err != nil {
 		return nil, err
 	}

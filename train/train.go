@@ -23,6 +23,8 @@ type Options struct {
 	Resume bool
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
+	// Warn is told what does not fit together though it can be trained (nil: nobody).
+	Warn func(message string)
 }
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
@@ -76,6 +78,11 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 func (t *trainer) open() (err error) {
 	if t.Run, err = OpenUntrained(t.config); err != nil {
 		return err
+	}
+	if t.options.Warn != nil {
+		for _, w := range t.Model.Warnings() {
+			t.options.Warn(w)
+		}
 	}
 	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options()); err != nil {
 		return err

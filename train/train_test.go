@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -81,6 +82,31 @@ func TestSameSeedSameWeights(t *testing.T) {
 	for i, p := range reopened.Model.Params.List() {
 		if !slices.Equal(p.Data, second.Model.Params.List()[i].Data) {
 			t.Errorf("%s differs after saving and loading", p.Name)
+		}
+	}
+}
+
+// TestStoredWeights: the losses do not depend on how the base's weights are held.
+func TestStoredWeights(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
+	found := map[model.DType][]float64{}
+	for _, dtype := range []model.DType{model.DTypeFloat32, model.DTypeStored} {
+		c.Model.DType = dtype
+		run, err := Train(t.Context(), c, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range strings.Fields(losses(t, run.Dir)) {
+			loss, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[dtype] = append(found[dtype], loss)
+		}
+	}
+	for i, want := range found[model.DTypeFloat32] {
+		if got := found[model.DTypeStored][i]; math.Abs(got-want) > 1e-5*want {
+			t.Errorf("step %d: loss %g, want %g", i+1, got, want)
 		}
 	}
 }

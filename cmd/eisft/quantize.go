@@ -43,7 +43,7 @@ func quantize(c *cli.Context) error {
 		return err
 	}
 	for _, w := range report.Calibration.Warnings {
-		fmt.Fprintf(c.App.ErrWriter, "eisft: warning: %s\n", w)
+		warn(c, w)
 	}
 	if err := report.WriteTable(c.App.Writer); err != nil {
 		return err

@@ -22,8 +22,24 @@ func runFlags() []cli.Flag {
 	}
 }
 
-// openRun opens what runFlags name.
+// openRun opens what runFlags name, and warns of what does not fit together.
 func openRun(c *cli.Context) (*train.Run, error) {
+	run, err := findRun(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range run.Model.Warnings() {
+		warn(c, w)
+	}
+	return run, nil
+}
+
+// warn writes a warning.
+func warn(c *cli.Context, message string) {
+	fmt.Fprintf(c.App.ErrWriter, "eisft: warning: %s\n", message)
+}
+
+func findRun(c *cli.Context) (*train.Run, error) {
 	if !c.IsSet("config") {
 		return train.OpenRun(c.Path("run"))
 	}

@@ -35,7 +35,9 @@ command with --resume goes on exactly there.
 			if err != nil {
 				return err
 			}
-			run, err := train.Train(c.Context, cfg, train.Options{Resume: c.Bool("resume"), Progress: os.Stderr})
+			run, err := train.Train(c.Context, cfg, train.Options{
+				Resume: c.Bool("resume"), Progress: os.Stderr, Warn: func(message string) { warn(c, message) },
+			})
 			if err != nil {
 				return err
 			}

@@ -74,6 +74,28 @@ func TestTrain(t *testing.T) {
 	}
 }
 
+// TestWarnings: a block that shows more tokens at once than the base was trained on can
+// be trained and used, and each command says so.
+func TestWarnings(t *testing.T) {
+	t.Chdir(trainingFolder(t, 1))
+	text, err := os.ReadFile("s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "s.yaml", strings.Replace(string(text), "slots: 16", "slots: 2000", 1))
+	want := "the block shows 2068 tokens at once (sink 4 + slots 2000 + window 32 + segment 32), but the base was trained on texts of 2048"
+	for _, args := range [][]string{
+		{"train", "--config", "s.yaml"},
+		{"generate", "--prompt", "Hello", "--max-new-tokens", "1"},
+		{"inspect", latestRun},
+	} {
+		r := eisft(t, args...)
+		if r.code != 0 || !strings.Contains(r.stderr+r.stdout, want) {
+			t.Errorf("eisft %v: exit code %d, %s%s; want %q", args, r.code, r.stdout, r.stderr, want)
+		}
+	}
+}
+
 func TestTrainErrors(t *testing.T) {
 	t.Chdir(trainingFolder(t, 1))
 	if err := os.WriteFile("bad.yaml", []byte("mdel: {}\n"), 0o666); err != nil {

@@ -61,10 +61,18 @@ func (r *Report) belongs(dir, base string) {
 		return
 	}
 	b, err := model.LoadBase(base)
-	if err == nil {
-		_, err = model.LoadAdapter(b, dir)
+	if err != nil {
+		r.problem(err)
+		return
 	}
-	r.problem(err)
+	m, err := model.LoadAdapter(b, dir)
+	if err != nil {
+		r.problem(err)
+		return
+	}
+	for _, w := range m.Warnings() {
+		r.note("%s", w)
+	}
 }
 
 // blockText is a block in one line.

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"io/fs"
 	"strconv"
-	"strings"
 
 	"eisft/model"
 	"eisft/model/hf"
@@ -22,11 +21,7 @@ func inspectModel(_ context.Context, r *Report, path string, _ Options) error {
 		r.config(c)
 	}
 	r.weights(c, path)
-	dir := path
-	if strings.EqualFold(filepath.Ext(path), ".gguf") {
-		dir = filepath.Dir(path)
-	}
-	r.tokenizer(c, dir)
+	r.tokenizer(c, path)
 	return nil
 }
 
@@ -135,12 +130,12 @@ const defaultBlock = "eisft"
 
 // tokenizer describes a model's tokenizer and chat template; c is nil if the
 // configuration could not be read.
-func (r *Report) tokenizer(c *hf.Config, dir string) {
-	if !exists(dir, "tokenizer.json") {
+func (r *Report) tokenizer(c *hf.Config, path string) {
+	tk, err := tokenizer.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		r.note("there is no tokenizer.json beside the weights: texts cannot be read, neither for training nor for generating")
 		return
 	}
-	tk, err := tokenizer.Load(dir)
 	if err != nil {
 		r.problem(err)
 		return
@@ -148,9 +143,9 @@ func (r *Report) tokenizer(c *hf.Config, dir string) {
 	n := tk.VocabSize()
 	r.fact("tokenizer", fmt.Sprintf("%s tokens, BOS %q, EOS %q", Count(n), tk.BOS(), tk.EOS()))
 	if c != nil && n > c.VocabSize {
-		r.problem(fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", dir, n, c.VocabSize))
+		r.problem(fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", path, n, c.VocabSize))
 	}
-	_, err = tokenizer.LoadTemplate(dir)
+	_, err = tokenizer.LoadTemplate(path)
 	r.fact("chat template", err == nil)
 	if !errors.Is(err, tokenizer.ErrNoTemplate) {
 		r.problem(err)

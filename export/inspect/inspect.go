@@ -76,7 +76,7 @@ func Path(ctx context.Context, path string, o Options) (*Report, error) {
 	find := inspectorOfFile
 	if info.IsDir() {
 		find = inspectorOfFolder
-	} else if !info.Mode().IsRegular() {
+	} else if real = path; !info.Mode().IsRegular() { // in Hugging Face's cache, what a link points to has another name
 		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 	}
 	inspect, err := find(real)

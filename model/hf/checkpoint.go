@@ -46,7 +46,7 @@ func Open(path string) (*Checkpoint, error) {
 	case exists(filepath.Join(path, indexFile)):
 		return openIndex(path)
 	}
-	gguf, err := findGGUF(path)
+	gguf, err := FindGGUF(path)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +157,13 @@ func noWeights(path string) error {
 	return fmt.Errorf("%s: %s, found %s", path, want, found)
 }
 
-// findGGUF returns the one .gguf file of a folder, or "" if there is none.
-func findGGUF(dir string) (string, error) {
-	found, err := filesIn(dir, ".gguf")
+// FindGGUF returns the .gguf file that a path names or that the folder it names has one
+// of, or "" if there is none.
+func FindGGUF(path string) (string, error) {
+	if isGGUF(path) {
+		return path, nil
+	}
+	found, err := filesIn(path, ".gguf")
 	if err != nil {
 		return "", fmt.Errorf("open checkpoint: %w", err)
 	}
@@ -169,7 +173,7 @@ func findGGUF(dir string) (string, error) {
 	case 1:
 		return found[0], nil
 	default:
-		return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", dir, len(found), found[0])
+		return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(found), found[0])
 	}
 }
 

@@ -15,6 +15,12 @@ import (
 	"strings"
 )
 
+// The files of a model folder that a configuration is read from.
+const (
+	ConfigFile     = "config.json"
+	GenerationFile = "generation_config.json"
+)
+
 // LayerType says what a decoder layer attends to.
 type LayerType string
 
@@ -31,6 +37,7 @@ type Config struct {
 	Architecture string // "LlamaForCausalLM", …
 	ModelType    string // "llama", …
 	DType        string // what the weights were saved as, "bfloat16"; may be empty
+	Multimodal   bool   // the checkpoint has more than the text model, whose names begin otherwise
 
 	VocabSize             int
 	HiddenSize            int // D, the width of the residual stream
@@ -73,10 +80,10 @@ func LoadConfig(path string) (*Config, error) {
 	if isGGUF(path) {
 		return loadGGUFConfig(path)
 	}
-	file := filepath.Join(path, "config.json")
+	file := filepath.Join(path, ConfigFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if gguf, _ := findGGUF(path); gguf != "" {
+		if gguf, _ := FindGGUF(path); gguf != "" {
 			return loadGGUFConfig(gguf)
 		}
 		return nil, fmt.Errorf("load config: %w; want a folder with config.json or one .gguf file", err)
@@ -92,7 +99,7 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.addGeneration(filepath.Join(path, "generation_config.json")); err != nil {
+	if err := c.addGeneration(filepath.Join(path, GenerationFile)); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -107,8 +114,8 @@ func newConfig(o object) (*Config, error) {
 	if o.has("quantization_config") {
 		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
 	}
-	o = o.withDefaults(fam.defaults)
-	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType)}
+	o = fam.textOf(o).withDefaults(fam.defaults)
+	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType), Multimodal: fam.text != ""}
 	c.readSizes(o)
 	if *o.err != nil { // what follows computes with the sizes
 		return nil, *o.err

@@ -47,6 +47,10 @@ const (
 		"max_position_embeddings":32768,"model_type":"gemma3_text","num_attention_heads":4,"num_hidden_layers":26,
 		"num_key_value_heads":1,"pad_token_id":0,"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,%s
 		"sliding_window":512,"torch_dtype":"bfloat16","vocab_size":262144}`
+	gemma34B = `{"architectures":["Gemma3ForConditionalGeneration"],"boi_token_index":255999,"eos_token_id":[1,106],"model_type":"gemma3",
+		"text_config":{"hidden_size":2560,"intermediate_size":10240,"model_type":"gemma3_text","num_hidden_layers":34,
+		"rope_scaling":{"factor":8.0,"rope_type":"linear"},"sliding_window":1024},"torch_dtype":"bfloat16",
+		"vision_config":{"hidden_size":1152,"model_type":"siglip_vision_model"}}`
 	gemma3Old = `"rope_local_base_freq":10000,"rope_scaling":null,"rope_theta":1000000,"sliding_window_pattern":6,`
 	gemma3New = `"rope_parameters":{"full_attention":{"rope_theta":1000000.0,"rope_type":"default"},
 		"sliding_attention":{"rope_theta":10000.0,"rope_type":"default"}},`
@@ -79,6 +83,11 @@ func TestPublishedConfigs(t *testing.T) {
 		}},
 		"Gemma-3-1B":               {fmt.Sprintf(gemma3Text, gemma3Old), isGemma3},
 		"Gemma-3-1B in newer form": {fmt.Sprintf(gemma3Text, gemma3New), isGemma3},
+		"Gemma-3-4B": {gemma34B, func(c *Config) bool {
+			return c.Multimodal && c.HiddenSize == 2560 && c.VocabSize == 262208 && c.HeadDim == 256 && c.NumAttentionHeads == 8 &&
+				slices.Equal(c.EOS, []int{1, 106}) && c.DType == "bfloat16" && c.SlidingWindow == 1024 && c.TieWordEmbeddings &&
+				c.Rope.Type == "linear" && c.Rope.Factor == 8 && c.RopeLocal.Type == "default" && c.MaxPositionEmbeddings == 131072
+		}},
 		"Qwen3 without head_dim": {`{"model_type":"qwen3","vocab_size":10,"hidden_size":4096,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":64,"num_key_value_heads":8}`, func(c *Config) bool {
 			return c.Architecture == "Qwen3ForCausalLM" && c.HeadDim == 128 && c.QKNorm && c.MaxPositionEmbeddings == 32768 && len(c.EOS) == 0 && c.BOS == -1
 		}},
@@ -123,8 +132,8 @@ func TestConfigErrors(t *testing.T) {
 		"no JSON":           {"hello", "config.json: line 1: invalid JSON: invalid character 'h'"},
 		"cut off":           {"{\n\"a\":", "config.json: line 2: invalid JSON: unexpected EOF"},
 		"more":              {"{}{}", "config.json: line 1: found more after the JSON object"},
-		"null":              {"null", "config.json: architectures: found nothing, want one of Gemma3ForCausalLM, LlamaForCausalLM"},
-		"architecture":      {tiny("LlamaFor", "BloomFor"), `config.json: architectures: found ["BloomForCausalLM"], want one of Gemma3ForCausalLM, LlamaForCausalLM, MistralForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM`},
+		"null":              {"null", "config.json: architectures: found nothing, want one of Gemma3ForCausalLM, Gemma3ForConditionalGeneration, LlamaForCausalLM"},
+		"architecture":      {tiny("LlamaFor", "BloomFor"), `config.json: architectures: found ["BloomForCausalLM"], want one of Gemma3ForCausalLM, Gemma3ForConditionalGeneration, LlamaForCausalLM, MistralForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM`},
 		"model type":        {`{"model_type":"bloom"}`, `config.json: model_type: found "bloom", want that of one of Gemma3ForCausalLM`},
 		"architecture type": {`{"architectures":"Llama"}`, `config.json: architectures: found "Llama", want a list of texts`},
 		"missing":           {tiny(`"hidden_size":64,`, ""), "config.json: hidden_size: found nothing, want a positive integer; is the file complete?"},
@@ -153,6 +162,9 @@ func TestConfigErrors(t *testing.T) {
 		"quantized":         {tiny(`"eos_token_id":2`, `"quantization_config":{"quant_method":"awq"}`), `config.json: quantization_config: found {"quant_method":"awq"}, want none`},
 		"softcap":           {fmt.Sprintf(gemma3Text, `"final_logit_softcapping":30,`), "config.json: final_logit_softcapping: found 30, want null"},
 		"local theta":       {fmt.Sprintf(gemma3Text, `"rope_local_base_freq":0,`), "config.json: rope_local_base_freq: rope_theta: found 0"},
+		"no text model":     {`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":null}`, "config.json: text_config: found nothing, want the text model's values"},
+		"text model":        {strings.Replace(gemma34B, "2560", "0", 1), "config.json: text_config.hidden_size: found 0, want an integer from 1 to"},
+		"text model type":   {`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":[1]}`, "config.json: text_config: found [1], want an object"},
 		"bidirectional":     {fmt.Sprintf(gemma3Text, `"use_bidirectional_attention":true,`), "config.json: use_bidirectional_attention: found true, want false"},
 	} {
 		t.Run(name, func(t *testing.T) {

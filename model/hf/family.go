@@ -10,6 +10,9 @@ import (
 // has a file of its own and an entry in families.
 type family struct {
 	modelType string
+	// text is the key of the text model's values in the configuration of a
+	// multimodal model, of which nothing else is read; "" in all others.
+	text string
 	// defaults are the values of transformers' configuration class for keys
 	// that a file may lack. A null in the file is not absent.
 	defaults string
@@ -29,6 +32,26 @@ var families = map[string]family{
 	"Qwen3ForCausalLM":   qwen3,
 	"Phi3ForCausalLM":    phi3,
 	"Gemma3ForCausalLM":  gemma3,
+
+	"Gemma3ForConditionalGeneration": gemma3Multimodal,
+}
+
+// textOf returns the values of the text model; what a text ends with stands beside them.
+func (f family) textOf(o object) object {
+	if f.text == "" {
+		return o
+	}
+	if !o.has(f.text) {
+		o.fail(f.text, nil, "the text model's values")
+	}
+	c := o.child(f.text)
+	c.values = maps.Clone(c.values)
+	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "dtype", "torch_dtype"} {
+		if o.has(key) && c.values != nil {
+			c.values[key] = o.values[key]
+		}
+	}
+	return c
 }
 
 func everyLayer(object, int) bool { return true }

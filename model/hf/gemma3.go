@@ -29,3 +29,11 @@ var gemma3 = family{
 		}
 	},
 }
+
+// gemma3Multimodal is what Gemma 3 is released as from 4b on: the same text model beside
+// one that sees.
+var gemma3Multimodal = func() family {
+	f := gemma3
+	f.modelType, f.text = "gemma3", "text_config"
+	return f
+}()

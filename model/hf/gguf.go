@@ -26,7 +26,8 @@ type GGUF struct {
 
 // OpenGGUF opens a GGUF file of version 2 or 3 (specification:
 // https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Tensors may be
-// F32, F16, BF16, F64, I8 to I64, Q8_0, Q4_0 and Q6_K.
+// F32, F16, BF16, F64, I8 to I64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and
+// Q6_K: what files named after Q4_0 to Q8_0 and Q4_K_M to Q6_K consist of.
 func OpenGGUF(path string) (*GGUF, error) {
 	data, unmap, err := mapFile(path)
 	if err != nil {
@@ -73,12 +74,13 @@ const (
 
 // ggmlTypes maps the specification's ggml_type to what Tensor converts.
 var ggmlTypes = map[uint32]DType{
-	0: DTypeF32, 1: DTypeF16, 2: DTypeQ40, 8: DTypeQ80, 14: DTypeQ6K,
+	0: DTypeF32, 1: DTypeF16, 2: DTypeQ40, 3: DTypeQ41, 6: DTypeQ50, 7: DTypeQ51, 8: DTypeQ80,
+	12: DTypeQ4K, 13: DTypeQ5K, 14: DTypeQ6K,
 	24: DTypeI8, 25: DTypeI16, 26: DTypeI32, 27: DTypeI64, 28: DTypeF64, 30: DTypeBF16,
 }
 
 // ggmlNames are the frequent types that nothing here converts.
-var ggmlNames = map[uint32]string{3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 20: "IQ4_NL", 23: "IQ4_XS"}
+var ggmlNames = map[uint32]string{10: "Q2_K", 11: "Q3_K", 20: "IQ4_NL", 23: "IQ4_XS", 39: "MXFP4"}
 
 // ggufTensor is a tensor's record; offset counts from the start of the data.
 type ggufTensor struct {
@@ -330,7 +332,7 @@ func (c *cursor) tensor() (ggufTensor, error) {
 	var ok bool
 	if t.dtype, ok = ggmlTypes[kind]; !ok && c.err == nil {
 		name := cmp.Or(ggmlNames[kind], fmt.Sprintf("ggml type %d", kind))
-		return t, fmt.Errorf("found %s, which is not read; want F32, F16, BF16, Q8_0, Q4_0 or Q6_K: take another variant of the model, for example Q8_0", name)
+		return t, fmt.Errorf("found %s, which is not read; want F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_1, Q5_0, Q4_1 or Q4_0: take another variant of the model, for example Q8_0 or Q4_K_M", name)
 	}
 	return t, c.err
 }

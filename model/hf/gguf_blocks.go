@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"eisft/model/kernels"
@@ -20,17 +21,71 @@ func dequantQ80(dst []float32, src []byte) {
 	}
 }
 
-// dequantQ40 expands blocks of an F16 scale d and 32 codes of 4 bits to d·(q−8).
-// The low halves of the bytes are the first 16 numbers, the high halves the rest.
-func dequantQ40(dst []float32, src []byte) {
-	for out := range slices.Chunk(dst, 32) {
-		d := half(src)
-		for i, q := range src[2:18] {
-			out[i] = d * float32(int(q&15)-8)
-			out[i+16] = d * float32(int(q>>4)-8)
+// dequant32 returns what expands blocks of an F16 scale d and 32 codes q of 4 or 5
+// bits: Q4_0 and Q5_0 to d·(q−2^(bits−1)), Q4_1 and Q5_1, which have an F16
+// minimum m behind d, to d·q+m. The fifth bits of all codes come first, as one
+// number; of the 16 bytes behind them the low halves are the first 16 codes.
+func dequant32(bits int, withMin bool) func(dst []float32, src []byte) {
+	return func(dst []float32, src []byte) {
+		for out := range slices.Chunk(dst, 32) {
+			d := half(src)
+			m := -d * float32(int(1)<<(bits-1))
+			src = src[2:]
+			if withMin {
+				m, src = half(src), src[2:]
+			}
+			fifth := uint32(0)
+			if bits == 5 {
+				fifth, src = binary.LittleEndian.Uint32(src), src[4:]
+			}
+			for i, q := range src[:16] {
+				out[i] = d*float32(uint32(q&15)|fifth>>i&1<<4) + m
+				out[i+16] = d*float32(uint32(q>>4)|fifth>>(i+16)&1<<4) + m
+			}
+			src = src[16:]
 		}
-		src = src[18:]
 	}
+}
+
+// dequantK returns what expands blocks of 256 codes q of 4 or 5 bits (Q4_K, Q5_K) to
+// d·s·q − e·m: F16 numbers d and e, s and m of 6 bits for each 32 numbers (12
+// bytes, see scaleAndMin), the fifth bits (32 bytes, bit j for the j-th group
+// of 32), and 128 bytes of which each 32 hold two groups, low halves first.
+func dequantK(bits int) func(dst []float32, src []byte) {
+	return func(dst []float32, src []byte) {
+		for out := range slices.Chunk(dst, 256) {
+			d, e, scales := half(src), half(src[2:]), src[4:16]
+			src = src[16:]
+			var fifths []byte
+			if bits == 5 {
+				fifths, src = src[:32], src[32:]
+			}
+			for j := range 8 {
+				s, m := scaleAndMin(scales, j)
+				scale, low := d*float32(s), e*float32(m)
+				codes, shift, o := src[32*(j/2):][:32], 4*(j%2), out[32*j:][:32]
+				for i, c := range codes {
+					q := c >> shift & 15
+					if fifths != nil {
+						q |= fifths[i] >> j & 1 << 4
+					}
+					o[i] = scale*float32(q) - low
+				}
+			}
+			src = src[128:]
+		}
+	}
+}
+
+// scaleAndMin unpacks the 6-bit scale and minimum of group j of 8 from 12 bytes:
+// bytes 0 to 3 hold the scales of the first four groups, bytes 4 to 7 their
+// minimums. Of the other four, bytes 8 to 11 hold the low four bits (the scale's
+// in the low half), and the upper two bits of the first eight bytes the rest.
+func scaleAndMin(packed []byte, j int) (s, m byte) {
+	if j < 4 {
+		return packed[j] & 63, packed[j+4] & 63
+	}
+	return packed[j+4]&15 | packed[j-4]>>6<<4, packed[j+4]>>4 | packed[j]>>6<<4
 }
 
 // dequantQ6K expands blocks of 256 codes of 6 bits to d·s·(q−32): the codes'

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +68,30 @@ func loadGGUFConfig(path string) (*Config, error) {
 	}
 	c, err := g.config()
 	return c, errors.Join(err, g.Close())
+}
+
+// ConfigText returns the config.json of a model, which for a GGUF file is what its
+// metadata say in that form.
+func ConfigText(path string) ([]byte, error) {
+	gguf := ""
+	if isGGUF(path) || !exists(filepath.Join(path, ConfigFile)) {
+		var err error
+		if gguf, err = FindGGUF(path); err != nil {
+			return nil, err
+		}
+	}
+	if gguf == "" {
+		return os.ReadFile(filepath.Join(path, ConfigFile))
+	}
+	g, err := OpenGGUF(gguf)
+	if err != nil {
+		return nil, err
+	}
+	o, err := g.object()
+	if err := errors.Join(err, g.Close()); err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(o.values, "", "  ")
 }
 
 func openGGUFCheckpoint(path string) (*Checkpoint, error) {
@@ -151,12 +177,30 @@ func unpairRows(data []byte, rows, heads int) []byte {
 	return out
 }
 
-// config translates the metadata to the keys of a config.json and reads those.
+// config reads the metadata as it reads a config.json.
 func (g *GGUF) config() (*Config, error) {
+	o, err := g.object()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	// A head that is turned in part only has no place in the configurations that are read.
+	key := g.Metadata["general.architecture"].(string) + ".rope.dimension_count"
+	if n, ok := g.Metadata[key].(int64); ok && n != int64(c.HeadDim) {
+		return nil, fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, n, c.HeadDim)
+	}
+	return c, nil
+}
+
+// object translates the metadata to the keys of a config.json.
+func (g *GGUF) object() (object, error) {
 	arch, _ := g.Metadata["general.architecture"].(string)
 	known, ok := ggufArchitectures[arch]
 	if !ok {
-		return nil, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
+		return object{}, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
 			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
 	}
 	o := newObject(g.path, map[string]any{"architectures": []any{known.name}})
@@ -168,21 +212,13 @@ func (g *GGUF) config() (*Config, error) {
 		o.values[key] = g.value(from) // nil rather than absent: transformers' defaults are not llama.cpp's
 	}
 	o.values["eos_token_id"] = g.endTokens()
-	o.values["rope_scaling"] = g.ropeScaling(arch)
 	if t := g.tensors["token_embd.weight"]; len(t.Shape) == 2 {
 		o.values["vocab_size"] = json.Number(strconv.Itoa(t.Shape[0]))
 	}
 	_, untied := g.tensors["output.weight"]
 	_, biased := g.tensors["blk.0.attn_q.bias"]
 	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
-	c, err := newConfig(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := g.finishRope(arch, c); err != nil {
-		return nil, err
-	}
-	return c, nil
+	return o, g.addRope(o, arch)
 }
 
 // value returns a metadata value as a JSON decoder would give it, nil if it is absent.
@@ -197,10 +233,11 @@ func (g *GGUF) value(key string) any {
 	}
 }
 
-// endTokens lists the tokens that end a text and a turn.
+// endTokens lists the tokens that end a text, a turn and a message (Llama 3's turn
+// that asks for a tool's answer).
 func (g *GGUF) endTokens() any {
 	var all []any
-	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"} {
+	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
 		switch v := g.value(key).(type) {
 		case nil:
 		case json.Number:
@@ -214,49 +251,44 @@ func (g *GGUF) endTokens() any {
 	return all
 }
 
-func (g *GGUF) ropeScaling(arch string) map[string]any {
+// addRope adds what scales the rotary embedding.
+func (g *GGUF) addRope(o object, arch string) error {
 	kind, _ := g.Metadata[arch+".rope.scaling.type"].(string)
+	o.source["rope_scaling"] = arch + ".rope.scaling"
+	divisors, scaled := g.tensors[ropeFreqs]
 	switch {
-	case kind == "none":
-		return nil
-	case kind != "":
-		return map[string]any{
+	case scaled:
+		o.source["rope_scaling"] = ropeFreqs
+		record, err := ropeDivided(divisors, o.values["max_position_embeddings"])
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.path, err)
+		}
+		o.values["rope_scaling"] = record
+	case kind != "" && kind != "none":
+		o.values["rope_scaling"] = map[string]any{
 			"rope_type":                        kind,
 			"factor":                           g.value(arch + ".rope.scaling.factor"),
 			"original_max_position_embeddings": g.value(arch + ".rope.scaling.original_context_length"),
 		}
-	case g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
-		return map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
-	default:
-		return nil
+	case kind == "" && g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
+		o.values["rope_scaling"] = map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
 	}
+	return nil
 }
 
-// finishRope adds to the rotary embedding what config.json has no key for.
-func (g *GGUF) finishRope(arch string, c *Config) error {
-	key := arch + ".rope.dimension_count"
-	if n, ok := g.Metadata[key].(int64); ok && n != int64(c.HeadDim) {
-		return fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, n, c.HeadDim)
-	}
-	t, ok := g.tensors[ropeFreqs]
-	if !ok {
-		return nil
-	}
-	divisors, err := t.Float32()
+// ropeDivided describes a rotary embedding whose inverse frequencies are divided by
+// the numbers of a tensor, however long the sequence.
+func ropeDivided(divisors Tensor, context any) (map[string]any, error) {
+	numbers, err := divisors.Float32()
 	if err != nil {
-		return fmt.Errorf("%s: %w", g.path, err)
+		return nil, err
 	}
-	r := Rope{Type: "longrope", Theta: c.Rope.Theta, Factor: 1, AttentionFactor: 1, OriginalMaxPositionEmbeddings: c.MaxPositionEmbeddings}
-	for _, f := range divisors {
-		if !(f > 0) {
-			return fmt.Errorf("%s: tensor %s: found %g, want positive numbers", g.path, ropeFreqs, f)
-		}
-		r.ShortFactor = append(r.ShortFactor, float64(f))
+	factors := make([]any, len(numbers))
+	for i, f := range numbers {
+		factors[i] = json.Number(strconv.FormatFloat(float64(f), 'g', -1, 64))
 	}
-	r.LongFactor = r.ShortFactor
-	if _, err := r.check(c.HeadDim); err != nil {
-		return fmt.Errorf("%s: tensor %s: %w", g.path, ropeFreqs, err)
-	}
-	c.Rope, c.RopeLocal = r, r
-	return nil
+	return map[string]any{
+		"rope_type": "longrope", "short_factor": factors, "long_factor": factors,
+		"factor": json.Number("1"), "attention_factor": json.Number("1"), "original_max_position_embeddings": context,
+	}, nil
 }

@@ -2,6 +2,7 @@ package hf
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -194,7 +195,7 @@ func list[T any](o object, key, want string, item func(any) (T, bool)) []T {
 
 // child returns the object under a key; absent or null gives one without values.
 func (o object) child(key string) object {
-	c := object{file: o.file, path: o.path + key + ".", err: o.err}
+	c := object{file: o.file, path: o.path + cmp.Or(o.source[key], key) + ".", err: o.err}
 	if v := o.values[key]; v != nil {
 		var ok bool
 		if c.values, ok = v.(map[string]any); !ok {

@@ -8,9 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -266,42 +264,6 @@ func TestOpenIsLazy(t *testing.T) {
 	defer closeFile(t, f)
 	if took := time.Since(start); took > 100*time.Millisecond {
 		t.Errorf("opening took %v", took)
-	}
-}
-
-// TestHeadersAllocateLittle reads headers made of the shortest records there are.
-func TestHeadersAllocateLittle(t *testing.T) {
-	var header strings.Builder
-	header.WriteString("{")
-	for i := range 20000 {
-		fmt.Fprintf(&header, `"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`, i)
-	}
-	w := &ggufWriter{}
-	w.put("a", make([]int8, 1<<20))
-	w.put("b", make([]string, 1<<17))
-	for i := range 20000 {
-		w.tensor(strconv.Itoa(i), 0, []int{0}, nil)
-	}
-	flat := file(`{"a":{"dtype":"U8","shape":[`+strings.Repeat("1,", 1<<20)+`0],"data_offsets":[0,0]}}`, 0)
-	for name, c := range map[string]struct {
-		file  []byte
-		parse func([]byte) error
-	}{
-		"safetensors": {file(strings.TrimSuffix(header.String(), ",")+"}", 0), func(b []byte) error { _, _, err := parseSafetensors(b); return err }},
-		"long shape":  {flat, func(b []byte) error { _, _, err := parseSafetensors(b); return err }},
-		"GGUF":        {w.bytes(), func(b []byte) error { _, _, err := parseGGUF(b); return err }},
-	} {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		if err := c.parse(c.file); err != nil {
-			t.Fatal(err)
-		}
-		runtime.ReadMemStats(&after)
-		if factor := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(c.file)); factor > 30 {
-			t.Errorf("%s: allocated %.0f times the file's size", name, factor)
-		} else {
-			t.Logf("%s: allocated %.1f times the file's size", name, factor)
-		}
 	}
 }
 

@@ -24,30 +24,47 @@ const (
 	DTypeI16  DType = "I16"
 	DTypeI8   DType = "I8"
 	DTypeU8   DType = "U8"
-	DTypeQ80  DType = "Q8_0" // blocks of 32: one F16 scale and 32 int8
-	DTypeQ40  DType = "Q4_0" // blocks of 32: one F16 scale and 32 4-bit codes
-	DTypeQ6K  DType = "Q6_K" // blocks of 256: 6-bit codes, 16 int8 scales, one F16 scale
+	DTypeQ80  DType = "Q8_0" // blocks of 32 numbers: one F16 scale and 8-bit codes
+	DTypeQ40  DType = "Q4_0" // blocks of 32: one F16 scale and 4-bit codes
+	DTypeQ41  DType = "Q4_1" // the same with an F16 minimum
+	DTypeQ50  DType = "Q5_0" // blocks of 32: one F16 scale and 5-bit codes
+	DTypeQ51  DType = "Q5_1" // the same with an F16 minimum
+	DTypeQ4K  DType = "Q4_K" // blocks of 256: F16 scale and minimum, of each 32 numbers in 6 bits; 4-bit codes
+	DTypeQ5K  DType = "Q5_K" // the same with 5-bit codes
+	DTypeQ6K  DType = "Q6_K" // blocks of 256: one F16 scale, int8 scales of each 16 numbers, 6-bit codes
 )
 
-// layout says how a type is stored: size bytes for every block of count numbers.
-type layout struct{ size, count int }
+// layout says how a type is stored: size bytes for every block of count
+// numbers. floats converts blocks; it is nil for what is not floating-point.
+type layout struct {
+	size, count int
+	floats      func(dst []float32, src []byte)
+}
 
 // layouts holds every type that a file may contain. Those that nothing here
 // converts are known by their size, so that the rest of the file can be read.
 var layouts = map[DType]layout{
-	DTypeF64: {8, 1}, DTypeF32: {4, 1}, DTypeF16: {2, 1}, DTypeBF16: {2, 1},
-	DTypeI64: {8, 1}, DTypeI32: {4, 1}, DTypeI16: {2, 1}, DTypeI8: {1, 1}, DTypeU8: {1, 1},
-	"U64": {8, 1}, "U32": {4, 1}, "U16": {2, 1}, "BOOL": {1, 1}, "F8_E4M3": {1, 1}, "F8_E5M2": {1, 1},
-	DTypeQ80: {34, 32}, DTypeQ40: {18, 32}, DTypeQ6K: {210, 256},
+	DTypeF64: {8, 1, readF64}, DTypeF32: {4, 1, readF32}, DTypeF16: {2, 1, kernels.F16ToF32}, DTypeBF16: {2, 1, kernels.BF16ToF32},
+	DTypeI64: {8, 1, nil}, DTypeI32: {4, 1, nil}, DTypeI16: {2, 1, nil}, DTypeI8: {1, 1, nil}, DTypeU8: {1, 1, nil},
+	"U64": {8, 1, nil}, "U32": {4, 1, nil}, "U16": {2, 1, nil}, "BOOL": {1, 1, nil}, "F8_E4M3": {1, 1, nil}, "F8_E5M2": {1, 1, nil},
+	DTypeQ80: {34, 32, dequantQ80},
+	DTypeQ40: {18, 32, dequant32(4, false)}, DTypeQ41: {20, 32, dequant32(4, true)},
+	DTypeQ50: {22, 32, dequant32(5, false)}, DTypeQ51: {24, 32, dequant32(5, true)},
+	DTypeQ4K: {144, 256, dequantK(4)}, DTypeQ5K: {176, 256, dequantK(5)}, DTypeQ6K: {210, 256, dequantQ6K},
 }
 
 // IsFloat says whether Float32 converts the type.
-func (d DType) IsFloat() bool {
-	switch d {
-	case DTypeF64, DTypeF32, DTypeF16, DTypeBF16, DTypeQ80, DTypeQ40, DTypeQ6K:
-		return true
-	default:
-		return false
+func (d DType) IsFloat() bool { return layouts[d].floats != nil }
+
+func readF64(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+func readF32(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
 	}
 }
 
@@ -82,8 +99,9 @@ func (t Tensor) Float32() ([]float32, error) {
 }
 
 // ReadFloat32 converts the numbers of a floating-point tensor (F64, F32, F16,
-// BF16 and GGUF's Q8_0, Q4_0, Q6_K) into out, which has as many elements, in
-// row-major order. F64 is rounded to the nearest float32; all others are exact.
+// BF16 and the block formats of GGUF) into out, which has as many elements, in
+// row-major order. F64 is rounded to the nearest float32, as are the formats of
+// GGUF that add a minimum or have two scales; all others are exact.
 func (t Tensor) ReadFloat32(out []float32) error {
 	n, err := t.check()
 	if err != nil {
@@ -92,28 +110,11 @@ func (t Tensor) ReadFloat32(out []float32) error {
 	if n != len(out) {
 		return fmt.Errorf("tensor %s: found %d numbers, want the %d that there is room for", t.Name, n, len(out))
 	}
-	switch t.DType {
-	case DTypeF64:
-		for i := range out {
-			out[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(t.Data[8*i:])))
-		}
-	case DTypeF32:
-		for i := range out {
-			out[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:]))
-		}
-	case DTypeF16:
-		kernels.F16ToF32(out, t.Data)
-	case DTypeBF16:
-		kernels.BF16ToF32(out, t.Data)
-	case DTypeQ80:
-		dequantQ80(out, t.Data)
-	case DTypeQ40:
-		dequantQ40(out, t.Data)
-	case DTypeQ6K:
-		dequantQ6K(out, t.Data)
-	default:
+	read := layouts[t.DType].floats
+	if read == nil {
 		return fmt.Errorf("tensor %s: found %s, want a floating-point type (F64, F32, F16, BF16); convert the checkpoint to BF16", t.Name, t.DType)
 	}
+	read(out, t.Data)
 	return nil
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 )
 
 // config is what is read of tokenizer_config.json.
@@ -33,10 +31,9 @@ func (t *tokenText) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*string)(t))
 }
 
-// loadConfig reads dir/tokenizer_config.json; without one it returns the zero config.
-func loadConfig(dir string) (c config, err error) {
-	path := filepath.Join(dir, "tokenizer_config.json")
-	data, err := os.ReadFile(path)
+// config reads tokenizer_config.json; without one it returns the zero config.
+func (s *source) config() (c config, err error) {
+	data, from, err := s.read(configFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
 	}
@@ -44,7 +41,7 @@ func loadConfig(dir string) (c config, err error) {
 		return c, fmt.Errorf("load tokenizer: %w", err)
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", path, jsonError(data, err))
+		return c, fmt.Errorf("%s: %w", from, jsonError(data, err))
 	}
 	return c, nil
 }

@@ -45,33 +45,35 @@ func TestGolden(t *testing.T) {
 		{"golden/tokenizer/base.json", "demo/base"},
 		{"golden/tokenizer/qwen3.json", "tokenizers/qwen3"},
 	} {
-		t.Run(c.dir, func(t *testing.T) {
-			tk := load(t, c.dir)
-			var cases []struct {
-				Text        string  `json:"text"`
-				IDs         []int32 `json:"ids"`
-				Decoded     string  `json:"decoded"`
-				DecodedSkip string  `json:"decoded_skip"`
-			}
-			readJSON(t, sharedtest.Path(t, c.golden), &cases)
-			if len(cases) < 41 {
-				t.Fatalf("found %d cases, want 41", len(cases))
-			}
-			for _, g := range cases {
-				if got := tk.Encode(g.Text, true); !slices.Equal(got, g.IDs) {
-					t.Errorf("Encode(%q) = %v, want %v", g.Text, got, g.IDs)
-				}
-				if got := tk.Decode(g.IDs, false); got != g.Decoded {
-					t.Errorf("Decode(%v) = %q, want %q", g.IDs, got, g.Decoded)
-				}
-				if got := tk.Decode(g.IDs, true); got != g.DecodedSkip {
-					t.Errorf("Decode(%v, skip) = %q, want %q", g.IDs, got, g.DecodedSkip)
-				}
-				if got := streamed(tk, g.IDs); got != g.DecodedSkip {
-					t.Errorf("stream of %v = %q, want %q", g.IDs, got, g.DecodedSkip)
-				}
-			}
-		})
+		t.Run(c.dir, func(t *testing.T) { compareGolden(t, load(t, c.dir), c.golden) })
+	}
+}
+
+func compareGolden(t *testing.T, tk *Tokenizer, golden string) {
+	t.Helper()
+	var cases []struct {
+		Text        string  `json:"text"`
+		IDs         []int32 `json:"ids"`
+		Decoded     string  `json:"decoded"`
+		DecodedSkip string  `json:"decoded_skip"`
+	}
+	readJSON(t, sharedtest.Path(t, golden), &cases)
+	if len(cases) < 41 {
+		t.Fatalf("found %d cases, want 41", len(cases))
+	}
+	for _, g := range cases {
+		if got := tk.Encode(g.Text, true); !slices.Equal(got, g.IDs) {
+			t.Errorf("Encode(%q) = %v, want %v", g.Text, got, g.IDs)
+		}
+		if got := tk.Decode(g.IDs, false); got != g.Decoded {
+			t.Errorf("Decode(%v) = %q, want %q", g.IDs, got, g.Decoded)
+		}
+		if got := tk.Decode(g.IDs, true); got != g.DecodedSkip {
+			t.Errorf("Decode(%v, skip) = %q, want %q", g.IDs, got, g.DecodedSkip)
+		}
+		if got := streamed(tk, g.IDs); got != g.DecodedSkip {
+			t.Errorf("stream of %v = %q, want %q", g.IDs, got, g.DecodedSkip)
+		}
 	}
 }
 
@@ -87,7 +89,11 @@ func streamed(tk *Tokenizer, ids []int32) string {
 // TestGoldenStories compares with run.c's own tokenizer, on short strings and on
 // whole stories.
 func TestGoldenStories(t *testing.T) {
-	tk := load(t, "models/stories260k")
+	compareStories(t, load(t, "models/stories260k"))
+}
+
+func compareStories(t *testing.T, tk *Tokenizer) {
+	t.Helper()
 	dir := sharedtest.Path(t, "golden/stories260k")
 	texts := strings.Split(strings.TrimSuffix(read(t, dir, "texts.txt"), "\n"), "\n")
 	compareLines(t, tk, texts, read(t, dir, "texts.ids"))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -34,42 +33,48 @@ type Template struct {
 // template, as base models often are.
 var ErrNoTemplate = errors.New("no chat template")
 
-// LoadTemplate reads the chat template of a checkpoint: dir/chat_template.jinja or
-// else the chat_template of dir/tokenizer_config.json, of several the one named
-// "default". Templates are in Jinja as transformers renders it; what gonja cannot run
-// is an error that says where.
-func LoadTemplate(dir string) (*Template, error) {
-	c, err := loadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	source, from, err := readTemplate(dir, c)
+// LoadTemplate reads the chat template of a model: chat_template.jinja or else the
+// chat_template of tokenizer_config.json, of several the one named "default". path is
+// as for [Load]. Templates are in Jinja as transformers renders it; what gonja cannot
+// run is an error that says where.
+func LoadTemplate(path string) (*Template, error) {
+	s, err := openSource(path)
 	if err != nil {
 		return nil, fmt.Errorf("load chat template: %w", err)
 	}
-	t := &Template{source: source, from: from, config: c}
-	if t.jinja, err = compileJinja(source); err != nil {
+	c, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	text, from, err := s.template(c)
+	if err != nil {
+		return nil, fmt.Errorf("load chat template: %w", err)
+	}
+	t := &Template{source: text, from: from, config: c}
+	if t.jinja, err = compileJinja(text); err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)
 	}
 	return t, nil
 }
 
-// readTemplate returns the source of the template and where it stands.
-func readTemplate(dir string, c config) (source, from string, err error) {
-	path := filepath.Join(dir, "chat_template.jinja")
-	data, err := os.ReadFile(path)
+// template returns the text of the template and where it stands.
+func (s *source) template(c config) (text, from string, err error) {
+	data, from, err := s.read(templateFile)
 	if err == nil {
-		return string(data), path, nil
+		return string(data), from, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", "", err
 	}
-	from = filepath.Join(dir, "tokenizer_config.json") + ": chat_template"
-	if len(c.ChatTemplate) == 0 || string(c.ChatTemplate) == "null" {
-		return "", "", fmt.Errorf("%w: %s has neither a chat_template.jinja nor a chat_template in tokenizer_config.json", ErrNoTemplate, dir)
+	from = filepath.Join(s.dir, configFile) + ": chat_template"
+	if s.gguf != nil {
+		from = s.path + ": tokenizer.chat_template"
 	}
-	if json.Unmarshal(c.ChatTemplate, &source) == nil {
-		return source, from, nil
+	if len(c.ChatTemplate) == 0 || string(c.ChatTemplate) == "null" {
+		return "", "", fmt.Errorf("%w: %s has neither a %s nor a chat_template in %s", ErrNoTemplate, s.dir, templateFile, configFile)
+	}
+	if json.Unmarshal(c.ChatTemplate, &text) == nil {
+		return text, from, nil
 	}
 	var named []struct{ Name, Template string }
 	if json.Unmarshal(c.ChatTemplate, &named) != nil {

@@ -11,8 +11,6 @@ package tokenizer
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"unicode/utf8"
 )
@@ -36,18 +34,23 @@ type Tokenizer struct {
 	idle    chan *encoder // encoders kept for their word caches
 }
 
-// Load reads dir/tokenizer.json and, where there is one, dir/tokenizer_config.json.
-func Load(dir string) (*Tokenizer, error) {
-	path := filepath.Join(dir, "tokenizer.json")
-	data, err := os.ReadFile(path)
+// Load reads the tokenizer of a model: the tokenizer.json of its folder and, where there
+// is one, tokenizer_config.json. path is the folder, or a .gguf file; where no
+// tokenizer.json lies beside that, the vocabulary is taken out of its metadata.
+func Load(path string) (*Tokenizer, error) {
+	s, err := openSource(path)
+	if err != nil {
+		return nil, fmt.Errorf("load tokenizer: %w", err)
+	}
+	data, from, err := s.read(tokenizerFile)
 	if err != nil {
 		return nil, fmt.Errorf("load tokenizer: %w", err)
 	}
 	t, err := parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", from, err)
 	}
-	if t.config, err = loadConfig(dir); err != nil {
+	if t.config, err = s.config(); err != nil {
 		return nil, err
 	}
 	return t, nil

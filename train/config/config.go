@@ -41,7 +41,8 @@ type Config struct {
 
 // Model is the frozen base.
 type Model struct {
-	Path string `yaml:"path"` // a Hugging Face model folder
+	Path  string      `yaml:"path"` // a Hugging Face model folder or a GGUF file
+	DType model.DType `yaml:"dtype"`
 }
 
 // Block is the EdgeInfinite block: a preset and what differs from it.

@@ -36,7 +36,7 @@ func TestParseFillsDefaults(t *testing.T) {
 	trained := []model.Group{model.GroupRetention, model.GroupFeature, model.GroupGate}
 	want := &Config{
 		Name:  "small",
-		Model: Model{Path: "/project/model/demo"},
+		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto},
 		Block: Block{Preset: "eisft", Spec: eisft},
 		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048},
 		Stages: []Stage{{
@@ -133,6 +133,10 @@ func TestParseErrors(t *testing.T) {
 		{"missing kind", small + "  - steps: 3\n", ":7: stages[1].kind is missing; it must be one of s-sft, distill, prune"},
 		{"unknown kind", small + "  - kind: dpo\n", `:7: stages[1].kind is "dpo"; it must be one of s-sft, distill, prune`},
 		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; it must be one of edgeinfinite, eisft, infini`},
+		{
+			"unknown dtype", strings.Replace(small, "demo", "demo\n  dtype: float16", 1),
+			`:3: model.dtype is "float16"; it must be one of auto, float32, stored`,
+		},
 		{"unknown gate", small + "block: {gate: slots}\n", `:7: block.gate is "slots"; it must be one of scalar, vector, query, slot, mass`},
 		{"block size", small + "block: {sink: -1}\n", `:7: block.sink is -1; it must be at least 0`},
 		{"block that contradicts itself", small + "block: {preset: edgeinfinite, memory: none}\n", `:7: block cannot be built: map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`},

@@ -16,6 +16,7 @@ func defaults(file string) *Config {
 	base := filepath.Base(file)
 	return &Config{
 		Name:       strings.TrimSuffix(base, filepath.Ext(base)),
+		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
 		Data:       Data{MaxTokens: 2048},
 		Eval:       Eval{Samples: 100, MaxNewTokens: 32, Policies: slices.Clone(policies)},

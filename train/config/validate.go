@@ -22,6 +22,7 @@ func (d *document) validate(c *Config) {
 		d.problem("name", "is %q; it must be the name of a folder, since the run is written to one", c.Name)
 	}
 	d.required("model.path", c.Model.Path)
+	oneOf(d, "model.dtype", c.Model.DType, model.DTypes())
 	d.required("data.train", c.Data.Train)
 	d.required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)

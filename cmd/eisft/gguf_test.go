@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"eisft/export/ort/orttest"
+	"eisft/model/hf"
+	"eisft/model/hf/hftest"
+	"eisft/train"
+	"eisft/train/config"
+)
+
+// onGGUF changes to a folder whose s.yaml trains beside the demo base as a GGUF file,
+// and nothing but that, in an encoding.
+func onGGUF(t *testing.T, steps int, encoding func(string) hftest.Encoding) {
+	t.Helper()
+	demo, err := filepath.Abs("../../model/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := hf.LoadConfig(demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ck, err := hf.Open(demo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ck.Close() }()
+	w := hftest.Convert(t, c, ck, encoding)
+	w.PutVocabulary(t, demo, "qwen2")
+	path := w.Write(t)
+	t.Chdir(trainingFolder(t, steps))
+	text, err := os.ReadFile("s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "s.yaml", strings.Replace(string(text), demo, path, 1))
+}
+
+// TestTrainQuantizedBase: beside a frozen quantized base, the loss falls, and gates
+// and scores move.
+func TestTrainQuantizedBase(t *testing.T) {
+	for name, encoding := range map[string]func(string) hftest.Encoding{
+		"Q8_0": func(string) hftest.Encoding { return hftest.Q80 },
+		"Q4_0": func(string) hftest.Encoding { return hftest.Q40 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onGGUF(t, 12, encoding)
+			if r := eisft(t, "train", "--config", "s.yaml"); r.code != 0 {
+				t.Fatalf("exit code %d: %s", r.code, r.stderr)
+			}
+			losses := lossesOf(t, latestRun)
+			if first, last := mean(losses[:4]), mean(losses[8:]); last >= 0.95*first {
+				t.Errorf("losses %v do not fall", losses)
+			}
+			run, err := train.OpenRun(latestRun)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := config.Load("s.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			fresh, err := train.OpenUntrained(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range run.Model.Params.List() {
+				if slices.Equal(p.Data, fresh.Model.Params.List()[i].Data) {
+					t.Errorf("%s did not move", p.Name)
+				}
+			}
+		})
+	}
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x
+	}
+	return sum / float64(len(v))
+}
+
+// lossesOf reads a run's losses.
+func lossesOf(t *testing.T, dir string) []float64 {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, train.MetricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []float64
+	for line := range strings.Lines(string(text)) {
+		var m train.Metrics
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, m.Loss)
+	}
+	return out
+}
+
+// TestGGUFWholeWay: a run beside a GGUF file is quantized and exported, and its graphs,
+// which come with the file's tokenizer, answer as the Go model does.
+func TestGGUFWholeWay(t *testing.T) {
+	orttest.Require(t)
+	text, question, _ := goldenPrompt(t)
+	onGGUF(t, 1, hftest.Q4KM)
+	out := filepath.Join(latestRun, "export", "32x84")
+	for _, args := range [][]string{
+		{"train", "--config", "s.yaml"},
+		{"quantize", "--calib", "train.jsonl", "--samples", "2"},
+		{"export", "--shape", "32x84"},
+		{"check", out},
+		{"inspect", latestRun},
+	} {
+		if r := eisft(t, args...); r.code != 0 {
+			t.Fatalf("eisft %v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	arguments := []string{"--prompt", text + "\n\n" + question, "--max-new-tokens", "8"}
+	want := eisft(t, append([]string{"generate"}, arguments...)...)
+	got := eisft(t, append([]string{"run", "--graph", out, "--precision", "float"}, arguments...)...)
+	if got.code != 0 || got.stdout != want.stdout || len(got.stdout) < 2 {
+		t.Errorf("the graphs answer %q (exit code %d, %s), the Go model %q", got.stdout, got.code, got.stderr, want.stdout)
+	}
+}

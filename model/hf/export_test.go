@@ -1,0 +1,23 @@
+package hf
+
+// What the tests of package hf_test need of this package and of its tests.
+var (
+	ParseGGUF        = parseGGUF
+	ParseSafetensors = parseSafetensors
+	SafetensorsFile  = file
+	WantError        = wantError
+	Write            = write
+	CloseFile        = closeFile
+)
+
+// CheckTensor makes sure that a tensor's data fit its shape.
+func CheckTensor(t Tensor) error {
+	_, err := t.check()
+	return err
+}
+
+// CheckpointOf gives a parsed GGUF file's weights under Hugging Face's names.
+func CheckpointOf(metadata map[string]any, tensors map[string]Tensor) (*Checkpoint, error) {
+	c := &Checkpoint{tensors: map[string]stored{}}
+	return c, c.addGGUF(&GGUF{Metadata: metadata, tensors: tensors})
+}

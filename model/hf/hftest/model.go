@@ -1,0 +1,108 @@
+package hftest
+
+import (
+	"strings"
+	"testing"
+
+	"eisft/model/hf"
+)
+
+// names are the parts of tensor names, outside of layers and in them.
+var names = map[string]string{
+	"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output",
+	"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+	"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+	"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}
+
+// Convert makes a GGUF file of an opened Hugging Face model. encoding chooses, by a
+// matrix's ggml name, how it is stored; nil leaves all of them as they are. Norms and
+// biases stay as they are, too.
+func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name string) Encoding) *GGUF {
+	t.Helper()
+	w := &GGUF{}
+	w.Put("general.architecture", c.ModelType)
+	for key, value := range map[string]int{
+		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
+		"attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": c.NumKeyValueHeads, "attention.key_length": c.HeadDim,
+		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": c.HeadDim,
+	} {
+		w.Put(c.ModelType+"."+key, uint32(value))
+	}
+	w.Put(c.ModelType+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
+	w.Put(c.ModelType+".rope.freq_base", float32(c.Rope.Theta))
+	if c.BOS >= 0 {
+		w.Put("tokenizer.ggml.bos_token_id", uint32(c.BOS))
+	}
+	w.Put("tokenizer.ggml.eos_token_id", uint32(c.EOS[0]))
+	if c.Pad >= 0 {
+		w.Put("tokenizer.ggml.padding_token_id", uint32(c.Pad))
+	}
+	for _, name := range ck.Names() {
+		x, err := ck.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.weight(t, c, x, encoding)
+	}
+	return w
+}
+
+func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
+	t.Helper()
+	name := ggmlName(t, x.Name)
+	data, kind := x.Data, map[hf.DType]uint32{hf.DTypeF32: 0, hf.DTypeF16: 1, hf.DTypeBF16: 30}[x.DType]
+	if encoding != nil && len(x.Shape) == 2 {
+		values, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := encoding(name)
+		data, kind = e.Encode(values), e.Kind
+	}
+	if heads := pairedHeads(x.Name, c); c.ModelType == "llama" && heads > 0 {
+		data = pairRows(data, x.Shape[0], heads)
+	}
+	w.Tensor(name, kind, x.Shape, data)
+}
+
+func pairedHeads(name string, c *hf.Config) int {
+	switch {
+	case strings.Contains(name, ".q_proj."):
+		return c.NumAttentionHeads
+	case strings.Contains(name, ".k_proj."):
+		return c.NumKeyValueHeads
+	default:
+		return 0
+	}
+}
+
+// pairRows is the converter's permutation: reshape(heads, 2, d/2), swap the last two axes.
+func pairRows(data []byte, rows, heads int) []byte {
+	size, d := len(data)/rows, rows/heads
+	out := make([]byte, len(data))
+	for h := range heads {
+		for j := range 2 {
+			for i := range d / 2 {
+				copy(out[(h*d+i*2+j)*size:][:size], data[(h*d+j*d/2+i)*size:])
+			}
+		}
+	}
+	return out
+}
+
+func ggmlName(t testing.TB, name string) string {
+	t.Helper()
+	prefix, rest := "", name
+	if tail, inLayer := strings.CutPrefix(name, "model.layers."); inLayer {
+		index, part, _ := strings.Cut(tail, ".")
+		prefix, rest = "blk."+index+".", part
+	}
+	dot := strings.LastIndex(rest, ".")
+	to, ok := names[rest[:dot]]
+	if !ok {
+		t.Fatalf("no ggml name for %s", name)
+	}
+	return prefix + to + rest[dot:]
+}

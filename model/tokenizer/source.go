@@ -1,0 +1,97 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"eisft/model/hf"
+)
+
+// The files of a checkpoint that describe its tokenizer.
+const (
+	tokenizerFile = "tokenizer.json"
+	configFile    = "tokenizer_config.json"
+	templateFile  = "chat_template.jinja"
+)
+
+// source is where a model's tokenizer is described: a folder, or a GGUF file that
+// has no tokenizer.json beside it.
+type source struct {
+	dir  string
+	gguf *ggufVocabulary // nil: the folder has files
+	path string          // of the GGUF file
+}
+
+// openSource finds the description of a model's tokenizer.
+func openSource(path string) (*source, error) {
+	gguf, _ := hf.FindGGUF(path) // what is wrong with a folder shows when a file is read
+	s := &source{dir: path, path: gguf}
+	if gguf == path {
+		s.dir = filepath.Dir(path)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, tokenizerFile)); err == nil || gguf == "" {
+		return s, nil
+	}
+	g, err := hf.OpenGGUF(gguf)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Close(); err != nil { // metadata are copies
+		return nil, err
+	}
+	if s.gguf, err = readGGUF(g.Metadata); err != nil {
+		return nil, s.failure(err)
+	}
+	return s, nil
+}
+
+func (s *source) failure(err error) error {
+	return fmt.Errorf("%s: %w; put the model's %s and %s beside the file", s.path, err, tokenizerFile, configFile)
+}
+
+// read returns the text of a file and where it stands. A file that is not there is
+// fs.ErrNotExist.
+func (s *source) read(name string) (text []byte, from string, err error) {
+	if s.gguf == nil {
+		from = filepath.Join(s.dir, name)
+		text, err = os.ReadFile(from)
+		return text, from, err
+	}
+	switch name {
+	case tokenizerFile:
+		text, err = s.gguf.tokenizerJSON()
+	case configFile:
+		text, err = s.gguf.configJSON()
+	default:
+		err = fs.ErrNotExist
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = s.failure(err)
+	}
+	return text, s.path, err
+}
+
+// Files returns the files by which Hugging Face describes a model's tokenizer, as far
+// as there are any; of a GGUF file, what its metadata say in their form. path is as
+// for [Load].
+func Files(path string) (map[string][]byte, error) {
+	s, err := openSource(path)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, name := range []string{tokenizerFile, configFile, templateFile, "special_tokens_map.json"} {
+		text, _, err := s.read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files[name] = text
+	}
+	return files, nil
+}
