@@ -5,20 +5,10 @@ import (
 	"math"
 	"os"
 	"strings"
-	"sync/atomic"
 )
 
-// budget bounds the float32 copies of weights that a base keeps, in bytes.
-type budget struct{ left atomic.Int64 }
-
-// take reserves n bytes if they are left.
-func (b *budget) take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
-		return true
-	}
-	b.left.Add(n)
-	return false
-}
+// keeping says for which directions a base keeps float32 copies of its weights.
+type keeping struct{ forward, backward bool }
 
 // availableMemory estimates the bytes that can still be allocated: what Linux
 // says of the machine and of the control group, and no bound where neither can

@@ -1,0 +1,91 @@
+package model
+
+import (
+	"eisft/model/kernels"
+	"eisft/model/scratch"
+)
+
+// stretch is the forward pass of the tokens that a stream reads at once. Blocks of
+// rows go through the layers side by side, each on one core: they meet only where
+// a layer's keys must all be there.
+type stretch struct {
+	stream *Stream
+	rows   int // T
+	past   int // stored tokens before the stretch
+	blocks []*eager
+	tables map[*Rotary]angles // layers share them
+	normed []float32          // a layer's normed input [T,D], if a tape wants it
+
+	// Of the layer whose queries wait for attention:
+	attention Attention
+	keys      visibleKeys
+}
+
+// rowBlock is how many rows go through a layer together: enough for products to be
+// efficient, few enough for what they compute to stay in a core's cache.
+const rowBlock = 64
+
+func (st *Stream) newStretch(rows int) *stretch {
+	s := &stretch{stream: st, rows: rows, past: st.State.Stored(), tables: map[*Rotary]angles{}}
+	for _, l := range st.model.Base.Layers {
+		if _, ok := s.tables[l.Rotary]; !ok {
+			s.tables[l.Rotary] = st.newAngles(l.Rotary, rows)
+		}
+	}
+	height := rows
+	if st.options.Wrap == nil && st.model.Base.keepsForward() { // else each block would convert all weights
+		height = rowBlock
+	}
+	for first := 0; first < rows; first += height {
+		e := &eager{stretch: s, first: first, rows: min(height, rows-first)}
+		e.ops = st.backend(e)
+		s.blocks = append(s.blocks, e)
+	}
+	return s
+}
+
+// forward takes x [T,D] through all layers.
+func (s *stretch) forward(x []float32) {
+	m, tape := s.stream.model, s.stream.options.Tape
+	layers, d := m.Base.Layers, m.Base.Dims.Hidden
+	if tape != nil {
+		s.normed = scratch.Borrow(s.rows * d)
+		defer scratch.Release(s.normed)
+	}
+	for i := range len(layers) + 1 {
+		if i < len(layers) {
+			s.stream.State.Layers[i].resize(s.past+s.rows, m.Spec, m.Base.Dims)
+		}
+		kernels.Each(len(s.blocks), func(b int) {
+			e := s.blocks[b]
+			part := x[e.first*d : (e.first+e.rows)*d]
+			if i > 0 {
+				copy(part, finish(e.ops, m.Spec, layers[i-1], part, e.queries))
+				e.release()
+			}
+			if i < len(layers) {
+				e.layer, e.angles = i, s.tables[layers[i].Rotary]
+				e.queries = begin(e.ops, layers[i], part)
+			}
+		})
+		if i > 0 {
+			s.keys.release()
+		}
+		if i < len(layers) {
+			s.meet(i, x)
+		}
+	}
+}
+
+// meet prepares the attention of layer i, whose input is x, when all blocks have
+// put their keys and values into the state.
+func (s *stretch) meet(i int, x []float32) {
+	st, l := s.stream, &s.stream.State.Layers[i]
+	past := st.past(i, s.past, s.tables[st.model.Base.Layers[i].Rotary])
+	if tape := st.options.Tape; tape != nil {
+		tape.Layer(i, x, past)
+		tape.Remember(i, s.normed)
+	}
+	s.attention = past.Attention
+	s.keys = s.attention.prepare(l.Rotated, l.V, s.past+s.rows, s.rows)
+}
