@@ -71,52 +71,61 @@ func (a *Attention) bias() []float32 {
 	return b
 }
 
-// headRows are the keys or values of one KV head: those of the stored tokens and
-// of the new ones, packed for the products of many query blocks.
+// all returns the keys (after rotary embedding) and values of the stored and the
+// new tokens one after another; the caller releases them.
+func (a *Attention) all(in NewTokens) (k, v []float32) {
+	w := a.KVHeads * a.HeadDim
+	k, v = scratch.Borrow((a.Past+in.Rows)*w), scratch.Borrow((a.Past+in.Rows)*w)
+	copy(k, a.PastK[:a.Past*w])
+	RotateRows(k[a.Past*w:], in.K, in.Rows, a.KVHeads, a.HeadDim, a.Cos, a.Sin, false)
+	copy(v, a.PastV[:a.Past*w])
+	copy(v[a.Past*w:], in.V[:in.Rows*w])
+	return k, v
+}
+
+// headRows are the keys or values of each KV head, packed for the products of many
+// query blocks.
 type headRows struct {
-	past, fresh kernels.Packed
-	stored, d   int
-	transposed  bool
-	buffer      []float32
+	heads  []kernels.Packed
+	buffer []float32
 }
 
 // packFrom is the number of query rows from which packing repays.
 const packFrom = 16
 
-// headRows packs KV head g of stored [P,K·d] and fresh [T,K·d] rows, for products
-// x·rowsᵀ if transposed and x·rows if not. The caller releases the buffer.
-func (a *Attention) headRows(stored, fresh []float32, rows, g int, transposed bool) headRows {
+// pack packs n rows x [n,K·d] for products of a number of query rows, q·xᵀ if
+// transposed and p·x if not. The caller releases the buffer.
+func (a *Attention) pack(x []float32, n, queries int, transposed bool) headRows {
 	d, ld := a.HeadDim, a.KVHeads*a.HeadDim
-	h := headRows{stored: a.Past, d: d, transposed: transposed}
-	size := func(n int) (cols, depth int) {
-		if transposed {
-			return n, d
-		}
-		return d, n
+	cols, depth := d, n
+	if transposed {
+		cols, depth = n, d
 	}
-	n, k := size(a.Past)
-	m, l := size(rows)
-	split := 0
-	if rows*a.Heads/a.KVHeads >= packFrom {
-		split = kernels.PackedSize(n, k)
-		h.buffer = scratch.Borrow(split + kernels.PackedSize(m, l))
+	h, size := headRows{heads: make([]kernels.Packed, a.KVHeads)}, 0
+	if queries*a.group() >= packFrom && kernels.Packs() {
+		size = kernels.PackedSize(cols, depth)
+		h.buffer = scratch.Borrow(size * a.KVHeads)
 	}
-	h.past = kernels.Pack(h.buffer[:split], transposed, n, k, at(stored, g*d), ld)
-	h.fresh = kernels.Pack(h.buffer[split:], transposed, m, l, fresh[g*d:], ld)
+	kernels.Each(a.KVHeads, func(g int) {
+		h.heads[g] = kernels.Pack(h.buffer[g*size:(g+1)*size], transposed, cols, depth, x[g*d:], ld)
+	})
 	return h
 }
 
-// times writes scale·x·rowsᵀ [m,P+n] for x [m,d] if the rows are transposed, and
-// adds scale·x·rows [m,d] for x [m,P+n] if not, with the first n of the new rows.
-func (h headRows) times(dst []float32, ldd int, x []float32, ldx, m, n int, scale float32) {
-	if h.transposed {
-		kernels.GemmPacked(false, m, h.stored, h.d, scale, x, ldx, h.past, 0, dst, ldd)
-		kernels.GemmPacked(false, m, n, h.d, scale, x, ldx, h.fresh, 0, dst[h.stored:], ldd)
-		return
-	}
-	kernels.GemmPacked(false, m, h.d, h.stored, scale, x, ldx, h.past, 1, dst, ldd)
-	kernels.GemmPacked(false, m, h.d, n, scale, x[h.stored:], ldx, h.fresh, 1, dst, ldd)
+// visibleKeys are the keys and values that new tokens see, and what is added to the
+// slots' logits: all that their queries share.
+type visibleKeys struct {
+	k, v headRows
+	bias []float32
 }
+
+// prepare packs keys (after rotary embedding) and values of all stored and new
+// tokens, [n,K·d], for a number of query rows.
+func (a *Attention) prepare(k, v []float32, n, queries int) visibleKeys {
+	return visibleKeys{k: a.pack(k, n, queries, true), v: a.pack(v, n, queries, false), bias: a.bias()}
+}
+
+func (v visibleKeys) release() { scratch.Release(v.k.buffer, v.v.buffer, v.bias) }
 
 // queries are the rows of a score buffer, which see the keys of one KV head: tokens
 // of one head, or of a single token several heads.
@@ -132,6 +141,13 @@ func (q queries) row(i int) (t, h int) { return q.token + i/q.heads, q.head + i%
 
 // end returns the token after the last one.
 func (q queries) end() int { return q.token + q.tokens }
+
+// span returns the range [from,to) of keys that any of the queries sees; from is
+// where a packed factor can be cut.
+func (a *Attention) span(q queries) (from, to int) {
+	from, _ = a.visible(q.token)
+	return from - from%kernels.PackedColumns, a.Past + q.end()
+}
 
 // stride returns how far rows are apart in an array [T,H·d].
 func (a *Attention) stride(q queries) int {
@@ -149,21 +165,23 @@ type forward struct {
 	*Attention
 	in       NewTokens
 	q        []float32 // after rotary embedding
-	bias     []float32
-	k, v     []headRows // of each KV head
+	keys     visibleKeys
 	dst, lse []float32
 }
 
 // Forward writes the attention's output [T,H·d]. lse [T,H], if not nil,
 // receives each row's log of the sum of exponentials, which Backward needs.
 func (a *Attention) Forward(dst, lse []float32, in NewTokens) {
-	q, k := a.rotated(in.Q, a.Heads, in.Rows), a.rotated(in.K, a.KVHeads, in.Rows)
-	f := forward{Attention: a, in: in, q: q, bias: a.bias(), dst: dst, lse: lse}
-	f.k, f.v = make([]headRows, a.KVHeads), make([]headRows, a.KVHeads)
-	kernels.Each(a.KVHeads, func(g int) {
-		f.k[g] = a.headRows(a.PastK, k, in.Rows, g, true)
-		f.v[g] = a.headRows(a.PastV, in.V, in.Rows, g, false)
-	})
+	k, v := a.all(in)
+	keys := a.prepare(k, v, a.Past+in.Rows, in.Rows)
+	a.attend(dst, lse, in, keys)
+	keys.release()
+	scratch.Release(k, v)
+}
+
+// attend is Forward with keys and values of in prepared, of more tokens if need be.
+func (a *Attention) attend(dst, lse []float32, in NewTokens, keys visibleKeys) {
+	f := forward{Attention: a, in: in, q: a.rotated(in.Q, a.Heads, in.Rows), keys: keys, dst: dst, lse: lse}
 	heads := 1
 	if in.Rows == 1 {
 		heads = a.group() // their keys are read once
@@ -175,39 +193,44 @@ func (a *Attention) Forward(dst, lse []float32, in NewTokens) {
 		lo := i / units * queryBlock
 		f.block(queries{token: lo, tokens: min(queryBlock, in.Rows-lo), head: i % units * heads, heads: heads})
 	})
-	scratch.Release(q, k, f.bias)
-	for g := range a.KVHeads {
-		scratch.Release(f.k[g].buffer, f.v[g].buffer)
-	}
+	scratch.Release(f.q)
 }
 
 // block computes the output of some queries.
 func (f *forward) block(q queries) {
-	d, ld, g := f.HeadDim, f.Past+q.end()+1, q.head/f.group() // one more place for the memory's column
-	s := scratch.Borrow(q.rows() * ld)
-	defer scratch.Release(s)
-	f.scores(s, ld, f.q, f.k[g], f.bias, q)
-	for i := range q.rows() {
-		f.softmaxRow(s[i*ld:(i+1)*ld], q, i)
+	d, g, rows := f.HeadDim, q.head/f.group(), q.rows()
+	from, to := f.span(q)
+	ld := to - from + 1 // one more place for the memory's column
+	s, inverse := scratch.Borrow(rows*ld), scratch.Borrow(rows)
+	defer scratch.Release(s, inverse)
+	f.scores(s, ld, f.q, f.keys.k, f.keys.bias, q)
+	for i := range rows {
+		inverse[i] = f.expRow(s[i*ld:(i+1)*ld], q, i)
 	}
 	t, h := q.row(0)
-	f.v[g].times(f.dst[(t*f.Heads+h)*d:], f.stride(q), s, ld, q.rows(), q.end(), 1)
+	out, ldo := f.dst[(t*f.Heads+h)*d:], f.stride(q)
+	kernels.GemmPackedSerial(false, rows, d, to-from, 1, s, ld, f.keys.v.heads[g].From(from, 0), 1, out, ldo)
+	for i := range rows {
+		kernels.Scale(inverse[i], out[i*ldo:i*ldo+d])
+	}
 }
 
-// softmaxRow turns scores into probabilities and begins the output with what the
-// memory's column adds to it.
-func (f *forward) softmaxRow(row []float32, q queries, i int) {
+// expRow turns a row of scores into probabilities but for a factor, which it
+// returns, and begins the output with what the memory's column adds to it.
+func (f *forward) expRow(row []float32, q queries, i int) (factor float32) {
 	t, h := q.row(i)
 	at, d := t*f.Heads+h, f.HeadDim
+	start, _ := f.span(q)
 	from, to := f.visible(t)
+	from, to = from-start, to-start
 	n := to
 	if f.in.Logit != nil {
 		row[n] = f.in.Logit[at]
 		n++
 	}
-	total := kernels.Softmax(row[from:n])
+	sum, shift := kernels.SoftmaxExp(row[from:n])
 	if f.lse != nil {
-		f.lse[at] = total
+		f.lse[at] = shift + float32(math.Log(float64(sum)))
 	}
 	out := f.dst[at*d : (at+1)*d]
 	clear(out)
@@ -216,26 +239,33 @@ func (f *forward) softmaxRow(row []float32, q queries, i int) {
 	}
 	clear(row[:from])
 	clear(row[to:])
+	return 1 / sum
 }
 
-// scores writes q·k/√d plus the slots' bias for some queries over the stored keys
-// and the new ones up to the last query's, rows ld apart.
+// scores writes q·k/√d plus the slots' bias for some queries over the keys of their
+// span, rows ld apart.
 func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, bias []float32, of queries) {
 	t, h := of.row(0)
-	k.times(s, ld, q[(t*a.Heads+h)*a.HeadDim:], a.stride(of), of.rows(), of.end(), a.scale())
+	g, d := of.head/a.group(), a.HeadDim
+	from, to := a.span(of)
+	kernels.GemmPackedSerial(false, of.rows(), to-from, d, a.scale(), q[(t*a.Heads+h)*d:], a.stride(of), k.heads[g].From(0, from), 0, s, ld)
 	if bias == nil {
 		return
 	}
-	n, g := a.slots(), of.head/a.group()
+	n := a.slots()
+	lo, hi := max(from, a.SlotAt), min(to, a.SlotAt+n)
+	if lo >= hi {
+		return
+	}
 	for i := range of.rows() {
-		kernels.Add(s[i*ld+a.SlotAt:i*ld+a.SlotAt+n], bias[g*n:(g+1)*n])
+		kernels.Add(s[i*ld+lo-from:i*ld+hi-from], bias[g*n+lo-a.SlotAt:g*n+hi-a.SlotAt])
 	}
 }
 
 // scale is what the products of queries and keys are multiplied by.
 func (a *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(a.HeadDim))) }
 
-// at is x[i:], or nothing of nothing: a state may hold no stored key yet.
+// at is x[i:], or nothing of nothing.
 func at(x []float32, i int) []float32 {
 	if len(x) == 0 {
 		return nil

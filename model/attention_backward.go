@@ -15,11 +15,16 @@ type AttentionGrads struct {
 // Backward adds the gradients of Forward for the upstream gradient dOut, given
 // its output and lse. Stored keys and values are constants.
 func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewTokens) {
-	q, k := a.rotated(in.Q, a.Heads, in.Rows), a.rotated(in.K, a.KVHeads, in.Rows)
-	bias := a.bias()
-	dq, dk := scratch.BorrowZero(len(q)), scratch.BorrowZero(len(k))
-	defer scratch.Release(q, k, bias, dq, dk)
-	b := backward{Attention: a, grads: g, in: in, q: q, k: k, bias: bias, dq: dq, dk: dk, dOut: dOut, out: out, lse: lse}
+	b := backward{Attention: a, grads: g, in: in, q: a.rotated(in.Q, a.Heads, in.Rows), bias: a.bias(), dOut: dOut, out: out, lse: lse}
+	k, v := a.all(in)
+	n := a.Past + in.Rows
+	b.keysT, b.valuesT = a.pack(k, n, in.Rows, true), a.pack(v, n, in.Rows, true)
+	if g.Q != nil {
+		b.keys = a.pack(k, n, in.Rows, false)
+	}
+	dq, dk := scratch.BorrowZero(len(b.q)), scratch.BorrowZero(len(in.K))
+	b.dq, b.dk = dq, dk
+	defer scratch.Release(b.q, b.bias, k, v, b.keysT.buffer, b.valuesT.buffer, b.keys.buffer, dq, dk)
 	kernels.Each(a.KVHeads, b.kvHead) // the heads of a group share dk and dv
 	if g.Q == nil {
 		return
@@ -33,26 +38,20 @@ func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewT
 // backward is one run of Attention.Backward.
 type backward struct {
 	*Attention
-	grads      AttentionGrads
-	in         NewTokens
-	q, k, bias []float32 // q and k after rotary embedding
-	dq, dk     []float32 // gradients of these
-	dOut, out  []float32
-	lse        []float32
+	grads                AttentionGrads
+	in                   NewTokens
+	q, bias              []float32 // q after rotary embedding
+	keysT, valuesT, keys headRows  // keys after rotary embedding
+	dq, dk               []float32 // gradients after rotary embedding
+	dOut, out            []float32
+	lse                  []float32
 }
 
 func (b *backward) kvHead(g int) {
 	r := b.group()
 	dBias := scratch.BorrowZero(b.slots())
-	h := headBackward{
-		backward: b, g: g, dBias: dBias,
-		keysT:   b.headRows(b.PastK, b.k, b.in.Rows, g, true),
-		valuesT: b.headRows(b.PastV, b.in.V, b.in.Rows, g, true),
-	}
-	if b.grads.Q != nil {
-		h.keys = b.headRows(b.PastK, b.k, b.in.Rows, g, false)
-	}
-	defer scratch.Release(dBias, h.keysT.buffer, h.valuesT.buffer, h.keys.buffer)
+	h := headBackward{backward: b, g: g, dBias: dBias}
+	defer scratch.Release(dBias)
 	for head := g * r; head < (g+1)*r; head++ {
 		for lo := 0; lo < b.in.Rows; lo += queryBlock {
 			h.block(queries{token: lo, tokens: min(queryBlock, b.in.Rows-lo), head: head, heads: 1})
@@ -66,47 +65,57 @@ func (b *backward) kvHead(g int) {
 // headBackward is the part of a run that belongs to KV head g.
 type headBackward struct {
 	*backward
-	g                    int
-	dBias                []float32 // [N]
-	keysT, valuesT, keys headRows
+	g     int
+	dBias []float32 // [N]
 }
 
 // block adds what some queries contribute.
 func (b *headBackward) block(q queries) {
-	d, rows, end, ld := b.HeadDim, q.rows(), q.end(), b.Past+q.end()
+	d, rows := b.HeadDim, q.rows()
+	from, to := b.span(q)
+	ld := to - from
 	p, ds := scratch.Borrow(rows*ld), scratch.Borrow(rows*ld)
 	defer scratch.Release(p, ds)
 	b.scores(p, ld, b.q, b.keysT, b.bias, q)
 	ldq, ldk, kv, first := b.Heads*d, b.KVHeads*d, b.g*d, (q.token*b.Heads+q.head)*d
-	b.valuesT.times(ds, ld, b.dOut[first:], ldq, rows, end, 1)
+	kernels.GemmPackedSerial(false, rows, ld, d, 1, b.dOut[first:], ldq, b.valuesT.heads[b.g].From(0, from), 0, ds, ld)
 	for i := range rows {
-		row := ds[i*ld : (i+1)*ld]
-		b.softmaxRow(p[i*ld:(i+1)*ld], row, q.token+i, q.head)
-		kernels.Add(b.dBias, row[b.SlotAt:b.SlotAt+len(b.dBias)])
+		b.softmaxRow(p[i*ld:(i+1)*ld], ds[i*ld:(i+1)*ld], from, q.token+i, q.head)
 	}
+	b.addBias(ds, ld, from, to, rows)
 	if b.grads.Q == nil {
 		return
 	}
 	scale := b.scale()
-	b.keys.times(b.dq[first:], ldq, ds, ld, rows, end, scale)
-	kernels.GemmSerial(true, false, end, d, rows, scale, ds[b.Past:], ld, b.q[first:], ldq, 1, b.dk[kv:], ldk)
-	kernels.GemmSerial(true, false, end, d, rows, 1, p[b.Past:], ld, b.dOut[first:], ldq, 1, b.grads.V[kv:], ldk)
+	kernels.GemmPackedSerial(false, rows, d, ld, scale, ds, ld, b.keys.heads[b.g].From(from, 0), 1, b.dq[first:], ldq)
+	fresh := max(from, b.Past) // stored keys and values are constants
+	n, at := to-fresh, (fresh-b.Past)*ldk+kv
+	kernels.GemmSerial(true, false, n, d, rows, scale, ds[fresh-from:], ld, b.q[first:], ldq, 1, b.dk[at:], ldk)
+	kernels.GemmSerial(true, false, n, d, rows, 1, p[fresh-from:], ld, b.dOut[first:], ldq, 1, b.grads.V[at:], ldk)
 }
 
-// softmaxRow turns scores into probabilities p, the gradient of p into that of
-// the scores, and adds the gradients of the memory's column.
-func (b *backward) softmaxRow(p, ds []float32, t, h int) {
+// addBias adds the gradients of the scores of a span to that of the slots' bias.
+func (b *headBackward) addBias(ds []float32, ld, from, to, rows int) {
+	lo, hi := max(from, b.SlotAt), min(to, b.SlotAt+len(b.dBias))
+	if lo >= hi {
+		return
+	}
+	for i := range rows {
+		kernels.Add(b.dBias[lo-b.SlotAt:hi-b.SlotAt], ds[i*ld+lo-from:i*ld+hi-from])
+	}
+}
+
+// softmaxRow turns the scores of keys from `start` on into probabilities p, the
+// gradient of p into that of the scores, and adds the gradients of the memory's
+// column.
+func (b *backward) softmaxRow(p, ds []float32, start, t, h int) {
 	d, at := b.HeadDim, t*b.Heads+h
 	from, to := b.visible(t)
-	for j := from; j < to; j++ {
-		p[j] -= b.lse[at]
-	}
-	kernels.Exp(p[from:to], p[from:to])
+	from, to = from-start, to-start
 	up := b.dOut[at*d : (at+1)*d]
 	delta := kernels.Dot(up, b.out[at*d:(at+1)*d])
-	for j := from; j < to; j++ {
-		ds[j] = p[j] * (ds[j] - delta)
-	}
+	kernels.ExpShifted(p[from:to], b.lse[at])
+	kernels.SoftmaxGradAt(ds[from:to], p[from:to], delta)
 	for _, x := range [][]float32{p, ds} {
 		clear(x[:from])
 		clear(x[to:])

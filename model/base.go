@@ -6,6 +6,8 @@
 package model
 
 import (
+	"slices"
+
 	"eisft/model/hf"
 	"eisft/model/kernels"
 )
@@ -21,7 +23,7 @@ type Base struct {
 	Norm           *Norm
 	Head           *Linear // logits; shares Embed's table when tied
 
-	budget *budget
+	keep *keeping
 }
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'
@@ -73,12 +75,28 @@ const (
 	GELUTanh Activation = "gelu_pytorch_tanh"
 )
 
-// KeepFloat32 bounds the float32 copies of weights that are kept from now on,
-// in bytes; see [Base.Hold]. Weights beyond the bound are
-// converted each time they are used: that costs some two per cent where segments
+// KeepFloat32 bounds the float32 copies of weights in bytes, before the first of
+// them is used: there is one of every weight if all of them take less, and a second
+// one for gradients if that fits too. [Base.Hold] sets a bound. Without copies weights
+// are converted each time they are used: that costs a few per cent where segments
 // are read, and much where tokens are written one by one, unless the weights are
-// bfloat16.
-func (b *Base) KeepFloat32(bytes int64) { b.budget.left.Store(bytes) }
+// stored in 16 bits.
+func (b *Base) KeepFloat32(bytes int64) {
+	n := 4 * int64(b.Head.In) * int64(b.Head.Out)
+	for _, layer := range b.Layers {
+		for _, l := range layer.Linears() {
+			n += 4 * int64(l.In) * int64(l.Out)
+		}
+	}
+	*b.keep = keeping{forward: n <= bytes, backward: n <= bytes/2}
+}
+
+// keepsForward says whether all layers' weights are kept for Apply.
+func (b *Base) keepsForward() bool {
+	return !slices.ContainsFunc(b.Layers, func(l *Layer) bool {
+		return slices.ContainsFunc(l.Linears(), func(m *Linear) bool { return !m.keepsForward() })
+	})
+}
 
 // embed writes the embeddings of ids [T,D].
 func (b *Base) embed(x []float32, ids []int32) {

@@ -46,9 +46,18 @@ type Column[V any] struct {
 // Forward is one decoder layer of the base with the EdgeInfinite block in
 // place of its attention: x [T,D] to [T,D].
 func Forward[V any](o Ops[V], s Spec, l *Layer, x V) V {
-	h := o.Norm(l.InputNorm, x)
-	x = o.Add(x, normIf(o, l.AttentionOutputNorm, ForwardAttention(o, s, l, h)))
-	h = o.Norm(l.PostAttentionNorm, x)
+	return finish(o, s, l, x, begin(o, l, x))
+}
+
+// begin is what comes before attention: tokens know nothing of each other yet.
+func begin[V any](o Ops[V], l *Layer, x V) projected[V] {
+	return project(o, l, o.Norm(l.InputNorm, x))
+}
+
+// finish is attention and what follows.
+func finish[V any](o Ops[V], s Spec, l *Layer, x V, p projected[V]) V {
+	x = o.Add(x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
+	h := o.Norm(l.PostAttentionNorm, x)
 	h = o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h)))
 	return o.Add(x, normIf(o, l.FeedForwardOutputNorm, h))
 }
@@ -64,23 +73,31 @@ func normIf[V any](o Ops[V], n *Norm, x V) V {
 // ForwardAttention is the block with its output projection: what distillation
 // fits to the base's own attention. h is the normed input [T,D].
 func ForwardAttention[V any](o Ops[V], s Spec, l *Layer, h V) V {
-	return o.Linear(l.O, attention(o, s, l, h))
+	return o.Linear(l.O, attention(o, s, l, project(o, l, h)))
+}
+
+// projected are queries, keys and values before rotary embedding.
+type projected[V any] struct{ q, k, v V }
+
+// project computes them from the normed input and lets the state know them.
+func project[V any](o Ops[V], l *Layer, h V) projected[V] {
+	p := projected[V]{o.Linear(l.Q, h), o.Linear(l.K, h), o.Linear(l.V, h)}
+	if l.QNorm != nil {
+		p.q, p.k = o.Norm(l.QNorm, p.q), o.Norm(l.KNorm, p.k)
+	}
+	o.Remember(l, h, p.k, p.v)
+	return p
 }
 
 // attention is the block itself (method, section 3).
-func attention[V any](o Ops[V], s Spec, l *Layer, h V) V {
-	q, k, v := o.Linear(l.Q, h), o.Linear(l.K, h), o.Linear(l.V, h)
-	if l.QNorm != nil {
-		q, k = o.Norm(l.QNorm, q), o.Norm(l.KNorm, k)
-	}
-	o.Remember(l, h, k, v)
+func attention[V any](o Ops[V], s Spec, l *Layer, p projected[V]) V {
 	if !s.HasMemory() || !o.MemoryInUse() {
-		return o.Attend(l, q, k, v, nil)
+		return o.Attend(l, p.q, p.k, p.v, nil)
 	}
-	read := o.ReadMemory(l, q)
-	logit := o.GateLogit(l, q, read)
+	read := o.ReadMemory(l, p.q)
+	logit := o.GateLogit(l, p.q, read)
 	if s.GateIsColumn() {
-		return o.Attend(l, q, k, v, &Column[V]{logit, read})
+		return o.Attend(l, p.q, p.k, p.v, &Column[V]{logit, read})
 	}
-	return o.Mix(l, logit, read, o.Attend(l, q, k, v, nil))
+	return o.Mix(l, logit, read, o.Attend(l, p.q, p.k, p.v, nil))
 }

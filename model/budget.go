@@ -5,20 +5,10 @@ import (
 	"math"
 	"os"
 	"strings"
-	"sync/atomic"
 )
 
-// budget bounds the float32 copies of weights that a base keeps, in bytes.
-type budget struct{ left atomic.Int64 }
-
-// take reserves n bytes if they are left.
-func (b *budget) take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
-		return true
-	}
-	b.left.Add(n)
-	return false
-}
+// keeping says for which directions a base keeps float32 copies of its weights.
+type keeping struct{ forward, backward bool }
 
 // DType says how the weights of a base are held while it runs.
 type DType string
@@ -33,6 +23,10 @@ const (
 // DTypes lists the ways to hold weights.
 func DTypes() []DType { return []DType{DTypeAuto, DTypeFloat32, DTypeStored} }
 
+// keptFloat32 bounds what DTypeAuto keeps in float32: for a small model, copies save
+// time; a large one would take much more memory than its checkpoint.
+const keptFloat32 = 512 << 20
+
 // Hold says how weights are held from now on, as far as they were not used yet.
 func (b *Base) Hold(d DType) {
 	switch d {
@@ -41,7 +35,7 @@ func (b *Base) Hold(d DType) {
 	case DTypeStored:
 		b.KeepFloat32(0)
 	default:
-		b.KeepFloat32(availableMemory() / 2)
+		b.KeepFloat32(min(availableMemory()/2, keptFloat32))
 	}
 }
 

@@ -5,20 +5,27 @@ import (
 	"eisft/model/scratch"
 )
 
-// eager carries out one layer on slices, against a stream's state.
+// eager carries out layers on slices, for some of the rows of a stretch.
 type eager struct {
-	stream  *Stream
-	layer   int
-	rows    int // T
-	past    int // stored tokens before this stretch
-	angles  angles
-	buffers [][]float32
+	*stretch
+	ops         Ops[[]float32] // e as the stream's options decorate it
+	first, rows int            // of the stretch's rows
+	layer       int
+	angles      angles
+	queries     projected[[]float32]
+	buffers     [][]float32
 }
 
 func (e *eager) new(n int) []float32 {
 	b := scratch.Borrow(n)
 	e.buffers = append(e.buffers, b)
 	return b
+}
+
+// release gives back all buffers.
+func (e *eager) release() {
+	scratch.Release(e.buffers...)
+	e.buffers = e.buffers[:0]
 }
 
 func (e *eager) model() *Model        { return e.stream.model }
@@ -77,20 +84,20 @@ func (e *eager) Add(x, y []float32) []float32 {
 }
 
 func (e *eager) Remember(_ *Layer, h, k, v []float32) {
-	st, m, l := e.stream, e.model(), e.state()
-	if st.options.Tape != nil {
-		st.options.Tape.Remember(e.layer, h)
-	}
-	d, w := m.Base.Dims, m.Base.Dims.KVHeads*m.Base.Dims.HeadDim
-	l.resize(e.past+e.rows, m.Spec.At(e.layer), d)
-	copy(l.K[e.past*w:], k)
-	copy(l.V[e.past*w:], v)
-	RotateRows(l.Rotated[e.past*w:], k, e.rows, d.KVHeads, d.HeadDim, e.angles.cos, e.angles.sin, false)
+	l, d, at := e.state(), e.model().Base.Dims, e.past(e.layer)+e.first
+	w := d.KVHeads * d.HeadDim
+	copy(l.K[at*w:], k)
+	copy(l.V[at*w:], v)
+	cos, sin := e.angles.from(e.first, e.rows)
+	RotateRows(l.Rotated[at*w:], k, e.rows, d.KVHeads, d.HeadDim, cos, sin, false)
 	for i := range e.rows * d.KVHeads {
-		l.Token[e.past*d.KVHeads+i] = int32(st.State.Seen + i/d.KVHeads)
+		l.Token[at*d.KVHeads+i] = int32(e.stream.State.Seen + e.first + i/d.KVHeads)
 	}
 	if w, c := e.params().TokenScore(); w != nil {
-		TokenScore(l.Score[e.past*d.KVHeads:], h, w.Data, c.Data, e.rows)
+		TokenScore(l.Score[at*d.KVHeads:], h, w.Data, c.Data, e.rows)
+	}
+	if e.normed != nil {
+		copy(e.normed[e.first*d.Hidden:], h)
 	}
 }
 
@@ -119,14 +126,17 @@ func (e *eager) GateLogit(_ *Layer, q, read []float32) []float32 {
 	return logit
 }
 
-func (e *eager) Attend(_ *Layer, q, k, v []float32, column *Column[[]float32]) []float32 {
+// Attend finds the keys and values where Remember has put them.
+func (e *eager) Attend(_ *Layer, q, _, _ []float32, column *Column[[]float32]) []float32 {
 	out := e.new(len(q))
-	in := NewTokens{Q: q, K: k, V: v, Rows: e.rows}
+	in := NewTokens{Q: q, Rows: e.rows}
 	if column != nil {
 		in.Logit, in.Read = column.Logit, column.Read
 	}
-	a := e.stream.past(e.layer, e.past, e.angles).Attention
-	a.Forward(out, nil, in)
+	a := e.attention
+	a.Past += e.first
+	a.Cos, a.Sin = e.angles.from(e.first, e.rows)
+	a.attend(out, nil, in, e.keys)
 	return out
 }
 

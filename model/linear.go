@@ -11,17 +11,24 @@ import (
 
 // Linear is a frozen affine map y = xWᵀ + b of the base model. W stays in the
 // checkpoint, as it is stored there, until it is used. Then a float32 copy is
-// kept as far as memory allows; beyond that W is converted block by block each
-// time.
+// kept in the order that products read it in, if the base keeps copies; if not, W
+// is converted block by block each time.
 type Linear struct {
 	Name    string
 	In, Out int
 	Bias    []float32 // [Out], or nil
 
-	tensor hf.Tensor // W in the checkpoint; nothing if matrix was given
-	budget *budget
+	tensor            hf.Tensor // W in the checkpoint; nothing if matrix was given
+	keep              *keeping  // nil if matrix was given
+	forward, backward factor
+	once              sync.Once
+	matrix            []float32 // W in float32, row by row: if it was given or a library takes it so
+}
+
+// factor is W or its transpose, packed when it is first used.
+type factor struct {
 	once   sync.Once
-	matrix []float32 // W in float32, if it is kept
+	packed kernels.Packed
 }
 
 // NewLinear returns a map with the given float32 weights [out,in].
@@ -31,8 +38,8 @@ func NewLinear(name string, in, out int, weight, bias []float32) *Linear {
 
 // Weight returns W [Out,In] in float32; it must not be written to.
 func (l *Linear) Weight() []float32 {
-	if w := l.kept(); w != nil {
-		return w
+	if l.keep == nil {
+		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
 	l.convert(w, 0, l.Out)
@@ -47,16 +54,26 @@ func (l *Linear) Bytes() int {
 	return len(l.tensor.Data)
 }
 
-// kept returns the float32 copy of W, or nil if there is no room for one.
-func (l *Linear) kept() []float32 {
-	l.once.Do(func() {
-		if l.matrix == nil && l.budget.take(4*int64(l.Out)*int64(l.In)) {
-			w := make([]float32, l.Out*l.In)
-			l.convert(w, 0, l.Out)
-			l.matrix = w
+// keepsForward and keepsBackward say whether a float32 copy of W is kept for Apply
+// and for Backward.
+func (l *Linear) keepsForward() bool  { return l.keep == nil || l.keep.forward }
+func (l *Linear) keepsBackward() bool { return l.keep == nil || l.keep.backward }
+
+// pack returns the right factor of xWᵀ, or that of xW.
+func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
+	f.once.Do(func() {
+		n, k := l.In, l.Out
+		if transposed {
+			n, k = k, n
+		}
+		if kernels.Packs() {
+			f.packed = kernels.Pack(make([]float32, kernels.PackedSize(n, k)), transposed, n, k, l.Weight(), l.In)
+		} else {
+			l.once.Do(func() { l.matrix = l.Weight() }) // one copy serves both
+			f.packed = kernels.Pack(nil, transposed, n, k, l.matrix, l.In)
 		}
 	})
-	return l.matrix
+	return f.packed
 }
 
 // convert writes rows [lo,hi) of W, [hi-lo,In].
@@ -72,32 +89,32 @@ func (l *Linear) convert(dst []float32, lo, hi int) {
 	})
 }
 
-// blockFloats is how much of W is converted at a time where no copy is kept:
-// few enough to stay in the caches, enough for a product to be efficient.
-const blockFloats = 1 << 19
+// Where no copy is kept, this much of W is converted at a time: few enough floats
+// to stay in a core's caches, and enough rows for a product to be efficient.
+const blockFloats, blockRows = 1 << 16, 64
 
-// blocks calls f with W in float32, rows [lo,hi) at a time.
+// blocks calls f with W in float32, rows [lo,hi) at a time, on all cores.
 func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
-	if w := l.kept(); w != nil {
-		f(0, l.Out, w)
-		return
-	}
-	rows := min(l.Out, max(1, blockFloats/l.In))
-	w := scratch.Borrow(rows * l.In)
-	defer scratch.Release(w)
-	for lo := 0; lo < l.Out; lo += rows {
+	rows := max(blockRows, blockFloats/l.In)
+	kernels.Each((l.Out+rows-1)/rows, func(i int) {
+		lo := i * rows
 		hi := min(lo+rows, l.Out)
+		w := scratch.Borrow((hi - lo) * l.In)
+		defer scratch.Release(w)
 		l.convert(w, lo, hi)
-		f(lo, hi, w[:(hi-lo)*l.In])
-	}
+		f(lo, hi, w)
+	})
 }
 
 // Apply writes xWᵀ + b for the rows of x.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
-	if rows == 1 && l.tensor.DType == hf.DTypeBF16 { // bound by reading W: half the bytes, twice the speed
+	switch {
+	case rows == 1 && l.tensor.DType == hf.DTypeBF16: // bound by reading W: half the bytes, twice the speed
 		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
-	} else {
+	case l.keepsForward():
+		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
+	default:
 		l.blocks(func(lo, hi int, w []float32) {
 			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
 		})
@@ -110,9 +127,14 @@ func (l *Linear) Apply(dst, x []float32) {
 // Backward adds dOut·W, the gradient of the input.
 func (l *Linear) Backward(dx, dOut []float32) {
 	rows := len(dx) / l.In
-	l.blocks(func(lo, hi int, w []float32) {
-		kernels.Gemm(false, false, rows, l.In, hi-lo, 1, dOut[lo:], l.Out, w, l.In, 1, dx, l.In)
-	})
+	if l.keepsBackward() {
+		kernels.GemmPacked(false, rows, l.In, l.Out, 1, dOut, l.Out, l.pack(&l.backward, false), 1, dx, l.In)
+		return
+	}
+	w := scratch.Borrow(l.Out * l.In)
+	defer scratch.Release(w)
+	l.convert(w, 0, l.Out)
+	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
 }
 
 // addToRows adds b to each row of x.

@@ -24,18 +24,10 @@ func TestLinearKeptOrNot(t *testing.T) {
 	data := make([]byte, 2*in*out)
 	kernels.F32ToF16(data, numbers(in*out))
 	bias := numbers(out)
-	open := func(bytes int64) *Linear {
-		b := &budget{}
-		b.left.Store(bytes)
-		return &Linear{Name: "w", In: in, Out: out, Bias: bias, budget: b, tensor: hf.Tensor{Name: "w", DType: hf.DTypeF16, Shape: []int{out, in}, Data: data}}
+	open := func(keep bool) *Linear {
+		return &Linear{Name: "w", In: in, Out: out, Bias: bias, keep: &keeping{keep, keep}, tensor: hf.Tensor{Name: "w", DType: hf.DTypeF16, Shape: []int{out, in}, Data: data}}
 	}
-	kept, converted := open(4*in*out), open(4*in*out-1)
-	if kept.kept() == nil || converted.kept() != nil {
-		t.Fatal("a matrix is kept if and only if the budget has room for it")
-	}
-	if kept.budget.left.Load() != 0 || converted.budget.left.Load() != 4*in*out-1 {
-		t.Error("the budget was not charged for what is kept")
-	}
+	kept, converted := open(true), open(false)
 	for _, rows := range []int{1, 2, 33} {
 		x, up := numbers(rows*in), numbers(rows*out)
 		results := map[*Linear][2][]float32{}
@@ -61,7 +53,7 @@ func TestHold(t *testing.T) {
 		}
 		b.Hold(dtype)
 		for _, l := range append(b.Layers[7].Linears(), b.Embed) {
-			if got := l.kept() != nil; got != want {
+			if got := l.keepsForward(); got != want {
 				t.Errorf("%s: a float32 copy of %s is %v, want %v", dtype, l.Name, got, want)
 			}
 		}
@@ -80,7 +72,7 @@ func TestLinearOfOneRow(t *testing.T) {
 		x[i] = float32(i%5) / 2
 	}
 	kernels.F32ToBF16(data, w)
-	l := &Linear{In: in, Out: out, Bias: w[:out], budget: &budget{}, tensor: hf.Tensor{DType: hf.DTypeBF16, Shape: []int{out, in}, Data: data}}
+	l := &Linear{In: in, Out: out, Bias: w[:out], keep: &keeping{}, tensor: hf.Tensor{DType: hf.DTypeBF16, Shape: []int{out, in}, Data: data}}
 	both, first := make([]float32, 2*out), make([]float32, out)
 	l.Apply(both, x)
 	l.Apply(first, x[:in])

@@ -47,11 +47,11 @@ func WindowOnly(s Spec) Spec {
 // Tape is told what a training pass needs to run the block backward. Slices
 // are valid during the call only.
 type Tape interface {
-	// Layer is called before layer i reads x [T,D].
+	// Layer is called with what layer i reads, x [T,D] and p.
 	Layer(i int, x []float32, p Past)
 	// Output is called with the last layer's output, before the final norm [T,D].
 	Output(x []float32)
-	// Remember is called with the new tokens' normed input [T,D].
+	// Remember is called with the new tokens' normed input [T,D] after that.
 	Remember(i int, h []float32)
 	// Write is called before layer i's memory [K,F,d+1] takes up w; tokens
 	// [m,K] are the indices in the sequence.
@@ -182,23 +182,7 @@ func (st *Stream) forward(ids []int32) []float32 {
 	b, rows := st.model.Base, len(ids)
 	x := scratch.Borrow(rows * b.Dims.Hidden)
 	b.embed(x, ids)
-	tables := map[place]angles{} // layers share them
-	for i, l := range b.Layers {
-		past := st.parts(i).Stored()
-		at := place{l.Rotary, st.position(st.parts(i))}
-		a, ok := tables[at]
-		if !ok {
-			a.cos, a.sin = l.Rotary.Range(at.position, at.position+rows)
-			tables[at] = a
-		}
-		if st.options.Tape != nil {
-			st.options.Tape.Layer(i, x, st.past(i, past, a))
-		}
-		e := &eager{stream: st, layer: i, rows: rows, past: past, angles: a}
-		y := Forward(st.backend(e), st.model.Spec, l, x)
-		copy(x, y)
-		scratch.Release(e.buffers...)
-	}
+	st.newStretch(rows).forward(x)
 	if st.options.Tape != nil {
 		st.options.Tape.Output(x)
 	}
@@ -223,9 +207,9 @@ func (st *Stream) backend(e *eager) Ops[[]float32] {
 // out, with the backend that the stream runs on: a decorated one may change
 // the hidden states.
 func (st *Stream) Logits(dst, hidden []float32) {
-	e := &eager{stream: st, rows: len(hidden) / st.model.Base.Dims.Hidden}
+	e := &eager{stretch: &stretch{stream: st}, rows: len(hidden) / st.model.Base.Dims.Hidden}
 	copy(dst, st.backend(e).Linear(st.model.Base.Head, hidden))
-	scratch.Release(e.buffers...)
+	e.release()
 }
 
 // past describes what layer i sees: its first `stored` tokens and its memory.
@@ -253,7 +237,20 @@ type place struct {
 }
 
 // angles are rotary tables, [n,m] each.
-type angles struct{ cos, sin []float32 }
+type angles struct {
+	cos, sin []float32
+	m        int
+}
+
+// from returns the tables of n tokens from the i-th one on.
+func (a angles) from(i, n int) (cos, sin []float32) {
+	return a.cos[i*a.m : (i+n)*a.m], a.sin[i*a.m : (i+n)*a.m]
+}
+
+// place returns that of layer i.
+func (st *Stream) place(i int) place {
+	return place{st.model.Base.Layers[i].Rotary, st.position(st.parts(i))}
+}
 
 // position returns the rotary position of the next token in a layer with these parts.
 func (st *Stream) position(p Parts) int {

@@ -131,11 +131,12 @@ func dotRows3AVX2(out *float32, x *float32, xRow int, w *float32, wRow int, k in
 //go:noescape
 func dotRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
 
-// gemmTileAVX2 computes alpha*A*B for a tile of C of 1 to 6 rows and 16 columns, and stores it or adds it to C.
-// A's element i, l is a[i*aRow+l*aCol], B's rows of 16 are bRow apart and those of C cRow.
+// gemmTilesAVX2 computes alpha*A*B for tiles of C one below the other, each of 1 to 6 rows and 16 columns, and stores
+// them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's rows of 16
+// are bRow apart and those of C cRow.
 //
 //go:noescape
-func gemmTileAVX2(rows int, k int, a *float32, aRow int, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)
+func gemmTilesAVX2(rows int, tiles int, k int, a *float32, aTile int, aRow int, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)
 
 // transpose8AVX2 writes the columns of the 8 rows of src, n long, as rows of 8 to dst; n is a multiple of 8.
 //

@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// EnvBLAS names the environment variable that chooses the BLAS behind Gemm: unset looks for OpenBLAS in the
-// system's library path, a path opens that library, "off" uses the built-in kernels.
+// EnvBLAS names the environment variable that chooses the BLAS behind Gemm: unset takes OpenBLAS from the system's
+// library path where it is faster than the built-in kernels, a path opens that library, "off" uses the built-in
+// kernels.
 const EnvBLAS = "EISFT_BLAS"
 
 type backendChoice struct {
@@ -16,14 +17,26 @@ type backendChoice struct {
 }
 
 // backend opens the BLAS once, at the first product.
-var backend = sync.OnceValue(func() backendChoice { return chooseBackend(os.Getenv(EnvBLAS)) })
+var backend = sync.OnceValue(func() backendChoice { return chooseBackend(os.Getenv(EnvBLAS), LibraryIsFaster()) })
+
+// peakLibrary is the OpenBLAS that the system has, nil if none or "off".
+var peakLibrary = sync.OnceValue(func() *openBLAS {
+	if lib := backend().blas; lib != nil {
+		return lib
+	}
+	return chooseBackend(os.Getenv(EnvBLAS), true).blas
+})
 
 // Backend says what computes matrix products, such as "OpenBLAS 0.3.21 (libopenblas.so.0)" or "built-in AVX2". When
 // EISFT_BLAS names a library that could not be opened it also says why.
 func Backend() string { return backend().name }
 
-func chooseBackend(setting string) backendChoice {
-	if setting == "off" {
+// LibraryIsFaster says whether OpenBLAS has faster kernels for this processor than this package: it has AVX-512 and
+// those of other architectures.
+func LibraryIsFaster() bool { return !useAVX2 || hasAVX512 }
+
+func chooseBackend(setting string, libraryIsFaster bool) backendChoice {
+	if setting == "off" || setting == "" && !libraryIsFaster {
 		return backendChoice{name: builtinName()}
 	}
 	blas, name, err := findOpenBLAS(setting)

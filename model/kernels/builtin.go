@@ -14,11 +14,11 @@ const (
 	blockK    = 256
 )
 
-// packing holds the packed blocks of one product and a tile for what sticks out of C.
+// packing holds the packed blocks of one product and tiles for what sticks out of C.
 type packing struct {
-	a    [blockRows * blockK]float32
-	b    [blockCols * blockK]float32
-	tile [tileRows * tileCols]float32
+	a     [blockRows * blockK]float32
+	b     [blockCols * blockK]float32
+	tiles [blockRows * tileCols]float32
 }
 
 // panels are columns of op(B) in groups of tileCols, rows of a group side by side. Groups are stride apart.
@@ -70,51 +70,60 @@ func (p *product) multiplyBlock(buf *packing, b panels, l0, k int, add bool) {
 
 // multiplyPanel computes the columns of C that begin at j from one panel of B.
 func (p *product) multiplyPanel(buf *packing, from panels, l0, k, j int, add bool) {
-	cols := min(tileCols, p.n-j)
 	b, bRow := from.data[j/tileCols*from.stride:], tileCols
-	if from.bInPlace && cols == tileCols {
+	if from.bInPlace && p.n-j >= tileCols {
 		b, bRow = p.b[l0*p.ldb+j:], p.ldb
 	}
-	for i, t := 0, 0; i < p.m; t++ {
-		rows := p.tileHeight(t)
-		a, aRow, aCol := buf.a[i*k:], 1, rows
+	for i := 0; i < p.m; {
+		rows, tiles := p.tilesAt(i)
+		a, aTile, aRow, aCol := buf.a[i*k:], rows*k, 1, rows
 		if !p.ta {
-			a, aRow, aCol = p.a[i*p.lda+l0:], p.lda, 1
+			a, aTile, aRow, aCol = p.a[i*p.lda+l0:], rows*p.lda, p.lda, 1
 		}
-		if cols == tileCols {
-			gemmTile(rows, k, a, aRow, aCol, b, bRow, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
+		if p.n-j >= tileCols {
+			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
 		} else {
-			gemmTile(rows, k, a, aRow, aCol, b, bRow, buf.tile[:], tileCols, p.alpha, false)
-			for r := range rows {
-				c := p.c[(i+r)*p.ldc+j:][:cols]
-				if !add {
-					clear(c)
-				}
-				Add(c, buf.tile[r*tileCols:][:cols])
-			}
+			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, buf.tiles[:], tileCols, p.alpha, false)
+			p.putColumns(i, j, rows*tiles, buf.tiles[:], add)
 		}
-		i += rows
+		i += rows * tiles
 	}
 }
 
-// tileHeight returns the number of rows of tile t when the rows are spread evenly over as few tiles as hold them:
-// two tiles of four take less time than one of six and one of two.
-func (p *product) tileHeight(t int) int {
-	tiles := (p.m + tileRows - 1) / tileRows
-	height := p.m / tiles
-	if t < p.m%tiles {
-		height++
+// putColumns stores or adds the first columns of rows of tileCols, as many as C has from column j on.
+func (p *product) putColumns(i, j, rows int, from []float32, add bool) {
+	for r := range rows {
+		c := p.c[(i+r)*p.ldc+j : (i+r)*p.ldc+p.n]
+		if !add {
+			clear(c)
+		}
+		for q, v := range from[r*tileCols:][:len(c)] {
+			c[q] += v
+		}
 	}
-	return height
+}
+
+// tilesAt returns the height of the tiles from row i on and how many of that height follow, when the rows are spread
+// evenly over as few tiles as hold them: two tiles of four take less time than one of six and one of two. i is 0 or
+// what the tiles returned for 0 end at.
+func (p *product) tilesAt(i int) (rows, tiles int) {
+	tiles = (p.m + tileRows - 1) / tileRows
+	rows = p.m / tiles
+	tall := p.m % tiles
+	if i == 0 && tall > 0 {
+		return rows + 1, tall
+	}
+	return rows, tiles - tall
 }
 
 // packA copies rows l0 to l0+k of the transposed A to panels as high as the tiles, columns of a panel side by side.
 func (p *product) packA(dst []float32, l0, k int) {
-	for i, t := 0, 0; i < p.m; t++ {
-		rows := p.tileHeight(t)
-		panel := dst[i*k:][:rows*k]
-		packRows(panel, p.a[l0*p.lda+i:], p.lda, rows, k)
-		i += rows
+	for i := 0; i < p.m; {
+		rows, tiles := p.tilesAt(i)
+		for range tiles {
+			packRows(dst[i*k:][:rows*k], p.a[l0*p.lda+i:], p.lda, rows, k)
+			i += rows
+		}
 	}
 }
 

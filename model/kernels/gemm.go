@@ -11,7 +11,7 @@ import (
 func Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
 	beta float32, c []float32, ldc int,
 ) {
-	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, backend().blas}
+	p := newProduct(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 	p.check()
 	p.runParallel()
 }
@@ -20,7 +20,7 @@ func Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []flo
 func GemmSerial(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
 	beta float32, c []float32, ldc int,
 ) {
-	p := product{ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, backend().blas}
+	p := newProduct(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 	p.check()
 	p.run()
 }
@@ -38,6 +38,18 @@ type product struct {
 	c       []float32
 	ldc     int
 	blas    *openBLAS // nil: the built-in kernels
+
+	packed             packedFactor // op(B) is part of it instead of b
+	firstRow, firstCol int          // where that part begins; firstCol is a multiple of tileCols
+}
+
+func newProduct(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
+	beta float32, c []float32, ldc int,
+) product {
+	return product{
+		ta: ta, tb: tb, m: m, n: n, k: k, alpha: alpha, a: a, lda: lda, b: b, ldb: ldb, beta: beta, c: c, ldc: ldc,
+		blas: backend().blas,
+	}
 }
 
 // check panics unless every element the product touches lies inside its slice.
@@ -46,7 +58,9 @@ func (p *product) check() {
 		panic(fmt.Sprintf("kernels: Gemm: negative size m=%d n=%d k=%d", p.m, p.n, p.k))
 	}
 	checkMatrix("A", p.ta, p.m, p.k, len(p.a), p.lda)
-	checkMatrix("B", p.tb, p.k, p.n, len(p.b), p.ldb)
+	if p.packed.data == nil {
+		checkMatrix("B", p.tb, p.k, p.n, len(p.b), p.ldb)
+	}
 	checkMatrix("C", false, p.m, p.n, len(p.c), p.ldc)
 }
 
@@ -76,6 +90,8 @@ func (p *product) run() {
 		return
 	}
 	switch {
+	case p.packed.data != nil:
+		p.multiplyPacked()
 	case p.blas != nil && (!useAVX2 || p.m > fewRows && p.k > shortSums):
 		p.blas.sgemm(p)
 	case p.isDots():
@@ -132,7 +148,9 @@ func (p *product) cols(lo, hi int) product {
 	q := *p
 	q.n = hi - lo
 	q.c = p.c[lo:]
-	if p.tb {
+	if p.packed.data != nil {
+		q.firstCol += lo
+	} else if p.tb {
 		q.b = p.b[lo*p.ldb:]
 	} else {
 		q.b = p.b[lo:]

@@ -1,12 +1,12 @@
 package kernels
 
-func gemmTile(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
 	alpha float32, add bool,
 ) {
 	if useAVX2 {
-		gemmTileAVX2(rows, k, &a[0], aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
+		gemmTilesAVX2(rows, tiles, k, &a[0], aTile, aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
 	} else {
-		gemmTileGo(rows, k, a, aRow, aCol, b, bRow, c, cRow, alpha, add)
+		gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 	}
 }
 

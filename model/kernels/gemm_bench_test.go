@@ -82,7 +82,7 @@ func gemmWays() []gemmWay {
 		}
 	}
 	ways := []gemmWay{{"built-in", with(nil)}, {"gonum", gonumGemm}}
-	if lib := backend().blas; lib != nil {
+	if lib := peakLibrary(); lib != nil {
 		ways = append([]gemmWay{{"OpenBLAS", with(lib)}}, ways...)
 	}
 	return ways

@@ -2,10 +2,10 @@
 
 package kernels
 
-func gemmTile(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
 	alpha float32, add bool,
 ) {
-	gemmTileGo(rows, k, a, aRow, aCol, b, bRow, c, cRow, alpha, add)
+	gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 }
 
 func transposePanel(dst, src []float32, stride, k int) { transposePanelGo(dst, src, stride, k) }

@@ -3,15 +3,16 @@ package kernels
 // dotTile takes up to dotRows rows of x and dotCols rows of w.
 const dotRows, dotCols = 3, 4
 
-// gemmTileGo computes alpha*A*B for a tile of C of up to tileRows rows and tileCols columns, and stores it or adds
-// it to C. A's element i, l is a[i*aRow+l*aCol], B's rows of tileCols are bRow apart and those of C cRow.
-func gemmTileGo(rows, k int, a []float32, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
+// gemmTilesGo computes alpha*A*B for tiles of C one below the other, each of up to tileRows rows and tileCols columns,
+// and stores them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's
+// rows of tileCols are bRow apart and those of C cRow.
+func gemmTilesGo(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
 	alpha float32, add bool,
 ) {
 	const step = 8 // as many sums as stay in registers
-	for i := range rows {
+	for i := range rows * tiles {
 		for j := 0; j < tileCols; j += step {
-			sums := rowTimesColumns(k, a[i*aRow:], aCol, b[j:], bRow)
+			sums := rowTimesColumns(k, a[i/rows*aTile+i%rows*aRow:], aCol, b[j:], bRow)
 			out := c[i*cRow+j:][:step]
 			if !add {
 				clear(out)

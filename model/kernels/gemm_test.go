@@ -142,12 +142,13 @@ func TestGemmKernelsAgreeWithPlainGo(t *testing.T) {
 		}
 		for rows := 1; rows <= tileRows; rows++ {
 			for _, add := range []bool{false, true} {
-				got, intact := guarded(r, rows*stride-(stride-tileCols))
+				const tiles = 3
+				got, intact := guarded(r, tiles*rows*stride-(stride-tileCols))
 				want := append([]float32{}, got...)
-				gemmTile(rows, k, src, stride, 1, panel, tileCols, got, stride, 0.5, add)
-				gemmTileGo(rows, k, src, stride, 1, panel, tileCols, want, stride, 0.5, add)
+				gemmTiles(rows, tiles, k, src, 7*stride, stride, 1, panel, tileCols, got, stride, 0.5, add)
+				gemmTilesGo(rows, tiles, k, src, 7*stride, stride, 1, panel, tileCols, want, stride, 0.5, add)
 				if err := closeTo(got, want, 1e-5); err != nil || !intact() {
-					t.Errorf("gemmTile, rows=%d k=%d add=%v: %v, guards intact: %v", rows, k, add, err, intact())
+					t.Errorf("gemmTiles, rows=%d k=%d add=%v: %v, guards intact: %v", rows, k, add, err, intact())
 				}
 			}
 		}
@@ -162,6 +163,30 @@ func TestGemmKernelsAgreeWithPlainGo(t *testing.T) {
 	}
 }
 
+// TestPackedFrom multiplies with what follows a row and a column of a factor, packed and in place.
+func TestPackedFrom(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for mode := range 4 {
+		for _, at := range []struct{ row, col int }{{0, 16}, {5, 0}, {256, 32}, {300, 48}, {563, 64}} {
+			const m, n, k = 13, 70, 563
+			p := randomProduct(r, mode&1 != 0, mode&2 != 0, m, n, k, 3, 0.5, 1)
+			for _, buf := range [][]float32{nil, make([]float32, PackedSize(n, k))} {
+				b := Pack(buf, p.tb, n, k, p.b, p.ldb).From(at.row, at.col)
+				q := p
+				q.n, q.k, q.c = n-at.col, k-at.row, slices.Clone(p.c)
+				if q.tb {
+					q.b = q.b[min(at.col*q.ldb+at.row, len(q.b)):]
+				} else {
+					q.b = q.b[min(at.row*q.ldb+at.col, len(q.b)):]
+				}
+				checkProduct(t, q, func(q *product) {
+					GemmPackedSerial(q.ta, q.m, q.n, q.k, q.alpha, q.a, q.lda, b, q.beta, q.c, q.ldc)
+				})
+			}
+		}
+	}
+}
+
 // TestGemmPacked multiplies with whole packed factors and with parts of them.
 func TestGemmPacked(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
@@ -171,7 +196,12 @@ func TestGemmPacked(t *testing.T) {
 			b := Pack(make([]float32, PackedSize(s.n, s.k)), p.tb, s.n, s.k, p.b, p.ldb)
 			for _, part := range []struct{ n, k int }{{s.n, s.k}, {s.n - s.n/3, s.k}, {s.n, s.k - s.k/3}} {
 				q := p
-				q.n, q.k, q.c = part.n, part.k, slices.Clone(p.c)
+				q.n, q.k = part.n, part.k
+				q.c = slices.Clone(p.c)
+				checkProduct(t, q, func(q *product) {
+					GemmPackedSerial(q.ta, q.m, q.n, q.k, q.alpha, q.a, q.lda, b, q.beta, q.c, q.ldc)
+				})
+				q.c = slices.Clone(p.c)
 				checkProduct(t, q, func(q *product) {
 					GemmPacked(q.ta, q.m, q.n, q.k, q.alpha, q.a, q.lda, b, q.beta, q.c, q.ldc)
 				})

@@ -3,52 +3,101 @@ package kernels
 import "fmt"
 
 // Packed is a right factor op(B) that several products share, in the order in which the built-in kernels read it: it
-// is packed once.
+// is packed once. Where a library computes the products, it stays where it is.
 type Packed struct {
-	factor product   // tb, n, k, b and ldb
-	data   []float32 // for each blockK rows their panels; nil where op(B) is read where it is
+	factor product // tb, n, k, and packed or b and ldb
 }
+
+// packedFactor are the panels of a whole op(B): for each blockK rows those of all columns.
+type packedFactor struct {
+	data []float32 // nil: not packed
+	n, k int
+}
+
+// PackedColumns is the number of columns that a packed factor holds side by side.
+const PackedColumns = tileCols
+
+// block returns the panels of rows l0 to l0+k of op(B), those of the columns from col on, a multiple of tileCols. The
+// rows end at most where the blockK rows end that l0 is one of.
+func (f *packedFactor) block(l0, col int) (b panels, k int) {
+	first := l0 - l0%blockK
+	rows := min(blockK, f.k-first)
+	at := PackedSize(f.n, first) + col*rows + (l0-first)*tileCols
+	return panels{data: f.data[at:], stride: tileCols * rows}, first + rows - l0
+}
+
+// Packs says whether products with packed factors are the fastest here. Where they are not, Pack needs no buffer.
+func Packs() bool { return backend().blas == nil || useAVX2 }
 
 // PackedSize returns the length of the buffer that Pack needs for op(B) [k, n].
 func PackedSize(n, k int) int { return (n + tileCols - 1) / tileCols * tileCols * k }
 
-// Pack packs op(B) [k, n] into buf. Both buf and b must stay as they are while the result is in use. An empty buf
-// leaves op(B) where it is, for products of too few rows to repay packing.
+// Pack packs op(B) [k, n] into buf, which must stay as it is while the result is in use; b need not. An empty buf
+// leaves op(B) where it is, for products of too few rows to repay packing, and so does a library: then b must stay.
 func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
-	p := Packed{factor: product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}}
-	p.factor.check()
-	if len(buf) == 0 || p.factor.blas != nil && !useAVX2 {
-		return p
+	p := product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}
+	p.check()
+	if len(buf) == 0 || !Packs() {
+		return Packed{p}
 	}
 	need("Pack: buf", len(buf), PackedSize(n, k))
-	p.data = buf
+	p.packed = packedFactor{buf, n, k}
 	for l0 := 0; l0 < k; l0 += blockK {
-		p.factor.packB(p.block(l0), l0, min(blockK, k-l0))
+		to, rows := p.packed.block(l0, 0)
+		p.packB(to, l0, rows)
 	}
-	return p
+	p.b = nil
+	return Packed{p}
 }
 
-// block returns the panels of the blockK rows of op(B) from l0 on.
-func (p *Packed) block(l0 int) panels {
-	return panels{data: p.data[PackedSize(p.factor.n, l0):], stride: tileCols * min(blockK, p.factor.k-l0)}
-}
-
-// GemmPacked is [GemmSerial] with the first n columns and k rows of what was packed as op(B).
+// GemmPacked is [Gemm] with the first n columns and k rows of what was packed as op(B).
 func GemmPacked(ta bool, m, n, k int, alpha float32, a []float32, lda int, b Packed, beta float32, c []float32, ldc int) {
+	p := b.product(ta, m, n, k, alpha, a, lda, beta, c, ldc)
+	p.runParallel()
+}
+
+// GemmPackedSerial is GemmPacked on the calling goroutine alone.
+func GemmPackedSerial(ta bool, m, n, k int, alpha float32, a []float32, lda int, b Packed, beta float32, c []float32, ldc int) {
+	p := b.product(ta, m, n, k, alpha, a, lda, beta, c, ldc)
+	p.run()
+}
+
+func (b Packed) product(ta bool, m, n, k int, alpha float32, a []float32, lda int, beta float32, c []float32, ldc int) product {
 	if n > b.factor.n || k > b.factor.k {
 		panic(fmt.Sprintf("kernels: GemmPacked: [%d, %d] of a packed [%d, %d]", k, n, b.factor.k, b.factor.n))
 	}
 	p := b.factor
 	p.ta, p.m, p.n, p.k, p.alpha, p.a, p.lda, p.beta, p.c, p.ldc = ta, m, n, k, alpha, a, lda, beta, c, ldc
 	p.check()
-	if b.data == nil || m == 0 || n == 0 || k == 0 || alpha == 0 {
-		p.run()
-		return
+	return p
+}
+
+// From returns the rows from row on and the columns from col on, a multiple of PackedColumns.
+func (b Packed) From(row, col int) Packed {
+	p := b.factor
+	p.n, p.k = p.n-col, p.k-row
+	switch {
+	case p.packed.data != nil:
+		p.firstRow, p.firstCol = p.firstRow+row, p.firstCol+col
+	case p.n == 0 || p.k == 0:
+		p.b = nil
+	case p.tb:
+		p.b = p.b[col*p.ldb+row:]
+	default:
+		p.b = p.b[row*p.ldb+col:]
 	}
+	return Packed{p}
+}
+
+// multiplyPacked computes p, whose op(B) is packed.
+func (p *product) multiplyPacked() {
 	add := p.beginSum()
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
-	for l0 := 0; l0 < k; l0 += blockK {
-		p.multiplyBlock(buf, b.block(l0), l0, min(blockK, k-l0), add || l0 > 0)
+	for l0 := 0; l0 < p.k; {
+		b, k := p.packed.block(p.firstRow+l0, p.firstCol)
+		k = min(k, p.k-l0)
+		p.multiplyBlock(buf, b, l0, k, add || l0 > 0)
+		l0 += k
 	}
 }

@@ -5,6 +5,9 @@ import "golang.org/x/sys/cpu"
 // useAVX2 says whether the processor runs the assembly.
 var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
 
+// hasAVX512 says whether the processor has wider vectors than the assembly uses.
+var hasAVX512 = cpu.X86.HasAVX512F
+
 func dot(a, b []float32) float32 {
 	if useAVX2 {
 		return dotAVX2(a, b)

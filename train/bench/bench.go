@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -122,7 +121,7 @@ func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 	r := Result{Name: c.name, Tokens: c.tokens, FLOP: c.flop}
 	var seconds, shares []float64
 	for range runs {
-		peak := productRate()
+		peak := kernels.Peak()
 		s, err := c.time(ctx)
 		if err != nil {
 			return Result{}, err
@@ -145,24 +144,6 @@ func (c benchCase) time(ctx context.Context) (float64, error) {
 	start := time.Now()
 	err = run(ctx)
 	return time.Since(start).Seconds(), err
-}
-
-// productRate returns the floating-point operations per second of the best of
-// some products of 768×768 matrices, which fit the caches of any machine.
-func productRate() float64 {
-	const n, times = 768, 5
-	r := rand.New(rand.NewPCG(1, 2))
-	a, b, c := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
-	for i := range a {
-		a[i], b[i] = r.Float32(), r.Float32()
-	}
-	best := time.Duration(1 << 62)
-	for range times {
-		start := time.Now()
-		kernels.Gemm(false, false, n, n, n, 1, a, n, b, n, 0, c, n)
-		best = min(best, time.Since(start))
-	}
-	return 2 * n * n * n / best.Seconds()
 }
 
 func median(x []float64) float64 {

@@ -40,7 +40,7 @@ func stride(param string) GPVirtual {
 }
 
 func gemmKernels() {
-	gemmTile()
+	gemmTiles()
 	transpose8()
 	packRows(tileCols)
 	packRows(tileRows)
@@ -74,10 +74,11 @@ func packRows(width int) {
 	finish()
 }
 
-func gemmTile() {
-	function("gemmTileAVX2", "(rows, k int, a *float32, aRow, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)",
-		"gemmTileAVX2 computes alpha*A*B for a tile of C of 1 to 6 rows and 16 columns, and stores it or adds it to C.\n"+
-			"A's element i, l is a[i*aRow+l*aCol], B's rows of 16 are bRow apart and those of C cRow.")
+func gemmTiles() {
+	function("gemmTilesAVX2", "(rows, tiles, k int, a *float32, aTile, aRow, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)",
+		"gemmTilesAVX2 computes alpha*A*B for tiles of C one below the other, each of 1 to 6 rows and 16 columns, and stores\n"+
+			"them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's rows of 16\n"+
+			"are bRow apart and those of C cRow.")
 	rows := Load(Param("rows"), GP64()).(GPVirtual)
 	for r := 1; r <= tileRows; r++ {
 		CMPQ(rows, Imm(uint64(r)))
@@ -86,18 +87,36 @@ func gemmTile() {
 	RET()
 	for r := 1; r <= tileRows; r++ {
 		Label(fmt.Sprintf("rows%d", r))
-		tile(r)
+		tilesOf(r)
 	}
 }
 
-// tile emits the product for a tile of r rows.
-func tile(r int) {
-	k := Load(Param("k"), GP64())
-	a := newTileRows(Load(Param("a"), GP64()).(GPVirtual), stride("aRow"))
+// tilesOf emits the products for tiles of r rows.
+func tilesOf(r int) {
+	name := func(s string) string { return fmt.Sprintf("%s_%d", s, r) }
+	tiles := Load(Param("tiles"), GP64())
+	from, to := Load(Param("a"), GP64()).(GPVirtual), Load(Param("c"), GP64()).(GPVirtual)
+	Label(name("tile"))
+	acc := zeros(2 * r)
+	sumTile(r, name("loop"), from, acc)
+	cRow := stride("cRow")
+	storeTile(newTileRows(to, cRow), acc, name)
+	for range r {
+		ADDQ(cRow, to)
+	}
+	ADDQ(stride("aTile"), from)
+	DECQ(tiles)
+	JNZ(LabelRef(name("tile")))
+	finish()
+}
+
+// sumTile emits the sums of a tile of r rows of A that begins at from.
+func sumTile(r int, loop string, from GPVirtual, acc []VecVirtual) {
+	k, start := Load(Param("k"), GP64()), GP64()
+	MOVQ(from, start)
+	a := newTileRows(start, stride("aRow"))
 	aCol := stride("aCol")
 	b, bRow := Load(Param("b"), GP64()), stride("bRow")
-	acc := zeros(2 * r)
-	loop := fmt.Sprintf("loop_%d", r)
 	Label(loop)
 	left, right, v := YMM(), YMM(), YMM()
 	VMOVUPS(Mem{Base: b}, left)
@@ -114,32 +133,29 @@ func tile(r int) {
 	ADDQ(bRow, b)
 	DECQ(k)
 	JNZ(LabelRef(loop))
-	storeTile(r, acc)
 }
 
 // storeTile stores alpha times the accumulators to C or adds them to it.
-func storeTile(r int, acc []VecVirtual) {
+func storeTile(c tileRowsAt, acc []VecVirtual, name func(string) string) {
 	alpha := broadcast("alpha")
-	c := newTileRows(Load(Param("c"), GP64()).(GPVirtual), stride("cRow"))
 	add := Load(Param("add"), GP8())
 	TESTB(add, add)
-	store := fmt.Sprintf("store_%d", r)
-	JZ(LabelRef(store))
+	JZ(LabelRef(name("store")))
 	for i, v := range acc {
 		at := c.row(i / 2)
 		at.Disp += 4 * lanes * (i % 2)
 		VFMADD213PS(at, alpha, v)
 		VMOVUPS(v, at)
 	}
-	finish()
-	Label(store)
+	JMP(LabelRef(name("stored")))
+	Label(name("store"))
 	for i, v := range acc {
 		at := c.row(i / 2)
 		at.Disp += 4 * lanes * (i % 2)
 		VMULPS(alpha, v, v)
 		VMOVUPS(v, at)
 	}
-	finish()
+	Label(name("stored"))
 }
 
 func transpose8() {
