@@ -26,6 +26,11 @@ type Pruned struct {
 	Loss    float64   `json:"loss"`         // with the slots of these
 }
 
+// String says where slots are left, and what that costs.
+func (p *Pruned) String() string {
+	return fmt.Sprintf("slots stay in layers %v of %v: loss %.3f, with all of them %.3f, without any %.3f", p.Kept, p.Layers, p.Loss, p.All, p.None)
+}
+
 // prune runs a stage of kind prune, which has one step.
 func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error {
 	if at.Step == s.Steps {
@@ -137,6 +142,7 @@ func (p *pruning) choose(ctx context.Context) (*model.Model, error) {
 			break
 		}
 	}
+	p.line.Printf("%v", f)
 	return p.model.KeepSlots(f.Kept)
 }
 

@@ -40,6 +40,7 @@ type stage struct {
 	losses  []float64
 	tokens  int
 	seconds float64
+	pruned  *train.Pruned
 }
 
 // averagedSteps is over how many steps a loss is averaged: single ones are noise.
@@ -68,6 +69,9 @@ func (r *Report) training(dir string, c *config.Config) {
 		n := min(averagedSteps, len(s.losses))
 		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
 		all += s.seconds
+		if s.pruned != nil {
+			r.fact("pruned", s.pruned.String())
+		}
 	}
 	if len(stages) > 0 {
 		r.fact("training time", Seconds(all))
@@ -103,6 +107,7 @@ func readMetrics(path string) ([]stage, error) {
 			return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
 		}
 		s := &stages[m.Stage]
+		s.pruned = m.Pruned
 		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds
 	}
 	if err := lines.Err(); err != nil {
