@@ -55,6 +55,9 @@ func (s *Stage) decode(n ast.Node, block model.Spec) error {
 	if err := yaml.NodeToValue(n, &filled); err != nil {
 		return err
 	}
+	if len(filled.Trainable) == 0 { // written and read again it is the same
+		filled.Trainable = nil
+	}
 	lr, decay := Rates{}, Rates{}
 	for _, g := range filled.Trainable {
 		lr[g], decay[g] = lrDefaults[s.Kind][g], 0
