@@ -80,6 +80,31 @@ func TestTrainQuantizedBase(t *testing.T) {
 	}
 }
 
+// TestTrainDamagedBase: weights that are not numbers are not taken for a learning rate
+// that is too high.
+func TestTrainDamagedBase(t *testing.T) {
+	onGGUF(t, 1, func(name string) hftest.Encoding {
+		e := hftest.Q80
+		if name != "blk.3.ffn_up.weight" {
+			return e
+		}
+		return hftest.Encoding{Kind: e.Kind, Encode: func(v []float32) []byte {
+			blocks := e.Encode(v)
+			blocks[0], blocks[1] = 0, 0x7e // the first block's scale is NaN
+			return blocks
+		}}
+	})
+	r := eisft(t, "train", "--config", "s.yaml")
+	want := "step 1: the gradient is NaN before anything was trained: the base has weights that are not numbers; eisft inspect "
+	_, path, found := strings.Cut(strings.TrimSpace(r.stderr), want)
+	if path, _, _ = strings.Cut(path, " "); r.code != exitError || !found {
+		t.Fatalf("exit code %d, %s", r.code, r.stderr)
+	}
+	if r := eisft(t, "inspect", path); r.code == 0 || !strings.Contains(r.stdout, "tensor model.layers.3.mlp.up_proj.weight holds NaN at index 0") {
+		t.Errorf("inspect: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
 func mean(v []float64) float64 {
 	sum := 0.0
 	for _, x := range v {
