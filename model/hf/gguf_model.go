@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +19,41 @@ type ggufArchitecture struct {
 	// paired says that the converter reorders the rows of q and k, so that
 	// rotary embedding turns neighbours instead of the halves of a head.
 	paired bool
+	// shifted says that the norms' weights are stored with 1 added.
+	shifted bool
+	// parts are the parts of tensor names that differ from ggufNames.
+	parts map[string]string
+	// complete adds what the metadata leave to the architecture; nil if nothing.
+	complete func(values map[string]any)
 }
 
 var ggufArchitectures = map[string]ggufArchitecture{
-	"llama": {"LlamaForCausalLM", true}, // Mistral's models too
-	"qwen2": {"Qwen2ForCausalLM", false},
-	"qwen3": {"Qwen3ForCausalLM", false},
+	"llama": {name: "LlamaForCausalLM", paired: true}, // Mistral's models too
+	"qwen2": {name: "Qwen2ForCausalLM"},
+	"qwen3": {name: "Qwen3ForCausalLM"},
+	"gemma3": {
+		name: "Gemma3ForCausalLM", shifted: true,
+		parts: map[string]string{
+			"post_attention_norm": "post_attention_layernorm",
+			"ffn_norm":            "pre_feedforward_layernorm",
+			"post_ffw_norm":       "post_feedforward_layernorm",
+		},
+		complete: completeGemma3,
+	},
+}
+
+// completeGemma3 adds the scale of the attention: that of the head size, but for the
+// model of 62 layers, 27b, that of its width over its heads, as in llama.cpp.
+func completeGemma3(values map[string]any) {
+	values["query_pre_attn_scalar"] = values["head_dim"]
+	const layers27B = "62"
+	width, _ := values["hidden_size"].(json.Number)
+	heads, _ := values["num_attention_heads"].(json.Number)
+	d, _ := width.Int64() // what is wrong with it shows when it is read
+	h, _ := heads.Int64()
+	if values["num_hidden_layers"] == json.Number(layers27B) && h > 0 {
+		values["query_pre_attn_scalar"] = json.Number(strconv.FormatInt(d/h, 10))
+	}
 }
 
 // ggufKeys maps keys of config.json to metadata, below the architecture's name.
@@ -37,6 +67,7 @@ var ggufKeys = map[string]string{
 	"max_position_embeddings": "context_length",
 	"rms_norm_eps":            "attention.layer_norm_rms_epsilon",
 	"rope_theta":              "rope.freq_base",
+	"sliding_window":          "attention.sliding_window",
 }
 
 // ggufNames maps the parts of tensor names, outside of layers and in them.
@@ -112,17 +143,17 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 	if err != nil {
 		return err
 	}
-	arch := g.Metadata["general.architecture"].(string) // g.config has checked it
+	arch := ggufArchitectures[g.Metadata["general.architecture"].(string)] // g.config has checked it
 	for _, name := range g.Names() {
 		if name == ropeFreqs {
 			continue
 		}
 		t := g.tensors[name]
-		if t.Name = huggingFaceName(name); t.Name == "" {
+		if t.Name = arch.translate(name); t.Name == "" {
 			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.path, name, config.Architecture)
 		}
-		s := stored{Tensor: t}
-		if ggufArchitectures[arch].paired {
+		s := stored{Tensor: t, shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
+		if arch.paired {
 			s.pairedHeads = pairedHeads(name, config)
 		}
 		if h := s.pairedHeads; h > 0 && (len(t.Shape) == 0 || t.Shape[0]%(2*h) != 0 || len(t.Data)%max(t.Shape[0], 1) != 0) {
@@ -133,8 +164,8 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 	return nil
 }
 
-// huggingFaceName translates a ggml name, or returns "".
-func huggingFaceName(name string) string {
+// translate returns the Hugging Face name of a tensor, or "".
+func (a ggufArchitecture) translate(name string) string {
 	prefix, rest := "", name
 	if layer, ok := strings.CutPrefix(name, "blk."); ok {
 		var index string
@@ -144,7 +175,7 @@ func huggingFaceName(name string) string {
 		prefix = "model.layers." + index + "."
 	}
 	part, kind, _ := strings.Cut(rest, ".")
-	if to, ok := ggufNames[part]; ok && (kind == "weight" || kind == "bias") {
+	if to := cmp.Or(a.parts[part], ggufNames[part]); to != "" && (kind == "weight" || kind == "bias") {
 		return prefix + to + "." + kind
 	}
 	return ""
@@ -218,6 +249,9 @@ func (g *GGUF) object() (object, error) {
 	_, untied := g.tensors["output.weight"]
 	_, biased := g.tensors["blk.0.attn_q.bias"]
 	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
+	if known.complete != nil {
+		known.complete(o.values)
+	}
 	return o, g.addRope(o, arch)
 }
 

@@ -1,6 +1,7 @@
 package hftest
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -22,16 +23,24 @@ var names = map[string]string{
 func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name string) Encoding) *GGUF {
 	t.Helper()
 	w := &GGUF{}
-	w.Put("general.architecture", c.ModelType)
+	arch, _ := strings.CutSuffix(c.ModelType, "_text")
+	w.Put("general.architecture", arch)
 	for key, value := range map[string]int{
 		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
 		"attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": c.NumKeyValueHeads, "attention.key_length": c.HeadDim,
 		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": c.HeadDim,
 	} {
-		w.Put(c.ModelType+"."+key, uint32(value))
+		w.Put(arch+"."+key, uint32(value))
 	}
-	w.Put(c.ModelType+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
-	w.Put(c.ModelType+".rope.freq_base", float32(c.Rope.Theta))
+	w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
+	w.Put(arch+".rope.freq_base", float32(c.Rope.Theta))
+	if c.SlidingWindow > 0 {
+		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
+	}
+	if c.Rope.Type == "linear" {
+		w.Put(arch+".rope.scaling.type", "linear")
+		w.Put(arch+".rope.scaling.factor", float32(c.Rope.Factor))
+	}
 	if c.BOS >= 0 {
 		w.Put("tokenizer.ggml.bos_token_id", uint32(c.BOS))
 	}
@@ -51,7 +60,7 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 
 func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
 	t.Helper()
-	name := ggmlName(t, x.Name)
+	name := ggmlName(t, x.Name, c.PostNorms)
 	data, kind := x.Data, map[hf.DType]uint32{hf.DTypeF32: 0, hf.DTypeF16: 1, hf.DTypeBF16: 30}[x.DType]
 	if encoding != nil && len(x.Shape) == 2 {
 		values, err := x.Float32()
@@ -60,6 +69,16 @@ func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(nam
 		}
 		e := encoding(name)
 		data, kind = e.Encode(values), e.Kind
+	}
+	if c.NormAddsOne && strings.HasSuffix(name, "norm.weight") {
+		values, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, kind = nil, 0
+		for _, v := range values {
+			data = le.AppendUint32(data, math.Float32bits(v+1))
+		}
 	}
 	if heads := pairedHeads(x.Name, c); c.ModelType == "llama" && heads > 0 {
 		data = pairRows(data, x.Shape[0], heads)
@@ -92,7 +111,12 @@ func pairRows(data []byte, rows, heads int) []byte {
 	return out
 }
 
-func ggmlName(t testing.TB, name string) string {
+// postNorms are the names of a layer's norms where there are four.
+var postNorms = map[string]string{
+	"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+}
+
+func ggmlName(t testing.TB, name string, fourNorms bool) string {
 	t.Helper()
 	prefix, rest := "", name
 	if tail, inLayer := strings.CutPrefix(name, "model.layers."); inLayer {
@@ -100,8 +124,11 @@ func ggmlName(t testing.TB, name string) string {
 		prefix, rest = "blk."+index+".", part
 	}
 	dot := strings.LastIndex(rest, ".")
-	to, ok := names[rest[:dot]]
-	if !ok {
+	to := names[rest[:dot]]
+	if other := postNorms[rest[:dot]]; fourNorms && other != "" {
+		to = other
+	}
+	if to == "" {
 		t.Fatalf("no ggml name for %s", name)
 	}
 	return prefix + to + rest[dot:]
