@@ -138,6 +138,16 @@ func TestGGUFWholeWay(t *testing.T) {
 	text, question, _ := goldenPrompt(t)
 	onGGUF(t, 1, hftest.Q4KM)
 	out := filepath.Join(latestRun, "export", "32x84")
+	cfg, err := config.Load("s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := eisft(t, "inspect", cfg.Model.Path)
+	for _, want := range []string{"LlamaForCausalLM", "4,096 tokens", "chat template         yes", "Q6_K", "Q4_K"} {
+		if base.code != 0 || !strings.Contains(base.stdout, want) {
+			t.Errorf("inspect (exit code %d) does not say %q:\n%s%s", base.code, want, base.stdout, base.stderr)
+		}
+	}
 	for _, args := range [][]string{
 		{"train", "--config", "s.yaml"},
 		{"quantize", "--calib", "train.jsonl", "--samples", "2"},
