@@ -159,9 +159,10 @@ func (v *ggufVocabulary) added() []addedToken {
 	return list
 }
 
-// maxPiece is far more bytes than a token of a SentencePiece model has, and bounds
-// the time that merges takes.
-const maxPiece = 1 << 8
+// maxPiece is far more bytes than a token of a SentencePiece model has, and maxCuts far
+// more ways than there are on average to cut a token into two: they bound the time that
+// merges takes and the memory that its list needs.
+const maxPiece, maxCuts = 1 << 8, 1 << 3
 
 // merges lists the pairs that a SentencePiece vocabulary joins: each way to cut a
 // token into two others, the tokens of the highest score first, of equal ones the
@@ -188,6 +189,9 @@ func (v *ggufVocabulary) merges() ([][2]string, error) {
 			if _, right := ids[token[i:]]; i > 0 && left && right {
 				all = append(all, merge{[2]string{token[:i], token[i:]}, v.scores[id]})
 			}
+		}
+		if most := maxCuts * len(v.tokens); len(all) > most {
+			return nil, fmt.Errorf("tokenizer.ggml.tokens can be cut into others in more than %d ways, %d for each: they are no vocabulary", most, maxCuts)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b merge) int {

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -157,6 +159,15 @@ func TestGGUFTokenizerErrors(t *testing.T) {
 			w.Put("tokenizer.ggml.scores", []float32{0})
 			w.Put("tokenizer.ggml.model", "llama")
 		},
+		"tokenizer.ggml.tokens can be cut into others in more than 800 ways, 8 for each": func(w *hftest.GGUF) {
+			var tokens []string
+			for n := range 100 {
+				tokens = append(tokens, strings.Repeat("a", n+1))
+			}
+			w.Put("tokenizer.ggml.tokens", tokens)
+			w.Put("tokenizer.ggml.scores", make([]float32, 100))
+			w.Put("tokenizer.ggml.model", "llama")
+		},
 		"model.merges is missing": func(w *hftest.GGUF) {
 			w.Put("tokenizer.ggml.tokens", []string{"a"})
 			w.Put("tokenizer.ggml.model", "gpt2")
@@ -176,6 +187,48 @@ func TestGGUFTokenizerErrors(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "tokenizer.json: invalid JSON") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestGGUFAllocatesLittle reads vocabularies of the shortest tokens, and of ones that can
+// be cut in many ways.
+func TestGGUFAllocatesLittle(t *testing.T) {
+	short, types := make([]string, 1<<15), make([]int32, 1<<15)
+	for i := range short {
+		short[i], types[i] = strconv.FormatInt(int64(i), 36), 3
+	}
+	var long []string
+	for c := range 1000 {
+		for n := range 16 {
+			long = append(long, strings.Repeat(string(rune(0x4e00+c)), n+1))
+		}
+	}
+	for name, build := range map[string]func(w *hftest.GGUF){
+		"short": func(w *hftest.GGUF) {
+			w.Put("tokenizer.ggml.tokens", short)
+			w.Put("tokenizer.ggml.token_type", types)
+			w.Put("tokenizer.ggml.scores", make([]float32, len(short)))
+		},
+		"long": func(w *hftest.GGUF) {
+			w.Put("tokenizer.ggml.tokens", long)
+			w.Put("tokenizer.ggml.scores", make([]float32, len(long)))
+		},
+	} {
+		w := &hftest.GGUF{}
+		w.Put("tokenizer.ggml.model", "llama")
+		build(w)
+		path := w.Write(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Load(path); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		factor := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(w.Bytes()))
+		t.Logf("%s: allocated %.1f times the file's size", name, factor)
+		if factor > 150 { // all in all; most of it is free again soon
+			t.Errorf("%s: allocated %.0f times the file's size", name, factor)
+		}
 	}
 }
 
