@@ -11,23 +11,35 @@ import (
 	"eisft/model/hf/hftest"
 )
 
-// TestGemma3GGUF reads Gemma 3 out of a GGUF file, which has its norms with 1 added and
-// leaves pattern, local frequencies and scale to the architecture, and finds what the
-// folder gives that it was made of.
-func TestGemma3GGUF(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(ourFamily(t, "gemma3"))); err != nil {
-		t.Fatal(err)
+// TestFamiliesFromGGUF reads Phi-3 and Gemma 3 out of GGUF files and finds what the
+// folders give that these were made of. Gemma 3's has its norms with 1 added and leaves
+// pattern, local frequencies and scale to the architecture.
+func TestFamiliesFromGGUF(t *testing.T) {
+	for family, said := range map[string]*strings.Replacer{
+		"phi3":   strings.NewReplacer(),
+		"gemma3": strings.NewReplacer(`"query_pre_attn_scalar": 24`, `"query_pre_attn_scalar": 16`, `"sliding_window_pattern": 2`, `"sliding_window_pattern": 6`),
+	} {
+		t.Run(family, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(ourFamily(t, family))); err != nil {
+				t.Fatal(err)
+			}
+			config := filepath.Join(dir, hf.ConfigFile)
+			text, err := os.ReadFile(config)
+			if err == nil {
+				err = os.WriteFile(config, []byte(said.Replace(string(text))), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			compareWithGGUF(t, dir)
+		})
 	}
-	config := filepath.Join(dir, hf.ConfigFile)
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said := strings.NewReplacer(`"query_pre_attn_scalar": 24`, `"query_pre_attn_scalar": 16`, `"sliding_window_pattern": 2`, `"sliding_window_pattern": 6`)
-	if err := os.WriteFile(config, []byte(said.Replace(string(text))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+}
+
+// compareWithGGUF compares the logits of a folder with those of a GGUF file made of it.
+func compareWithGGUF(t *testing.T, dir string) {
+	t.Helper()
 	c, err := hf.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +56,9 @@ func TestGemma3GGUF(t *testing.T) {
 	got, err := model.LoadBase(hftest.Convert(t, c, ck, nil).Write(t))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if a, b := got.Layers[0].Rotary, want.Layers[0].Rotary; a.Limit != b.Limit || a.Scale != b.Scale {
+		t.Errorf("rotary embedding with scale %g up to %d, want %g up to %d", a.Scale, a.Limit, b.Scale, b.Limit)
 	}
 	_, ids := openTensors(t, filepath.Join(dir, "golden.safetensors"))
 	logits := func(b *model.Base) []float32 {

@@ -21,6 +21,8 @@ type ggufArchitecture struct {
 	paired bool
 	// shifted says that the norms' weights are stored with 1 added.
 	shifted bool
+	// partial says that heads may be turned in part.
+	partial bool
 	// parts are the parts of tensor names that differ from ggufNames.
 	parts map[string]string
 	// complete adds what the metadata leave to the architecture; nil if nothing.
@@ -31,6 +33,10 @@ var ggufArchitectures = map[string]ggufArchitecture{
 	"llama": {name: "LlamaForCausalLM", paired: true}, // Mistral's models too
 	"qwen2": {name: "Qwen2ForCausalLM"},
 	"qwen3": {name: "Qwen3ForCausalLM"},
+	"phi3": {
+		name: "Phi3ForCausalLM", partial: true,
+		parts: map[string]string{"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"},
+	},
 	"gemma3": {
 		name: "Gemma3ForCausalLM", shifted: true,
 		parts: map[string]string{
@@ -88,10 +94,6 @@ var ggufNames = map[string]string{
 	"ffn_down":    "mlp.down_proj",
 }
 
-// ropeFreqs holds the divisors of the inverse frequencies of a model with
-// llama3 rotary embedding; it is part of the configuration.
-const ropeFreqs = "rope_freqs.weight"
-
 func loadGGUFConfig(path string) (*Config, error) {
 	g, err := OpenGGUF(path)
 	if err != nil {
@@ -145,7 +147,7 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 	}
 	arch := ggufArchitectures[g.Metadata["general.architecture"].(string)] // g.config has checked it
 	for _, name := range g.Names() {
-		if name == ropeFreqs {
+		if slices.Contains(ropeTensors, name) {
 			continue
 		}
 		t := g.tensors[name]
@@ -214,16 +216,7 @@ func (g *GGUF) config() (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConfig(o)
-	if err != nil {
-		return nil, err
-	}
-	// A head that is turned in part only has no place in the configurations that are read.
-	key := g.Metadata["general.architecture"].(string) + ".rope.dimension_count"
-	if n, ok := g.Metadata[key].(int64); ok && n != int64(c.HeadDim) {
-		return nil, fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, n, c.HeadDim)
-	}
-	return c, nil
+	return newConfig(o)
 }
 
 // object translates the metadata to the keys of a config.json.
@@ -252,7 +245,7 @@ func (g *GGUF) object() (object, error) {
 	if known.complete != nil {
 		known.complete(o.values)
 	}
-	return o, g.addRope(o, arch)
+	return o, g.addRope(o, arch, known)
 }
 
 // value returns a metadata value as a JSON decoder would give it, nil if it is absent.
@@ -283,46 +276,4 @@ func (g *GGUF) endTokens() any {
 		}
 	}
 	return all
-}
-
-// addRope adds what scales the rotary embedding.
-func (g *GGUF) addRope(o object, arch string) error {
-	kind, _ := g.Metadata[arch+".rope.scaling.type"].(string)
-	o.source["rope_scaling"] = arch + ".rope.scaling"
-	divisors, scaled := g.tensors[ropeFreqs]
-	switch {
-	case scaled:
-		o.source["rope_scaling"] = ropeFreqs
-		record, err := ropeDivided(divisors, o.values["max_position_embeddings"])
-		if err != nil {
-			return fmt.Errorf("%s: %w", g.path, err)
-		}
-		o.values["rope_scaling"] = record
-	case kind != "" && kind != "none":
-		o.values["rope_scaling"] = map[string]any{
-			"rope_type":                        kind,
-			"factor":                           g.value(arch + ".rope.scaling.factor"),
-			"original_max_position_embeddings": g.value(arch + ".rope.scaling.original_context_length"),
-		}
-	case kind == "" && g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
-		o.values["rope_scaling"] = map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
-	}
-	return nil
-}
-
-// ropeDivided describes a rotary embedding whose inverse frequencies are divided by
-// the numbers of a tensor, however long the sequence.
-func ropeDivided(divisors Tensor, context any) (map[string]any, error) {
-	numbers, err := divisors.Float32()
-	if err != nil {
-		return nil, err
-	}
-	factors := make([]any, len(numbers))
-	for i, f := range numbers {
-		factors[i] = json.Number(strconv.FormatFloat(float64(f), 'g', -1, 64))
-	}
-	return map[string]any{
-		"rope_type": "longrope", "short_factor": factors, "long_factor": factors,
-		"factor": json.Number("1"), "attention_factor": json.Number("1"), "original_max_position_embeddings": context,
-	}, nil
 }

@@ -34,6 +34,7 @@ var ggufWords = map[string]ggufSplit{
 	"llama-bpe":        {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"llama-v3":         {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"llama3":           {pattern: cl100kPattern, bos: true, wholeWords: true},
+	"dbrx":             {pattern: cl100kPattern}, // Phi-4
 	"qwen2":            {pattern: qwen2Pattern, nfc: true},
 	"deepseek-r1-qwen": {pattern: qwen2Pattern, nfc: true},
 	"tekken":           {pattern: tekkenPattern, bos: true, wholeWords: true},
@@ -151,12 +152,19 @@ func (v *ggufVocabulary) added() []addedToken {
 	for id, token := range v.tokens {
 		switch v.kind(id) {
 		case ggufControl, ggufUnknown:
-			list = append(list, addedToken{ID: int32(id), Content: token, Special: true})
+			list = append(list, addedToken{ID: int32(id), Content: token, Special: true, RStrip: v.takesSpace(token)})
 		case ggufUserDefined:
 			list = append(list, addedToken{ID: int32(id), Content: token})
 		}
 	}
 	return list
+}
+
+// takesSpace says whether a special token takes the white space behind it, as those of
+// Phi-3's chats do: no key says so.
+func (v *ggufVocabulary) takesSpace(token string) bool {
+	return v.metadata["general.architecture"] == "phi3" && v.metadata["tokenizer.ggml.model"] == "llama" &&
+		!slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, token)
 }
 
 // maxPiece is far more bytes than a token of a SentencePiece model has, and maxCuts far

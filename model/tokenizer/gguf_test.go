@@ -130,10 +130,30 @@ func TestGGUFWords(t *testing.T) {
 	}
 }
 
+// TestGGUFPhi3: special tokens of its chats take the white space behind them.
+func TestGGUFPhi3(t *testing.T) {
+	for arch, want := range map[string][]int32{"phi3": {1, 5, 3, 4, 3}, "llama": {1, 5, 3, 2, 4, 3}} {
+		w := &hftest.GGUF{}
+		w.Put("general.architecture", arch)
+		w.Put("tokenizer.ggml.model", "llama")
+		w.Put("tokenizer.ggml.tokens", []string{"<unk>", "<s>", "\n", "▁", "a", "<|user|>"})
+		w.Put("tokenizer.ggml.scores", make([]float32, 6))
+		w.Put("tokenizer.ggml.token_type", []int32{2, 3, 1, 1, 1, 3})
+		w.Put("tokenizer.ggml.bos_token_id", uint32(1))
+		tk, err := Load(w.Write(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tk.Encode("<|user|>\na ", true); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", arch, got, want)
+		}
+	}
+}
+
 func TestGGUFTokenizerErrors(t *testing.T) {
 	for want, build := range map[string]func(w *hftest.GGUF){
 		"tokenizer.ggml.tokens is missing: the file has no vocabulary; put the model's tokenizer.json and tokenizer_config.json beside the file": func(*hftest.GGUF) {},
-		`tokenizer.ggml.pre is "mpt", want one of deepseek-r1-qwen, gpt-2,`: func(w *hftest.GGUF) {
+		`tokenizer.ggml.pre is "mpt", want one of dbrx, deepseek-r1-qwen, gpt-2,`: func(w *hftest.GGUF) {
 			w.Put("tokenizer.ggml.tokens", []string{"a"})
 			w.Put("tokenizer.ggml.model", "gpt2")
 			w.Put("tokenizer.ggml.pre", "mpt")

@@ -1,6 +1,7 @@
 package hftest
 
 import (
+	"cmp"
 	"math"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ var names = map[string]string{
 	"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 	"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
 	"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+	"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }
 
@@ -28,7 +30,7 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	for key, value := range map[string]int{
 		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
 		"attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": c.NumKeyValueHeads, "attention.key_length": c.HeadDim,
-		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": c.HeadDim,
+		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": int(float64(c.HeadDim) * cmp.Or(c.Rope.PartialRotaryFactor, 1)),
 	} {
 		w.Put(arch+"."+key, uint32(value))
 	}
@@ -40,6 +42,11 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	if c.Rope.Type == "linear" {
 		w.Put(arch+".rope.scaling.type", "linear")
 		w.Put(arch+".rope.scaling.factor", float32(c.Rope.Factor))
+	}
+	if c.Rope.Type == "longrope" {
+		w.Put(arch+".rope.scaling.original_context_length", uint32(c.Rope.OriginalMaxPositionEmbeddings))
+		w.floats("rope_factors_short.weight", c.Rope.ShortFactor)
+		w.floats("rope_factors_long.weight", c.Rope.LongFactor)
 	}
 	if c.BOS >= 0 {
 		w.Put("tokenizer.ggml.bos_token_id", uint32(c.BOS))
@@ -56,6 +63,15 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 		w.weight(t, c, x, encoding)
 	}
 	return w
+}
+
+// floats adds a tensor of numbers.
+func (w *GGUF) floats(name string, numbers []float64) {
+	var data []byte
+	for _, x := range numbers {
+		data = le.AppendUint32(data, math.Float32bits(float32(x)))
+	}
+	w.Tensor(name, 0, []int{len(numbers)}, data)
 }
 
 func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
