@@ -84,16 +84,22 @@ type textPart struct {
 	names map[string]string // in the checkpoint
 }
 
-func newTextPart(t Tensors) textPart {
-	p := textPart{t, map[string]string{}}
-	for _, name := range t.Names() {
+// newTextPart finds the text model's weights. Some checkpoints hold nothing else, GGUF
+// files for example: they are left as they are.
+func newTextPart(t Tensors) Tensors {
+	p, all := textPart{t, map[string]string{}}, t.Names()
+	for _, name := range all {
 		if alone, ok := strings.CutPrefix(name, "model.language_model."); ok { // transformers from 4.52 on
 			p.names["model."+alone] = name
 		} else if alone, ok := strings.CutPrefix(name, "language_model."); ok {
 			p.names[alone] = name
-		} else if name == "lm_head.weight" {
-			p.names[name] = name
 		}
+	}
+	if len(p.names) == 0 {
+		return t
+	}
+	if head := "lm_head.weight"; slices.Contains(all, head) { // under either name of the rest
+		p.names[head] = head
 	}
 	return p
 }

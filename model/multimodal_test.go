@@ -17,6 +17,7 @@ func TestMultimodal(t *testing.T) {
 	alone := ourFamily(t, "gemma3")
 	for name, rename := range map[string]func(string) string{
 		"language_model.model": func(name string) string { return "language_model." + name },
+		"none":                 func(name string) string { return name },
 		"model.language_model": func(name string) string { return strings.Replace(name, "model.", "model.language_model.", 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,11 +46,13 @@ func multimodal(t *testing.T, alone string, rename func(string) string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = ck.Close() }()
-	vision := []float32{1, 2}
-	entries := []hf.Entry{
-		{Name: "vision_tower.vision_model.post_layernorm.weight", Shape: []int{2}, Data: vision},
-		{Name: "model.vision_tower.vision_model.post_layernorm.bias", Shape: []int{2}, Data: vision},
-		{Name: "multi_modal_projector.mm_soft_emb_norm.weight", Shape: []int{2}, Data: vision},
+	var entries []hf.Entry
+	if vision := []float32{1, 2}; rename("model.") != "model." {
+		entries = []hf.Entry{
+			{Name: "vision_tower.vision_model.post_layernorm.weight", Shape: []int{2}, Data: vision},
+			{Name: "model.vision_tower.vision_model.post_layernorm.bias", Shape: []int{2}, Data: vision},
+			{Name: "multi_modal_projector.mm_soft_emb_norm.weight", Shape: []int{2}, Data: vision},
+		}
 	}
 	for _, name := range ck.Names() {
 		x, err := ck.Tensor(name)

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"eisft/model"
-	"eisft/model/hf"
 )
 
 func TestWarnings(t *testing.T) {
@@ -29,7 +28,7 @@ func TestWarnings(t *testing.T) {
 			family = "gemma3"
 		}
 		b := openFamily(t, ourFamily(t, family), func(w model.Tensors) model.Tensors { return w })
-		config := hf.Config(*b.Config)
+		config := *b.Config
 		config.MaxPositionEmbeddings = c.context
 		b.Config = &config
 		if family == "phi3" {

@@ -185,6 +185,9 @@ func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error 
 			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, s.Kind, at.Step+1, err)
 		}
 		norm, err := clip(grads, s.Trainable, s.Clip)
+		if err != nil && at == (position{}) {
+			err = fmt.Errorf("the gradient is %v before anything was trained: the base has weights that are not numbers; eisft inspect %s may tell which", norm, t.config.Model.Path)
+		}
 		if err != nil {
 			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, s.Kind, at.Step+1, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data/sharedtest"
 	"eisft/model"
 	"eisft/train/config"
 )
@@ -237,6 +238,25 @@ func TestNoSampleFits(t *testing.T) {
 	if _, err := os.Stat(c.Output); err == nil {
 		t.Errorf("%s was made all the same", c.Output)
 	}
+}
+
+// TestTokenizerOfAnotherModel is found before anything is read.
+func TestTokenizerOfAnotherModel(t *testing.T) {
+	base := t.TempDir()
+	if err := os.CopyFS(base, os.DirFS(sharedtest.Path(t, "models/stories260k"))); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("../model/demo/tokenizer.json")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(base, "tokenizer.json"), text, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := tinyConfig(t, "["+sftStage+"]")
+	c.Model.Path = base
+	_, err = Train(t.Context(), c, Options{})
+	wantError(t, err, base+": the tokenizer has 4096 tokens, but the model embeds only 512; they belong to different models")
 }
 
 func wantError(t *testing.T, err error, parts ...string) {

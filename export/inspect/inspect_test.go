@@ -137,3 +137,20 @@ func wantText(t *testing.T, got string, parts ...string) {
 		}
 	}
 }
+
+// TestLinkedFile: in Hugging Face's cache files are links to others without an ending.
+func TestLinkedFile(t *testing.T) {
+	dir := t.TempDir()
+	blob, link := filepath.Join(dir, "0a1b"), filepath.Join(dir, "model.safetensors")
+	text, err := os.ReadFile(filepath.Join(demoBase, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, blob, string(text))
+	if err := os.Symlink(blob, link); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := describe(t, link, inspect.Options{}); r.Err() != nil {
+		t.Error(r.Err())
+	}
+}

@@ -1,11 +1,13 @@
 package hf
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +33,9 @@ type stored struct {
 	// pairedHeads is not 0 if the rows of that many heads were reordered for
 	// interleaved rotary embedding, as GGUF files of the llama family have them.
 	pairedHeads int
+	// shifted says that 1 was added to the numbers, as GGUF files have it in the
+	// norms of the gemma family.
+	shifted bool
 }
 
 // Open opens the weights of a model: a Hugging Face folder with
@@ -66,7 +71,7 @@ func (c *Checkpoint) Has(name string) bool {
 }
 
 // Tensor returns a tensor: a view of the mapped file, or a copy where GGUF
-// stores the rows in another order than Hugging Face.
+// stores rows in another order than Hugging Face, or other numbers.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	s, ok := c.tensors[name]
 	if !ok {
@@ -75,7 +80,20 @@ func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	if s.pairedHeads > 0 {
 		s.Data = unpairRows(s.Data, s.Shape[0], s.pairedHeads)
 	}
+	if s.shifted {
+		return s.minusOne()
+	}
 	return s.Tensor, nil
+}
+
+// minusOne returns the tensor in F32 with 1 subtracted.
+func (t Tensor) minusOne() (Tensor, error) {
+	values, err := t.Float32()
+	t.DType, t.Data = DTypeF32, make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		t.Data = binary.LittleEndian.AppendUint32(t.Data, math.Float32bits(v-1))
+	}
+	return t, err
 }
 
 // Close unmaps all files. Tensors obtained from the checkpoint must not be read afterwards.

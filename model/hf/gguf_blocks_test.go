@@ -74,8 +74,10 @@ func TestBlocks(t *testing.T) {
 		hf.DTypeQ5K: {31, 256, func(q []int) [][]byte {
 			return [][]byte{dBits, eBits, hftest.PackScales(scales, mins), groupFifths(q), hftest.PackGroups(q)}
 		}, func(i, q int) float64 { return d*float64(scales[i/32]*q) - e*float64(mins[i/32]) }},
-		hf.DTypeQ6K: {63, 256, func(q []int) [][]byte { return [][]byte{hftest.PackQ6K(q, scales6), dBits} },
-			func(i, q int) float64 { return d * float64(scales6[i/16]*(q-32)) }},
+		hf.DTypeQ6K: {
+			63, 256, func(q []int) [][]byte { return [][]byte{hftest.PackQ6K(q, scales6), dBits} },
+			func(i, q int) float64 { return d * float64(scales6[i/16]*(q-32)) },
+		},
 	} {
 		t.Run(string(dtype), func(t *testing.T) {
 			var data []byte
@@ -159,5 +161,24 @@ func compareBlocks(t *testing.T, got, was *hf.Checkpoint, name string, steps flo
 				t.Fatalf("%s: number %d is %g, want %g up to %g", name, at+i, a[at+i], v, 0.6*largest/steps)
 			}
 		}
+	}
+}
+
+// BenchmarkBlocks converts a million numbers; bytes are those of float32.
+func BenchmarkBlocks(b *testing.B) {
+	values := make([]float32, 1<<20)
+	for i := range values {
+		values[i] = float32(i%1021)/1021 - 0.5
+	}
+	for name, e := range map[hf.DType]hftest.Encoding{hf.DTypeQ80: hftest.Q80, hf.DTypeQ40: hftest.Q40, hf.DTypeQ4K: hftest.Q4K, hf.DTypeQ6K: hftest.Q6K} {
+		b.Run(string(name), func(b *testing.B) {
+			x := hf.Tensor{Name: "w", DType: name, Shape: []int{len(values)}, Data: e.Encode(values)}
+			b.SetBytes(int64(4 * len(values)))
+			for b.Loop() {
+				if err := x.ReadFloat32(values); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,12 +19,47 @@ type ggufArchitecture struct {
 	// paired says that the converter reorders the rows of q and k, so that
 	// rotary embedding turns neighbours instead of the halves of a head.
 	paired bool
+	// shifted says that the norms' weights are stored with 1 added.
+	shifted bool
+	// partial says that heads may be turned in part.
+	partial bool
+	// parts are the parts of tensor names that differ from ggufNames.
+	parts map[string]string
+	// complete adds what the metadata leave to the architecture; nil if nothing.
+	complete func(values map[string]any)
 }
 
 var ggufArchitectures = map[string]ggufArchitecture{
-	"llama": {"LlamaForCausalLM", true}, // Mistral's models too
-	"qwen2": {"Qwen2ForCausalLM", false},
-	"qwen3": {"Qwen3ForCausalLM", false},
+	"llama": {name: "LlamaForCausalLM", paired: true}, // Mistral's models too
+	"qwen2": {name: "Qwen2ForCausalLM"},
+	"qwen3": {name: "Qwen3ForCausalLM"},
+	"phi3": {
+		name: "Phi3ForCausalLM", partial: true,
+		parts: map[string]string{"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"},
+	},
+	"gemma3": {
+		name: "Gemma3ForCausalLM", shifted: true,
+		parts: map[string]string{
+			"post_attention_norm": "post_attention_layernorm",
+			"ffn_norm":            "pre_feedforward_layernorm",
+			"post_ffw_norm":       "post_feedforward_layernorm",
+		},
+		complete: completeGemma3,
+	},
+}
+
+// completeGemma3 adds the scale of the attention: that of the head size, but for the
+// model of 62 layers, 27b, that of its width over its heads, as in llama.cpp.
+func completeGemma3(values map[string]any) {
+	values["query_pre_attn_scalar"] = values["head_dim"]
+	const layers27B = "62"
+	width, _ := values["hidden_size"].(json.Number)
+	heads, _ := values["num_attention_heads"].(json.Number)
+	d, _ := width.Int64() // what is wrong with it shows when it is read
+	h, _ := heads.Int64()
+	if values["num_hidden_layers"] == json.Number(layers27B) && h > 0 {
+		values["query_pre_attn_scalar"] = json.Number(strconv.FormatInt(d/h, 10))
+	}
 }
 
 // ggufKeys maps keys of config.json to metadata, below the architecture's name.
@@ -37,6 +73,7 @@ var ggufKeys = map[string]string{
 	"max_position_embeddings": "context_length",
 	"rms_norm_eps":            "attention.layer_norm_rms_epsilon",
 	"rope_theta":              "rope.freq_base",
+	"sliding_window":          "attention.sliding_window",
 }
 
 // ggufNames maps the parts of tensor names, outside of layers and in them.
@@ -56,10 +93,6 @@ var ggufNames = map[string]string{
 	"ffn_up":      "mlp.up_proj",
 	"ffn_down":    "mlp.down_proj",
 }
-
-// ropeFreqs holds the divisors of the inverse frequencies of a model with
-// llama3 rotary embedding; it is part of the configuration.
-const ropeFreqs = "rope_freqs.weight"
 
 func loadGGUFConfig(path string) (*Config, error) {
 	g, err := OpenGGUF(path)
@@ -112,17 +145,17 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 	if err != nil {
 		return err
 	}
-	arch := g.Metadata["general.architecture"].(string) // g.config has checked it
+	arch := ggufArchitectures[g.Metadata["general.architecture"].(string)] // g.config has checked it
 	for _, name := range g.Names() {
-		if name == ropeFreqs {
+		if slices.Contains(ropeTensors, name) {
 			continue
 		}
 		t := g.tensors[name]
-		if t.Name = huggingFaceName(name); t.Name == "" {
+		if t.Name = arch.translate(name); t.Name == "" {
 			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.path, name, config.Architecture)
 		}
-		s := stored{Tensor: t}
-		if ggufArchitectures[arch].paired {
+		s := stored{Tensor: t, shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
+		if arch.paired {
 			s.pairedHeads = pairedHeads(name, config)
 		}
 		if h := s.pairedHeads; h > 0 && (len(t.Shape) == 0 || t.Shape[0]%(2*h) != 0 || len(t.Data)%max(t.Shape[0], 1) != 0) {
@@ -133,8 +166,8 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 	return nil
 }
 
-// huggingFaceName translates a ggml name, or returns "".
-func huggingFaceName(name string) string {
+// translate returns the Hugging Face name of a tensor, or "".
+func (a ggufArchitecture) translate(name string) string {
 	prefix, rest := "", name
 	if layer, ok := strings.CutPrefix(name, "blk."); ok {
 		var index string
@@ -144,7 +177,7 @@ func huggingFaceName(name string) string {
 		prefix = "model.layers." + index + "."
 	}
 	part, kind, _ := strings.Cut(rest, ".")
-	if to, ok := ggufNames[part]; ok && (kind == "weight" || kind == "bias") {
+	if to := cmp.Or(a.parts[part], ggufNames[part]); to != "" && (kind == "weight" || kind == "bias") {
 		return prefix + to + "." + kind
 	}
 	return ""
@@ -183,16 +216,7 @@ func (g *GGUF) config() (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := newConfig(o)
-	if err != nil {
-		return nil, err
-	}
-	// A head that is turned in part only has no place in the configurations that are read.
-	key := g.Metadata["general.architecture"].(string) + ".rope.dimension_count"
-	if n, ok := g.Metadata[key].(int64); ok && n != int64(c.HeadDim) {
-		return nil, fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, n, c.HeadDim)
-	}
-	return c, nil
+	return newConfig(o)
 }
 
 // object translates the metadata to the keys of a config.json.
@@ -218,7 +242,10 @@ func (g *GGUF) object() (object, error) {
 	_, untied := g.tensors["output.weight"]
 	_, biased := g.tensors["blk.0.attn_q.bias"]
 	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
-	return o, g.addRope(o, arch)
+	if known.complete != nil {
+		known.complete(o.values)
+	}
+	return o, g.addRope(o, arch, known)
 }
 
 // value returns a metadata value as a JSON decoder would give it, nil if it is absent.
@@ -249,46 +276,4 @@ func (g *GGUF) endTokens() any {
 		}
 	}
 	return all
-}
-
-// addRope adds what scales the rotary embedding.
-func (g *GGUF) addRope(o object, arch string) error {
-	kind, _ := g.Metadata[arch+".rope.scaling.type"].(string)
-	o.source["rope_scaling"] = arch + ".rope.scaling"
-	divisors, scaled := g.tensors[ropeFreqs]
-	switch {
-	case scaled:
-		o.source["rope_scaling"] = ropeFreqs
-		record, err := ropeDivided(divisors, o.values["max_position_embeddings"])
-		if err != nil {
-			return fmt.Errorf("%s: %w", g.path, err)
-		}
-		o.values["rope_scaling"] = record
-	case kind != "" && kind != "none":
-		o.values["rope_scaling"] = map[string]any{
-			"rope_type":                        kind,
-			"factor":                           g.value(arch + ".rope.scaling.factor"),
-			"original_max_position_embeddings": g.value(arch + ".rope.scaling.original_context_length"),
-		}
-	case kind == "" && g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
-		o.values["rope_scaling"] = map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
-	}
-	return nil
-}
-
-// ropeDivided describes a rotary embedding whose inverse frequencies are divided by
-// the numbers of a tensor, however long the sequence.
-func ropeDivided(divisors Tensor, context any) (map[string]any, error) {
-	numbers, err := divisors.Float32()
-	if err != nil {
-		return nil, err
-	}
-	factors := make([]any, len(numbers))
-	for i, f := range numbers {
-		factors[i] = json.Number(strconv.FormatFloat(float64(f), 'g', -1, 64))
-	}
-	return map[string]any{
-		"rope_type": "longrope", "short_factor": factors, "long_factor": factors,
-		"factor": json.Number("1"), "attention_factor": json.Number("1"), "original_max_position_embeddings": context,
-	}, nil
 }

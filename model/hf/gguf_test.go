@@ -179,7 +179,7 @@ func TestGGUFModelErrors(t *testing.T) {
 	}
 	defer hf.CloseFile(t, ck)
 	for want, build := range map[string]func() *hftest.GGUF{
-		`general.architecture: found "mamba", want one of llama, qwen2, qwen3`: func() *hftest.GGUF {
+		`general.architecture: found "mamba", want one of gemma3, llama, phi3, qwen2, qwen3`: func() *hftest.GGUF {
 			w := &hftest.GGUF{}
 			w.Put("general.architecture", "mamba")
 			return w
@@ -222,6 +222,35 @@ func TestGGUFModelErrors(t *testing.T) {
 		hf.Write(t, path, string(build().Bytes()))
 		_, err := hf.Open(path)
 		hf.WantError(t, err, path, want)
+	}
+}
+
+// TestGGUFGemma3: the scale of the attention is that of the head size, but for 27b.
+func TestGGUFGemma3(t *testing.T) {
+	for layers, want := range map[uint32]float64{34: 256, 62: 168} {
+		w := &hftest.GGUF{}
+		w.Put("general.architecture", "gemma3")
+		for key, value := range map[string]uint32{
+			"embedding_length": 5376, "feed_forward_length": 21504, "block_count": layers, "attention.head_count": 32,
+			"attention.head_count_kv": 16, "attention.key_length": 256, "context_length": 131072, "attention.sliding_window": 1024,
+		} {
+			w.Put("gemma3."+key, value)
+		}
+		w.Put("gemma3.rope.freq_base", float32(1e6))
+		w.Put("gemma3.rope.scaling.type", "linear")
+		w.Put("gemma3.rope.scaling.factor", float32(8))
+		w.Tensor("token_embd.weight", 0, []int{1, 1}, make([]byte, 4))
+		c, err := hf.LoadConfig(w.Write(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := 1 / (c.QueryPreAttnScale * c.QueryPreAttnScale); math.Abs(got-want) > 1e-6 {
+			t.Errorf("%d layers: attention is scaled for heads of %g, want %g", layers, got, want)
+		}
+		if c.SlidingWindow != 1024 || c.LayerTypes[4] != hf.SlidingAttention || c.LayerTypes[5] != hf.FullAttention ||
+			c.Rope.Factor != 8 || c.RopeLocal.Type != "default" || c.RopeLocal.Theta != 1e4 || !c.TieWordEmbeddings {
+			t.Errorf("read as %+v", c)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ var ggufWords = map[string]ggufSplit{
 	"llama-bpe":        {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"llama-v3":         {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"llama3":           {pattern: cl100kPattern, bos: true, wholeWords: true},
+	"dbrx":             {pattern: cl100kPattern}, // Phi-4
 	"qwen2":            {pattern: qwen2Pattern, nfc: true},
 	"deepseek-r1-qwen": {pattern: qwen2Pattern, nfc: true},
 	"tekken":           {pattern: tekkenPattern, bos: true, wholeWords: true},
@@ -151,7 +152,7 @@ func (v *ggufVocabulary) added() []addedToken {
 	for id, token := range v.tokens {
 		switch v.kind(id) {
 		case ggufControl, ggufUnknown:
-			list = append(list, addedToken{ID: int32(id), Content: token, Special: true})
+			list = append(list, addedToken{ID: int32(id), Content: token, Special: true, RStrip: v.takesSpace(token)})
 		case ggufUserDefined:
 			list = append(list, addedToken{ID: int32(id), Content: token})
 		}
@@ -159,9 +160,17 @@ func (v *ggufVocabulary) added() []addedToken {
 	return list
 }
 
-// maxPiece is far more bytes than a token of a SentencePiece model has, and bounds
-// the time that merges takes.
-const maxPiece = 1 << 8
+// takesSpace says whether a special token takes the white space behind it, as those of
+// Phi-3's chats do: no key says so.
+func (v *ggufVocabulary) takesSpace(token string) bool {
+	return v.metadata["general.architecture"] == "phi3" && v.metadata["tokenizer.ggml.model"] == "llama" &&
+		!slices.Contains([]string{"<unk>", "<s>", "<|endoftext|>"}, token)
+}
+
+// maxPiece is far more bytes than a token of a SentencePiece model has, and maxCuts far
+// more ways than there are on average to cut a token into two: they bound the time that
+// merges takes and the memory that its list needs.
+const maxPiece, maxCuts = 1 << 8, 1 << 3
 
 // merges lists the pairs that a SentencePiece vocabulary joins: each way to cut a
 // token into two others, the tokens of the highest score first, of equal ones the
@@ -188,6 +197,9 @@ func (v *ggufVocabulary) merges() ([][2]string, error) {
 			if _, right := ids[token[i:]]; i > 0 && left && right {
 				all = append(all, merge{[2]string{token[:i], token[i:]}, v.scores[id]})
 			}
+		}
+		if most := maxCuts * len(v.tokens); len(all) > most {
+			return nil, fmt.Errorf("tokenizer.ggml.tokens can be cut into others in more than %d ways, %d for each: they are no vocabulary", most, maxCuts)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b merge) int {

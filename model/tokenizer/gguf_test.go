@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -128,10 +130,30 @@ func TestGGUFWords(t *testing.T) {
 	}
 }
 
+// TestGGUFPhi3: special tokens of its chats take the white space behind them.
+func TestGGUFPhi3(t *testing.T) {
+	for arch, want := range map[string][]int32{"phi3": {1, 5, 3, 4, 3}, "llama": {1, 5, 3, 2, 4, 3}} {
+		w := &hftest.GGUF{}
+		w.Put("general.architecture", arch)
+		w.Put("tokenizer.ggml.model", "llama")
+		w.Put("tokenizer.ggml.tokens", []string{"<unk>", "<s>", "\n", "▁", "a", "<|user|>"})
+		w.Put("tokenizer.ggml.scores", make([]float32, 6))
+		w.Put("tokenizer.ggml.token_type", []int32{2, 3, 1, 1, 1, 3})
+		w.Put("tokenizer.ggml.bos_token_id", uint32(1))
+		tk, err := Load(w.Write(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tk.Encode("<|user|>\na ", true); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", arch, got, want)
+		}
+	}
+}
+
 func TestGGUFTokenizerErrors(t *testing.T) {
 	for want, build := range map[string]func(w *hftest.GGUF){
 		"tokenizer.ggml.tokens is missing: the file has no vocabulary; put the model's tokenizer.json and tokenizer_config.json beside the file": func(*hftest.GGUF) {},
-		`tokenizer.ggml.pre is "mpt", want one of deepseek-r1-qwen, gpt-2,`: func(w *hftest.GGUF) {
+		`tokenizer.ggml.pre is "mpt", want one of dbrx, deepseek-r1-qwen, gpt-2,`: func(w *hftest.GGUF) {
 			w.Put("tokenizer.ggml.tokens", []string{"a"})
 			w.Put("tokenizer.ggml.model", "gpt2")
 			w.Put("tokenizer.ggml.pre", "mpt")
@@ -157,6 +179,15 @@ func TestGGUFTokenizerErrors(t *testing.T) {
 			w.Put("tokenizer.ggml.scores", []float32{0})
 			w.Put("tokenizer.ggml.model", "llama")
 		},
+		"tokenizer.ggml.tokens can be cut into others in more than 800 ways, 8 for each": func(w *hftest.GGUF) {
+			var tokens []string
+			for n := range 100 {
+				tokens = append(tokens, strings.Repeat("a", n+1))
+			}
+			w.Put("tokenizer.ggml.tokens", tokens)
+			w.Put("tokenizer.ggml.scores", make([]float32, 100))
+			w.Put("tokenizer.ggml.model", "llama")
+		},
 		"model.merges is missing": func(w *hftest.GGUF) {
 			w.Put("tokenizer.ggml.tokens", []string{"a"})
 			w.Put("tokenizer.ggml.model", "gpt2")
@@ -176,6 +207,48 @@ func TestGGUFTokenizerErrors(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "tokenizer.json: invalid JSON") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestGGUFAllocatesLittle reads vocabularies of the shortest tokens, and of ones that can
+// be cut in many ways.
+func TestGGUFAllocatesLittle(t *testing.T) {
+	short, types := make([]string, 1<<15), make([]int32, 1<<15)
+	for i := range short {
+		short[i], types[i] = strconv.FormatInt(int64(i), 36), 3
+	}
+	var long []string
+	for c := range 1000 {
+		for n := range 16 {
+			long = append(long, strings.Repeat(string(rune(0x4e00+c)), n+1))
+		}
+	}
+	for name, build := range map[string]func(w *hftest.GGUF){
+		"short": func(w *hftest.GGUF) {
+			w.Put("tokenizer.ggml.tokens", short)
+			w.Put("tokenizer.ggml.token_type", types)
+			w.Put("tokenizer.ggml.scores", make([]float32, len(short)))
+		},
+		"long": func(w *hftest.GGUF) {
+			w.Put("tokenizer.ggml.tokens", long)
+			w.Put("tokenizer.ggml.scores", make([]float32, len(long)))
+		},
+	} {
+		w := &hftest.GGUF{}
+		w.Put("tokenizer.ggml.model", "llama")
+		build(w)
+		path := w.Write(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Load(path); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		factor := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(w.Bytes()))
+		t.Logf("%s: allocated %.1f times the file's size", name, factor)
+		if factor > 150 { // all in all; most of it is free again soon
+			t.Errorf("%s: allocated %.0f times the file's size", name, factor)
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package hftest
 
 import (
+	"cmp"
+	"math"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ var names = map[string]string{
 	"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
 	"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
 	"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+	"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }
 
@@ -22,16 +25,29 @@ var names = map[string]string{
 func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name string) Encoding) *GGUF {
 	t.Helper()
 	w := &GGUF{}
-	w.Put("general.architecture", c.ModelType)
+	arch, _ := strings.CutSuffix(c.ModelType, "_text")
+	w.Put("general.architecture", arch)
 	for key, value := range map[string]int{
 		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
 		"attention.head_count": c.NumAttentionHeads, "attention.head_count_kv": c.NumKeyValueHeads, "attention.key_length": c.HeadDim,
-		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": c.HeadDim,
+		"context_length": c.MaxPositionEmbeddings, "rope.dimension_count": int(float64(c.HeadDim) * cmp.Or(c.Rope.PartialRotaryFactor, 1)),
 	} {
-		w.Put(c.ModelType+"."+key, uint32(value))
+		w.Put(arch+"."+key, uint32(value))
 	}
-	w.Put(c.ModelType+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
-	w.Put(c.ModelType+".rope.freq_base", float32(c.Rope.Theta))
+	w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
+	w.Put(arch+".rope.freq_base", float32(c.Rope.Theta))
+	if c.SlidingWindow > 0 {
+		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
+	}
+	if c.Rope.Type == "linear" {
+		w.Put(arch+".rope.scaling.type", "linear")
+		w.Put(arch+".rope.scaling.factor", float32(c.Rope.Factor))
+	}
+	if c.Rope.Type == "longrope" {
+		w.Put(arch+".rope.scaling.original_context_length", uint32(c.Rope.OriginalMaxPositionEmbeddings))
+		w.floats("rope_factors_short.weight", c.Rope.ShortFactor)
+		w.floats("rope_factors_long.weight", c.Rope.LongFactor)
+	}
 	if c.BOS >= 0 {
 		w.Put("tokenizer.ggml.bos_token_id", uint32(c.BOS))
 	}
@@ -49,9 +65,18 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	return w
 }
 
+// floats adds a tensor of numbers.
+func (w *GGUF) floats(name string, numbers []float64) {
+	var data []byte
+	for _, x := range numbers {
+		data = le.AppendUint32(data, math.Float32bits(float32(x)))
+	}
+	w.Tensor(name, 0, []int{len(numbers)}, data)
+}
+
 func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
 	t.Helper()
-	name := ggmlName(t, x.Name)
+	name := ggmlName(t, x.Name, c.PostNorms)
 	data, kind := x.Data, map[hf.DType]uint32{hf.DTypeF32: 0, hf.DTypeF16: 1, hf.DTypeBF16: 30}[x.DType]
 	if encoding != nil && len(x.Shape) == 2 {
 		values, err := x.Float32()
@@ -60,6 +85,16 @@ func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(nam
 		}
 		e := encoding(name)
 		data, kind = e.Encode(values), e.Kind
+	}
+	if c.NormAddsOne && strings.HasSuffix(name, "norm.weight") {
+		values, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, kind = nil, 0
+		for _, v := range values {
+			data = le.AppendUint32(data, math.Float32bits(v+1))
+		}
 	}
 	if heads := pairedHeads(x.Name, c); c.ModelType == "llama" && heads > 0 {
 		data = pairRows(data, x.Shape[0], heads)
@@ -92,7 +127,12 @@ func pairRows(data []byte, rows, heads int) []byte {
 	return out
 }
 
-func ggmlName(t testing.TB, name string) string {
+// postNorms are the names of a layer's norms where there are four.
+var postNorms = map[string]string{
+	"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+}
+
+func ggmlName(t testing.TB, name string, fourNorms bool) string {
 	t.Helper()
 	prefix, rest := "", name
 	if tail, inLayer := strings.CutPrefix(name, "model.layers."); inLayer {
@@ -100,8 +140,11 @@ func ggmlName(t testing.TB, name string) string {
 		prefix, rest = "blk."+index+".", part
 	}
 	dot := strings.LastIndex(rest, ".")
-	to, ok := names[rest[:dot]]
-	if !ok {
+	to := names[rest[:dot]]
+	if other := postNorms[rest[:dot]]; fourNorms && other != "" {
+		to = other
+	}
+	if to == "" {
 		t.Fatalf("no ggml name for %s", name)
 	}
 	return prefix + to + rest[dot:]
