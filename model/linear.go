@@ -46,6 +46,9 @@ func (l *Linear) Weight() []float32 {
 	return w
 }
 
+// Stored returns W as the checkpoint stores it, nil if it was given.
+func (l *Linear) Stored() []byte { return l.tensor.Data }
+
 // Bytes returns the size of W as the checkpoint stores it.
 func (l *Linear) Bytes() int {
 	if l.tensor.Data == nil {
@@ -112,6 +115,8 @@ func (l *Linear) Apply(dst, x []float32) {
 	switch {
 	case rows == 1 && l.tensor.DType == hf.DTypeBF16: // bound by reading W: half the bytes, twice the speed
 		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
+	case rows == 1 && l.tensor.DType == hf.DTypeF16:
+		kernels.GemvF16(dst, l.tensor.Data, x, l.Out, l.In)
 	case l.keepsForward():
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:

@@ -73,9 +73,15 @@ func (m Memory) group() int { return m.Dims.Heads / m.Dims.KVHeads }
 // lookUp writes φM/(φz+ε) and the mass φz, rows ld apart.
 func (m Memory) lookUp(dst []float32, ld int, phi, memory []float32, rows int) {
 	d, e, size := m.Dims.HeadDim, m.Dims.HeadDim+1, m.Spec.FeatureSize(m.Dims.HeadDim)
-	kernels.GemmSerial(false, false, rows, e, size, 1, phi, size, memory, e, 0, dst, ld)
+	kernels.GemmSerial(false, false, rows, d, size, 1, phi, size, memory, e, 0, dst, ld)
+	z := scratch.Borrow(size) // side by side: one column more would cost a product as much as sixteen
+	defer scratch.Release(z)
+	for i := range z {
+		z[i] = memory[i*e+d]
+	}
 	for t := range rows {
 		row := dst[t*ld : t*ld+e]
+		row[d] = kernels.Dot(phi[t*size:(t+1)*size], z)
 		kernels.Scale(1/(row[d]+memoryEps), row[:d])
 	}
 }
@@ -170,8 +176,16 @@ func (m Memory) Write(memory []float32, w Written, featureK []float32) {
 		h := m.prepareWrite(memory, w, featureK, kv)
 		defer h.release()
 		m.weigh(h.phi, w, kv)
-		size, e := h.f.Size(), m.Dims.HeadDim+1
-		kernels.GemmSerial(true, false, size, e, w.Rows, 1, h.phi, size, h.values, e, 1, h.memory, e)
+		size, d, e := h.f.Size(), m.Dims.HeadDim, m.Dims.HeadDim+1
+		kernels.GemmSerial(true, false, size, d, w.Rows, 1, h.phi, size, h.values, e, 1, h.memory, e)
+		z := scratch.BorrowZero(size) // φ times the values' column of ones
+		defer scratch.Release(z)
+		for t := range w.Rows {
+			kernels.Add(z, h.phi[t*size:(t+1)*size])
+		}
+		for i, v := range z {
+			h.memory[i*e+d] += v
+		}
 	})
 }
 

@@ -17,8 +17,9 @@ func benchCommand() *cli.Command {
 		Usage: "measure how fast this machine reads, trains, decodes, calibrates and exports",
 		Description: `Times a model with an untrained block on random tokens, and prints for each case
 the median time, tokens and floating-point operations a second, their share of what
-a large matrix product reaches on this machine in the same moment, and the most
-memory that was in use.
+a large matrix product reaches on this machine in the same moment, for decoding the
+share of what a plain read of the weights reaches, and the most memory that was in
+use.
 
    eisft bench
    eisft bench --model Qwen2.5-0.5B --segment 512 --case stream --case decode`,

@@ -107,6 +107,16 @@ func rotateAVX2(dst []float32, src []float32, heads int, half int, cos []float32
 //go:noescape
 func bf16ToF32AVX2(dst []float32, src []byte)
 
+// f16ToF32AVX2 widens len(dst) little-endian half-precision numbers, a multiple of 8, to dst.
+//
+//go:noescape
+func f16ToF32AVX2(dst []float32, src []byte)
+
+// orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.
+//
+//go:noescape
+func orAllAVX2(x []byte) byte
+
 // dotRows1AVX2 writes the dot products of 1 rows of x, xRow apart, with 4 rows of w, wRow apart,
 // all k long, to out [1, 4].
 //
@@ -130,6 +140,26 @@ func dotRows3AVX2(out *float32, x *float32, xRow int, w *float32, wRow int, k in
 //
 //go:noescape
 func dotRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+
+// dotLongRowsBF16AVX2 writes the dot products of x with 4 rows of bfloat16 numbers, wRow apart, to out [4].
+// k, the length of the rows, is a multiple of 8.
+// Its prefetches are for rows of some thousand numbers.
+//
+//go:noescape
+func dotLongRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+
+// dotRowsF16AVX2 writes the dot products of x with 4 rows of half-precision numbers, wRow apart, to out [4].
+// k, the length of the rows, is a multiple of 8.
+//
+//go:noescape
+func dotRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+
+// dotLongRowsF16AVX2 writes the dot products of x with 4 rows of half-precision numbers, wRow apart, to out [4].
+// k, the length of the rows, is a multiple of 8.
+// Its prefetches are for rows of some thousand numbers.
+//
+//go:noescape
+func dotLongRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
 
 // gemmTilesAVX2 computes alpha*A*B for tiles of C one below the other, each of 1 to 6 rows and 16 columns, and stores
 // them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's rows of 16

@@ -2081,6 +2081,76 @@ loop1_done:
 	VZEROUPPER
 	RET
 
+// func f16ToF32AVX2(dst []float32, src []byte)
+// Requires: AVX, F16C
+TEXT ·f16ToF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	LEAQ 32(BX), SI
+
+loop4:
+	CMPQ      SI, DX
+	JG        loop4_done
+	VCVTPH2PS (CX)(BX*2), Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	VCVTPH2PS 16(CX)(BX*2), Y0
+	VMOVUPS   Y0, 32(AX)(BX*4)
+	VCVTPH2PS 32(CX)(BX*2), Y0
+	VMOVUPS   Y0, 64(AX)(BX*4)
+	VCVTPH2PS 48(CX)(BX*2), Y0
+	VMOVUPS   Y0, 96(AX)(BX*4)
+	MOVQ      SI, BX
+	ADDQ      $0x20, SI
+	JMP       loop4
+
+loop4_done:
+	LEAQ 8(BX), SI
+
+loop1:
+	CMPQ      SI, DX
+	JG        loop1_done
+	VCVTPH2PS (CX)(BX*2), Y0
+	VMOVUPS   Y0, (AX)(BX*4)
+	MOVQ      SI, BX
+	ADDQ      $0x08, SI
+	JMP       loop1
+
+loop1_done:
+	VZEROUPPER
+	RET
+
+// func orAllAVX2(x []byte) byte
+// Requires: AVX
+TEXT ·orAllAVX2(SB), NOSPLIT, $0-25
+	MOVQ   x_base+0(FP), AX
+	MOVQ   x_len+8(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	ADDQ   AX, CX
+
+block:
+	CMPQ  AX, CX
+	JGE   done
+	VORPS (AX), Y0, Y0
+	VORPS 32(AX), Y1, Y1
+	VORPS 64(AX), Y2, Y2
+	VORPS 96(AX), Y3, Y3
+	ADDQ  $0x80, AX
+	JMP   block
+
+done:
+	VORPS Y1, Y0, Y0
+	VORPS Y2, Y0, Y0
+	VORPS Y3, Y0, Y0
+	VMOVD X0, AX
+	MOVB  AL, ret+24(FP)
+	VZEROUPPER
+	RET
+
 // func dotRows1AVX2(out *float32, x *float32, xRow int, w *float32, wRow int, k int)
 // Requires: AVX, FMA3, MMX+
 TEXT ·dotRows1AVX2(SB), NOSPLIT, $0-48
@@ -2406,10 +2476,6 @@ TEXT ·dotRowsBF16AVX2(SB), NOSPLIT, $0-40
 	LEAQ   (BX)(DX*1), SI
 	LEAQ   (SI)(DX*1), DI
 	LEAQ   (DI)(DX*1), R8
-	LEAQ   (R8)(DX*1), R9
-	LEAQ   (R9)(DX*1), R10
-	LEAQ   (R10)(DX*1), R11
-	LEAQ   (R11)(DX*1), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2418,6 +2484,107 @@ TEXT ·dotRowsBF16AVX2(SB), NOSPLIT, $0-40
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	LEAQ   (BX)(DX*4), DX
+	XORQ   R9, R9
+	LEAQ   16(R9), R10
+
+loop2:
+	CMPQ        R10, AX
+	JG          loop2_done
+	VMOVUPS     (CX)(R9*4), Y8
+	VPMOVZXWD   (BX)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VPMOVZXWD   (SI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VPMOVZXWD   (DI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VPMOVZXWD   (R8)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	PREFETCHT0  (DX)(R9*8)
+	VMOVUPS     32(CX)(R9*4), Y8
+	VPMOVZXWD   16(BX)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y4
+	VPMOVZXWD   16(SI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y5
+	VPMOVZXWD   16(DI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y6
+	VPMOVZXWD   16(R8)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y7
+	PREFETCHT0  64(DX)(R9*8)
+	MOVQ        R10, R9
+	ADDQ        $0x10, R10
+	JMP         loop2
+
+loop2_done:
+	LEAQ 8(R9), R10
+
+loop1:
+	CMPQ        R10, AX
+	JG          loop1_done
+	VMOVUPS     (CX)(R9*4), Y8
+	VPMOVZXWD   (BX)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y0
+	VPMOVZXWD   (SI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y1
+	VPMOVZXWD   (DI)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y2
+	VPMOVZXWD   (R8)(R9*2), Y9
+	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	PREFETCHT0  (DX)(R9*8)
+	MOVQ        R10, R9
+	ADDQ        $0x08, R10
+	JMP         loop1
+
+loop1_done:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	MOVQ         out+0(FP), AX
+	VMOVUPS      X1, (AX)
+	VZEROUPPER
+	RET
+
+// func dotLongRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·dotLongRowsBF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ   k+32(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   wRow+24(FP), DX
+	SHLQ   $0x01, DX
+	MOVQ   w+16(FP), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DI
+	LEAQ   (DI)(DX*1), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (R8)(DX*1), R9
+	LEAQ   (R9)(DX*1), R10
+	LEAQ   (R10)(DX*1), R11
+	LEAQ   (R11)(DX*1), DX
 	XORQ   R12, R12
 	LEAQ   16(R12), R13
 
@@ -2476,6 +2643,180 @@ loop1:
 	VFMADD231PS Y9, Y8, Y2
 	VPMOVZXWD   (R8)(R12*2), Y9
 	VPSLLD      $0x10, Y9, Y9
+	VFMADD231PS Y9, Y8, Y3
+	MOVQ        R13, R12
+	ADDQ        $0x08, R13
+	JMP         loop1
+
+loop1_done:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	MOVQ         out+0(FP), AX
+	VMOVUPS      X1, (AX)
+	VZEROUPPER
+	RET
+
+// func dotRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·dotRowsF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ   k+32(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   wRow+24(FP), DX
+	SHLQ   $0x01, DX
+	MOVQ   w+16(FP), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DI
+	LEAQ   (DI)(DX*1), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (BX)(DX*4), DX
+	XORQ   R9, R9
+	LEAQ   16(R9), R10
+
+loop2:
+	CMPQ        R10, AX
+	JG          loop2_done
+	VMOVUPS     (CX)(R9*4), Y8
+	VCVTPH2PS   (BX)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VCVTPH2PS   (SI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y1
+	VCVTPH2PS   (DI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y2
+	VCVTPH2PS   (R8)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y3
+	PREFETCHT0  (DX)(R9*8)
+	VMOVUPS     32(CX)(R9*4), Y8
+	VCVTPH2PS   16(BX)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y4
+	VCVTPH2PS   16(SI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y5
+	VCVTPH2PS   16(DI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y6
+	VCVTPH2PS   16(R8)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y7
+	PREFETCHT0  64(DX)(R9*8)
+	MOVQ        R10, R9
+	ADDQ        $0x10, R10
+	JMP         loop2
+
+loop2_done:
+	LEAQ 8(R9), R10
+
+loop1:
+	CMPQ        R10, AX
+	JG          loop1_done
+	VMOVUPS     (CX)(R9*4), Y8
+	VCVTPH2PS   (BX)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VCVTPH2PS   (SI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y1
+	VCVTPH2PS   (DI)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y2
+	VCVTPH2PS   (R8)(R9*2), Y9
+	VFMADD231PS Y9, Y8, Y3
+	PREFETCHT0  (DX)(R9*8)
+	MOVQ        R10, R9
+	ADDQ        $0x08, R10
+	JMP         loop1
+
+loop1_done:
+	VADDPS       Y4, Y0, Y0
+	VADDPS       Y5, Y1, Y1
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y3, Y3
+	VHADDPS      Y1, Y0, Y0
+	VHADDPS      Y3, Y2, Y2
+	VHADDPS      Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X0, X1, X1
+	MOVQ         out+0(FP), AX
+	VMOVUPS      X1, (AX)
+	VZEROUPPER
+	RET
+
+// func dotLongRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·dotLongRowsF16AVX2(SB), NOSPLIT, $0-40
+	MOVQ   k+32(FP), AX
+	MOVQ   x+8(FP), CX
+	MOVQ   wRow+24(FP), DX
+	SHLQ   $0x01, DX
+	MOVQ   w+16(FP), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DI
+	LEAQ   (DI)(DX*1), R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (R8)(DX*1), R9
+	LEAQ   (R9)(DX*1), R10
+	LEAQ   (R10)(DX*1), R11
+	LEAQ   (R11)(DX*1), DX
+	XORQ   R12, R12
+	LEAQ   16(R12), R13
+
+loop2:
+	CMPQ        R13, AX
+	JG          loop2_done
+	VMOVUPS     (CX)(R12*4), Y8
+	VCVTPH2PS   (BX)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VCVTPH2PS   (SI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y1
+	VCVTPH2PS   (DI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y2
+	VCVTPH2PS   (R8)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y3
+	VMOVUPS     32(CX)(R12*4), Y8
+	VCVTPH2PS   16(BX)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y4
+	VCVTPH2PS   16(SI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y5
+	VCVTPH2PS   16(DI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y6
+	VCVTPH2PS   16(R8)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y7
+	PREFETCHT0  (R9)(R12*2)
+	PREFETCHT0  (R10)(R12*2)
+	PREFETCHT0  (R11)(R12*2)
+	PREFETCHT0  (DX)(R12*2)
+	MOVQ        R13, R12
+	ADDQ        $0x10, R13
+	JMP         loop2
+
+loop2_done:
+	LEAQ 8(R12), R13
+
+loop1:
+	CMPQ        R13, AX
+	JG          loop1_done
+	VMOVUPS     (CX)(R12*4), Y8
+	VCVTPH2PS   (BX)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y0
+	VCVTPH2PS   (SI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y1
+	VCVTPH2PS   (DI)(R12*2), Y9
+	VFMADD231PS Y9, Y8, Y2
+	VCVTPH2PS   (R8)(R12*2), Y9
 	VFMADD231PS Y9, Y8, Y3
 	MOVQ        R13, R12
 	ADDQ        $0x08, R13

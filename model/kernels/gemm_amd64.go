@@ -46,20 +46,31 @@ func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []f
 	}
 }
 
-func dotTileBF16(out *[dotCols]float32, x []float32, w []byte) {
+func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
 	if !useAVX2 {
-		dotTileBF16Go(out, x, w)
+		dotTileHalfGo(t, out, x, w)
 		return
 	}
 	k := len(x)
 	whole := k &^ 7
 	clear(out[:])
-	if whole > 0 {
+	switch long := k > longRow; {
+	case whole == 0:
+	case t == bf16 && long:
+		dotLongRowsBF16AVX2(&out[0], &x[0], &w[0], k, whole)
+	case t == bf16:
 		dotRowsBF16AVX2(&out[0], &x[0], &w[0], k, whole)
+	case long:
+		dotLongRowsF16AVX2(&out[0], &x[0], &w[0], k, whole)
+	default:
+		dotRowsF16AVX2(&out[0], &x[0], &w[0], k, whole)
 	}
 	if whole < k {
 		for j := range out {
-			out[j] += dotBF16Go(x[whole:], w[2*(j*k+whole):])
+			out[j] += dotHalfGo(t, x[whole:], w[2*(j*k+whole):])
 		}
 	}
 }
+
+// longRow is the length from which four rows of 16-bit numbers and the next four leave no room in the L1 cache.
+const longRow = 2048

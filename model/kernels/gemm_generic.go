@@ -16,4 +16,6 @@ func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []f
 	dotTileGo(out, x, xRow, rows, w, wRow, k)
 }
 
-func dotTileBF16(out *[dotCols]float32, x []float32, w []byte) { dotTileBF16Go(out, x, w) }
+func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
+	dotTileHalfGo(t, out, x, w)
+}

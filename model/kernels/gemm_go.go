@@ -1,5 +1,7 @@
 package kernels
 
+import "encoding/binary"
+
 // dotTile takes up to dotRows rows of x and dotCols rows of w.
 const dotRows, dotCols = 3, 4
 
@@ -66,18 +68,22 @@ func dotTileGo(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w [
 	}
 }
 
-// dotTileBF16Go writes the dot products of x with dotCols rows of bfloat16 numbers as long to out.
-func dotTileBF16Go(out *[dotCols]float32, x []float32, w []byte) {
+// dotTileHalfGo writes the dot products of x with dotCols rows of 16-bit numbers as long to out.
+func dotTileHalfGo(t halfType, out *[dotCols]float32, x []float32, w []byte) {
 	for j := range out {
-		out[j] = dotBF16Go(x, w[2*j*len(x):])
+		out[j] = dotHalfGo(t, x, w[2*j*len(x):])
 	}
 }
 
-// dotBF16Go returns the dot product of x with len(x) bfloat16 numbers.
-func dotBF16Go(x []float32, w []byte) float32 {
+// dotHalfGo returns the dot product of x with len(x) 16-bit numbers.
+func dotHalfGo(t halfType, x []float32, w []byte) float32 {
 	var s float32
 	for i, v := range x {
-		s += v * bf16At(w, i)
+		if t == bf16 {
+			s += v * bf16At(w, i)
+		} else {
+			s += v * f16ToF32(binary.LittleEndian.Uint16(w[2*i:]))
+		}
 	}
 	return s
 }

@@ -262,27 +262,36 @@ func TestGemmPanicsBeforeReadingOutside(t *testing.T) {
 	}
 }
 
-func TestGemvBF16(t *testing.T) {
+func TestGemv(t *testing.T) {
 	r := rand.New(rand.NewPCG(30, 31))
-	for _, n := range []int{0, 1, 3, 4, 9, 300} {
-		for _, k := range []int{0, 1, 7, 8, 16, 33, 250, 1000} {
-			w, x := make([]byte, 2*n*k), normals(r, k, 1)
-			F32ToBF16(w, normals(r, n*k, 1))
-			wide := make([]float32, n*k)
-			BF16ToF32(wide, w)
-			dst, intact := guarded(r, n)
-			GemvBF16(dst, w, x, n, k)
-			for i := range n {
-				var bound float64
-				for l, v := range x {
-					bound += math.Abs(float64(v) * float64(wide[i*k+l]))
+	for name, way := range map[string]struct {
+		store func([]byte, []float32)
+		load  func([]float32, []byte)
+		gemv  func(dst []float32, w []byte, x []float32, n, k int)
+	}{
+		"BF16": {F32ToBF16, BF16ToF32, GemvBF16},
+		"F16":  {F32ToF16, F16ToF32, GemvF16},
+	} {
+		for _, n := range []int{0, 1, 3, 4, 9, 300} {
+			for _, k := range []int{0, 1, 7, 8, 16, 33, 250, 1000, 2100} {
+				w, x := make([]byte, 2*n*k), normals(r, k, 1)
+				way.store(w, normals(r, n*k, 1))
+				wide := make([]float32, n*k)
+				way.load(wide, w)
+				dst, intact := guarded(r, n)
+				way.gemv(dst, w, x, n, k)
+				for i := range n {
+					var bound float64
+					for l, v := range x {
+						bound += math.Abs(float64(v) * float64(wide[i*k+l]))
+					}
+					if want := dot64(x, wide[i*k:]); !(math.Abs(float64(dst[i])-want) <= 1e-6*bound) {
+						t.Fatalf("%s, n=%d k=%d: element %d is %g, want %g", name, n, k, i, dst[i], want)
+					}
 				}
-				if want := dot64(x, wide[i*k:]); !(math.Abs(float64(dst[i])-want) <= 1e-6*bound) {
-					t.Fatalf("n=%d k=%d: element %d is %g, want %g", n, k, i, dst[i], want)
+				if !intact() {
+					t.Errorf("%s, n=%d k=%d: wrote outside", name, n, k)
 				}
-			}
-			if !intact() {
-				t.Errorf("n=%d k=%d: wrote outside", n, k)
 			}
 		}
 	}

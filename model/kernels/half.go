@@ -28,9 +28,7 @@ func F32ToBF16(dst []byte, src []float32) {
 // F16ToF32 widens the little-endian IEEE 754 half-precision numbers of src, 2*len(dst) bytes, to dst. It is exact.
 func F16ToF32(dst []float32, src []byte) {
 	need("F16ToF32: src", len(src), 2*len(dst))
-	for i := range dst {
-		dst[i] = f16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-	}
+	f16sToF32(dst, src)
 }
 
 func f16ToF32(h uint16) float32 {

@@ -2,6 +2,7 @@ package kernels
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -30,4 +31,27 @@ func Peak() float64 {
 		}
 	}
 	return 2 * n * n * n / best.Seconds()
+}
+
+// ReadRate returns the bytes per second at which all cores together read some data, doing next to nothing with it:
+// the best of some times.
+func ReadRate(data [][]byte) float64 {
+	const piece, times = 1 << 18, 3
+	var pieces [][]byte
+	total := 0
+	for _, d := range data {
+		pieces = slices.AppendSeq(pieces, slices.Chunk(d, piece))
+		total += len(d)
+	}
+	best := time.Duration(1 << 62)
+	for range times {
+		start := time.Now()
+		Parallel(len(pieces), 1, func(lo, hi int) {
+			for _, p := range pieces[lo:hi] {
+				orAll(p)
+			}
+		})
+		best = min(best, time.Since(start))
+	}
+	return float64(total) / best.Seconds()
 }

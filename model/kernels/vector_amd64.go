@@ -3,7 +3,7 @@ package kernels
 import "golang.org/x/sys/cpu"
 
 // useAVX2 says whether the processor runs the assembly.
-var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 
 // hasAVX512 says whether the processor has wider vectors than the assembly uses.
 var hasAVX512 = cpu.X86.HasAVX512F
@@ -170,4 +170,21 @@ func bf16ToF32(dst []float32, src []byte) {
 		bf16ToF32AVX2(dst[:whole], src)
 	}
 	bf16ToF32Go(dst[whole:], src[2*whole:])
+}
+
+func f16sToF32(dst []float32, src []byte) {
+	whole := 0
+	if useAVX2 {
+		whole = len(dst) &^ 7
+		f16ToF32AVX2(dst[:whole], src)
+	}
+	f16sToF32Go(dst[whole:], src[2*whole:])
+}
+
+// orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.
+func orAll(x []byte) byte {
+	if useAVX2 {
+		return orAllAVX2(x[:len(x)&^127])
+	}
+	return orAllGo(x)
 }

@@ -27,3 +27,5 @@ func rotate(dst, src []float32, heads, half int, cos, sin []float32, sign float3
 	rotateGo(dst, src, heads, half, cos, sin, sign)
 }
 func bf16ToF32(dst []float32, src []byte) { bf16ToF32Go(dst, src) }
+func f16sToF32(dst []float32, src []byte) { f16sToF32Go(dst, src) }
+func orAll(x []byte) byte                 { return orAllGo(x) }

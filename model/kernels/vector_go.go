@@ -185,3 +185,18 @@ func bf16ToF32Go(dst []float32, src []byte) {
 func bf16At(src []byte, i int) float32 {
 	return math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
 }
+
+func f16sToF32Go(dst []float32, src []byte) {
+	for i := range dst {
+		dst[i] = f16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
+	}
+}
+
+// orAllGo returns the bits that any 8th byte of x has.
+func orAllGo(x []byte) byte {
+	var v uint64
+	for ; len(x) >= 8; x = x[8:] {
+		v |= binary.LittleEndian.Uint64(x)
+	}
+	return byte(v)
+}

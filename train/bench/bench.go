@@ -52,6 +52,9 @@ type Result struct {
 	// Share is FLOP per second over what a large matrix product reaches between
 	// the runs.
 	Share float64 `json:"share_of_gemm_peak,omitempty"`
+	// ReadShare is the share of what a plain read of the weights reaches between
+	// the runs, in bytes per second, for a case that is bound by reading them.
+	ReadShare float64 `json:"share_of_read_rate,omitempty"`
 	// Peak is the most memory that was resident, in bytes; 0: the system does not
 	// tell.
 	Peak int64 `json:"peak_bytes,omitempty"`
@@ -107,6 +110,10 @@ type benchCase struct {
 	name   string
 	tokens int
 	flop   float64
+	// bytes are what must be read, of the weights as they are stored and of the
+	// cache, and weights are what stands for it in a plain read; 0: not counted.
+	bytes   float64
+	weights [][]byte
 	// prepare does what is not timed and returns what is.
 	prepare func(ctx context.Context) (func(ctx context.Context) error, error)
 }
@@ -119,16 +126,25 @@ func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 		return Result{}, err
 	}
 	r := Result{Name: c.name, Tokens: c.tokens, FLOP: c.flop}
-	var seconds, shares []float64
+	var seconds, shares, reads []float64
 	for range runs {
-		peak := kernels.Peak()
+		peak, rate := kernels.Peak(), 0.0
+		if c.bytes > 0 {
+			rate = kernels.ReadRate(c.weights)
+		}
 		s, err := c.time(ctx)
 		if err != nil {
 			return Result{}, err
 		}
 		seconds, shares = append(seconds, s), append(shares, c.flop/s/peak)
+		if rate > 0 {
+			reads = append(reads, c.bytes/s/rate)
+		}
 	}
 	r.Seconds, r.Share, r.Peak = median(seconds), median(shares), peakMemory()
+	if len(reads) > 0 {
+		r.ReadShare = median(reads)
+	}
 	return r, nil
 }
 

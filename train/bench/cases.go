@@ -29,6 +29,7 @@ type workload struct {
 	count   counter
 	engine  *graph.Engine
 	ids     []int32
+	logits  []float32 // of a stretch
 }
 
 func newWorkload(m *model.Model, o Options) *workload {
@@ -87,12 +88,11 @@ func (w *workload) full(n int) benchCase {
 
 // read streams the first n ids and computes the logits of stretches from a token on.
 func (w *workload) read(ctx context.Context, m *model.Model, n, logitsFrom int) error {
-	var logits []float32
 	return m.NewStream(model.StreamOptions{NoRouting: true}).Feed(ctx, w.ids[:n], func(first int, hidden []float32) error {
 		if first >= logitsFrom {
 			rows := len(hidden) / m.Base.Dims.Hidden
-			logits = slices.Grow(logits[:0], rows*m.Base.Head.Out)[:rows*m.Base.Head.Out]
-			m.Logits(logits, hidden)
+			w.logits = slices.Grow(w.logits[:0], rows*m.Base.Head.Out)[:rows*m.Base.Head.Out]
+			m.Logits(w.logits, hidden)
 		}
 		return nil
 	})
@@ -138,6 +138,7 @@ func (w *workload) decoding() benchCase {
 	past := s.Capacity() - n
 	return benchCase{
 		name: "decode one by one at a full cache", tokens: n, flop: w.count.decoding(n, past),
+		bytes: float64(n) * w.count.reading(past+n/2), weights: w.count.weights(),
 		prepare: func(ctx context.Context) (func(context.Context) error, error) {
 			st := w.model.NewStream(model.StreamOptions{})
 			next, err := st.Read(ctx, w.ids[:read], nil)

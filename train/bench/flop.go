@@ -142,3 +142,24 @@ func (c counter) decoding(tokens, past int) float64 {
 	}
 	return sum*float64(len(c.Base.Layers)) + c.head(tokens)
 }
+
+// weights lists the weights that a token passes, as they are stored.
+func (c counter) weights() [][]byte {
+	list := [][]byte{c.Base.Head.Stored()}
+	for _, layer := range c.Base.Layers {
+		for _, l := range layer.Linears() {
+			list = append(list, l.Stored())
+		}
+	}
+	return list
+}
+
+// reading are the bytes that decoding a token reads: the weights, and keys and values
+// of `past` tokens in float32.
+func (c counter) reading(past int) float64 {
+	n := 0
+	for _, w := range c.weights() {
+		n += len(w)
+	}
+	return float64(n + 4*2*len(c.Base.Layers)*past*c.Base.Dims.KVHeads*c.Base.Dims.HeadDim)
+}

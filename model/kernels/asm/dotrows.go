@@ -15,7 +15,10 @@ func dotRowsKernels() {
 	for r := 1; r <= 3; r++ {
 		dotRows(r)
 	}
-	dotRowsBF16()
+	for _, h := range halves {
+		dotRowsHalf(h, false)
+		dotRowsHalf(h, true)
+	}
 }
 
 // rowPointers returns the addresses of n rows, the first at base, stride bytes apart.
@@ -110,23 +113,53 @@ func sumEach(v []VecVirtual) Register {
 	return high
 }
 
-func dotRowsBF16() {
-	function("dotRowsBF16AVX2", "(out *float32, x *float32, w *byte, wRow, k int)",
-		"dotRowsBF16AVX2 writes the dot products of x with 4 rows of bfloat16 numbers, wRow apart, to out [4].\n"+
-			"k, the length of the rows, is a multiple of 8.")
+// half is a type of 16-bit numbers and how eight of them are widened.
+type half struct {
+	name, doc string
+	load      func(m Mem) VecVirtual
+}
+
+var halves = []half{
+	{"BF16", "bfloat16", loadBF16},
+	{"F16", "half-precision", func(m Mem) VecVirtual {
+		v := YMM()
+		VCVTPH2PS(m, v)
+		return v
+	}},
+}
+
+// dotRowsHalf emits the dot products of a row of float32 with rows of 16-bit numbers. Four short rows, one after
+// another in memory, are fetched ahead in that order; each of four long ones at the place that the last four are at.
+func dotRowsHalf(h half, long bool) {
+	name, doc := "dotRows"+h.name+"AVX2", ""
+	if long {
+		name, doc = "dotLongRows"+h.name+"AVX2", "\nIts prefetches are for rows of some thousand numbers."
+	}
+	function(name, "(out *float32, x *float32, w *byte, wRow, k int)",
+		name+" writes the dot products of x with 4 rows of "+h.doc+" numbers, wRow apart, to out [4].\n"+
+			"k, the length of the rows, is a multiple of 8."+doc)
 	n := Load(Param("k"), GP64()).(GPVirtual)
 	x := Load(Param("x"), GP64()).(GPVirtual)
 	rowBytes := Load(Param("wRow"), GP64()).(GPVirtual)
 	SHLQ(Imm(1), rowBytes)
 	w := rowPointers(Load(Param("w"), GP64()).(GPVirtual), rowBytes, weightRows)
-	prefetch, acc := prefetchRows(w, rowBytes), zeros(2*weightRows)
+	acc, next := zeros(2*weightRows), GP64()
+	var prefetch func(index GPVirtual, elementBytes uint8)
+	if long {
+		prefetch = prefetchRows(w, rowBytes)
+	} else {
+		LEAQ(Mem{Base: w[0], Index: rowBytes, Scale: weightRows}, next)
+	}
 	wholeVectors(n, 2, func(at access, u int) {
 		xs := at.load(x)
 		for j := range w {
-			v := loadBF16(Mem{Base: w[j], Index: at.index, Scale: 2, Disp: at.disp / 2})
+			v := h.load(Mem{Base: w[j], Index: at.index, Scale: 2, Disp: at.disp / 2})
 			VFMADD231PS(v, xs, acc[u*weightRows+j])
 		}
-		if u == 1 {
+		switch {
+		case !long:
+			PREFETCHT0(Mem{Base: next, Index: at.index, Scale: 2 * weightRows, Disp: weightRows * at.disp / 2})
+		case u == 1:
 			prefetch(at.index, 2)
 		}
 	})

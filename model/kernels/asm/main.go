@@ -11,7 +11,7 @@ func main() {
 	gatedKernels()
 	normKernels()
 	rotateKernel()
-	bfloat16Kernels()
+	halfKernels()
 	dotRowsKernels()
 	gemmKernels()
 	build.Generate()
