@@ -29,7 +29,7 @@ func defaults(file string) *Config {
 // ones do (method, section 6): 100 samples for S-SFT, 120 for distillation.
 var stageDefaults = map[Kind]Stage{
 	KindSSFT:    {Steps: 100, Batch: 1, Slots: SlotsSoft, Keep: 0.15, KeepWeight: 10, Betas: [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1},
-	KindPrune:   {Steps: 1, Samples: 8, Gain: 0.98},
+	KindPrune:   {Steps: 1, Samples: 8, Gain: 0.99},
 	KindDistill: {Steps: 60, Batch: 2, Tokens: 768, Keep: 0.2, KeepWeight: 10, Betas: [2]float64{0.9, 0.98}, Warmup: 30, MinLR: 0.05, Clip: 1},
 }
 
