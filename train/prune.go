@@ -99,7 +99,7 @@ type pruning struct {
 // run returns the model with the fewest slots that keep the gain.
 func (p *pruning) run(ctx context.Context, w io.Writer) (*model.Model, error) {
 	layers := p.model.SlotLayers()
-	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "samples", Total: len(p.samples) * (len(layers) + 2)})
+	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: 2 + 2*len(layers)}) // at most
 	defer p.line.End()
 	f := &p.found
 	f.Layers = layers
@@ -160,8 +160,8 @@ func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
 		}
 		sum, tokens = sum+mean*float64(n), tokens+n
 		p.tokens += len(s.IDs)
-		p.line.Add(1)
 	}
+	p.line.Add(1)
 	return sum / float64(tokens), nil
 }
 
