@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -25,6 +26,7 @@ use.
    eisft bench --model Qwen2.5-0.5B --segment 512 --case stream --case decode`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "model", Usage: "measure the Hugging Face model in `FOLDER`", Value: "model/demo"},
+			&cli.StringFlag{Name: "dtype", Usage: "hold the weights `HOW`: auto, float32 or stored, as model.dtype in a configuration", Value: string(model.DTypeAuto)},
 			&cli.StringFlag{Name: "preset", Usage: "read with the block `NAME`", Value: "eisft"},
 			&cli.IntFlag{Name: "segment", Usage: "read `N` tokens at a time", DefaultText: "the preset's"},
 			&cli.StringSliceFlag{Name: "case", Usage: "run only cases whose names begin with `NAME`; may be given several times"},
@@ -78,9 +80,14 @@ func benchModel(c *cli.Context) (*model.Model, error) {
 	if err := spec.Validate(); err != nil {
 		return nil, usagef(c, "--%w", err)
 	}
+	dtype := model.DType(c.String("dtype"))
+	if !slices.Contains(model.DTypes(), dtype) {
+		return nil, usagef(c, "--dtype is %q; it must be one of %v", dtype, model.DTypes())
+	}
 	base, err := model.LoadBase(c.Path("model"))
 	if err != nil {
 		return nil, err
 	}
+	base.Hold(dtype)
 	return model.New(base, spec, nil)
 }

@@ -103,3 +103,17 @@ func BenchmarkLoad(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWords splits mixed text into words by each well-known pattern.
+func BenchmarkWords(b *testing.B) {
+	text := strings.Join(mixedTexts(b, 1<<20), "\n")
+	for name, pattern := range map[string]string{"gpt2": gpt2Pattern, "cl100k": cl100kPattern, "tekken": tekkenPattern, "o200k": o200kPattern} {
+		b.Run(name, func(b *testing.B) {
+			split := splitAll(knownPatterns[pattern])
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				split(text, true, func(string, bool) {})
+			}
+		})
+	}
+}

@@ -31,17 +31,28 @@ func (t *tokenText) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*string)(t))
 }
 
+func (c config) hasTemplate() bool {
+	return len(c.ChatTemplate) > 0 && string(c.ChatTemplate) != "null"
+}
+
 // config reads tokenizer_config.json; without one it returns the zero config.
-func (s *source) config() (c config, err error) {
-	data, from, err := s.read(configFile)
+func (s *source) config() (config, error) {
+	c, _, err := s.readConfig(configFile)
+	return c, err
+}
+
+// readConfig reads a file that has keys of tokenizer_config.json, and says where it
+// stands; without one it returns the zero config.
+func (s *source) readConfig(name string) (c config, from string, err error) {
+	data, from, err := s.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return c, nil
+		return c, from, nil
 	}
 	if err != nil {
-		return c, fmt.Errorf("load tokenizer: %w", err)
+		return c, from, fmt.Errorf("load tokenizer: %w", err)
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("%s: %w", from, jsonError(data, err))
+		return c, from, fmt.Errorf("%s: %w", from, jsonError(data, err))
 	}
-	return c, nil
+	return c, from, nil
 }

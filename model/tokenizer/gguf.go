@@ -35,6 +35,7 @@ var ggufWords = map[string]ggufSplit{
 	"llama-v3":         {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"llama3":           {pattern: cl100kPattern, bos: true, wholeWords: true},
 	"dbrx":             {pattern: cl100kPattern}, // Phi-4
+	"gpt-4o":           {pattern: o200kPattern},  // Phi-4-mini
 	"qwen2":            {pattern: qwen2Pattern, nfc: true},
 	"deepseek-r1-qwen": {pattern: qwen2Pattern, nfc: true},
 	"tekken":           {pattern: tekkenPattern, bos: true, wholeWords: true},
@@ -48,9 +49,6 @@ type ggufSplit struct {
 	bos        bool   // a text begins with BOS unless the file says otherwise
 	wholeWords bool   // a word that is in the vocabulary is that token
 }
-
-// tekkenPattern is Mistral's, from Nemo on.
-const tekkenPattern = `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 
 // ggufVocabulary is what a file's metadata say of the tokens.
 type ggufVocabulary struct {

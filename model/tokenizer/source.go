@@ -15,6 +15,7 @@ const (
 	tokenizerFile = "tokenizer.json"
 	configFile    = "tokenizer_config.json"
 	templateFile  = "chat_template.jinja"
+	processorFile = "chat_template.json"
 )
 
 // source is where a model's tokenizer is described: a folder, or a GGUF file that
@@ -83,7 +84,7 @@ func Files(path string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	for _, name := range []string{tokenizerFile, configFile, templateFile, "special_tokens_map.json"} {
+	for _, name := range []string{tokenizerFile, configFile, templateFile, processorFile, "special_tokens_map.json"} {
 		text, _, err := s.read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

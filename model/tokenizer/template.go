@@ -34,8 +34,8 @@ type Template struct {
 var ErrNoTemplate = errors.New("no chat template")
 
 // LoadTemplate reads the chat template of a model: chat_template.jinja or else the
-// chat_template of tokenizer_config.json, of several the one named "default". path is
-// as for [Load]. Templates are in Jinja as transformers renders it; what gonja cannot
+// chat_template of tokenizer_config.json, of several the one named "default", or else that
+// of chat_template.json. path is as for [Load]. Templates are in Jinja as transformers renders it; what gonja cannot
 // run is an error that says where.
 func LoadTemplate(path string) (*Template, error) {
 	s, err := openSource(path)
@@ -70,7 +70,13 @@ func (s *source) template(c config) (text, from string, err error) {
 	if s.gguf != nil {
 		from = s.path + ": tokenizer.chat_template"
 	}
-	if len(c.ChatTemplate) == 0 || string(c.ChatTemplate) == "null" {
+	if !c.hasTemplate() { // multimodal models have had it beside their processor's files
+		if c, from, err = s.readConfig(processorFile); err != nil {
+			return "", "", err
+		}
+		from += ": chat_template"
+	}
+	if !c.hasTemplate() {
 		return "", "", fmt.Errorf("%w: %s has neither a %s nor a chat_template in %s", ErrNoTemplate, s.dir, templateFile, configFile)
 	}
 	if json.Unmarshal(c.ChatTemplate, &text) == nil {

@@ -117,6 +117,23 @@ func TestLoadTemplate(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %s", c.name, got, err, c.want)
 		}
 	}
+	for _, c := range []struct{ processor, want string }{
+		{`{"chat_template": "{{ bos_token }}one"}`, "<s>one"},
+		{`{"chat_template": 7}`, "chat_template.json: chat_template: want a string"},
+		{`{`, "chat_template.json: invalid JSON"},
+	} { // of a multimodal model
+		dir := t.TempDir()
+		write(t, dir, "tokenizer_config.json", `{"bos_token": "<s>"}`)
+		write(t, dir, "chat_template.json", c.processor)
+		template, err := LoadTemplate(dir)
+		got := ""
+		if err == nil {
+			got, err = template.Render(nil, false)
+		}
+		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %q, %v; want %s", c.processor, got, err, c.want)
+		}
+	}
 }
 
 // TestConcurrentRender lets goroutines share a template.

@@ -19,6 +19,8 @@ var knownPatterns = map[string]func(text string) int{
 	gpt2Pattern:   gpt2Word,
 	cl100kPattern: func(text string) int { return cl100kWord(text, 3) },
 	qwen2Pattern:  func(text string) int { return cl100kWord(text, 1) },
+	tekkenPattern: func(text string) int { return casedWord(text, 1, false) },
+	o200kPattern:  func(text string) int { return casedWord(text, 3, true) },
 }
 
 // class is what the patterns distinguish of a character.
@@ -104,13 +106,7 @@ func cl100kWord(text string, maxDigits int) int {
 	case letter:
 		return run(text, n, letter)
 	case number:
-		end := n
-		for range maxDigits - 1 {
-			if c, n := classAt(text, end); c == number {
-				end += n
-			}
-		}
-		return end
+		return digits(text, n, maxDigits)
 	case space, other:
 		next, m := classAt(text, n)
 		if next == letter && m > 0 {
@@ -121,6 +117,17 @@ func cl100kWord(text string, maxDigits int) int {
 		}
 	}
 	return linesOrSpaces(text)
+}
+
+// digits returns the end of the run of numbers that text begins with, of which the first
+// ends at i, up to most.
+func digits(text string, i, most int) int {
+	for range most - 1 {
+		if c, n := classAt(text, i); c == number {
+			i += n
+		}
+	}
+	return i
 }
 
 // contraction matches 's|'t|'re|'ve|'m|'ll|'d, in any case if fold.

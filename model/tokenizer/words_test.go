@@ -40,7 +40,7 @@ func cutAt(text string, spans []span) (words []string) {
 
 // alphabet has a few characters of every kind that the patterns tell apart, and
 // those that case folding and Unicode's odd corners make special.
-var alphabet = []rune("aeZsStTrReEvVmMlLdD''' \t\v\f\r\n\r\n\u0085\u00a0\u2028\u3000\u200b\ufeffſKİıßé\u0301中あ한אक्०١½²Ⅳ0193,.!?-_#\"$+🙂👍🏽\u200d�\U0010FFFF\x00")
+var alphabet = []rune("aeZsStTrReEvVmMlLdD''' \t\v\f\r\n\r\n\u0085\u00a0\u2028\u3000\u200b\ufeffſKİıßéABǅʰ/\u0301中あ한אक्०١½²Ⅳ0193,.!?-_#\"$+🙂👍🏽\u200d�\U0010FFFF\x00")
 
 func randomText(r *rand.Rand, size int) string {
 	var b strings.Builder
@@ -59,6 +59,7 @@ func TestWordsMatchPatterns(t *testing.T) {
 		"", "'", "'s", "'S", "'ſ", "''ll", "'re've", "x'r", "'R'V'L", " 's", "\n's", "don't DON'T",
 		" ", "  ", "\n", " \n", "\n ", "\r\n\r\n x", " \n \n  x", "a \t\n", "a\u00a0b", "\u00a0\u00a0b", "\u0085x",
 		"12345", " 12345", "1½²a", "!a", " !a", "!\n\n", " !?\r\n x", "#\u00a0a", "\ta", "\t1", "\t!", "e\u0301", "\u0301e",
+		"camelCase", "HTTPServer's", "ABC", "(ABC", "aB'S", "中A", "A中B", " \u0301", "!\u0301", "\u0301\u0301A", "\u0301A", "\u0301Ab", "\u0301!", "/\n/\r/x", "a/b", "ǅa", "ʰA", "\u0301中A1",
 	} {
 		sameWords(t, text)
 	}

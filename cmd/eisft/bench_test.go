@@ -1,0 +1,22 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestBenchErrors(t *testing.T) {
+	for _, tc := range []struct {
+		args []string
+		want string // start of stderr
+	}{
+		{[]string{"--dtype", "float16"}, `eisft: --dtype is "float16"; it must be one of [auto float32 stored]` + "\n"},
+		{[]string{"--preset", "none"}, "eisft: --"},
+		{[]string{"--segment", "0"}, "eisft: --segment"},
+	} {
+		r := eisft(t, append([]string{"bench", "--model", "../../model/demo"}, tc.args...)...)
+		if r.code != exitUsage || !strings.HasPrefix(r.stderr, tc.want) || r.stdout != "" {
+			t.Errorf("%v: exit code %d, stderr %q, stdout %q; want %d and %q", tc.args, r.code, r.stderr, r.stdout, exitUsage, tc.want)
+		}
+	}
+}
