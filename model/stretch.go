@@ -13,7 +13,7 @@ type stretch struct {
 	rows   int // T
 	blocks []*eager
 	tables map[place]angles // layers share them
-	normed []float32          // a layer's normed input [T,D], if a tape wants it
+	normed []float32        // a layer's normed input [T,D], if a tape wants it
 
 	// Of the layer whose queries wait for attention:
 	attention Attention

@@ -3,7 +3,7 @@
 # Runs and results.jsonl are kept in runs/ablation; a run that is there already is not trained
 # again, so the same command goes on after an interruption. docs/ablation.md shows results.
 #
-#   scripts/ablation.sh --short      window, slots, slots with memory; one seed, 2k to 8k tokens
+#   scripts/ablation.sh --short      slots, slots with memory, the recipe; one seed, 2k to 8k tokens
 #   scripts/ablation.sh              all variants, three seeds, 2k to 16k tokens: overnight
 #
 # The questions are about generated conversations, or, with EISFT_ABLATION_DATA=FILE, those of a
@@ -13,7 +13,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 case "${1:-}" in
 --short)
-	arguments=(-seeds 0 -tokens 32768 configs/ablation/slots.yaml configs/ablation/slots-memory.yaml)
+	arguments=(-seeds 0 -tokens 32768 configs/ablation/{slots,slots-memory,recipe}.yaml)
 	;;
 "")
 	arguments=(-seeds 0,1,2 -lengths 2048,4096,8192,16384 configs/ablation/*.yaml)
