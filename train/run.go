@@ -67,8 +67,10 @@ func OpenUntrained(c *config.Config) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Model, err = model.New(base, c.Block.Spec, nil)
-	return r, err
+	if r.Model, err = model.New(base, c.Block.Spec, nil); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Model.Path, err)
+	}
+	return r, nil
 }
 
 // openBase opens what the configuration's model folder holds.
