@@ -87,6 +87,7 @@ type Stream struct {
 	model   *Model
 	options StreamOptions
 	held    bool // the prompt is short: nothing is committed yet
+	roomFor int  // tokens that will be stored, as far as is known
 
 	// Working memory of a commit.
 	choice  []int   // [K, Candidates], see Turnover.Choose
@@ -110,6 +111,10 @@ func (m *Model) NewStream(o StreamOptions) *Stream {
 func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hidden []float32) error) error {
 	if err := st.checkIDs(ids); err != nil {
 		return err
+	}
+	st.roomFor = st.State.Stored() + len(ids)
+	if !st.options.Soft { // a soft block keeps all
+		st.roomFor = min(st.roomFor, st.model.Spec.Capacity())
 	}
 	short := st.model.Spec.Sink + st.model.Spec.Window + st.model.Spec.Segment
 	if st.State.Seen == 0 {

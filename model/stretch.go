@@ -27,6 +27,9 @@ const rowBlock = 64
 
 func (st *Stream) newStretch(rows int) *stretch {
 	s := &stretch{stream: st, rows: rows, past: st.State.Stored(), tables: map[*Rotary]angles{}}
+	for i := range st.State.Layers {
+		st.State.Layers[i].resize(s.past+rows, st.roomFor, st.model.Spec, st.model.Base.Dims)
+	}
 	for _, l := range st.model.Base.Layers {
 		if _, ok := s.tables[l.Rotary]; !ok {
 			s.tables[l.Rotary] = st.newAngles(l.Rotary, rows)
@@ -53,9 +56,6 @@ func (s *stretch) forward(x []float32) {
 		defer scratch.Release(s.normed)
 	}
 	for i := range len(layers) + 1 {
-		if i < len(layers) {
-			s.stream.State.Layers[i].resize(s.past+s.rows, m.Spec, m.Base.Dims)
-		}
 		kernels.Each(len(s.blocks), func(b int) {
 			e := s.blocks[b]
 			part := x[e.first*d : (e.first+e.rows)*d]
