@@ -26,9 +26,11 @@ fi
 go build -o bin/ ./cmd/eisft
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# PyTorch's threads sleep while they wait: spinning, they are slower where anything else runs.
+# PyTorch's threads sleep or spin while they wait: which is faster depends on what else runs.
 for i in $(seq "$rounds"); do
 	bin/eisft bench --runs "$runs" --json "$work/ours.$i" --case stream --case full --case s-sft --case distill --case decode
-	OMP_WAIT_POLICY=passive "$python" scripts/peer/bench.py model/demo "$runs" "$work/torch.$i"
+	for wait in passive active; do
+		OMP_WAIT_POLICY=$wait "$python" scripts/peer/bench.py model/demo "$runs" "$work/$wait.$i"
+	done
 done
-"$python" scripts/peer/compare.py "$work"/ours.* -- "$work"/torch.*
+"$python" scripts/peer/compare.py "$work"/ours.* -- passive "$work"/passive.* -- active "$work"/active.*
