@@ -102,7 +102,7 @@ func (a *Attention) pack(x []float32, n, queries int, transposed bool) headRows 
 		cols, depth = n, d
 	}
 	h, size := headRows{heads: make([]kernels.Packed, a.KVHeads)}, 0
-	if queries*a.group() >= packFrom && kernels.Packs() {
+	if queries*a.group() >= packFrom {
 		size = kernels.PackedSize(cols, depth)
 		h.buffer = scratch.Borrow(size * a.KVHeads)
 	}

@@ -105,8 +105,13 @@ func (e *eager) Remember(_ *Layer, h, k, v []float32) {
 // the retention score ρ or the write gate's logit (method, section 4).
 func TokenScore(dst, h, w, c []float32, rows int) {
 	in, out := len(h)/rows, len(c)
-	kernels.Gemm(false, true, rows, out, in, 1, h, in, w, in, 0, dst, out)
-	addToRows(dst[:rows*out], c)
+	kernels.Parallel(rows, 32, func(lo, hi int) { // a product computes sixteen columns for these few
+		for t := lo; t < hi; t++ {
+			for j, bias := range c {
+				dst[t*out+j] = kernels.Dot(h[t*in:(t+1)*in], w[j*in:(j+1)*in]) + bias
+			}
+		}
+	})
 }
 
 func (e *eager) MemoryInUse() bool { return e.stream.State.Evicted }

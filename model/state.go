@@ -77,12 +77,8 @@ func newState(s Spec, d Dims, layers int) *State {
 	return st
 }
 
-// resize gives every row array room for n rows and that length.
-func (l *LayerState) resize(n int, s Spec, d Dims) {
-	room := 0
-	if c := s.Capacity(); c < unbounded {
-		room = c // all that the block ever stores, so that nothing grows while it reads
-	}
+// resize gives every row array the length n, and when it has to move room for more.
+func (l *LayerState) resize(n, room int, s Spec, d Dims) {
 	kv := d.KVHeads * d.HeadDim
 	l.K, l.V, l.Rotated = grown(l.K, n*kv, room*kv), grown(l.V, n*kv, room*kv), grown(l.Rotated, n*kv, room*kv)
 	l.Token = grown(l.Token, n*d.KVHeads, room*d.KVHeads)

@@ -90,6 +90,8 @@ type Stream struct {
 	model   *Model
 	options StreamOptions
 	held    bool // the prompt is short: nothing is committed yet
+	// expected is how many tokens a layer that keeps all would store in the end.
+	expected int
 
 	// Working memory of a commit.
 	choice  []int   // [K, Candidates], see Turnover.Choose
@@ -114,6 +116,7 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hi
 	if err := st.checkIDs(ids); err != nil {
 		return err
 	}
+	st.expected = st.State.Stored() + len(ids)
 	short := st.model.Spec.Sink + st.model.Spec.Window + st.model.Spec.Segment
 	if st.State.Seen == 0 {
 		st.held = !st.options.NoRouting && len(ids) <= short
@@ -122,7 +125,7 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hi
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		n := min(len(ids)-first, st.room(short))
+		n := min(len(ids)-first, st.nextRows(short))
 		if err := st.checkPositions(n); err != nil {
 			return err
 		}
@@ -160,9 +163,9 @@ func (st *Stream) checkPositions(n int) error {
 	return nil
 }
 
-// room returns how many tokens the next stretch may have, after committing
+// nextRows returns how many tokens the next stretch may have, after committing
 // what is complete.
-func (st *Stream) room(short int) int {
+func (st *Stream) nextRows(short int) int {
 	s, segment := st.State, st.model.Spec.Segment
 	if st.held {
 		if s.Seen < short {
@@ -258,6 +261,14 @@ func (st *Stream) position(p Parts) int {
 		return st.State.Seen
 	}
 	return p.Stored()
+}
+
+// room returns how many tokens a layer with the block s will store, as far as is known.
+func (st *Stream) room(s Spec) int {
+	if st.options.Soft && s.Slots > 0 { // keeps all
+		return st.expected
+	}
+	return min(st.expected, s.Capacity())
 }
 
 // parts counts the stored tokens of layer i.

@@ -27,6 +27,8 @@ const rowBlock = 64
 func (st *Stream) newStretch(rows int) *stretch {
 	s := &stretch{stream: st, rows: rows, tables: map[place]angles{}}
 	for i, l := range st.model.Base.Layers {
+		spec := st.model.Spec.At(i)
+		st.State.Layers[i].resize(s.past(i)+rows, st.room(spec), spec, st.model.Base.Dims)
 		at := st.place(i)
 		if _, ok := s.tables[at]; !ok {
 			cos, sin := l.Rotary.Range(at.position, at.position+rows)
@@ -57,9 +59,6 @@ func (s *stretch) forward(x []float32) {
 		defer scratch.Release(s.normed)
 	}
 	for i := range len(layers) + 1 {
-		if i < len(layers) {
-			s.stream.State.Layers[i].resize(s.past(i)+s.rows, m.Spec.At(i), m.Base.Dims)
-		}
 		kernels.Each(len(s.blocks), func(b int) {
 			e := s.blocks[b]
 			part := x[e.first*d : (e.first+e.rows)*d]

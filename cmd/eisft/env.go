@@ -32,7 +32,7 @@ func env(c *cli.Context) error {
 		row("avx2", yesNo(cpu.X86.HasAVX2 && cpu.X86.HasFMA))
 	}
 	row("matrix products", kernels.Backend())
-	if !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
+	if kernels.LibraryIsFaster() && !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
 		hints = append(hints, "Matrix products are faster with OpenBLAS: "+installOpenBLAS())
 	}
 	if found, err := onnxRuntime(); err == nil {

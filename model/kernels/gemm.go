@@ -148,11 +148,12 @@ func (p *product) cols(lo, hi int) product {
 	q := *p
 	q.n = hi - lo
 	q.c = p.c[lo:]
-	if p.packed.data != nil {
+	switch {
+	case p.packed.data != nil:
 		q.firstCol += lo
-	} else if p.tb {
+	case p.tb:
 		q.b = p.b[lo*p.ldb:]
-	} else {
+	default:
 		q.b = p.b[lo:]
 	}
 	return q

@@ -1,3 +1,5 @@
+//go:build !purego
+
 package kernels
 
 func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,

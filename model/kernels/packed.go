@@ -26,18 +26,19 @@ func (f *packedFactor) block(l0, col int) (b panels, k int) {
 	return panels{data: f.data[at:], stride: tileCols * rows}, first + rows - l0
 }
 
-// Packs says whether products with packed factors are the fastest here. Where they are not, Pack needs no buffer.
-func Packs() bool { return backend().blas == nil || useAVX2 }
+// Packs says whether packing a factor that many large products share makes them faster. A library takes it as it is.
+func Packs() bool { return backend().blas == nil }
 
 // PackedSize returns the length of the buffer that Pack needs for op(B) [k, n].
 func PackedSize(n, k int) int { return (n + tileCols - 1) / tileCols * tileCols * k }
 
 // Pack packs op(B) [k, n] into buf, which must stay as it is while the result is in use; b need not. An empty buf
-// leaves op(B) where it is, for products of too few rows to repay packing, and so does a library: then b must stay.
+// leaves op(B) where it is, for products of too few rows to repay packing, and so does a library where there are no
+// vector kernels: then b must stay.
 func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	p := product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}
 	p.check()
-	if len(buf) == 0 || !Packs() {
+	if len(buf) == 0 || p.blas != nil && !useAVX2 {
 		return Packed{p}
 	}
 	need("Pack: buf", len(buf), PackedSize(n, k))

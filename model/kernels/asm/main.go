@@ -6,6 +6,7 @@ package main
 import "github.com/mmcloughlin/avo/build"
 
 func main() {
+	build.ConstraintExpr("!purego")
 	elementwiseKernels()
 	expKernels()
 	gatedKernels()
