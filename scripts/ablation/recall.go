@@ -94,13 +94,14 @@ type recall struct {
 }
 
 func newRecall(right []bool) recall {
-	r := recall{N: len(right)}
+	r, found := recall{N: len(right)}, 0
 	for _, ok := range right {
 		if ok {
-			r.EM += 1 / float64(r.N)
+			found++
 		}
 	}
 	if r.N > 0 {
+		r.EM = float64(found) / float64(r.N)
 		r.Error = math.Sqrt(r.EM * (1 - r.EM) / float64(r.N))
 	}
 	return r
