@@ -51,6 +51,9 @@ func TestSlowQuickstart(t *testing.T) {
 	if got := e.After[0].Score(eval.Far).EM; got < 0.65 {
 		t.Errorf("far recall of the trained block is %.2f, want at least 0.65", got)
 	}
+	if got := e.After[0].Score(eval.Near).EM; got < 0.8 {
+		t.Errorf("near recall of the trained block is %.2f, want at least 0.8", got)
+	}
 	var window []eval.Result
 	text, err := os.ReadFile("window.json")
 	if err == nil {
@@ -66,8 +69,8 @@ func TestSlowQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := report.Evaluation.Scores; s.After.Score(eval.Far).EM < s.Before.Score(eval.Far).EM-0.05 {
-		t.Errorf("quantization lost more than 0.05 of far recall: %.2f before, %.2f after", s.Before.Score(eval.Far).EM, s.After.Score(eval.Far).EM)
+	if s := report.Evaluation.Scores; s.After.Score(eval.Far).EM < s.Before.Score(eval.Far).EM-0.1 { // 26 questions
+		t.Errorf("quantization lost more than 0.1 of far recall: %.2f before, %.2f after", s.Before.Score(eval.Far).EM, s.After.Score(eval.Far).EM)
 	}
 	m, err := manifest.Read(filepath.Join(run, "export", "512x2048"))
 	if err != nil {
