@@ -87,6 +87,10 @@ func answer(c *cli.Context, session *chat.Session, text string, options chat.Ans
 	return err
 }
 
+// returnEvery is after how many tokens of a reading free memory goes back to the
+// system: the runtime alone keeps a tenth more than it uses.
+const returnEvery = 2048
+
 // readingLine shows how far a reading is.
 func readingLine(w io.Writer) chat.Progress {
 	var line *progress.Line
@@ -94,6 +98,9 @@ func readingLine(w io.Writer) chat.Progress {
 	return func(done, total int) {
 		if done == 0 {
 			line, before = progress.Start(w, progress.Task{What: "reading", Unit: "tokens", Total: total}), 0
+		}
+		if done/returnEvery > before/returnEvery {
+			debug.FreeOSMemory()
 		}
 		line.Add(done - before)
 		if before = done; done == total {
