@@ -19,6 +19,10 @@ import (
 // firstID the first id that is not a special token of the demo base.
 const answerTokens, firstID = 63, 4
 
+// logitRows bounds the logits held at once: of a vocabulary of 150,000, 256 rows take
+// 150 MB.
+const logitRows = 256
+
 // decoded is how many tokens the decoding case writes: the last that fit the cache.
 const decoded = 64
 
@@ -29,7 +33,7 @@ type workload struct {
 	count   counter
 	engine  *graph.Engine
 	ids     []int32
-	logits  []float32 // of a stretch
+	logits  []float32 // of at most logitRows tokens
 }
 
 func newWorkload(m *model.Model, o Options) *workload {
@@ -89,10 +93,13 @@ func (w *workload) full(n int) benchCase {
 // read streams the first n ids and computes the logits of stretches from a token on.
 func (w *workload) read(ctx context.Context, m *model.Model, n, logitsFrom int) error {
 	return m.NewStream(model.StreamOptions{NoRouting: true}).Feed(ctx, w.ids[:n], func(first int, hidden []float32) error {
-		if first >= logitsFrom {
-			rows := len(hidden) / m.Base.Dims.Hidden
-			w.logits = slices.Grow(w.logits[:0], rows*m.Base.Head.Out)[:rows*m.Base.Head.Out]
-			m.Logits(w.logits, hidden)
+		if first < logitsFrom {
+			return nil
+		}
+		for rows := range slices.Chunk(hidden, logitRows*m.Base.Dims.Hidden) {
+			n := len(rows) / m.Base.Dims.Hidden * m.Base.Head.Out
+			w.logits = slices.Grow(w.logits[:0], n)[:n]
+			m.Logits(w.logits, rows)
 		}
 		return nil
 	})
