@@ -15,7 +15,7 @@ type DType string
 
 // The ways to hold weights.
 const (
-	DTypeAuto    DType = "auto"    // float32 copies, up to half of the memory that is available
+	DTypeAuto    DType = "auto"    // float32 copies if they take little, see keptFloat32
 	DTypeFloat32 DType = "float32" // float32 copies of all
 	DTypeStored  DType = "stored"  // no copies: as the checkpoint has them
 )

@@ -33,11 +33,11 @@ func (t *trainer) save(at position) error {
 	if err != nil {
 		return err
 	}
-	block, err := json.Marshal(t.model.Spec)
+	block, err := json.Marshal(t.Model.Spec)
 	if err != nil {
 		return err
 	}
-	if err := t.model.SaveAdapter(t.dir, t.config.Model.Path); err != nil {
+	if err := t.Model.SaveAdapter(t.dir, t.config.Model.Path); err != nil {
 		return err
 	}
 	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block)}
@@ -68,7 +68,7 @@ func (t *trainer) restore() (position, error) {
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)
 	}
-	t.optimizer = newAdamW(t.model.Params, t.config.Stages[at.Stage].Betas)
+	t.optimizer = newAdamW(t.Model.Params, t.config.Stages[at.Stage].Betas)
 	t.optimizer.step = at.Step
 	if err := t.optimizer.readFrom(f); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
@@ -85,10 +85,10 @@ func (t *trainer) restoreBlock(text string) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	if s.Equal(t.model.Spec) {
+	if s.Equal(t.Model.Spec) {
 		return nil
 	}
-	m, err := t.model.KeepSlots(s.SlotLayers)
+	m, err := t.Model.KeepSlots(s.SlotLayers)
 	if err == nil {
 		t.use(m)
 	}

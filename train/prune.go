@@ -45,7 +45,7 @@ func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error 
 		return fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind, err)
 	}
 	at.Step = s.Steps
-	t.optimizer = newAdamW(t.model.Params, s.Betas)
+	t.optimizer = newAdamW(t.Model.Params, s.Betas)
 	err = t.appendMetrics(Metrics{
 		Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
 	})
@@ -67,7 +67,7 @@ func (t *trainer) pruneSlots(ctx context.Context, s config.Stage) (*Pruned, int,
 	if err != nil {
 		return nil, 0, err
 	}
-	p := pruning{model: t.model, gain: s.Gain}
+	p := pruning{model: t.Model, gain: s.Gain}
 	for range s.Samples {
 		e, err := loader.Next()
 		if err != nil {
@@ -152,17 +152,12 @@ func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	sum, tokens := 0.0, 0
+	loss, _, err := eval.NLL(ctx, m, p.samples, model.StreamOptions{})
 	for _, s := range p.samples {
-		mean, n, err := eval.NLL(ctx, m, []eval.Sample{s}, model.StreamOptions{})
-		if err != nil {
-			return 0, err
-		}
-		sum, tokens = sum+mean*float64(n), tokens+n
 		p.tokens += len(s.IDs)
 	}
 	p.line.Add(1)
-	return sum / float64(tokens), nil
+	return loss, err
 }
 
 // without returns the layers but one.

@@ -35,7 +35,6 @@ var ErrStopped = errors.New("training stopped")
 type trainer struct {
 	*Run
 	config    *config.Config
-	model     *model.Model
 	dir       string
 	options   Options
 	source    *data.Source
@@ -62,7 +61,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 	for i := at.Stage; i < len(c.Stages); i++ {
 		if i > at.Stage {
 			at = position{Stage: i}
-			t.optimizer = newAdamW(t.model.Params, c.Stages[i].Betas)
+			t.optimizer = newAdamW(t.Model.Params, c.Stages[i].Betas)
 		}
 		if err := t.stage(ctx, c.Stages[i], at); err != nil {
 			return t.Run, err
@@ -94,7 +93,7 @@ func (t *trainer) open() (err error) {
 
 // use goes on with m.
 func (t *trainer) use(m *model.Model) {
-	t.Model, t.model, t.engine = m, m, graph.NewEngine(m)
+	t.Model, t.engine = m, graph.NewEngine(m)
 }
 
 // begin evaluates the untrained block and makes the run folder, or finds the
@@ -121,7 +120,7 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 		return position{}, err
 	}
 	t.Run.Dir = t.dir
-	t.optimizer = newAdamW(t.model.Params, t.config.Stages[0].Betas)
+	t.optimizer = newAdamW(t.Model.Params, t.config.Stages[0].Betas)
 	if err := t.config.Write(filepath.Join(t.dir, ConfigFile)); err != nil {
 		return position{}, err
 	}
@@ -176,7 +175,7 @@ func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error 
 	defer line.End()
 	for at.Step < s.Steps {
 		started := time.Now()
-		grads := t.model.Params.Zero()
+		grads := t.Model.Params.Zero()
 		found, err := t.gradients(ctx, s, loader, grads)
 		if ctx.Err() != nil {
 			return t.stop(at)
