@@ -93,12 +93,13 @@ func (l *Linear) convert(dst []float32, lo, hi int) {
 }
 
 // Where no copy is kept, this much of W is converted at a time: few enough floats
-// to stay in a core's caches, and enough rows for a product to be efficient.
-const blockFloats, blockRows = 1 << 16, 64
+// to stay in a core's caches, and enough rows for a product to be efficient, whose
+// columns come in groups that would not be full otherwise.
+const blockFloats, blockRows = 1 << 16, 4 * kernels.PackedColumns
 
 // blocks calls f with W in float32, rows [lo,hi) at a time, on all cores.
 func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
-	rows := max(blockRows, blockFloats/l.In)
+	rows := max(blockRows, blockFloats/l.In/kernels.PackedColumns*kernels.PackedColumns)
 	kernels.Each((l.Out+rows-1)/rows, func(i int) {
 		lo := i * rows
 		hi := min(lo+rows, l.Out)
