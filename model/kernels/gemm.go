@@ -111,7 +111,7 @@ const gemmGrain, readRows = 1 << 17, 4
 
 // runParallel computes the product on all cores if it is worth it.
 func (p *product) runParallel() {
-	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 {
+	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 && p.m > 0 {
 		p.split(parts)
 	} else {
 		p.run()

@@ -296,3 +296,11 @@ func TestGemv(t *testing.T) {
 		}
 	}
 }
+
+// TestNoRows multiplies no rows at all with factors large enough for all cores.
+func TestNoRows(t *testing.T) {
+	b := make([]float32, 512*512)
+	Gemm(false, true, 0, 512, 512, 1, nil, 512, b, 512, 0, nil, 512)
+	packed := Pack(make([]float32, PackedSize(512, 512)), true, 512, 512, b, 512)
+	GemmPacked(false, 0, 512, 512, 1, nil, 512, packed, 0, nil, 512)
+}
