@@ -281,6 +281,44 @@ func checkSample(t *testing.T, m *model.Model, r *rand.Rand) {
 	}
 }
 
+// TestTransferGradients compares the gradients of attention transfer with finite
+// differences, with windows of less than a segment, too: then the first segment
+// writes to the memory, though nothing is compared that early.
+func TestTransferGradients(t *testing.T) {
+	for name, s := range specs() {
+		for _, s.Window = range []int{2, 4} {
+			t.Run(fmt.Sprintf("%s-window-%d", name, s.Window), func(t *testing.T) {
+				r := rand.New(rand.NewPCG(11, 12))
+				m := testModel(t, s, r)
+				ids := make([]int32, 27)
+				for i := range ids {
+					ids[i] = int32(r.IntN(11))
+				}
+				o := TransferOptions{Keep: 0.1, KeepWeight: 2, Weight: 0.7}
+				e := NewEngine(m)
+				value := func() float64 {
+					got, err := e.Transfer(t.Context(), ids, nil, o, m.Params.Zero())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return o.Weight * (got.Errors[0] + o.KeepWeight*math.Max(0, got.Layers[0].Kept-o.Keep))
+				}
+				grads := m.Params.Zero()
+				if _, err := e.Transfer(t.Context(), ids, nil, o, grads); err != nil {
+					t.Fatal(err)
+				}
+				for i, p := range m.Params.List() {
+					g := grads.List()[i].Data
+					want, got := along(g, g), difference(p.Data, g, value)
+					if math.Abs(got-want) > 0.02*want+1e-3 {
+						t.Errorf("%s: derivative %.6g, finite difference %.6g", p.Name, want, got)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestBlockCompilesSmall bounds the nodes of a block program: Gorgonia's
 // compile time grows with their square.
 func TestBlockCompilesSmall(t *testing.T) {

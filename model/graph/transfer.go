@@ -154,6 +154,9 @@ func (t *transfer) layer(i int) (loss float64, err error) {
 			return 0, err
 		}
 	}
+	if err := t.backwardWrites(i, 0); err != nil { // with a window of less than a segment
+		return 0, err
+	}
 	return loss / t.options.Weight, t.backwardScores(i)
 }
 
