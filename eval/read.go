@@ -53,7 +53,7 @@ func readTurns(ctx context.Context, m *model.Model, o model.StreamOptions, s Sam
 // are the logits of its first token and are overwritten.
 func likelihood(ctx context.Context, st *model.Stream, width int, next []float32, answer []int32) (float64, error) {
 	sum := surprise(next, answer[0])
-	err := st.Feed(ctx, answer, func(first int, hidden []float32) error {
+	err := st.Feed(ctx, answer, 0, func(first int, hidden []float32) error {
 		for row := range slices.Chunk(hidden, width) {
 			if first++; first == len(answer) {
 				break // nothing of the answer follows its last token

@@ -172,7 +172,7 @@ func (c *comparison) run(ctx context.Context, ids []int32) error {
 // read feeds ids to a stream and returns the hidden states [n,D].
 func read(ctx context.Context, st *model.Stream, ids []int32) ([]float32, error) {
 	var states []float32
-	err := st.Feed(ctx, ids, func(_ int, hidden []float32) error {
+	err := st.Feed(ctx, ids, 0, func(_ int, hidden []float32) error {
 		states = append(states, hidden...)
 		return nil
 	})

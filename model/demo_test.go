@@ -72,7 +72,7 @@ func TestDemoGolden(t *testing.T) {
 	prompt, vocab := ids("input_ids"), m.Base.Head.Out
 	var logits []float32
 	st := m.NewStream(model.StreamOptions{})
-	err := st.Feed(t.Context(), prompt, func(_ int, hidden []float32) error {
+	err := st.Feed(t.Context(), prompt, 0, func(_ int, hidden []float32) error {
 		out := make([]float32, len(hidden)/m.Base.Dims.Hidden*vocab)
 		m.Logits(out, hidden)
 		logits = append(logits, out...)
@@ -88,7 +88,7 @@ func TestDemoGolden(t *testing.T) {
 		if got != want {
 			t.Fatalf("greedy token %d is %d, want %d", i, got, want)
 		}
-		err := st.Feed(t.Context(), []int32{got}, func(_ int, hidden []float32) error {
+		err := st.Feed(t.Context(), []int32{got}, 0, func(_ int, hidden []float32) error {
 			m.Logits(next, hidden)
 			return nil
 		})

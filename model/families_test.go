@@ -34,7 +34,7 @@ func (h *hiddenTape) Layer(i int, x []float32, _ model.Past) {
 	}
 	h.layers[i] = append(h.layers[i], x...)
 }
-func (h *hiddenTape) Output([]float32)                             {}
+func (h *hiddenTape) Output(int, []float32)                        {}
 func (h *hiddenTape) Remember(int, []float32)                      {}
 func (h *hiddenTape) Write(int, model.Written, []int32, []float32) {}
 
@@ -133,7 +133,7 @@ func compareFamily(t *testing.T, dir string, b *model.Base, compare func(what st
 	tape := &hiddenTape{}
 	var last, logits []float32
 	st := m.NewStream(model.StreamOptions{Tape: tape})
-	err = st.Feed(t.Context(), ids("input_ids"), func(_ int, hidden []float32) error {
+	err = st.Feed(t.Context(), ids("input_ids"), 0, func(_ int, hidden []float32) error {
 		out := make([]float32, len(hidden)/b.Dims.Hidden*b.Head.Out)
 		st.Logits(out, hidden)
 		last, logits = append(last, hidden...), append(logits, out...)

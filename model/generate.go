@@ -28,10 +28,10 @@ func (st *Stream) Read(ctx context.Context, ids []int32, progress func(done int)
 	}
 	d := st.model.Base.Dims.Hidden
 	next := make([]float32, st.model.Base.Head.Out)
-	err := st.Feed(ctx, ids, func(first int, hidden []float32) error {
+	err := st.Feed(ctx, ids, len(ids)-1, func(first int, hidden []float32) error {
 		done := first + len(hidden)/d
 		if done == len(ids) {
-			st.Logits(next, hidden[len(hidden)-d:])
+			st.Logits(next, hidden)
 		}
 		if progress != nil {
 			progress(done)
@@ -51,7 +51,7 @@ func (st *Stream) Seen() int { return st.State.Seen }
 // tokens written until then come with the error.
 func (st *Stream) Generate(ctx context.Context, next []float32, o GenerateOptions) ([]int32, error) {
 	return Generate(next, o, func(ids []int32) error {
-		return st.Feed(ctx, ids, func(_ int, hidden []float32) error {
+		return st.Feed(ctx, ids, 0, func(_ int, hidden []float32) error {
 			st.Logits(next, hidden)
 			return nil
 		})

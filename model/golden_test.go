@@ -23,7 +23,7 @@ func TestEdgeGoldens(t *testing.T) {
 			var logits []float32
 			for segment := 0; segment*16 < len(e.IDs); segment++ {
 				ids := e.IDs[segment*16 : min(segment*16+16, len(e.IDs))]
-				err := stream.Feed(context.Background(), ids, func(_ int, hidden []float32) error {
+				err := stream.Feed(context.Background(), ids, 0, func(_ int, hidden []float32) error {
 					out := make([]float32, len(ids)*64)
 					m.Logits(out, hidden)
 					logits = append(logits, out...)
@@ -88,7 +88,7 @@ func TestRoutingIsTheBase(t *testing.T) {
 func lastLogits(t *testing.T, m *model.Model, ids []int32) []float32 {
 	t.Helper()
 	logits := make([]float32, 64)
-	err := m.NewStream(model.StreamOptions{}).Feed(context.Background(), ids, func(_ int, hidden []float32) error {
+	err := m.NewStream(model.StreamOptions{}).Feed(context.Background(), ids, 0, func(_ int, hidden []float32) error {
 		m.Logits(logits, hidden[len(hidden)-32:])
 		return nil
 	})

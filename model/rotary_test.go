@@ -99,13 +99,13 @@ func TestLongRopeIsRefusedBeyondItsLength(t *testing.T) {
 				t.Fatal(err)
 			}
 			st := m.NewStream(model.StreamOptions{NoRouting: true})
-			if err := st.Feed(t.Context(), make([]int32, tc.fits), nil); err != nil {
+			if err := st.Feed(t.Context(), make([]int32, tc.fits), 0, nil); err != nil {
 				t.Fatal(err)
 			}
 			if tc.fits == 1000 {
 				return
 			}
-			err = st.Feed(t.Context(), make([]int32, 1), nil)
+			err = st.Feed(t.Context(), make([]int32, 1), 0, nil)
 			if want := "position 128 is out of reach: the base's rotary embedding has other frequencies for sequences of more than 128 tokens"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}

@@ -19,7 +19,7 @@ import (
 func logitsAfter(t *testing.T, m *model.Model, st *model.Stream, ids []int32) []float32 {
 	t.Helper()
 	var logits []float32
-	err := st.Feed(t.Context(), ids, func(_ int, hidden []float32) error {
+	err := st.Feed(t.Context(), ids, 0, func(_ int, hidden []float32) error {
 		out := make([]float32, len(hidden)/m.Base.Dims.Hidden*m.Base.Head.Out)
 		st.Logits(out, hidden)
 		logits = append(logits, out...)
@@ -234,7 +234,7 @@ func FuzzOpenStream(f *testing.F) {
 	e := modeltest.OpenEdge(f, "retain-memory")
 	good := filepath.Join(f.TempDir(), "good")
 	st := e.Model.NewStream(model.StreamOptions{})
-	if err := st.Feed(f.Context(), e.IDs[:90], nil); err != nil {
+	if err := st.Feed(f.Context(), e.IDs[:90], 0, nil); err != nil {
 		f.Fatal(err)
 	}
 	if err := st.Save(good, nil); err != nil {

@@ -52,7 +52,7 @@ func TestStoriesNLL(t *testing.T) {
 func nll(t *testing.T, m *model.Model, ids []int32) float64 {
 	t.Helper()
 	sum := 0.0
-	err := m.NewStream(model.StreamOptions{}).Feed(t.Context(), ids, func(first int, hidden []float32) error {
+	err := m.NewStream(model.StreamOptions{}).Feed(t.Context(), ids, 0, func(first int, hidden []float32) error {
 		rows, vocab := len(hidden)/m.Base.Dims.Hidden, m.Base.Head.Out
 		logits := make([]float32, rows*vocab)
 		m.Logits(logits, hidden)

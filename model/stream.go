@@ -49,8 +49,9 @@ func WindowOnly(s Spec) Spec {
 type Tape interface {
 	// Layer is called with what layer i reads, x [T,D] and p.
 	Layer(i int, x []float32, p Past)
-	// Output is called with the last layer's output, before the final norm [T,D].
-	Output(x []float32)
+	// Output is called with the last layer's output, before the final norm, of the
+	// stretch's tokens from the first-th on [T-first,D], if Feed was asked for any.
+	Output(first int, x []float32)
 	// Remember is called with the new tokens' normed input [T,D] after that.
 	Remember(i int, h []float32)
 	// Write is called before layer i's memory [K,F,d+1] takes up w; tokens
@@ -66,8 +67,9 @@ type Past struct {
 }
 
 // Wrap lets another backend take part in a stream's forward pass: it receives
-// the slice backend of a layer and returns what is run in its place.
-type Wrap func(o Ops[[]float32]) Ops[[]float32]
+// the slice backend of some tokens, of which the first-th of the sequence is the
+// first, and returns what is run in its place. Those of a stretch run side by side.
+type Wrap func(o Ops[[]float32], first int) Ops[[]float32]
 
 // StreamOptions choose how a stream reads.
 type StreamOptions struct {
@@ -82,6 +84,8 @@ type StreamOptions struct {
 	Tape Tape
 	// Wrap, if not nil, decorates the backend.
 	Wrap Wrap
+	// Whole gives all tokens of a stretch to one backend.
+	Whole bool
 }
 
 // Stream reads one sequence segment by segment.
@@ -108,11 +112,13 @@ func (m *Model) NewStream(o StreamOptions) *Stream {
 }
 
 // Feed reads tokens. emit, if not nil, is called for every stretch of at most
-// a segment with the index of its first token in ids and the hidden states
-// after the final norm [n,D], which are valid during the call only.
+// a segment with the hidden states after the final norm [n,D] of those of its
+// tokens that are ids[from] or later, and the index in ids of the first of them:
+// the stretch's end if it has none. They are valid during the call only. Of
+// tokens before `from`, the last layer computes no more than its state needs.
 // Cancelling ctx stops between stretches. It fails where a position would be
 // out of reach of the base's rotary embedding (see [Rotary]).
-func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hidden []float32) error) error {
+func (st *Stream) Feed(ctx context.Context, ids []int32, from int, emit func(first int, hidden []float32) error) error {
 	if err := st.checkIDs(ids); err != nil {
 		return err
 	}
@@ -129,12 +135,13 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, hi
 		if err := st.checkPositions(n); err != nil {
 			return err
 		}
-		hidden := st.forward(ids[first : first+n])
+		wanted := min(max(from-first, 0), n)
+		x := st.forward(ids[first:first+n], wanted)
 		var err error
 		if emit != nil {
-			err = emit(first, hidden)
+			err = emit(first+wanted, x[wanted*st.model.Base.Dims.Hidden:])
 		}
-		scratch.Release(hidden)
+		scratch.Release(x)
 		if err != nil {
 			return err
 		}
@@ -180,21 +187,23 @@ func (st *Stream) nextRows(short int) int {
 }
 
 // forward runs the layers over one stretch and returns the hidden states after
-// the final norm [T,D]; the caller releases them.
-func (st *Stream) forward(ids []int32) []float32 {
-	b, rows := st.model.Base, len(ids)
-	x := scratch.Borrow(rows * b.Dims.Hidden)
+// the final norm [T,D], arbitrary values for the rows before the first wanted one;
+// the caller releases them.
+func (st *Stream) forward(ids []int32, wanted int) []float32 {
+	b, rows, d := st.model.Base, len(ids), st.model.Base.Dims.Hidden
+	x := scratch.Borrow(rows * d)
 	b.embed(x, ids)
-	st.newStretch(rows).forward(x)
-	if st.options.Tape != nil {
-		st.options.Tape.Output(x)
+	st.newStretch(rows, wanted).forward(x)
+	if st.options.Tape != nil && wanted < rows {
+		st.options.Tape.Output(wanted, x[wanted*d:])
 	}
 	st.State.Recent += rows
 	st.State.Seen += rows
 	if !st.held && st.State.Recent == st.model.Spec.Segment {
 		st.commit(st.model.Spec.Segment)
 	}
-	kernels.RMSNorm(x, x, b.Norm.Weight, rows, b.Dims.Hidden, b.Norm.Eps)
+	out := x[wanted*d:]
+	kernels.RMSNorm(out, out, b.Norm.Weight, rows-wanted, d, b.Norm.Eps)
 	return x
 }
 
@@ -203,7 +212,7 @@ func (st *Stream) backend(e *eager) Ops[[]float32] {
 	if st.options.Wrap == nil {
 		return e
 	}
-	return st.options.Wrap(e)
+	return st.options.Wrap(e, st.State.Seen+e.first)
 }
 
 // Logits writes the logits [n,V] of hidden states [n,D] that Feed has handed

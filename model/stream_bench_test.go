@@ -45,7 +45,7 @@ func BenchmarkStream(b *testing.B) {
 	for name, m := range benchModels(b) {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
-				if err := m.NewStream(model.StreamOptions{}).Feed(b.Context(), prompt, nil); err != nil {
+				if err := m.NewStream(model.StreamOptions{}).Feed(b.Context(), prompt, 0, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -80,12 +80,12 @@ func BenchmarkGenerate(b *testing.B) {
 func BenchmarkSegment(b *testing.B) {
 	m := benchModels(b)["eisft"]
 	prompt, st := benchPrompt(b, 2048), m.NewStream(model.StreamOptions{})
-	if err := st.Feed(b.Context(), prompt, nil); err != nil {
+	if err := st.Feed(b.Context(), prompt, 0, nil); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := st.Feed(b.Context(), prompt[:m.Spec.Segment], nil); err != nil {
+		if err := st.Feed(b.Context(), prompt[:m.Spec.Segment], 0, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 type stretch struct {
 	stream *Stream
 	rows   int // T
+	wanted int // the first row whose output the last layer computes
 	blocks []*eager
 	tables map[place]angles // layers share them
 	normed []float32        // a layer's normed input [T,D], if a tape wants it
@@ -24,8 +25,8 @@ type stretch struct {
 // efficient, few enough for what they compute to stay in a core's cache.
 const rowBlock = 64
 
-func (st *Stream) newStretch(rows int) *stretch {
-	s := &stretch{stream: st, rows: rows, tables: map[place]angles{}}
+func (st *Stream) newStretch(rows, wanted int) *stretch {
+	s := &stretch{stream: st, rows: rows, wanted: wanted, tables: map[place]angles{}}
 	for i, l := range st.model.Base.Layers {
 		spec := st.model.Spec.At(i)
 		st.State.Layers[i].resize(s.past(i)+rows, st.room(spec), spec, st.model.Base.Dims)
@@ -36,7 +37,7 @@ func (st *Stream) newStretch(rows int) *stretch {
 		}
 	}
 	height := rows
-	if st.options.Wrap == nil && st.model.Base.keepsForward() { // else each block would convert all weights
+	if !st.options.Whole && st.model.Base.keepsForward() { // else each block would convert all weights
 		height = rowBlock
 	}
 	for first := 0; first < rows; first += height {
@@ -63,7 +64,9 @@ func (s *stretch) forward(x []float32) {
 			e := s.blocks[b]
 			part := x[e.first*d : (e.first+e.rows)*d]
 			if i > 0 {
-				copy(part, finish(e.ops, m.Spec, layers[i-1], part, e.queries))
+				if i < len(layers) || e.first+e.rows > s.wanted {
+					copy(part, finish(e.ops, m.Spec, layers[i-1], part, e.queries))
+				}
 				e.release()
 			}
 			if i < len(layers) {

@@ -98,7 +98,7 @@ type tap struct {
 
 // wrap returns the decorator that puts a tap on every layer and the head.
 func wrap(head *model.Linear, visit func(point string, x []float32)) model.Wrap {
-	return func(o model.Ops[[]float32]) model.Ops[[]float32] { return &tap{o, head, visit} }
+	return func(o model.Ops[[]float32], _ int) model.Ops[[]float32] { return &tap{o, head, visit} }
 }
 
 func (t *tap) Linear(l *model.Linear, x []float32) []float32 {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"eisft/data/sharedtest"
@@ -112,14 +113,20 @@ func TestStoredWeights(t *testing.T) {
 	}
 }
 
-// stopAfter cancels a context after n samples have been asked for.
+// stopAfter cancels a context after it has been asked a number of times.
 type stopAfter struct {
 	context.Context
-	left int
+	left atomic.Int64
+}
+
+func newStopAfter(t *testing.T, left int64) *stopAfter {
+	s := &stopAfter{Context: t.Context()}
+	s.left.Store(left)
+	return s
 }
 
 func (s *stopAfter) Err() error {
-	if s.left--; s.left < 0 {
+	if s.left.Add(-1) < 0 {
 		return context.Canceled
 	}
 	return nil
@@ -135,8 +142,8 @@ func TestResumeIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := 0
-	for left := 0; ; left += 9 {
-		run, err := Train(&stopAfter{t.Context(), left}, c, Options{})
+	for left := int64(0); ; left += 9 {
+		run, err := Train(newStopAfter(t, left), c, Options{})
 		if err == nil {
 			break
 		}
@@ -209,7 +216,7 @@ func TestResumeErrors(t *testing.T) {
 	_, err = Train(t.Context(), c, Options{Resume: true})
 	wantError(t, err, "has no checkpoint", "finished")
 
-	if _, err := Train(&stopAfter{t.Context(), 60}, c, Options{}); !errors.Is(err, ErrStopped) {
+	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
 		t.Fatalf("got %v, want ErrStopped", err)
 	}
 	other := *c

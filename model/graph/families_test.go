@@ -172,7 +172,7 @@ func recordedPass(t *testing.T, m *model.Model, soft bool) *pass {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.stream.Feed(t.Context(), s.IDs, nil); err != nil {
+	if err := p.stream.Feed(t.Context(), s.IDs, p.rows[0], nil); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -183,14 +183,11 @@ func (p *pass) forward(t *testing.T, i int, s liveSegment) []float32 {
 	t.Helper()
 	past, d := s.past[i], p.model.Base.Dims
 	score := past.attention.Score
-	prog, err := p.programs.get(shape{tokens: len(s.inputs[i]) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := shape{tokens: len(s.inputs[i]) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil}
 	inputs, _ := p.stateInputs(i, score, past.memory)
 	up := make([]float32, len(s.inputs[i]))
 	var y []float32
-	err = prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention}, slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{up}), func(out [][]float32) {
+	err := p.programs.do(key, run{layer: p.model.Base.Layers[i], attention: past.attention}, slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{up}), func(out [][]float32) {
 		y = slices.Clone(out[0])
 	})
 	if err != nil {

@@ -24,7 +24,7 @@ func TestEdgeGradients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = p.stream.Feed(t.Context(), s.IDs, func(first int, _ []float32) error {
+			err = p.stream.Feed(t.Context(), s.IDs, 0, func(first int, _ []float32) error {
 				e.AlignTies(t, p.stream.State, first/16)
 				return nil
 			})

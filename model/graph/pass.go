@@ -2,10 +2,12 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/model/scratch"
 )
 
@@ -49,7 +51,7 @@ type Engine struct {
 // NewEngine returns an engine for a model. The model's parameters may change
 // between passes.
 func NewEngine(m *model.Model) *Engine {
-	return &Engine{model: m, programs: programs{model: m, built: map[any]*program{}}}
+	return &Engine{model: m, programs: programs{model: m, idle: map[any][]*program{}}}
 }
 
 // Backward adds a sample's gradients to grads, which has the layout of the
@@ -60,7 +62,7 @@ func (e *Engine) Backward(ctx context.Context, s Sample, o Options, grads *model
 	if err != nil {
 		return Result{}, err
 	}
-	if err := p.stream.Feed(ctx, s.IDs, nil); err != nil {
+	if err := p.stream.Feed(ctx, s.IDs, p.rows[0], nil); err != nil {
 		return Result{}, err
 	}
 	return p.differentiate(ctx)
@@ -146,12 +148,8 @@ func (p *pass) lossOf(rows []int) (float64, error) {
 		copy(x[j*d:(j+1)*d], seg.output[row%segment*d:])
 		r.targets[j], r.weights[j] = p.sample.IDs[row+1], float32(p.options.TokenWeight)
 	}
-	prog, err := p.programs.get(headKey(padded))
-	if err != nil {
-		return 0, err
-	}
 	var loss float64
-	err = prog.do(r, [][]float32{x, {1}}, func(out [][]float32) {
+	err := p.programs.do(headKey(padded), r, [][]float32{x, {1}}, func(out [][]float32) {
 		loss = float64(out[0][0])
 		for j, row := range rows {
 			i := row/segment - p.tape.gradFrom
@@ -194,32 +192,40 @@ func (p *pass) keep() float64 {
 	return mean
 }
 
-// backward runs the segments and the writes between them, last first, then the
-// scores of all tokens.
+// backward runs the live segments and the writes between them, last first. Then
+// layers have nothing to do with each other: the writes before and the scores of
+// all tokens.
 func (p *pass) backward(ctx context.Context) error {
-	for seg := p.tape.current; seg >= 0; seg-- {
+	for i := len(p.tape.live) - 1; i >= 0; i-- {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for i := range p.layers {
-			if err := p.backwardWrites(i, seg); err != nil {
-				return err
-			}
-		}
-		i := seg - p.tape.gradFrom
-		if i < 0 || p.dOutput[i] == nil {
-			continue
-		}
-		if err := p.liveSegment(p.tape.live[i], p.dOutput[i]); err != nil {
-			return fmt.Errorf("segment %d: %w", seg, err)
-		}
-	}
-	for i := range p.layers {
-		if err := p.backwardScores(i); err != nil {
+		live := p.tape.live[i]
+		err := eachLayer(len(p.layers), func(layer int) error { return p.backwardWrites(layer, live.index) })
+		if err != nil {
 			return err
 		}
+		if p.dOutput[i] == nil {
+			continue
+		}
+		if err := p.liveSegment(live, p.dOutput[i]); err != nil {
+			return fmt.Errorf("segment %d: %w", live.index, err)
+		}
 	}
-	return nil
+	return eachLayer(len(p.layers), func(layer int) error {
+		return errors.Join(p.backwardWrites(layer, 0), p.backwardScores(layer))
+	})
+}
+
+// eachLayer calls f for n layers, several at once.
+func eachLayer(n int, f func(layer int) error) error {
+	errs := make([]error, n)
+	kernels.Each(n, func(i int) {
+		if err := f(i); err != nil {
+			errs[i] = fmt.Errorf("layer %d: %w", i, err)
+		}
+	})
+	return errors.Join(errs...)
 }
 
 // liveSegment runs the layers of one segment backward.
@@ -237,13 +243,10 @@ func (p *pass) liveSegment(s liveSegment, dx []float32) error {
 func (p *pass) layer(i int, s liveSegment, dx []float32) error {
 	past, d := s.past[i], p.model.Base.Dims
 	score := past.attention.Score
-	prog, err := p.programs.get(shape{tokens: len(dx) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil})
-	if err != nil {
-		return err
-	}
+	key := shape{tokens: len(dx) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil}
 	inputs, into := p.stateInputs(i, score, past.memory)
 	inputs = slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{dx})
-	return prog.do(run{layer: p.model.Base.Layers[i], attention: past.attention, stats: &p.stats[i]}, inputs, func(out [][]float32) {
+	return p.programs.do(key, run{layer: p.model.Base.Layers[i], attention: past.attention, stats: &p.stats[i]}, inputs, func(out [][]float32) {
 		copy(dx, out[1])
 		p.addAll(i, into, out[2:], past.slotToken)
 	})

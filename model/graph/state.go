@@ -37,6 +37,7 @@ func (e *Engine) newStateGrads(grads *model.Params, tokens int) stateGrads {
 	s := stateGrads{Engine: e, grads: grads, layers: make([]layerTape, len(m.Base.Layers))}
 	s.dMemory = make([][]float32, len(s.layers))
 	for i := range s.layers {
+		s.layers[i].normed = make([]float32, 0, tokens*d.Hidden)
 		s.dScore = append(s.dScore, make([]float32, tokens*d.KVHeads))
 		if m.Spec.HasMemory() {
 			s.dMemory[i] = make([]float32, model.Memory{Spec: m.Spec, Dims: d}.Size())
@@ -59,12 +60,14 @@ func (s *stateGrads) addKeep(layer, at int, score, weight float32) {
 	s.dScore[layer][at] += weight * w * (1 - w)
 }
 
-// backwardWrites runs layer i's memory writes at the end of a segment backward.
+// backwardWrites runs layer i's memory writes at the end of the segments from one on
+// backward, the last one first.
 func (s *stateGrads) backwardWrites(i, segment int) error {
 	l := &s.layers[i]
-	for len(l.writes) > 0 && l.writes[len(l.writes)-1].after == segment {
-		if err := s.backwardWrite(i, l.writes[len(l.writes)-1]); err != nil {
-			return fmt.Errorf("layer %d: memory write after segment %d: %w", i, segment, err)
+	for len(l.writes) > 0 && l.writes[len(l.writes)-1].after >= segment {
+		w := l.writes[len(l.writes)-1]
+		if err := s.backwardWrite(i, w); err != nil {
+			return fmt.Errorf("memory write after segment %d: %w", w.after, err)
 		}
 		l.writes = l.writes[:len(l.writes)-1]
 	}
@@ -72,10 +75,7 @@ func (s *stateGrads) backwardWrites(i, segment int) error {
 }
 
 func (s *stateGrads) backwardWrite(i int, w write) error {
-	prog, err := s.programs.get(writeKey{w.what.Rows, w.what.Score != nil})
-	if err != nil {
-		return err
-	}
+	key := writeKey{w.what.Rows, w.what.Score != nil}
 	inputs, featureK := [][]float32{w.before}, s.model.Params.Layers[i].FeatureK
 	if w.what.Score != nil {
 		inputs = append(inputs, w.what.Score)
@@ -83,7 +83,7 @@ func (s *stateGrads) backwardWrite(i int, w write) error {
 	if featureK != nil {
 		inputs = append(inputs, featureK.Data)
 	}
-	return prog.do(run{written: w.what}, append(inputs, s.dMemory[i]), func(out [][]float32) {
+	return s.programs.do(key, run{written: w.what}, append(inputs, s.dMemory[i]), func(out [][]float32) {
 		copy(s.dMemory[i], out[1])
 		if out = out[2:]; w.what.Score != nil {
 			s.addScores(i, out[0], w.tokens)
@@ -104,19 +104,15 @@ func (s *stateGrads) backwardScores(i int) error {
 	if w == nil {
 		return nil
 	}
-	prog, err := s.programs.get(tokenScoreKey(n))
-	if err != nil {
-		return err
-	}
 	dw, dc := s.grads.Layers[i].TokenScore()
 	for t := 0; (t+n)*d.KVHeads <= len(s.dScore[i]); t += n {
 		h, up := s.layers[i].normed[t*d.Hidden:(t+n)*d.Hidden], s.dScore[i][t*d.KVHeads:(t+n)*d.KVHeads]
-		err := prog.do(run{}, [][]float32{h, w.Data, c.Data, up}, func(out [][]float32) {
+		err := s.programs.do(tokenScoreKey(n), run{}, [][]float32{h, w.Data, c.Data, up}, func(out [][]float32) {
 			kernels.Add(dw.Data, out[1])
 			kernels.Add(dc.Data, out[2])
 		})
 		if err != nil {
-			return fmt.Errorf("scores of layer %d: %w", i, err)
+			return fmt.Errorf("scores: %w", err)
 		}
 	}
 	return nil

@@ -65,11 +65,11 @@ func TestLayerStats(t *testing.T) {
 				t.Fatal(err)
 			}
 			var shares []float32
-			wrap := func(ops model.Ops[[]float32]) model.Ops[[]float32] {
+			wrap := func(ops model.Ops[[]float32], _ int) model.Ops[[]float32] {
 				return &shareProbe{Ops: ops, dims: m.Base.Dims, shares: &shares}
 			}
-			st := m.NewStream(model.StreamOptions{Soft: true, NoRouting: true, Wrap: wrap})
-			if err := st.Feed(t.Context(), sample.IDs, nil); err != nil {
+			st := m.NewStream(model.StreamOptions{Soft: true, NoRouting: true, Wrap: wrap, Whole: true})
+			if err := st.Feed(t.Context(), sample.IDs, 0, nil); err != nil {
 				t.Fatal(err)
 			}
 			wantGate(t, got.Layers[0].Gate, shares)

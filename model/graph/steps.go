@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 	"math"
+	"sync"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -96,10 +97,12 @@ func (b *builder) crossEntropy(logits *G.Node) *G.Node {
 	}, logits)
 }
 
-// programs builds each program once for each shape.
+// programs builds a program for each shape, and more where several runs of one
+// shape go on at once.
 type programs struct {
 	model *model.Model
-	built map[any]*program
+	mutex sync.Mutex
+	idle  map[any][]*program
 }
 
 type (
@@ -111,31 +114,49 @@ type (
 	}
 )
 
-// get returns the program of a key: a shape (of a block), transferKey,
-// tokenScoreKey, writeKey or headKey.
-func (p *programs) get(key any) (*program, error) {
-	if have, ok := p.built[key]; ok {
-		return have, nil
+// do runs the program of a key: a shape (of a block), transferKey,
+// tokenScoreKey, writeKey or headKey. See [program.do].
+func (p *programs) do(key any, r run, inputs [][]float32, use func(outputs [][]float32)) error {
+	prog := p.take(key)
+	if prog == nil {
+		var err error
+		if prog, err = p.build(key); err != nil {
+			return fmt.Errorf("build the program %T%+v: %w", key, key, err)
+		}
 	}
-	var built *program
-	var err error
+	err := prog.do(r, inputs, use)
+	p.mutex.Lock()
+	p.idle[key] = append(p.idle[key], prog)
+	p.mutex.Unlock()
+	return err
+}
+
+// take returns an idle program or nil.
+func (p *programs) take(key any) *program {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	list := p.idle[key]
+	if len(list) == 0 {
+		return nil
+	}
+	last := len(list) - 1
+	p.idle[key] = list[:last]
+	return list[last]
+}
+
+func (p *programs) build(key any) (*program, error) {
 	switch k := key.(type) {
 	case shape:
-		built, err = newBlock(p.model, k)
+		return newBlock(p.model, k)
 	case transferKey:
-		built, err = newTransfer(p.model, k)
+		return newTransfer(p.model, k)
 	case tokenScoreKey:
-		built, err = newTokenScore(p.model, int(k))
+		return newTokenScore(p.model, int(k))
 	case writeKey:
-		built, err = newWrite(p.model, k)
-	case headKey:
-		built, err = newHead(p.model, int(k))
+		return newWrite(p.model, k)
+	default:
+		return newHead(p.model, int(key.(headKey)))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("build the program %T%+v: %w", key, key, err)
-	}
-	p.built[key] = built
-	return built, nil
 }
 
 // headRows rounds a number of loss rows up, so that few programs serve all.

@@ -20,7 +20,7 @@ type liveSegment struct {
 	index  int
 	inputs [][]float32 // of each layer [T,D]
 	past   []pastOf    // of each layer
-	output []float32   // of the last layer [T,D]
+	output []float32   // of the last layer [T,D]; zeros for rows that nobody asked for
 }
 
 // pastOf is what a layer saw beside the new tokens.
@@ -59,10 +59,13 @@ func clonePast(s model.Past) pastOf {
 }
 
 // Output implements [model.Tape].
-func (t *tape) Output(x []float32) {
-	if t.current >= t.gradFrom {
-		t.live[len(t.live)-1].output = slices.Clone(x)
+func (t *tape) Output(first int, x []float32) {
+	if t.current < t.gradFrom {
+		return
 	}
+	seg := &t.live[len(t.live)-1]
+	seg.output = make([]float32, len(seg.inputs[0]))
+	copy(seg.output[len(seg.output)-len(x):], x)
 }
 
 // Remember implements [model.Tape].

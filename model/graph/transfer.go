@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -57,19 +58,22 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	}
 	t.stats = make([]LayerStats, len(t.layers))
 	r := TransferResult{Layers: t.stats}
+	trained := func(i int) bool { return len(e.model.Params.Layers[i].List()) > 0 }
+	losses := make([]float64, len(t.layers))
+	err := eachLayer(len(t.layers), func(i int) (err error) {
+		if trained(i) {
+			losses[i], err = t.layer(ctx, i)
+		}
+		return err
+	})
+	if err != nil {
+		return TransferResult{}, err
+	}
 	scored := 0
-	for i := range t.layers {
-		if len(e.model.Params.Layers[i].List()) == 0 {
-			continue
+	for i, loss := range losses {
+		if trained(i) {
+			r.Errors = append(r.Errors, loss)
 		}
-		if err := ctx.Err(); err != nil {
-			return TransferResult{}, err
-		}
-		loss, err := t.layer(i)
-		if err != nil {
-			return TransferResult{}, fmt.Errorf("layer %d: %w", i, err)
-		}
-		r.Errors = append(r.Errors, loss)
 		if w, _ := e.model.Params.Layers[i].TokenScore(); w != nil {
 			r.Kept, scored = r.Kept+t.stats[i].Kept, scored+1
 		}
@@ -94,44 +98,54 @@ type lesson struct {
 	output []float32 // [tokens,D] of the attention, after its projection
 }
 
-// teacher listens to the base's forward pass.
+// teacher listens to the base's forward pass of the tokens from the first-th on.
 type teacher struct {
 	model.Ops[[]float32]
 	t     *transfer
+	first int
 	layer *model.Layer
 }
 
 func (l *teacher) Remember(layer *model.Layer, h, k, v []float32) {
 	l.layer = layer
 	s, tape := &l.t.lessons[layer.Index], &l.t.layers[layer.Index]
-	tape.normed = append(tape.normed, h...)
-	s.k, s.v = append(s.k, k...), append(s.v, v...)
+	kv := l.t.model.Base.Dims.KVHeads * l.t.model.Base.Dims.HeadDim
+	copy(tape.normed[l.first*l.t.model.Base.Dims.Hidden:], h)
+	copy(s.k[l.first*kv:], k)
+	copy(s.v[l.first*kv:], v)
 	l.Ops.Remember(layer, h, k, v)
 }
 
 func (l *teacher) Linear(m *model.Linear, x []float32) []float32 {
 	y := l.Ops.Linear(m, x)
 	if l.layer != nil && m == l.layer.O {
-		s := &l.t.lessons[l.layer.Index]
-		s.output = append(s.output, y...)
+		copy(l.t.lessons[l.layer.Index].output[l.first*m.Out:], y)
 	}
 	return y
 }
 
 // teach runs the base with full attention.
 func (t *transfer) teach(ctx context.Context, ids []int32) error {
+	d := t.model.Base.Dims
+	kv := d.KVHeads * d.HeadDim
 	t.lessons = make([]lesson, len(t.layers))
+	for i := range t.lessons {
+		t.lessons[i] = lesson{k: make([]float32, t.tokens*kv), v: make([]float32, t.tokens*kv), output: make([]float32, t.tokens*d.Hidden)}
+		t.layers[i].normed = t.layers[i].normed[:t.tokens*d.Hidden]
+	}
 	base, err := model.New(t.model.Base, model.FullAttention(t.model.Spec.Segment), nil)
 	if err != nil {
 		return err
 	}
-	wrap := func(o model.Ops[[]float32]) model.Ops[[]float32] { return &teacher{Ops: o, t: t} }
-	return base.NewStream(model.StreamOptions{Wrap: wrap}).Feed(ctx, ids, nil)
+	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
+		return &teacher{Ops: o, t: t, first: first}
+	}
+	return base.NewStream(model.StreamOptions{Wrap: wrap}).Feed(ctx, ids, 0, nil)
 }
 
 // layer distills one layer: forward through the memory writes, then segment by
 // segment from the last one back.
-func (t *transfer) layer(i int) (loss float64, err error) {
+func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 	m, d, segment := t.model, t.model.Base.Dims, t.model.Spec.Segment
 	var score []float32 // ρ of all tokens [tokens,K]
 	if w, c := m.Params.Layers[i].TokenScore(); w != nil {
@@ -145,6 +159,9 @@ func (t *transfer) layer(i int) (loss float64, err error) {
 	memories := t.writeMemories(i, score)
 	scale := t.options.Weight / t.energy(i)
 	for s := t.tokens/segment - 1; s >= firstTransferred; s-- {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		part, err := t.segment(i, s, score, memories[s], scale)
 		if err != nil {
 			return 0, fmt.Errorf("segment %d: %w", s, err)
@@ -154,10 +171,7 @@ func (t *transfer) layer(i int) (loss float64, err error) {
 			return 0, err
 		}
 	}
-	if err := t.backwardWrites(i, 0); err != nil { // with a window of less than a segment
-		return 0, err
-	}
-	return loss / t.options.Weight, t.backwardScores(i)
+	return loss / t.options.Weight, errors.Join(t.backwardWrites(i, 0), t.backwardScores(i))
 }
 
 // keep adds the gradient of the layer's keep penalty and returns mean σ(ρ).
@@ -264,15 +278,12 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 	} else {
 		r.attention = t.windowOnly(r.attention, from, to)
 	}
-	prog, err := t.programs.get(transferKey{tokens: n, slots: len(r.attention.Score) / d.KVHeads, memory: memory != nil})
-	if err != nil {
-		return 0, err
-	}
+	key := transferKey{tokens: n, slots: len(r.attention.Score) / d.KVHeads, memory: memory != nil}
 	inputs, into := t.stateInputs(i, r.attention.Score, memory)
 	h := t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]
 	inputs = slices.Concat([][]float32{h}, inputs, [][]float32{{1}})
 	loss := 0.0
-	err = prog.do(r, inputs, func(out [][]float32) {
+	err := t.programs.do(key, r, inputs, func(out [][]float32) {
 		loss = float64(out[0][0])
 		t.addAll(i, into, out[1:], tokenIndices(from, to, d.KVHeads))
 	})

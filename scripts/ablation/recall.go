@@ -119,7 +119,7 @@ func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample) (measu
 	tokens, started := 0, time.Now()
 	for _, group := range groups {
 		st, at := m.NewStream(model.StreamOptions{}), common(group)
-		if err := st.Feed(ctx, group[0].IDs[:at], nil); err != nil {
+		if err := st.Feed(ctx, group[0].IDs[:at], at, nil); err != nil {
 			return measured{}, err
 		}
 		tokens += at
@@ -161,13 +161,11 @@ func common(group []eval.Sample) int {
 func answers(ctx context.Context, m *model.Model, st *model.Stream, s eval.Sample, at int) (bool, error) {
 	t, width := s.Turns[0], m.Base.Dims.Hidden
 	logits, right := make([]float32, m.Base.Head.Out), true
-	err := st.Feed(ctx, s.IDs[at:t.End-1], func(first int, hidden []float32) error {
+	err := st.Feed(ctx, s.IDs[at:t.End-1], t.Start-1-at, func(first int, hidden []float32) error {
 		for row := range slices.Chunk(hidden, width) {
-			if next := at + first + 1; next >= t.Start {
-				st.Logits(logits, row)
-				right = right && kernels.ArgMax(logits) == int(s.IDs[next])
-			}
 			first++
+			st.Logits(logits, row)
+			right = right && kernels.ArgMax(logits) == int(s.IDs[at+first])
 		}
 		return nil
 	})

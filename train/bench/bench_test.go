@@ -71,7 +71,9 @@ func TestCounts(t *testing.T) {
 		name      string
 		got, want float64
 	}{
-		{"forward", c.forward(768, false), 8 * three},
+		{"forward", c.forward(768, 0, false), 8 * three},
+		{"forward for the last 128", c.forward(768, 640, false), 7*three + 768*score + 248*write +
+			640*2*256*(128+128) + 128*(maps+read) + 4*4*64*float64(128*(8+248+256+128)+128*129/2)},
 		{"decoding", c.decoding(1, 700), 8*(maps+score+read+4*4*64*701) + 2*256*4096},
 	} {
 		if tc.got != tc.want {

@@ -69,7 +69,7 @@ func always(run func(ctx context.Context) error) func(context.Context) (func(con
 func (w *workload) stream(n int) benchCase {
 	last := min(n, w.model.Spec.Segment)
 	return benchCase{
-		name: fmt.Sprintf("stream-forward %d", n), tokens: n, flop: w.count.forward(n, false) + w.count.head(last),
+		name: fmt.Sprintf("stream-forward %d", n), tokens: n, flop: w.count.forward(n, n-last, false) + w.count.head(last),
 		prepare: always(func(ctx context.Context) error { return w.read(ctx, w.model, n, n-last) }),
 	}
 }
@@ -92,10 +92,7 @@ func (w *workload) full(n int) benchCase {
 
 // read streams the first n ids and computes the logits of stretches from a token on.
 func (w *workload) read(ctx context.Context, m *model.Model, n, logitsFrom int) error {
-	return m.NewStream(model.StreamOptions{NoRouting: true}).Feed(ctx, w.ids[:n], func(first int, hidden []float32) error {
-		if first < logitsFrom {
-			return nil
-		}
+	return m.NewStream(model.StreamOptions{NoRouting: true}).Feed(ctx, w.ids[:n], logitsFrom, func(_ int, hidden []float32) error {
 		for rows := range slices.Chunk(hidden, logitRows*m.Base.Dims.Hidden) {
 			n := len(rows) / m.Base.Dims.Hidden * m.Base.Head.Out
 			w.logits = slices.Grow(w.logits[:0], n)[:n]
@@ -165,7 +162,7 @@ func (w *workload) calibration(n int) benchCase {
 	sample := data.Encoded{Where: "benchmark", IDs: w.ids[:n], Turns: []data.Turn{{Start: n - answerTokens, End: n}}}
 	samples := func(yield func(data.Encoded, error) bool) { yield(sample, nil) }
 	return benchCase{
-		name: fmt.Sprintf("calibrate a sample of %d", n), tokens: n, flop: w.count.forward(n, false),
+		name: fmt.Sprintf("calibrate a sample of %d", n), tokens: n, flop: w.count.forward(n, 0, false),
 		prepare: always(func(ctx context.Context) error {
 			_, err := quant.Calibrate(ctx, w.model, samples)
 			return err

@@ -89,19 +89,36 @@ func (c counter) walk(tokens int, soft bool) []stretch {
 	return out
 }
 
-// forward reads tokens as a stream.
-func (c counter) forward(tokens int, soft bool) float64 {
-	sum := 0.0
+// forward reads tokens as a stream for the last layer's output from one on.
+func (c counter) forward(tokens, from int, soft bool) float64 {
+	sum, layers, first := 0.0, float64(len(c.Base.Layers)), 0
 	for _, s := range c.walk(tokens, soft) {
-		sum += c.maps()*float64(s.tokens) + c.attention(s.tokens, s.past) + c.scores(s.tokens)
-		if s.memory {
-			sum += c.read(s.tokens)
-		}
+		state := c.scores(s.tokens)
 		if c.Spec.HasMemory() {
-			sum += c.write(s.written)
+			state += c.write(s.written)
 		}
+		skipped := min(max(from-first, 0), s.tokens)
+		seen := s
+		seen.tokens, seen.past = s.tokens-skipped, s.past+skipped
+		sum += layers*state + (layers-1)*c.output(s) + c.output(seen) + float64(skipped)*c.keysAndValues()
+		first += s.tokens
 	}
-	return sum * float64(len(c.Base.Layers))
+	return sum
+}
+
+// output is what one layer computes of a stretch beside what its state takes up.
+func (c counter) output(s stretch) float64 {
+	sum := c.maps()*float64(s.tokens) + c.attention(s.tokens, s.past)
+	if s.memory {
+		sum += c.read(s.tokens)
+	}
+	return sum
+}
+
+// keysAndValues are the maps of a token that only leaves these.
+func (c counter) keysAndValues() float64 {
+	l := c.Base.Layers[0]
+	return float64(2 * (l.K.In*l.K.Out + l.V.In*l.V.Out))
 }
 
 // training is a forward pass, the logits of answer tokens in the last stretch, and
@@ -117,7 +134,7 @@ func (c counter) training(tokens, answers int, soft bool) float64 {
 	for _, s := range stretches {
 		sum += 2*c.write(s.written) + c.scores(s.tokens)
 	}
-	return c.forward(tokens, soft) + sum*float64(len(c.Base.Layers)) + 2*c.head(answers)
+	return c.forward(tokens, tokens-last.tokens, soft) + sum*float64(len(c.Base.Layers)) + 2*c.head(answers)
 }
 
 // distillation is the base's full attention over the text, and for each segment
