@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"eisft/export/manifest"
 	"eisft/model"
 	"eisft/model/kernels"
 )
@@ -58,8 +59,10 @@ func (st *Stream) memoryColumn() float32 {
 	switch {
 	case !st.evicted || st.writer == nil:
 		return st.model.mask
+	case st.model.logTerm && st.written == 0:
+		return float32(math.Log(manifest.EmptyMemoryTokens))
 	case st.model.logTerm:
-		return float32(math.Log(float64(max(st.written, 1))))
+		return float32(math.Log(float64(st.written)))
 	default:
 		return 0
 	}

@@ -4,12 +4,13 @@ import (
 	"math"
 
 	"eisft/export/ir"
+	"eisft/export/manifest"
 	"eisft/model"
 )
 
 // memoryEps keeps the read of an empty memory at zero. The state holds means over the
-// tokens written, so this is model's 1e-6 divided by a thousand tokens.
-const memoryEps = 1e-9
+// tokens written, so this is model's 1e-6 divided by manifest.EmptyMemoryTokens.
+const memoryEps = 1e-6 / manifest.EmptyMemoryTokens
 
 // MemoryInUse is true wherever the block has a memory: a graph of fixed shape always
 // reads it, and the mask's last column says whether the read counts.

@@ -136,11 +136,16 @@ const Embedding = "model.embed_tokens.weight"
 
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
-// holds means and the mass gate needs sums.
+// holds means and the mass gate needs sums. While nothing has been written, for the
+// slots have taken all, that number is EmptyMemoryTokens.
 const (
 	ColumnZero      = "zero"
 	ColumnLogTokens = "log_tokens"
 )
+
+// EmptyMemoryTokens is how many tokens the graphs' ε, which keeps an empty memory's
+// read at zero, stands for beside the means of the memory's state.
+const EmptyMemoryTokens = 1000
 
 // The kinds of graphs.
 const (

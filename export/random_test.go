@@ -1,0 +1,87 @@
+package export_test
+
+import (
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"eisft/export"
+	"eisft/export/exporttest"
+	"eisft/export/lower"
+	"eisft/export/ort/orttest"
+	"eisft/model"
+	"eisft/model/hf"
+)
+
+// TestRandomCombinations compares the driven graphs with the Go model for blocks, bases
+// and shapes drawn at random: what one switch does, others must not undo.
+func TestRandomCombinations(t *testing.T) {
+	orttest.Require(t)
+	for seed := range uint64(30) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		spec := randomBlock(r)
+		m := exporttest.Model(t, spec, func(c *hf.Config) { randomBase(r, c) })
+		for i := range m.Params.Layers {
+			for _, p := range []*model.Param{m.Params.Layers[i].FeatureQ, m.Params.Layers[i].FeatureK} {
+				for j := range dataOf(p) { // steeper features hardly touch: of few tokens, ε outweighs them
+					p.Data[j] *= 0.3
+				}
+			}
+		}
+		tokens := pick(r, spec.Segment, spec.Segment, 1+r.IntN(7))
+		o := options()
+		o.Inputs = pick(r, lower.InputEmbeds, lower.InputIDs)
+		o.Sizes = []export.Size{{Tokens: tokens, Cache: spec.Sink + spec.Window + spec.Slots + tokens + r.IntN(4)}}
+		info, report, err := export.Export(t.Context(), m, filepath.Join(t.TempDir(), "out"), o)
+		if err != nil {
+			t.Errorf("seed %d: %+v, %v, %+v: %v", seed, spec, o.Sizes, m.Base.Config, err)
+			continue
+		}
+		for _, f := range report.Findings {
+			t.Errorf("seed %d: %+v, %v, %+v: %s", seed, spec, o.Sizes, m.Base.Config, f)
+		}
+		if v := info.Verification[0]; v.MaxLogitError > 1e-4 || v.EqualTokens != v.Compared || v.Compared != v.Read {
+			t.Errorf("seed %d: %+v, %v, %+v: %+v", seed, spec, o.Sizes, m.Base.Config, v)
+		}
+	}
+}
+
+func pick[T any](r *rand.Rand, x ...T) T { return x[r.IntN(len(x))] }
+
+func dataOf(p *model.Param) []float32 {
+	if p == nil {
+		return nil
+	}
+	return p.Data
+}
+
+// randomBlock draws sizes and every switch of the block.
+func randomBlock(r *rand.Rand) model.Spec {
+	s := model.Spec{
+		Sink: r.IntN(4), Window: r.IntN(9), Segment: 1 + r.IntN(7), Slots: pick(r, 0, 1+r.IntN(8), 1+r.IntN(8)),
+		Positions: pick(r, model.PositionsCompact, model.PositionsAbsolute),
+		Memory:    pick(r, model.MemoryNone, model.MemoryLinear, model.MemoryDelta),
+	}
+	if s.Slots > 0 {
+		s.SlotLayers = pick(r, nil, nil, []int{r.IntN(2)})
+	}
+	if s.HasMemory() {
+		s.Feature = pick(r, model.FeatureELU, model.FeatureHedgehog)
+		s.FeatureDim = pick(r, 0, 1+r.IntN(9))
+		s.Gate = pick(r, model.GateScalar, model.GateVector, model.GateQuery, model.GateSlot, model.GateMass)
+		s.Map, s.WriteGate = pick(r, true, false), s.Slots == 0 && pick(r, true, false)
+	}
+	return s
+}
+
+// randomBase changes what the attention depends on.
+func randomBase(r *rand.Rand, c *hf.Config) {
+	if pick(r, true, false) {
+		kinds := []hf.LayerType{hf.FullAttention, hf.SlidingAttention}
+		c.SlidingWindow, c.LayerTypes = 1+r.IntN(12), []hf.LayerType{pick(r, kinds...), pick(r, kinds...)}
+		c.RopeLocal = pick(r, c.Rope, hf.Rope{Type: "default", Theta: 50, PartialRotaryFactor: 0.5})
+	}
+	c.NumKeyValueHeads = pick(r, 1, 2, 4)
+	c.QKNorm, c.PostNorms = pick(r, true, false), pick(r, true, false)
+	c.TieWordEmbeddings, c.AttentionBias = pick(r, true, false), pick(r, true, false)
+}
