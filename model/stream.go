@@ -84,8 +84,6 @@ type StreamOptions struct {
 	Tape Tape
 	// Wrap, if not nil, decorates the backend.
 	Wrap Wrap
-	// Whole gives all tokens of a stretch to one backend.
-	Whole bool
 }
 
 // Stream reads one sequence segment by segment.

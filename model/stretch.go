@@ -37,7 +37,7 @@ func (st *Stream) newStretch(rows, wanted int) *stretch {
 		}
 	}
 	height := rows
-	if !st.options.Whole && st.model.Base.keepsForward() { // else each block would convert all weights
+	if st.model.Base.keepsForward() { // else each block would convert all weights
 		height = rowBlock
 	}
 	for first := 0; first < rows; first += height {

@@ -94,7 +94,7 @@ func (c *calibrator) visit(point string, x []float32) {
 
 // sample reads one sample.
 func (c *calibrator) sample(ctx context.Context, s data.Encoded) error {
-	st := c.model.NewStream(model.StreamOptions{Wrap: wrap(c.model.Base.Head, c.visit), Whole: true})
+	st := c.model.NewStream(model.StreamOptions{Wrap: wrap(c.model.Base.Head, c.visit)})
 	feed := func(ids []int32) error {
 		return st.Feed(ctx, ids, 0, func(_ int, hidden []float32) error {
 			c.logits(st, hidden)

@@ -3,16 +3,18 @@ package quant
 import (
 	"iter"
 	"math"
+	"sync"
 )
 
 // Observer collects the statistics of one tensor: its range, and a histogram of
 // its magnitudes. A bin holds the numbers with the same exponent and the same
 // first seven bits of mantissa (0.8 % apart at most), so that no bin ever has to
 // be moved and the order of what is seen does not matter. Bins come in pages of
-// one exponent: at most 258 KB, usually 30.
+// one exponent: at most 258 KB, usually 30. Several goroutines may observe.
 type Observer struct {
 	Min, Max float32
 	Count    uint64
+	mutex    sync.Mutex
 	pages    [256]*[binsPerPage]uint64
 }
 
@@ -24,6 +26,8 @@ const (
 
 // Observe takes up values.
 func (o *Observer) Observe(x []float32) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
 	if o.Count == 0 && len(x) > 0 {
 		o.Min, o.Max = x[0], x[0]
 	}

@@ -68,7 +68,7 @@ func TestLayerStats(t *testing.T) {
 			wrap := func(ops model.Ops[[]float32], _ int) model.Ops[[]float32] {
 				return &shareProbe{Ops: ops, dims: m.Base.Dims, shares: &shares}
 			}
-			st := m.NewStream(model.StreamOptions{Soft: true, NoRouting: true, Wrap: wrap, Whole: true})
+			st := m.NewStream(model.StreamOptions{Soft: true, NoRouting: true, Wrap: wrap})
 			if err := st.Feed(t.Context(), sample.IDs, 0, nil); err != nil {
 				t.Fatal(err)
 			}
