@@ -113,7 +113,8 @@ func (m *Model) NewStream(o StreamOptions) *Stream {
 // a segment with the hidden states after the final norm [n,D] of those of its
 // tokens that are ids[from] or later, and the index in ids of the first of them:
 // the stretch's end if it has none. They are valid during the call only. Of
-// tokens before `from`, the last layer computes no more than its state needs.
+// tokens before `from`, the last layer computes what its state needs, up to the
+// projections, and no attention and feed-forward.
 // Cancelling ctx stops between stretches. It fails where a position would be
 // out of reach of the base's rotary embedding (see [Rotary]).
 func (st *Stream) Feed(ctx context.Context, ids []int32, from int, emit func(first int, hidden []float32) error) error {
