@@ -2,7 +2,7 @@
 EISFT := bin/eisft
 LINT := .cache/bin/golangci-lint
 
-.PHONY: quickstart setup build test test-slow lint fmt bench clean
+.PHONY: quickstart setup build test test-race test-slow lint fmt bench clean
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
@@ -18,6 +18,11 @@ build:
 
 test: setup
 	go test ./...
+
+# Where goroutines meet: parallel loops, blocks of rows, layers in training, observers, the progress line.
+RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Calibrate$$|LineFromMany)
+test-race: setup
+	go test -race -run '$(RACES)' ./model/... ./quant ./train/...
 
 # Tests that take minutes are named TestSlow... and skip unless EISFT_SLOW is set.
 test-slow: setup

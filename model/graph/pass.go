@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,7 @@ func (p *pass) backward(ctx context.Context) error {
 	})
 }
 
-// eachLayer calls f for n layers, several at once.
+// eachLayer calls f for n layers, several at once, and returns the first one's error.
 func eachLayer(n int, f func(layer int) error) error {
 	errs := make([]error, n)
 	kernels.Each(n, func(i int) {
@@ -225,7 +226,7 @@ func eachLayer(n int, f func(layer int) error) error {
 			errs[i] = fmt.Errorf("layer %d: %w", i, err)
 		}
 	})
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
 
 // liveSegment runs the layers of one segment backward.
