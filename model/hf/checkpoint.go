@@ -22,7 +22,6 @@ const (
 // Checkpoint is a model's weights by their Hugging Face names, whatever files
 // they come from. It may be used from several goroutines.
 type Checkpoint struct {
-	path    string
 	tensors map[string]stored
 	closers []func() error
 }
@@ -75,7 +74,7 @@ func (c *Checkpoint) Has(name string) bool {
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	s, ok := c.tensors[name]
 	if !ok {
-		return Tensor{}, fmt.Errorf("%s: tensor %s is not in the checkpoint, which holds %d others", c.path, name, len(c.tensors))
+		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", name, len(c.tensors))
 	}
 	if s.pairedHeads > 0 {
 		s.Data = unpairRows(s.Data, s.Shape[0], s.pairedHeads)
@@ -135,7 +134,7 @@ func openIndex(dir string) (*Checkpoint, error) {
 // openShards opens safetensors files. weightMap says which file each tensor is
 // in; nil takes every tensor of every file.
 func openShards(dir string, shards []string, weightMap map[string]string) (*Checkpoint, error) {
-	c := &Checkpoint{path: dir, tensors: map[string]stored{}}
+	c := &Checkpoint{tensors: map[string]stored{}}
 	files := map[string]*File{}
 	for _, shard := range shards {
 		f, err := OpenFile(filepath.Join(dir, shard))

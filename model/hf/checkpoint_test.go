@@ -147,7 +147,7 @@ func TestShardedCheckpoint(t *testing.T) {
 		t.Errorf("b holds %v (%v)", v, err)
 	}
 	_, err = c.Tensor("lm_head.weight")
-	wantError(t, err, dir+": tensor lm_head.weight is not in the checkpoint, which holds 2 others")
+	wantError(t, err, "tensor lm_head.weight is not in the checkpoint, which holds 2 others")
 	closeFile(t, c)
 
 	for want, text := range map[string]string{
