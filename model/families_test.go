@@ -34,7 +34,7 @@ func (h *hiddenTape) Layer(i int, x []float32, _ model.Past) {
 	}
 	h.layers[i] = append(h.layers[i], x...)
 }
-func (h *hiddenTape) Output(int, []float32)                        {}
+func (h *hiddenTape) Output([]float32)                             {}
 func (h *hiddenTape) Remember(int, []float32)                      {}
 func (h *hiddenTape) Write(int, model.Written, []int32, []float32) {}
 

@@ -50,8 +50,8 @@ type Tape interface {
 	// Layer is called with what layer i reads, x [T,D] and p.
 	Layer(i int, x []float32, p Past)
 	// Output is called with the last layer's output, before the final norm, of the
-	// stretch's tokens from the first-th on [T-first,D], if Feed was asked for any.
-	Output(first int, x []float32)
+	// stretch's last tokens [n,D]: those that Feed was asked for, if there are any.
+	Output(x []float32)
 	// Remember is called with the new tokens' normed input [T,D] after that.
 	Remember(i int, h []float32)
 	// Write is called before layer i's memory [K,F,d+1] takes up w; tokens
@@ -194,7 +194,7 @@ func (st *Stream) forward(ids []int32, wanted int) []float32 {
 	b.embed(x, ids)
 	st.newStretch(rows, wanted).forward(x)
 	if st.options.Tape != nil && wanted < rows {
-		st.options.Tape.Output(wanted, x[wanted*d:])
+		st.options.Tape.Output(x[wanted*d:])
 	}
 	st.State.Recent += rows
 	st.State.Seen += rows

@@ -3,7 +3,6 @@ package graph
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -213,9 +212,7 @@ func (p *pass) backward(ctx context.Context) error {
 			return fmt.Errorf("segment %d: %w", live.index, err)
 		}
 	}
-	return eachLayer(len(p.layers), func(layer int) error {
-		return errors.Join(p.backwardWrites(layer, 0), p.backwardScores(layer))
-	})
+	return eachLayer(len(p.layers), p.backwardRest)
 }
 
 // eachLayer calls f for n layers, several at once, and returns the first one's error.

@@ -95,6 +95,14 @@ func (s *stateGrads) backwardWrite(i int, w write) error {
 	})
 }
 
+// backwardRest runs the writes of layer i that are left backward, and then the scores.
+func (s *stateGrads) backwardRest(i int) error {
+	if err := s.backwardWrites(i, 0); err != nil {
+		return err
+	}
+	return s.backwardScores(i)
+}
+
 // backwardScores turns the gradients of layer i's scores into those of the
 // weights they were computed with, a segment at a time. Tokens of a last,
 // incomplete segment have not left the window.

@@ -59,7 +59,7 @@ func clonePast(s model.Past) pastOf {
 }
 
 // Output implements [model.Tape].
-func (t *tape) Output(first int, x []float32) {
+func (t *tape) Output(x []float32) {
 	if t.current < t.gradFrom {
 		return
 	}

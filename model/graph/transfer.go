@@ -2,7 +2,6 @@ package graph
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -108,11 +107,6 @@ type teacher struct {
 
 func (l *teacher) Remember(layer *model.Layer, h, k, v []float32) {
 	l.layer = layer
-	s, tape := &l.t.lessons[layer.Index], &l.t.layers[layer.Index]
-	kv := l.t.model.Base.Dims.KVHeads * l.t.model.Base.Dims.HeadDim
-	copy(tape.normed[l.first*l.t.model.Base.Dims.Hidden:], h)
-	copy(s.k[l.first*kv:], k)
-	copy(s.v[l.first*kv:], v)
 	l.Ops.Remember(layer, h, k, v)
 }
 
@@ -124,23 +118,28 @@ func (l *teacher) Linear(m *model.Linear, x []float32) []float32 {
 	return y
 }
 
-// teach runs the base with full attention.
+// teach runs the base with full attention, whose state keeps all keys and values.
 func (t *transfer) teach(ctx context.Context, ids []int32) error {
-	d := t.model.Base.Dims
-	kv := d.KVHeads * d.HeadDim
-	t.lessons = make([]lesson, len(t.layers))
-	for i := range t.lessons {
-		t.lessons[i] = lesson{k: make([]float32, t.tokens*kv), v: make([]float32, t.tokens*kv), output: make([]float32, t.tokens*d.Hidden)}
-		t.layers[i].normed = t.layers[i].normed[:t.tokens*d.Hidden]
-	}
 	base, err := model.New(t.model.Base, model.FullAttention(t.model.Spec.Segment), nil)
 	if err != nil {
 		return err
 	}
+	t.lessons = make([]lesson, len(t.layers))
+	for i := range t.lessons {
+		t.lessons[i].output = make([]float32, t.tokens*t.model.Base.Dims.Hidden)
+	}
 	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
 		return &teacher{Ops: o, t: t, first: first}
 	}
-	return base.NewStream(model.StreamOptions{Wrap: wrap}).Feed(ctx, ids, 0, nil)
+	// No segment carries a graph: the tape keeps the normed inputs alone.
+	st := base.NewStream(model.StreamOptions{Wrap: wrap, Tape: newTape(t.layers, t.tokens)})
+	if err := st.Feed(ctx, ids, 0, nil); err != nil {
+		return err
+	}
+	for i, l := range st.State.Layers {
+		t.lessons[i].k, t.lessons[i].v = l.K, l.V
+	}
+	return nil
 }
 
 // layer distills one layer: forward through the memory writes, then segment by
@@ -171,7 +170,7 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 			return 0, err
 		}
 	}
-	return loss / t.options.Weight, errors.Join(t.backwardWrites(i, 0), t.backwardScores(i))
+	return loss / t.options.Weight, t.backwardRest(i)
 }
 
 // keep adds the gradient of the layer's keep penalty and returns mean σ(ρ).
