@@ -13,6 +13,7 @@ import (
 
 	"eisft/data"
 	"eisft/model"
+	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
 )
@@ -33,18 +34,7 @@ const question = `{"context": "Nathan: How is your family doing?\nMark: To open 
 
 func openDemo(t testing.TB) (*model.Model, *tokenizer.Tokenizer, *tokenizer.Template) {
 	t.Helper()
-	b, err := model.LoadBase(demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec, err := model.Preset("eisft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(b, spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Open(t, demo, modeltest.DefaultBlock(t))
 	tk, err := tokenizer.Load(demo)
 	if err != nil {
 		t.Fatal(err)

@@ -53,15 +53,7 @@ func openTensors(t testing.TB, path string) (floats func(string) []float32, ids 
 
 func openFull(t testing.TB, dir string) *model.Model {
 	t.Helper()
-	b, err := model.LoadBase(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(b, model.FullAttention(256), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return modeltest.Open(t, dir, model.FullAttention(256))
 }
 
 // TestDemoGolden compares the demo base with the reference's float32 forward

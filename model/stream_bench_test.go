@@ -6,26 +6,17 @@ import (
 
 	"eisft/data/sharedtest"
 	"eisft/model"
+	"eisft/model/modeltest"
 )
 
 // benchModels are the demo base with the default block and with full attention.
 func benchModels(b *testing.B) map[string]*model.Model {
 	b.Helper()
-	base, err := model.LoadBase(sharedtest.Path(b, "demo/base"))
-	if err != nil {
-		b.Fatal(err)
+	dir := sharedtest.Path(b, "demo/base")
+	return map[string]*model.Model{
+		"eisft": modeltest.Open(b, dir, modeltest.DefaultBlock(b)),
+		"full":  modeltest.Open(b, dir, model.FullAttention(256)),
 	}
-	preset, err := model.Preset("eisft")
-	if err != nil {
-		b.Fatal(err)
-	}
-	models := map[string]*model.Model{}
-	for name, spec := range map[string]model.Spec{"eisft": preset, "full": model.FullAttention(256)} {
-		if models[name], err = model.New(base, spec, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return models
 }
 
 // benchPrompt is the golden prompt, repeated to n tokens.

@@ -6,31 +6,21 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/modeltest"
 )
 
 // TestFeedFrom asks for the hidden states of fewer and fewer tokens: they are
 // those of a stream that is asked for all, bit by bit, and so is what it reads
 // afterwards.
 func TestFeedFrom(t *testing.T) {
-	base, err := model.LoadBase("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec, err := model.Preset("eisft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(base, spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Open(t, "demo", modeltest.DefaultBlock(t))
 	r := rand.New(rand.NewPCG(1, 2))
 	ids := make([]int32, 900)
 	for i := range ids {
-		ids[i] = r.Int32N(int32(base.Embed.Out))
+		ids[i] = r.Int32N(int32(m.Base.Embed.Out))
 	}
 	const read = 850 // segments end at 256, 512 and 768
-	d := base.Dims.Hidden
+	d := m.Base.Dims.Hidden
 	var all []float32
 	keep := func(to *[]float32) func(int, []float32) error {
 		return func(_ int, hidden []float32) error { *to = append(*to, hidden...); return nil }

@@ -10,6 +10,7 @@ import (
 
 	"eisft/data"
 	"eisft/model"
+	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
 )
 
@@ -19,20 +20,9 @@ const demo = "../model/demo"
 // within a few hundred tokens.
 func demoModel(t testing.TB) *model.Model {
 	t.Helper()
-	b, err := model.LoadBase(demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := model.Preset("eisft")
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := modeltest.DefaultBlock(t)
 	s.Sink, s.Window, s.Segment, s.Slots = 4, 32, 32, 32
-	m, err := model.New(b, s, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return modeltest.Open(t, demo, s)
 }
 
 func demoTokenizer(t testing.TB) (*tokenizer.Tokenizer, *tokenizer.Template) {

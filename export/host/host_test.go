@@ -19,6 +19,7 @@ import (
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/modeltest"
 )
 
 // folder exports a model without comparing it.
@@ -279,18 +280,7 @@ func rewrite(t *testing.T, dir string, change func(*manifest.Manifest)) {
 // demo exports the demo base in a small shape, and quantized.
 func demo(b *testing.B) string {
 	b.Helper()
-	base, err := model.LoadBase("../../model/demo")
-	if err != nil {
-		b.Fatal(err)
-	}
-	spec, err := model.Preset("eisft")
-	if err != nil {
-		b.Fatal(err)
-	}
-	m, err := model.New(base, spec, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
+	m := modeltest.Open(b, "../../model/demo", modeltest.DefaultBlock(b))
 	return folder(b, m, func(o *export.Options) {
 		o.Sizes, o.Quantized = []export.Size{{Tokens: 512, Cache: 2048}}, exporttest.Quantized(b, m)
 	})

@@ -11,6 +11,7 @@ import (
 
 	"eisft/data/sharedtest"
 	"eisft/model"
+	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
 )
 
@@ -19,14 +20,7 @@ const demo = "../demo"
 // demoParts opens the demo base with full attention.
 func demoParts(t *testing.T) (*model.Model, *tokenizer.Tokenizer, *tokenizer.Template) {
 	t.Helper()
-	b, err := model.LoadBase(demo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(b, model.FullAttention(256), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := modeltest.Open(t, demo, model.FullAttention(256))
 	tk, err := tokenizer.Load(demo)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/modeltest"
 )
 
 // testModel is a random one-layer model: 4 heads of 6 in 2 groups, D = 10,
@@ -272,8 +273,14 @@ func checkSample(t *testing.T, m *model.Model, r *rand.Rand) {
 		t.Fatal(err)
 	}
 	last := len(m.Params.Layers) - 1 // what others change in the stored keys is no gradient
-	for i, p := range m.Params.Layers[last].List() {
-		g := grads.Layers[last].List()[i].Data
+	checkGradients(t, m.Params.Layers[last].List(), grads.Layers[last].List(), value)
+}
+
+// checkGradients compares gradients with finite differences along them.
+func checkGradients(t *testing.T, params, grads []*model.Param, value func() float64) {
+	t.Helper()
+	for i, p := range params {
+		g := grads[i].Data
 		want, got := along(g, g), difference(p.Data, g, value)
 		if math.Abs(got-want) > 0.02*want+1e-3 {
 			t.Errorf("%s: derivative %.6g, finite difference %.6g", p.Name, want, got)
@@ -307,13 +314,7 @@ func TestTransferGradients(t *testing.T) {
 				if _, err := e.Transfer(t.Context(), ids, nil, o, grads); err != nil {
 					t.Fatal(err)
 				}
-				for i, p := range m.Params.List() {
-					g := grads.List()[i].Data
-					want, got := along(g, g), difference(p.Data, g, value)
-					if math.Abs(got-want) > 0.02*want+1e-3 {
-						t.Errorf("%s: derivative %.6g, finite difference %.6g", p.Name, want, got)
-					}
-				}
+				checkGradients(t, m.Params.List(), grads.List(), value)
 			})
 		}
 	}
@@ -322,11 +323,7 @@ func TestTransferGradients(t *testing.T) {
 // TestBlockCompilesSmall bounds the nodes of a block program: Gorgonia's
 // compile time grows with their square.
 func TestBlockCompilesSmall(t *testing.T) {
-	preset, err := model.Preset("eisft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := newBlock(testModel(t, preset, rand.New(rand.NewPCG(1, 1))), shape{tokens: 256, slots: 256, memory: true})
+	p, err := newBlock(testModel(t, modeltest.DefaultBlock(t), rand.New(rand.NewPCG(1, 1))), shape{tokens: 256, slots: 256, memory: true})
 	if err != nil {
 		t.Fatal(err)
 	}

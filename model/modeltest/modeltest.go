@@ -12,6 +12,30 @@ import (
 	"eisft/model/hf"
 )
 
+// DefaultBlock is the preset that a configuration starts from.
+func DefaultBlock(t testing.TB) model.Spec {
+	t.Helper()
+	s, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Open opens a base with an untrained block.
+func Open(t testing.TB, dir string, s model.Spec) *model.Model {
+	t.Helper()
+	b, err := model.LoadBase(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(b, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // Edge is a golden of the EdgeInfinite block: a two-layer base with random
 // weights, a block's parameters, and what the reference computes with them.
 type Edge struct {

@@ -5,23 +5,12 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/modeltest"
 )
 
 func demo(t *testing.T) *model.Model {
 	t.Helper()
-	base, err := model.LoadBase("../../model/demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec, err := model.Preset("eisft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.New(base, spec, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return modeltest.Open(t, "../../model/demo", modeltest.DefaultBlock(t))
 }
 
 func TestRun(t *testing.T) {
