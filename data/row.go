@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"eisft/data/nearest"
+	"eisft/internal/nearest"
 	"eisft/model/tokenizer"
 )
 

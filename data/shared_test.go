@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"eisft/data"
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/data/synth"
 	"eisft/model/tokenizer"
 )

@@ -10,7 +10,7 @@ import (
 	"eisft/model"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // Evaluate carries out a configuration's evaluation: all its policies over its

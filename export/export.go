@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/export/check"
 	"eisft/export/lower"
 	"eisft/export/manifest"

@@ -12,7 +12,7 @@ import (
 	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 	"eisft/quant"
 )
 

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/export/ir"
 	"eisft/export/lower"
 	"eisft/export/manifest"

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model/hf"
 )
 

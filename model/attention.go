@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // queryBlock is how many query rows share one score buffer: 64 rows times a

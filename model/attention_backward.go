@@ -2,7 +2,7 @@ package model
 
 import (
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // AttentionGrads receives the gradients of Forward; all are added to. Score is

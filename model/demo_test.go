@@ -3,7 +3,7 @@ package model_test
 import (
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"

@@ -2,7 +2,7 @@ package model
 
 import (
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // eager carries out layers on slices, for some of the rows of a stretch.

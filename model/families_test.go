@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"

@@ -6,7 +6,7 @@ import (
 
 	"eisft/model/hf"
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // Linear is a frozen affine map y = xWᵀ + b of the base model. W stays in the

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // memoryEps keeps an empty memory's read at zero (method, section 3).

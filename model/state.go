@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // State is what a sequence leaves behind: for every layer the keys and values

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // Model is a frozen base with a block and its trained parameters. It is

@@ -2,7 +2,7 @@ package model
 
 import (
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // stretch is the forward pass of the tokens that a stream reads at once. Blocks of

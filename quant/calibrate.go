@@ -12,7 +12,7 @@ import (
 
 	"eisft/data"
 	"eisft/model"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // Calibration says what a model was calibrated on.

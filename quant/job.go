@@ -10,12 +10,12 @@ import (
 	"path/filepath"
 
 	"eisft/data"
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/eval"
 	"eisft/model"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // Job quantizes a model and writes what came out: all that `eisft quantize` does.

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 
 	"eisft/data"
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/model/hf"

@@ -10,7 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/eval"
 	"eisft/train/config"
 )

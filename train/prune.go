@@ -12,7 +12,7 @@ import (
 	"eisft/eval"
 	"eisft/model"
 	"eisft/train/config"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,

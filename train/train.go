@@ -14,7 +14,7 @@ import (
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // Options say how a training run is started.

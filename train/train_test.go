@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/train/config"
 )

@@ -7,9 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model"
-	"eisft/train/bench"
+	"eisft/bench"
 )
 
 func benchCommand() *cli.Command {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/eval"
 	"eisft/train/config"
 )

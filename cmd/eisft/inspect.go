@@ -5,7 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/export/inspect"
+	"eisft/inspect"
 )
 
 func inspectCommand() *cli.Command {

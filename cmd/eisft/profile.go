@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 )
 
 func profileFlags() []cli.Flag {

@@ -10,7 +10,7 @@ import (
 	"eisft/model"
 	"eisft/model/chat"
 	"eisft/train/config"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // sessionFlags are those of the commands that write text with a run's model.

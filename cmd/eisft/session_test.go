@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/eval"
 	"eisft/model"
 	"eisft/train"

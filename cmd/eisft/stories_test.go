@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
 	"eisft/train"

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eisft/data"
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model/tokenizer"
 )
 

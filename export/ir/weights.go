@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 )
 
 // pageSize is the alignment of tensors in an external-data file; ONNX asks for it

@@ -10,7 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/export/onnxpb"
 )
 

@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 )
 
 // Name is the manifest's file name in an exported folder; Key is the

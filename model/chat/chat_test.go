@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/model/tokenizer"

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/model/modeltest"
 )

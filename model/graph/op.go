@@ -17,7 +17,7 @@ import (
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // op is a fused, differentiable step of a program.

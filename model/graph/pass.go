@@ -8,7 +8,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // Sample is one training sequence: its tokens, and which of them are answers.

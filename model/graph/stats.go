@@ -5,7 +5,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // LayerStats says what a layer's block does with its memory and its slots.

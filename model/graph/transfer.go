@@ -10,7 +10,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/model/scratch"
+	"eisft/internal/scratch"
 )
 
 // TransferOptions say how a text is distilled.

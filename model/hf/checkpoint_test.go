@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 func TestSharedCheckpoints(t *testing.T) {

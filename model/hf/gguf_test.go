@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
 )

@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 // The expected values were computed from the formulas of transformers'

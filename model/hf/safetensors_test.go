@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 // file returns the bytes of a safetensors file with the given header and data.

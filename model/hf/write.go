@@ -9,7 +9,7 @@ import (
 	"io"
 	"slices"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model/kernels"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/model/hf"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 var benchTokenizers = []struct{ name, dir string }{

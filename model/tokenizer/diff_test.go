@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 // TestMatchesTokenizersJS compares ids and decoded text with Hugging Face's JavaScript

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 var loaded = map[string]*Tokenizer{}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
+	"eisft/internal/sharedtest"
 )
 
 // conversations returns about size bytes of the shared conversations, as chat text.

@@ -18,7 +18,7 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"eisft/data"
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/data/synth"
 	"eisft/model/tokenizer"
 )

@@ -14,7 +14,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model/hf"
 )
 

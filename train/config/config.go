@@ -17,7 +17,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"eisft/data"
-	"eisft/data/atomicfile"
+	"eisft/internal/atomicfile"
 	"eisft/model"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 
-	"eisft/data/nearest"
+	"eisft/internal/nearest"
 	"eisft/model"
 )
 

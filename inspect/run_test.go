@@ -9,7 +9,7 @@ import (
 
 	"eisft/data"
 	"eisft/export"
-	"eisft/export/inspect"
+	"eisft/inspect"
 	"eisft/export/lower"
 	"eisft/quant"
 	"eisft/train"

@@ -3,7 +3,7 @@ package nearest_test
 import (
 	"testing"
 
-	"eisft/data/nearest"
+	"eisft/internal/nearest"
 )
 
 func TestName(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/export/inspect"
+	"eisft/inspect"
 	"eisft/model/hf"
 )
 

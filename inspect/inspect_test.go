@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/data/sharedtest"
-	"eisft/export/inspect"
+	"eisft/internal/sharedtest"
+	"eisft/inspect"
 	"eisft/model"
 )
 
 var update = flag.Bool("update", false, "write the golden files in testdata anew")
 
-const demoBase = "../../model/demo"
+const demoBase = "../model/demo"
 
 // describe inspects a path and returns what is printed.
 func describe(t *testing.T, path string, o inspect.Options) (*inspect.Report, string) {
@@ -42,8 +42,8 @@ func TestGolden(t *testing.T) {
 		options    inspect.Options
 	}{
 		{"base", demoBase, inspect.Options{}},
-		{"chats", "../../data/demo/train.parquet", inspect.Options{Model: demoBase}},
-		{"questions", "../../data/demo/test.parquet", inspect.Options{Model: demoBase}},
+		{"chats", "../data/demo/train.parquet", inspect.Options{Model: demoBase}},
+		{"questions", "../data/demo/test.parquet", inspect.Options{Model: demoBase}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, got := describe(t, tc.path, tc.options)

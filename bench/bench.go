@@ -15,7 +15,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/train/progress"
+	"eisft/internal/progress"
 )
 
 // Options say what is measured.

@@ -10,12 +10,12 @@ import (
 
 func demo(t *testing.T) *model.Model {
 	t.Helper()
-	return modeltest.Open(t, "../../model/demo", modeltest.DefaultBlock(t))
+	return modeltest.Open(t, "../model/demo", modeltest.DefaultBlock(t))
 }
 
 func TestRun(t *testing.T) {
 	m := demo(t)
-	r, err := Run(t.Context(), m, Options{Cases: []string{"decode", "export"}, Runs: 1, Scratch: t.TempDir(), BaseDir: "../../model/demo"})
+	r, err := Run(t.Context(), m, Options{Cases: []string{"decode", "export"}, Runs: 1, Scratch: t.TempDir(), BaseDir: "../model/demo"})
 	if err != nil {
 		t.Fatal(err)
 	}
