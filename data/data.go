@@ -64,12 +64,12 @@ const DefaultPrompt = "{context}\n\n{input}"
 
 // Options say how rows become samples. The zero value reads the usual columns.
 type Options struct {
-	Columns Columns `yaml:"columns"`
+	Columns Columns `yaml:"columns,omitempty"`
 	// Prompt makes the user message of a LongBench row: {context} and {input} stand
 	// for the columns. Empty means DefaultPrompt.
-	Prompt string `yaml:"prompt"`
+	Prompt string `yaml:"prompt,omitempty"`
 	// Prompts are templates for rows whose dataset column has the key's value.
-	Prompts map[string]string `yaml:"prompts"`
+	Prompts map[string]string `yaml:"prompts,omitempty"`
 }
 
 // prompt renders the user message of a row.

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"eisft/data"
-	"eisft/train/config"
 )
 
 // BenchmarkRun answers the first questions of the demo's test file, each some
@@ -20,7 +19,7 @@ func BenchmarkRun(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, p := range []config.Policy{config.PolicyFull, config.PolicyWindow, config.PolicyEdgeInfinite} {
+	for _, p := range []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite} {
 		b.Run(string(p), func(b *testing.B) {
 			var sum Speed
 			for b.Loop() {

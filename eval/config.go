@@ -7,21 +7,29 @@ import (
 	"io"
 
 	"eisft/data"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/tokenizer"
-	"eisft/train/config"
-	"eisft/internal/progress"
 )
+
+// Config is an evaluation as a configuration describes it.
+type Config struct {
+	Data         string `yaml:"data,omitempty"` // no evaluation if empty
+	data.Options `yaml:",inline"`
+	Samples      int      `yaml:"samples"`        // use only the first so many; 0: all
+	MaxNewTokens int      `yaml:"max_new_tokens"` // answers are cut there
+	Policies     []Policy `yaml:"policies"`
+}
 
 // Evaluate carries out a configuration's evaluation: all its policies over its
 // data. Progress receives a line a policy (nil: none).
-func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c config.Eval, w io.Writer) (results []*Result, err error) {
+func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, w io.Writer) (results []*Result, err error) {
 	for _, p := range c.Policies { // not after the first ones have been measured
 		if _, err := WithPolicy(m, p); err != nil {
 			return nil, err
 		}
 	}
-	source, err := data.Open(c.Data, c.Options())
+	source, err := data.Open(c.Data, c.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +49,7 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 }
 
 // show is Run with a progress line.
-func show(ctx context.Context, m *model.Model, p config.Policy, tk *tokenizer.Tokenizer, samples []Sample, maxNewTokens int, w io.Writer) (*Result, error) {
+func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, maxNewTokens int, w io.Writer) (*Result, error) {
 	line := progress.Start(w, progress.Task{What: "eval " + string(p), Unit: "answers", Total: Questions(samples)})
 	defer line.End()
 	n, em := 0, 0.0

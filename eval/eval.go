@@ -13,7 +13,6 @@ import (
 	"eisft/model"
 	"eisft/model/chat"
 	"eisft/model/tokenizer"
-	"eisft/train/config"
 )
 
 // Sample is an encoded conversation with the answers that count as right.
@@ -61,15 +60,28 @@ func Questions(samples []Sample) int {
 	return n
 }
 
+// Policy is a way for the base model to read a long input.
+type Policy string
+
+// The policies.
+const (
+	PolicyFull         Policy = "full"         // full attention, unbounded
+	PolicyWindow       Policy = "window"       // sinks and window only
+	PolicyEdgeInfinite Policy = "edgeinfinite" // with the trained block
+)
+
+// Policies lists all policies.
+var Policies = []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}
+
 // WithPolicy returns the model that reads as a policy says: with full
 // attention, with sinks and window only, or with m's own block.
-func WithPolicy(m *model.Model, p config.Policy) (*model.Model, error) {
+func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {
 	switch p {
-	case config.PolicyFull:
+	case PolicyFull:
 		return model.New(m.Base, model.FullAttention(m.Spec.Segment), nil)
-	case config.PolicyWindow:
+	case PolicyWindow:
 		return model.New(m.Base, model.WindowOnly(m.Spec), nil)
-	case config.PolicyEdgeInfinite:
+	case PolicyEdgeInfinite:
 		return m, nil
 	default:
 		return nil, fmt.Errorf("policy %q is not known; choose full, window or edgeinfinite", p)
@@ -109,7 +121,7 @@ type Answer struct {
 // them. A question of a conversation is asked after the right answers to those
 // before it. The same arguments give the same answers. Cancelling ctx ends it
 // with an error.
-func Run(ctx context.Context, m *model.Model, p config.Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
+func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
 	m, err := WithPolicy(m, p)
 	if err != nil {
 		return nil, err

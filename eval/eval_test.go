@@ -15,7 +15,6 @@ import (
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
-	"eisft/train/config"
 )
 
 const demo = "../model/demo"
@@ -71,7 +70,7 @@ func TestRunConversation(t *testing.T) {
 		t.Fatalf("%d questions, want 2", n)
 	}
 	var called []Answer
-	r, err := Run(t.Context(), m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 32, Answered: func(a Answer) { called = append(called, a) }})
+	r, err := Run(t.Context(), m, PolicyFull, tk, samples, Options{MaxNewTokens: 32, Answered: func(a Answer) { called = append(called, a) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +88,7 @@ func TestRunConversation(t *testing.T) {
 		t.Errorf("speed %+v for %d tokens", s, len(samples[0].IDs))
 	}
 
-	again, err := Run(t.Context(), m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 32})
+	again, err := Run(t.Context(), m, PolicyFull, tk, samples, Options{MaxNewTokens: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +97,7 @@ func TestRunConversation(t *testing.T) {
 	if !bytes.Equal(a, b) {
 		t.Errorf("two runs gave\n%s\n%s", a, b)
 	}
-	full, err := WithPolicy(m, config.PolicyFull)
+	full, err := WithPolicy(m, PolicyFull)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +149,7 @@ func TestRunBucketsAndAcceptedAnswers(t *testing.T) {
 	if err != nil || len(samples) != 1 {
 		t.Fatalf("%d samples, %v; want the first one", len(samples), err)
 	}
-	r, err := Run(t.Context(), m, config.PolicyEdgeInfinite, tk, samples, Options{MaxNewTokens: 32})
+	r, err := Run(t.Context(), m, PolicyEdgeInfinite, tk, samples, Options{MaxNewTokens: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +169,7 @@ func TestRunIsCancelled(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Run(ctx, m, config.PolicyFull, tk, samples, Options{MaxNewTokens: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, m, PolicyFull, tk, samples, Options{MaxNewTokens: 1}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 }
@@ -183,7 +182,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy "ful" is not known; choose full, window or edgeinfinite` {
 		t.Errorf("an unknown policy: error %v", err)
 	}
-	none := config.Eval{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []config.Policy{config.PolicyFull}}
+	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
 	if _, err := Evaluate(t.Context(), m, tk, tpl, none, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing data: error %v", err)
 	}
@@ -191,8 +190,8 @@ func TestRefusals(t *testing.T) {
 
 func TestWithPolicy(t *testing.T) {
 	m, _, _ := openDemo(t)
-	for p, want := range map[config.Policy]model.Spec{
-		config.PolicyFull: model.FullAttention(256), config.PolicyWindow: model.WindowOnly(m.Spec), config.PolicyEdgeInfinite: m.Spec,
+	for p, want := range map[Policy]model.Spec{
+		PolicyFull: model.FullAttention(256), PolicyWindow: model.WindowOnly(m.Spec), PolicyEdgeInfinite: m.Spec,
 	} {
 		if got, err := WithPolicy(m, p); err != nil || !got.Spec.Equal(want) || got.Base != m.Base {
 			t.Errorf("%s: %+v, %v; want %+v", p, got.Spec, err, want)

@@ -5,8 +5,6 @@ import (
 	"io"
 	"math"
 	"text/tabwriter"
-
-	"eisft/train/config"
 )
 
 // The bounds of the buckets, in tokens from the fact to the answer: nearer than
@@ -80,10 +78,10 @@ type Speed struct {
 
 // Result is what Run found. Buckets without a question have no score.
 type Result struct {
-	Policy  config.Policy `json:"policy"`
-	Scores  []Score       `json:"scores"`
-	Speed   Speed         `json:"speed"`
-	Answers []Answer      `json:"answers,omitempty"`
+	Policy  Policy   `json:"policy"`
+	Scores  []Score  `json:"scores"`
+	Speed   Speed    `json:"speed"`
+	Answers []Answer `json:"answers,omitempty"`
 }
 
 // Score returns the score of a bucket; its N is 0 if it has no question.

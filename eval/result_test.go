@@ -4,8 +4,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-
-	"eisft/train/config"
 )
 
 func TestMetrics(t *testing.T) {
@@ -34,7 +32,7 @@ func TestMetrics(t *testing.T) {
 }
 
 func TestScoresAndTable(t *testing.T) {
-	r := &Result{Policy: config.PolicyWindow, Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5}}
+	r := &Result{Policy: PolicyWindow, Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5}}
 	r.Answers = []Answer{
 		{Distance: 0, EM: 1, F1: 1, NLL: 2, Tokens: 4},
 		{Distance: 249, EM: 0, F1: 0.5, NLL: 6, Tokens: 4},
@@ -55,7 +53,7 @@ func TestScoresAndTable(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := WriteTable(&out, []*Result{r, {Policy: config.PolicyFull}}); err != nil {
+	if err := WriteTable(&out, []*Result{r, {Policy: PolicyFull}}); err != nil {
 		t.Fatal(err)
 	}
 	want := `policy  fact  tokens back  n  EM    F1    perplexity  read tokens/s  written tokens/s

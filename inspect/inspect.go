@@ -17,7 +17,7 @@ import (
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/quant"
-	"eisft/train"
+	"eisft/train/runs"
 )
 
 // Options say what inspection may use beside the path.
@@ -38,7 +38,7 @@ var folders = []struct {
 	has     string // a pattern of [filepath.Match]
 	inspect inspector
 }{
-	{train.ConfigFile, inspectRun},
+	{runs.ConfigFile, inspectRun},
 	{manifest.Name, inspectExport},
 	{quant.EncodingsFile, inspectQuantized},
 	{model.AdapterConfig, inspectAdapter},

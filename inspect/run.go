@@ -11,15 +11,15 @@ import (
 	"path/filepath"
 
 	"eisft/eval"
-	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // inspectRun describes a run's folder: what was trained, what was gained, and
 // what has been made of it since.
 func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 	r.Kind = "run"
-	c, err := config.Load(filepath.Join(dir, train.ConfigFile))
+	c, err := config.Load(filepath.Join(dir, runs.ConfigFile))
 	r.problem(err)
 	if err == nil {
 		r.fact("name", c.Name)
@@ -40,7 +40,7 @@ type stage struct {
 	losses  []float64
 	tokens  int
 	seconds float64
-	pruned  *train.Pruned
+	pruned  *runs.Pruned
 }
 
 // averagedSteps is over how many steps a loss is averaged: single ones are noise.
@@ -57,7 +57,7 @@ func mean(losses []float64) Score {
 // training describes what the stages did; c is nil if the configuration could
 // not be read.
 func (r *Report) training(dir string, c *config.Config) {
-	stages, err := readMetrics(filepath.Join(dir, train.MetricsFile))
+	stages, err := readMetrics(filepath.Join(dir, runs.MetricsFile))
 	r.problem(err)
 	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
@@ -77,7 +77,7 @@ func (r *Report) training(dir string, c *config.Config) {
 		r.fact("training time", Seconds(all))
 	}
 	r.table(t)
-	if exists(dir, train.CheckpointFile) {
+	if exists(dir, runs.CheckpointFile) {
 		r.note("training is not finished: the same eisft train command with --resume goes on")
 	}
 }
@@ -96,7 +96,7 @@ func readMetrics(path string) ([]stage, error) {
 	var stages []stage
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
-		var m train.Metrics
+		var m runs.Metrics
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return stages, fmt.Errorf("%s: line %d: %w", path, n, err)
 		}
@@ -118,7 +118,7 @@ func readMetrics(path string) ([]stage, error) {
 
 // gained adds the evaluations before and after training.
 func (r *Report) gained(dir string) {
-	e, err := train.ReadEvaluation(dir)
+	e, err := runs.ReadEvaluation(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		r.note("not evaluated: eisft eval --run %s --data FILE", r.Path)
@@ -126,7 +126,7 @@ func (r *Report) gained(dir string) {
 	case err != nil:
 		r.problem(err)
 		return
-	case e.After == nil && !exists(dir, train.CheckpointFile):
+	case e.After == nil && !exists(dir, runs.CheckpointFile):
 		r.note("not evaluated after training: eisft eval --run %s", r.Path)
 	}
 	t := scoreTable("what was gained")
@@ -145,11 +145,11 @@ func policyName(result *eval.Result, state string) string {
 		return ""
 	}
 	switch result.Policy {
-	case config.PolicyFull:
+	case eval.PolicyFull:
 		return "full attention, not bounded"
-	case config.PolicyWindow:
+	case eval.PolicyWindow:
 		return "window alone"
-	case config.PolicyEdgeInfinite:
+	case eval.PolicyEdgeInfinite:
 		return "block, " + state
 	default:
 		return string(result.Policy)

@@ -9,15 +9,16 @@ import (
 
 	"eisft/data"
 	"eisft/export"
-	"eisft/inspect"
 	"eisft/export/lower"
+	"eisft/inspect"
 	"eisft/quant"
 	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // tinyRun trains a block on the demo base for a step and returns the run.
-func tinyRun(t *testing.T) (run *train.Run, chats string) {
+func tinyRun(t *testing.T) (run *runs.Run, chats string) {
 	t.Helper()
 	dir := t.TempDir()
 	base, err := filepath.Abs(demoBase)
@@ -49,7 +50,7 @@ output: %q
 // TestRun follows a run from training to graphs.
 func TestRun(t *testing.T) {
 	run, chats := tinyRun(t)
-	latest := filepath.Join(filepath.Dir(run.Dir), train.Latest)
+	latest := filepath.Join(filepath.Dir(run.Dir), runs.Latest)
 	r, got := describe(t, latest, inspect.Options{})
 	wantText(t, got, latest+": run", "trained parameters  202,800", "2.76 %", "distill", "1 of 1", "what was gained",
 		"full attention, not bounded", "window alone", "block, untrained", "block, trained",
@@ -84,7 +85,7 @@ func TestRun(t *testing.T) {
 	wantText(t, got, ": ONNX graph", "inputs", "outputs", "MatMul")
 }
 
-func quantize(t *testing.T, run *train.Run, chats string) {
+func quantize(t *testing.T, run *runs.Run, chats string) {
 	t.Helper()
 	file := quant.File{Path: chats, Options: data.Options{}, Samples: 1}
 	job := &quant.Job{

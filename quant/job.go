@@ -10,12 +10,11 @@ import (
 	"path/filepath"
 
 	"eisft/data"
-	"eisft/internal/atomicfile"
 	"eisft/eval"
+	"eisft/internal/atomicfile"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/tokenizer"
-	"eisft/train/config"
-	"eisft/internal/progress"
 )
 
 // Job quantizes a model and writes what came out: all that `eisft quantize` does.
@@ -139,7 +138,7 @@ func (j *Job) evaluate(ctx context.Context, q *Quantized, samples []eval.Sample)
 func (j *Job) score(ctx context.Context, what string, m *model.Model, w model.Wrap, samples []eval.Sample) (*eval.Result, error) {
 	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
 	defer line.End()
-	r, err := eval.Run(ctx, m, config.PolicyEdgeInfinite, j.Tokenizer, samples, eval.Options{
+	r, err := eval.Run(ctx, m, eval.PolicyEdgeInfinite, j.Tokenizer, samples, eval.Options{
 		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w},
 		Answered: func(eval.Answer) { line.Add(1) },
 	})

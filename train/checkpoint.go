@@ -12,8 +12,8 @@ import (
 	"eisft/data"
 	"eisft/internal/atomicfile"
 	"eisft/model"
-	"eisft/model/graph"
 	"eisft/model/hf"
+	"eisft/train/runs"
 )
 
 // position is where training stands: after Step steps of stage Stage.
@@ -41,7 +41,7 @@ func (t *trainer) save(at position) error {
 		return err
 	}
 	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block)}
-	if err := hf.WriteFile(filepath.Join(t.dir, CheckpointFile), t.optimizer.entries(), meta); err != nil {
+	if err := hf.WriteFile(filepath.Join(t.dir, runs.CheckpointFile), t.optimizer.entries(), meta); err != nil {
 		return err
 	}
 	return pointLatest(t.dir)
@@ -49,7 +49,7 @@ func (t *trainer) save(at position) error {
 
 // restore reads the checkpoint back and drops the metrics written after it.
 func (t *trainer) restore() (position, error) {
-	path := filepath.Join(t.dir, CheckpointFile)
+	path := filepath.Join(t.dir, runs.CheckpointFile)
 	f, err := hf.OpenFile(path)
 	if err != nil {
 		return position{}, err
@@ -97,7 +97,7 @@ func (t *trainer) restoreBlock(text string) error {
 
 // trimMetrics keeps the lines of steps up to the position.
 func (t *trainer) trimMetrics(at position) error {
-	path := filepath.Join(t.dir, MetricsFile)
+	path := filepath.Join(t.dir, runs.MetricsFile)
 	old, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -109,7 +109,7 @@ func (t *trainer) trimMetrics(at position) error {
 	var kept []byte
 	lines := bufio.NewScanner(old)
 	for lines.Scan() {
-		var m Metrics
+		var m runs.Metrics
 		if json.Unmarshal(lines.Bytes(), &m) != nil {
 			break // a line that was being written when the machine stopped
 		}
@@ -124,30 +124,13 @@ func (t *trainer) trimMetrics(at position) error {
 	return atomicfile.WriteFile(path, kept)
 }
 
-// Metrics is one line of metrics.jsonl.
-type Metrics struct {
-	Stage        int     `json:"stage"`
-	Kind         string  `json:"kind"`
-	Step         int     `json:"step"` // steps taken, this one included
-	Loss         float64 `json:"loss"` // nats a token (s-sft), relative error (distill)
-	AnswerTokens int     `json:"answer_tokens,omitempty"`
-	Tokens       int     `json:"tokens"` // tokens read
-	Kept         float64 `json:"kept"`   // mean σ(ρ) of what left the window
-	// Layers says what the gate and the retention score of each layer do.
-	Layers   []graph.LayerStats `json:"layers"`
-	GradNorm float64            `json:"grad_norm"`
-	Rate     float64            `json:"lr_scale"` // share of the learning rates
-	Seconds  float64            `json:"seconds"`
-	Pruned   *Pruned            `json:"pruned,omitempty"` // of pruning
-}
-
 // appendMetrics adds a line to metrics.jsonl.
-func (t *trainer) appendMetrics(m Metrics) error {
+func (t *trainer) appendMetrics(m runs.Metrics) error {
 	line, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(t.dir, MetricsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(t.dir, runs.MetricsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -5,23 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
-	"eisft/internal/atomicfile"
 	"eisft/eval"
-	"eisft/train/config"
+	"eisft/internal/atomicfile"
+	"eisft/train/runs"
 )
-
-// Evaluation is what eval.json holds: every policy before the first stage, and
-// with the trained block after the last one. Full attention and the window
-// alone do not depend on training and are measured once.
-type Evaluation struct {
-	Before []*eval.Result `json:"before"`
-	After  []*eval.Result `json:"after,omitempty"`
-}
 
 // evaluateBefore measures all policies with the untrained block.
 func (t *trainer) evaluateBefore(ctx context.Context) error {
@@ -38,7 +28,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
 	section.Policies = nil
 	for _, p := range t.config.Eval.Policies {
-		if p == config.PolicyEdgeInfinite {
+		if p == eval.PolicyEdgeInfinite {
 			section.Policies = append(section.Policies, p)
 		}
 	}
@@ -53,7 +43,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	return t.writeEvaluation()
 }
 
-func (t *trainer) measure(ctx context.Context, section config.Eval) ([]*eval.Result, error) {
+func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {
 	results, err := eval.Evaluate(ctx, t.Model, t.Tokenizer, t.Template, section, t.options.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("evaluation: %w", err)
@@ -66,39 +56,15 @@ func (t *trainer) writeEvaluation() error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(t.dir, EvalFile), append(text, '\n'))
+	return atomicfile.WriteFile(filepath.Join(t.dir, runs.EvalFile), append(text, '\n'))
 }
 
 // readEvaluation reads what was measured before a resumed run was stopped.
 func (t *trainer) readEvaluation() error {
-	e, err := ReadEvaluation(t.dir)
+	e, err := runs.ReadEvaluation(t.dir)
 	if errors.Is(err, fs.ErrNotExist) { // the configuration has no evaluation
 		return nil
 	}
 	t.evaluation = e
 	return err
-}
-
-// ReadEvaluation reads a run's eval.json.
-func ReadEvaluation(dir string) (Evaluation, error) {
-	var e Evaluation
-	path := filepath.Join(dir, EvalFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return e, err
-	}
-	if err := json.Unmarshal(text, &e); err != nil {
-		return e, fmt.Errorf("%s: %w", path, err)
-	}
-	return e, nil
-}
-
-// WriteTable prints what training changed.
-func (e Evaluation) WriteTable(w io.Writer) error {
-	fmt.Fprintln(w, "before training")
-	if err := eval.WriteTable(w, e.Before); err != nil || e.After == nil {
-		return err
-	}
-	fmt.Fprintln(w, "\nafter training")
-	return eval.WriteTable(w, e.After)
 }

@@ -10,26 +10,11 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/train/config"
-	"eisft/internal/progress"
+	"eisft/train/runs"
 )
-
-// Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,
-// in nats, with slots chosen as at inference.
-type Pruned struct {
-	All     float64   `json:"loss_all"`     // with all slots
-	None    float64   `json:"loss_none"`    // without slots
-	Without []float64 `json:"loss_without"` // without those of one layer, for each of Layers
-	Layers  []int     `json:"layers"`       // that had slots
-	Kept    []int     `json:"kept"`         // the fewest that keep the gain
-	Loss    float64   `json:"loss"`         // with the slots of these
-}
-
-// String says where slots are left, and what that costs.
-func (p *Pruned) String() string {
-	return fmt.Sprintf("slots stay in layers %v of %v: loss %.3f, with all of them %.3f, without any %.3f", p.Kept, p.Layers, p.Loss, p.All, p.None)
-}
 
 // prune runs a stage of kind prune, which has one step.
 func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error {
@@ -46,7 +31,7 @@ func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error 
 	}
 	at.Step = s.Steps
 	t.optimizer = newAdamW(t.Model.Params, s.Betas)
-	err = t.appendMetrics(Metrics{
+	err = t.appendMetrics(runs.Metrics{
 		Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
 	})
 	if err != nil {
@@ -62,7 +47,7 @@ func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error 
 // the order of what the loss rises without each, the fewest stay that keep s.Gain of
 // what all slots gain over none. Retrieval sits in few layers (Wu et al., arXiv
 // 2404.15574; Xiao et al., arXiv 2410.10819), and slots cost memory and time in each.
-func (t *trainer) pruneSlots(ctx context.Context, s config.Stage) (*Pruned, int, error) {
+func (t *trainer) pruneSlots(ctx context.Context, s config.Stage) (*runs.Pruned, int, error) {
 	loader, err := t.loader(data.Cursor{})
 	if err != nil {
 		return nil, 0, err
@@ -93,7 +78,7 @@ type pruning struct {
 	gain    float64
 	line    *progress.Line
 	tokens  int // read
-	found   Pruned
+	found   runs.Pruned
 }
 
 // run returns the model with the fewest slots that keep the gain.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/train/runs"
 )
 
 const pruneStage = "{kind: prune, samples: 2, gain: 0.5}"
@@ -23,7 +24,7 @@ func TestPrune(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found *Pruned
+	var found *runs.Pruned
 	for _, m := range readMetrics(t, run.Dir) {
 		if m.Pruned != nil {
 			found = m.Pruned
@@ -45,7 +46,7 @@ func TestPrune(t *testing.T) {
 			}
 		}
 	}
-	opened, err := OpenRun(run.Dir)
+	opened, err := runs.Open(run.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestPruneResumes(t *testing.T) {
 	}
 	for lines, last := range map[int]string{2: "distill", 3: "prune", 4: "s-sft"} {
 		c := tinyConfig(t, stages)
-		run, err := Train(stopAtLine{t.Context(), filepath.Join(c.Output, c.Name, MetricsFile), lines}, c, Options{})
+		run, err := Train(stopAtLine{t.Context(), filepath.Join(c.Output, c.Name, runs.MetricsFile), lines}, c, Options{})
 		if !errors.Is(err, ErrStopped) {
 			t.Fatalf("got %v, want ErrStopped", err)
 		}

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"eisft/data"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
-	"eisft/internal/progress"
+	"eisft/train/runs"
 )
 
 // Options say how a training run is started.
@@ -33,7 +34,7 @@ var ErrStopped = errors.New("training stopped")
 
 // trainer is one call of Train.
 type trainer struct {
-	*Run
+	*runs.Run
 	config    *config.Config
 	dir       string
 	options   Options
@@ -42,13 +43,13 @@ type trainer struct {
 	engine    *graph.Engine
 	optimizer *adamW
 
-	evaluation Evaluation
+	evaluation runs.Evaluation
 }
 
 // Train runs the stages of a configuration, in order, and returns the run. A
 // cancelled ctx stops it at the last whole step, with a checkpoint. Everything
 // that can be wrong with the input is found before the run folder is made.
-func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err error) {
+func Train(ctx context.Context, c *config.Config, o Options) (run *runs.Run, err error) {
 	t := &trainer{config: c, options: o}
 	if err := t.open(); err != nil {
 		return nil, err
@@ -70,12 +71,12 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *Run, err erro
 	if err := t.evaluateAfter(ctx); err != nil {
 		return t.Run, err
 	}
-	return t.Run, os.Remove(filepath.Join(t.dir, CheckpointFile))
+	return t.Run, os.Remove(filepath.Join(t.dir, runs.CheckpointFile))
 }
 
 // open opens base, data and template.
 func (t *trainer) open() (err error) {
-	if t.Run, err = OpenUntrained(t.config); err != nil {
+	if t.Run, err = runs.OpenUntrained(t.config); err != nil {
 		return err
 	}
 	if t.options.Warn != nil {
@@ -83,7 +84,7 @@ func (t *trainer) open() (err error) {
 			t.options.Warn(w)
 		}
 	}
-	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options()); err != nil {
+	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options); err != nil {
 		return err
 	}
 	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
@@ -121,7 +122,7 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	}
 	t.Run.Dir = t.dir
 	t.optimizer = newAdamW(t.Model.Params, t.config.Stages[0].Betas)
-	if err := t.config.Write(filepath.Join(t.dir, ConfigFile)); err != nil {
+	if err := t.config.Write(filepath.Join(t.dir, runs.ConfigFile)); err != nil {
 		return position{}, err
 	}
 	if t.evaluation.Before == nil {
@@ -148,13 +149,13 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 type step struct {
 	loss, kept           float64
 	answerTokens, tokens int
-	layers               []graph.LayerStats
+	layers               []model.LayerStats
 }
 
 // addLayers adds the statistics of one of so many samples.
-func (s *step) addLayers(layers []graph.LayerStats, samples int) {
+func (s *step) addLayers(layers []model.LayerStats, samples int) {
 	if s.layers == nil {
-		s.layers = make([]graph.LayerStats, len(layers))
+		s.layers = make([]model.LayerStats, len(layers))
 	}
 	for i, l := range layers {
 		s.layers[i].Kept += l.Kept / float64(samples)
@@ -193,7 +194,7 @@ func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error 
 		rate := rateAt(s, at.Step)
 		t.optimizer.update(grads, s, rate)
 		at.Step, at.Cursor = at.Step+1, loader.Cursor()
-		err = t.appendMetrics(Metrics{
+		err = t.appendMetrics(runs.Metrics{
 			Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.loss, AnswerTokens: found.answerTokens, Tokens: found.tokens,
 			Kept: found.kept, Layers: found.layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
 		})

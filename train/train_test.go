@@ -16,6 +16,7 @@ import (
 	"eisft/internal/sharedtest"
 	"eisft/model"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // tinyConfig trains on four short chats with a block small enough for them to
@@ -77,7 +78,7 @@ func TestSameSeedSameWeights(t *testing.T) {
 	if !moved {
 		t.Error("training moved no parameter")
 	}
-	reopened, err := OpenRun(filepath.Join(c.Output, Latest))
+	reopened, err := runs.Open(filepath.Join(c.Output, runs.Latest))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,15 +174,15 @@ func TestResumeIsExact(t *testing.T) {
 }
 
 // readMetrics returns the lines of metrics.jsonl.
-func readMetrics(t *testing.T, dir string) []Metrics {
+func readMetrics(t *testing.T, dir string) []runs.Metrics {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+	text, err := os.ReadFile(filepath.Join(dir, runs.MetricsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []Metrics
+	var out []runs.Metrics
 	for line := range strings.Lines(string(text)) {
-		var m Metrics
+		var m runs.Metrics
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +194,7 @@ func readMetrics(t *testing.T, dir string) []Metrics {
 // losses returns the loss fields of metrics.jsonl.
 func losses(t *testing.T, dir string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, MetricsFile))
+	text, err := os.ReadFile(filepath.Join(dir, runs.MetricsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestResumeErrors(t *testing.T) {
 	_, err = Train(t.Context(), &other, Options{Resume: true})
 	wantError(t, err, "another configuration", "Seed:0 there, Seed:7 now")
 
-	path := filepath.Join(c.Output, "tiny-2", CheckpointFile)
+	path := filepath.Join(c.Output, "tiny-2", runs.CheckpointFile)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +234,7 @@ func TestResumeErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{Resume: true})
-	wantError(t, err, CheckpointFile)
+	wantError(t, err, runs.CheckpointFile)
 }
 
 // TestNoSampleFits leaves no run folder behind.

@@ -8,7 +8,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/check"
-	"eisft/train"
+	"eisft/train/runs"
 )
 
 func checkCommand() *cli.Command {
@@ -39,7 +39,7 @@ func checkGraphs(c *cli.Context) error {
 	}
 	var against export.Against
 	if dir := c.Path("run"); dir != "" || inRun(path, &dir) {
-		run, err := train.OpenRun(dir)
+		run, err := runs.Open(dir)
 		if err != nil {
 			return err
 		}
@@ -65,6 +65,6 @@ func inRun(path string, run *string) bool {
 		return false
 	}
 	*run = filepath.Dir(filepath.Dir(folder))
-	_, err = os.Stat(filepath.Join(*run, train.ConfigFile))
+	_, err = os.Stat(filepath.Join(*run, runs.ConfigFile))
 	return err == nil
 }

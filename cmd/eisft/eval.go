@@ -5,9 +5,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/internal/atomicfile"
 	"eisft/eval"
-	"eisft/train/config"
+	"eisft/internal/atomicfile"
 )
 
 // configured stands in the help for a default that the configuration has.
@@ -63,7 +62,7 @@ func evaluate(c *cli.Context) error {
 }
 
 // evalSection puts the flags over a configuration's section.
-func evalSection(c *cli.Context, e config.Eval) (config.Eval, error) {
+func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	if c.IsSet("data") {
 		e.Data = c.Path("data")
 	}
@@ -76,7 +75,7 @@ func evalSection(c *cli.Context, e config.Eval) (config.Eval, error) {
 	if c.IsSet("policy") {
 		e.Policies = nil
 		for _, p := range c.StringSlice("policy") {
-			e.Policies = append(e.Policies, config.Policy(p))
+			e.Policies = append(e.Policies, eval.Policy(p))
 		}
 	}
 	switch {

@@ -10,7 +10,7 @@ import (
 	"eisft/export"
 	"eisft/export/lower"
 	"eisft/quant"
-	"eisft/train"
+	"eisft/train/runs"
 )
 
 func exportCommand() *cli.Command {
@@ -51,7 +51,7 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	run, err := train.OpenRun(c.Path("run"))
+	run, err := runs.Open(c.Path("run"))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func names(sizes []export.Size) []string {
 }
 
 // openQuantized opens the quantized model that quantFlag names, nil for none.
-func openQuantized(c *cli.Context, run *train.Run) (*quant.Quantized, error) {
+func openQuantized(c *cli.Context, run *runs.Run) (*quant.Quantized, error) {
 	dir := c.Path("quant")
 	if dir == "none" {
 		return nil, nil

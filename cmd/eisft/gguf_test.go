@@ -11,8 +11,8 @@ import (
 	"eisft/export/ort/orttest"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
-	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // onGGUF changes to a folder whose s.yaml trains beside the demo base as a GGUF file,
@@ -59,7 +59,7 @@ func TestTrainQuantizedBase(t *testing.T) {
 			if first, last := mean(losses[:4]), mean(losses[8:]); last >= 0.95*first {
 				t.Errorf("losses %v do not fall", losses)
 			}
-			run, err := train.OpenRun(latestRun)
+			run, err := runs.Open(latestRun)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +67,7 @@ func TestTrainQuantizedBase(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fresh, err := train.OpenUntrained(cfg)
+			fresh, err := runs.OpenUntrained(cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,13 +116,13 @@ func mean(v []float64) float64 {
 // lossesOf reads a run's losses.
 func lossesOf(t *testing.T, dir string) []float64 {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, train.MetricsFile))
+	text, err := os.ReadFile(filepath.Join(dir, runs.MetricsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out []float64
 	for line := range strings.Lines(string(text)) {
-		var m train.Metrics
+		var m runs.Metrics
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
 		}

@@ -81,8 +81,8 @@ func quantizeJob(c *cli.Context) (*quant.Job, error) {
 	}
 	return &quant.Job{
 		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Scheme: scheme, Range: bounds,
-		Calibration:  quant.File{Path: calib, Options: run.Config.Data.Options(), Samples: c.Int("samples")},
-		Evaluation:   quant.File{Path: section.Data, Options: section.Options(), Samples: c.Int("eval-samples")},
+		Calibration:  quant.File{Path: calib, Options: run.Config.Data.Options, Samples: c.Int("samples")},
+		Evaluation:   quant.File{Path: section.Data, Options: section.Options, Samples: c.Int("eval-samples")},
 		MaxNewTokens: section.MaxNewTokens,
 		Dir:          filepath.Join(run.Dir, "quant", scheme.Name),
 		Progress:     c.App.ErrWriter,

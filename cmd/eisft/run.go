@@ -7,12 +7,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // latestRun is what commands use when no run is named.
-var latestRun = filepath.Join("runs", train.Latest)
+var latestRun = filepath.Join("runs", runs.Latest)
 
 // runFlags choose the model of a command: a trained run, or a base alone.
 func runFlags() []cli.Flag {
@@ -23,7 +23,7 @@ func runFlags() []cli.Flag {
 }
 
 // openRun opens what runFlags name, and warns of what does not fit together.
-func openRun(c *cli.Context) (*train.Run, error) {
+func openRun(c *cli.Context) (*runs.Run, error) {
 	run, err := findRun(c)
 	if err != nil {
 		return nil, err
@@ -39,9 +39,9 @@ func warn(c *cli.Context, message string) {
 	fmt.Fprintf(c.App.ErrWriter, "eisft: warning: %s\n", message)
 }
 
-func findRun(c *cli.Context) (*train.Run, error) {
+func findRun(c *cli.Context) (*runs.Run, error) {
 	if !c.IsSet("config") {
-		return train.OpenRun(c.Path("run"))
+		return runs.Open(c.Path("run"))
 	}
 	if c.IsSet("run") {
 		return nil, usagef(c, "--run and --config exclude each other: a run has its own configuration")
@@ -50,7 +50,7 @@ func findRun(c *cli.Context) (*train.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return train.OpenUntrained(cfg)
+	return runs.OpenUntrained(cfg)
 }
 
 // loadConfig reads the configuration that a command line names.

@@ -7,17 +7,16 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/eval"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/chat"
-	"eisft/train/config"
-	"eisft/internal/progress"
 )
 
 // sessionFlags are those of the commands that write text with a run's model.
 func sessionFlags(maxNewTokens int) []cli.Flag {
 	return append(
 		append(runFlags(), answerFlags(maxNewTokens)...),
-		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`: full, window or edgeinfinite", Value: string(config.PolicyEdgeInfinite)},
+		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`: full, window or edgeinfinite", Value: string(eval.PolicyEdgeInfinite)},
 		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
 	)
 }
@@ -45,7 +44,7 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 		return nil, err
 	}
 	debug.SetGCPercent(garbagePercent)
-	m, err := eval.WithPolicy(run.Model, config.Policy(c.String("policy")))
+	m, err := eval.WithPolicy(run.Model, eval.Policy(c.String("policy")))
 	if err != nil {
 		return nil, err
 	}

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
 	"eisft/eval"
+	"eisft/internal/sharedtest"
 	"eisft/model"
-	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // eisftIn runs a command line with a standard input.
@@ -32,7 +32,7 @@ func runFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := train.OpenUntrained(cfg)
+	r, err := runs.OpenUntrained(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func runFolder(t *testing.T) {
 	if err := r.Model.SaveAdapter(latestRun, cfg.Model.Path); err != nil {
 		t.Fatal(err)
 	}
-	if err := cfg.Write(filepath.Join(latestRun, train.ConfigFile)); err != nil {
+	if err := cfg.Write(filepath.Join(latestRun, runs.ConfigFile)); err != nil {
 		t.Fatal(err)
 	}
 }

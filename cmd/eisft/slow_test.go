@@ -9,7 +9,7 @@ import (
 	"eisft/eval"
 	"eisft/export/manifest"
 	"eisft/quant"
-	"eisft/train"
+	"eisft/train/runs"
 )
 
 // TestSlowQuickstart goes the quickstart's way, with its configuration and
@@ -32,8 +32,8 @@ func TestSlowQuickstart(t *testing.T) {
 		{"train", "--config", filepath.Join(root, "configs", "s-sft.yaml")},
 		{"quantize", "--calib", filepath.Join(root, "data", "demo", "calib.parquet")},
 		{"export", "--shape", "512x2048"},
-		{"check", filepath.Join("runs", train.Latest, "export", "512x2048")},
-		{"inspect", filepath.Join("runs", train.Latest)},
+		{"check", filepath.Join("runs", runs.Latest, "export", "512x2048")},
+		{"inspect", filepath.Join("runs", runs.Latest)},
 		// Some answers can be guessed: of the window alone, all questions are asked.
 		{"eval", "--policy", "window", "--samples", "0", "--json", "window.json"},
 	} {
@@ -43,8 +43,8 @@ func TestSlowQuickstart(t *testing.T) {
 			t.Fatalf("eisft %v: exit code %d", args, got.code)
 		}
 	}
-	run := filepath.Join("runs", train.Latest)
-	e, err := train.ReadEvaluation(run)
+	run := filepath.Join("runs", runs.Latest)
+	e, err := runs.ReadEvaluation(run)
 	if err != nil {
 		t.Fatal(err)
 	}

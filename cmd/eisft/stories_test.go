@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
-	"eisft/train"
+	"eisft/internal/sharedtest"
+	"eisft/train/runs"
 )
 
 // plain is a chat template for a model that continues texts.
@@ -73,7 +73,7 @@ func TestStoriesWholeWay(t *testing.T) {
 			t.Errorf("the graphs differ from the Go model: %+v", v)
 		}
 	}
-	if _, err := train.OpenRun(filepath.Join("runs", "distill")); err != nil {
+	if _, err := runs.Open(filepath.Join("runs", "distill")); err != nil {
 		t.Error(err)
 	}
 	arguments := []string{"--prompt", stories[0][:400], "--max-new-tokens", "40"}

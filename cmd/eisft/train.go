@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/train"
+	"eisft/train/runs"
 )
 
 func trainCommand() *cli.Command {
@@ -50,7 +51,7 @@ command with --resume goes on exactly there.
 
 // writeEvaluation prints a run's evaluation, if its configuration has one.
 func writeEvaluation(w io.Writer, dir string) error {
-	e, err := train.ReadEvaluation(dir)
+	e, err := runs.ReadEvaluation(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

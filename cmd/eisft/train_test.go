@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // trainingFolder makes a folder with a configuration of one stage, s.yaml, that
@@ -65,7 +65,7 @@ func TestTrain(t *testing.T) {
 	if want := filepath.Join("runs", "s") + ": 202800 parameters trained"; !strings.HasPrefix(r.stdout, want) {
 		t.Errorf("stdout %q does not begin with %q", r.stdout, want)
 	}
-	got, err := config.Load(filepath.Join("runs", "latest", train.ConfigFile))
+	got, err := config.Load(filepath.Join("runs", "latest", runs.ConfigFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestTrainStopAndResume(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	checkpoint := filepath.Join(stopped, "runs", "s", train.CheckpointFile)
+	checkpoint := filepath.Join(stopped, "runs", "s", runs.CheckpointFile)
 	for ctx.Err() == nil {
 		if _, err := os.Stat(checkpoint); err == nil {
 			break

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"slices"
 
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 )
 
 // Sample is one training sequence: its tokens, and which of them are answers.
@@ -38,7 +38,7 @@ type Result struct {
 	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
 	Tokens int     // answer tokens
 	Kept   float64 // mean σ(ρ) over layers, KV heads and the tokens that left the window
-	Layers []LayerStats
+	Layers []model.LayerStats
 }
 
 // Engine differentiates samples through a model's blocks. It is not safe for
@@ -92,13 +92,13 @@ type pass struct {
 	stream  *model.Stream
 	tape    *tape
 	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
-	stats   []LayerStats
+	stats   []model.LayerStats
 }
 
 // newPass prepares the recorded forward pass of a sample.
 func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
 	p := &pass{stateGrads: e.newStateGrads(grads, len(s.IDs)), sample: s, options: o, rows: lossRows(s)}
-	p.stats = make([]LayerStats, len(p.layers))
+	p.stats = make([]model.LayerStats, len(p.layers))
 	if len(p.rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}

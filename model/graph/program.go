@@ -12,13 +12,13 @@ import (
 
 // run is what one run of a program works on beside its inputs.
 type run struct {
-	layer     *model.Layer    // frozen weights
-	attention model.Attention // stored keys and values
-	written   model.Written   // tokens that enter the memory
-	targets   []int32         // for the loss: the token each row predicts
-	weights   []float32       // each row's weight in the loss
-	wanted    []float32       // for attention transfer: the output to come near to
-	stats     *LayerStats     // of a block: receives what its gate does; nil: not wanted
+	layer     *model.Layer      // frozen weights
+	attention model.Attention   // stored keys and values
+	written   model.Written     // tokens that enter the memory
+	targets   []int32           // for the loss: the token each row predicts
+	weights   []float32         // each row's weight in the loss
+	wanted    []float32         // for attention transfer: the output to come near to
+	stats     *model.LayerStats // of a block: receives what its gate does; nil: not wanted
 }
 
 // program is a compiled graph with its gradients. Its inputs are the graph's

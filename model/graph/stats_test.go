@@ -80,10 +80,10 @@ func TestLayerStats(t *testing.T) {
 	}
 }
 
-func wantGate(t *testing.T, got Spread, shares []float32) {
+func wantGate(t *testing.T, got model.Spread, shares []float32) {
 	t.Helper()
 	if len(shares) == 0 {
-		if got != (Spread{}) {
+		if got != (model.Spread{}) {
 			t.Errorf("gate %+v of a block without memory", got)
 		}
 		return
@@ -92,7 +92,7 @@ func wantGate(t *testing.T, got Spread, shares []float32) {
 	for _, v := range shares {
 		mean += float64(v) / float64(len(shares))
 	}
-	want := Spread{Mean: mean, Min: float64(slices.Min(shares)), Max: float64(slices.Max(shares))}
+	want := model.Spread{Mean: mean, Min: float64(slices.Min(shares)), Max: float64(slices.Max(shares))}
 	for _, x := range [][2]float64{{got.Mean, want.Mean}, {got.Min, want.Min}, {got.Max, want.Max}} {
 		if math.Abs(x[0]-x[1]) > 1e-4 {
 			t.Errorf("gate %+v, want %+v", got, want)

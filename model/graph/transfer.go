@@ -8,9 +8,9 @@ import (
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 )
 
 // TransferOptions say how a text is distilled.
@@ -26,7 +26,7 @@ type TransferOptions struct {
 type TransferResult struct {
 	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer that is trained
 	Kept   float64   // mean σ(ρ) over layers, KV heads and tokens
-	Layers []LayerStats
+	Layers []model.LayerStats
 }
 
 // firstTransferred is the first segment that attention transfer compares: the
@@ -55,7 +55,7 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	if err := t.teach(ctx, ids[from:]); err != nil {
 		return TransferResult{}, err
 	}
-	t.stats = make([]LayerStats, len(t.layers))
+	t.stats = make([]model.LayerStats, len(t.layers))
 	r := TransferResult{Layers: t.stats}
 	trained := func(i int) bool { return len(e.model.Params.Layers[i].List()) > 0 }
 	losses := make([]float64, len(t.layers))
@@ -88,7 +88,7 @@ type transfer struct {
 	tokens     int
 	importance []float32
 	lessons    []lesson // of each layer
-	stats      []LayerStats
+	stats      []model.LayerStats
 }
 
 // lesson is what a layer of the base saw and answered, for the whole text.

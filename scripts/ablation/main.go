@@ -28,6 +28,7 @@ import (
 	"eisft/eval"
 	"eisft/train"
 	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // study are the arguments.
@@ -114,7 +115,7 @@ func (s study) variant(ctx context.Context, c config.Config, seed int) ([]result
 	name := c.Name
 	c.Seed, c.Name, c.Output = int64(seed), fmt.Sprintf("%s-seed%d", name, seed), s.out
 	policies := c.Eval.Policies
-	c.Eval = config.Eval{Samples: c.Eval.Samples, MaxNewTokens: c.Eval.MaxNewTokens}
+	c.Eval = eval.Config{Samples: c.Eval.Samples, MaxNewTokens: c.Eval.MaxNewTokens}
 	run, err := trained(ctx, &c)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (s study) variant(ctx context.Context, c config.Config, seed int) ([]result
 				return nil, err
 			}
 			r := result{Variant: name, Policy: p, Seed: seed, Parameters: m.Params.Count(), Length: length, measured: found}
-			if p == config.PolicyEdgeInfinite {
+			if p == eval.PolicyEdgeInfinite {
 				r.TrainSeconds = seconds
 			}
 			log.Printf("%s, %s, seed %d, %d tokens: far %.3f ± %.3f (%d), near %.3f (%d)", name, p, seed, length, r.Far.EM, r.Far.Error, r.Far.N, r.Near.EM, r.Near.N)
@@ -153,27 +154,27 @@ func (s study) variant(ctx context.Context, c config.Config, seed int) ([]result
 }
 
 // trained opens the run of a configuration, or trains it.
-func trained(ctx context.Context, c *config.Config) (*train.Run, error) {
+func trained(ctx context.Context, c *config.Config) (*runs.Run, error) {
 	dir := filepath.Join(c.Output, c.Name)
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return train.Train(ctx, c, train.Options{Progress: os.Stderr})
 	}
-	if _, err := os.Stat(filepath.Join(dir, train.CheckpointFile)); err == nil {
+	if _, err := os.Stat(filepath.Join(dir, runs.CheckpointFile)); err == nil {
 		return train.Train(ctx, c, train.Options{Resume: true, Progress: os.Stderr})
 	}
-	return train.OpenRun(dir)
+	return runs.Open(dir)
 }
 
 // trainSeconds adds up what the steps of a run took.
 func trainSeconds(dir string) (float64, error) {
-	f, err := os.Open(filepath.Join(dir, train.MetricsFile))
+	f, err := os.Open(filepath.Join(dir, runs.MetricsFile))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = f.Close() }()
 	total := 0.0
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var m train.Metrics
+		var m runs.Metrics
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			return 0, fmt.Errorf("%s: %w", f.Name(), err)
 		}
@@ -182,7 +183,7 @@ func trainSeconds(dir string) (float64, error) {
 	return total, nil
 }
 
-func (s study) questions(run *train.Run) (tests, error) {
+func (s study) questions(run *runs.Run) (tests, error) {
 	e := data.NewEncoder(run.Tokenizer, run.Template, 0)
 	if s.data != "" {
 		return fromFile(s.data, e, s.lengths, s.samples)

@@ -9,17 +9,17 @@ import (
 	"path/filepath"
 	"text/tabwriter"
 
-	"eisft/train/config"
+	"eisft/eval"
 )
 
 // result is what one variant recalls at one length, and a line of the results.
 type result struct {
-	Variant      string        `json:"variant"`
-	Policy       config.Policy `json:"policy"`
-	Seed         int           `json:"seed"`
-	Parameters   int           `json:"parameters"` // trained ones
-	TrainSeconds float64       `json:"train_seconds"`
-	Length       int           `json:"length"` // tokens of the conversations, about
+	Variant      string      `json:"variant"`
+	Policy       eval.Policy `json:"policy"`
+	Seed         int         `json:"seed"`
+	Parameters   int         `json:"parameters"` // trained ones
+	TrainSeconds float64     `json:"train_seconds"`
+	Length       int         `json:"length"` // tokens of the conversations, about
 	measured
 }
 

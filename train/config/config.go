@@ -17,6 +17,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 
 	"eisft/data"
+	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/model"
 )
@@ -32,9 +33,9 @@ type Config struct {
 	Block Block  `yaml:"block"`
 	Data  Data   `yaml:"data"`
 	// Stages are run in order, each on the parameters that the one before left.
-	Stages     []Stage    `yaml:"stages"`
-	Eval       Eval       `yaml:"eval"`
-	Checkpoint Checkpoint `yaml:"checkpoint"`
+	Stages     []Stage     `yaml:"stages"`
+	Eval       eval.Config `yaml:"eval"` // before the first stage and after the last one
+	Checkpoint Checkpoint  `yaml:"checkpoint"`
 	// Output is the folder of all runs, relative to the working directory.
 	Output string `yaml:"output"`
 }
@@ -51,22 +52,12 @@ type Block struct {
 	model.Spec `yaml:",inline"`
 }
 
-// Rows says how the rows of a file become samples; see [data.Options].
-type Rows struct {
-	Columns data.Columns      `yaml:"columns,omitempty"`
-	Prompt  string            `yaml:"prompt,omitempty"`
-	Prompts map[string]string `yaml:"prompts,omitempty"`
-}
-
-// Options returns r for [data.Open].
-func (r Rows) Options() data.Options { return data.Options(r) }
-
 // Data is what is trained on.
 type Data struct {
-	Train     string `yaml:"train"` // a parquet, jsonl or jsonl.gz file
-	Rows      `yaml:",inline"`
-	MaxTokens int `yaml:"max_tokens"` // longer samples lose their last turns, or are passed over
-	Samples   int `yaml:"samples"`    // use only the first so many; 0: all
+	Train        string `yaml:"train"` // a parquet, jsonl or jsonl.gz file
+	data.Options `yaml:",inline"`
+	MaxTokens    int `yaml:"max_tokens"` // longer samples lose their last turns, or are passed over
+	Samples      int `yaml:"samples"`    // use only the first so many; 0: all
 }
 
 // Stage is one training stage.
@@ -106,9 +97,6 @@ type Kind string
 // Slots is a way to train the retention score in S-SFT.
 type Slots string
 
-// Policy is a way for the base model to read a long input, to be evaluated.
-type Policy string
-
 // The values of the switches.
 const (
 	KindSSFT    Kind = "s-sft"   // cross-entropy on answers, context streamed
@@ -117,20 +105,7 @@ const (
 
 	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
 	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient
-
-	PolicyFull         Policy = "full"         // full attention, unbounded
-	PolicyWindow       Policy = "window"       // sinks and window only
-	PolicyEdgeInfinite Policy = "edgeinfinite" // with the trained block
 )
-
-// Eval is the evaluation before the first stage and after the last one.
-type Eval struct {
-	Data         string `yaml:"data,omitempty"` // no evaluation if empty
-	Rows         `yaml:",inline"`
-	Samples      int      `yaml:"samples"` // use only the first so many; 0: all
-	MaxNewTokens int      `yaml:"max_new_tokens"`
-	Policies     []Policy `yaml:"policies"`
-}
 
 // Checkpoint says when training is saved on its way.
 type Checkpoint struct {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/eval"
 	"eisft/model"
 )
 
@@ -45,7 +46,7 @@ func TestParseFillsDefaults(t *testing.T) {
 			WeightDecay: Rates{model.GroupRetention: 0, model.GroupFeature: 0, model.GroupGate: 0},
 			Betas:       [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1,
 		}},
-		Eval:       Eval{Samples: 100, MaxNewTokens: 32, Policies: []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}},
+		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: []eval.Policy{eval.PolicyFull, eval.PolicyWindow, eval.PolicyEdgeInfinite}},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}
@@ -82,7 +83,7 @@ output: /elsewhere
 	if b := c.Block; b.Sink != 8 || b.Window != 128 || b.Gate != model.GateQuery || !b.Map || !b.WriteGate || b.Slots != 0 {
 		t.Errorf("block %+v", b)
 	}
-	options := c.Data.Options()
+	options := c.Data.Options
 	if options.Columns.Context != "document" || options.Prompt != "{context}\n\n{input}\n" || options.Prompts["qmsum"] != "{context} {input}" {
 		t.Errorf("options %+v", options)
 	}

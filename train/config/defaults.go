@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
+	"eisft/eval"
 	"eisft/model"
 )
 
@@ -19,7 +20,7 @@ func defaults(file string) *Config {
 		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
 		Data:       Data{MaxTokens: 2048},
-		Eval:       Eval{Samples: 100, MaxNewTokens: 32, Policies: slices.Clone(policies)},
+		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: slices.Clone(eval.Policies)},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}

@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/eval"
 	"eisft/model"
 )
 
 var (
-	kinds    = []Kind{KindSSFT, KindDistill, KindPrune}
-	slots    = []Slots{SlotsSoft, SlotsHard}
-	policies = []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}
+	kinds = []Kind{KindSSFT, KindDistill, KindPrune}
+	slots = []Slots{SlotsSoft, SlotsHard}
 )
 
 // validate reports values that no run can have. It is the place for what the
@@ -64,11 +64,11 @@ func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
 	}
 }
 
-func (d *document) validateEval(e Eval) {
+func (d *document) validateEval(e eval.Config) {
 	d.atLeast("eval.samples", e.Samples, 0)
 	d.atLeast("eval.max_new_tokens", e.MaxNewTokens, 1)
 	for i, p := range e.Policies {
-		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, policies)
+		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies)
 	}
 }
 

@@ -1,0 +1,98 @@
+package internal
+
+import (
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms are the parts of the program in the order in which they may use each other, and
+// what each of them may import; ARCHITECTURE.md draws the same arrows. Every room may
+// import internal, and a room its own packages.
+var rooms = []struct {
+	name string
+	uses []string
+}{
+	{"internal", nil},
+	{"model", nil},
+	{"data", []string{"model"}},
+	{"eval", []string{"model", "data"}},
+	{"train", []string{"model", "data", "eval"}},
+	{"quant", []string{"model", "data", "eval"}},
+	{"export", []string{"model", "data", "quant"}},
+	{"inspect", []string{"model", "data", "eval", "train", "quant", "export"}},
+	{"bench", []string{"model", "data", "quant", "export"}},
+	{"cmd", []string{"model", "eval", "train", "quant", "export", "inspect", "bench"}},
+	{"scripts", []string{"model", "data", "eval", "train"}},
+}
+
+// withoutGraph are packages that must not link the autodiff graph: whoever runs,
+// exports or looks at a model does not train it.
+var withoutGraph = []string{"train/runs", "train/config", "eval", "quant", "export", "export/host", "inspect", "model", "model/chat"}
+
+// TestRooms holds the imports of every package, those of its tests aside, to the list.
+func TestRooms(t *testing.T) {
+	may := map[string][]string{}
+	for _, r := range rooms {
+		may[r.name] = append(r.uses, r.name, "internal")
+	}
+	used := map[string]bool{}
+	for pkg, imports := range list(t, "Imports") {
+		from := room(pkg)
+		if may[from] == nil {
+			t.Errorf("%s lies in no room of the list", pkg)
+		}
+		for _, i := range imports {
+			if to := room(i); strings.HasPrefix(i, "eisft/") {
+				used[from+" → "+to] = true
+				if !slices.Contains(may[from], to) {
+					t.Errorf("%s imports %s, but %s may use only %v", pkg, i, from, may[from])
+				}
+			}
+		}
+	}
+	for _, r := range rooms {
+		for _, to := range r.uses {
+			if !used[r.name+" → "+to] {
+				t.Errorf("no package of %s imports %s any more; take the arrow away here and in ARCHITECTURE.md", r.name, to)
+			}
+		}
+	}
+}
+
+// TestWithoutGraph checks that these packages do not depend on Gorgonia.
+func TestWithoutGraph(t *testing.T) {
+	deps := list(t, "Deps")
+	for _, p := range withoutGraph {
+		if deps["eisft/"+p] == nil {
+			t.Errorf("there is no package %s", p)
+		}
+		if i := slices.IndexFunc(deps["eisft/"+p], func(d string) bool { return strings.HasPrefix(d, "gorgonia.org/") }); i >= 0 {
+			t.Errorf("%s depends on %s", p, deps["eisft/"+p][i])
+		}
+	}
+}
+
+// room returns the room that a package lies in.
+func room(pkg string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(pkg, "eisft/"), "/")
+	return first
+}
+
+// list returns a field of go list for every package of the program.
+func list(t *testing.T, field string) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-f", "{{.ImportPath}}{{range ."+field+"}} {{.}}{{end}}", path.Join("eisft", "..."))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		packages[words[0]] = words[1:]
+	}
+	return packages
+}

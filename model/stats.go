@@ -1,0 +1,46 @@
+package model
+
+import "math"
+
+// LayerStats says what a layer's block does with its memory and its slots.
+type LayerStats struct {
+	// Kept is the mean of σ(ρ) over KV heads and the tokens that left the window
+	// (all tokens in attention transfer): the share that is kept.
+	Kept float64 `json:"kept"`
+	// Gate is the share of the attention's mass that the memory gets, over heads
+	// and the tokens of the segments that carry a graph: σ(logit), or the
+	// softmax share of the memory's column.
+	Gate Spread `json:"gate,omitzero"`
+}
+
+// Spread sums up values. It is zero without any.
+type Spread struct {
+	Mean float64 `json:"mean"`
+	Min  float64 `json:"min"`
+	Max  float64 `json:"max"`
+	N    int     `json:"n"`
+}
+
+// Merge adds the values of o.
+func (s *Spread) Merge(o Spread) {
+	switch {
+	case o.N == 0:
+	case s.N == 0:
+		*s = o
+	default:
+		n := s.N + o.N
+		s.Mean += (o.Mean - s.Mean) * float64(o.N) / float64(n)
+		s.Min, s.Max, s.N = math.Min(s.Min, o.Min), math.Max(s.Max, o.Max), n
+	}
+}
+
+// SpreadOf sums up some values.
+func SpreadOf(values []float32) Spread {
+	s := Spread{Min: math.Inf(1), Max: math.Inf(-1), N: len(values)}
+	for _, v := range values {
+		x := float64(v)
+		s.Mean += x / float64(s.N)
+		s.Min, s.Max = math.Min(s.Min, x), math.Max(s.Max, x)
+	}
+	return s
+}

@@ -1,0 +1,43 @@
+package runs
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"eisft/eval"
+)
+
+// Evaluation is what eval.json holds: every policy before the first stage, and
+// with the trained block after the last one. Full attention and the window
+// alone do not depend on training and are measured once.
+type Evaluation struct {
+	Before []*eval.Result `json:"before"`
+	After  []*eval.Result `json:"after,omitempty"`
+}
+
+// ReadEvaluation reads a run's eval.json.
+func ReadEvaluation(dir string) (Evaluation, error) {
+	var e Evaluation
+	path := filepath.Join(dir, EvalFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal(text, &e); err != nil {
+		return e, fmt.Errorf("%s: %w", path, err)
+	}
+	return e, nil
+}
+
+// WriteTable prints what training changed.
+func (e Evaluation) WriteTable(w io.Writer) error {
+	fmt.Fprintln(w, "before training")
+	if err := eval.WriteTable(w, e.Before); err != nil || e.After == nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nafter training")
+	return eval.WriteTable(w, e.After)
+}

@@ -1,0 +1,40 @@
+package runs
+
+import (
+	"fmt"
+
+	"eisft/model"
+)
+
+// Metrics is one line of metrics.jsonl.
+type Metrics struct {
+	Stage        int     `json:"stage"`
+	Kind         string  `json:"kind"`
+	Step         int     `json:"step"` // steps taken, this one included
+	Loss         float64 `json:"loss"` // nats a token (s-sft), relative error (distill)
+	AnswerTokens int     `json:"answer_tokens,omitempty"`
+	Tokens       int     `json:"tokens"` // tokens read
+	Kept         float64 `json:"kept"`   // mean σ(ρ) of what left the window
+	// Layers says what the gate and the retention score of each layer do.
+	Layers   []model.LayerStats `json:"layers"`
+	GradNorm float64            `json:"grad_norm"`
+	Rate     float64            `json:"lr_scale"` // share of the learning rates
+	Seconds  float64            `json:"seconds"`
+	Pruned   *Pruned            `json:"pruned,omitempty"` // of pruning
+}
+
+// Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,
+// in nats, with slots chosen as at inference.
+type Pruned struct {
+	All     float64   `json:"loss_all"`     // with all slots
+	None    float64   `json:"loss_none"`    // without slots
+	Without []float64 `json:"loss_without"` // without those of one layer, for each of Layers
+	Layers  []int     `json:"layers"`       // that had slots
+	Kept    []int     `json:"kept"`         // the fewest that keep the gain
+	Loss    float64   `json:"loss"`         // with the slots of these
+}
+
+// String says where slots are left, and what that costs.
+func (p *Pruned) String() string {
+	return fmt.Sprintf("slots stay in layers %v of %v: loss %.3f, with all of them %.3f, without any %.3f", p.Kept, p.Layers, p.Loss, p.All, p.None)
+}
