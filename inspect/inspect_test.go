@@ -58,7 +58,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(want) {
-				t.Errorf("output differs from %s (go test ./export/inspect -update writes it anew)\ngot:\n%s\nwant:\n%s", golden, got, want)
+				t.Errorf("output differs from %s (go test ./inspect -update writes it anew)\ngot:\n%s\nwant:\n%s", golden, got, want)
 			}
 		})
 	}
