@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"eisft/model"
@@ -54,9 +53,6 @@ func compareSample(t *testing.T, e *modeltest.Edge, prefix string, o Options) Re
 func TestEdgeTransfer(t *testing.T) {
 	for _, name := range modeltest.Edges {
 		if name == "elu-vector-map-delta" { // made before the reference distilled with the delta rule
-			continue
-		}
-		if strings.HasPrefix(name, "absolute-") { // attention transfer takes compact positions whatever the block says
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
