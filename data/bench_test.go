@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/testfiles"
 )
 
 // bytesOf is the size of a sample's text.
@@ -24,7 +25,7 @@ func BenchmarkRead(b *testing.B) {
 				order = "shuffled"
 			}
 			b.Run(name+"/"+order, func(b *testing.B) {
-				s := open(b, name)
+				s := open(b, testfiles.Shared(b, "data/"+name))
 				at := make([]int, s.Len())
 				for i := range at {
 					at[i] = i
@@ -50,11 +51,11 @@ func BenchmarkRead(b *testing.B) {
 // BenchmarkEncode encodes real conversations of six turns and real meetings.
 func BenchmarkEncode(b *testing.B) {
 	for _, name := range []string{"conversations-chat-train.jsonl.gz", "qmsum-validation.parquet"} {
-		for _, dir := range []string{"demo/base", "tokenizers/qwen3"} {
+		for _, dir := range []string{"demo", "qwen3"} {
 			b.Run(name+"/"+dir, func(b *testing.B) {
 				tk, template := load(b, dir)
 				encoder := data.NewEncoder(tk, template, 0)
-				source := open(b, name)
+				source := open(b, testfiles.Shared(b, "data/"+name))
 				var samples []data.Sample
 				for i := range 16 {
 					s, err := source.At(i)

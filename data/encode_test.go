@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eisft/data"
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model/tokenizer"
 )
 
@@ -55,10 +55,10 @@ func TestEncodeMarksAnswers(t *testing.T) {
 		sample    data.Sample
 		want      []string
 	}{
-		{"demo", "demo/base", chat("What pet did Ola get?", "a red fox", "When?", "Monday\nat 3:30 pm"), []string{"a red fox<|end|>", "Monday\nat 3:30 pm<|end|>"}},
-		{"demo, answer starts with a space", "demo/base", chat("Who?", " Ola"), []string{" Ola<|end|>"}},
-		{"demo, a token spans the border", "demo/base", chat("Who?", "\nOla"), []string{"\n\nOla<|end|>"}},
-		{"qwen", "tokenizers/qwen3", chat("What pet did Ola get?", "a red fox", "When?", "Monday"), []string{"a red fox<|im_end|>", "<think>\n\n</think>\n\nMonday<|im_end|>"}},
+		{"demo", "demo", chat("What pet did Ola get?", "a red fox", "When?", "Monday\nat 3:30 pm"), []string{"a red fox<|end|>", "Monday\nat 3:30 pm<|end|>"}},
+		{"demo, answer starts with a space", "demo", chat("Who?", " Ola"), []string{" Ola<|end|>"}},
+		{"demo, a token spans the border", "demo", chat("Who?", "\nOla"), []string{"\n\nOla<|end|>"}},
+		{"qwen", "qwen3", chat("What pet did Ola get?", "a red fox", "When?", "Monday"), []string{"a red fox<|im_end|>", "<think>\n\n</think>\n\nMonday<|im_end|>"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tk, template := load(t, c.dir)
@@ -84,11 +84,11 @@ func TestEncodeMarksAnswers(t *testing.T) {
 // TestEncodePromptEqualsGeneration checks on real conversations that the tokens before
 // each answer are those of the prompt the model gets when it has to answer.
 func TestEncodePromptEqualsGeneration(t *testing.T) {
-	for _, dir := range []string{"demo/base", "tokenizers/qwen3"} {
+	for _, dir := range []string{"demo", "qwen3"} {
 		t.Run(dir, func(t *testing.T) {
 			tk, template := load(t, dir)
 			encoder := data.NewEncoder(tk, template, 0)
-			source := open(t, "conversations-chat-train.jsonl.gz")
+			source := open(t, testfiles.Repository(t, "data/demo/train.parquet"))
 			for i := 0; i < source.Len(); i += 100 {
 				sample, err := source.At(i)
 				if err != nil {
@@ -119,14 +119,14 @@ func TestEncodeEqualsReferencePrompt(t *testing.T) {
 		Messages []tokenizer.Message
 		Rendered string
 	}
-	b, err := os.ReadFile(sharedtest.Path(t, "golden/demo/golden.json"))
+	b, err := os.ReadFile(testfiles.Golden(t, "demo/golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(b, &golden); err != nil {
 		t.Fatal(err)
 	}
-	tk, template := load(t, "demo/base")
+	tk, template := load(t, "demo")
 	sample := data.Sample{Messages: append(golden.Messages, tokenizer.Message{Role: "assistant", Content: "87,200 dollars"})}
 	enc, err := data.NewEncoder(tk, template, 0).Encode(sample)
 	if err != nil {
@@ -138,7 +138,7 @@ func TestEncodeEqualsReferencePrompt(t *testing.T) {
 }
 
 func TestEncodeLimit(t *testing.T) {
-	for _, dir := range []string{"demo/base", "tokenizers/qwen3"} {
+	for _, dir := range []string{"demo", "qwen3"} {
 		t.Run(dir, func(t *testing.T) {
 			sample := chat("What pet did Ola get?", "a red fox", "When?", "Monday", "Where?", "Oslo")
 			tk, template := load(t, dir)
@@ -167,7 +167,7 @@ func TestEncodeLimit(t *testing.T) {
 }
 
 func TestEncodeText(t *testing.T) {
-	tk, template := load(t, "demo/base")
+	tk, template := load(t, "demo")
 	enc, err := data.NewEncoder(tk, template, 3).Encode(data.Sample{Text: "It was a bright cold day in April."})
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestEncodeText(t *testing.T) {
 }
 
 func TestEncodeWithoutTemplate(t *testing.T) {
-	tk, _ := load(t, "demo/base")
+	tk, _ := load(t, "demo")
 	e := data.NewEncoder(tk, nil, 0)
 	if enc, err := e.Encode(data.Sample{Text: "It was a bright cold day in April."}); err != nil || len(enc.IDs) == 0 {
 		t.Errorf("a text: %d ids, %v", len(enc.IDs), err)
@@ -191,10 +191,10 @@ func TestEncodeWithoutTemplate(t *testing.T) {
 
 // TestEncodeDistance checks that the tokens Distance before the answer are the fact.
 func TestEncodeDistance(t *testing.T) {
-	tk, template := load(t, "demo/base")
+	tk, template := load(t, "demo")
 	encoder := data.NewEncoder(tk, template, 0)
-	source := open(t, "conversations-test.parquet")
-	for i := range 60 {
+	source := open(t, testfiles.Repository(t, "data/demo/calib.parquet"))
+	for i := range source.Len() {
 		sample, err := source.At(i)
 		if err != nil {
 			t.Fatal(err)
@@ -237,7 +237,7 @@ func TestBadTemplates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tk, _ := load(t, "demo/base")
+			tk, _ := load(t, "demo")
 			if _, err = data.NewEncoder(tk, template, 0).Encode(chat("q", "a")); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}

@@ -6,15 +6,15 @@ import (
 	"testing"
 
 	"eisft/data"
-	"eisft/internal/sharedtest"
 	"eisft/data/synth"
+	"eisft/internal/testfiles"
 	"eisft/model/tokenizer"
 )
 
-// open opens a file of the shared folder with the prompts its model was trained with.
-func open(t testing.TB, name string) *data.Source {
+// open opens a file with the prompts that the demo base was trained with.
+func open(t testing.TB, path string) *data.Source {
 	t.Helper()
-	s, err := data.Open(sharedtest.Path(t, "data/"+name), data.Options{Prompts: synth.Prompts()})
+	s, err := data.Open(path, data.Options{Prompts: synth.Prompts()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,10 +22,10 @@ func open(t testing.TB, name string) *data.Source {
 	return s
 }
 
-// load loads the tokenizer and the chat template of a folder in the shared one.
-func load(t testing.TB, dir string) (*tokenizer.Tokenizer, *tokenizer.Template) {
+// load loads one of the tokenizers of testfiles.Tokenizer with its chat template.
+func load(t testing.TB, name string) (*tokenizer.Tokenizer, *tokenizer.Template) {
 	t.Helper()
-	dir = sharedtest.Path(t, dir)
+	dir := testfiles.Tokenizer(t, name)
 	tk, err := tokenizer.Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -40,11 +40,12 @@ func load(t testing.TB, dir string) (*tokenizer.Tokenizer, *tokenizer.Template) 
 // demoEncoder encodes for the demo base.
 func demoEncoder(t testing.TB, maxTokens int) *data.Encoder {
 	t.Helper()
-	tk, template := load(t, "demo/base")
+	tk, template := load(t, "demo")
 	return data.NewEncoder(tk, template, maxTokens)
 }
 
-func TestSharedFiles(t *testing.T) {
+// TestLargeFiles reads what the demo data was made from, and real meetings (QMSum).
+func TestLargeFiles(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		rows, depths int
@@ -55,26 +56,25 @@ func TestSharedFiles(t *testing.T) {
 		{"conversations-chat-train.jsonl.gz", 1200, 0},
 		{"qmsum-validation.parquet", 272, 0},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			s := open(t, c.name)
-			if s.Len() != c.rows {
-				t.Errorf("%d rows, want %d", s.Len(), c.rows)
+		s := open(t, testfiles.Shared(t, "data/"+c.name))
+		if s.Len() != c.rows {
+			t.Errorf("%s: %d rows, want %d", c.name, s.Len(), c.rows)
+		}
+		depths := 0
+		for i := range s.Len() {
+			sample, err := s.At(i)
+			if err != nil {
+				t.Fatal(err)
 			}
-			depths := 0
-			for i := range s.Len() {
-				sample, err := s.At(i)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !math.IsNaN(sample.Depth) {
-					depths++
-					wantFact(t, sample)
-				}
+			if !math.IsNaN(sample.Depth) {
+				depths++
+				wantFact(t, sample)
 			}
-			if depths != c.depths {
-				t.Errorf("%d rows with a depth, want %d", depths, c.depths)
-			}
-		})
+		}
+		if depths != c.depths {
+			t.Errorf("%s: %d rows with a depth, want %d", c.name, depths, c.depths)
+		}
+		wantAnyOrder(t, s)
 	}
 }
 
@@ -95,24 +95,29 @@ func wantFact(t *testing.T, s data.Sample) {
 }
 
 func TestRandomAccessEqualsReadingInOrder(t *testing.T) {
-	for _, name := range []string{"conversations-validation.parquet", "conversations-test.parquet", "conversations-chat-train.jsonl.gz"} {
-		s := open(t, name)
-		inOrder := make([]string, s.Len())
-		for i := range inOrder {
-			sample, err := s.At(i)
-			if err != nil {
-				t.Fatal(err)
-			}
-			inOrder[i] = sample.ID + sample.Messages[0].Content
+	for _, name := range []string{"calib", "test", "train"} {
+		wantAnyOrder(t, open(t, testfiles.Repository(t, "data/demo/"+name+".parquet")))
+	}
+}
+
+// wantAnyOrder checks that rows are the same whatever was read before them.
+func wantAnyOrder(t *testing.T, s *data.Source) {
+	t.Helper()
+	inOrder := make([]string, s.Len())
+	for i := range inOrder {
+		sample, err := s.At(i)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, i := range data.Order(1, 0, s.Len())[:30] {
-			sample, err := s.At(i)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if sample.ID+sample.Messages[0].Content != inOrder[i] {
-				t.Fatalf("%s: row %d differs when read out of order", name, i)
-			}
+		inOrder[i] = sample.ID + sample.Messages[0].Content
+	}
+	for _, i := range data.Order(1, 0, s.Len())[:30] {
+		sample, err := s.At(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sample.ID+sample.Messages[0].Content != inOrder[i] {
+			t.Fatalf("%s: not the same when read out of order", sample.Where)
 		}
 	}
 }

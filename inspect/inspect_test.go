@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
 	"eisft/inspect"
+	"eisft/internal/testfiles"
 	"eisft/model"
 )
 
@@ -64,19 +64,18 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestShared describes models of other families and kinds of tensor files.
-func TestShared(t *testing.T) {
+// TestOthers describes models of other families and kinds of tensor files.
+func TestOthers(t *testing.T) {
 	for path, want := range map[string][]string{
-		"golden/hf/llama31":                      {": model", "LlamaForCausalLM", "llama3, theta", "there is no tokenizer.json"},
-		"golden/hf/mistral":                      {"MistralForCausalLM", "lm_head.weight"},
-		"golden/hf/qwen2":                        {"Qwen2ForCausalLM", "self_attn.q_proj.bias"},
-		"golden/hf/qwen3":                        {"Qwen3ForCausalLM", "self_attn.q_norm.weight"},
-		"models/stories260k":                     {"260,032", "chat template         no"},
-		"golden/edge/elu-scalar.safetensors":     {": safetensors file", "metadata gate", "base.model.layers.N.mlp.up_proj.weight"},
-		"data/conversations-chat-train.jsonl.gz": {": data set", "rows     1,200", "form     chat"},
+		"hf/llama31":                  {": model", "LlamaForCausalLM", "llama3, theta", "there is no tokenizer.json"},
+		"hf/mistral":                  {"MistralForCausalLM", "lm_head.weight"},
+		"hf/qwen2":                    {"Qwen2ForCausalLM", "self_attn.q_proj.bias"},
+		"hf/qwen3":                    {"Qwen3ForCausalLM", "self_attn.q_norm.weight"},
+		"stories260k/model":           {"260,032", "chat template         no"},
+		"edge/elu-scalar.safetensors": {": safetensors file", "metadata gate", "base.model.layers.N.mlp.up_proj.weight"},
 	} {
 		t.Run(path, func(t *testing.T) {
-			r, got := describe(t, sharedtest.Path(t, path), inspect.Options{})
+			r, got := describe(t, testfiles.Golden(t, path), inspect.Options{})
 			wantText(t, got, want...)
 			if r.Err() != nil {
 				t.Errorf("problems: %q", r.Problems)

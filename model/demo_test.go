@@ -3,18 +3,18 @@ package model_test
 import (
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
 	"eisft/model/modeltest"
 )
 
-// openGolden opens a safetensors file of ../shared and returns a reader of its
+// openGolden opens a safetensors file of the goldens and returns a reader of its
 // tensors as floats or ids.
 func openGolden(t testing.TB, path string) (floats func(string) []float32, ids func(string) []int32) {
 	t.Helper()
-	return openTensors(t, sharedtest.Path(t, path))
+	return openTensors(t, testfiles.Golden(t, path))
 }
 
 // openTensors is openGolden for any safetensors file.
@@ -59,7 +59,7 @@ func openFull(t testing.TB, dir string) *model.Model {
 // TestDemoGolden compares the demo base with the reference's float32 forward
 // pass: the last 64 rows of logits of a prompt, and its greedy answer.
 func TestDemoGolden(t *testing.T) {
-	floats, ids := openGolden(t, "golden/demo/golden.safetensors")
+	floats, ids := openGolden(t, "demo/golden.safetensors")
 	m := openFull(t, "demo")
 	prompt, vocab := ids("input_ids"), m.Base.Head.Out
 	var logits []float32

@@ -6,24 +6,15 @@ import (
 	"path/filepath"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
 	"eisft/model/modeltest"
 )
 
-// goldenFamilies are tiny checkpoints with a golden.safetensors, by the folder
-// that returns: those of ../shared were computed by transformers, the others by
-// scripts/golden-families.py.
-var goldenFamilies = map[string]func(t testing.TB, name string) string{
-	"llama": sharedFamily, "llama31": sharedFamily, "mistral": sharedFamily, "qwen2": sharedFamily, "qwen3": sharedFamily,
-	"phi3": ourFamily, "gemma3": ourFamily,
-}
-
-func sharedFamily(t testing.TB, name string) string { return sharedtest.Path(t, "golden/hf/"+name) }
-
-func ourFamily(_ testing.TB, name string) string { return filepath.Join("testdata", "families", name) }
+// families are tiny checkpoints with a golden.safetensors.
+var families = []string{"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3"}
 
 // hiddenTape keeps what enters each layer.
 type hiddenTape struct{ layers [][]float32 }
@@ -42,9 +33,9 @@ func (h *hiddenTape) Write(int, model.Written, []int32, []float32) {}
 // logits of each family with its golden, read in segments of 13: with the
 // weights kept in float32 and with weights converted on every use.
 func TestFamilies(t *testing.T) {
-	for name, folder := range goldenFamilies {
+	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
-			dir := folder(t, name)
+			dir := testfiles.Base(t, name)
 			for _, keep := range []int64{math.MaxInt64, 0} {
 				b := openFamily(t, dir, func(w model.Tensors) model.Tensors { return w })
 				b.KeepFloat32(keep)
@@ -60,9 +51,9 @@ func TestFamilies(t *testing.T) {
 
 // TestFamiliesInBF16 rounds the weights of each golden to bfloat16.
 func TestFamiliesInBF16(t *testing.T) {
-	for name, folder := range goldenFamilies {
+	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
-			dir := folder(t, name)
+			dir := testfiles.Base(t, name)
 			b := openFamily(t, dir, func(w model.Tensors) model.Tensors { return rounded{w} })
 			compareFamily(t, dir, b, func(what string, got, want []float32) {
 				if r := modeltest.Relative(got, want, 1e-6); r > 2e-2 {
@@ -162,7 +153,7 @@ func TestFamiliesGoOn(t *testing.T) {
 	for _, name := range []string{"phi3", "gemma3"} {
 		for _, s := range []model.Spec{spec, absolute} {
 			t.Run(name+" "+string(s.Positions), func(t *testing.T) {
-				dir := ourFamily(t, name)
+				dir := testfiles.Base(t, name)
 				m, err := model.New(openFamily(t, dir, func(w model.Tensors) model.Tensors { return w }), s, nil)
 				if err != nil {
 					t.Fatal(err)

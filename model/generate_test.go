@@ -28,7 +28,7 @@ func generate(t *testing.T, st *model.Stream, prompt []int32, o model.GenerateOp
 // TestGenerateDemoGolden compares a greedy answer with the reference's, which
 // ends with the stop token.
 func TestGenerateDemoGolden(t *testing.T) {
-	_, ids := openGolden(t, "golden/demo/golden.safetensors")
+	_, ids := openGolden(t, "demo/golden.safetensors")
 	st := openFull(t, "demo").NewStream(model.StreamOptions{})
 	want := ids("greedy")
 	answer, stop := want[:len(want)-1], want[len(want)-1:]

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
@@ -21,7 +22,7 @@ func TestFamiliesFromGGUF(t *testing.T) {
 	} {
 		t.Run(family, func(t *testing.T) {
 			dir := t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(ourFamily(t, family))); err != nil {
+			if err := os.CopyFS(dir, os.DirFS(testfiles.Base(t, family))); err != nil {
 				t.Fatal(err)
 			}
 			config := filepath.Join(dir, hf.ConfigFile)

@@ -10,34 +10,33 @@ import (
 	"eisft/model/modeltest"
 )
 
-var edgeGoldens = []string{"elu-scalar", "elu-vector-map-delta", "hedgehog-mass", "retain", "retain-memory"}
-
 // TestEdgeGoldens compares logits and, after every segment, memory and slots
-// with the reference.
+// with the reference; logits with soft slots, too.
 func TestEdgeGoldens(t *testing.T) {
-	for _, name := range edgeGoldens {
+	for _, name := range modeltest.Edges {
 		t.Run(name, func(t *testing.T) {
 			e := modeltest.OpenEdge(t, name)
-			m := e.Model
-			stream := m.NewStream(model.StreamOptions{NoRouting: true})
+			stream := e.Model.NewStream(model.StreamOptions{NoRouting: true})
 			var logits []float32
-			for segment := 0; segment*16 < len(e.IDs); segment++ {
-				ids := e.IDs[segment*16 : min(segment*16+16, len(e.IDs))]
-				err := stream.Feed(context.Background(), ids, 0, func(_ int, hidden []float32) error {
-					out := make([]float32, len(ids)*64)
-					m.Logits(out, hidden)
-					logits = append(logits, out...)
-					return nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if len(ids) == 16 {
-					e.AlignTies(t, stream.State, segment)
+			segment := 0
+			for ids := range slices.Chunk(e.IDs, e.Model.Spec.Segment) {
+				logits = append(logits, logitsAfter(t, e.Model, stream, ids)...)
+				if len(ids) == e.Model.Spec.Segment {
 					compareState(t, e, stream.State, segment)
 				}
+				segment++
 			}
 			modeltest.Near(t, "logits", logits, e.Floats(t, "logits"), 1e-4)
+			for i := range e.Model.Base.Layers {
+				s := e.Model.Spec.At(i)
+				if memory, slots := e.Has(fmt.Sprintf("memory.M.%d.5", i)), e.Has(fmt.Sprintf("slots.k.%d.5", i)); memory != s.HasMemory() || slots != (s.Slots > 0) {
+					t.Errorf("layer %d: the golden has a memory: %v, slots: %v; the block is %+v", i, memory, slots, s)
+				}
+			}
+			if e.Has("soft.logits") {
+				stream = e.Model.NewStream(model.StreamOptions{NoRouting: true, Soft: true})
+				modeltest.Near(t, "soft.logits", logitsAfter(t, e.Model, stream, e.IDs), e.Floats(t, "soft.logits"), 1e-4)
+			}
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 )
@@ -76,7 +77,7 @@ func TestNewBaseRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := ourFamily(t, "phi3")
+			dir := testfiles.Base(t, "phi3")
 			c, err := hf.LoadConfig(dir)
 			if err != nil {
 				t.Fatal(err)

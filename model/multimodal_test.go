@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 )
@@ -14,7 +15,7 @@ import (
 // TestMultimodal reads the text model out of a checkpoint of Gemma 3 that sees, under the
 // names before and after transformers 4.52, and finds the golden of the text model alone.
 func TestMultimodal(t *testing.T) {
-	alone := ourFamily(t, "gemma3")
+	alone := testfiles.Base(t, "gemma3")
 	for name, rename := range map[string]func(string) string{
 		"language_model.model": func(name string) string { return "language_model." + name },
 		"none":                 func(name string) string { return name },
@@ -88,7 +89,7 @@ func multimodal(t *testing.T, alone string, rename func(string) string) string {
 
 // TestMultimodalErrors: a text model that is not whole is refused.
 func TestMultimodalErrors(t *testing.T) {
-	_, err := model.LoadBase(multimodal(t, ourFamily(t, "gemma3"), func(name string) string {
+	_, err := model.LoadBase(multimodal(t, testfiles.Base(t, "gemma3"), func(name string) string {
 		return "language_model." + strings.Replace(name, "layers.2.mlp.up_proj", "layers.2.mlp.upper", 1)
 	}))
 	if want := "tensor language_model.model.layers.2.mlp.up_proj.weight is not in the checkpoint"; err == nil || !strings.Contains(err.Error(), want) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/modeltest"
@@ -57,7 +58,7 @@ func TestRotaryRange(t *testing.T) {
 }
 
 func TestRotaryLimit(t *testing.T) {
-	dir := ourFamily(t, "phi3")
+	dir := testfiles.Base(t, "phi3")
 	ck, err := hf.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +84,7 @@ func TestRotaryLimit(t *testing.T) {
 // change beyond 128 tokens, up to there and beyond: compact positions of a
 // small block get there never, all others are refused.
 func TestLongRopeIsRefusedBeyondItsLength(t *testing.T) {
-	b := openFamily(t, ourFamily(t, "phi3"), func(w model.Tensors) model.Tensors { return w })
+	b := openFamily(t, testfiles.Base(t, "phi3"), func(w model.Tensors) model.Tensors { return w })
 	compact := model.Spec{Sink: 4, Window: 32, Segment: 32, Positions: model.PositionsCompact, Memory: model.MemoryNone}
 	absolute := compact
 	absolute.Positions = model.PositionsAbsolute

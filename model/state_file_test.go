@@ -36,7 +36,7 @@ func logitsAfter(t *testing.T, m *model.Model, st *model.Stream, ids []int32) []
 // every bit agrees, wherever the text is cut.
 func TestStateFileGoesOn(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range edgeGoldens {
+	for _, name := range modeltest.Edges {
 		e := modeltest.OpenEdge(t, name)
 		absolute := e.Model.Spec
 		absolute.Positions = model.PositionsAbsolute

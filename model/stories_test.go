@@ -9,24 +9,24 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/tokenizer"
 )
 
 // storiesNLL is the mean negative log-likelihood of the five stories, in nats,
-// as karpathy's run.c has it (../shared/golden/stories260k/README.txt).
+// as karpathy's run.c has it.
 var storiesNLL = []float64{1.315989, 1.238555, 0.952234, 1.493450, 1.187921}
 
 // TestStoriesNLL reads a real pretrained model and compares how well it
 // predicts five stories, from their text on.
 func TestStoriesNLL(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(sharedtest.Path(t, "golden/stories260k"), "tinystories_sample.txt"))
+	text, err := os.ReadFile(filepath.Join(testfiles.Golden(t, "stories260k"), "tinystories_sample.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := sharedtest.Path(t, "models/stories260k")
+	dir := testfiles.Golden(t, "stories260k/model")
 	tk, err := tokenizer.Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +72,7 @@ func nll(t *testing.T, m *model.Model, ids []int32) float64 {
 
 // TestStoriesGreedy writes 256 tokens from the beginning-of-sequence token on.
 func TestStoriesGreedy(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(sharedtest.Path(t, "golden/stories260k"), "greedy256.ids"))
+	text, err := os.ReadFile(filepath.Join(testfiles.Golden(t, "stories260k"), "greedy256.ids"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestStoriesGreedy(t *testing.T) {
 		}
 		want = append(want, int32(id))
 	}
-	m := openFull(t, sharedtest.Path(t, "models/stories260k"))
+	m := openFull(t, testfiles.Golden(t, "stories260k/model"))
 	st := m.NewStream(model.StreamOptions{})
 	got := generate(t, st, []int32{int32(m.Base.Config.BOS)}, model.GenerateOptions{MaxNewTokens: len(want)})
 	if len(want) != 256 || !slices.Equal(got, want) {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 )
@@ -12,7 +12,7 @@ import (
 // benchModels are the demo base with the default block and with full attention.
 func benchModels(b *testing.B) map[string]*model.Model {
 	b.Helper()
-	dir := sharedtest.Path(b, "demo/base")
+	dir := testfiles.Repository(b, "model/demo")
 	return map[string]*model.Model{
 		"eisft": modeltest.Open(b, dir, modeltest.DefaultBlock(b)),
 		"full":  modeltest.Open(b, dir, model.FullAttention(256)),
@@ -22,7 +22,7 @@ func benchModels(b *testing.B) map[string]*model.Model {
 // benchPrompt is the golden prompt, repeated to n tokens.
 func benchPrompt(b *testing.B, n int) []int32 {
 	b.Helper()
-	_, ids := openGolden(b, "golden/demo/golden.safetensors")
+	_, ids := openGolden(b, "demo/golden.safetensors")
 	prompt := ids("input_ids")
 	for len(prompt) < n {
 		prompt = append(prompt, prompt...)

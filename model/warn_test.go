@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 )
 
@@ -27,7 +28,7 @@ func TestWarnings(t *testing.T) {
 		if strings.HasPrefix(name, "sliding") {
 			family = "gemma3"
 		}
-		b := openFamily(t, ourFamily(t, family), func(w model.Tensors) model.Tensors { return w })
+		b := openFamily(t, testfiles.Base(t, family), func(w model.Tensors) model.Tensors { return w })
 		config := *b.Config
 		config.MaxPositionEmbeddings = c.context
 		b.Config = &config

@@ -7,6 +7,7 @@ if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
   echo "tokenizer-diff: skipped, node and npm are not installed"
   exit 0
 fi
+scripts/fetch-tokenizer.sh
 packages=.cache/tokenizer-diff
 if [ ! -d "$packages/node_modules/@huggingface/tokenizers" ]; then
   mkdir -p "$packages"

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -251,7 +251,7 @@ func TestNoSampleFits(t *testing.T) {
 // TestTokenizerOfAnotherModel is found before anything is read.
 func TestTokenizerOfAnotherModel(t *testing.T) {
 	base := t.TempDir()
-	if err := os.CopyFS(base, os.DirFS(sharedtest.Path(t, "models/stories260k"))); err != nil {
+	if err := os.CopyFS(base, os.DirFS(testfiles.Golden(t, "stories260k/model"))); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile("../model/demo/tokenizer.json")

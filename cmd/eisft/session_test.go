@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"eisft/eval"
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -51,7 +51,7 @@ func runFolder(t *testing.T) {
 // reference's answer.
 func goldenPrompt(t *testing.T) (text, question, answer string) {
 	t.Helper()
-	file, err := os.ReadFile(sharedtest.Path(t, "golden/demo/golden.json"))
+	file, err := os.ReadFile(testfiles.Golden(t, "demo/golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

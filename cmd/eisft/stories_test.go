@@ -9,7 +9,7 @@ import (
 
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/train/runs"
 )
 
@@ -22,10 +22,10 @@ const plain = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role
 func TestStoriesWholeWay(t *testing.T) {
 	orttest.Require(t)
 	base := t.TempDir()
-	if err := os.CopyFS(base, os.DirFS(sharedtest.Path(t, "models/stories260k"))); err != nil {
+	if err := os.CopyFS(base, os.DirFS(testfiles.Golden(t, "stories260k/model"))); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(sharedtest.Path(t, "golden/stories260k"), "tinystories_sample.txt"))
+	text, err := os.ReadFile(filepath.Join(testfiles.Golden(t, "stories260k"), "tinystories_sample.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}

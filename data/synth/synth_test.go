@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"eisft/data"
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model/tokenizer"
 )
 
@@ -90,7 +90,7 @@ func TestPrompts(t *testing.T) {
 
 func loadEncoder(t testing.TB) (*tokenizer.Tokenizer, *data.Encoder) {
 	t.Helper()
-	dir := sharedtest.Path(t, "demo/base")
+	dir := testfiles.Repository(t, "model/demo")
 	tk, err := tokenizer.Load(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
@@ -41,7 +41,7 @@ type golden struct {
 
 func openGolden(t *testing.T) golden {
 	t.Helper()
-	text, err := os.ReadFile(sharedtest.Path(t, "golden/demo/golden.json"))
+	text, err := os.ReadFile(testfiles.Golden(t, "demo/golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +216,7 @@ func TestForm(t *testing.T) {
 		err           string
 	}{
 		{dir: demo, want: form{"<|user|>\n", "<|end|>\n<|user|>\n", "<|end|>\n<|assistant|>\n"}},
-		{dir: sharedtest.Path(t, "tokenizers/qwen3"), want: form{"<|im_start|>user\n", "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}},
+		{dir: testfiles.Golden(t, "qwen3"), want: form{"<|im_start|>user\n", "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}},
 		{template: "{{ messages[0]['content'] | upper }}", err: "chat template: it changes the messages"},
 		{template: "{% for m in messages %}{{ m['content'] }}|{{ loop.index }}{% endfor %}", err: `chat template: it ends the first turn with "|1", the second with "|3"`},
 		{template: "{% for m in messages %}{{ m['content'] }}{% endfor %}", err: "chat template: nothing stands between an answer and the next turn"},

@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 )
@@ -137,11 +136,7 @@ func TestTransferOfWhatKeepsEverything(t *testing.T) {
 // familyModel joins a golden checkpoint with a block of random parameters.
 func familyModel(t *testing.T, name string, s model.Spec) *model.Model {
 	t.Helper()
-	dir := filepath.Join("..", "testdata", "families", name)
-	if name != "phi3" && name != "gemma3" {
-		dir = sharedtest.Path(t, "golden/hf/"+name)
-	}
-	b, err := model.LoadBase(dir)
+	b, err := model.LoadBase(testfiles.Base(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

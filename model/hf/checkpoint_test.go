@@ -7,16 +7,16 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
-func TestSharedCheckpoints(t *testing.T) {
-	for _, rel := range []string{
-		"golden/hf/llama", "golden/hf/llama31", "golden/hf/mistral", "golden/hf/qwen2", "golden/hf/qwen3",
-		"demo/base", "models/stories260k",
+func TestCheckpoints(t *testing.T) {
+	for _, name := range []string{
+		"llama", "llama31", "mistral", "qwen2", "qwen3",
+		"demo", "stories260k",
 	} {
-		t.Run(rel, func(t *testing.T) {
-			dir := sharedtest.Path(t, rel)
+		t.Run(name, func(t *testing.T) {
+			dir := testfiles.Base(t, name)
 			config, err := LoadConfig(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -59,7 +59,7 @@ func TestSharedCheckpoints(t *testing.T) {
 // transformers looked up in it.
 func TestGoldenEmbeddings(t *testing.T) {
 	for _, name := range []string{"llama", "llama31", "mistral", "qwen2", "qwen3"} {
-		dir := sharedtest.Path(t, "golden/hf/"+name)
+		dir := testfiles.Golden(t, "hf/"+name)
 		c, err := Open(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +180,7 @@ func TestOpenWithoutWeights(t *testing.T) {
 }
 
 func BenchmarkOpen(b *testing.B) {
-	dir := sharedtest.Path(b, "demo/base")
+	dir := testfiles.Repository(b, "model/demo")
 	info, err := os.Stat(filepath.Join(dir, weightsFile))
 	if err != nil {
 		b.Fatal(err)
@@ -196,7 +196,7 @@ func BenchmarkOpen(b *testing.B) {
 }
 
 func BenchmarkFloat32(b *testing.B) {
-	c, err := Open(sharedtest.Path(b, "demo/base"))
+	c, err := Open(testfiles.Repository(b, "model/demo"))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 // parse interprets a config.json given as text.
@@ -204,24 +204,24 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-func TestSharedConfigs(t *testing.T) {
-	for rel, want := range map[string]string{
-		"golden/hf/llama":    "LlamaForCausalLM float32 layers 3 heads 4/2x16 tied false default 10000 eos [2] window 0",
-		"golden/hf/llama31":  "LlamaForCausalLM bfloat16 layers 3 heads 4/2x32 tied true llama3 500000 eos [2] window 0",
-		"golden/hf/mistral":  "MistralForCausalLM float32 layers 3 heads 4/2x16 tied false default 10000 eos [2] window 0",
-		"golden/hf/qwen2":    "Qwen2ForCausalLM bfloat16 layers 3 heads 4/2x16 tied true default 1e+06 eos [2] window 0",
-		"golden/hf/qwen3":    "Qwen3ForCausalLM float32 layers 3 heads 4/2x32 tied true default 1e+06 eos [2] window 0",
-		"demo/base":          "LlamaForCausalLM bfloat16 layers 8 heads 4/2x64 tied true default 10000 eos [3] window 0",
-		"models/stories260k": "LlamaForCausalLM float32 layers 5 heads 8/4x8 tied true default 10000 eos [2] window 0",
+func TestConfigs(t *testing.T) {
+	for name, want := range map[string]string{
+		"llama":       "LlamaForCausalLM float32 layers 3 heads 4/2x16 tied false default 10000 eos [2] window 0",
+		"llama31":     "LlamaForCausalLM bfloat16 layers 3 heads 4/2x32 tied true llama3 500000 eos [2] window 0",
+		"mistral":     "MistralForCausalLM float32 layers 3 heads 4/2x16 tied false default 10000 eos [2] window 0",
+		"qwen2":       "Qwen2ForCausalLM bfloat16 layers 3 heads 4/2x16 tied true default 1e+06 eos [2] window 0",
+		"qwen3":       "Qwen3ForCausalLM float32 layers 3 heads 4/2x32 tied true default 1e+06 eos [2] window 0",
+		"demo":        "LlamaForCausalLM bfloat16 layers 8 heads 4/2x64 tied true default 10000 eos [3] window 0",
+		"stories260k": "LlamaForCausalLM float32 layers 5 heads 8/4x8 tied true default 10000 eos [2] window 0",
 	} {
-		c, err := LoadConfig(sharedtest.Path(t, rel))
+		c, err := LoadConfig(testfiles.Base(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := fmt.Sprintf("%s %s layers %d heads %d/%dx%d tied %v %s %g eos %v window %d", c.Architecture, c.DType, c.NumHiddenLayers,
 			c.NumAttentionHeads, c.NumKeyValueHeads, c.HeadDim, c.TieWordEmbeddings, c.Rope.Type, c.Rope.Theta, c.EOS, c.SlidingWindow)
 		if got != want {
-			t.Errorf("%s: read %s\nwant %s", rel, got, want)
+			t.Errorf("%s: read %s\nwant %s", name, got, want)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
 )
@@ -104,7 +104,7 @@ func TestBlocks(t *testing.T) {
 // TestQuantizedGGUF converts a model to GGUF in each format and finds every weight
 // within a step of what went in, reordered rows of q and k put back.
 func TestQuantizedGGUF(t *testing.T) {
-	dir := sharedtest.Path(t, "demo/base")
+	dir := testfiles.Repository(t, "model/demo")
 	config, err := hf.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)

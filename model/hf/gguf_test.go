@@ -9,15 +9,15 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
 )
 
 func TestGGUFEqualsSafetensors(t *testing.T) {
-	for _, rel := range []string{"golden/hf/llama", "golden/hf/llama31", "golden/hf/qwen2", "golden/hf/qwen3", "models/stories260k"} {
-		t.Run(rel, func(t *testing.T) {
-			dir := sharedtest.Path(t, rel)
+	for _, name := range []string{"llama", "llama31", "qwen2", "qwen3", "stories260k"} {
+		t.Run(name, func(t *testing.T) {
+			dir := testfiles.Base(t, name)
 			config, err := hf.LoadConfig(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -168,7 +168,7 @@ func TestGGUFErrors(t *testing.T) {
 }
 
 func TestGGUFModelErrors(t *testing.T) {
-	dir := sharedtest.Path(t, "golden/hf/llama")
+	dir := testfiles.Golden(t, "hf/llama")
 	config, err := hf.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +256,7 @@ func TestGGUFGemma3(t *testing.T) {
 
 // TestGGUFPartialRotary: a head that is turned in part is not what config.json says.
 func TestGGUFPartialRotary(t *testing.T) {
-	dir := sharedtest.Path(t, "golden/hf/llama")
+	dir := testfiles.Golden(t, "hf/llama")
 	config, err := hf.LoadConfig(dir)
 	if err != nil {
 		t.Fatal(err)

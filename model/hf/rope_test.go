@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 // The expected values were computed from the formulas of transformers'
@@ -109,7 +109,7 @@ func TestYarnOfQwen(t *testing.T) {
 // TestLlama3Rope follows the published formula by hand: with an original
 // context of 64, wavelengths below 64/4 are kept, those above 64/1 divided by 8.
 func TestLlama3Rope(t *testing.T) {
-	c, err := LoadConfig(sharedtest.Path(t, "golden/hf/llama31"))
+	c, err := LoadConfig(testfiles.Golden(t, "hf/llama31"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 // file returns the bytes of a safetensors file with the given header and data.
@@ -215,8 +215,8 @@ func TestTensorConversions(t *testing.T) {
 }
 
 func TestReadGoldens(t *testing.T) {
-	for _, rel := range []string{"golden/edge/retain.safetensors", "golden/hf/llama/golden.safetensors", "golden/demo/golden.safetensors"} {
-		f, err := OpenFile(sharedtest.Path(t, rel))
+	for _, rel := range []string{"edge/retain.safetensors", "hf/llama/golden.safetensors", "demo/golden.safetensors"} {
+		f, err := OpenFile(testfiles.Golden(t, rel))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestReadGoldens(t *testing.T) {
 				t.Errorf("%s: token id %d", rel, id)
 			}
 		}
-		if rel == "golden/edge/retain.safetensors" && f.Metadata["retain"] != "16" {
+		if rel == "edge/retain.safetensors" && f.Metadata["retain"] != "16" {
 			t.Errorf("metadata %v, want retain 16", f.Metadata)
 		}
 		closeFile(t, f)

@@ -2,12 +2,13 @@
 package modeltest
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 )
@@ -52,10 +53,17 @@ var goldenNames = map[string]string{
 	"write.weight": "wg.weight", "write.bias": "wg.bias",
 }
 
-// OpenEdge opens ../shared/golden/edge/NAME.safetensors, or skips the test.
+// Edges are the goldens of the block, and what sets each apart.
+var Edges = []string{
+	"elu-scalar", "elu-vector-map-delta", "hedgehog-query-write", "hedgehog-mass", "elu-slot-map-write",
+	"retain", "retain-memory", "retain-delta-mass", "slot-layers", "slot-layers-memory",
+	"absolute-retain-memory", "absolute-query-write", "soft", "soft-memory",
+}
+
+// OpenEdge opens a golden of the block.
 func OpenEdge(t testing.TB, name string) *Edge {
 	t.Helper()
-	f, err := hf.OpenFile(sharedtest.Path(t, "golden/edge/"+name+".safetensors"))
+	f, err := hf.OpenFile(testfiles.Golden(t, "edge/"+name+".safetensors"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +120,22 @@ func (e *Edge) Floats(t testing.TB, name string) []float32 {
 	return v
 }
 
+// Keep returns the share of kept tokens above which the golden's losses have a penalty, and
+// its weight; 1 and 0 if they have none.
+func (e *Edge) Keep(t testing.TB) (keep, weight float64) {
+	t.Helper()
+	if e.Metadata["keep"] == "" {
+		return 1, 0
+	}
+	for key, v := range map[string]*float64{"keep": &keep, "keep_weight": &weight} {
+		var err error
+		if *v, err = strconv.ParseFloat(e.Metadata[key], 64); err != nil {
+			t.Fatalf("golden metadata %s: %v", key, err)
+		}
+	}
+	return keep, weight
+}
+
 // prefixed gives the golden's base under its checkpoint names.
 type prefixed struct{ *hf.File }
 
@@ -138,6 +162,17 @@ func edgeSpec(t testing.TB, meta map[string]string) model.Spec {
 		Memory: model.Update(meta["update"]), Feature: model.Feature(meta["feature"]), Gate: model.Gate(meta["gate"]),
 		Map: meta["map"] == "True", WriteGate: meta["write"] == "True",
 	}
+	if meta["positions"] != "" {
+		s.Positions = model.Positions(meta["positions"])
+	}
+	if meta["df"] != "" {
+		s.FeatureDim = number("df")
+	}
+	if layers := meta["slot_layers"]; layers != "" {
+		if err := json.Unmarshal([]byte(layers), &s.SlotLayers); err != nil {
+			t.Fatalf("golden metadata slot_layers: %v", err)
+		}
+	}
 	if meta["retain"] != "" {
 		s.Slots = number("retain")
 		if meta["both"] != "True" {
@@ -145,50 +180,6 @@ func edgeSpec(t testing.TB, meta map[string]string) model.Spec {
 		}
 	}
 	return s
-}
-
-// AlignTies puts slots with equal scores into the golden's order. In layer 0
-// the same token at two places has the same key, value and score; which of the
-// two stays is free, but decides its place. Method, section 4, keeps the
-// earlier one, the reference's top-k whichever its selection leaves in front.
-func (e *Edge) AlignTies(t testing.TB, s *model.State, segment int) {
-	t.Helper()
-	d, m := e.Model.Base.Dims, e.Model
-	for i := range s.Layers {
-		name := fmt.Sprintf("slots.score.%d.%d", i, segment)
-		if !e.Has(name) {
-			continue
-		}
-		want, l := e.Floats(t, name), &s.Layers[i]
-		for g := range d.KVHeads {
-			for r := range s.Slots {
-				e.swapIn(l, d, s.Sinks, g, r, s.Slots, want[g*s.Slots+r])
-			}
-		}
-		cos, sin := m.Base.Layers[i].Rotary.Range(0, s.Stored())
-		model.RotateRows(l.Rotated, l.K, s.Stored(), d.KVHeads, d.HeadDim, cos, sin, false)
-	}
-}
-
-// swapIn brings KV head g's next slot with the wanted score to slot r.
-func (e *Edge) swapIn(l *model.LayerState, d model.Dims, sinks, g, r, slots int, want float32) {
-	for j := r; j < slots; j++ {
-		a, b := (sinks+r)*d.KVHeads+g, (sinks+j)*d.KVHeads+g
-		if math.Abs(float64(l.Score[b]-want)) > 1e-5 {
-			continue
-		}
-		for ; b > a; b -= d.KVHeads { // the others keep their order
-			c := b - d.KVHeads
-			l.Score[b], l.Score[c] = l.Score[c], l.Score[b]
-			l.Token[b], l.Token[c] = l.Token[c], l.Token[b]
-			for k := range d.HeadDim {
-				x, y := b*d.HeadDim+k, c*d.HeadDim+k
-				l.K[x], l.K[y] = l.K[y], l.K[x]
-				l.V[x], l.V[y] = l.V[y], l.V[x]
-			}
-		}
-		return
-	}
 }
 
 // Near fails the test if got and want differ by more than tol anywhere.

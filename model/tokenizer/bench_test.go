@@ -4,13 +4,13 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 var benchTokenizers = []struct{ name, dir string }{
-	{"base", "demo/base"},
-	{"qwen3", "tokenizers/qwen3"},
-	{"stories260k", "models/stories260k"},
+	{"base", "demo"},
+	{"qwen3", "qwen3"},
+	{"stories260k", "stories260k"},
 }
 
 // benchTexts are a megabyte each: what the toolkit trains on, and the mixed text of
@@ -55,7 +55,7 @@ func BenchmarkEncodeRegexp(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tk := *load(b, "demo/base")
+	tk := *load(b, "demo")
 	tk.split = split
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
@@ -93,7 +93,7 @@ func BenchmarkStream(b *testing.B) {
 
 func BenchmarkLoad(b *testing.B) {
 	for _, c := range benchTokenizers {
-		dir := sharedtest.Path(b, c.dir)
+		dir := testfiles.Tokenizer(b, c.dir)
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				if _, err := Load(dir); err != nil {

@@ -78,7 +78,7 @@ func TestIgnoreMerges(t *testing.T) {
 // TestMergeWaysAgree compares the three ways to merge a word: linear, with the heap,
 // and cut where no merge applies.
 func TestMergeWaysAgree(t *testing.T) {
-	for _, dir := range []string{"models/stories260k", "demo/base"} {
+	for _, dir := range []string{"stories260k", "demo"} {
 		tk := load(t, dir)
 		linear, queued, cut := newEncoder(tk.model), newEncoder(tk.model), newEncoder(tk.model)
 		text := strings.ReplaceAll(conversations(t, 100_000), " ", "▁")
@@ -108,7 +108,7 @@ func TestMergeWaysAgree(t *testing.T) {
 
 // TestLongWord merges a word of a megabyte, which must not take quadratic time.
 func TestLongWord(t *testing.T) {
-	tk := load(t, "demo/base")
+	tk := load(t, "demo")
 	word := strings.Repeat("lalaland", 1<<17)
 	if got := tk.Decode(tk.Encode(word, false), false); got != word {
 		t.Error("a long word did not come back")
@@ -164,7 +164,7 @@ func TestValidUTF8(t *testing.T) {
 
 // TestConcurrentEncode lets goroutines share a tokenizer.
 func TestConcurrentEncode(t *testing.T) {
-	tk := load(t, "demo/base")
+	tk := load(t, "demo")
 	text := conversations(t, 50_000)
 	want := tk.Encode(text, true)
 	var wg sync.WaitGroup
@@ -207,7 +207,7 @@ func TestStreamIsDecode(t *testing.T) {
 
 // TestStreamOfStrayBytes gives a stream bytes that belong to no character.
 func TestStreamOfStrayBytes(t *testing.T) {
-	tk := load(t, "models/stories260k")
+	tk := load(t, "stories260k")
 	s := tk.NewStream()
 	var got []string
 	for _, token := range []string{"<0xE5>", "<0x8F>", "<0xAB>", "<0xFF>", "<0xE5>", "<0xAB>", "▁a", "<0xE5>"} {
@@ -227,7 +227,7 @@ func TestStreamOfStrayBytes(t *testing.T) {
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("It's 2025's  best   day.\n\n\tCafé 你好 🙂🙂 DON'T")
 	f.Add("\x00\u0085 ſ'S\u2028e\u0301<|end|>")
-	tk := load(f, "demo/base")
+	tk := load(f, "demo")
 	f.Fuzz(func(t *testing.T, text string) {
 		want := string([]rune(text))
 		ids := tk.Encode(text, false)

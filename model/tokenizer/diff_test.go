@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 // TestMatchesTokenizersJS compares ids and decoded text with Hugging Face's JavaScript
@@ -37,7 +37,7 @@ func TestMatchesTokenizersJS(t *testing.T) {
 	for _, c := range benchTokenizers {
 		t.Run(c.name, func(t *testing.T) {
 			tk := load(t, c.dir)
-			cmd := exec.Command("node", "../../scripts/tokenizer-diff.mjs", library, sharedtest.Path(t, c.dir), file)
+			cmd := exec.Command("node", "../../scripts/tokenizer-diff.mjs", library, testfiles.Tokenizer(t, c.dir), file)
 			cmd.Stderr = os.Stderr
 			out, err := cmd.Output()
 			if err != nil {

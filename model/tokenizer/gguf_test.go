@@ -11,16 +11,16 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 	"eisft/model/hf/hftest"
 )
 
-// fromGGUF converts a folder's vocabulary to GGUF and returns the file's path. BOS and
+// fromGGUF converts a tokenizer's vocabulary to GGUF and returns the file's path. BOS and
 // EOS are ids.
-func fromGGUF(t testing.TB, rel, pre string, bos, eos uint32) string {
+func fromGGUF(t testing.TB, name, pre string, bos, eos uint32) string {
 	t.Helper()
 	w := &hftest.GGUF{}
-	w.PutVocabulary(t, sharedtest.Path(t, rel), pre)
+	w.PutVocabulary(t, testfiles.Tokenizer(t, name), pre)
 	w.Put("tokenizer.ggml.bos_token_id", bos)
 	w.Put("tokenizer.ggml.eos_token_id", eos)
 	return w.Write(t)
@@ -29,16 +29,16 @@ func fromGGUF(t testing.TB, rel, pre string, bos, eos uint32) string {
 // TestGGUFTokenizer: the vocabulary in a GGUF file is the tokenizer that the goldens of
 // its folder were made with, from the file and from the folder that it is in.
 func TestGGUFTokenizer(t *testing.T) {
-	path := fromGGUF(t, "tokenizers/qwen3", "qwen2", 151643, 151645)
+	path := fromGGUF(t, "qwen3", "qwen2", 151643, 151645)
 	tk, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	compareGolden(t, tk, "golden/tokenizer/qwen3.json")
+	compareGolden(t, tk, "tokenizer/qwen3.json")
 	if tk.EOS() != "<|im_end|>" {
 		t.Errorf("EOS is %q", tk.EOS())
 	}
-	was, err := LoadTemplate(sharedtest.Path(t, "tokenizers/qwen3"))
+	was, err := LoadTemplate(testfiles.Golden(t, "qwen3"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestGGUFTokenizer(t *testing.T) {
 		t.Errorf("the template is another one (%v)", err)
 	}
 
-	path = fromGGUF(t, "models/stories260k", "", 1, 2)
+	path = fromGGUF(t, "stories260k", "", 1, 2)
 	if tk, err = Load(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestGGUFTokenizerErrors(t *testing.T) {
 			t.Errorf("got %v\nwant %s", err, want)
 		}
 	}
-	path := fromGGUF(t, "models/stories260k", "", 1, 2) // a tokenizer.json beside the file comes first
+	path := fromGGUF(t, "stories260k", "", 1, 2) // a tokenizer.json beside the file comes first
 	if err := os.WriteFile(filepath.Join(filepath.Dir(path), "tokenizer.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}

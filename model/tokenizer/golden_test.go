@@ -9,15 +9,15 @@ import (
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"eisft/internal/testfiles"
 )
 
 var loaded = map[string]*Tokenizer{}
 
-// load returns the tokenizer in a folder of the shared folder, which it loads once.
-func load(t testing.TB, rel string) *Tokenizer {
+// load returns one of the tokenizers of testfiles.Tokenizer, which it loads once.
+func load(t testing.TB, name string) *Tokenizer {
 	t.Helper()
-	dir := sharedtest.Path(t, rel)
+	dir := testfiles.Tokenizer(t, name)
 	if loaded[dir] == nil {
 		tk, err := Load(dir)
 		if err != nil {
@@ -42,8 +42,8 @@ func readJSON(t testing.TB, path string, v any) {
 // TestGolden compares with the tokenizers library.
 func TestGolden(t *testing.T) {
 	for _, c := range []struct{ golden, dir string }{
-		{"golden/tokenizer/base.json", "demo/base"},
-		{"golden/tokenizer/qwen3.json", "tokenizers/qwen3"},
+		{"tokenizer/base.json", "demo"},
+		{"tokenizer/qwen3.json", "qwen3"},
 	} {
 		t.Run(c.dir, func(t *testing.T) { compareGolden(t, load(t, c.dir), c.golden) })
 	}
@@ -57,7 +57,7 @@ func compareGolden(t *testing.T, tk *Tokenizer, golden string) {
 		Decoded     string  `json:"decoded"`
 		DecodedSkip string  `json:"decoded_skip"`
 	}
-	readJSON(t, sharedtest.Path(t, golden), &cases)
+	readJSON(t, testfiles.Golden(t, golden), &cases)
 	if len(cases) < 41 {
 		t.Fatalf("found %d cases, want 41", len(cases))
 	}
@@ -89,12 +89,12 @@ func streamed(tk *Tokenizer, ids []int32) string {
 // TestGoldenStories compares with run.c's own tokenizer, on short strings and on
 // whole stories.
 func TestGoldenStories(t *testing.T) {
-	compareStories(t, load(t, "models/stories260k"))
+	compareStories(t, load(t, "stories260k"))
 }
 
 func compareStories(t *testing.T, tk *Tokenizer) {
 	t.Helper()
-	dir := sharedtest.Path(t, "golden/stories260k")
+	dir := testfiles.Golden(t, "stories260k")
 	texts := strings.Split(strings.TrimSuffix(read(t, dir, "texts.txt"), "\n"), "\n")
 	compareLines(t, tk, texts, read(t, dir, "texts.ids"))
 
@@ -151,10 +151,10 @@ func TestGoldenChatTemplates(t *testing.T) {
 		Prompt    bool `json:"add_generation_prompt"`
 		Rendered  string
 	}
-	readJSON(t, sharedtest.Path(t, "golden/tokenizer/chat_templates.json"), &cases)
-	dirs := map[string]string{"base": "demo/base", "qwen3": "tokenizers/qwen3"}
+	readJSON(t, testfiles.Golden(t, "tokenizer/chat_templates.json"), &cases)
+	dirs := map[string]string{"base": testfiles.Base(t, "demo"), "qwen3": testfiles.Golden(t, "qwen3")}
 	for i, c := range cases {
-		template, err := LoadTemplate(sharedtest.Path(t, dirs[c.Tokenizer]))
+		template, err := LoadTemplate(dirs[c.Tokenizer])
 		if err != nil {
 			t.Fatal(err)
 		}

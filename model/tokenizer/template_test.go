@@ -26,7 +26,7 @@ func write(t testing.TB, dir, name, content string) {
 }
 
 // TestTemplatesMatchJinja compares with Jinja2 set up as in transformers
-// (scripts/chat-templates-golden.py).
+// (scripts/reference/chat_templates.py).
 func TestTemplatesMatchJinja(t *testing.T) {
 	var cases []struct {
 		Template, Conversation string

@@ -1,40 +1,34 @@
 package tokenizer
 
 import (
-	"compress/gzip"
-	"encoding/json"
-	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
-	"eisft/internal/sharedtest"
+	"github.com/parquet-go/parquet-go"
+
+	"eisft/internal/testfiles"
 )
 
-// conversations returns about size bytes of the shared conversations, as chat text.
+// conversations returns about size bytes of the demo's training data, as chat text.
 func conversations(t testing.TB, size int) string {
 	t.Helper()
-	f, err := os.Open(sharedtest.Path(t, "data/conversations-chat-train.jsonl.gz"))
-	if err != nil {
-		t.Fatal(err)
+	type message struct {
+		Role    string `parquet:"role"`
+		Content string `parquet:"content"`
 	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+	rows, err := parquet.ReadFile[struct {
+		Messages []message `parquet:"messages,list"`
+	}](testfiles.Repository(t, "data/demo/train.parquet"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	for d := json.NewDecoder(z); text.Len() < size; {
-		var sample struct {
-			Messages []struct{ Role, Content string }
-		}
-		if err := d.Decode(&sample); err == io.EOF {
+	for _, row := range rows {
+		if text.Len() >= size {
 			break
-		} else if err != nil {
-			t.Fatal(err)
 		}
-		for _, m := range sample.Messages {
+		for _, m := range row.Messages {
 			text.WriteString(m.Role + ": " + m.Content + "\n")
 		}
 	}

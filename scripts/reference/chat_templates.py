@@ -11,7 +11,7 @@ import jinja2
 import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-ROOT = os.path.join(os.path.dirname(__file__), "..", "model", "tokenizer", "testdata")
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "model", "tokenizer", "testdata")
 
 CONVERSATIONS = {
     "single": [("user", "Hi")],

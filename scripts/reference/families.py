@@ -5,10 +5,9 @@ Everything is computed in float64 from the published formulas: Phi-3 (arXiv 2404
 (arXiv 2402.13753), Gemma 3 (arXiv 2503.19786), RoFormer (arXiv 2104.09864), with the tensor names
 and configuration keys of transformers. Needs python3-numpy.
 
-  scripts/golden-families.py                    write model/testdata/families/
-  scripts/golden-families.py --check DIR...     compare this script with other goldens: folders
-                                                with config.json, model.safetensors and
-                                                golden.safetensors of transformers
+  families.py                  write phi3 and gemma3 in internal/testfiles/testdata/hf/
+  families.py --check DIR...   compare this script with other goldens: folders with config.json,
+                               model.safetensors and golden.safetensors of transformers
 """
 
 import json
@@ -19,7 +18,7 @@ import sys
 
 import numpy as np
 
-OUT = os.path.join(os.path.dirname(__file__), "..", "model", "testdata", "families")
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "internal", "testfiles", "testdata", "hf")
 TOKENS = 80
 
 PHI3 = {
