@@ -22,7 +22,7 @@ test: setup
 # Where goroutines meet: parallel loops, blocks of rows, layers in training, observers, the progress line.
 RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Calibrate$$|LineFromMany)
 test-race: setup
-	go test -race -run '$(RACES)' ./model/... ./quant ./train/...
+	go test -race -run '$(RACES)' ./model/... ./quant ./train/... ./internal/...
 
 # Tests that take minutes are named TestSlow... and skip unless EISFT_SLOW is set.
 test-slow: setup

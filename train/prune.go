@@ -105,7 +105,11 @@ func (p *pruning) run(ctx context.Context, w io.Writer) (*model.Model, error) {
 		}
 		f.Without = append(f.Without, v)
 	}
-	return p.choose(ctx)
+	kept, err := p.choose(ctx)
+	if p.line.End(); err == nil && w != nil {
+		fmt.Fprintln(w, f)
+	}
+	return kept, err
 }
 
 // choose adds layer after layer, the one that is missed most first, until the gain is there.
@@ -127,7 +131,6 @@ func (p *pruning) choose(ctx context.Context) (*model.Model, error) {
 			break
 		}
 	}
-	p.line.Printf("%v", f)
 	return p.model.KeepSlots(f.Kept)
 }
 

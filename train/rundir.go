@@ -1,12 +1,17 @@
 package train
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
 
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -60,17 +65,71 @@ func sameConfig(c *config.Config, path string) error {
 	if err != nil {
 		return err
 	}
-	now, then := fmt.Sprintf("%+v", *c), fmt.Sprintf("%+v", *was)
-	if now == then {
+	then, err := tree(was)
+	if err != nil {
+		return err
+	}
+	now, err := tree(c)
+	if err != nil {
+		return err
+	}
+	var d differences
+	if cmp.Equal(then, now, cmp.Reporter(&d)) {
 		return nil
 	}
-	a, b := strings.Fields(now), strings.Fields(then)
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return fmt.Errorf("%s: the run was started with another configuration (%s there, %s now); resume with the same one, or start a new run without --resume", path, b[i], a[i])
+	return fmt.Errorf("%s: the run was started with another configuration: %s; resume with the same one, or start a new run without --resume", path, strings.Join(d.found, ", "))
+}
+
+// tree returns a configuration as maps and lists with the keys of its file.
+func tree(c *config.Config) (root map[string]any, err error) {
+	text, err := yaml.Marshal(c)
+	if err == nil {
+		err = yaml.Unmarshal(text, &root)
+	}
+	return root, err
+}
+
+// differences is a [cmp.Reporter] that names each value that differs by its key path.
+type differences struct {
+	path  cmp.Path
+	found []string
+}
+
+// PushStep goes down one step in both trees.
+func (d *differences) PushStep(s cmp.PathStep) { d.path = append(d.path, s) }
+
+// PopStep goes back up.
+func (d *differences) PopStep() { d.path = d.path[:len(d.path)-1] }
+
+// Report notes what stands at the path, if it differs.
+func (d *differences) Report(r cmp.Result) {
+	if r.Equal() {
+		return
+	}
+	keys := ""
+	for _, step := range d.path {
+		switch step := step.(type) {
+		case cmp.MapIndex:
+			keys += "." + step.Key().String()
+		case cmp.SliceIndex:
+			then, now := step.SplitKeys()
+			keys += fmt.Sprintf("[%d]", max(then, now)) // one is -1 where an item was added or left out
 		}
 	}
-	return fmt.Errorf("%s: the run was started with another configuration; resume with the same one, or start a new run without --resume", path)
+	then, now := d.path.Last().Values()
+	d.found = append(d.found, fmt.Sprintf("%s was %s and is %s", strings.TrimPrefix(keys, "."), asJSON(then), asJSON(now)))
+}
+
+// asJSON writes a value of a tree, and the zero Value as a key that is not there.
+func asJSON(v reflect.Value) string {
+	if !v.IsValid() {
+		return "not set"
+	}
+	text, err := json.Marshal(v.Interface())
+	if err != nil { // .inf and .nan
+		return fmt.Sprint(v)
+	}
+	return string(text)
 }
 
 // pointLatest makes OUTPUT/latest a link to the run.

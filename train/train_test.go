@@ -223,7 +223,7 @@ func TestResumeErrors(t *testing.T) {
 	other := *c
 	other.Seed = 7
 	_, err = Train(t.Context(), &other, Options{Resume: true})
-	wantError(t, err, "another configuration", "Seed:0 there, Seed:7 now")
+	wantError(t, err, "another configuration: seed was 0 and is 7; resume")
 
 	path := filepath.Join(c.Output, "tiny-2", runs.CheckpointFile)
 	text, err := os.ReadFile(path)

@@ -30,7 +30,9 @@ has no chat template continues the lines as they are.
 }
 
 func talk(c *cli.Context) error {
-	options, err := answerOptions(c, 1)
+	reading := readingLine{w: c.App.ErrWriter}
+	defer reading.end()
+	options, err := answerOptions(c, 1, &reading)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,9 @@ func promptFlags() []cli.Flag {
 }
 
 func generate(c *cli.Context) error {
-	options, err := answerOptions(c, 0)
+	reading := readingLine{w: c.App.ErrWriter}
+	defer reading.end()
+	options, err := answerOptions(c, 0, &reading)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"eisft/internal/progress"
 )
 
 // Exit codes beside 0. An interrupt has the one that shells give it.
@@ -26,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, func() {
 		stop() // the default action is back: a second signal ends the program at once
-		fmt.Fprintln(os.Stderr, "eisft: stopping; press Ctrl-C again to exit at once")
+		progress.Println(os.Stderr, "eisft: stopping; press Ctrl-C again to exit at once")
 	})
 	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }

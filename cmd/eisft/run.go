@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/progress"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -36,7 +37,7 @@ func openRun(c *cli.Context) (*runs.Run, error) {
 
 // warn writes a warning.
 func warn(c *cli.Context, message string) {
-	fmt.Fprintf(c.App.ErrWriter, "eisft: warning: %s\n", message)
+	progress.Println(c.App.ErrWriter, "eisft: warning: "+message)
 }
 
 func findRun(c *cli.Context) (*runs.Run, error) {

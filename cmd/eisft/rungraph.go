@@ -36,7 +36,9 @@ func runGraphs(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	options, err := answerOptions(c, 1)
+	reading := readingLine{w: c.App.ErrWriter}
+	defer reading.end()
+	options, err := answerOptions(c, 1, &reading)
 	if err != nil {
 		return err
 	}

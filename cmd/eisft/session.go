@@ -59,8 +59,9 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 }
 
 // answerOptions are what answerFlags say about an answer of at least so many
-// tokens, which is written to the command's output as it comes.
-func answerOptions(c *cli.Context, least int) (chat.AnswerOptions, error) {
+// tokens, which is written to the command's output as it comes. reading shows how far
+// the question is read.
+func answerOptions(c *cli.Context, least int, reading *readingLine) (chat.AnswerOptions, error) {
 	if n := c.Int("max-new-tokens"); n < least {
 		return chat.AnswerOptions{}, usagef(c, "--max-new-tokens is %d; it must be at least %d", n, least)
 	}
@@ -69,7 +70,7 @@ func answerOptions(c *cli.Context, least int) (chat.AnswerOptions, error) {
 		return chat.AnswerOptions{}, usagef(c, "--%w", err)
 	}
 	return chat.AnswerOptions{
-		MaxNewTokens: c.Int("max-new-tokens"), Sampler: sampler, Progress: readingLine(c.App.ErrWriter),
+		MaxNewTokens: c.Int("max-new-tokens"), Sampler: sampler, Progress: reading.show,
 		Text: func(piece string) error {
 			_, err := io.WriteString(c.App.Writer, piece)
 			return err
@@ -90,20 +91,26 @@ func answer(c *cli.Context, session *chat.Session, text string, options chat.Ans
 // system: the runtime alone keeps a tenth more than it uses.
 const returnEvery = 2048
 
-// readingLine shows how far a reading is.
-func readingLine(w io.Writer) chat.Progress {
-	var line *progress.Line
-	before := 0
-	return func(done, total int) {
-		if done == 0 {
-			line, before = progress.Start(w, progress.Task{What: "reading", Unit: "tokens", Total: total}), 0
-		}
-		if done/returnEvery > before/returnEvery {
-			debug.FreeOSMemory()
-		}
-		line.Add(done - before)
-		if before = done; done == total {
-			line.End()
-		}
+// readingLine shows on w how far a reading is.
+type readingLine struct {
+	w      io.Writer
+	line   *progress.Line
+	before int // tokens that were read when the line was told last
+}
+
+// show is a [chat.Progress]. A reading that was read to its end leaves no line.
+func (r *readingLine) show(done, total int) {
+	if done == 0 {
+		r.line, r.before = progress.Start(r.w, progress.Task{What: "reading", Unit: "tokens", Total: total}), 0
+	}
+	if done/returnEvery > r.before/returnEvery {
+		debug.FreeOSMemory()
+	}
+	r.line.Add(done - r.before)
+	if r.before = done; done == total {
+		r.end()
 	}
 }
+
+// end clears the line of a reading that stopped halfway.
+func (r *readingLine) end() { r.line.End() }

@@ -6,176 +6,187 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/vbauerster/mpb/v8"
 )
 
-// clock is a time that moves only when told.
-type clock struct{ t time.Time }
-
-func (c *clock) now() time.Time          { return c.t }
-func (c *clock) advance(d time.Duration) { c.t = c.t.Add(d) }
-
-func newClock() *clock { return &clock{t: time.Unix(1000, 0)} }
-
-func terminal(width int) func() int { return func() int { return width } }
-
-// shown returns what a terminal would show after everything in b: complete
-// lines, and the last line as it stands.
-func shown(b string) []string {
-	lines := strings.Split(b, "\n")
-	for i, l := range lines {
-		if at := strings.LastIndex(l, clearLine); at >= 0 {
-			lines[i] = l[at+len(clearLine):]
-		}
-	}
-	return lines
+// screen is what a terminal was sent.
+type screen struct {
+	mu   sync.Mutex
+	sent bytes.Buffer
 }
 
-func TestLineOnTerminal(t *testing.T) {
-	var out bytes.Buffer
-	c := newClock()
-	l := start(&out, Task{What: "s-sft", Unit: "steps", Total: 100}, terminal(100), c.now)
-	check := func(want ...string) {
-		t.Helper()
-		got := shown(out.String())
-		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("terminal shows\n%q, want\n%q", got, want)
-		}
-	}
-	check("s-sft  0/100 steps (0 %)")
-	c.advance(2 * time.Second)
-	l.Add(5)
-	check("s-sft  5/100 steps (5 %)  2.5 steps/s  38s left")
-	l.Figures("loss %.3f", 1.5)
-	check("s-sft  5/100 steps (5 %)  2.5 steps/s  38s left") // too soon to redraw
-	c.advance(8 * time.Second)
-	l.Add(0)
-	check("s-sft  5/100 steps (5 %)  loss 1.500  2 s/step  3m10s left")
-	l.Printf("checkpoint written\n")
-	check("checkpoint written", "s-sft  5/100 steps (5 %)  loss 1.500  2 s/step  3m10s left")
-	l.End()
-	check("checkpoint written", "")
-	l.Add(1)
-	l.End()
-	l.Printf("late")
-	check("checkpoint written", "late", "")
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent.Write(p)
 }
 
-func TestLineResumedAndUnknownTotal(t *testing.T) {
-	var out bytes.Buffer
-	c := newClock()
-	l := start(&out, Task{What: "read", Unit: "tokens", From: 1000}, terminal(100), c.now)
-	c.advance(10 * time.Second)
-	l.Add(54321)
-	if got, want := shown(out.String())[0], "read  55321 tokens  5432 tokens/s"; got != want {
-		t.Errorf("line is %q, want %q", got, want)
-	}
+// redraw stands in front of every line but the first: one line up, and erase.
+const redraw = "\x1b[1A\x1b[J"
+
+// shows returns what stands on the terminal.
+func (s *screen) shows() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := strings.Split(s.sent.String(), redraw)
+	return all[len(all)-1]
 }
 
-func TestLineFitsTerminal(t *testing.T) {
-	for _, width := range []int{1, 10, 24} {
-		var out bytes.Buffer
-		c := newClock()
-		l := start(&out, Task{What: "répéter", Unit: "étapes", Total: 10}, terminal(width), c.now)
-		c.advance(time.Second)
-		l.Add(1)
-		if got := []rune(shown(out.String())[0]); len(got) != width-1 {
-			t.Errorf("width %d: line %q has %d columns", width, string(got), len(got))
-		}
-	}
+// on runs a test of the line of t on a terminal of so many columns, with a clock of its own.
+func on(t *testing.T, columns int, task Task, test func(s *screen, l *Line)) {
+	t.Helper()
+	synctest.Test(t, func(*testing.T) {
+		var s screen
+		l := start(task, mpb.WithOutput(&s), mpb.ForceTTY(), mpb.WithAutoRefresh(), mpb.WithWidth(columns))
+		defer l.End()
+		test(&s, l)
+	})
 }
 
-func TestLineRedrawsRarely(t *testing.T) {
-	var out bytes.Buffer
-	c := newClock()
-	l := start(&out, Task{What: "x", Unit: "y"}, terminal(80), c.now)
-	for range 1000 {
-		c.advance(time.Millisecond)
-		l.Add(1)
-	}
-	if n := strings.Count(out.String(), clearLine); n != 11 {
-		t.Errorf("%d draws in one second, want 11", n)
-	}
-}
+// refresh is a little more than what passes between two redraws.
+const refresh = 200 * time.Millisecond
 
-func TestLineWithoutTerminal(t *testing.T) {
-	for _, tc := range []struct {
-		name    string
-		verbose bool
-		want    string
-	}{
-		{"quiet", false, ""},
-		{"verbose", true, "s-sft: 3/10 steps\ns-sft: 10/10 steps in 1m05s, loss 0.5\n"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			var out bytes.Buffer
-			c := newClock()
-			l := start(&out, Task{What: "s-sft", Unit: "steps", Total: 10, From: 3, Verbose: tc.verbose}, terminal(0), c.now)
-			for range 7 {
-				c.advance(65 * time.Second / 7)
-				l.Add(1)
+func TestLine(t *testing.T) {
+	on(t, 100, Task{What: "s-sft", Unit: "steps", Total: 100}, func(s *screen, l *Line) {
+		check := func(want string) {
+			t.Helper()
+			time.Sleep(refresh)
+			if got := s.shows(); got != want {
+				t.Errorf("the terminal shows %q, want %q", got, want)
 			}
-			l.Figures("loss 0.5")
-			l.End()
-			if out.String() != tc.want {
-				t.Errorf("wrote %q, want %q", out.String(), tc.want)
+		}
+		check("s-sft  0/100 steps\n")
+		time.Sleep(2*time.Second - 3*refresh/2)
+		l.Add(5)
+		check("s-sft  37s left  5/100 steps  2.56 steps/s\n") // as of the redraw at 1.95 s
+		l.Figures("loss %.3f", 1.5)
+		time.Sleep(8 * time.Second)
+		check("s-sft  3m13s left  5/100 steps  0.49 steps/s  loss 1.500\n")
+		l.End()
+		check("")
+		l.Add(1)
+		l.Figures("late")
+		l.End()
+		check("")
+	})
+}
+
+// TestResumedLine counts on from where the run was stopped, at the rate of this start.
+func TestResumedLine(t *testing.T) {
+	on(t, 100, Task{What: "s-sft", Unit: "steps", Total: 1020, From: 1000}, func(s *screen, l *Line) {
+		time.Sleep(10*time.Second - refresh)
+		l.Add(10)
+		time.Sleep(refresh)
+		if got, want := s.shows(), "s-sft  9s left  1010/1020 steps  1.01 steps/s\n"; got != want {
+			t.Errorf("the terminal shows %q, want %q", got, want)
+		}
+	})
+}
+
+func TestUnknownTotal(t *testing.T) {
+	on(t, 100, Task{What: "read", Unit: "tokens", From: 1000}, func(s *screen, l *Line) {
+		time.Sleep(10*time.Second - refresh)
+		l.Add(54321)
+		time.Sleep(refresh)
+		if got, want := s.shows(), "read  55321 tokens  5486.97 tokens/s\n"; got != want {
+			t.Errorf("the terminal shows %q, want %q", got, want)
+		}
+	})
+}
+
+// TestFinishedLine is cleared when everything is done, before End.
+func TestFinishedLine(t *testing.T) {
+	on(t, 100, Task{What: "x", Unit: "y", Total: 2}, func(s *screen, l *Line) {
+		time.Sleep(refresh)
+		l.Add(2)
+		l.Add(1)
+		time.Sleep(refresh)
+		if got := s.shows(); got != "" {
+			t.Errorf("the terminal shows %q after the end, want nothing", got)
+		}
+	})
+}
+
+// TestPrintln keeps a message that comes while a line is shown.
+func TestPrintln(t *testing.T) {
+	var w bytes.Buffer
+	on(t, 100, Task{What: "x", Unit: "y"}, func(s *screen, l *Line) {
+		time.Sleep(refresh)
+		Println(&w, "stopping")
+		time.Sleep(refresh)
+		if got, want := s.shows(), "stopping\nx  0 y\n"; got != want {
+			t.Errorf("the terminal shows %q, want %q", got, want)
+		}
+		Println(&w, "at the end")
+		l.End()
+		if got := s.sent.String(); strings.Count(got, "stopping\n") != 1 || strings.Count(got, "at the end\n") != 1 {
+			t.Errorf("the terminal was sent %q, want each message once", got)
+		}
+		Println(&w, "afterwards")
+	})
+	if got := w.String(); got != "afterwards\n" {
+		t.Errorf("written without a line: %q, want what came afterwards", got)
+	}
+}
+
+// TestNarrowTerminal has one line that fits, with the time left on it.
+func TestNarrowTerminal(t *testing.T) {
+	for columns, want := range map[int]string{
+		40: "répéter  9s left  1/10 étapes  0.95 éta…\n",
+		20: "répéter  9s left  1…\n",
+		17: "répéter  9s left…\n",
+		1:  "…\n",
+	} {
+		on(t, columns, Task{What: "répéter", Unit: "étapes", Total: 10}, func(s *screen, l *Line) {
+			time.Sleep(time.Second)
+			l.Add(1)
+			time.Sleep(refresh)
+			if got := s.shows(); got != want {
+				t.Errorf("%d columns: the terminal shows %q, want %q", columns, got, want)
 			}
 		})
 	}
 }
 
-func TestStartIsQuietOnFile(t *testing.T) {
+func TestLineFromMany(t *testing.T) {
+	on(t, 80, Task{What: "x", Unit: "y", Total: 401}, func(s *screen, l *Line) {
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for range 100 {
+					l.Add(1)
+					l.Figures("worker %d", i)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(refresh)
+		if got := s.shows(); !strings.Contains(got, "400/401 y") {
+			t.Errorf("the terminal shows %q, want 400 counted", got)
+		}
+	})
+}
+
+// TestQuiet writes nothing where there is no terminal.
+func TestQuiet(t *testing.T) {
 	f, err := os.CreateTemp(t.TempDir(), "log")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	l := Start(f, Task{What: "x", Unit: "y", Total: 1})
-	l.Add(1)
-	l.End()
-	if info, err := f.Stat(); err != nil || info.Size() != 0 {
-		t.Errorf("wrote %d bytes to a file (%v), want none", info.Size(), err)
-	}
-}
-
-func TestStartOnNothing(_ *testing.T) {
-	l := Start(nil, Task{What: "x", Unit: "y", Verbose: true})
-	l.Add(1)
-	l.Figures("x")
-	l.Printf("x")
-	l.End()
-}
-
-func TestLineFromManyGoroutines(t *testing.T) {
-	var out bytes.Buffer
-	l := start(&out, Task{What: "x", Unit: "y", Total: 400}, terminal(80), time.Now)
-	var wg sync.WaitGroup
-	for i := range 4 {
-		wg.Go(func() {
-			for range 100 {
-				l.Add(1)
-				l.Figures("worker %d", i)
-			}
-			l.Printf("worker %d ends", i)
-		})
-	}
-	wg.Wait()
-	l.End()
-	if l.done != 400 {
-		t.Errorf("counted %d, want 400", l.done)
-	}
-}
-
-func TestFormatDuration(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0:                        "0s",
-		59400 * time.Millisecond: "59s",
-		59600 * time.Millisecond: "1m00s",
-		185 * time.Second:        "3m05s",
-		2*time.Hour + 7*time.Minute + 59*time.Second: "2h07m",
-	} {
-		if got := formatDuration(d); got != want {
-			t.Errorf("formatDuration(%v) = %q, want %q", d, got, want)
+	var pipe bytes.Buffer
+	for _, l := range []*Line{Start(f, Task{What: "x", Unit: "y", Total: 2}), Start(&pipe, Task{What: "x", Unit: "y"}), Start(nil, Task{What: "x"})} {
+		if l != nil {
+			t.Error("there is a line, want none")
 		}
+		l.Add(1)
+		l.Figures("z")
+		l.End()
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 0 || pipe.Len() != 0 {
+		t.Errorf("wrote %d bytes to a file (%v) and %q to a pipe, want none", info.Size(), err, pipe.String())
 	}
 }
