@@ -64,7 +64,7 @@ func (r *Report) training(dir string, c *config.Config) {
 	for i, s := range stages {
 		steps := fmt.Sprint(len(s.losses))
 		if c != nil && i < len(c.Stages) {
-			steps += fmt.Sprintf(" of %d", c.Stages[i].Steps)
+			steps += fmt.Sprintf(" of %d", c.Stages[i].NumSteps())
 		}
 		n := min(averagedSteps, len(s.losses))
 		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
