@@ -59,7 +59,7 @@ func TestJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := after.Score(eval.All), r.Evaluation.Scores.After.Score(eval.All); got != want {
+	if got, want := after.Score(eval.All), r.Evaluation.Scores.After.Score(eval.All); !reflect.DeepEqual(got, want) {
 		t.Errorf("the loaded model scores %+v, the report says %+v", got, want)
 	}
 	if before, after := r.Evaluation.Scores.Before.Score(eval.All).NLL, after.Score(eval.All).NLL; before == after || after > 1.1*before+0.1 {
@@ -84,7 +84,7 @@ func wantReport(t *testing.T, dir string, r *Report) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"perplexity of the answers", "model.layers.7.mlp.down_proj", "lm_head:out", "max|w|/127 per row", "<polyline", `class="bar"`, r.Calibration.Hash,
+		"exact match, all (1 questions)", "F1, all (1 questions)", "perplexity of the answers", "model.layers.7.mlp.down_proj", "lm_head:out", "max|w|/127 per row", "<polyline", `class="bar"`, r.Calibration.Hash,
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%s does not contain %s", PageFile, want)

@@ -256,7 +256,7 @@ func TestEvalErrors(t *testing.T) {
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
-		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy "windows" is not known; choose full, window or edgeinfinite` + "\n"},
+		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
 		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json none/eval.json: stat none: no such file or directory\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

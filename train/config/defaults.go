@@ -2,7 +2,6 @@ package config
 
 import (
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"eisft/eval"
@@ -16,7 +15,7 @@ func defaults(file string) *Config {
 		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
 		Data:       Data{MaxTokens: 2048},
-		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: slices.Clone(eval.Policies)},
+		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: eval.Policies()},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}

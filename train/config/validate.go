@@ -64,7 +64,7 @@ func (d *document) validateEval(e eval.Config) {
 	d.atLeast("eval.samples", e.Samples, 0)
 	d.atLeast("eval.max_new_tokens", e.MaxNewTokens, 1)
 	for i, p := range e.Policies {
-		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies)
+		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies())
 	}
 }
 
