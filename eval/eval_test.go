@@ -176,7 +176,7 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 
 	ids := tk.Encode("Nathan: How is your family doing?\nMark: To open the attic, type", false)
 	text := Sample{Accepted: [][]string{nil}}
-	text.IDs = append(ids, ids[0])
+	text.IDs = slices.Concat(ids, ids[:1])
 	text.Turns = []data.Turn{{Start: len(ids), End: len(ids) + 1, Distance: -1}}
 	if r, err = Run(t.Context(), m, PolicyFull, tk, []Sample{text}, Options{MaxNewTokens: 40}); err != nil {
 		t.Fatal(err)
