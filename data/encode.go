@@ -66,6 +66,16 @@ func NewEncoder(tk *tokenizer.Tokenizer, tpl *tokenizer.Template, maxTokens int)
 	}
 }
 
+// EndOfTurn returns the special token with which the chat template ends a turn. It fails
+// for an encoder without a template, or with one that ends none.
+func (e *Encoder) EndOfTurn() (int32, error) {
+	if e.template == nil {
+		return 0, tokenizer.ErrNoTemplate
+	}
+	end, err := e.end()
+	return end.id, err
+}
+
 // findEndOfTurn renders an answer and takes the first token that follows it.
 func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn, error) {
 	const answer = "The answer is 42"

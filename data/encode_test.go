@@ -62,11 +62,17 @@ func TestEncodeMarksAnswers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tk, template := load(t, c.dir)
-			got, err := data.NewEncoder(tk, template, 0).Encode(c.sample)
+			e := data.NewEncoder(tk, template, 0)
+			got, err := e.Encode(c.sample)
 			if err != nil {
 				t.Fatal(err)
 			}
 			wantConsistent(t, got)
+			for _, turn := range got.Turns {
+				if end, err := e.EndOfTurn(); err != nil || end != got.IDs[turn.End-1] {
+					t.Errorf("a turn ends with token %d (%v), this one with %d", end, err, got.IDs[turn.End-1])
+				}
+			}
 			if d := cmp.Diff(c.want, lossText(tk, got)); d != "" {
 				t.Error(d)
 			}
@@ -186,6 +192,9 @@ func TestEncodeWithoutTemplate(t *testing.T) {
 	}
 	if _, err := e.Encode(chat("q", "a")); !errors.Is(err, tokenizer.ErrNoTemplate) || !strings.HasPrefix(err.Error(), "test: no chat template: the sample is a conversation") {
 		t.Errorf("a conversation: error %v, want %v", err, tokenizer.ErrNoTemplate)
+	}
+	if _, err := e.EndOfTurn(); !errors.Is(err, tokenizer.ErrNoTemplate) {
+		t.Errorf("the end of a turn: error %v, want %v", err, tokenizer.ErrNoTemplate)
 	}
 }
 

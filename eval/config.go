@@ -52,10 +52,11 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, maxNewTokens int, w io.Writer) (*Result, error) {
 	line := progress.Start(w, progress.Task{What: "eval " + string(p), Unit: "answers", Total: Questions(samples)})
 	defer line.End()
-	n, em := 0, 0.0
+	first := Metrics()[0]
+	n, sum := 0, 0.0
 	return Run(ctx, m, p, tk, samples, Options{MaxNewTokens: maxNewTokens, Answered: func(a Answer) {
-		n, em = n+1, em+a.EM
+		n, sum = n+1, sum+a.Metrics[first]
 		line.Add(1)
-		line.Figures("exact match %.2f", em/float64(n))
+		line.Figures("%s %.2f", first.Title(), sum/float64(n))
 	}})
 }

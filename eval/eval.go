@@ -19,6 +19,9 @@ import (
 type Sample struct {
 	data.Encoded
 	Accepted [][]string // of each of Turns
+	// Stop are tokens that end an answer, beside those that end any text of the model:
+	// what the chat template puts behind one.
+	Stop []int32
 }
 
 // Load encodes the first n samples of a source (0: all).
@@ -39,7 +42,11 @@ func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 		if len(enc.Turns) == 0 {
 			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", enc.Where)
 		}
-		out[i] = Sample{Encoded: enc}
+		end, err := e.EndOfTurn()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = Sample{Encoded: enc, Stop: []int32{end}}
 		for _, t := range enc.Turns {
 			accepted := []string{row.Messages[t.Message].Content}
 			if len(enc.Turns) == 1 && len(row.Answers) > 0 {
@@ -60,48 +67,14 @@ func Questions(samples []Sample) int {
 	return n
 }
 
-// Policy is a way for the base model to read a long input.
-type Policy string
-
-// The policies.
-const (
-	PolicyFull         Policy = "full"         // full attention, unbounded
-	PolicyWindow       Policy = "window"       // sinks and window only
-	PolicyEdgeInfinite Policy = "edgeinfinite" // with the trained block
-)
-
-// Policies lists all policies.
-var Policies = []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}
-
-// WithPolicy returns the model that reads as a policy says: with full
-// attention, with sinks and window only, or with m's own block.
-func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {
-	switch p {
-	case PolicyFull:
-		return model.New(m.Base, model.FullAttention(m.Spec.Segment), nil)
-	case PolicyWindow:
-		return model.New(m.Base, model.WindowOnly(m.Spec), nil)
-	case PolicyEdgeInfinite:
-		return m, nil
-	default:
-		return nil, fmt.Errorf("policy %q is not known; choose full, window or edgeinfinite", p)
-	}
-}
-
 // Options say how answers are generated.
 type Options struct {
-	// MaxNewTokens bounds an answer. It is cut earlier when it is margin tokens
-	// longer than the right one.
-	MaxNewTokens int
+	MaxNewTokens int // bounds an answer
 	// Stream is how every sample is read.
 	Stream model.StreamOptions
 	// Answered, if not nil, is called with every answer as soon as it is scored.
 	Answered func(Answer)
 }
-
-// margin is how much longer than the right answer a generated one may become:
-// it is wrong by then, and writing on only costs time.
-const margin = 16
 
 // Answer is one scored question.
 type Answer struct {
@@ -111,22 +84,35 @@ type Answer struct {
 	Prompt   int      `json:"prompt_tokens"` // read before the answer
 	Accepted []string `json:"accepted"`
 	Text     string   `json:"answer"`
-	EM       float64  `json:"em"`
-	F1       float64  `json:"f1"`
+	Metrics  Figures  `json:"-"`      // in a file beside the others: em, f1
 	NLL      float64  `json:"nll"`    // of the right answer, summed over its tokens, in nats
 	Tokens   int      `json:"tokens"` // of the right answer, its end included
 }
 
+// MarshalJSON writes the metrics as keys of their own.
+func (a Answer) MarshalJSON() ([]byte, error) {
+	type fields Answer
+	return a.Metrics.marshal(fields(a))
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (a *Answer) UnmarshalJSON(text []byte) error {
+	type fields Answer
+	return a.Metrics.unmarshal(text, (*fields)(a))
+}
+
 // Run answers all questions of samples under a policy, greedily, and scores
-// them. A question of a conversation is asked after the right answers to those
-// before it. The same arguments give the same answers. Cancelling ctx ends it
-// with an error.
+// them. Nothing of a right answer is known while one is generated: not where it ends,
+// nor how long it is. A question of a conversation is asked after the right answers to
+// those before it. m's block says what is near and far, whatever the policy. The same
+// arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
+	bounds := BoundsOf(m.Spec)
 	m, err := WithPolicy(m, p)
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk), options: o, result: Result{Policy: p}}
+	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk), options: o, result: Result{Policy: p, Bounds: bounds}}
 	for _, s := range samples {
 		if err := e.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
@@ -149,7 +135,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	started, before := time.Now(), e.result.Speed
 	texts := make([]string, len(s.Turns))
 	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
-		texts[i], err = e.write(ctx, st, next, s.answer(i))
+		texts[i], err = e.write(ctx, st, next, s.Stop)
 		return err
 	})
 	if err != nil {
@@ -161,7 +147,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	for i, t := range s.Turns {
 		a := Answer{
 			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, Accepted: s.Accepted[i], Text: texts[i],
-			EM: ExactMatch(texts[i], s.Accepted[i]), F1: F1(texts[i], s.Accepted[i]), NLL: nll[i], Tokens: len(s.answer(i)),
+			Metrics: figuresOf(texts[i], s.Accepted[i]), NLL: nll[i], Tokens: len(s.answer(i)),
 		}
 		e.result.Answers = append(e.result.Answers, a)
 		if e.options.Answered != nil {
@@ -171,12 +157,11 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	return nil
 }
 
-// write generates an answer in place of the right one.
-func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, right []int32) (string, error) {
+// write generates an answer, up to a token that ends the model's texts or one of stop.
+func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, stop []int32) (string, error) {
 	started := time.Now()
 	ids, err := st.Generate(ctx, next, model.GenerateOptions{
-		MaxNewTokens: min(e.options.MaxNewTokens, len(right)+margin),
-		Stop:         append(slices.Clone(e.stop), right[len(right)-1]),
+		MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, stop),
 	})
 	e.result.Speed.WrittenTokens += len(ids)
 	e.result.Speed.WriteSeconds += time.Since(started).Seconds()

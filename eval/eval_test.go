@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +79,7 @@ func TestRunConversation(t *testing.T) {
 		t.Errorf("answers %+v, called with %+v", r.Answers, called)
 	}
 	all := r.Score(All)
-	if all.N != 2 || all.EM != 1 || all.F1 != 1 || all.NLL <= 0 || all.NLL > 0.5 || math.Abs(math.Exp(all.NLL)-all.Perplexity) > 1e-12 {
+	if all.N != 2 || all.Metrics[MetricExactMatch] != 1 || all.Metrics[MetricF1] != 1 || all.NLL <= 0 || all.NLL > 0.5 || math.Abs(math.Exp(all.NLL)-all.Perplexity) > 1e-12 {
 		t.Errorf("score %+v, want two right answers", all)
 	}
 	if len(r.Scores) != 1 || r.Score(Far).N != 0 {
@@ -143,6 +144,90 @@ func TestLikelihood(t *testing.T) {
 	}
 }
 
+// TestAnswersDoNotKnowTheRightOnes: what is generated depends neither on the length of
+// the right answer nor on the token that it ends with.
+func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, conversation, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := &samples[0].Turns[1]
+	last.End = last.Start + 1 // the first token of the right answer, not the end of the turn
+	r, err := Run(t.Context(), m, PolicyFull, tk, samples, Options{MaxNewTokens: 32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Answers[1].Text; got != "6528" {
+		t.Errorf("answer %q, want that to the question, 6528", got)
+	}
+	if want := (Bounds{NearBelow: 256, FarAbove: 512}); r.Bounds != want {
+		t.Errorf("bounds %+v, want those of the block under every policy, %+v", r.Bounds, want)
+	}
+
+	// Where nothing else ends an answer, what the template writes behind one does.
+	e := &evaluation{model: m, tokenizer: tk, options: Options{MaxNewTokens: 32}}
+	if err := e.sample(t.Context(), samples[0]); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.result.Answers[1].Text; got != "6528" {
+		t.Errorf("answer %q, want its end where the template ends a turn", got)
+	}
+
+	ids := tk.Encode("Nathan: How is your family doing?\nMark: To open the attic, type", false)
+	text := Sample{Accepted: [][]string{nil}}
+	text.IDs = slices.Concat(ids, ids[:1])
+	text.Turns = []data.Turn{{Start: len(ids), End: len(ids) + 1, Distance: -1}}
+	if r, err = Run(t.Context(), m, PolicyFull, tk, []Sample{text}, Options{MaxNewTokens: 40}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Speed.WrittenTokens != 40 {
+		t.Errorf("a text without an end was cut after %d tokens, want the 40 that were asked for: %q", r.Speed.WrittenTokens, r.Answers[0].Text)
+	}
+}
+
+// sight is told how many of the last tokens a stream's last token sees, itself included,
+// in a block without slots.
+type sight struct {
+	width, tokens int
+}
+
+func (s *sight) Layer(_ int, x []float32, p model.Past) {
+	s.tokens = p.Attention.Past - p.Attention.SlotAt + len(x)/s.width
+}
+func (*sight) Output([]float32)                             {}
+func (*sight) Remember(int, []float32)                      {}
+func (*sight) Write(int, model.Written, []int32, []float32) {}
+
+// TestBounds reads inputs of many lengths and looks how many tokens are in sight where
+// an answer would begin: never fewer than near, never as many as far, and all between.
+func TestBounds(t *testing.T) {
+	block := model.Spec{Sink: 3, Window: 8, Segment: 5, Positions: model.PositionsCompact, Memory: model.MemoryNone}
+	bounds := BoundsOf(block)
+	m := modeltest.Open(t, demo, block)
+	first := block.Sink + block.Window + block.Segment + 1 // shorter ones run the base alone
+	least, most := 1<<20, 0
+	for n := first; n < first+4*block.Segment; n++ {
+		s := &sight{width: m.Base.Dims.Hidden}
+		if _, err := m.NewStream(model.StreamOptions{Tape: s}).Read(t.Context(), make([]int32, n), nil); err != nil {
+			t.Fatal(err)
+		}
+		least, most = min(least, s.tokens), max(most, s.tokens)
+	}
+	if !bounds.Has(Near, bounds.NearBelow-1) || bounds.NearBelow-1 > least {
+		t.Errorf("a fact %d tokens back is near, but only %d tokens may be in sight", bounds.NearBelow-1, least)
+	}
+	if !bounds.Has(Far, bounds.FarAbove+1) || bounds.FarAbove+1 <= most {
+		t.Errorf("a fact %d tokens back is far, but %d tokens may be in sight", bounds.FarAbove+1, most)
+	}
+	if least != bounds.NearBelow+1 || most != bounds.FarAbove {
+		t.Errorf("%d to %d tokens are in sight, want %d to %d", least, most, bounds.NearBelow+1, bounds.FarAbove)
+	}
+	if bounds.Has(Near, -1) || bounds.Has(Far, -1) || !bounds.Has(All, -1) || (Bounds{}).Has(Far, 1000) {
+		t.Error("a fact whose place is not known is in a bucket, or not among all")
+	}
+}
+
 func TestRunBucketsAndAcceptedAnswers(t *testing.T) {
 	m, tk, tpl := openDemo(t)
 	samples, err := loadRows(t, tk, tpl, question+question, 1)
@@ -153,8 +238,11 @@ func TestRunBucketsAndAcceptedAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if near, all := r.Score(Near), r.Score(All); near.N != 1 || near.EM != 1 || all.EM != 1 {
+	if near, all := r.Score(Near), r.Score(All); near.N != 1 || near.Metrics[MetricExactMatch] != 1 || all.Metrics[MetricExactMatch] != 1 {
 		t.Errorf("scores %+v, want the second accepted answer, near", r.Scores)
+	}
+	if want := (Bounds{NearBelow: 256, FarAbove: 512}); r.Bounds != want {
+		t.Errorf("bounds %+v, want those of the block, %+v", r.Bounds, want)
 	}
 	if d := r.Answers[0].Distance; d < 20 || d > 60 {
 		t.Errorf("distance %d, want that of the line with the code", d)
@@ -179,7 +267,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := loadRows(t, tk, tpl, `{"text": "Only a text."}`, 0); err == nil || !strings.Contains(err.Error(), "rows.jsonl:line 1: the sample is a plain text") {
 		t.Errorf("a plain text: error %v", err)
 	}
-	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy "ful" is not known; choose full, window or edgeinfinite` {
+	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` {
 		t.Errorf("an unknown policy: error %v", err)
 	}
 	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
@@ -190,11 +278,20 @@ func TestRefusals(t *testing.T) {
 
 func TestWithPolicy(t *testing.T) {
 	m, _, _ := openDemo(t)
+	if got := Policies(); !slices.Equal(got, []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}) {
+		t.Errorf("policies %v", got)
+	}
 	for p, want := range map[Policy]model.Spec{
 		PolicyFull: model.FullAttention(256), PolicyWindow: model.WindowOnly(m.Spec), PolicyEdgeInfinite: m.Spec,
 	} {
 		if got, err := WithPolicy(m, p); err != nil || !got.Spec.Equal(want) || got.Base != m.Base {
 			t.Errorf("%s: %+v, %v; want %+v", p, got.Spec, err, want)
 		}
+		if p.Title() == string(p) || p.Trained() != (p == PolicyEdgeInfinite) {
+			t.Errorf("%s: title %q, trained %v", p, p.Title(), p.Trained())
+		}
+	}
+	if p := Policy("later"); p.Title() != "later" {
+		t.Errorf("title %q of a policy that is not known, want its name", p.Title())
 	}
 }

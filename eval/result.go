@@ -4,67 +4,31 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"text/tabwriter"
 )
 
-// The bounds of the buckets, in tokens from the fact to the answer: nearer than
-// nearBelow a window of 256 tokens holds the fact, further than farAbove it has
-// left any window that is read before (method, section 6).
-const (
-	nearBelow = 250
-	farAbove  = 600
-)
-
-// Bucket is a range of distances from the fact to the answer.
-type Bucket string
-
-// The buckets. All holds every question, also those with no known distance.
-const (
-	Near Bucket = "near"
-	Mid  Bucket = "mid"
-	Far  Bucket = "far"
-	All  Bucket = "all"
-)
-
-// distances says which distances are in the bucket, for readers of a table.
-func (b Bucket) distances() string {
-	switch b {
-	case Near:
-		return fmt.Sprintf("< %d", nearBelow)
-	case Mid:
-		return fmt.Sprintf("%d-%d", nearBelow, farAbove)
-	case Far:
-		return fmt.Sprintf("> %d", farAbove)
-	default:
-		return ""
-	}
-}
-
-// Has says whether the bucket holds questions whose fact is so many tokens back
-// (-1: not known).
-func (b Bucket) Has(distance int) bool {
-	switch b {
-	case Near:
-		return distance >= 0 && distance < nearBelow
-	case Mid:
-		return distance >= nearBelow && distance <= farAbove
-	case Far:
-		return distance > farAbove
-	default:
-		return true
-	}
-}
-
 // Score is the mean over the questions of a bucket.
 type Score struct {
-	Bucket Bucket  `json:"bucket"`
-	N      int     `json:"n"` // questions
-	EM     float64 `json:"em"`
-	F1     float64 `json:"f1"`
+	Bucket  Bucket  `json:"bucket"`
+	N       int     `json:"n"` // questions
+	Metrics Figures `json:"-"` // in a file beside the others: em, f1
 	// NLL is the mean over the tokens of the right answers, in nats;
 	// Perplexity is its exponential.
 	NLL        float64 `json:"nll"`
 	Perplexity float64 `json:"perplexity"`
+}
+
+// MarshalJSON writes the metrics as keys of their own.
+func (s Score) MarshalJSON() ([]byte, error) {
+	type fields Score
+	return s.Metrics.marshal(fields(s))
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (s *Score) UnmarshalJSON(text []byte) error {
+	type fields Score
+	return s.Metrics.unmarshal(text, (*fields)(s))
 }
 
 // Speed says how many tokens were read (contexts, questions and right answers)
@@ -79,6 +43,7 @@ type Speed struct {
 // Result is what Run found. Buckets without a question have no score.
 type Result struct {
 	Policy  Policy   `json:"policy"`
+	Bounds  Bounds   `json:"tokens_back,omitzero"` // earlier versions wrote none
 	Scores  []Score  `json:"scores"`
 	Speed   Speed    `json:"speed"`
 	Answers []Answer `json:"answers,omitempty"`
@@ -97,34 +62,55 @@ func (r *Result) Score(b Bucket) Score {
 // score fills Scores from Answers.
 func (r *Result) score() {
 	for _, b := range []Bucket{Near, Mid, Far, All} {
-		s, nll, tokens := Score{Bucket: b}, 0.0, 0
+		var in []Answer
 		for _, a := range r.Answers {
-			if b.Has(a.Distance) {
-				s.N, s.EM, s.F1 = s.N+1, s.EM+a.EM, s.F1+a.F1
-				nll, tokens = nll+a.NLL, tokens+a.Tokens
+			if r.Bounds.Has(b, a.Distance) {
+				in = append(in, a)
 			}
 		}
-		if s.N == 0 {
-			continue
+		if len(in) > 0 {
+			r.Scores = append(r.Scores, scoreOf(b, in))
 		}
-		s.EM, s.F1, s.NLL = s.EM/float64(s.N), s.F1/float64(s.N), nll/float64(tokens)
-		s.Perplexity = math.Exp(s.NLL)
-		r.Scores = append(r.Scores, s)
 	}
+}
+
+// scoreOf is the mean over answers.
+func scoreOf(b Bucket, answers []Answer) Score {
+	s, nll, tokens := Score{Bucket: b, N: len(answers), Metrics: Figures{}}, 0.0, 0
+	for _, a := range answers {
+		for m, v := range a.Metrics {
+			s.Metrics[m] += v
+		}
+		nll, tokens = nll+a.NLL, tokens+a.Tokens
+	}
+	for m := range s.Metrics {
+		s.Metrics[m] /= float64(s.N)
+	}
+	s.NLL = nll / float64(tokens)
+	s.Perplexity = math.Exp(s.NLL)
+	return s
 }
 
 // WriteTable prints results, policy by policy and bucket by bucket.
 func WriteTable(w io.Writer, results []*Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "policy\tfact\ttokens back\tn\tEM\tF1\tperplexity\tread tokens/s\twritten tokens/s")
+	fmt.Fprint(t, "policy\tfact\ttokens back\tn")
+	for _, m := range metrics.Names() {
+		fmt.Fprintf(t, "\t%s", strings.ToUpper(string(m)))
+	}
+	fmt.Fprintln(t, "\tperplexity\tread tokens/s\twritten tokens/s")
 	for _, r := range results {
 		policy := string(r.Policy)
 		for _, s := range r.Scores {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d", policy, s.Bucket, r.Bounds.Distances(s.Bucket), s.N)
+			for _, m := range metrics.Names() {
+				fmt.Fprintf(t, "\t%s", s.Metrics.Text(m, 2))
+			}
 			speed := "\t"
 			if s.Bucket == All {
 				speed = fmt.Sprintf("%.0f\t%.0f", rate(r.Speed.ReadTokens, r.Speed.ReadSeconds), rate(r.Speed.WrittenTokens, r.Speed.WriteSeconds))
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%s\n", policy, s.Bucket, s.Bucket.distances(), s.N, s.EM, s.F1, s.Perplexity, speed)
+			fmt.Fprintf(t, "\t%.2f\t%s\n", s.Perplexity, speed)
 			policy = ""
 		}
 	}

@@ -1,7 +1,9 @@
 package eval
 
 import (
+	"encoding/json"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -25,45 +27,106 @@ func TestMetrics(t *testing.T) {
 		{"nothing", nil, 0, 0},
 		{"naïve ÉCOLE", []string{"Naïve école"}, 0, 1},
 	} {
-		if em, f1 := ExactMatch(tc.text, tc.accepted), F1(tc.text, tc.accepted); em != tc.em || math.Abs(f1-tc.f1) > 1e-12 {
-			t.Errorf("%q for %q: EM %v, F1 %v; want %v, %v", tc.text, tc.accepted, em, f1, tc.em, tc.f1)
+		got := figuresOf(tc.text, tc.accepted)
+		if em, f1 := got[MetricExactMatch], got[MetricF1]; em != tc.em || math.Abs(f1-tc.f1) > 1e-12 {
+			t.Errorf("%q for %q: %v; want %v, %v", tc.text, tc.accepted, got, tc.em, tc.f1)
 		}
 	}
 }
 
-func TestScoresAndTable(t *testing.T) {
-	r := &Result{Policy: PolicyWindow, Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5}}
+// figures are those of an answer or of a score.
+func figures(em, f1 float64) Figures { return Figures{MetricExactMatch: em, MetricF1: f1} }
+
+// answered is what a policy answers to six questions.
+func answered() *Result {
+	r := &Result{
+		Policy: PolicyWindow, Bounds: Bounds{NearBelow: 256, FarAbove: 512},
+		Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5},
+	}
 	r.Answers = []Answer{
-		{Distance: 0, EM: 1, F1: 1, NLL: 2, Tokens: 4},
-		{Distance: 249, EM: 0, F1: 0.5, NLL: 6, Tokens: 4},
-		{Distance: 250, F1: 0.25, NLL: 1, Tokens: 2},
-		{Distance: 600, EM: 1, F1: 0.75, NLL: 1, Tokens: 2},
-		{Distance: 601, NLL: 8, Tokens: 8},
-		{Distance: -1, EM: 1, F1: 1, NLL: 2, Tokens: 5},
+		{Distance: 0, Metrics: figures(1, 1), NLL: 2, Tokens: 4},
+		{Distance: 255, Metrics: figures(0, 0.5), NLL: 6, Tokens: 4},
+		{Distance: 256, Metrics: figures(0, 0.25), NLL: 1, Tokens: 2},
+		{Distance: 512, Metrics: figures(1, 0.75), NLL: 1, Tokens: 2},
+		{Distance: 513, Metrics: figures(0, 0), NLL: 8, Tokens: 8},
+		{Distance: -1, Metrics: figures(1, 1), NLL: 2, Tokens: 5},
 	}
 	r.score()
+	return r
+}
+
+func TestScoresAndTable(t *testing.T) {
+	r := answered()
 	for _, want := range []Score{
-		{Near, 2, 0.5, 0.75, 1, math.E},
-		{Mid, 2, 0.5, 0.5, 0.5, math.Exp(0.5)},
-		{Far, 1, 0, 0, 1, math.E},
-		{All, 6, 0.5, 3.5 / 6, 0.8, math.Exp(0.8)},
+		{Near, 2, figures(0.5, 0.75), 1, math.E},
+		{Mid, 2, figures(0.5, 0.5), 0.5, math.Exp(0.5)},
+		{Far, 1, figures(0, 0), 1, math.E},
+		{All, 6, figures(0.5, 3.5/6), 0.8, math.Exp(0.8)},
 	} {
-		if got := r.Score(want.Bucket); got != want {
+		if got := r.Score(want.Bucket); !reflect.DeepEqual(got, want) {
 			t.Errorf("score %+v, want %+v", got, want)
 		}
 	}
+	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM    F1    perplexity  read tokens/s  written tokens/s
+window  near  < 256        2  0.50  0.75  2.72
+        mid   256-512      2  0.50  0.50  1.65
+        far   > 512        1  0.00  0.00  2.72
+        all                6  0.50  0.58  2.23        2000           60
+`)
+}
+
+func wantTable(t *testing.T, results []*Result, want string) {
+	t.Helper()
 	var out strings.Builder
-	if err := WriteTable(&out, []*Result{r, {Policy: PolicyFull}}); err != nil {
+	if err := WriteTable(&out, results); err != nil {
 		t.Fatal(err)
 	}
-	want := `policy  fact  tokens back  n  EM    F1    perplexity  read tokens/s  written tokens/s
-window  near  < 250        2  0.50  0.75  2.72
-        mid   250-600      2  0.50  0.50  1.65
-        far   > 600        1  0.00  0.00  2.72
-        all                6  0.50  0.58  2.23        2000           60
-`
 	if got := trimLines(out.String()); got != want {
 		t.Errorf("table\n%swant\n%s", got, want)
+	}
+}
+
+// TestResultFile: metrics stand in a file under keys of their own, as in files that
+// earlier versions wrote, and what is written is read again.
+func TestResultFile(t *testing.T) {
+	r := answered()
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"tokens_back":{"near_below":256,"far_above":512}`,
+		`{"bucket":"near","n":2,"nll":1,"perplexity":2.718281828459045,"em":0.5,"f1":0.75}`,
+		`"nll":6,"tokens":4,"em":0,"f1":0.5}`,
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("there is no %s in\n%s", want, text)
+		}
+	}
+	var again *Result
+	if err := json.Unmarshal(text, &again); err != nil || !reflect.DeepEqual(again, r) {
+		t.Errorf("read back %+v (%v), want %+v", again, err, r)
+	}
+
+	earlier := `{"policy":"window","scores":[
+		{"bucket":"near","n":11,"em":0.91,"f1":0.95,"nll":0.5,"perplexity":1.65},
+		{"bucket":"all","n":11,"em":0.91,"nll":0.5,"perplexity":1.65}],"speed":{},
+		"answers":[{"where":"a","turn":0,"distance":240,"prompt_tokens":9,"accepted":["x"],"answer":"x","em":1,"f1":1,"nll":0.1,"tokens":2}]}`
+	again = nil
+	if err := json.Unmarshal([]byte(earlier), &again); err != nil {
+		t.Fatal(err)
+	}
+	if a := again.Answers[0]; a.Distance != 240 || a.Text != "x" || !reflect.DeepEqual(a.Metrics, figures(1, 1)) {
+		t.Errorf("answer %+v", a)
+	}
+	wantTable(t, []*Result{again}, `policy  fact  tokens back  n   EM    F1    perplexity  read tokens/s  written tokens/s
+window  near               11  0.91  0.95  1.65
+        all                11  0.91  –     1.65        0              0
+`)
+	for _, bad := range []string{`{"scores":[{"em":"high"}]}`, `{"answers":[{"f1":[1]}]}`, `{"answers":[1]}`} {
+		if err := json.Unmarshal([]byte(bad), &Result{}); err == nil {
+			t.Errorf("%s was read", bad)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"eisft/eval"
 	"eisft/quant"
 )
 
@@ -50,14 +51,13 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 
 // quantization adds what quantization changed.
 func (r *Report) quantization(report *quant.Report) {
-	t := scoreTable("float and "+report.Scheme.Name, "size")
+	before, after := &eval.Result{}, &eval.Result{} // without scores, if there was nothing to evaluate on
 	if e := report.Evaluation; e != nil {
-		t.scores("float", e.Scores.Before, Bytes(report.Size.Before))
-		t.scores(report.Scheme.Name, e.Scores.After, Bytes(report.Size.After))
-	} else {
-		t.row("float", nil, 0, nil, 0, nil, Bytes(report.Size.Before))
-		t.row(report.Scheme.Name, nil, 0, nil, 0, nil, Bytes(report.Size.After))
+		before, after = e.Scores.Before, e.Scores.After
 	}
+	t := scoreTable("float and "+report.Scheme.Name, []*eval.Result{before, after}, "size")
+	t.scores("float", before, Bytes(report.Size.Before))
+	t.scores(report.Scheme.Name, after, Bytes(report.Size.After))
 	r.table(t)
 }
 

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"eisft/eval"
 	"eisft/train/config"
@@ -64,7 +66,7 @@ func (r *Report) training(dir string, c *config.Config) {
 	for i, s := range stages {
 		steps := fmt.Sprint(len(s.losses))
 		if c != nil && i < len(c.Stages) {
-			steps += fmt.Sprintf(" of %d", c.Stages[i].Steps)
+			steps += fmt.Sprintf(" of %d", c.Stages[i].NumSteps())
 		}
 		n := min(averagedSteps, len(s.losses))
 		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
@@ -129,7 +131,7 @@ func (r *Report) gained(dir string) {
 	case e.After == nil && !exists(dir, runs.CheckpointFile):
 		r.note("not evaluated after training: eisft eval --run %s", r.Path)
 	}
-	t := scoreTable("what was gained")
+	t := scoreTable("what was gained", slices.Concat(e.Before, e.After))
 	for _, result := range e.Before {
 		t.scores(policyName(result, "untrained"), result)
 	}
@@ -144,24 +146,34 @@ func policyName(result *eval.Result, state string) string {
 	if result == nil {
 		return ""
 	}
-	switch result.Policy {
-	case eval.PolicyFull:
-		return "full attention, not bounded"
-	case eval.PolicyWindow:
-		return "window alone"
-	case eval.PolicyEdgeInfinite:
-		return "block, " + state
-	default:
-		return string(result.Policy)
+	if result.Policy.Trained() {
+		return result.Policy.Title() + ", " + state
 	}
+	return result.Policy.Title()
 }
 
-// scoreTable begins a table of recall and perplexity. Recall is the share of
-// exact matches, perplexity that of the right answers.
-func scoreTable(title string, more ...string) Table {
-	columns := []string{"", "recall, fact far back", "questions", "recall, fact near", "questions", "perplexity"}
-	return Table{Title: title, Columns: append(columns, more...)}
+// scoreTable begins a table of results, all with the same bounds: every metric for facts
+// far back and near, and the perplexity of the right answers.
+func scoreTable(title string, results []*eval.Result, more ...string) Table {
+	columns := []string{""}
+	var bounds []string
+	for _, b := range scored {
+		for _, m := range eval.Metrics() {
+			columns = append(columns, m.Title()+", "+string(b))
+		}
+		columns = append(columns, "questions")
+		if i := slices.IndexFunc(results, func(r *eval.Result) bool { return r != nil && r.Bounds != eval.Bounds{} }); i >= 0 {
+			bounds = append(bounds, results[i].Bounds.Describe(b))
+		}
+	}
+	if len(bounds) > 0 {
+		title += " (" + strings.Join(bounds, ", ") + ")"
+	}
+	return Table{Title: title, Columns: slices.Concat(columns, []string{"perplexity"}, more)}
 }
+
+// scored are the buckets of a table of results.
+var scored = []eval.Bucket{eval.Far, eval.Near}
 
 // scores adds the scores of a result; a bucket without questions has none.
 func (t *Table) scores(name string, result *eval.Result, more ...any) {
@@ -169,12 +181,16 @@ func (t *Table) scores(name string, result *eval.Result, more ...any) {
 		return
 	}
 	cells := []any{name}
-	for _, b := range []eval.Bucket{eval.Far, eval.Near} {
-		if s := result.Score(b); s.N > 0 {
-			cells = append(cells, Score(s.EM), s.N)
-		} else {
-			cells = append(cells, nil, 0)
+	for _, b := range scored {
+		s := result.Score(b)
+		for _, m := range eval.Metrics() {
+			if v, ok := s.Metrics[m]; ok {
+				cells = append(cells, Score(v))
+			} else {
+				cells = append(cells, nil)
+			}
 		}
+		cells = append(cells, s.N)
 	}
 	if s := result.Score(eval.All); s.N > 0 {
 		cells = append(cells, Score(s.Perplexity))

@@ -52,9 +52,12 @@ func TestRun(t *testing.T) {
 	run, chats := tinyRun(t)
 	latest := filepath.Join(filepath.Dir(run.Dir), runs.Latest)
 	r, got := describe(t, latest, inspect.Options{})
-	wantText(t, got, latest+": run", "trained parameters  202,800", "2.76 %", "distill", "1 of 1", "what was gained",
+	wantText(t, got, latest+": run", "trained parameters  202,800", "2.76 %", "distill", "1 of 1", "what was gained (far: > 32 tokens back, near: < 16 tokens back)", "exact match, far  F1, far  questions  exact match, near",
 		"full attention, not bounded", "window alone", "block, untrained", "block, trained",
 		"not quantized yet: eisft quantize --run "+latest+" --calib FILE", "not exported yet: eisft export --run "+latest+" --shape")
+	if n := strings.Count(got, "full attention, not bounded"); n != 1 {
+		t.Errorf("full attention, which training does not change, was measured %d times, want once", n)
+	}
 	if r.Err() != nil {
 		t.Errorf("problems: %q", r.Problems)
 	}

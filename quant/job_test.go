@@ -59,7 +59,7 @@ func TestJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := after.Score(eval.All), r.Evaluation.Scores.After.Score(eval.All); got != want {
+	if got, want := after.Score(eval.All), r.Evaluation.Scores.After.Score(eval.All); !reflect.DeepEqual(got, want) {
 		t.Errorf("the loaded model scores %+v, the report says %+v", got, want)
 	}
 	if before, after := r.Evaluation.Scores.Before.Score(eval.All).NLL, after.Score(eval.All).NLL; before == after || after > 1.1*before+0.1 {
@@ -73,6 +73,36 @@ func TestJob(t *testing.T) {
 	wantReport(t, j.Dir, r)
 }
 
+// TestWriteTable prints every metric of every bucket, before and after.
+func TestWriteTable(t *testing.T) {
+	result := func(far, all float64) *eval.Result {
+		figures := func(em float64) eval.Figures {
+			return eval.Figures{eval.MetricExactMatch: em, eval.MetricF1: em + 0.1}
+		}
+		return &eval.Result{Bounds: eval.Bounds{NearBelow: 256, FarAbove: 512}, Scores: []eval.Score{
+			{Bucket: eval.Far, N: 3, Metrics: figures(far)}, {Bucket: eval.All, N: 5, Metrics: figures(all), Perplexity: 1 + all},
+		}}
+	}
+	r := &Report{
+		Scheme: Scheme{Name: "w8a16"}, Size: Change[int]{15_500_000, 10_300_000},
+		Evaluation: &Evaluation{Scores: Change[*eval.Result]{result(0.5, 0.6), result(0.25, 0.4)}},
+	}
+	var out strings.Builder
+	if err := r.WriteTable(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := `w8a16                                              before   after
+exact match, far: > 512 tokens back (3 questions)  0.500    0.250
+exact match, all (5 questions)                     0.600    0.400
+F1, far: > 512 tokens back (3 questions)           0.600    0.350
+F1, all (5 questions)                              0.700    0.500
+perplexity of the answers                          1.600    1.400
+size                                               15.5 MB  10.3 MB
+`; out.String() != want {
+		t.Errorf("table\n%swant\n%s", out.String(), want)
+	}
+}
+
 // wantReport checks the report's files.
 func wantReport(t *testing.T, dir string, r *Report) {
 	t.Helper()
@@ -84,7 +114,7 @@ func wantReport(t *testing.T, dir string, r *Report) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"perplexity of the answers", "model.layers.7.mlp.down_proj", "lm_head:out", "max|w|/127 per row", "<polyline", `class="bar"`, r.Calibration.Hash,
+		"exact match, all (1 questions)", "F1, all (1 questions)", "perplexity of the answers", "model.layers.7.mlp.down_proj", "lm_head:out", "max|w|/127 per row", "<polyline", `class="bar"`, r.Calibration.Hash,
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%s does not contain %s", PageFile, want)

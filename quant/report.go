@@ -142,9 +142,11 @@ func (r *Report) rows() []row {
 	var rows []row
 	if r.Evaluation != nil {
 		before, after := r.Evaluation.Scores.Before, r.Evaluation.Scores.After
-		for i, b := range before.Scores {
-			what, a := fmt.Sprintf("exact match, %s (%d questions)", b.Bucket, b.N), after.Scores[i]
-			rows = append(rows, row{what, fmt.Sprintf("%.3f", b.EM), fmt.Sprintf("%.3f", a.EM)})
+		for _, m := range eval.Metrics() {
+			for _, b := range before.Scores {
+				what := fmt.Sprintf("%s, %s (%d questions)", m.Title(), before.Bounds.Describe(b.Bucket), b.N)
+				rows = append(rows, row{what, b.Metrics.Text(m, 3), after.Score(b.Bucket).Metrics.Text(m, 3)})
+			}
 		}
 		rows = append(rows, row{"perplexity of the answers", fmt.Sprintf("%.3f", before.Score(eval.All).Perplexity), fmt.Sprintf("%.3f", after.Score(eval.All).Perplexity)})
 	}

@@ -18,25 +18,24 @@ const adamEpsilon = 1e-8
 type adamW struct {
 	params *model.Params
 	m, v   *model.Params // running means of the gradient and its square
-	betas  [2]float64
-	step   int // steps taken; the bias correction depends on it
+	step   int           // steps taken; the bias correction depends on it
 }
 
-func newAdamW(p *model.Params, betas [2]float64) *adamW {
-	return &adamW{params: p, m: p.Zero(), v: p.Zero(), betas: betas}
+func newAdamW(p *model.Params) *adamW {
+	return &adamW{params: p, m: p.Zero(), v: p.Zero()}
 }
 
 // update takes one step: trainable groups move, at rate scale·lr[group].
-func (a *adamW) update(grads *model.Params, s config.Stage, scale float64) {
+func (a *adamW) update(grads *model.Params, o config.Optimizer, scale float64) {
 	a.step++
-	b1, b2 := a.betas[0], a.betas[1]
+	b1, b2 := o.Betas[0], o.Betas[1]
 	c1, c2 := 1-math.Pow(b1, float64(a.step)), 1-math.Pow(b2, float64(a.step))
 	ps, gs, ms, vs := a.params.List(), grads.List(), a.m.List(), a.v.List()
 	for i, p := range ps {
-		if !slices.Contains(s.Trainable, p.Group) {
+		if !slices.Contains(o.Trainable, p.Group) {
 			continue
 		}
-		lr, decay := scale*s.LR[p.Group], s.WeightDecay[p.Group]
+		lr, decay := scale*o.LR[p.Group], o.WeightDecay[p.Group]
 		for j := range p.Data {
 			g := float64(gs[i].Data[j])
 			m := b1*float64(ms[i].Data[j]) + (1-b1)*g
@@ -97,8 +96,8 @@ func clip(grads *model.Params, trainable []model.Group, limit float64) (float64,
 
 // rateAt is the share of the learning rate at a step: a linear warm-up, then a
 // cosine down to MinLR.
-func rateAt(s config.Stage, step int) float64 {
-	warm := math.Min(1, float64(step+1)/float64(max(s.Warmup, 1)))
-	done := float64(step) / float64(max(s.Steps, 1))
-	return warm * (s.MinLR + (1-s.MinLR)*(1+math.Cos(math.Pi*done))/2)
+func rateAt(o config.Optimizer, step int) float64 {
+	warm := math.Min(1, float64(step+1)/float64(max(o.Warmup, 1)))
+	done := float64(step) / float64(max(o.Steps, 1))
+	return warm * (o.MinLR + (1-o.MinLR)*(1+math.Cos(math.Pi*done))/2)
 }

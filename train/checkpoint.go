@@ -62,13 +62,13 @@ func (t *trainer) restore() (position, error) {
 	if err := json.Unmarshal([]byte(f.Metadata["position"]), &at); err != nil {
 		return position{}, fmt.Errorf("%s: position: %w", path, err)
 	}
-	if at.Stage < 0 || at.Stage >= len(t.config.Stages) || at.Step < 0 || at.Step > t.config.Stages[at.Stage].Steps {
+	if at.Stage < 0 || at.Stage >= len(t.config.Stages) || at.Step < 0 || at.Step > t.config.Stages[at.Stage].NumSteps() {
 		return position{}, fmt.Errorf("%s: position %+v is not one of this configuration's stages", path, at)
 	}
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)
 	}
-	t.optimizer = newAdamW(t.Model.Params, t.config.Stages[at.Stage].Betas)
+	t.optimizer = newAdamW(t.Model.Params)
 	t.optimizer.step = at.Step
 	if err := t.optimizer.readFrom(f); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)

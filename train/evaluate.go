@@ -28,7 +28,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
 	section.Policies = nil
 	for _, p := range t.config.Eval.Policies {
-		if p == eval.PolicyEdgeInfinite {
+		if p.Trained() {
 			section.Policies = append(section.Policies, p)
 		}
 	}

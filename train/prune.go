@@ -17,8 +17,8 @@ import (
 )
 
 // prune runs a stage of kind prune, which has one step.
-func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error {
-	if at.Step == s.Steps {
+func (t *trainer) prune(ctx context.Context, s config.Prune, at position) error {
+	if at.Step == s.NumSteps() {
 		return nil
 	}
 	started := time.Now()
@@ -27,12 +27,12 @@ func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error 
 		return t.stop(at)
 	}
 	if err != nil {
-		return fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind, err)
+		return fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind(), err)
 	}
-	at.Step = s.Steps
-	t.optimizer = newAdamW(t.Model.Params, s.Betas)
+	at.Step = s.NumSteps()
+	t.optimizer = newAdamW(t.Model.Params)
 	err = t.appendMetrics(runs.Metrics{
-		Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
+		Stage: at.Stage, Kind: string(s.Kind()), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
 	})
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (t *trainer) prune(ctx context.Context, s config.Stage, at position) error 
 // the order of what the loss rises without each, the fewest stay that keep s.Gain of
 // what all slots gain over none. Retrieval sits in few layers (Wu et al., arXiv
 // 2404.15574; Xiao et al., arXiv 2410.10819), and slots cost memory and time in each.
-func (t *trainer) pruneSlots(ctx context.Context, s config.Stage) (*runs.Pruned, int, error) {
+func (t *trainer) pruneSlots(ctx context.Context, s config.Prune) (*runs.Pruned, int, error) {
 	loader, err := t.loader(data.Cursor{})
 	if err != nil {
 		return nil, 0, err

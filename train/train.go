@@ -1,3 +1,6 @@
+// Package train carries out the stages of a configuration, one after the other, and keeps
+// what comes of them in a run folder: a file for each kind of stage, and the optimizer,
+// checkpoints and metrics that they share.
 package train
 
 import (
@@ -7,11 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
 
 	"eisft/data"
-	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
@@ -62,9 +62,10 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *runs.Run, err
 	for i := at.Stage; i < len(c.Stages); i++ {
 		if i > at.Stage {
 			at = position{Stage: i}
-			t.optimizer = newAdamW(t.Model.Params, c.Stages[i].Betas)
+			t.optimizer = newAdamW(t.Model.Params)
 		}
-		if err := t.stage(ctx, c.Stages[i], at); err != nil {
+		s := c.Stages[i]
+		if err := stages.Get(s.Kind())(ctx, t, s, at); err != nil {
 			return t.Run, err
 		}
 	}
@@ -121,7 +122,7 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 		return position{}, err
 	}
 	t.Run.Dir = t.dir
-	t.optimizer = newAdamW(t.Model.Params, t.config.Stages[0].Betas)
+	t.optimizer = newAdamW(t.Model.Params)
 	if err := t.config.Write(filepath.Join(t.dir, runs.ConfigFile)); err != nil {
 		return position{}, err
 	}
@@ -145,73 +146,6 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 	return data.NewLoader(t.source, t.config.Data.Samples, t.encoder, uint64(t.config.Seed), at)
 }
 
-// step is what one optimizer step of a stage found.
-type step struct {
-	loss, kept           float64
-	answerTokens, tokens int
-	layers               []model.LayerStats
-}
-
-// addLayers adds the statistics of one of so many samples.
-func (s *step) addLayers(layers []model.LayerStats, samples int) {
-	if s.layers == nil {
-		s.layers = make([]model.LayerStats, len(layers))
-	}
-	for i, l := range layers {
-		s.layers[i].Kept += l.Kept / float64(samples)
-		s.layers[i].Gate.Merge(l.Gate)
-	}
-}
-
-// stage runs one stage from a position on.
-func (t *trainer) stage(ctx context.Context, s config.Stage, at position) error {
-	if s.Kind == config.KindPrune {
-		return t.prune(ctx, s, at)
-	}
-	loader, err := t.loader(at.Cursor)
-	if err != nil {
-		return err
-	}
-	line := progress.Start(t.options.Progress, progress.Task{What: string(s.Kind), Unit: "steps", Total: s.Steps, From: at.Step})
-	defer line.End()
-	for at.Step < s.Steps {
-		started := time.Now()
-		grads := t.Model.Params.Zero()
-		found, err := t.gradients(ctx, s, loader, grads)
-		if ctx.Err() != nil {
-			return t.stop(at)
-		}
-		if err != nil {
-			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, s.Kind, at.Step+1, err)
-		}
-		norm, err := clip(grads, s.Trainable, s.Clip)
-		if err != nil && at == (position{}) {
-			err = fmt.Errorf("the gradient is %v before anything was trained: the base has weights that are not numbers; eisft inspect %s may tell which", norm, t.config.Model.Path)
-		}
-		if err != nil {
-			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, s.Kind, at.Step+1, err)
-		}
-		rate := rateAt(s, at.Step)
-		t.optimizer.update(grads, s, rate)
-		at.Step, at.Cursor = at.Step+1, loader.Cursor()
-		err = t.appendMetrics(runs.Metrics{
-			Stage: at.Stage, Kind: string(s.Kind), Step: at.Step, Loss: found.loss, AnswerTokens: found.answerTokens, Tokens: found.tokens,
-			Kept: found.kept, Layers: found.layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
-		})
-		if err != nil {
-			return err
-		}
-		line.Add(1)
-		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.loss, found.kept, float64(found.tokens)/time.Since(started).Seconds())
-		if every := t.config.Checkpoint.Every; at.Step == s.Steps || every > 0 && at.Step%every == 0 {
-			if err := t.save(at); err != nil {
-				return fmt.Errorf("checkpoint: %w", err)
-			}
-		}
-	}
-	return nil
-}
-
 // stop saves the last whole step and says how to go on.
 func (t *trainer) stop(at position) error {
 	if at.Stage == 0 && at.Step == 0 {
@@ -221,88 +155,4 @@ func (t *trainer) stop(at position) error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return fmt.Errorf("%w after step %d of stage %d; %s holds a checkpoint: the same command with --resume goes on exactly there", ErrStopped, at.Step, at.Stage+1, t.dir)
-}
-
-// gradients adds up the gradients of a batch.
-func (t *trainer) gradients(ctx context.Context, s config.Stage, loader *data.Loader, grads *model.Params) (step, error) {
-	samples := make([]data.Encoded, s.Batch)
-	for i := range samples {
-		var err error
-		if samples[i], err = loader.Next(); err != nil {
-			return step{}, err
-		}
-	}
-	if s.Kind == config.KindDistill {
-		return t.distillStep(ctx, s, samples, grads)
-	}
-	return t.sftStep(ctx, s, samples, grads)
-}
-
-// answerImportance is how much more a token that predicts an answer, or is one,
-// weighs in distillation (method, section 5).
-const answerImportance = 20
-
-// distillStep is attention transfer on the last tokens of each sample; the loss
-// is the relative error of the attention's output, averaged over the layers.
-func (t *trainer) distillStep(ctx context.Context, s config.Stage, samples []data.Encoded, grads *model.Params) (step, error) {
-	var found step
-	o := graph.TransferOptions{Keep: s.Keep, KeepWeight: s.KeepWeight, Weight: 1 / float64(len(samples))}
-	for _, e := range samples {
-		from := max(0, len(e.IDs)-s.Tokens)
-		r, err := t.engine.Transfer(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)
-		if err != nil {
-			return step{}, fmt.Errorf("%s: %w", e.Where, err)
-		}
-		for _, layer := range r.Errors {
-			found.loss += layer / float64(len(r.Errors)*len(samples))
-		}
-		found.kept += r.Kept / float64(len(samples))
-		found.addLayers(r.Layers, len(samples))
-		found.tokens += len(e.IDs) - from
-	}
-	return found, nil
-}
-
-// importance weighs the tokens from `from` on: answers and what predicts them
-// weigh more. A text without answers needs no weights.
-func importance(loss []bool, from int) []float32 {
-	if !slices.Contains(loss, true) {
-		return nil
-	}
-	w := make([]float32, len(loss)-from)
-	for i := range w {
-		at := from + i
-		w[i] = 1
-		if loss[at] || at+1 < len(loss) && loss[at+1] {
-			w[i] = answerImportance
-		}
-	}
-	return w
-}
-
-// sftStep is S-SFT: the loss is the cross-entropy of answer tokens, normalised
-// by their number over the whole batch (method, section 5).
-func (t *trainer) sftStep(ctx context.Context, s config.Stage, samples []data.Encoded, grads *model.Params) (step, error) {
-	var found step
-	for _, e := range samples {
-		found.answerTokens += graph.AnswerTokens(e.Loss)
-	}
-	if found.answerTokens == 0 {
-		return step{}, fmt.Errorf("%s: no sample of the batch has an answer to learn from", samples[0].Where)
-	}
-	o := graph.Options{
-		Soft: s.Slots == config.SlotsSoft, Keep: s.Keep, KeepWeight: s.KeepWeight,
-		TokenWeight: 1 / float64(found.answerTokens), SampleWeight: 1 / float64(len(samples)),
-	}
-	for _, e := range samples {
-		r, err := t.engine.Backward(ctx, graph.Sample{IDs: e.IDs, Loss: e.Loss}, o, grads)
-		if err != nil {
-			return step{}, fmt.Errorf("%s: %w", e.Where, err)
-		}
-		found.loss += r.Loss
-		found.kept += r.Kept / float64(len(samples))
-		found.addLayers(r.Layers, len(samples))
-		found.tokens += len(e.IDs)
-	}
-	return found, nil
 }

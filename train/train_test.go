@@ -114,6 +114,13 @@ func TestStoredWeights(t *testing.T) {
 	}
 }
 
+// TestEveryKindIsRun: a kind of stage that a configuration can name has its runner.
+func TestEveryKindIsRun(t *testing.T) {
+	if got, want := stages.Names(), config.Kinds(); !slices.Equal(got, want) {
+		t.Errorf("kinds that are run: %v, want those of configurations, %v", got, want)
+	}
+}
+
 // stopAfter cancels a context after it has been asked a number of times.
 type stopAfter struct {
 	context.Context
@@ -283,8 +290,8 @@ func TestAdamW(t *testing.T) {
 	p := model.NewParams(spec, model.Dims{Heads: 1, KVHeads: 1, HeadDim: 2, Hidden: 1}, 1)
 	w := p.Layers[0].RetentionWeight.Data
 	w[0] = 2
-	a, grads := newAdamW(p, [2]float64{0.9, 0.99}), p.Zero()
-	s := config.Stage{Trainable: []model.Group{model.GroupRetention}, LR: config.Rates{model.GroupRetention: 0.1}, WeightDecay: config.Rates{model.GroupRetention: 0.5}}
+	a, grads := newAdamW(p), p.Zero()
+	s := config.Optimizer{Betas: [2]float64{0.9, 0.99}, Trainable: []model.Group{model.GroupRetention}, LR: config.Rates{model.GroupRetention: 0.1}, WeightDecay: config.Rates{model.GroupRetention: 0.5}}
 	grads.Layers[0].RetentionWeight.Data[0] = 3
 	a.update(grads, s, 1)
 	near(t, w[0], 2-0.1*0.5*2-0.1)
@@ -312,7 +319,7 @@ func TestClipAndRate(t *testing.T) {
 	_, err = clip(p, trainable, 1)
 	wantError(t, err, "training has diverged", "lower the learning rates")
 
-	s := config.Stage{Steps: 100, Warmup: 10, MinLR: 0.1}
+	s := config.Optimizer{Steps: 100, Warmup: 10, MinLR: 0.1}
 	near(t, float32(rateAt(s, 0)), 0.1)
 	near(t, float32(rateAt(s, 50)), 0.55)
 	if r := rateAt(s, 99); r < 0.1 || r > 0.101 {

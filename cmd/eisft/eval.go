@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,11 +19,11 @@ func evalCommand() *cli.Command {
 		Name:  "eval",
 		Usage: "measure what a model recalls of long input",
 		Description: `Reads the samples of a data file, answers their questions token by token and
-prints exact match, F1 and perplexity by how far back the fact lies. A policy is
-a way to read: full (attention to everything), window (sinks and window only) or
-edgeinfinite (with the trained block). What no flag says is taken from the eval
-section of the run's configuration.
+prints ` + metricTitles() + ` and perplexity by how far back the fact lies: near is inside
+the block's window, far is where it has left the window. What no flag says is
+taken from the eval section of the run's configuration. A policy is a way to read:
 
+` + policyTitles() + `
    eisft eval --policy window --policy edgeinfinite --samples 50`,
 		Flags: append(
 			runFlags(),
@@ -33,6 +35,33 @@ section of the run's configuration.
 		),
 		Action: evaluate,
 	}
+}
+
+// metricTitles lists the metrics for the help.
+func metricTitles() string {
+	var titles []string
+	for _, m := range eval.Metrics() {
+		titles = append(titles, m.Title())
+	}
+	return strings.Join(titles, ", ")
+}
+
+// policyNames lists the policies for the help of a flag.
+func policyNames() string {
+	var names []string
+	for _, p := range eval.Policies() {
+		names = append(names, string(p))
+	}
+	return strings.Join(names, ", ")
+}
+
+// policyTitles lists the policies for the help, a line each.
+func policyTitles() string {
+	var lines strings.Builder
+	for _, p := range eval.Policies() {
+		fmt.Fprintf(&lines, "   %-14s %s\n", p, p.Title())
+	}
+	return lines.String()
 }
 
 func evaluate(c *cli.Context) error {

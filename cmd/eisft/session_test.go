@@ -169,7 +169,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"top-p above one", append(hello, "--top-p", "1.5"), exitUsage, "--top-p is 1.5; it must be more than 0 and at most 1\nRun "},
 		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
-		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy "ful" is not known; choose full, window or edgeinfinite` + "\n"},
+		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` + "\n"},
 		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state none/s.state: stat none: no such file or directory\n"},
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: open none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
@@ -256,7 +256,7 @@ func TestEvalErrors(t *testing.T) {
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
-		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy "windows" is not known; choose full, window or edgeinfinite` + "\n"},
+		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
 		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json none/eval.json: stat none: no such file or directory\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -48,10 +48,10 @@ func TestSlowQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.After[0].Score(eval.Far).EM; got < 0.65 {
+	if got := e.After[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got < 0.65 {
 		t.Errorf("far recall of the trained block is %.2f, want at least 0.65", got)
 	}
-	if got := e.After[0].Score(eval.Near).EM; got < 0.8 {
+	if got := e.After[0].Score(eval.Near).Metrics[eval.MetricExactMatch]; got < 0.8 {
 		t.Errorf("near recall of the trained block is %.2f, want at least 0.8", got)
 	}
 	var window []eval.Result
@@ -62,15 +62,15 @@ func TestSlowQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := window[0].Score(eval.Far).EM; got > 0.05 {
+	if got := window[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got > 0.05 {
 		t.Errorf("far recall of sinks and window alone is %.2f, want at most 0.05", got)
 	}
 	report, err := quant.ReadReport(filepath.Join(run, "quant", "w8a16"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := report.Evaluation.Scores; s.After.Score(eval.Far).EM < s.Before.Score(eval.Far).EM-0.1 { // 26 questions
-		t.Errorf("quantization lost more than 0.1 of far recall: %.2f before, %.2f after", s.Before.Score(eval.Far).EM, s.After.Score(eval.Far).EM)
+	if s := report.Evaluation.Scores; s.After.Score(eval.Far).Metrics[eval.MetricExactMatch] < s.Before.Score(eval.Far).Metrics[eval.MetricExactMatch]-0.1 { // 26 questions
+		t.Errorf("quantization lost more than 0.1 of far recall: %.2f before, %.2f after", s.Before.Score(eval.Far).Metrics[eval.MetricExactMatch], s.After.Score(eval.Far).Metrics[eval.MetricExactMatch])
 	}
 	m, err := manifest.Read(filepath.Join(run, "export", "512x2048"))
 	if err != nil {

@@ -98,20 +98,31 @@ func (s study) run(ctx context.Context, files []string) error {
 		return errors.New("name the configurations of the variants, such as configs/ablation/*.yaml")
 	}
 	var lines []result
+	bounds := widest(configs)
 	for _, seed := range s.seeds {
 		for _, c := range configs {
-			found, err := s.variant(ctx, *c, seed)
+			found, err := s.variant(ctx, *c, seed, bounds)
 			if err != nil {
 				return fmt.Errorf("%s, seed %d: %w", c.Name, seed, err)
 			}
 			lines = append(lines, found...)
 		}
 	}
-	return writeTable(os.Stdout, s.lengths, lines)
+	return writeTable(os.Stdout, s.lengths, bounds, lines)
+}
+
+// widest returns the bounds of the largest window, and of the largest window with its
+// segment: all variants are asked the same near and far questions.
+func widest(configs []*config.Config) (b eval.Bounds) {
+	for _, c := range configs {
+		own := eval.BoundsOf(c.Block.Spec)
+		b.NearBelow, b.FarAbove = max(b.NearBelow, own.NearBelow), max(b.FarAbove, own.FarAbove)
+	}
+	return b
 }
 
 // variant trains a configuration with a seed and measures it.
-func (s study) variant(ctx context.Context, c config.Config, seed int) ([]result, error) {
+func (s study) variant(ctx context.Context, c config.Config, seed int, bounds eval.Bounds) ([]result, error) {
 	name := c.Name
 	c.Seed, c.Name, c.Output = int64(seed), fmt.Sprintf("%s-seed%d", name, seed), s.out
 	policies := c.Eval.Policies
@@ -135,12 +146,12 @@ func (s study) variant(ctx context.Context, c config.Config, seed int) ([]result
 			return nil, err
 		}
 		for _, length := range s.lengths {
-			found, err := measure(ctx, m, questions[length])
+			found, err := measure(ctx, m, questions[length], bounds)
 			if err != nil {
 				return nil, err
 			}
 			r := result{Variant: name, Policy: p, Seed: seed, Parameters: m.Params.Count(), Length: length, measured: found}
-			if p == eval.PolicyEdgeInfinite {
+			if p.Trained() {
 				r.TrainSeconds = seconds
 			}
 			log.Printf("%s, %s, seed %d, %d tokens: far %.3f ± %.3f (%d), near %.3f (%d)", name, p, seed, length, r.Far.EM, r.Far.Error, r.Far.N, r.Near.EM, r.Near.N)

@@ -109,12 +109,14 @@ func newRecall(right []bool) recall {
 
 // measured is what a model recalls at one length.
 type measured struct {
-	Far   recall  `json:"far"`
-	Near  recall  `json:"near"`
-	Speed float64 `json:"tokens_per_second"` // read, questions and answers included
+	Bounds eval.Bounds `json:"tokens_back"`
+	Far    recall      `json:"far"`
+	Near   recall      `json:"near"`
+	Speed  float64     `json:"tokens_per_second"` // read, questions and answers included
 }
 
-func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample) (measured, error) {
+// measure asks a model the questions and divides them by the bounds.
+func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample, bounds eval.Bounds) (measured, error) {
 	var far, near []bool
 	tokens, started := 0, time.Now()
 	for _, group := range groups {
@@ -130,14 +132,14 @@ func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample) (measu
 			}
 			tokens += s.Turns[0].End - at
 			switch {
-			case eval.Far.Has(s.Turns[0].Distance):
+			case bounds.Has(eval.Far, s.Turns[0].Distance):
 				far = append(far, right)
-			case eval.Near.Has(s.Turns[0].Distance):
+			case bounds.Has(eval.Near, s.Turns[0].Distance):
 				near = append(near, right)
 			}
 		}
 	}
-	return measured{newRecall(far), newRecall(near), float64(tokens) / time.Since(started).Seconds()}, nil
+	return measured{bounds, newRecall(far), newRecall(near), float64(tokens) / time.Since(started).Seconds()}, nil
 }
 
 // common returns how many tokens all samples of a group begin with, before the

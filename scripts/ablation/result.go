@@ -40,8 +40,9 @@ func (s study) append(r result) error {
 	return errors.Join(err, f.Close())
 }
 
-// writeTable prints a row for each variant, policy and seed.
-func writeTable(w io.Writer, lengths []int, lines []result) error {
+// writeTable prints a row for each variant, policy and seed, under what far and near mean.
+func writeTable(w io.Writer, lengths []int, bounds eval.Bounds, lines []result) error {
+	fmt.Fprintf(w, "%s, %s\n", bounds.Describe(eval.Far), bounds.Describe(eval.Near))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "variant\tpolicy\tseed\tparameters\ttrained (s)")
 	for _, n := range lengths {

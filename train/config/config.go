@@ -19,6 +19,7 @@ import (
 	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
+	"eisft/internal/enum"
 	"eisft/model"
 )
 
@@ -33,7 +34,7 @@ type Config struct {
 	Block Block  `yaml:"block"`
 	Data  Data   `yaml:"data"`
 	// Stages are run in order, each on the parameters that the one before left.
-	Stages     []Stage     `yaml:"stages"`
+	Stages     Stages      `yaml:"stages"`
 	Eval       eval.Config `yaml:"eval"` // before the first stage and after the last one
 	Checkpoint Checkpoint  `yaml:"checkpoint"`
 	// Output is the folder of all runs, relative to the working directory.
@@ -59,53 +60,6 @@ type Data struct {
 	MaxTokens    int `yaml:"max_tokens"` // longer samples lose their last turns, or are passed over
 	Samples      int `yaml:"samples"`    // use only the first so many; 0: all
 }
-
-// Stage is one training stage.
-type Stage struct {
-	Kind  Kind `yaml:"kind"`
-	Steps int  `yaml:"steps"` // optimizer steps
-	Batch int  `yaml:"batch"` // samples whose gradients a step accumulates
-	// Tokens is how many tokens of a sample distillation reads; 0 in other stages.
-	Tokens int `yaml:"tokens,omitempty"`
-	// Slots says how S-SFT trains the retention score; empty in other stages.
-	Slots Slots `yaml:"slots,omitempty"`
-	// Keep is the share of tokens that soft slots may keep without a penalty,
-	// KeepWeight the penalty's weight (method, section 5).
-	Keep       float64 `yaml:"keep"`
-	KeepWeight float64 `yaml:"keep_weight"`
-	// Trainable are the parameter groups that are trained; by default all that
-	// the block has.
-	Trainable   []model.Group `yaml:"trainable"`
-	LR          Rates         `yaml:"lr"`
-	WeightDecay Rates         `yaml:"weight_decay"`
-	Betas       [2]float64    `yaml:"betas"`
-	Warmup      int           `yaml:"warmup"` // steps to reach the learning rate
-	MinLR       float64       `yaml:"min_lr"` // share of the learning rate left at the end
-	Clip        float64       `yaml:"clip"`   // greatest global gradient norm; 0: not clipped
-	// Samples and Gain are those of pruning; 0 in other stages: how many samples it
-	// reads, and the share of the slots' gain that it keeps.
-	Samples int     `yaml:"samples,omitempty"`
-	Gain    float64 `yaml:"gain,omitempty"`
-}
-
-// Rates holds one number for each trainable group.
-type Rates map[model.Group]float64
-
-// Kind is a kind of training stage.
-type Kind string
-
-// Slots is a way to train the retention score in S-SFT.
-type Slots string
-
-// The values of the switches.
-const (
-	KindSSFT    Kind = "s-sft"   // cross-entropy on answers, context streamed
-	KindDistill Kind = "distill" // attention transfer, no labels
-	KindPrune   Kind = "prune"   // takes the slots from layers that do not need them
-
-	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
-	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient
-)
 
 // Checkpoint says when training is saved on its way.
 type Checkpoint struct {
@@ -197,30 +151,27 @@ func (d *document) syntaxError(err error) error {
 // decode fills a Config from a checked tree, over the defaults that the block's
 // preset and the stages' kinds bring with them.
 func (d *document) decode(root ast.Node) (*Config, error) {
-	var heads struct {
-		Block  struct{ Preset string }
-		Stages []ast.Node
+	var head struct {
+		Block struct{ Preset string }
 	}
-	if err := yaml.NodeToValue(root, &heads); err != nil {
+	if err := yaml.NodeToValue(root, &head); err != nil {
 		return nil, d.syntaxError(err)
 	}
 	c := defaults(d.file)
-	if heads.Block.Preset != "" {
-		c.Block.Preset = heads.Block.Preset
+	if head.Block.Preset != "" {
+		c.Block.Preset = head.Block.Preset
 	}
 	spec, err := model.Preset(c.Block.Preset)
 	if err != nil {
-		d.problem("block.preset", "is %q; it must be one of %s", c.Block.Preset, list(model.PresetNames()))
+		d.problem("block.preset", "%s", enum.Mismatch(c.Block.Preset, model.PresetNames()))
 		return nil, d.err()
 	}
 	c.Block.Spec = spec
 	if err := yaml.NodeToValue(root, c); err != nil {
 		return nil, d.syntaxError(err)
 	}
-	for i, n := range heads.Stages {
-		if err := c.Stages[i].decode(n, c.Block.Spec); err != nil {
-			return nil, d.syntaxError(err)
-		}
+	for i, s := range c.Stages {
+		c.Stages[i] = s.filled(c.Block.Spec)
 	}
 	return c, nil
 }

@@ -40,11 +40,14 @@ func TestParseFillsDefaults(t *testing.T) {
 		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto},
 		Block: Block{Preset: "eisft", Spec: eisft},
 		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048},
-		Stages: []Stage{{
-			Kind: KindSSFT, Steps: 100, Batch: 1, Slots: SlotsSoft, Keep: 0.15, KeepWeight: 10, Trainable: trained,
-			LR:          Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2},
-			WeightDecay: Rates{model.GroupRetention: 0, model.GroupFeature: 0, model.GroupGate: 0},
-			Betas:       [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1,
+		Stages: Stages{SSFT{
+			Slots: SlotsSoft, KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
+			Optimizer: Optimizer{
+				Steps: 100, Batch: 1, Trainable: trained,
+				LR:          Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2},
+				WeightDecay: Rates{model.GroupRetention: 0, model.GroupFeature: 0, model.GroupGate: 0},
+				Betas:       [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1,
+			},
 		}},
 		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: []eval.Policy{eval.PolicyFull, eval.PolicyWindow, eval.PolicyEdgeInfinite}},
 		Checkpoint: Checkpoint{Every: 50},
@@ -87,8 +90,8 @@ output: /elsewhere
 	if options.Columns.Context != "document" || options.Prompt != "{context}\n\n{input}\n" || options.Prompts["qmsum"] != "{context} {input}" {
 		t.Errorf("options %+v", options)
 	}
-	distill, sft := c.Stages[0], c.Stages[1]
-	if distill.Steps != 10 || distill.Tokens != 768 || distill.Betas != [2]float64{0.8, 0.9} || distill.Slots != "" ||
+	distill, sft := c.Stages[0].(Distill), c.Stages[1].(SSFT)
+	if distill.Steps != 10 || distill.Tokens != 768 || distill.Betas != [2]float64{0.8, 0.9} ||
 		!reflect.DeepEqual(distill.LR, Rates{model.GroupGate: 5e-2}) {
 		t.Errorf("distillation %+v", distill)
 	}
@@ -132,31 +135,36 @@ func TestParseErrors(t *testing.T) {
 		{"missing", "seed: 1\n", ": model.path is missing, but it is required\n: data.train is missing, but it is required\n: stages is missing; list at least one stage, such as - kind: s-sft"},
 		{"missing in a section", strings.Replace(small, "  path: ../model/demo", "  {}", 1), ":1: model.path is missing, but it is required"},
 		{"missing kind", small + "  - steps: 3\n", ":7: stages[1].kind is missing; it must be one of s-sft, distill, prune"},
+		{"a kind without a name", small + "  - {kind: 3, step: 4}\n", `:7: stages[1].kind must be text, not 3`},
+		{"no stage", small + "  - s-sft\n", `:7: stages[1] must be a section of keys, not "s-sft"`},
+		{"mistyped kind", small + "  - kind: distil\n", `:7: stages[1].kind is "distil"; did you mean "distill"? It must be one of s-sft, distill, prune`},
+		{"mistyped key of a stage", small + "  - {kind: prune, gains: 0.5}\n", `:7: stages[1].gains is not a known key; did you mean "gain"?`},
+		{"unlike any key of a stage", small + "  - {kind: prune, xyz: 0.5}\n", `:7: stages[1].xyz is not a known key; known here: kind, samples, gain`},
+		{"mistyped way", small + "    slots: sofd\n", `:7: stages[0].slots is "sofd"; did you mean "soft"? It must be one of soft, hard`},
 		{"unknown kind", small + "  - kind: dpo\n", `:7: stages[1].kind is "dpo"; it must be one of s-sft, distill, prune`},
-		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; it must be one of edgeinfinite, eisft, infini`},
+		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; did you mean "eisft"? It must be one of edgeinfinite, eisft, infini`},
 		{
 			"unknown dtype", strings.Replace(small, "demo", "demo\n  dtype: float16", 1),
-			`:3: model.dtype is "float16"; it must be one of auto, float32, stored`,
+			`:3: model.dtype is "float16"; did you mean "float32"? It must be one of auto, float32, stored`,
 		},
 		{"unknown gate", small + "block: {gate: slots}\n", `:7: block.gate is "slots"; it must be one of scalar, vector, query, slot, mass`},
 		{"block size", small + "block: {sink: -1}\n", `:7: block.sink is -1; it must be at least 0`},
 		{"block that contradicts itself", small + "block: {preset: edgeinfinite, memory: none}\n", `:7: block cannot be built: map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`},
 		{"block without parameters", small + "block: {memory: none, slots: 0}\n", `:7: block has nothing to train: slots are 0 and memory is none`},
-		{"unknown policy", small + "eval: {policies: [window, ful]}\n", `:7: eval.policies[1] is "ful"; it must be one of full, window, edgeinfinite`},
+		{"unknown policy", small + "eval: {policies: [window, ful]}\n", `:7: eval.policies[1] is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite`},
 		{"group of another block", small + "    trainable: [gate, map]\n", `:7: stages[0].trainable[1] is "map", but the block has only retention, feature, gate`},
-		{"unknown group", small + "    trainable: [gates]\n", `:7: stages[0].trainable[0] is "gates"; it must be one of retention, gate, feature, map, write`},
+		{"unknown group", small + "    trainable: [gates]\n", `:7: stages[0].trainable[0] is "gates"; did you mean "gate"? It must be one of retention, gate, feature, map, write`},
 		{"no group", small + "    trainable: []\n", `:7: stages[0].trainable is empty; name at least one group that the block has: retention, feature, gate`},
-		{"ranges", small + "    steps: 0\n    batch: -1\n    keep: 1.5\n    warmup: -1\n    min_lr: 2\n    keep_weight: -1\n    clip: -1\n    betas: [1, -0.5]\n    lr: {gate: -1}\n    weight_decay: {gate: -1}\n", `:7: stages[0].steps is 0; it must be at least 1
+		{"ranges", small + "    steps: 0\n    batch: -1\n    warmup: -1\n    min_lr: 2\n    clip: -1\n    betas: [1, -0.5]\n    lr: {gate: -1}\n    weight_decay: {gate: -1}\n", `:7: stages[0].steps is 0; it must be at least 1
 :8: stages[0].batch is -1; it must be at least 1
-:9: stages[0].keep is 1.5; it must be from 0 to 1
-:10: stages[0].warmup is -1; it must be at least 0
-:11: stages[0].min_lr is 2; it must be from 0 to 1
-:12: stages[0].keep_weight is -1; it must not be negative
-:13: stages[0].clip is -1; it must not be negative
-:14: stages[0].betas[0] is 1; it must be at least 0 and below 1
-:14: stages[0].betas[1] is -0.5; it must be at least 0 and below 1
-:15: stages[0].lr.gate is -1; it must not be negative
-:16: stages[0].weight_decay.gate is -1; it must not be negative`},
+:9: stages[0].warmup is -1; it must be at least 0
+:10: stages[0].min_lr is 2; it must be from 0 to 1
+:11: stages[0].clip is -1; it must not be negative
+:12: stages[0].betas[0] is 1; it must be at least 0 and below 1
+:12: stages[0].betas[1] is -0.5; it must be at least 0 and below 1
+:13: stages[0].lr.gate is -1; it must not be negative
+:14: stages[0].weight_decay.gate is -1; it must not be negative`},
+		{"ranges of the penalty", small + "    keep: 1.5\n    keep_weight: -1\n", ":7: stages[0].keep is 1.5; it must be from 0 to 1\n:8: stages[0].keep_weight is -1; it must not be negative"},
 		{"ranges of the sections", small + "eval: {samples: -1, max_new_tokens: 0}\ncheckpoint: {every: -1}\nname: a/b\noutput: ''\n", `:9: name is "a/b"; it must be the name of a folder, since the run is written to one
 :10: output is missing, but it is required
 :7: eval.samples is -1; it must be at least 0
@@ -165,7 +173,7 @@ func TestParseErrors(t *testing.T) {
 		{"key of the other kind", small + "    tokens: 5\n", ":7: stages[0].tokens belongs to stages of kind distill; remove it"},
 		{"key of the other kind", small + "  - {kind: distill, slots: soft}\n", ":7: stages[1].slots belongs to stages of kind s-sft; remove it"},
 		{"key of another kind", small + "    samples: 5\n", ":7: stages[0].samples belongs to stages of kind prune; remove it"},
-		{"pruning trains nothing", small + "  - {kind: prune, steps: 2, lr: {gate: 1}}\n", ":7: stages[1].steps belongs to stages that train; remove it\n:7: stages[1].lr belongs to stages that train; remove it"},
+		{"pruning trains nothing", small + "  - {kind: prune, steps: 2, lr: {gate: 1}}\n", ":7: stages[1].steps belongs to stages of kind s-sft or distill; remove it\n:7: stages[1].lr belongs to stages of kind s-sft or distill; remove it"},
 		{"pruning without slots", small + "  - {kind: prune, samples: 0, gain: 0}\nblock: {slots: 0}\n", ":7: stages[1].kind is prune, but the block has no slots to take away; remove the stage\n:7: stages[1].samples is 0; it must be at least 1\n:7: stages[1].gain is 0; it must be above 0 and at most 1"},
 		{"slot layers", small + "block: {slot_layers: [3, 1]}\n", ":7: block.slot_layers is [3 1]; it must list layers from 0 up, each once, in ascending order"},
 		{"no slot layers", small + "block: {slot_layers: []}\n", ":7: block.slot_layers is empty; name at least one layer, leave it out for all of them, or set slots: 0"},
@@ -233,6 +241,42 @@ func TestWriteAndLoad(t *testing.T) {
 	got, err = Load(filepath.Join(moved, "runs", "x", "config.yaml"))
 	if want := filepath.Join(moved, "model", "demo"); err != nil || got.Model.Path != want {
 		t.Errorf("moved: model %q, %v; want %q", got.Model.Path, err, want)
+	}
+}
+
+// TestReadsEarlierRuns: earlier versions wrote the optimizer's keys for pruning, too,
+// with nothing in them.
+func TestReadsEarlierRuns(t *testing.T) {
+	c, err := Load("testdata/earlier.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []model.Group{model.GroupRetention, model.GroupFeature, model.GroupGate}
+	optimizer := func(batch, warmup int, groups []model.Group, lr Rates) Optimizer {
+		decay := Rates{}
+		for _, g := range groups {
+			decay[g] = 0
+		}
+		return Optimizer{Steps: 3, Batch: batch, Trainable: groups, LR: lr, WeightDecay: decay, Betas: [2]float64{0.9, 0.98}, Warmup: warmup, MinLR: 0.05, Clip: 1}
+	}
+	want := Stages{
+		Distill{768, KeepPenalty{0.2, 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
+		Prune{Samples: 1, Gain: 0.5},
+		SSFT{SlotsHard, KeepPenalty{0.15, 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
+		SSFT{SlotsSoft, KeepPenalty{0.15, 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
+	}
+	if !reflect.DeepEqual(c.Stages, want) {
+		t.Errorf("stages\n%+v, want\n%+v", c.Stages, want)
+	}
+	for _, edit := range [][2]string{{"    batch: 0\n", "    batch: 1\n"}, {"    lr: {}\n", "    lr: {gate: 0.1}\n"}, {"      - 0.0\n      - 0.0\n", "      - 0.0\n      - 0.1\n"}} {
+		text, err := os.ReadFile("testdata/earlier.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := strings.Replace(string(text), edit[0], edit[1], 1)
+		if _, err := Parse([]byte(changed), "testdata/earlier.yaml"); err == nil || !strings.Contains(err.Error(), "belongs to stages of kind s-sft or distill; remove it") {
+			t.Errorf("%q: error %v", edit[1], err)
+		}
 	}
 }
 

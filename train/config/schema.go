@@ -64,6 +64,8 @@ func (d *document) check(n ast.Node, t reflect.Type, path string) {
 		return
 	}
 	switch t.Kind() {
+	case reflect.Interface:
+		d.checkStage(n, path)
 	case reflect.Struct, reflect.Map:
 		d.checkMapping(n, t, path)
 	case reflect.Slice, reflect.Array:
@@ -79,20 +81,31 @@ func (d *document) checkMapping(n ast.Node, t reflect.Type, path string) {
 		d.problem(path, "must be a section of keys, not %s", describe(n))
 		return
 	}
+	if t == reflect.TypeFor[map[string]string]() { // the keys are the user's own
+		d.checkFields(m, path, func(string, ast.Node) (reflect.Type, string) { return t.Elem(), "" })
+		return
+	}
 	fields, names := keys(t)
+	d.checkFields(m, path, func(key string, _ ast.Node) (reflect.Type, string) {
+		return fields[key], "is not a known key; " + hint(key, names)
+	})
+}
+
+// checkFields checks the values of a section's keys. field returns the type of a key's
+// value, or of a key that has none (nil) what is wrong; "" if it is to be passed over.
+func (d *document) checkFields(m ast.MapNode, path string, field func(key string, value ast.Node) (reflect.Type, string)) {
 	for it := m.MapRange(); it.Next(); {
 		key := it.Key().GetToken()
 		child := join(path, key.Value)
 		d.lines[child] = key.Position.Line
-		ft, known := fields[key.Value]
-		if t == reflect.TypeFor[map[string]string]() { // the keys are the user's own
-			ft, known = t.Elem(), true
-		}
-		if !known {
-			d.problem(child, "is not a known key; %s", hint(key.Value, names))
+		t, wrong := field(key.Value, it.Value())
+		if t == nil {
+			if wrong != "" {
+				d.problem(child, "%s", wrong)
+			}
 			continue
 		}
-		d.check(it.Value(), ft, child)
+		d.check(it.Value(), t, child)
 		d.lines[child] = key.Position.Line
 	}
 }

@@ -11,8 +11,7 @@ import (
 )
 
 // Evaluation is what eval.json holds: every policy before the first stage, and
-// with the trained block after the last one. Full attention and the window
-// alone do not depend on training and are measured once.
+// those that training changes after the last one.
 type Evaluation struct {
 	Before []*eval.Result `json:"before"`
 	After  []*eval.Result `json:"after,omitempty"`

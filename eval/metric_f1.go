@@ -5,26 +5,19 @@ import (
 	"strings"
 )
 
-// ExactMatch is 1 if text equals one of the accepted answers, else 0. Space
-// around either does not count, everything else does.
-func ExactMatch(text string, accepted []string) float64 {
-	text = strings.TrimSpace(text)
-	if slices.ContainsFunc(accepted, func(a string) bool { return strings.TrimSpace(a) == text }) {
-		return 1
-	}
-	return 0
-}
-
-// F1 is the harmonic mean of precision and recall over the words that text
+// wordF1 is the harmonic mean of precision and recall over the words that the text
 // shares with an accepted answer, the best of them. Words are those of SQuAD's
 // evaluation script (arXiv 1606.05250): in lower case, without ASCII
 // punctuation and without the articles a, an and the.
-func F1(text string, accepted []string) float64 {
-	best := 0.0
-	for _, a := range accepted {
-		best = max(best, f1(words(text), words(a)))
-	}
-	return best
+var wordF1 = metric{
+	title: "F1",
+	score: func(text string, accepted []string) float64 {
+		best := 0.0
+		for _, a := range accepted {
+			best = max(best, f1(words(text), words(a)))
+		}
+		return best
+	},
 }
 
 func f1(got, want []string) float64 {

@@ -1,0 +1,54 @@
+package eval
+
+import (
+	"eisft/internal/enum"
+	"eisft/model"
+)
+
+// Policy is a way for the base model to read a long input.
+type Policy string
+
+// The policies. Each is a file of this package and an entry in the table of policies.
+const (
+	PolicyFull         Policy = "full"
+	PolicyWindow       Policy = "window"
+	PolicyEdgeInfinite Policy = "edgeinfinite"
+)
+
+var policies = enum.NewTable[Policy, policy]("policy").
+	With(PolicyFull, full).
+	With(PolicyWindow, window).
+	With(PolicyEdgeInfinite, edgeInfinite)
+
+// policy is what the table of policies knows of one.
+type policy struct {
+	title string // what people are told about it
+	// trained says whether it reads with what was trained, so that training changes
+	// what it recalls.
+	trained bool
+	// model returns the model that reads as the policy says, from one with a block.
+	model func(m *model.Model) (*model.Model, error)
+}
+
+// Policies lists all policies.
+func Policies() []Policy { return policies.Names() }
+
+// Title is what people are told about the policy; its name, if it is not known.
+func (p Policy) Title() string {
+	if title := policies.Get(p).title; title != "" {
+		return title
+	}
+	return string(p)
+}
+
+// Trained says whether training changes what is recalled under the policy.
+func (p Policy) Trained() bool { return policies.Get(p).trained }
+
+// WithPolicy returns the model that reads as a policy says, from one with a block.
+func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {
+	found, err := policies.Find(p)
+	if err != nil {
+		return nil, err
+	}
+	return found.model(m)
+}

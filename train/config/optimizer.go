@@ -1,0 +1,85 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"eisft/model"
+)
+
+// Optimizer says how a stage that takes optimizer steps takes them, by AdamW.
+type Optimizer struct {
+	Steps int `yaml:"steps"`
+	Batch int `yaml:"batch"` // samples whose gradients a step accumulates
+	// Trainable are the parameter groups that are trained; by default all that
+	// the block has.
+	Trainable   []model.Group `yaml:"trainable"`
+	LR          Rates         `yaml:"lr"`
+	WeightDecay Rates         `yaml:"weight_decay"`
+	Betas       [2]float64    `yaml:"betas"`
+	Warmup      int           `yaml:"warmup"` // steps to reach the learning rate
+	MinLR       float64       `yaml:"min_lr"` // share of the learning rate left at the end
+	Clip        float64       `yaml:"clip"`   // greatest global gradient norm; 0: not clipped
+}
+
+// Rates holds one number for each trainable group.
+type Rates map[model.Group]float64
+
+// NumSteps is Steps.
+func (o Optimizer) NumSteps() int { return o.Steps }
+
+// over returns o with what depends on the block's parameters: which are trained, each at
+// its default rate where o has none.
+func (o Optimizer) over(block model.Spec, rates Rates) Optimizer {
+	if o.Trainable == nil {
+		o.Trainable = groups(block)
+	}
+	lr, decay := Rates{}, Rates{}
+	for _, g := range o.Trainable {
+		lr[g], decay[g] = rates[g], 0
+	}
+	maps.Copy(lr, o.LR)
+	maps.Copy(decay, o.WeightDecay)
+	o.LR, o.WeightDecay = lr, decay
+	return o
+}
+
+func (o Optimizer) check(d *document, path string, block model.Spec) {
+	d.atLeast(path+".steps", o.Steps, 1)
+	d.atLeast(path+".batch", o.Batch, 1)
+	d.atLeast(path+".warmup", o.Warmup, 0)
+	d.between(path+".min_lr", o.MinLR, 0, 1)
+	d.notNegative(path+".clip", o.Clip)
+	for i, b := range o.Betas {
+		if b < 0 || b >= 1 {
+			d.problem(fmt.Sprintf("%s.betas[%d]", path, i), "is %v; it must be at least 0 and below 1", b)
+		}
+	}
+	has := groups(block)
+	if len(o.Trainable) == 0 && len(has) > 0 {
+		d.problem(path+".trainable", "is empty; name at least one group that the block has: %s", list(has))
+	}
+	for i, g := range o.Trainable {
+		at := fmt.Sprintf("%s.trainable[%d]", path, i)
+		if oneOf(d, at, g, model.Groups) && !slices.Contains(has, g) {
+			d.problem(at, "is %q, but the block has only %s", g, list(has))
+		}
+	}
+	for _, g := range model.Groups {
+		d.notNegative(path+".lr."+string(g), o.LR[g])
+		d.notNegative(path+".weight_decay."+string(g), o.WeightDecay[g])
+	}
+}
+
+// KeepPenalty is what the retention score pays for keeping much while it is trained
+// with soft slots (method, section 5).
+type KeepPenalty struct {
+	Keep       float64 `yaml:"keep"`        // share of the tokens that may be kept without a penalty
+	KeepWeight float64 `yaml:"keep_weight"` // the penalty's weight
+}
+
+func (k KeepPenalty) check(d *document, path string) {
+	d.between(path+".keep", k.Keep, 0, 1)
+	d.notNegative(path+".keep_weight", k.KeepWeight)
+}

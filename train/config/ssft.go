@@ -1,0 +1,51 @@
+package config
+
+import "eisft/model"
+
+// SSFT is a stage of kind s-sft: cross-entropy on the tokens of answers, the context
+// streamed through the frozen base (EdgeInfinite-Instruct, arXiv 2508.00370).
+type SSFT struct {
+	Slots       Slots `yaml:"slots"`
+	KeepPenalty `yaml:",inline"`
+	Optimizer   `yaml:",inline"`
+}
+
+// Slots is a way to train the retention score in S-SFT.
+type Slots string
+
+// The ways.
+const (
+	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
+	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient
+)
+
+var slots = []Slots{SlotsSoft, SlotsHard}
+
+// defaultSSFT is the small recipe of the reference that reaches what the long one does
+// with 100 samples (method, section 6).
+var defaultSSFT = SSFT{
+	Slots:       SlotsSoft,
+	KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
+	Optimizer:   Optimizer{Steps: 100, Batch: 1, Betas: [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1},
+}
+
+// ratesSSFT: gates and the retention score need about ten times the rate of the
+// matrices, or they do not move (method, section 5).
+var ratesSSFT = Rates{
+	model.GroupRetention: 1e-2, model.GroupGate: 1e-2,
+	model.GroupFeature: 2e-3, model.GroupMap: 2e-3, model.GroupWrite: 2e-3,
+}
+
+// Kind is KindSSFT.
+func (SSFT) Kind() Kind { return KindSSFT }
+
+func (s SSFT) filled(block model.Spec) Stage {
+	s.Optimizer = s.over(block, ratesSSFT)
+	return s
+}
+
+func (s SSFT) validate(d *document, path string, block model.Spec) {
+	oneOf(d, path+".slots", s.Slots, slots)
+	s.KeepPenalty.check(d, path)
+	s.Optimizer.check(d, path, block)
+}
