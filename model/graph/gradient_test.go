@@ -130,8 +130,8 @@ func difference(x, direction []float32, value func() float64) float64 {
 // specs are blocks that use every switch.
 func specs() map[string]model.Spec {
 	out := map[string]model.Spec{}
-	for _, gate := range []model.Gate{model.GateScalar, model.GateVector, model.GateQuery, model.GateSlot, model.GateMass} {
-		for _, feature := range []model.Feature{model.FeatureELU, model.FeatureHedgehog} {
+	for _, gate := range model.Gates() {
+		for _, feature := range model.Features() {
 			for _, update := range []model.Update{model.MemoryLinear, model.MemoryDelta} {
 				s := model.Spec{Sink: 1, Window: 4, Segment: 5, Positions: model.PositionsCompact, Memory: update, Feature: feature, FeatureDim: 4, Gate: gate, Map: gate == model.GateVector || gate == model.GateSlot}
 				out[fmt.Sprintf("%s-%s-%s", gate, feature, update)] = s
