@@ -43,9 +43,7 @@ func (b *Base) Identity() string {
 	for _, l := range b.Layers {
 		_ = binary.Write(h, binary.LittleEndian, l.Rotary.InvFreq)
 		for _, n := range l.Norms() {
-			if n != nil {
-				_ = binary.Write(h, binary.LittleEndian, n.Weight)
-			}
+			_ = binary.Write(h, binary.LittleEndian, n.Weight)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -58,13 +56,11 @@ func (b *Base) Parameters() int {
 		n += b.Head.In * b.Head.Out
 	}
 	for _, l := range b.Layers {
-		for _, m := range l.Linears() {
+		for _, m := range l.Maps() {
 			n += m.In*m.Out + len(m.Bias)
 		}
 		for _, m := range l.Norms() {
-			if m != nil {
-				n += len(m.Weight)
-			}
+			n += len(m.Weight)
 		}
 	}
 	return n

@@ -90,7 +90,7 @@ func TestCalibrate(t *testing.T) {
 	}
 	width := map[string]int{HeadInput: m.Base.Head.In, HeadOutput: m.Base.Head.Out}
 	for _, l := range m.Base.Layers {
-		for _, f := range l.Linears() {
+		for _, f := range l.Maps() {
 			width[InputPoint(l, f)], width[OutputPoint(f)] = f.In, f.Out
 		}
 	}

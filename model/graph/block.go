@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"slices"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -69,8 +68,8 @@ func newBlock(m *model.Model, s shape) (*program, error) {
 }
 
 func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Norms(), n)
-	norm := func() *model.Norm { return b.frame.run.layer.Norms()[i] }
+	role := b.template.NormRoleOf(n)
+	norm := func() *model.Norm { return b.frame.run.layer.Norm(role) }
 	return b.apply("norm", shapeOf(x), func(out []float32, in [][]float32) {
 		norm().Apply(out, in[0])
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
@@ -80,8 +79,8 @@ func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {
 }
 
 func (b *blockNodes) Linear(l *model.Linear, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Linears(), l)
-	return b.linear(func() *model.Linear { return b.frame.run.layer.Linears()[i] }, l.Out, x)
+	role := b.template.RoleOf(l)
+	return b.linear(func() *model.Linear { return b.frame.run.layer.Map(role) }, l.Out, x)
 }
 
 // linear is a frozen map; which one is asked at run time.
