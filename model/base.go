@@ -37,6 +37,7 @@ type Layer struct {
 	InputNorm      *Norm   // input_layernorm
 	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
 	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head; nil in most families
+	AttentionScale float32 // q·k is multiplied by it: 1/√d in most families
 	Rotary         *Rotary
 	SlidingWindow  int     // w; 0: a query sees all visible keys
 	Gate, Up, Down *Linear // mlp.gate_proj, up_proj, down_proj

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"eisft/model/hf"
-	"eisft/model/kernels"
 )
 
 // LoadBase opens the model in a Hugging Face folder (config.json and
@@ -128,13 +127,11 @@ type weights struct {
 // layer reads decoder layer i.
 func (w *weights) layer(i int) *Layer {
 	c, p := w.config, fmt.Sprintf("model.layers.%d.", i)
-	l := &Layer{Index: i, Activation: Activation(c.HiddenAct)}
+	l := &Layer{Index: i, AttentionScale: float32(c.QueryPreAttnScale), Activation: Activation(c.HiddenAct)}
 	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
 	w.maps(l, p)
 	if c.QKNorm {
 		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", c.HeadDim), w.norm(p+"self_attn.k_norm", c.HeadDim)
-		// Attention divides by √d; a family with another scale has it in q's norm.
-		kernels.Scale(float32(c.QueryPreAttnScale*math.Sqrt(float64(c.HeadDim))), l.QNorm.Weight)
 	}
 	if !c.PostNorms {
 		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)

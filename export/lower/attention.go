@@ -1,8 +1,6 @@
 package lower
 
 import (
-	"math"
-
 	"eisft/export/ir"
 	"eisft/model"
 )
@@ -98,10 +96,9 @@ func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*
 	return gates.Get(l.src.Model.Spec.Gate).join(l, columnShares{keys: parts[0], local: local, column: parts[1], read: column.Read})
 }
 
-// scaledQuery returns the queries after rotary embedding, divided by √d.
+// scaledQuery returns the queries after rotary embedding, times the attention's scale.
 func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
-	scale := 1 / math.Sqrt(float64(l.src.Model.Base.Dims.HeadDim))
-	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(float32(scale)))
+	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(l.frozen.AttentionScale))
 }
 
 // visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].
