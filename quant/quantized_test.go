@@ -71,7 +71,7 @@ func quantizedDemo(t testing.TB, m *model.Model) (*Quantized, *Statistics) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := Quantize(m, schemes["w8a16"], RangeMinMax, seen)
+	q, err := Quantize(m, schemes.Get("w8a16"), RangeMinMax, seen)
 	if err != nil {
 		t.Fatal(err)
 	}
