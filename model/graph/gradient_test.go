@@ -47,6 +47,11 @@ func testModel(t testing.TB, s model.Spec, r *rand.Rand, layers ...layerOf) *mod
 	for _, p := range m.Params.List() {
 		copy(p.Data, random(r, len(p.Data), 0.4))
 	}
+	for _, l := range m.Params.Layers { // memories that count
+		for i := range dataOf(l.GateBias) {
+			l.GateBias.Data[i]++
+		}
+	}
 	return m
 }
 
