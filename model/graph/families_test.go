@@ -22,7 +22,7 @@ func TestFamilyGradients(t *testing.T) {
 			r := rand.New(rand.NewPCG(11, 12))
 			m := testModel(t, all[name], r, gemma)
 			m.Base.EmbeddingScale = 2
-			k, run := blockOf(m, 0, r)
+			k, run := blockOf(m, 0, 7, r)
 			checkProgram(t, m, k, run)
 			checkRecorded(t, m, testSample(r), softOptions())
 		})

@@ -146,7 +146,7 @@ func TestBindingErrors(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(25, 26))
 			m := testModel(t, specs()["slot-hedgehog-linear-slots"], r)
-			k, run := blockOf(m, 0, r)
+			k, run := blockOf(m, 0, 7, r)
 			p, err := newProgram(m, k, run.layer)
 			if err != nil {
 				t.Fatal(err)

@@ -157,7 +157,7 @@ func TestBlockGradients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(3, 4))
 			m := testModel(t, s, r)
-			k, run := blockOf(m, 0, r)
+			k, run := blockOf(m, 0, 7, r)
 			checkProgram(t, m, k, run)
 			checkHardSlots(t, m, k, run)
 			if s.HasMemory() {
@@ -168,9 +168,22 @@ func TestBlockGradients(t *testing.T) {
 	}
 }
 
-// blockOf returns layer i's block program, and a run of it on random values.
-func blockOf(m *model.Model, i int, r *rand.Rand) (key, run) {
-	const tokens, past = 7, 9
+// TestLongBlockGradients checks blocks of more new tokens than attention takes at a time.
+func TestLongBlockGradients(t *testing.T) {
+	for _, name := range []string{"slots", "slot-hedgehog-linear-slots"} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(29, 30))
+			m := testModel(t, specs()[name], r)
+			k, run := blockOf(m, 0, 70, r)
+			checkProgram(t, m, k, run)
+		})
+	}
+}
+
+// blockOf returns layer i's block program for a number of new tokens, and a run of it on
+// random values with 9 stored ones.
+func blockOf(m *model.Model, i, tokens int, r *rand.Rand) (key, run) {
+	const past = 9
 	s, d, layer := m.Spec.At(i), m.Base.Dims, m.Base.Layers[i]
 	pairs := len(layer.Rotary.InvFreq)
 	k := key{kind: blockKind, form: formOf(m, i), rows: tokens, scores: s.Slots, memory: s.HasMemory()}

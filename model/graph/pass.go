@@ -246,11 +246,10 @@ func (p *pass) liveSegment(s liveSegment, dx []float32) error {
 }
 
 // layer runs a block program; dx is the gradient of the layer's output, and of
-// its input afterwards.
+// its input afterwards, when the program has no more use for the former.
 func (p *pass) layer(i int, s liveSegment, dx []float32) error {
 	k, r := p.blockRun(blockKind, i, len(dx)/p.model.Base.Dims.Hidden, s.past[i])
 	r.stats, r.upstream = &p.stats[i], dx
 	r.inputs = append(r.inputs, binding{"x", s.inputs[i], copyTo(dx)})
 	return p.programs.do(k, r)
 }
-

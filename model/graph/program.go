@@ -47,7 +47,7 @@ func copyTo(dst []float32) func(g []float32) { return func(g []float32) { copy(d
 type input struct {
 	name string
 	node *G.Node
-	grad *G.Node  // nil for a constant
+	grad *G.Node // nil for a constant
 	role paramOf // of a trained parameter; nil for what each run binds by name
 }
 
