@@ -41,6 +41,9 @@ type Tensors interface {
 // norms and biases is read yet. Every weight that the configuration implies
 // must be there with its shape, and no other.
 func NewBase(c *hf.Config, t Tensors) (*Base, error) {
+	if !(c.QueryPreAttnScale > 0) {
+		return nil, fmt.Errorf("QueryPreAttnScale is %g; it must be above 0: what q·k is multiplied by, 1/√d in most families", c.QueryPreAttnScale)
+	}
 	full, err := newRotary(c.Rope, c.HeadDim)
 	if err != nil {
 		return nil, err
