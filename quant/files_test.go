@@ -11,7 +11,7 @@ import (
 // tiny is a quantized model of one map.
 func tiny() *Quantized {
 	return &Quantized{
-		Scheme: schemes["w8a16"], Range: RangeMinMax, Base: "0123",
+		Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Base: "0123",
 		Calibration: Calibration{Samples: 2, Prompt: 600, Steps: 20, Hash: "abc", Warnings: []string{"short"}},
 		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Bits: 8, Codes: []int8{1, -127, 3, 127, 0, -6}, Scales: []float32{0.5, 0.25}}},
 		Points: []*Point{
@@ -47,9 +47,9 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"cut off", "\n}\n", "", "not valid JSON: unexpected end of JSON input"},
 		{"other type", `"bits": 16`, `"bits": "16"`, "not valid JSON: json: cannot unmarshal string into Go struct field activation.activations.Point.Encoding.bits of type int"},
 		{"schema", `"schema": 1`, `"schema": 2`, "schema is 2; this version of eisft reads 1"},
-		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme "w4" is not known; choose one of w8a16`},
+		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
 		{"scheme's bits", `"cache_bits": 8`, `"cache_bits": 7`, "scheme w8a16 is {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:7}; this version of eisft has {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:8}"},
-		{"range", `"minmax"`, `"all"`, `range "all" is not known; choose one of minmax, mse, percentile`},
+		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
 		{"bits", `"bits": 16`, `"bits": 5`, `activation "lm_head:in": bits is 5; it must be 8 or 16`},
 		{"no scale", `"scale": 0.001`, `"scale": 0`, `activation "lm_head:in": scale is 0; it must be a finite number above 0`},
 		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale is -1; it must be a finite number above 0`},

@@ -39,8 +39,8 @@ func TestObserverOrder(t *testing.T) {
 	whole.Observe(x)
 	pieces.Observe(x[500:])
 	pieces.Observe(x[:500])
-	for _, r := range RangeNames() {
-		if a, b := Range(r).encode(&whole, 8), Range(r).encode(&pieces, 8); a != b {
+	for _, r := range ranges.Names() {
+		if a, b := r.encode(&whole, 8), r.encode(&pieces, 8); a != b {
 			t.Errorf("%s: %+v and %+v", r, a, b)
 		}
 	}
@@ -100,10 +100,10 @@ func TestClipRate(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme "w8a8" is not known; choose one of w8a16` {
+	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme is "w8a8"; did you mean "w8a16"? It must be one of w8a16` {
 		t.Errorf("error %v", err)
 	}
-	if _, err := ParseRange("max"); err == nil || err.Error() != `range "max" is not known; choose one of minmax, mse, percentile` {
+	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile` {
 		t.Errorf("error %v", err)
 	}
 }

@@ -9,12 +9,7 @@
 // checkpoint has it.
 package quant
 
-import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-)
+import "eisft/internal/enum"
 
 // Scheme says how many bits every kind of tensor gets. All are signed and
 // symmetric: weights have one scale for each output channel, activations and
@@ -27,18 +22,12 @@ type Scheme struct {
 	Cache      int    `json:"cache_bits"` // of keys and values as the cache holds them
 }
 
-var schemes = map[string]Scheme{
-	"w8a16": {Name: "w8a16", Weight: 8, Head: 8, Activation: 16, Cache: 8},
-}
+// schemes are all schemes.
+var schemes = enum.NewTable[string, Scheme]("scheme").
+	With("w8a16", Scheme{Name: "w8a16", Weight: 8, Head: 8, Activation: 16, Cache: 8})
 
-// SchemeNames lists the schemes in alphabetical order.
-func SchemeNames() []string { return slices.Sorted(maps.Keys(schemes)) }
+// SchemeNames lists the schemes.
+func SchemeNames() []string { return schemes.Names() }
 
 // ParseScheme returns the scheme of that name.
-func ParseScheme(name string) (Scheme, error) {
-	s, ok := schemes[name]
-	if !ok {
-		return Scheme{}, fmt.Errorf("scheme %q is not known; choose one of %s", name, strings.Join(SchemeNames(), ", "))
-	}
-	return s, nil
-}
+func ParseScheme(name string) (Scheme, error) { return schemes.Find(name) }

@@ -1,7 +1,7 @@
 package graph
 
 import (
-	"slices"
+	"fmt"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -10,74 +10,58 @@ import (
 	"eisft/model/kernels"
 )
 
-// shape is what tells one block program from another: T new tokens, N slots
-// with a retention score, whether the memory is in use.
-type shape struct {
-	tokens, slots int
-	memory        bool
-}
-
-// blockNodes is the backend that turns the block's description into nodes.
-// The layer it is given is a template: ops find the weights of the layer of
-// the current run at the same place.
+// blockNodes is the backend that turns the block's description into nodes. The
+// layer it is given stands for all of its form: ops find the weights of the layer of
+// the current run by their role.
 type blockNodes struct {
 	*builder
-	model         *model.Model
-	shape         shape
-	template      *model.Layer
 	score, memory *G.Node
-
-	featureQ, gateBias, gateU, readMap *G.Node
 }
 
-// blockParams are the trained parameters of a block program, in input order.
-func blockParams(p *model.LayerParams) []*model.Param {
-	return []*model.Param{p.FeatureQ, p.GateBias, p.GateU, p.ReadMap}
-}
-
-func newBlockNodes(m *model.Model, s shape) *blockNodes {
-	return &blockNodes{builder: newBuilder(), model: m, shape: s, template: m.Base.Layers[0]}
-}
-
-// stateInputs adds the slots' scores [N,K], the memory [K,F,d+1] and the
-// parameters as inputs, as far as the shape has them.
-func (b *blockNodes) stateInputs() {
-	d := b.dims()
-	if b.shape.slots > 0 {
-		b.score = b.input("score", false, b.shape.slots, d.KVHeads)
+// newBlockNodes adds the state as inputs: the slots' scores [N,K] and the memory
+// [K,F,d+1], as far as the key has them.
+func newBlockNodes(b *builder) *blockNodes {
+	n, d := &blockNodes{builder: b}, b.dims()
+	if b.key.scores > 0 {
+		n.score = b.input("score", b.key.scores, d.KVHeads)
 	}
-	if !b.shape.memory {
-		return
+	if b.key.memory {
+		n.memory = b.input("memory", d.KVHeads, b.spec().FeatureSize(d.HeadDim), d.HeadDim+1)
 	}
-	b.memory = b.input("memory", false, d.KVHeads, b.model.Spec.FeatureSize(d.HeadDim), d.HeadDim+1)
-	p := blockParams(&b.model.Params.Layers[0])
-	b.featureQ, b.gateBias = b.param("feature_q", p[0]), b.param("gate.bias", p[1])
-	b.gateU, b.readMap = b.param("gate.query", p[2]), b.param("read_map", p[3])
+	return n
 }
 
-// newBlock builds the program of one layer: x [T,D] and the state's inputs to
-// the layer's output [T,D].
-func newBlock(m *model.Model, s shape) (*program, error) {
-	b := newBlockNodes(m, s)
-	x := b.input("x", false, s.tokens, b.dims().Hidden)
-	b.stateInputs()
-	return b.compile(model.Forward[*G.Node](b, m.Spec, b.template, x))
+// buildBlock is the program of one layer: x [T,D] and the state's inputs to the
+// layer's output [T,D].
+func buildBlock(b *builder) *G.Node {
+	x := b.input("x", b.key.rows, b.dims().Hidden)
+	return model.Forward[*G.Node](newBlockNodes(b), b.spec(), b.layer, x)
 }
 
 func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Norms(), n)
-	norm := func() *model.Norm { return b.frame.run.layer.Norms()[i] }
+	role := b.layer.NormRoleOf(n)
+	if role == "" {
+		b.fail(fmt.Errorf("layer %d: the block uses a norm that Layer.Norms does not list", b.layer.Index))
+	}
+	return b.norm(func() *model.Norm { return b.frame.run.layer.Norm(role) }, x)
+}
+
+// norm is a frozen norm; which one is asked at run time.
+func (b *builder) norm(n func() *model.Norm, x *G.Node) *G.Node {
 	return b.apply("norm", shapeOf(x), func(out []float32, in [][]float32) {
-		norm().Apply(out, in[0])
+		n().Apply(out, in[0])
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		n := norm()
+		n := n()
 		kernels.RMSNormGrad(grads[0], dOut, in[0], n.Weight, len(dOut)/len(n.Weight), len(n.Weight), n.Eps)
 	}, x)
 }
 
 func (b *blockNodes) Linear(l *model.Linear, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Linears(), l)
-	return b.linear(func() *model.Linear { return b.frame.run.layer.Linears()[i] }, l.Out, x)
+	role := b.layer.RoleOf(l)
+	if role == "" {
+		b.fail(fmt.Errorf("layer %d: the block uses a map that Layer.Maps does not list", b.layer.Index))
+	}
+	return b.linear(func() *model.Linear { return b.frame.run.layer.Map(role) }, l.Out, x)
 }
 
 // linear is a frozen map; which one is asked at run time.
@@ -114,29 +98,38 @@ func (b *blockNodes) Add(x, y *G.Node) *G.Node {
 // and stored keys, values and inputs are constants for differentiation.
 func (b *blockNodes) Remember(*model.Layer, *G.Node, *G.Node, *G.Node) {}
 
-func (b *blockNodes) MemoryInUse() bool { return b.shape.memory }
-
-func (b *blockNodes) dims() model.Dims { return b.model.Base.Dims }
+func (b *blockNodes) MemoryInUse() bool { return b.key.memory }
 
 func (b *blockNodes) ReadMemory(_ *model.Layer, q *G.Node) *G.Node {
-	mem, d, rows := model.Memory{Spec: b.model.Spec, Dims: b.dims()}, b.dims(), b.shape.tokens
-	at := places(q, b.memory, b.featureQ, b.readMap)
+	mem, d, rows := model.Memory{Spec: b.spec(), Dims: b.dims()}, b.dims(), b.key.rows
+	featureQ := b.param(func(p *model.LayerParams) *model.Param { return p.FeatureQ })
+	readMap := b.param(func(p *model.LayerParams) *model.Param { return p.ReadMap })
+	at := places(q, b.memory, featureQ, readMap)
 	return b.apply("read_memory", tensor.Shape{rows, d.Heads * (d.HeadDim + 1)}, func(out []float32, in [][]float32) {
 		mem.Read(out, in[0], in[1], at.of(in, 2), at.of(in, 3), rows)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
 		g := model.ReadGrads{Q: grads[0], Memory: grads[1], FeatureQ: at.of(grads, 2), ReadMap: at.of(grads, 3)}
 		mem.ReadBackward(g, dOut, in[0], in[1], at.of(in, 2), at.of(in, 3), rows)
-	}, q, b.memory, b.featureQ, b.readMap)
+	}, q, b.memory, featureQ, readMap)
 }
 
 func (b *blockNodes) GateLogit(_ *model.Layer, q, read *G.Node) *G.Node {
-	gate, rows := model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}, b.shape.tokens
-	at := places(q, read, b.gateBias, b.gateU)
-	return b.apply("gate_logit", tensor.Shape{rows, gate.Width()}, func(out []float32, in [][]float32) {
-		gate.Logit(out, in[0], in[1], in[2], at.of(in, 3), rows)
+	gate := model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}
+	nodes := G.Nodes{q, read}
+	for i := range b.params.Gate {
+		nodes = append(nodes, b.param(func(p *model.LayerParams) *model.Param {
+			if i < len(p.Gate) {
+				return p.Gate[i]
+			}
+			return nil
+		}))
+	}
+	inputs := func(x [][]float32) model.GateInputs { return model.GateInputs{Q: x[0], Read: x[1], Params: x[2:]} }
+	return b.apply("gate_logit", tensor.Shape{b.key.rows, gate.Width()}, func(out []float32, in [][]float32) {
+		gate.Logit(out, inputs(in))
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		gate.LogitBackward(grads[0], grads[1], grads[2], at.of(grads, 3), dOut, in[0], in[1], at.of(in, 3), rows)
-	}, q, read, b.gateBias, b.gateU)
+		gate.LogitBackward(inputs(grads), dOut, inputs(in))
+	}, nodes...)
 }
 
 func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Column[*G.Node]) *G.Node {
@@ -146,11 +139,11 @@ func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Colum
 	}
 	at := places(q, k, v, b.score, logit, read)
 	tokens := func(in [][]float32) model.NewTokens {
-		return model.NewTokens{Q: in[0], K: in[1], V: in[2], Logit: at.of(in, 4), Read: at.of(in, 5), Rows: b.shape.tokens}
+		return model.NewTokens{Q: in[0], K: in[1], V: in[2], Logit: at.of(in, 4), Read: at.of(in, 5), Rows: b.key.rows}
 	}
 	var lse []float32 // of the last forward pass
 	return b.apply("attend", shapeOf(q), func(out []float32, in [][]float32) {
-		lse = b.frame.borrow(b.shape.tokens * b.dims().Heads)
+		lse = b.frame.borrow(b.key.rows * b.dims().Heads)
 		b.frame.run.attention.Forward(out, lse, tokens(in))
 		if column != nil {
 			b.observeGate(at.of(in, 4), lse)
@@ -162,7 +155,7 @@ func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Colum
 }
 
 func (b *blockNodes) Mix(_ *model.Layer, logit, read, local *G.Node) *G.Node {
-	gate, rows := model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}, b.shape.tokens
+	gate, rows := model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}, b.key.rows
 	return b.apply("mix", shapeOf(local), func(out []float32, in [][]float32) {
 		gate.Mix(out, in[0], in[1], in[2], rows)
 		b.observeGate(in[0], nil)

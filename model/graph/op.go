@@ -1,11 +1,13 @@
 // Package graph runs the EdgeInfinite block as an autodiff graph in Gorgonia.
 //
-// A program is the graph of one layer, or of one step of its state, for one
-// shape. Its ops are fused: each runs a kernel of package model on whole
-// tensors and has a backward kernel of its own, so that a graph has some
-// dozens of nodes and compiles in milliseconds. The frozen weights are not
-// nodes: ops reach them through the frame of the current run, so one program
-// serves every layer, and no gradient of a frozen weight is ever computed.
+// A program is the graph of one layer, or of one step of its state, for one [key]:
+// numbers of tokens and what the layer is made of. Its ops are fused: each runs a
+// kernel of package model on whole tensors and has a backward kernel of its own, so
+// that a graph has some dozens of nodes and compiles in milliseconds. The frozen
+// weights are not nodes: ops find them by their role in the layer of the current run,
+// so one program serves every layer that is made of the same parts, and no gradient of
+// a frozen weight is ever computed. Inputs have names; each run says for every one
+// where its gradient goes.
 package graph
 
 import (

@@ -45,13 +45,18 @@ type Result struct {
 // use from several goroutines; the kernels use all cores.
 type Engine struct {
 	model    *model.Model
+	forms    []form // of each layer
 	programs programs
 }
 
 // NewEngine returns an engine for a model. The model's parameters may change
 // between passes.
 func NewEngine(m *model.Model) *Engine {
-	return &Engine{model: m, programs: programs{model: m, idle: map[any][]*program{}}}
+	e := &Engine{model: m, programs: programs{model: m, idle: map[key][]*program{}}}
+	for i := range m.Base.Layers {
+		e.forms = append(e.forms, formOf(m, i))
+	}
+	return e
 }
 
 // Backward adds a sample's gradients to grads, which has the layout of the
@@ -149,17 +154,21 @@ func (p *pass) lossOf(rows []int) (float64, error) {
 		r.targets[j], r.weights[j] = p.sample.IDs[row+1], float32(p.options.TokenWeight)
 	}
 	var loss float64
-	err := p.programs.do(headKey(padded), r, [][]float32{x, {1}}, func(out [][]float32) {
-		loss = float64(out[0][0])
-		for j, row := range rows {
-			i := row/segment - p.tape.gradFrom
-			if p.dOutput[i] == nil {
-				p.dOutput[i] = make([]float32, len(p.tape.live[i].output))
-			}
-			copy(p.dOutput[i][row%segment*d:row%segment*d+d], out[1][j*d:])
+	r.inputs = []binding{{"x", x, func(g []float32) { p.addOutput(rows, g) }}}
+	r.upstream, r.result = []float32{1}, func(y []float32) { loss = float64(y[0]) }
+	return loss, p.programs.do(key{kind: headKind, rows: padded}, r)
+}
+
+// addOutput takes the gradients of the last layer's output, of the rows of a chunk.
+func (p *pass) addOutput(rows []int, g []float32) {
+	d, segment := p.model.Base.Dims.Hidden, p.model.Spec.Segment
+	for j, row := range rows {
+		i := row/segment - p.tape.gradFrom
+		if p.dOutput[i] == nil {
+			p.dOutput[i] = make([]float32, len(p.tape.live[i].output))
 		}
-	})
-	return loss, err
+		copy(p.dOutput[i][row%segment*d:row%segment*d+d], g[j*d:])
+	}
 }
 
 // keep adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
@@ -237,15 +246,10 @@ func (p *pass) liveSegment(s liveSegment, dx []float32) error {
 }
 
 // layer runs a block program; dx is the gradient of the layer's output, and of
-// its input afterwards.
+// its input afterwards, when the program has no more use for the former.
 func (p *pass) layer(i int, s liveSegment, dx []float32) error {
-	past, d := s.past[i], p.model.Base.Dims
-	score := past.attention.Score
-	key := shape{tokens: len(dx) / d.Hidden, slots: len(score) / d.KVHeads, memory: past.memory != nil}
-	inputs, into := p.stateInputs(i, score, past.memory)
-	inputs = slices.Concat([][]float32{s.inputs[i]}, inputs, [][]float32{dx})
-	return p.programs.do(key, run{layer: p.model.Base.Layers[i], attention: past.attention, stats: &p.stats[i]}, inputs, func(out [][]float32) {
-		copy(dx, out[1])
-		p.addAll(i, into, out[2:], past.slotToken)
-	})
+	k, r := p.blockRun(blockKind, i, len(dx)/p.model.Base.Dims.Hidden, s.past[i])
+	r.stats, r.upstream = &p.stats[i], dx
+	r.inputs = append(r.inputs, binding{"x", s.inputs[i], copyTo(dx)})
+	return p.programs.do(k, r)
 }

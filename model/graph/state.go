@@ -75,24 +75,26 @@ func (s *stateGrads) backwardWrites(i, segment int) error {
 }
 
 func (s *stateGrads) backwardWrite(i int, w write) error {
-	key := writeKey{w.what.Rows, w.what.Score != nil}
-	inputs, featureK := [][]float32{w.before}, s.model.Params.Layers[i].FeatureK
+	k, r := key{kind: writeKind, form: s.forms[i], rows: w.what.Rows}, s.run(i)
+	r.written, r.upstream = w.what, s.dMemory[i]
+	r.inputs = []binding{{"memory", w.before, copyTo(s.dMemory[i])}}
 	if w.what.Score != nil {
-		inputs = append(inputs, w.what.Score)
+		k.scores = w.what.Rows
+		r.inputs = append(r.inputs, s.scoreInput(i, w.what.Score, w.tokens))
 	}
-	if featureK != nil {
-		inputs = append(inputs, featureK.Data)
-	}
-	return s.programs.do(key, run{written: w.what}, append(inputs, s.dMemory[i]), func(out [][]float32) {
-		copy(s.dMemory[i], out[1])
-		if out = out[2:]; w.what.Score != nil {
-			s.addScores(i, out[0], w.tokens)
-			out = out[1:]
-		}
-		if featureK != nil {
-			kernels.Add(s.grads.Layers[i].FeatureK.Data, out[0])
-		}
-	})
+	return s.programs.do(k, r)
+}
+
+// run returns a run on layer i: its frozen weights, its parameters, and where their
+// gradients are added.
+func (s *stateGrads) run(i int) run {
+	return run{layer: s.model.Base.Layers[i], params: &s.model.Params.Layers[i], grads: &s.grads.Layers[i]}
+}
+
+// scoreInput binds the scores [n,K] of tokens, the gradient of which goes to those
+// of the tokens.
+func (s *stateGrads) scoreInput(i int, score []float32, tokens []int32) binding {
+	return binding{"score", score, func(g []float32) { s.addScores(i, g, tokens) }}
 }
 
 // backwardRest runs the writes of layer i that are left backward, and then the scores.
@@ -108,51 +110,31 @@ func (s *stateGrads) backwardRest(i int) error {
 // incomplete segment have not left the window.
 func (s *stateGrads) backwardScores(i int) error {
 	d, n := s.model.Base.Dims, s.model.Spec.Segment
-	w, c := s.model.Params.Layers[i].TokenScore()
-	if w == nil {
+	if w, _ := s.model.Params.Layers[i].TokenScore(); w == nil {
 		return nil
 	}
-	dw, dc := s.grads.Layers[i].TokenScore()
 	for t := 0; (t+n)*d.KVHeads <= len(s.dScore[i]); t += n {
-		h, up := s.layers[i].normed[t*d.Hidden:(t+n)*d.Hidden], s.dScore[i][t*d.KVHeads:(t+n)*d.KVHeads]
-		err := s.programs.do(tokenScoreKey(n), run{}, [][]float32{h, w.Data, c.Data, up}, func(out [][]float32) {
-			kernels.Add(dw.Data, out[1])
-			kernels.Add(dc.Data, out[2])
-		})
-		if err != nil {
+		r := s.run(i)
+		r.inputs = []binding{{name: "h", values: s.layers[i].normed[t*d.Hidden : (t+n)*d.Hidden]}}
+		r.upstream = s.dScore[i][t*d.KVHeads : (t+n)*d.KVHeads]
+		if err := s.programs.do(key{kind: scoreKind, rows: n}, r); err != nil {
 			return fmt.Errorf("scores: %w", err)
 		}
 	}
 	return nil
 }
 
-// stateInputs returns the inputs of a block program that come from the state
-// and the parameters, and where the gradient of each is added; nil stands for
-// the scores.
-func (s *stateGrads) stateInputs(i int, score, memory []float32) (inputs, into [][]float32) {
-	if len(score) > 0 {
-		inputs, into = append(inputs, score), append(into, nil)
+// blockRun returns the key and the run of a program of layer i's block over T rows
+// that see what is stored of the past.
+func (s *stateGrads) blockRun(k kind, i, rows int, past pastOf) (key, run) {
+	id, r := key{kind: k, form: s.forms[i], rows: rows, memory: past.memory != nil}, s.run(i)
+	r.attention = past.attention
+	if score := past.attention.Score; len(score) > 0 {
+		id.scores = len(score) / s.model.Base.Dims.KVHeads
+		r.inputs = append(r.inputs, s.scoreInput(i, score, past.slotToken))
 	}
-	if memory == nil {
-		return inputs, into
+	if id.memory {
+		r.inputs = append(r.inputs, binding{"memory", past.memory, addTo(s.dMemory[i])})
 	}
-	inputs, into = append(inputs, memory), append(into, s.dMemory[i])
-	grads := blockParams(&s.grads.Layers[i])
-	for j, q := range blockParams(&s.model.Params.Layers[i]) {
-		if q != nil {
-			inputs, into = append(inputs, q.Data), append(into, grads[j].Data)
-		}
-	}
-	return inputs, into
-}
-
-// addAll adds the gradients of stateInputs; tokens are those of the scores.
-func (s *stateGrads) addAll(i int, into, grads [][]float32, tokens []int32) {
-	for j, g := range grads {
-		if into[j] == nil {
-			s.addScores(i, g, tokens)
-		} else {
-			kernels.Add(into[j], g)
-		}
-	}
+	return id, r
 }

@@ -14,7 +14,7 @@ func (b *blockNodes) observeGate(logit, lse []float32) {
 	}
 	shares := scratch.Borrow(len(logit))
 	defer scratch.Release(shares)
-	model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}.Shares(shares, logit, lse)
+	model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}.Shares(shares, logit, lse)
 	b.frame.run.stats.Gate.Merge(model.SpreadOf(shares))
 }
 

@@ -1,9 +1,7 @@
 package graph
 
 import (
-	"fmt"
 	"math"
-	"sync"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -12,60 +10,53 @@ import (
 	"eisft/model/kernels"
 )
 
-// newTokenScore builds the program of what the state keeps of T tokens beside
-// keys and values: normed inputs h [T,D], a weight [K,D] and a bias [K] to a
-// score [T,K]. It serves the retention score and the write gate's logit.
-func newTokenScore(m *model.Model, tokens int) (*program, error) {
-	b, d := newBuilder(), m.Base.Dims
-	h := b.input("h", true, tokens, d.Hidden)
-	w, c := b.input("weight", false, d.KVHeads, d.Hidden), b.input("bias", false, d.KVHeads)
-	return b.compile(b.apply("token_score", tensor.Shape{tokens, d.KVHeads}, func(out []float32, in [][]float32) {
+// buildTokenScore is the program of what the state keeps of T tokens beside keys
+// and values: normed inputs h [T,D], a weight [K,D] and a bias [K] to a score [T,K].
+// It serves the retention score and the write gate's logit.
+func buildTokenScore(b *builder) *G.Node {
+	d, tokens := b.dims(), b.key.rows
+	h := b.constant("h", tokens, d.Hidden)
+	w := b.param(func(p *model.LayerParams) *model.Param { w, _ := p.TokenScore(); return w })
+	c := b.param(func(p *model.LayerParams) *model.Param { _, c := p.TokenScore(); return c })
+	return b.apply("token_score", tensor.Shape{tokens, d.KVHeads}, func(out []float32, in [][]float32) {
 		model.TokenScore(out, in[0], in[1], in[2], tokens)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
 		kernels.Gemm(true, false, d.KVHeads, d.Hidden, tokens, 1, dOut, d.KVHeads, in[0], d.Hidden, 0, grads[1], d.Hidden)
 		for t := range tokens {
 			kernels.Add(grads[2], dOut[t*d.KVHeads:(t+1)*d.KVHeads])
 		}
-	}, h, w, c))
+	}, h, w, c)
 }
 
-// newWrite builds the program of a write to a layer's memory: the memory
-// [K,F,d+1], the score [m,K] that decides each token's weight (if the layer has
-// one) and the keys' feature map to the memory afterwards. Keys and values come
-// with the run.
-func newWrite(m *model.Model, k writeKey) (*program, error) {
-	b, d := newBuilder(), m.Base.Dims
-	shape := tensor.Shape{d.KVHeads, m.Spec.FeatureSize(d.HeadDim), d.HeadDim + 1}
-	memory := b.input("memory", false, shape...)
+// buildWrite is the program of a write to a layer's memory: the memory [K,F,d+1],
+// the score [m,K] that decides each token's weight (if the layer has one) and the
+// keys' feature map to the memory afterwards. Keys and values come with the run.
+func buildWrite(b *builder) *G.Node {
+	d, mem := b.dims(), model.Memory{Spec: b.spec(), Dims: b.dims()}
+	shape := tensor.Shape{d.KVHeads, mem.Spec.FeatureSize(d.HeadDim), d.HeadDim + 1}
+	memory := b.input("memory", shape...)
 	var score *G.Node
-	if k.scored {
-		score = b.input("score", false, k.tokens, d.KVHeads)
+	if b.key.scores > 0 {
+		score = b.input("score", b.key.scores, d.KVHeads)
 	}
-	featureK := b.param("feature_k", m.Params.Layers[0].FeatureK)
-	mem, at := model.Memory{Spec: m.Spec, Dims: d}, places(memory, score, featureK)
-	return b.compile(b.apply("write_memory", shape, func(out []float32, in [][]float32) {
+	featureK := b.param(func(p *model.LayerParams) *model.Param { return p.FeatureK })
+	at := places(memory, score, featureK)
+	return b.apply("write_memory", shape, func(out []float32, in [][]float32) {
 		copy(out, in[0])
 		mem.Write(out, b.frame.run.written, at.of(in, 2))
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
 		copy(grads[0], dOut)
 		mem.WriteBackward(grads[0], at.of(grads, 2), at.of(grads, 1), in[0], b.frame.run.written, at.of(in, 2))
-	}, memory, score, featureK))
+	}, memory, score, featureK)
 }
 
-// newHead builds the program of the loss: the last layer's output for n rows
-// [n,D] through the final norm and the output projection to the weighted sum
-// of the rows' cross-entropies, [1].
-func newHead(m *model.Model, rows int) (*program, error) {
-	b, d := newBuilder(), m.Base.Dims
-	x := b.input("x", false, rows, d.Hidden)
-	h := b.apply("final_norm", tensor.Shape{rows, d.Hidden}, func(out []float32, in [][]float32) {
-		m.Base.Norm.Apply(out, in[0])
-	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		n := m.Base.Norm
-		kernels.RMSNormGrad(grads[0], dOut, in[0], n.Weight, rows, d.Hidden, n.Eps)
-	}, x)
-	logits := b.linear(func() *model.Linear { return m.Base.Head }, m.Base.Head.Out, h)
-	return b.compile(b.crossEntropy(logits))
+// buildHead is the program of the loss: the last layer's output for n rows x [n,D]
+// through the final norm and the output projection to the weighted sum of the rows'
+// cross-entropies, [1].
+func buildHead(b *builder) *G.Node {
+	base := b.model.Base
+	h := b.norm(func() *model.Norm { return base.Norm }, b.input("x", b.key.rows, b.dims().Hidden))
+	return b.crossEntropy(b.linear(func() *model.Linear { return base.Head }, base.Head.Out, h))
 }
 
 // crossEntropy is Σ weight·(log Σ exp(logits) - logits[target]) over the rows.
@@ -95,68 +86,6 @@ func (b *builder) crossEntropy(logits *G.Node) *G.Node {
 			kernels.Scale(w, row)
 		})
 	}, logits)
-}
-
-// programs builds a program for each shape, and more where several runs of one
-// shape go on at once.
-type programs struct {
-	model *model.Model
-	mutex sync.Mutex
-	idle  map[any][]*program
-}
-
-type (
-	tokenScoreKey int
-	headKey       int
-	writeKey      struct {
-		tokens int
-		scored bool // the layer keeps a score with every token
-	}
-)
-
-// do runs the program of a key: a shape (of a block), transferKey,
-// tokenScoreKey, writeKey or headKey. See [program.do].
-func (p *programs) do(key any, r run, inputs [][]float32, use func(outputs [][]float32)) error {
-	prog := p.take(key)
-	if prog == nil {
-		var err error
-		if prog, err = p.build(key); err != nil {
-			return fmt.Errorf("build the program %T%+v: %w", key, key, err)
-		}
-	}
-	err := prog.do(r, inputs, use)
-	p.mutex.Lock()
-	p.idle[key] = append(p.idle[key], prog)
-	p.mutex.Unlock()
-	return err
-}
-
-// take returns an idle program or nil.
-func (p *programs) take(key any) *program {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	list := p.idle[key]
-	if len(list) == 0 {
-		return nil
-	}
-	last := len(list) - 1
-	p.idle[key] = list[:last]
-	return list[last]
-}
-
-func (p *programs) build(key any) (*program, error) {
-	switch k := key.(type) {
-	case shape:
-		return newBlock(p.model, k)
-	case transferKey:
-		return newTransfer(p.model, k)
-	case tokenScoreKey:
-		return newTokenScore(p.model, int(k))
-	case writeKey:
-		return newWrite(p.model, k)
-	default:
-		return newHead(p.model, int(key.(headKey)))
-	}
 }
 
 // headRows rounds a number of loss rows up, so that few programs serve all.

@@ -267,26 +267,22 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 	if from == to { // nothing has left the window: the block is the base's own attention
 		return 0, nil
 	}
-	r := run{layer: m.Base.Layers[i], attention: t.attention(i, first), weights: make([]float32, n), stats: &t.stats[i]}
-	r.wanted = t.lessons[i].output[first*d.Hidden : (first+n)*d.Hidden]
+	past := pastOf{attention: t.attention(i, first), memory: memory}
+	if m.Spec.At(i).Slots > 0 {
+		past.attention.Score, past.attention.SlotAt, past.attention.Soft = score[from*d.KVHeads:to*d.KVHeads], from, true
+		past.slotToken = tokenIndices(from, to, d.KVHeads)
+	} else {
+		past.attention = t.windowOnly(past.attention, from, to)
+	}
+	k, r := t.blockRun(transferKind, i, n, past)
+	r.inputs = append(r.inputs, binding{name: "h", values: t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]})
+	r.wanted, r.weights = t.lessons[i].output[first*d.Hidden:(first+n)*d.Hidden], make([]float32, n)
 	for j := range r.weights {
 		r.weights[j] = float32(scale * t.importanceOf(first+j))
 	}
-	if m.Spec.At(i).Slots > 0 {
-		r.attention.Score, r.attention.SlotAt, r.attention.Soft = score[from*d.KVHeads:to*d.KVHeads], from, true
-	} else {
-		r.attention = t.windowOnly(r.attention, from, to)
-	}
-	key := transferKey{tokens: n, slots: len(r.attention.Score) / d.KVHeads, memory: memory != nil}
-	inputs, into := t.stateInputs(i, r.attention.Score, memory)
-	h := t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]
-	inputs = slices.Concat([][]float32{h}, inputs, [][]float32{{1}})
 	loss := 0.0
-	err := t.programs.do(key, r, inputs, func(out [][]float32) {
-		loss = float64(out[0][0])
-		t.addAll(i, into, out[1:], tokenIndices(from, to, d.KVHeads))
-	})
-	return loss, err
+	r.stats, r.upstream, r.result = &t.stats[i], []float32{1}, func(y []float32) { loss = float64(y[0]) }
+	return loss, t.programs.do(k, r)
 }
 
 // attention prepares what the segment starting at `first` sees of layer i:
@@ -304,7 +300,7 @@ func (t *transfer) attention(i, first int) model.Attention {
 	}
 	cos, sin := layer.Rotary.At(pos)
 	a := model.Attention{
-		Dims: d, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
+		Dims: d, Scale: layer.AttentionScale, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
 		Cos: cos[first*pairs:], Sin: sin[first*pairs:],
 	}
 	a.PastK = make([]float32, first*w)
@@ -321,18 +317,12 @@ func (t *transfer) windowOnly(a model.Attention, from, to int) model.Attention {
 	return a
 }
 
-// transferKey is the shape of a transfer program.
-type transferKey shape
-
-// newTransfer builds the program of attention transfer: h [T,D], a constant,
-// through the block's attention and its projection to the weighted squared
-// distance from the wanted output, [1].
-func newTransfer(m *model.Model, k transferKey) (*program, error) {
-	b := newBlockNodes(m, shape(k))
-	h := b.input("h", true, k.tokens, m.Base.Dims.Hidden)
-	b.stateInputs()
-	y := model.ForwardAttention[*G.Node](b, m.Spec, b.template, h)
-	return b.compile(b.distance(y))
+// buildTransfer is the program of attention transfer: h [T,D], a constant, through
+// the block's attention and its projection to the weighted squared distance from the
+// wanted output, [1].
+func buildTransfer(b *builder) *G.Node {
+	h := b.constant("h", b.key.rows, b.dims().Hidden)
+	return b.distance(model.ForwardAttention[*G.Node](newBlockNodes(b), b.spec(), b.layer, h))
 }
 
 // distance is Σ weight·‖y - wanted‖² over the rows.
