@@ -316,6 +316,26 @@ func TestSoftGradients(t *testing.T) {
 	}
 }
 
+// TestNoGradientsInsideTheWindow checks that a text of which nothing leaves the window has
+// no gradients: the block is the base's own attention.
+func TestNoGradientsInsideTheWindow(t *testing.T) {
+	for name, s := range specs() {
+		r := rand.New(rand.NewPCG(31, 32))
+		m, sample := testModel(t, s, r), testSample(r)
+		n := s.Sink + s.Window + s.Segment - 1 // the last segment is not full
+		sample.IDs, sample.Loss = sample.IDs[:n], sample.Loss[18:18+n]
+		e, grads, zero := NewEngine(m), m.Params.Zero(), map[string]string{}
+		if _, err := e.Backward(t.Context(), sample, softOptions(), grads); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range grads.List() {
+			zero[p.Name] = name + ": nothing has left the window"
+		}
+		g := modeltest.Gradients{Zero: zero, Value: func() float64 { return streamed(t, e, sample, softOptions()) }}
+		g.CheckParams(t, m.Params, grads)
+	}
+}
+
 // streamed is the loss with the keep penalty as the stream computes it.
 func streamed(t *testing.T, e *Engine, s Sample, o Options) float64 {
 	t.Helper()
