@@ -16,8 +16,8 @@ var differing = map[string]layerOf{
 		l.QNorm, l.KNorm = nil, nil // queries that leave the memory its share
 		l.Q = model.NewLinear("q", d.Hidden, 24, random(r, 24*d.Hidden, 0.2), random(r, 24, 0.2))
 	},
-	"GELU":                  func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.Activation = model.GELUTanh },
-	"Gemma's":               gemma,
+	"GELU":    func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.Activation = model.GELUTanh },
+	"Gemma's": gemma,
 	"wider": func(l *model.Layer, d model.Dims, r *rand.Rand) {
 		l.Gate, l.Up, l.Down = randomLinear(r, "gate", 18, d.Hidden), randomLinear(r, "up", 18, d.Hidden), randomLinear(r, "down", d.Hidden, 18)
 	},

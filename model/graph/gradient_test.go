@@ -44,15 +44,20 @@ func testModel(t testing.TB, s model.Spec, r *rand.Rand, layers ...layerOf) *mod
 	if err != nil {
 		t.Fatal(err)
 	}
+	randomParams(m, r)
+	return m
+}
+
+// randomParams fills the parameters so that the memory counts.
+func randomParams(m *model.Model, r *rand.Rand) {
 	for _, p := range m.Params.List() {
 		copy(p.Data, random(r, len(p.Data), 0.4))
 	}
-	for _, l := range m.Params.Layers { // memories that count
+	for _, l := range m.Params.Layers {
 		for i := range dataOf(l.GateBias) {
 			l.GateBias.Data[i]++
 		}
 	}
-	return m
 }
 
 func randomLinear(r *rand.Rand, name string, out, in int) *model.Linear {
