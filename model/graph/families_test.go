@@ -104,9 +104,7 @@ func twoLayers(t *testing.T, s model.Spec, with int, r *rand.Rand) *model.Model 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range m.Params.List() {
-		copy(p.Data, random(r, len(p.Data), 0.4))
-	}
+	randomParams(m, r)
 	return m
 }
 

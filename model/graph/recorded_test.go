@@ -267,12 +267,10 @@ func (o *plainOps) attendHead(out, q, keys, values []float32, at int, column *mo
 	}
 }
 
-// TestRecordedGradients checks blocks in two layers, with hard slots where they have any,
-// for one gate that is mixed and one that is a column: what crosses segments is the same
-// for all of a sort.
+// TestRecordedGradients checks blocks in two layers, with hard slots where they have any.
 func TestRecordedGradients(t *testing.T) {
 	for name, s := range specs() {
-		if s.HasMemory() && s.Gate != model.GateVector && s.Gate != model.GateSlot {
+		if !crosses(s) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
