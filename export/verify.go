@@ -10,9 +10,9 @@ import (
 	"eisft/export/host"
 	"eisft/export/manifest"
 	"eisft/export/ort"
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 	"eisft/quant"
 )
 

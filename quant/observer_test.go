@@ -3,7 +3,11 @@ package quant
 import (
 	"math"
 	"testing"
+
+	"eisft/quant/encoding"
 )
+
+var int8Format = encoding.Format{Bits: 8}
 
 func TestObserverRange(t *testing.T) {
 	o := &Observer{}
@@ -40,7 +44,7 @@ func TestObserverOrder(t *testing.T) {
 	pieces.Observe(x[500:])
 	pieces.Observe(x[:500])
 	for _, r := range RangeNames() {
-		if a, b := Range(r).encode(&whole, 8), Range(r).encode(&pieces, 8); a != b {
+		if a, b := Range(r).encode(&whole, int8Format), Range(r).encode(&pieces, int8Format); !a.Equal(b) {
 			t.Errorf("%s: %+v and %+v", r, a, b)
 		}
 	}
@@ -69,7 +73,7 @@ func TestRanges(t *testing.T) {
 		t.Run(string(tc.r)+" "+tc.name, func(t *testing.T) {
 			o := &Observer{}
 			o.Observe(tc.x)
-			if got := tc.r.encode(o, tc.bits).bound(); got < tc.from*(1-1e-6) || got > tc.to*(1+1e-6) {
+			if _, got := tc.r.encode(o, encoding.Format{Bits: tc.bits}).Reach(0); got < tc.from*(1-1e-6) || got > tc.to*(1+1e-6) {
 				t.Errorf("bound %g, want %g to %g", got, tc.from, tc.to)
 			}
 		})
@@ -83,7 +87,7 @@ func TestClipRate(t *testing.T) {
 		bound float32
 		want  float64
 	}{{4, 0}, {2, 0.125}, {1, 0.25}, {0.9, 0.875}} {
-		if got := o.clipped(symmetric(8, tc.bound)); got != tc.want {
+		if got := o.clipped(int8Format.Tensor(-tc.bound, tc.bound)); got != tc.want {
 			t.Errorf("bound %g: clip rate %g, want %g", tc.bound, got, tc.want)
 		}
 	}
@@ -92,7 +96,7 @@ func TestClipRate(t *testing.T) {
 		o := &Observer{}
 		o.Observe([]float32{v})
 		for _, bits := range []int{8, 16} {
-			if o.clipped(RangeMinMax.encode(o, bits)) != 0 {
+			if o.clipped(RangeMinMax.encode(o, encoding.Format{Bits: bits})) != 0 {
 				t.Fatalf("%g is clipped at %d bits", v, bits)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"eisft/quant/encoding"
 )
 
 // Range is a rule that chooses the largest magnitude an activation's encoding
@@ -19,9 +21,9 @@ const (
 	RangeMSE        Range = "mse"        // where rounding and clipping together do the least harm
 )
 
-var ranges = map[Range]func(o *Observer, bits int) float32{
-	RangeMinMax:     func(o *Observer, _ int) float32 { return o.MaxAbs() },
-	RangePercentile: func(o *Observer, _ int) float32 { return o.percentile(0.99999) },
+var ranges = map[Range]func(o *Observer, f encoding.Format) float32{
+	RangeMinMax:     func(o *Observer, _ encoding.Format) float32 { return o.MaxAbs() },
+	RangePercentile: func(o *Observer, _ encoding.Format) float32 { return o.percentile(0.99999) },
 	RangeMSE:        (*Observer).leastSquares,
 }
 
@@ -43,7 +45,17 @@ func ParseRange(name string) (Range, error) {
 }
 
 // encode chooses the encoding of what was observed.
-func (r Range) encode(o *Observer, bits int) Encoding { return symmetric(bits, ranges[r](o, bits)) }
+func (r Range) encode(o *Observer, f encoding.Format) encoding.Encoding {
+	return o.within(f, ranges[r](o, f))
+}
+
+// within returns the encoding of what was observed up to a magnitude.
+func (o *Observer) within(f encoding.Format, bound float32) encoding.Encoding {
+	if !f.ZeroPoint {
+		return f.Tensor(-bound, bound)
+	}
+	return f.Tensor(max(o.Min, -bound), min(o.Max, bound))
+}
 
 // percentile returns a magnitude that at least the given share does not exceed.
 func (o *Observer) percentile(share float64) float32 {
@@ -58,11 +70,11 @@ func (o *Observer) percentile(share float64) float32 {
 
 // leastSquares tries bounds from the largest magnitude down to a hundredth of
 // it and returns the one with the least squared error.
-func (o *Observer) leastSquares(bits int) float32 {
+func (o *Observer) leastSquares(f encoding.Format) float32 {
 	best, least := o.MaxAbs(), math.Inf(1)
 	for i := range 100 {
 		bound := o.MaxAbs() * float32(100-i) / 100
-		if _, noise := o.noise(symmetric(bits, bound)); noise < least {
+		if _, noise := o.noise(o.within(f, bound)); noise < least {
 			best, least = bound, noise
 		}
 	}
