@@ -92,15 +92,27 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	return faked, Wrap(faked, q, nil), nil
+}
+
+// Wrap returns the decorator that rounds every point of a model to its encoding; before,
+// if not nil, may change a point's numbers before they are rounded. Cores call it side
+// by side.
+func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
 	encodings := map[string]encoding.Encoding{}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
 	}
-	return faked, wrap(b.Head, func(point string, x []float32) {
-		if e, ok := encodings[point]; ok {
-			e.Fake(x)
+	return wrap(m.Base.Head, func(point string, x []float32) {
+		e, ok := encodings[point]
+		if !ok {
+			return
 		}
-	}), nil
+		if before != nil {
+			before(x)
+		}
+		e.Fake(x)
+	})
 }
 
 // errOther advises where quantized weights and a model do not belong together.

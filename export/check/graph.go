@@ -72,13 +72,16 @@ func isQ(n *onnxpb.NodeProto) bool  { return n.GetOpType() == "QuantizeLinear" }
 func isDQ(n *onnxpb.NodeProto) bool { return n.GetOpType() == "DequantizeLinear" }
 
 // keptFloat tells whether the exporter marked the node as unquantized by design.
-func keptFloat(n *onnxpb.NodeProto) bool {
+func keptFloat(n *onnxpb.NodeProto) bool { return metadata(n, ir.PrecisionKey) == ir.PrecisionFloat }
+
+// metadata returns what a node's metadata says under a key, "" if nothing.
+func metadata(n *onnxpb.NodeProto, key string) string {
 	for _, e := range n.GetMetadataProps() {
-		if e.GetKey() == ir.PrecisionKey && e.GetValue() == ir.PrecisionFloat {
-			return true
+		if e.GetKey() == key {
+			return e.GetValue()
 		}
 	}
-	return false
+	return ""
 }
 
 // nodeName falls back to the first result, since a node's name is optional in ONNX.

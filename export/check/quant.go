@@ -170,9 +170,13 @@ func checkStates(graphs []*graph, pairs []manifest.State) {
 	}
 }
 
-// ends lists the encodings that a port's neighbours give it, or one end without.
+// ends lists the encodings that a port's neighbours give it, or one end without. An input
+// that nothing reads has no ends.
 func (g *graph) ends(p ir.Port, neighbours []*onnxpb.NodeProto) []end {
 	var ends []end
+	if len(neighbours) == 0 {
+		return nil
+	}
 	for _, n := range neighbours {
 		if e, ok := g.encodings[n]; ok {
 			ends = append(ends, end{g, p.Name, p.DType, &e})

@@ -230,17 +230,20 @@ type Verification struct {
 	EqualTokens    int     `json:"equal_tokens"`
 	MaxLogitError  float64 `json:"max_logit_error"`
 	MeanLogitError float64 `json:"mean_logit_error"`
-	// The tolerance bounds the largest difference of float graphs, and the mean one of
-	// quantized graphs by what quantization itself changes in the Go model.
-	Tolerance float64 `json:"tolerance"`
+	// LogitRange is the largest magnitude of a logit of the Go model.
+	LogitRange float64   `json:"logit_range"`
+	Tolerance  Tolerance `json:"tolerance"`
 }
 
-// Passed tells whether the difference is within the tolerance.
+// Tolerance bounds the differences of logits. It follows from the Go model alone.
+type Tolerance struct {
+	Max  float64 `json:"max"`
+	Mean float64 `json:"mean"`
+}
+
+// Passed tells whether both differences are within the tolerance.
 func (v Verification) Passed() bool {
-	if v.Precision == Float {
-		return v.MaxLogitError <= v.Tolerance
-	}
-	return v.MeanLogitError <= v.Tolerance
+	return v.MaxLogitError <= v.Tolerance.Max && v.MeanLogitError <= v.Tolerance.Mean
 }
 
 // Of returns the graphs of a shape and a precision by their kind.

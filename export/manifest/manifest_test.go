@@ -44,7 +44,7 @@ func manifest() *Manifest {
 		}},
 		States:       []State{{In: "past_key_0_in", Out: "past_key_0_out", Policy: Append}},
 		Quantization: &Quantization{Scheme: "w4a16"},
-		Verification: []Verification{{Shape: "4x8", Precision: "w4a16", Runtime: "1.30.0", Compared: 10, EqualTokens: 10, Tolerance: 0.01}},
+		Verification: []Verification{{Shape: "4x8", Precision: "w4a16", Runtime: "1.30.0", Compared: 10, EqualTokens: 10, LogitRange: 5, Tolerance: Tolerance{Max: 0.1, Mean: 0.01}}},
 	}
 }
 
