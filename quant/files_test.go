@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/model"
 	"eisft/quant/encoding"
 )
 
@@ -187,4 +188,28 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWeightFiles: weights of every format are read back as they were written.
+func TestWeightFiles(t *testing.T) {
+	for _, f := range []encoding.Format{{Bits: 8}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3}} {
+		w, err := quantizeWeight("w", model.NewLinear("w", 6, 5, normal(30, 1), nil), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &Quantized{Scheme: schemes["w8a16"], Range: RangeMinMax, Weights: []*Weight{w}}
+		read := &Quantized{Weights: []*Weight{newWeight("w", f)}}
+		if err := read.readWeights(filepath.Join(save(t, q), WeightsFile)); err != nil {
+			t.Errorf("%s: %v", f, err)
+			continue
+		}
+		if !reflect.DeepEqual(read.Weights[0], w) {
+			t.Errorf("%s: %+v, want %+v", f, read.Weights[0], w)
+		}
+	}
+	for _, f := range []encoding.Format{{Bits: 16}, {Bits: 8, Unsigned: true}} {
+		if _, err := quantizeWeight("w", model.NewLinear("w", 1, 1, []float32{1}, nil), f); err == nil {
+			t.Errorf("weights are quantized to %s", f)
+		}
+	}
 }

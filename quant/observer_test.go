@@ -120,3 +120,35 @@ func BenchmarkObserve(b *testing.B) {
 		o.Observe(x)
 	}
 }
+
+// TestZeroPoints: with a zero point an encoding covers what was seen, from the least to
+// the greatest number, and a range that clips does so on the side that reaches further.
+func TestZeroPoints(t *testing.T) {
+	f := encoding.Format{Bits: 8, Unsigned: true, ZeroPoint: true}
+	o := &Observer{}
+	o.Observe([]float32{-1, 0, 3, 3, 3, 3, 3, 3, 3, 3})
+	e := RangeMinMax.encode(o, f)
+	if lo, hi := e.Reach(0); math.Abs(lo+1) > 0.01 || math.Abs(hi-3) > 0.01 || o.clipped(e) != 0 {
+		t.Errorf("%s reaches from %g to %g, want -1 to 3; it clips %g", e, lo, hi, o.clipped(e))
+	}
+	narrow := o.within(f, 2)
+	if lo, hi := narrow.Reach(0); math.Abs(lo+1) > 0.01 || math.Abs(hi-2) > 0.01 || o.clipped(narrow) != 0.8 {
+		t.Errorf("%s reaches from %g to %g, want -1 to 2; it clips %g", narrow, lo, hi, o.clipped(narrow))
+	}
+	if _, noise := o.noise(e); noise > 0.01 {
+		t.Errorf("noise %g of what is within reach", noise)
+	}
+	if _, noise := o.noise(narrow); math.Abs(noise-8) > 0.3 { // eight numbers that lie 1 beyond it
+		t.Errorf("noise %g, want about 8", noise)
+	}
+	o = &Observer{}
+	for _, v := range normal(100_000, 1) {
+		o.Observe([]float32{v + 3})
+	}
+	with, without := RangeMinMax.encode(o, f), RangeMinMax.encode(o, encoding.Format{Bits: 8})
+	_, a := o.noise(with)
+	_, b := o.noise(without)
+	if a >= b {
+		t.Errorf("numbers around 3: noise %g with a zero point, %g without", a, b)
+	}
+}

@@ -94,15 +94,17 @@ func (b *builder) encode(x *ir.Value, point string) *ir.Value {
 }
 
 // linear adds the map m, called name in its file, of x: its weights, with their codes,
-// and the encoding of its result. Maps are all that is not kept in float by design.
+// and the encoding of its result. Maps are all that is not kept in float by design, and
+// they are, too, where a scheme leaves activations in float.
 func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string) *ir.Value {
 	short := name[strings.LastIndex(name, ".")+1:]
 	shape := []int{m.In, m.Out}
 	matrix := b.Stored(name+".weight", ir.Float32, shape, func() (ir.Tensor, error) {
 		return ir.NewTensor(shape, transposed(m.Weight(), m.Out, m.In))
 	})
-	if b.src.Quantized != nil {
-		w := b.src.Quantized.Weight(name)
+	q := b.src.Quantized
+	if q != nil {
+		w := q.Weight(name)
 		matrix.EncodeAs(name, w.Encoding.Transposed(w.Out, w.In), name+".codes", func() (ir.Tensor, error) {
 			codes, err := ir.Codes(w.Encoding, transposed(w.Codes, w.Out, w.In))
 			if err != nil {
@@ -111,7 +113,10 @@ func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string
 			return ir.NewTensor(shape, codes)
 		})
 	}
-	leave := b.Quantizable()
+	leave := func() {}
+	if q != nil && !q.Scheme.Activation.None() {
+		leave = b.Quantizable()
+	}
 	y := b.addBias(m, b.MatMul(x, matrix).Named(short))
 	leave()
 	return b.encode(y, point)

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -173,6 +174,19 @@ func TestManifestErrors(t *testing.T) {
 	} {
 		if _, err := Parse([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
+		}
+	}
+}
+
+// TestPassed: both differences have to be within the tolerance.
+func TestPassed(t *testing.T) {
+	for _, c := range []struct {
+		max, mean float64
+		want      bool
+	}{{0.1, 0.01, true}, {0.11, 0.001, false}, {0.01, 0.011, false}, {math.NaN(), 0, false}, {0, math.NaN(), false}} {
+		v := Verification{MaxLogitError: c.max, MeanLogitError: c.mean, Tolerance: Tolerance{Max: 0.1, Mean: 0.01}}
+		if v.Passed() != c.want {
+			t.Errorf("%+v: passed is %t", v, v.Passed())
 		}
 	}
 }
