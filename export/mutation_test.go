@@ -267,6 +267,20 @@ func TestWrongEncodings(t *testing.T) {
 	}
 }
 
+// TestOtherQuantizedModel: graphs are compared with the model that they were made from.
+func TestOtherQuantizedModel(t *testing.T) {
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	o := options()
+	o.NoVerify, o.Quantized, o.QuantizedOnly = true, exporttest.Quantized(t, m), true
+	dir, _ := exported(t, m, o)
+	other := *o.Quantized
+	other.Calibration.Hash = "0123456789abcdef"
+	findings, err := check.Quantized(dir, &other)
+	if err != nil || len(findings) != 1 || !strings.Contains(findings[0].Message, "(w8a16, 0123456789ab); name its folder with --quant") {
+		t.Errorf("got %v (%v)", findings, err)
+	}
+}
+
 // TestContradictions: what graphs and manifest of a folder contradict each other in is
 // found without a quantized model.
 func TestContradictions(t *testing.T) {
