@@ -12,7 +12,7 @@ func Example() {
 	x := []float32{-1, 0, 0.5, 3}
 	e := encoding.Format{Bits: 8, Unsigned: true, ZeroPoint: true}.Tensor(-1, 3)
 	fmt.Println(e)
-	codes := make([]uint8, len(x))
+	codes := make([]int32, len(x))
 	encoding.Codes(e, codes, x)
 	fmt.Println(codes)
 	encoding.Dequantize(e, x, codes)
