@@ -12,7 +12,7 @@ type counter struct {
 // maps are the frozen maps of a layer for each token.
 func (c counter) maps() float64 {
 	n := 0
-	for _, l := range c.Base.Layers[0].Linears() {
+	for _, l := range c.Base.Layers[0].Maps() {
 		n += 2 * l.In * l.Out
 	}
 	return float64(n)
@@ -164,7 +164,7 @@ func (c counter) decoding(tokens, past int) float64 {
 func (c counter) weights() [][]byte {
 	list := [][]byte{c.Base.Head.Stored()}
 	for _, layer := range c.Base.Layers {
-		for _, l := range layer.Linears() {
+		for _, l := range layer.Maps() {
 			list = append(list, l.Stored())
 		}
 	}

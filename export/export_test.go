@@ -344,7 +344,7 @@ func TestCheckFindsAnotherModel(t *testing.T) {
 	o.NoVerify = true
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	dir, _ := exported(t, m, o)
-	m.Params.Layers[0].GateBias.Data[0]++
+	m.Params.Layers[0].Gate[0].Data[0]++
 	report, err := export.Check(t.Context(), dir, check.NoTarget, export.Against{Model: m})
 	if err != nil {
 		t.Fatal(err)

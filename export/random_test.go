@@ -61,9 +61,9 @@ func randomBlock(r *rand.Rand) model.Spec {
 		s.SlotLayers = pick(r, nil, nil, []int{r.IntN(2)})
 	}
 	if s.HasMemory() {
-		s.Feature = pick(r, model.FeatureELU, model.FeatureHedgehog)
+		s.Feature = pick(r, model.Features()...)
 		s.FeatureDim = pick(r, 0, 1+r.IntN(9))
-		s.Gate = pick(r, model.GateScalar, model.GateVector, model.GateQuery, model.GateSlot, model.GateMass)
+		s.Gate = pick(r, model.Gates()...)
 		s.Map, s.WriteGate = pick(r, true, false), s.Slots == 0 && pick(r, true, false)
 	}
 	return s
@@ -79,4 +79,5 @@ func randomBase(r *rand.Rand, c *hf.Config) {
 	c.NumKeyValueHeads = pick(r, 1, 2, 4)
 	c.QKNorm, c.PostNorms = pick(r, true, false), pick(r, true, false)
 	c.TieWordEmbeddings, c.AttentionBias = pick(r, true, false), pick(r, true, false)
+	c.QueryPreAttnScale = pick(r, c.QueryPreAttnScale, 0.1, 0.6)
 }

@@ -83,10 +83,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
-		m.Features = spec.FeatureSize(base.Dims.HeadDim)
-		if spec.Gate == model.GateMass {
-			m.MemoryColumn = manifest.ColumnLogTokens
-		}
+		m.Features, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.MemoryColumn(spec)
 	}
 	if w.Inputs == lower.InputEmbeds {
 		m.Embeddings = EmbeddingsFile

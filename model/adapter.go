@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -33,7 +34,8 @@ type Adapter struct {
 const AdapterFormat = "eisft-adapter-1"
 
 // Identity tells bases apart: a hash of the sizes, the embeddings of the first
-// tokens, the rotary frequencies and every norm. It reads little of a large model.
+// tokens, the rotary frequencies, every norm, and a scale of attention that is not 1/√d.
+// It reads little of a large model.
 func (b *Base) Identity() string {
 	h := sha256.New()
 	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
@@ -43,9 +45,10 @@ func (b *Base) Identity() string {
 	for _, l := range b.Layers {
 		_ = binary.Write(h, binary.LittleEndian, l.Rotary.InvFreq)
 		for _, n := range l.Norms() {
-			if n != nil {
-				_ = binary.Write(h, binary.LittleEndian, n.Weight)
-			}
+			_ = binary.Write(h, binary.LittleEndian, n.Weight)
+		}
+		if usual := float32(1 / math.Sqrt(float64(b.Dims.HeadDim))); l.AttentionScale != usual {
+			_ = binary.Write(h, binary.LittleEndian, l.AttentionScale)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
@@ -58,13 +61,11 @@ func (b *Base) Parameters() int {
 		n += b.Head.In * b.Head.Out
 	}
 	for _, l := range b.Layers {
-		for _, m := range l.Linears() {
+		for _, m := range l.Maps() {
 			n += m.In*m.Out + len(m.Bias)
 		}
 		for _, m := range l.Norms() {
-			if m != nil {
-				n += len(m.Weight)
-			}
+			n += len(m.Weight)
 		}
 	}
 	return n

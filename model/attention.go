@@ -15,6 +15,8 @@ const queryBlock = 64
 // the T new ones, fused so that the whole score matrix never exists.
 type Attention struct {
 	Dims
+	// Scale is what the products of queries and keys are multiplied by.
+	Scale float32
 	// PastK (after rotary embedding) and PastV are the stored tokens, [P,K·d].
 	PastK, PastV []float32
 	Past         int
@@ -242,13 +244,13 @@ func (f *forward) expRow(row []float32, q queries, i int) (factor float32) {
 	return 1 / sum
 }
 
-// scores writes q·k/√d plus the slots' bias for some queries over the keys of their
+// scores writes Scale·q·k plus the slots' bias for some queries over the keys of their
 // span, rows ld apart.
 func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, bias []float32, of queries) {
 	t, h := of.row(0)
 	g, d := of.head/a.group(), a.HeadDim
 	from, to := a.span(of)
-	kernels.GemmPackedSerial(false, of.rows(), to-from, d, a.scale(), q[(t*a.Heads+h)*d:], a.stride(of), k.heads[g].From(0, from), 0, s, ld)
+	kernels.GemmPackedSerial(false, of.rows(), to-from, d, a.Scale, q[(t*a.Heads+h)*d:], a.stride(of), k.heads[g].From(0, from), 0, s, ld)
 	if bias == nil {
 		return
 	}
@@ -261,9 +263,6 @@ func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, bias []
 		kernels.Add(s[i*ld+lo-from:i*ld+hi-from], bias[g*n+lo-a.SlotAt:g*n+hi-a.SlotAt])
 	}
 }
-
-// scale is what the products of queries and keys are multiplied by.
-func (a *Attention) scale() float32 { return float32(1 / math.Sqrt(float64(a.HeadDim))) }
 
 // at is x[i:], or nothing of nothing.
 func at(x []float32, i int) []float32 {

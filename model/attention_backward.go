@@ -86,11 +86,10 @@ func (b *headBackward) block(q queries) {
 	if b.grads.Q == nil {
 		return
 	}
-	scale := b.scale()
-	kernels.GemmPackedSerial(false, rows, d, ld, scale, ds, ld, b.keys.heads[b.g].From(from, 0), 1, b.dq[first:], ldq)
+	kernels.GemmPackedSerial(false, rows, d, ld, b.Scale, ds, ld, b.keys.heads[b.g].From(from, 0), 1, b.dq[first:], ldq)
 	fresh := max(from, b.Past) // stored keys and values are constants
 	n, at := to-fresh, (fresh-b.Past)*ldk+kv
-	kernels.GemmSerial(true, false, n, d, rows, scale, ds[fresh-from:], ld, b.q[first:], ldq, 1, b.dk[at:], ldk)
+	kernels.GemmSerial(true, false, n, d, rows, b.Scale, ds[fresh-from:], ld, b.q[first:], ldq, 1, b.dk[at:], ldk)
 	kernels.GemmSerial(true, false, n, d, rows, 1, p[fresh-from:], ld, b.dOut[first:], ldq, 1, b.grads.V[at:], ldk)
 }
 

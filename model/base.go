@@ -6,8 +6,6 @@
 package model
 
 import (
-	"slices"
-
 	"eisft/model/hf"
 	"eisft/model/kernels"
 )
@@ -28,7 +26,7 @@ type Base struct {
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'
 // names in a checkpoint, below model.layers.N; where a family has others, the
-// loader translates.
+// loader translates. Maps and Norms list them with their roles.
 //
 // In a layer with a sliding window w, a query sees the last w visible keys, its
 // own included: with full attention these are the last w tokens, as in the base,
@@ -39,6 +37,7 @@ type Layer struct {
 	InputNorm      *Norm   // input_layernorm
 	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
 	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head; nil in most families
+	AttentionScale float32 // q·k is multiplied by it: 1/√d in most families
 	Rotary         *Rotary
 	SlidingWindow  int     // w; 0: a query sees all visible keys
 	Gate, Up, Down *Linear // mlp.gate_proj, up_proj, down_proj
@@ -49,14 +48,6 @@ type Layer struct {
 	// AttentionOutputNorm and FeedForwardOutputNorm are over what attention and
 	// feed-forward add to the residual stream; nil in most families.
 	AttentionOutputNorm, FeedForwardOutputNorm *Norm
-}
-
-// Linears lists the layer's frozen maps in a fixed order.
-func (l *Layer) Linears() []*Linear { return []*Linear{l.Q, l.K, l.V, l.O, l.Gate, l.Up, l.Down} }
-
-// Norms lists the layer's norms in a fixed order; those it lacks are nil.
-func (l *Layer) Norms() []*Norm {
-	return []*Norm{l.InputNorm, l.QNorm, l.KNorm, l.AttentionOutputNorm, l.PostAttentionNorm, l.FeedForwardOutputNorm}
 }
 
 // Norm is a frozen root-mean-square norm, applied to groups of len(Weight).
@@ -84,7 +75,7 @@ const (
 func (b *Base) KeepFloat32(bytes int64) {
 	n := 4 * int64(b.Head.In) * int64(b.Head.Out)
 	for _, layer := range b.Layers {
-		for _, l := range layer.Linears() {
+		for _, l := range layer.Maps() {
 			n += 4 * int64(l.In) * int64(l.Out)
 		}
 	}
@@ -93,9 +84,14 @@ func (b *Base) KeepFloat32(bytes int64) {
 
 // keepsForward says whether all layers' weights are kept for Apply.
 func (b *Base) keepsForward() bool {
-	return !slices.ContainsFunc(b.Layers, func(l *Layer) bool {
-		return slices.ContainsFunc(l.Linears(), func(m *Linear) bool { return !m.keepsForward() })
-	})
+	for _, l := range b.Layers {
+		for _, m := range l.Maps() {
+			if !m.keepsForward() {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // embed writes the embeddings of ids [T,D].

@@ -127,7 +127,7 @@ func (e *eager) GateLogit(_ *Layer, q, read []float32) []float32 {
 	m, p := e.model(), e.params()
 	g := GateOp{m.Spec.Gate, m.Base.Dims}
 	logit := e.new(e.rows * g.Width())
-	g.Logit(logit, q, read, p.GateBias.Data, dataOf(p.GateU), e.rows)
+	g.Logit(logit, GateInputs{q, read, DataOf(p.Gate)})
 	return logit
 }
 

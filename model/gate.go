@@ -1,10 +1,54 @@
 package model
 
 import (
-	"math"
-
+	"eisft/internal/enum"
 	"eisft/model/kernels"
 )
+
+// Gate is a way for the memory's read to enter the attention (method, section 3).
+type Gate string
+
+// gates are all gates. Each stands in a file of its own or beside those with the same
+// formula; how its logit is worded in ONNX ops is an entry of the table in package
+// export/lower.
+var gates = enum.NewTable[Gate, gateForm]("gate").
+	With(GateScalar, scalarGate).
+	With(GateVector, vectorGate).
+	With(GateQuery, queryGate).
+	With(GateSlot, slotGate).
+	With(GateMass, massGate)
+
+// Gates lists the gates.
+func Gates() []Gate { return gates.Names() }
+
+// gateForm is what sets a gate apart from the others. Its logit is the bias b, and a
+// term where the gate has one.
+type gateForm struct {
+	// column: the read enters as one more column of the softmax, with the logit in the
+	// place of q·k. Otherwise it is mixed with the attention by the weight σ(logit).
+	column bool
+	// params are what is trained. The first is b, which is as wide as a token's logit.
+	params []gateParam
+	// term adds to the logits [T,H] of b alone, and termBackward adds its gradients;
+	// both are nil for a gate without.
+	term         func(g GateOp, logit []float32, in GateInputs)
+	termBackward func(g GateOp, grads GateInputs, dLogit []float32, in GateInputs)
+}
+
+// gateParam is a trained parameter of a gate, "layers.N.gate.NAME" in an adapter.
+type gateParam struct {
+	name    string
+	shape   func(d Dims) []int
+	initial float32
+}
+
+// perHead and perDimension are the shapes [H] and [H,d].
+func perHead(d Dims) []int      { return []int{d.Heads} }
+func perDimension(d Dims) []int { return []int{d.Heads, d.HeadDim} }
+
+// initialMix is where the bias of a gate that mixes starts: w = σ(-2) = 0.12. Gates start
+// nearly closed, so that the untrained block is close to sinks + window.
+const initialMix = -2
 
 // GateOp computes how strongly the memory's read enters, and mixes it in where
 // the gate is not a column of the softmax (method, section 3).
@@ -13,81 +57,50 @@ type GateOp struct {
 	Dims Dims
 }
 
+// GateInputs are what a gate's logit is computed from, or the gradients of these.
+type GateInputs struct {
+	Q      []float32   // queries before rotary embedding [T,H·d]; gradient: nil if it is not wanted
+	Read   []float32   // of the memory [T, H·(d+1)]
+	Params [][]float32 // as in LayerParams.Gate
+}
+
+func (g GateOp) form() gateForm { return gates.Get(g.Gate) }
+
 // Width returns the columns of the logits: H, or H·d for the vector gate.
-func (g GateOp) Width() int {
-	if g.Gate == GateVector {
-		return g.Dims.Heads * g.Dims.HeadDim
+func (g GateOp) Width() int { return product(g.form().params[0].shape(g.Dims)) }
+
+// Logit writes [T, Width], for T as many tokens as dst has room for.
+func (g GateOp) Logit(dst []float32, in GateInputs) {
+	b := in.Params[0]
+	for t := 0; t < len(dst); t += len(b) {
+		copy(dst[t:t+len(b)], b)
 	}
-	return g.Dims.Heads
-}
-
-func (g GateOp) usesQuery() bool { return g.Gate == GateQuery || g.Gate == GateSlot }
-
-// Logit writes [T, Width]: b for the scalar and vector gates, q·u/√d + b for
-// query and slot, b + log(mass + 1e-6) for mass. q is [T,H·d] before rotary
-// embedding, read [T, H·(d+1)], b and u as in LayerParams (u may be nil).
-func (g GateOp) Logit(dst, q, read, b, u []float32, rows int) {
-	width, d := g.Width(), g.Dims.HeadDim
-	scale := float32(1 / math.Sqrt(float64(d)))
-	for t := range rows {
-		row := dst[t*width : (t+1)*width]
-		copy(row, b)
-		for h := range g.Dims.Heads {
-			switch {
-			case g.usesQuery():
-				at := (t*g.Dims.Heads + h) * d
-				row[h] += scale * kernels.Dot(q[at:at+d], u[h*d:(h+1)*d])
-			case g.Gate == GateMass:
-				row[h] += float32(math.Log(float64(g.mass(read, t, h)) + memoryEps))
-			}
-		}
+	if term := g.form().term; term != nil {
+		term(g, dst, in)
 	}
 }
 
-func (g GateOp) mass(read []float32, t, h int) float32 {
-	e := g.Dims.HeadDim + 1
-	return read[(t*g.Dims.Heads+h)*e+g.Dims.HeadDim]
-}
-
-// LogitBackward adds the gradients of q, read, b and u (dU may be nil) for the
-// upstream gradient dLogit [T, Width]. dQ is nil if it is not wanted.
-func (g GateOp) LogitBackward(dQ, dRead, dB, dU, dLogit, q, read, u []float32, rows int) {
-	width, d := g.Width(), g.Dims.HeadDim
-	scale := float32(1 / math.Sqrt(float64(d)))
-	for t := range rows {
-		row := dLogit[t*width : (t+1)*width]
-		kernels.Add(dB, row)
-		for h := range g.Dims.Heads {
-			switch {
-			case g.usesQuery():
-				at := (t*g.Dims.Heads + h) * d
-				if dQ != nil {
-					kernels.Axpy(scale*row[h], u[h*d:(h+1)*d], dQ[at:at+d])
-				}
-				kernels.Axpy(scale*row[h], q[at:at+d], dU[h*d:(h+1)*d])
-			case g.Gate == GateMass:
-				dRead[(t*g.Dims.Heads+h)*(d+1)+d] += row[h] / (g.mass(read, t, h) + memoryEps)
-			}
-		}
+// LogitBackward adds the gradients of in for the upstream gradient dLogit [T, Width].
+func (g GateOp) LogitBackward(grads GateInputs, dLogit []float32, in GateInputs) {
+	db := grads.Params[0]
+	for t := 0; t < len(dLogit); t += len(db) {
+		kernels.Add(db, dLogit[t:t+len(db)])
+	}
+	if term := g.form().termBackward; term != nil {
+		term(g, grads, dLogit, in)
 	}
 }
 
-// weight returns σ of the logit of head h, dimension i.
-func (g GateOp) weight(logit []float32, t, h, i int) float32 {
-	if g.Gate == GateVector {
-		return kernels.Sigmoid1(logit[(t*g.Dims.Heads+h)*g.Dims.HeadDim+i])
-	}
-	return kernels.Sigmoid1(logit[t*g.Dims.Heads+h])
-}
+// perHeadLogits returns how many logits a head has: 1, or d for the vector gate.
+func (g GateOp) perHeadLogits() int { return g.Width() / g.Dims.Heads }
 
 // Mix writes w·a + (1-w)·local [T,H·d] with w = σ(logit), where a are the
 // values of read (Infini-attention, eq. 6). dst may be local.
 func (g GateOp) Mix(dst, logit, read, local []float32, rows int) {
-	d := g.Dims.HeadDim
+	d, n := g.Dims.HeadDim, g.perHeadLogits()
 	for at := range rows * g.Dims.Heads {
-		t, h := at/g.Dims.Heads, at%g.Dims.Heads
 		for i := range d {
-			w := g.weight(logit, t, h, i)
+			w := kernels.Sigmoid1(logit[at*n+i%n])
 			dst[at*d+i] = w*read[at*(d+1)+i] + (1-w)*local[at*d+i]
 		}
 	}
@@ -109,21 +122,16 @@ func (g GateOp) Shares(dst, logit, lse []float32) {
 // MixBackward adds the gradients of logit, read and local (nil if it is not
 // wanted) for the upstream gradient dOut [T,H·d].
 func (g GateOp) MixBackward(dLogit, dRead, dLocal, dOut, logit, read, local []float32, rows int) {
-	d := g.Dims.HeadDim
+	d, n := g.Dims.HeadDim, g.perHeadLogits()
 	for at := range rows * g.Dims.Heads {
-		t, h := at/g.Dims.Heads, at%g.Dims.Heads
 		for i := range d {
-			w, up := g.weight(logit, t, h, i), dOut[at*d+i]
+			w, up := kernels.Sigmoid1(logit[at*n+i%n]), dOut[at*d+i]
 			dRead[at*(d+1)+i] += w * up
 			if dLocal != nil {
 				dLocal[at*d+i] += (1 - w) * up
 			}
 			dl := w * (1 - w) * up * (read[at*(d+1)+i] - local[at*d+i])
-			if g.Gate == GateVector {
-				dLogit[at*d+i] += dl
-			} else {
-				dLogit[at] += dl
-			}
+			dLogit[at*n+i%n] += dl
 		}
 	}
 }

@@ -52,7 +52,11 @@ func TestHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Hold(dtype)
-		for _, l := range append(b.Layers[7].Linears(), b.Embed) {
+		maps := []*Linear{b.Embed}
+		for _, l := range b.Layers[7].Maps() {
+			maps = append(maps, l)
+		}
+		for _, l := range maps {
 			if got := l.keepsForward(); got != want {
 				t.Errorf("%s: a float32 copy of %s is %v, want %v", dtype, l.Name, got, want)
 			}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"eisft/model/hf"
-	"eisft/model/kernels"
 )
 
 // LoadBase opens the model in a Hugging Face folder (config.json and
@@ -42,6 +41,9 @@ type Tensors interface {
 // norms and biases is read yet. Every weight that the configuration implies
 // must be there with its shape, and no other.
 func NewBase(c *hf.Config, t Tensors) (*Base, error) {
+	if !(c.QueryPreAttnScale > 0) {
+		return nil, fmt.Errorf("QueryPreAttnScale is %g; it must be above 0: what q·k is multiplied by, 1/√d in most families", c.QueryPreAttnScale)
+	}
 	full, err := newRotary(c.Rope, c.HeadDim)
 	if err != nil {
 		return nil, err
@@ -128,10 +130,12 @@ type weights struct {
 // layer reads decoder layer i.
 func (w *weights) layer(i int) *Layer {
 	c, p := w.config, fmt.Sprintf("model.layers.%d.", i)
-	l := &Layer{Index: i, Activation: Activation(c.HiddenAct)}
+	l := &Layer{Index: i, AttentionScale: float32(c.QueryPreAttnScale), Activation: Activation(c.HiddenAct)}
 	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
-	w.attention(l, p+"self_attn.")
-	w.feedForward(l, p+"mlp.")
+	w.maps(l, p)
+	if c.QKNorm {
+		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", c.HeadDim), w.norm(p+"self_attn.k_norm", c.HeadDim)
+	}
 	if !c.PostNorms {
 		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
 		return l
@@ -142,46 +146,35 @@ func (w *weights) layer(i int) *Layer {
 	return l
 }
 
-func (w *weights) attention(l *Layer, p string) {
-	c := w.config
-	q, kv := c.NumAttentionHeads*c.HeadDim, c.NumKeyValueHeads*c.HeadDim
-	if c.FusedProjections {
-		l.Q, l.K, l.V = &Linear{Name: p + "q_proj", Out: q}, &Linear{Name: p + "k_proj", Out: kv}, &Linear{Name: p + "v_proj", Out: kv}
-		w.fused(p+"qkv_proj", c.HiddenSize, l.Q, l.K, l.V)
-	} else {
-		l.Q = w.linear(p+"q_proj", q, c.HiddenSize, c.AttentionBias)
-		l.K = w.linear(p+"k_proj", kv, c.HiddenSize, c.AttentionBias)
-		l.V = w.linear(p+"v_proj", kv, c.HiddenSize, c.AttentionBias)
+// maps reads the layer's frozen maps; p is the beginning of their names.
+func (w *weights) maps(l *Layer, p string) {
+	stacks := map[Role][]*Linear{}
+	for _, r := range mapRoles {
+		out, in, biased := r.shape(w.config)
+		if !w.config.FusedProjections || r.reads == r.role && r.stacked == "" {
+			*r.of(l) = w.linear(p+string(r.role), out, in, biased)
+			continue
+		}
+		m := &Linear{Name: p + string(r.role), In: in, Out: out}
+		*r.of(l) = m
+		stacks[r.reads] = append(stacks[r.reads], m)
 	}
-	l.O = w.linear(p+"o_proj", c.HiddenSize, q, c.AttentionOutputBias)
-	if c.QKNorm {
-		l.QNorm, l.KNorm = w.norm(p+"q_norm", c.HeadDim), w.norm(p+"k_norm", c.HeadDim)
-		// Attention divides by √d; a family with another scale has it in q's norm.
-		kernels.Scale(float32(c.QueryPreAttnScale*math.Sqrt(float64(c.HeadDim))), l.QNorm.Weight)
+	for _, r := range mapRoles {
+		if stack := stacks[r.role]; stack != nil {
+			w.stacked(p+r.stacked, stack)
+		}
 	}
 }
 
-func (w *weights) feedForward(l *Layer, p string) {
-	c := w.config
-	if c.FusedProjections {
-		l.Gate, l.Up = &Linear{Name: p + "gate_proj", Out: c.IntermediateSize}, &Linear{Name: p + "up_proj", Out: c.IntermediateSize}
-		w.fused(p+"gate_up_proj", c.HiddenSize, l.Gate, l.Up)
-	} else {
-		l.Gate = w.linear(p+"gate_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-		l.Up = w.linear(p+"up_proj", c.IntermediateSize, c.HiddenSize, c.MLPBias)
-	}
-	l.Down = w.linear(p+"down_proj", c.HiddenSize, c.IntermediateSize, c.MLPBias)
-}
-
-// fused makes maps of the rows of one matrix, in order, without copying it.
-func (w *weights) fused(name string, in int, parts ...*Linear) {
+// stacked makes the parts maps of the rows of one matrix, in order, without copying it.
+func (w *weights) stacked(name string, parts []*Linear) {
 	out := 0
 	for _, l := range parts {
 		out += l.Out
 	}
-	t, at := w.tensor(name+".weight", out, in), 0
+	t, at := w.tensor(name+".weight", out, parts[0].In), 0
 	for _, l := range parts {
-		l.In, l.keep = in, w.keep
+		l.keep = w.keep
 		if w.err == nil {
 			l.tensor = t.Rows(at, at+l.Out)
 		}

@@ -70,6 +70,10 @@ func TestNewBaseRefuses(t *testing.T) {
 			tensor: hf.Tensor{Name: "model.norm.weight", DType: hf.DTypeF32, Shape: []int{64}, Data: damaged},
 			want:   "tensor model.norm.weight holds NaN at index 3; the checkpoint is damaged",
 		},
+		"no attention scale": {
+			config: func(c *hf.Config) { c.QueryPreAttnScale = 0 },
+			want:   "QueryPreAttnScale is 0; it must be above 0",
+		},
 		"rotary": {
 			config: func(c *hf.Config) { c.Rope.ShortFactor = nil },
 			want:   "short_factor: found 0, want 6 factors",

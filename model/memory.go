@@ -207,7 +207,7 @@ func (m Memory) prepareWrite(memory []float32, w Written, featureK []float32, kv
 		copy(h.values[t*e:t*e+d], w.Values[t*ld+kv*d:])
 		h.values[t*e+d] = 1
 	}
-	if m.Spec.Memory == MemoryDelta {
+	if m.Spec.Memory.Corrects() {
 		h.old = scratch.Borrow(w.Rows * e)
 		m.lookUp(h.old, e, h.phi, h.memory, w.Rows)
 		for t := range w.Rows {

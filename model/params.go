@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"eisft/model/hf"
@@ -40,11 +41,10 @@ type Param struct {
 // LayerParams are the trained parameters of one layer; those that the Spec has
 // no use for are nil.
 type LayerParams struct {
-	FeatureQ *Param // A for queries [H,d,f]
-	FeatureK *Param // A for keys [K,d,f]
-	GateBias *Param // b [H], or [H,d] for the vector gate
-	GateU    *Param // u [H,d]
-	ReadMap  *Param // B [H,d,d]
+	FeatureQ *Param   // A for queries [H,d,f]
+	FeatureK *Param   // A for keys [K,d,f]
+	Gate     []*Param // of the gate, b first: [H], or [H,d] for the vector gate
+	ReadMap  *Param   // B [H,d,d]
 
 	RetentionWeight *Param // w_g [K,D]
 	RetentionBias   *Param // c_g [K]
@@ -59,14 +59,8 @@ type Params struct {
 	Layers []LayerParams
 }
 
-// The values that training starts from (method, sections 3 and 4). The gates
-// start nearly closed, so that the untrained block is close to sinks + window.
-const (
-	initialMix    = -2 // scalar, vector and query gates: w = σ(-2) = 0.12
-	initialColumn = -4 // slot gate: logit of the memory's column
-	initialMass   = 0  // mass gate: added to log(mass)
-	initialWrite  = 2  // write gate: ω = σ(2) = 0.88
-)
+// initialWrite is where the write gate's bias starts: ω = σ(2) = 0.88 (method, section 4).
+const initialWrite = 2
 
 // NewParams returns the untrained parameters of a block for a base with the
 // given number of layers.
@@ -80,11 +74,7 @@ func NewParams(s Spec, d Dims, layers int) *Params {
 
 func newLayerParams(s Spec, d Dims, layer int) LayerParams {
 	param := func(name string, g Group, fill float32, shape ...int) *Param {
-		n := 1
-		for _, v := range shape {
-			n *= v
-		}
-		p := &Param{Name: fmt.Sprintf("layers.%d.%s", layer, name), Group: g, Shape: shape, Data: make([]float32, n)}
+		p := &Param{Name: fmt.Sprintf("layers.%d.%s", layer, name), Group: g, Shape: shape, Data: make([]float32, product(shape))}
 		for i := range p.Data {
 			p.Data[i] = fill
 		}
@@ -98,26 +88,15 @@ func newLayerParams(s Spec, d Dims, layer int) LayerParams {
 	if !s.HasMemory() {
 		return l
 	}
-	if s.Feature == FeatureHedgehog {
+	if features.Get(s.Feature).learned {
 		f := s.featureCols(d.HeadDim)
 		l.FeatureQ = param("memory.feature_q", GroupFeature, 0, d.Heads, d.HeadDim, f)
 		l.FeatureK = param("memory.feature_k", GroupFeature, 0, d.KVHeads, d.HeadDim, f)
 		setIdentity(l.FeatureQ)
 		setIdentity(l.FeatureK)
 	}
-	switch s.Gate {
-	case GateScalar:
-		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads)
-	case GateVector:
-		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads, d.HeadDim)
-	case GateQuery:
-		l.GateBias = param("gate.bias", GroupGate, initialMix, d.Heads)
-		l.GateU = param("gate.query", GroupGate, 0, d.Heads, d.HeadDim)
-	case GateSlot:
-		l.GateBias = param("gate.bias", GroupGate, initialColumn, d.Heads)
-		l.GateU = param("gate.query", GroupGate, 0, d.Heads, d.HeadDim)
-	case GateMass:
-		l.GateBias = param("gate.bias", GroupGate, initialMass, d.Heads)
+	for _, p := range gates.Get(s.Gate).params {
+		l.Gate = append(l.Gate, param("gate."+p.name, GroupGate, p.initial, p.shape(d)...))
 	}
 	if s.Map {
 		l.ReadMap = param("memory.map", GroupMap, 0, d.Heads, d.HeadDim, d.HeadDim)
@@ -127,6 +106,15 @@ func newLayerParams(s Spec, d Dims, layer int) LayerParams {
 		l.WriteBias = param("write.bias", GroupWrite, initialWrite, d.KVHeads)
 	}
 	return l
+}
+
+// product returns how many values a tensor of some shape has.
+func product(shape []int) int {
+	n := 1
+	for _, v := range shape {
+		n *= v
+	}
+	return n
 }
 
 // setIdentity makes every [d,f] matrix of p an identity (cut or padded).
@@ -150,13 +138,9 @@ func (l *LayerParams) TokenScore() (weight, bias *Param) {
 
 // List returns the layer's parameters in a fixed order.
 func (l *LayerParams) List() []*Param {
-	var out []*Param
-	for _, p := range []*Param{l.RetentionWeight, l.RetentionBias, l.FeatureQ, l.FeatureK, l.GateBias, l.GateU, l.ReadMap, l.WriteWeight, l.WriteBias} {
-		if p != nil {
-			out = append(out, p)
-		}
-	}
-	return out
+	all := append([]*Param{l.RetentionWeight, l.RetentionBias, l.FeatureQ, l.FeatureK}, l.Gate...)
+	all = append(all, l.ReadMap, l.WriteWeight, l.WriteBias)
+	return slices.DeleteFunc(all, func(p *Param) bool { return p == nil })
 }
 
 // List returns all parameters, layer by layer, in a fixed order.
@@ -221,4 +205,13 @@ func (p *Params) ReadFrom(f *hf.File, prefix string) error {
 		}
 	}
 	return nil
+}
+
+// DataOf returns the values of parameters.
+func DataOf(list []*Param) [][]float32 {
+	out := make([][]float32, len(list))
+	for i, p := range list {
+		out[i] = p.Data
+	}
+	return out
 }

@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
+
+	"eisft/internal/enum"
 )
 
 // Spec describes an EdgeInfinite block: the sizes of its state and the
@@ -46,12 +47,6 @@ type Positions string
 // Update is the update rule of the compressive memory (method, section 4).
 type Update string
 
-// Feature is a feature map of the compressive memory (method, section 3).
-type Feature string
-
-// Gate is a way for the memory's read to enter the attention (method, section 3).
-type Gate string
-
 // The values of a Spec's switches.
 const (
 	PositionsCompact  Positions = "compact"  // 0, 1, 2, … over what is visible
@@ -60,49 +55,30 @@ const (
 	MemoryNone   Update = "none"
 	MemoryLinear Update = "linear" // Infini-attention, eq. 4
 	MemoryDelta  Update = "delta"  // Infini-attention, eq. 5
-
-	FeatureELU      Feature = "elu"      // ELU(x)+1, F = d
-	FeatureHedgehog Feature = "hedgehog" // [softmax(xA), softmax(-xA)], F = 2f
-
-	GateScalar Gate = "scalar" // one weight a head
-	GateVector Gate = "vector" // one weight a head and dimension
-	GateQuery  Gate = "query"  // a weight from the query
-	GateSlot   Gate = "slot"   // one more column of the softmax, logit from the query
-	GateMass   Gate = "mass"   // one more column, logit from the memory's mass
 )
+
+// Corrects says whether what the memory already answers to a key is taken off the value
+// before that is written.
+func (u Update) Corrects() bool { return u == MemoryDelta }
 
 // presets are the published blocks, with the sizes that measured best on the
 // demo base. The bodies of the EdgeInfinite papers leave gate and feature map
 // open: "edgeinfinite" is our reading of them.
-var presets = map[string]Spec{
-	"infini":       {Sink: 0, Window: 0, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateScalar},
-	"edgeinfinite": {Sink: 8, Window: 256, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateVector, Map: true},
-	"eisft":        {Sink: 8, Window: 256, Segment: 256, Slots: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureHedgehog, Gate: GateSlot},
-}
+var presets = enum.NewTable[string, Spec]("preset").
+	With("edgeinfinite", Spec{Sink: 8, Window: 256, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateVector, Map: true}).
+	With("eisft", Spec{Sink: 8, Window: 256, Segment: 256, Slots: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureHedgehog, Gate: GateSlot}).
+	With("infini", Spec{Sink: 0, Window: 0, Segment: 256, Positions: PositionsCompact, Memory: MemoryLinear, Feature: FeatureELU, Gate: GateScalar})
 
-// PresetNames lists the presets in alphabetical order.
-func PresetNames() []string {
-	names := make([]string, 0, len(presets))
-	for n := range presets {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
+// PresetNames lists the presets.
+func PresetNames() []string { return presets.Names() }
 
 // Preset returns the block published under a name: "infini"
 // (arXiv 2404.07143), "edgeinfinite" (arXiv 2503.22196, our reading) or
 // "eisft" (slots beside a hedgehog memory, the default).
-func Preset(name string) (Spec, error) {
-	s, ok := presets[name]
-	if !ok {
-		return Spec{}, fmt.Errorf("preset %q is not known; choose one of %s", name, strings.Join(PresetNames(), ", "))
-	}
-	return s, nil
-}
+func Preset(name string) (Spec, error) { return presets.Find(name) }
 
 // HasMemory says whether the block has a compressive memory.
-func (s Spec) HasMemory() bool { return s.Memory != MemoryNone }
+func (s Spec) HasMemory() bool { return s.Memory != "" && s.Memory != MemoryNone }
 
 // HasScore says whether a score is kept with every token: the retention score
 // or the write gate's logit.
@@ -130,14 +106,11 @@ func (s Spec) ScoreSign() float32 {
 }
 
 // GateIsColumn says whether the memory enters as a column of the softmax.
-func (s Spec) GateIsColumn() bool { return s.Gate == GateSlot || s.Gate == GateMass }
+func (s Spec) GateIsColumn() bool { return gates.Get(s.Gate).column }
 
-// FeatureSize returns F, the size of φ(x) for a head of size d.
+// FeatureSize returns F, the size of φ(x) for a head of size d; 0 without a feature map.
 func (s Spec) FeatureSize(d int) int {
-	if s.Feature == FeatureELU {
-		return d
-	}
-	return 2 * s.featureCols(d)
+	return FeatureMap{Feature: s.Feature, D: d, Cols: s.featureCols(d)}.Size()
 }
 
 func (s Spec) featureCols(d int) int {
@@ -172,10 +145,10 @@ func (s Spec) Validate() error {
 	if err := s.validateSlotLayers(); err != nil {
 		return err
 	}
-	if err := oneOf("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {
+	if err := enum.Check("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {
 		return err
 	}
-	if err := oneOf("memory", s.Memory, MemoryNone, MemoryLinear, MemoryDelta); err != nil {
+	if err := enum.Check("memory", s.Memory, MemoryNone, MemoryLinear, MemoryDelta); err != nil {
 		return err
 	}
 	if !s.HasMemory() {
@@ -184,10 +157,10 @@ func (s Spec) Validate() error {
 		}
 		return nil
 	}
-	if err := oneOf("feature", s.Feature, FeatureELU, FeatureHedgehog); err != nil {
+	if _, err := features.Find(s.Feature); err != nil {
 		return err
 	}
-	if err := oneOf("gate", s.Gate, GateScalar, GateVector, GateQuery, GateSlot, GateMass); err != nil {
+	if _, err := gates.Find(s.Gate); err != nil {
 		return err
 	}
 	if s.WriteGate && s.Slots > 0 {
@@ -208,15 +181,4 @@ func (s Spec) validateSlotLayers() error {
 		return fmt.Errorf("slot_layers is %v; it must list layers from 0 up, each once, in ascending order", l)
 	}
 	return nil
-}
-
-func oneOf[T ~string](field string, v T, allowed ...T) error {
-	if slices.Contains(allowed, v) {
-		return nil
-	}
-	words := make([]string, len(allowed))
-	for i, a := range allowed {
-		words[i] = string(a)
-	}
-	return fmt.Errorf("%s is %q; it must be one of %s", field, v, strings.Join(words, ", "))
 }

@@ -228,7 +228,7 @@ func (st *Stream) past(i, stored int, a angles) Past {
 	s, d, l := st.State, st.model.Base.Dims, &st.State.Layers[i]
 	w, parts := d.KVHeads*d.HeadDim, st.parts(i)
 	p := Past{Attention: Attention{
-		Dims: d, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
+		Dims: d, Scale: st.model.Base.Layers[i].AttentionScale, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
 		SlotAt: s.Sinks, Soft: st.options.Soft, SlidingWindow: st.model.Base.Layers[i].SlidingWindow, Cos: a.cos, Sin: a.sin,
 	}}
 	if l.Score != nil && st.model.Spec.Slots > 0 {

@@ -14,7 +14,7 @@ import (
 // tiny is a quantized model of one map.
 func tiny() *Quantized {
 	return &Quantized{
-		Scheme: schemes["w8a16"], Range: RangeMinMax, Base: "0123",
+		Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Base: "0123",
 		Calibration: Calibration{Samples: 2, Prompt: 600, Steps: 20, Hash: "abc", Warnings: []string{"short"}},
 		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Encoding: encoding.Encoding{Bits: 8, Scales: []float32{0.5, 0.25}}, Codes: []int8{1, -127, 3, 127, 0, -6}}},
 		Points: []*Point{
@@ -51,9 +51,9 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
 		{"schema", `"schema": 2`, `"schema": 1`, "schema is 1; this version of eisft reads 2: run eisft quantize again"},
 		{"later schema", `"schema": 2`, `"schema": 3`, "schema is 3; this version of eisft reads 2: it was written by a later one"},
-		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme "w4" is not known; choose one of w8a16`},
+		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
 		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
-		{"range", `"minmax"`, `"all"`, `range "all" is not known; choose one of minmax, mse, percentile`},
+		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
 		{"bits", "\"bits\": 16,", "\"bits\": 5,", `activation "lm_head:in": bits is 5; it must be 4, 8 or 16`},
 		{"other bits", "\"bits\": 16,", "\"bits\": 4,", `activation "lm_head:in": it is int4 scale 0.001; scheme w8a16 has activations int16 and a cache int8`},
 		{"two scales", `"scale": 0.001`, `"axis": 0, "scales": [1, 2]`, `activation "lm_head:in": it has 2 scales; want one for the whole tensor`},
@@ -197,7 +197,7 @@ func TestWeightFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := &Quantized{Scheme: schemes["w8a16"], Range: RangeMinMax, Weights: []*Weight{w}}
+		q := &Quantized{Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Weights: []*Weight{w}}
 		read := &Quantized{Weights: []*Weight{newWeight("w", f)}}
 		if err := read.readWeights(filepath.Join(save(t, q), WeightsFile)); err != nil {
 			t.Errorf("%s: %v", f, err)

@@ -31,7 +31,7 @@ func demoJob(t testing.TB) *Job {
 	}
 	tk, tpl := demoTokenizer(t)
 	return &Job{
-		Model: demoModel(t), Tokenizer: tk, Template: tpl, Scheme: schemes["w8a16"], Range: RangeMinMax,
+		Model: demoModel(t), Tokenizer: tk, Template: tpl, Scheme: schemes.Get("w8a16"), Range: RangeMinMax,
 		Calibration: File{Path: path}, Evaluation: File{Path: path}, MaxNewTokens: 4,
 		Dir: filepath.Join(dir, "quant", "w8a16"),
 	}

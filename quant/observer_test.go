@@ -43,8 +43,8 @@ func TestObserverOrder(t *testing.T) {
 	whole.Observe(x)
 	pieces.Observe(x[500:])
 	pieces.Observe(x[:500])
-	for _, r := range RangeNames() {
-		if a, b := Range(r).encode(&whole, int8Format), Range(r).encode(&pieces, int8Format); !a.Equal(b) {
+	for _, r := range ranges.Names() {
+		if a, b := r.encode(&whole, int8Format), r.encode(&pieces, int8Format); !a.Equal(b) {
 			t.Errorf("%s: %+v and %+v", r, a, b)
 		}
 	}
@@ -104,10 +104,10 @@ func TestClipRate(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme "w8a8" is not known; choose one of w8a16` {
+	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme is "w8a8"; did you mean "w8a16"? It must be one of w8a16` {
 		t.Errorf("error %v", err)
 	}
-	if _, err := ParseRange("max"); err == nil || err.Error() != `range "max" is not known; choose one of minmax, mse, percentile` {
+	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile` {
 		t.Errorf("error %v", err)
 	}
 }

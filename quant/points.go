@@ -21,13 +21,7 @@ func out(name string) string { return name + ":out" }
 
 // InputPoint names the point of the tensor that a layer's map reads.
 func InputPoint(l *model.Layer, m *model.Linear) string {
-	switch m {
-	case l.K, l.V:
-		m = l.Q
-	case l.Up:
-		m = l.Gate
-	}
-	return in(m.Name)
+	return in(l.Map(l.RoleOf(m).FirstReader()).Name)
 }
 
 // OutputPoint names the point of a layer's map's result.
@@ -75,15 +69,16 @@ func points(b *model.Base) []point {
 }
 
 func layerPoints(l *model.Layer) []point {
-	list := []point{{name: in(l.Q.Name)}, {name: out(l.Q.Name)}, {out(l.K.Name), l.KNorm == nil}, {out(l.V.Name), true}}
-	if l.KNorm != nil {
-		list = append(list, point{out(l.KNorm.Name), true})
-	}
-	for _, m := range []*model.Linear{l.O, l.Gate, l.Up, l.Down} {
-		if InputPoint(l, m) == in(m.Name) {
+	var list []point
+	for role, m := range l.Maps() {
+		if role == role.FirstReader() {
 			list = append(list, point{name: in(m.Name)})
 		}
-		list = append(list, point{name: out(m.Name)})
+		name := out(m.Name)
+		list = append(list, point{name, name == KeyPoint(l) || name == ValuePoint(l)})
+		if role == model.RoleValue && l.KNorm != nil { // the norm follows the three projections
+			list = append(list, point{KeyPoint(l), true})
+		}
 	}
 	return list
 }

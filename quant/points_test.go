@@ -44,7 +44,7 @@ func TestPoints(t *testing.T) {
 		if KeyPoint(l) != tc.key || ValuePoint(l) != "l.v_proj:out" {
 			t.Errorf("key norm %t: cache points %s and %s", tc.keyNorm, KeyPoint(l), ValuePoint(l))
 		}
-		for _, m := range l.Linears() { // whatever a map reads or makes has a point
+		for _, m := range l.Maps() { // whatever a map reads or makes has a point
 			for _, name := range []string{InputPoint(l, m), OutputPoint(m)} {
 				if !slices.ContainsFunc(got, func(p point) bool { return p.name == name }) {
 					t.Errorf("key norm %t: %s is no point", tc.keyNorm, name)

@@ -167,7 +167,7 @@ func (f frozenMap) format(s Scheme) encoding.Format {
 func frozen(b *model.Base) []frozenMap {
 	var list []frozenMap
 	for _, l := range b.Layers {
-		for _, m := range l.Linears() {
+		for _, m := range l.Maps() {
 			list = append(list, frozenMap{Linear: m, name: m.Name})
 		}
 	}
@@ -180,11 +180,7 @@ func replaceFrozen(b *model.Base, f func(name string, l *model.Linear) *model.Li
 	c := *b
 	c.Layers = make([]*model.Layer, len(b.Layers))
 	for i, l := range b.Layers {
-		n := *l
-		for _, m := range []**model.Linear{&n.Q, &n.K, &n.V, &n.O, &n.Gate, &n.Up, &n.Down} {
-			*m = f((*m).Name, *m)
-		}
-		c.Layers[i] = &n
+		c.Layers[i] = l.WithMaps(func(_ model.Role, m *model.Linear) *model.Linear { return f(m.Name, m) })
 	}
 	c.Head = f(HeadName, b.Head)
 	return &c

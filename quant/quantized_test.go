@@ -72,7 +72,7 @@ func quantizedDemo(t testing.TB, m *model.Model) (*Quantized, *Statistics) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := Quantize(m, schemes["w8a16"], RangeMinMax, seen)
+	q, err := Quantize(m, schemes.Get("w8a16"), RangeMinMax, seen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestCalibrate(t *testing.T) {
 	}
 	width := map[string]int{HeadInput: m.Base.Head.In, HeadOutput: m.Base.Head.Out}
 	for _, l := range m.Base.Layers {
-		for _, f := range l.Linears() {
+		for _, f := range l.Maps() {
 			width[InputPoint(l, f)], width[OutputPoint(f)] = f.In, f.Out
 		}
 	}

@@ -127,9 +127,7 @@ func size(m *model.Model, q *Quantized) Change[int] {
 	rest := b.Embed.Bytes() + 4*m.Params.Count() + 4*len(b.Norm.Weight)
 	for _, l := range b.Layers {
 		for _, n := range l.Norms() {
-			if n != nil {
-				rest += 4 * len(n.Weight)
-			}
+			rest += 4 * len(n.Weight)
 		}
 	}
 	c := Change[int]{Before: rest, After: rest}

@@ -11,10 +11,8 @@ package quant
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
+	"eisft/internal/enum"
 	"eisft/quant/encoding"
 )
 
@@ -29,24 +27,18 @@ type Scheme struct {
 	Cache      encoding.Format `json:"cache"` // keys and values as the cache holds them
 }
 
-var schemes = map[string]Scheme{
-	"w8a16": {
+// schemes are all schemes.
+var schemes = enum.NewTable[string, Scheme]("scheme").
+	With("w8a16", Scheme{
 		Name: "w8a16", Weight: encoding.Format{Bits: 8}, Head: encoding.Format{Bits: 8},
 		Activation: encoding.Format{Bits: 16}, Cache: encoding.Format{Bits: 8},
-	},
-}
+	})
 
-// SchemeNames lists the schemes in alphabetical order.
-func SchemeNames() []string { return slices.Sorted(maps.Keys(schemes)) }
+// SchemeNames lists the schemes.
+func SchemeNames() []string { return schemes.Names() }
 
 // ParseScheme returns the scheme of that name.
-func ParseScheme(name string) (Scheme, error) {
-	s, ok := schemes[name]
-	if !ok {
-		return Scheme{}, fmt.Errorf("scheme %q is not known; choose one of %s", name, strings.Join(SchemeNames(), ", "))
-	}
-	return s, nil
-}
+func ParseScheme(name string) (Scheme, error) { return schemes.Find(name) }
 
 // String says in words what a scheme does with each kind of tensor.
 func (s Scheme) String() string {

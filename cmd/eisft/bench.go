@@ -3,13 +3,13 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"slices"
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/internal/atomicfile"
-	"eisft/model"
 	"eisft/bench"
+	"eisft/internal/atomicfile"
+	"eisft/internal/enum"
+	"eisft/model"
 )
 
 func benchCommand() *cli.Command {
@@ -81,8 +81,8 @@ func benchModel(c *cli.Context) (*model.Model, error) {
 		return nil, usagef(c, "--%w", err)
 	}
 	dtype := model.DType(c.String("dtype"))
-	if !slices.Contains(model.DTypes(), dtype) {
-		return nil, usagef(c, "--dtype is %q; it must be one of %v", dtype, model.DTypes())
+	if err := enum.Check("--dtype", dtype, model.DTypes()...); err != nil {
+		return nil, usagef(c, "%w", err)
 	}
 	base, err := model.LoadBase(c.Path("model"))
 	if err != nil {

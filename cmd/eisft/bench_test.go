@@ -10,7 +10,7 @@ func TestBenchErrors(t *testing.T) {
 		args []string
 		want string // start of stderr
 	}{
-		{[]string{"--dtype", "float16"}, `eisft: --dtype is "float16"; it must be one of [auto float32 stored]` + "\n"},
+		{[]string{"--dtype", "float16"}, `eisft: --dtype is "float16"; did you mean "float32"? It must be one of auto, float32, stored` + "\n"},
 		{[]string{"--preset", "none"}, "eisft: --"},
 		{[]string{"--segment", "0"}, "eisft: --segment"},
 	} {

@@ -3,10 +3,10 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/enum"
 	"eisft/quant"
 )
 
@@ -24,8 +24,8 @@ before and after. Writes the quantized weights, their encodings and a report
 			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (.parquet, .jsonl or .jsonl.gz), whose columns are as in the configuration's data section (required)"},
 			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", Value: 16},
 			&cli.PathFlag{Name: "run", Usage: "quantize the trained run in `FOLDER`", Value: latestRun},
-			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + strings.Join(quant.SchemeNames(), ", "), Value: "w8a16"},
-			&cli.StringFlag{Name: "range", Usage: "how the range of an activation is chosen: " + strings.Join(quant.RangeNames(), ", "), Value: string(quant.RangeMinMax)},
+			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + enum.List(quant.SchemeNames()), Value: "w8a16"},
+			&cli.StringFlag{Name: "range", Usage: "how the range of an activation is chosen: " + enum.List(quant.RangeNames()), Value: string(quant.RangeMinMax)},
 			&cli.PathFlag{Name: "eval-data", Usage: "evaluate on `FILE`", DefaultText: configured},
 			&cli.IntFlag{Name: "eval-samples", Usage: "evaluate on the first `N` samples; 0: all", Value: 32},
 		},

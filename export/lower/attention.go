@@ -1,8 +1,6 @@
 package lower
 
 import (
-	"math"
-
 	"eisft/export/ir"
 	"eisft/model"
 )
@@ -92,16 +90,12 @@ func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*
 	logit := l.Add(column.Logit, l.view.memoryMask) // [K,r,T,1]
 	parts := l.Split(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
 	local := l.MatMul(parts[0], values)
-	if l.src.Model.Spec.Gate == model.GateMass {
-		return l.joinByMass(parts[0], local, parts[1], column.Read)
-	}
-	return l.Add(local, l.Mul(parts[1], column.Read))
+	return gates.Get(l.src.Model.Spec.Gate).join(l, columnShares{keys: parts[0], local: local, column: parts[1], read: column.Read})
 }
 
-// scaledQuery returns the queries after rotary embedding, divided by √d.
+// scaledQuery returns the queries after rotary embedding, times the attention's scale.
 func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
-	scale := 1 / math.Sqrt(float64(l.src.Model.Base.Dims.HeadDim))
-	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(float32(scale)))
+	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(l.frozen.AttentionScale))
 }
 
 // visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].
@@ -111,14 +105,4 @@ func (l *layer) visibleKeys() *ir.Value {
 		return keys
 	}
 	return l.rotate(keys, 2, l.view.keyCos, l.view.keySin)
-}
-
-// joinByMass weighs the memory's column of the mass gate, whose logit in model.GateOp
-// is b + log m with m = mass + ε, without a logarithm: y is the softmax's last column
-// for the logit b alone, and a factor m on its exponential changes the sum of all
-// probabilities from 1 to Σp + y·m, where p are those of the keys. Of 1 - y, nothing
-// would be left beside the many tokens that m is a mean over.
-func (l *layer) joinByMass(p, local, y, read *ir.Value) *ir.Value {
-	memory := l.Mul(y, l.Add(l.mass, l.Scalar(memoryEps)))
-	return l.Div(l.Add(local, l.Mul(memory, read)), l.Add(l.ReduceSum(p, 3), memory))
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"eisft/export/ir"
-	"eisft/model"
 )
 
 // Commit builds the graph that writes what a completed segment has pushed out of
@@ -37,7 +36,7 @@ func (b *builder) write(i int, decay, key, value, weight *ir.Value) {
 	defer b.Scope(fmt.Sprintf("layers.%d", i))()
 	kv := b.src.Model.Base.Dims.KVHeads
 	phi := b.feature(b.Transpose(key, 0, 1, 3, 2), b.src.Model.Params.Layers[i].FeatureK, kv, 1) // [K,1,L,F]
-	if b.src.Model.Spec.Memory == model.MemoryDelta {
+	if b.src.Model.Spec.Memory.Corrects() {
 		value = b.Sub(value, b.lookUp(phi, i, nil))
 	}
 	phi = b.Mul(phi, weight)

@@ -13,6 +13,7 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/internal/enum"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant"
@@ -40,18 +41,13 @@ const (
 )
 
 // ParseInputs reads the option as the command line has it.
-func ParseInputs(s string) (Inputs, error) { return parse("inputs", Inputs(s), InputEmbeds, InputIDs) }
+func ParseInputs(s string) (Inputs, error) {
+	return Inputs(s), enum.Check("inputs", Inputs(s), InputEmbeds, InputIDs)
+}
 
 // ParseLogits reads the option as the command line has it.
 func ParseLogits(s string) (Logits, error) {
-	return parse("logits", Logits(s), LogitsAll, LogitsLast, LogitsNone)
-}
-
-func parse[T ~string](option string, v T, allowed ...T) (T, error) {
-	if slices.Contains(allowed, v) {
-		return v, nil
-	}
-	return "", fmt.Errorf("%s is %q; it must be one of %v", option, v, allowed)
+	return Logits(s), enum.Check("logits", Logits(s), LogitsAll, LogitsLast, LogitsNone)
 }
 
 // Source is what graphs are made from.

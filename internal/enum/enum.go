@@ -22,15 +22,22 @@ func Check[T ~string](what string, v T, allowed ...T) error {
 // Mismatch is Check's error without its subject: is "gat"; did you mean "gate"? It must
 // be one of …
 func Mismatch[T ~string](v T, allowed []T) string {
-	words := make([]string, len(allowed))
-	for i, a := range allowed {
-		words[i] = string(a)
-	}
 	hint := "it"
-	if near := nearest.Name(string(v), words); near != "" {
+	if near := nearest.Name(string(v), words(allowed)); near != "" {
 		hint = fmt.Sprintf("did you mean %q? It", near)
 	}
-	return fmt.Sprintf("is %q; %s must be one of %s", string(v), hint, strings.Join(words, ", "))
+	return fmt.Sprintf("is %q; %s must be one of %s", string(v), hint, List(allowed))
+}
+
+// List writes values one after another: minmax, mse, percentile.
+func List[T ~string](values []T) string { return strings.Join(words(values), ", ") }
+
+func words[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
 }
 
 // Table holds the things of one kind that have names (gates, schemes, policies), in the

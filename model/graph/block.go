@@ -1,7 +1,7 @@
 package graph
 
 import (
-	"slices"
+	"fmt"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -27,12 +27,13 @@ type blockNodes struct {
 	template      *model.Layer
 	score, memory *G.Node
 
-	featureQ, gateBias, gateU, readMap *G.Node
+	featureQ, readMap *G.Node
+	gate              G.Nodes
 }
 
 // blockParams are the trained parameters of a block program, in input order.
 func blockParams(p *model.LayerParams) []*model.Param {
-	return []*model.Param{p.FeatureQ, p.GateBias, p.GateU, p.ReadMap}
+	return append([]*model.Param{p.FeatureQ, p.ReadMap}, p.Gate...)
 }
 
 func newBlockNodes(m *model.Model, s shape) *blockNodes {
@@ -51,8 +52,10 @@ func (b *blockNodes) stateInputs() {
 	}
 	b.memory = b.input("memory", false, d.KVHeads, b.model.Spec.FeatureSize(d.HeadDim), d.HeadDim+1)
 	p := blockParams(&b.model.Params.Layers[0])
-	b.featureQ, b.gateBias = b.param("feature_q", p[0]), b.param("gate.bias", p[1])
-	b.gateU, b.readMap = b.param("gate.query", p[2]), b.param("read_map", p[3])
+	b.featureQ, b.readMap = b.param("feature_q", p[0]), b.param("read_map", p[1])
+	for i, q := range p[2:] {
+		b.gate = append(b.gate, b.param(fmt.Sprintf("gate.%d", i), q))
+	}
 }
 
 // newBlock builds the program of one layer: x [T,D] and the state's inputs to
@@ -65,8 +68,8 @@ func newBlock(m *model.Model, s shape) (*program, error) {
 }
 
 func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Norms(), n)
-	norm := func() *model.Norm { return b.frame.run.layer.Norms()[i] }
+	role := b.template.NormRoleOf(n)
+	norm := func() *model.Norm { return b.frame.run.layer.Norm(role) }
 	return b.apply("norm", shapeOf(x), func(out []float32, in [][]float32) {
 		norm().Apply(out, in[0])
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
@@ -76,8 +79,8 @@ func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {
 }
 
 func (b *blockNodes) Linear(l *model.Linear, x *G.Node) *G.Node {
-	i := slices.Index(b.template.Linears(), l)
-	return b.linear(func() *model.Linear { return b.frame.run.layer.Linears()[i] }, l.Out, x)
+	role := b.template.RoleOf(l)
+	return b.linear(func() *model.Linear { return b.frame.run.layer.Map(role) }, l.Out, x)
 }
 
 // linear is a frozen map; which one is asked at run time.
@@ -130,13 +133,13 @@ func (b *blockNodes) ReadMemory(_ *model.Layer, q *G.Node) *G.Node {
 }
 
 func (b *blockNodes) GateLogit(_ *model.Layer, q, read *G.Node) *G.Node {
-	gate, rows := model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}, b.shape.tokens
-	at := places(q, read, b.gateBias, b.gateU)
-	return b.apply("gate_logit", tensor.Shape{rows, gate.Width()}, func(out []float32, in [][]float32) {
-		gate.Logit(out, in[0], in[1], in[2], at.of(in, 3), rows)
+	gate := model.GateOp{Gate: b.model.Spec.Gate, Dims: b.dims()}
+	inputs := func(x [][]float32) model.GateInputs { return model.GateInputs{Q: x[0], Read: x[1], Params: x[2:]} }
+	return b.apply("gate_logit", tensor.Shape{b.shape.tokens, gate.Width()}, func(out []float32, in [][]float32) {
+		gate.Logit(out, inputs(in))
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		gate.LogitBackward(grads[0], grads[1], grads[2], at.of(grads, 3), dOut, in[0], in[1], at.of(in, 3), rows)
-	}, q, read, b.gateBias, b.gateU)
+		gate.LogitBackward(inputs(grads), dOut, inputs(in))
+	}, append(G.Nodes{q, read}, b.gate...)...)
 }
 
 func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Column[*G.Node]) *G.Node {

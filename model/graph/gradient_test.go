@@ -33,7 +33,7 @@ func testModel(t testing.TB, s model.Spec, r *rand.Rand) *model.Model {
 		InputNorm: norm(d.Hidden), PostAttentionNorm: norm(d.Hidden), QNorm: norm(d.HeadDim), KNorm: norm(d.HeadDim),
 		Q: linear("q", 24, d.Hidden), K: linear("k", 12, d.Hidden), V: linear("v", 12, d.Hidden), O: linear("o", d.Hidden, 24),
 		Gate: linear("gate", 14, d.Hidden), Up: linear("up", 14, d.Hidden), Down: linear("down", d.Hidden, 14), Activation: model.SiLU,
-		Rotary: &model.Rotary{InvFreq: []float32{1, 0.1, 0.01}, Scale: 1},
+		AttentionScale: 0.3, Rotary: &model.Rotary{InvFreq: []float32{1, 0.1, 0.01}, Scale: 1},
 	}}
 	m, err := model.New(b, s, nil)
 	if err != nil {
@@ -130,8 +130,8 @@ func difference(x, direction []float32, value func() float64) float64 {
 // specs are blocks that use every switch.
 func specs() map[string]model.Spec {
 	out := map[string]model.Spec{}
-	for _, gate := range []model.Gate{model.GateScalar, model.GateVector, model.GateQuery, model.GateSlot, model.GateMass} {
-		for _, feature := range []model.Feature{model.FeatureELU, model.FeatureHedgehog} {
+	for _, gate := range model.Gates() {
+		for _, feature := range model.Features() {
 			for _, update := range []model.Update{model.MemoryLinear, model.MemoryDelta} {
 				s := model.Spec{Sink: 1, Window: 4, Segment: 5, Positions: model.PositionsCompact, Memory: update, Feature: feature, FeatureDim: 4, Gate: gate, Map: gate == model.GateVector || gate == model.GateSlot}
 				out[fmt.Sprintf("%s-%s-%s", gate, feature, update)] = s
@@ -166,7 +166,7 @@ func checkBlock(t *testing.T, m *model.Model, r *rand.Rand) {
 	}
 	inputs, pairs := [][]float32{random(r, tokens*d.Hidden, 1)}, len(layer.Rotary.InvFreq)
 	a := model.Attention{
-		Dims: d, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
+		Dims: d, Scale: layer.AttentionScale, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
 		SlidingWindow: layer.SlidingWindow, Cos: random(r, tokens*pairs, 1), Sin: random(r, tokens*pairs, 1),
 	}
 	if s.Slots > 0 {

@@ -62,7 +62,7 @@ type Config struct {
 	MLPBias             bool // gate_proj, up_proj and down_proj have biases
 
 	QKNorm            bool    // q_norm and k_norm over each head, before rotary embedding
-	QueryPreAttnScale float64 // attention scores are multiplied by it: 1/√d in most families
+	QueryPreAttnScale float64 // q·k is multiplied by it: 1/√d in most families
 	FusedProjections  bool    // qkv_proj (q, k, v stacked) and gate_up_proj (gate, up stacked)
 	NormAddsOne       bool    // norms multiply by 1 + weight
 	PostNorms         bool    // the outputs of attention and feed-forward are normed before they are added
@@ -125,7 +125,7 @@ func newConfig(o object) (*Config, error) {
 	c.HiddenAct = c.activation(o)
 	c.RMSNormEps = float32(o.number("rms_norm_eps", 0, 1e-6))
 	c.TieWordEmbeddings = o.boolean("tie_word_embeddings", false)
-	c.QueryPreAttnScale = math.Sqrt(1 / float64(c.HeadDim))
+	c.QueryPreAttnScale = 1 / math.Sqrt(float64(c.HeadDim))
 	c.EmbeddingScale = 1
 	c.readLayerTypes(o, fam)
 	c.Rope, c.RopeLocal = readRopes(o, c)

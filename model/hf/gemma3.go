@@ -17,7 +17,7 @@ var gemma3 = family{
 		c.AttentionBias = o.boolean("attention_bias", false)
 		c.AttentionOutputBias = c.AttentionBias
 		c.QKNorm, c.NormAddsOne, c.PostNorms = true, true, true
-		c.QueryPreAttnScale = math.Sqrt(1 / o.number("query_pre_attn_scalar", 1, 256))
+		c.QueryPreAttnScale = 1 / math.Sqrt(o.number("query_pre_attn_scalar", 1, 256))
 		c.EmbeddingScale = math.Sqrt(float64(c.HiddenSize))
 		if o.boolean("use_bidirectional_attention", false) {
 			o.fail("use_bidirectional_attention", true, "false: an embedding model writes no text")

@@ -120,7 +120,7 @@ func (p prefixed) Tensor(name string) (hf.Tensor, error) { return p.File.Tensor(
 func edgeConfig() *hf.Config {
 	return &hf.Config{
 		VocabSize: 64, HiddenSize: 32, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 8,
-		IntermediateSize: 48, HiddenAct: "silu", RMSNormEps: 1e-5, Rope: hf.Rope{Type: "default", Theta: 10000}, EmbeddingScale: 1, TieWordEmbeddings: true,
+		IntermediateSize: 48, HiddenAct: "silu", RMSNormEps: 1e-5, Rope: hf.Rope{Type: "default", Theta: 10000}, QueryPreAttnScale: 1 / math.Sqrt(8), EmbeddingScale: 1, TieWordEmbeddings: true,
 	}
 }
 
