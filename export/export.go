@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"eisft/internal/atomicfile"
 	"eisft/export/check"
 	"eisft/export/lower"
 	"eisft/export/manifest"
+	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/quant"
 )

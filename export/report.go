@@ -18,8 +18,8 @@ import (
 
 // Against is what exported graphs are compared with.
 type Against struct {
-	Model     *model.Model     // nil: they are not compared
-	Quantized *quant.Quantized // what quantized graphs were made from; nil if there are none
+	Model     *model.Model     // whose logits they should give; nil: they are not run
+	Quantized *quant.Quantized // whose codes, scales and zero points quantized ones should have; nil: they are not compared
 }
 
 // Report is what Check found.
@@ -31,12 +31,21 @@ type Report struct {
 }
 
 // Check holds an exported folder, or a single .onnx file, to the contract and a target's
-// rules, and, where there is a model and ONNX Runtime, compares a folder with it.
+// rules and, where there is a quantized model, compares its encodings and codes bit by
+// bit. Where there is a model and ONNX Runtime, it runs a folder's graphs and compares
+// their logits.
 func Check(ctx context.Context, path string, target check.Target, a Against) (*Report, error) {
 	r := &Report{}
 	var err error
 	if r.Findings, err = check.Path(path, target); err != nil {
 		return nil, err
+	}
+	if a.Quantized != nil {
+		codes, err := check.Quantized(path, a.Quantized)
+		if err != nil {
+			return nil, err
+		}
+		r.Findings = append(r.Findings, codes...)
 	}
 	if a.Model == nil {
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
@@ -63,7 +72,7 @@ func (r *Report) Err() error {
 	}
 	for _, v := range r.Verification {
 		if !v.Passed() {
-			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g, mean %.2g, tolerance %.2g", v.Precision, v.Shape, v.MaxLogitError, v.MeanLogitError, v.Tolerance)
+			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
 		}
 	}
 	return nil
@@ -96,14 +105,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "shape\tgraphs\ttokens\tin memory\tin slots\tsame choice\tmax difference\tmean\ttolerance")
+	fmt.Fprintln(table, "shape\tgraphs\ttokens\tin memory\tin slots\tsame choice\tmax difference\tallowed\tmean\tallowed")
 	for _, v := range r.Verification {
-		bound := "max"
-		if v.Precision != manifest.Float {
-			bound = "mean"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d of %d\t%.2g\t%.2g\t%s %.2g\n",
-			v.Shape, v.Precision, v.Read, v.Written, v.Slots, v.EqualTokens, v.Compared, v.MaxLogitError, v.MeanLogitError, bound, v.Tolerance)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d of %d\t%.2g\t%.2g\t%.2g\t%.2g\n",
+			v.Shape, v.Precision, v.Read, v.Written, v.Slots, v.EqualTokens, v.Compared, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
 	}
 	return table.Flush()
 }

@@ -10,17 +10,11 @@ import (
 	"eisft/export/host"
 	"eisft/export/manifest"
 	"eisft/export/ort"
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 	"eisft/quant"
 )
-
-// floatTolerance bounds the largest difference of a logit of float graphs, which differ
-// from the Go model by the order of their sums. In quantized graphs a sum near the edge
-// between two codes may fall to either side, which moves everything after it; they may
-// differ from the Go model on average by what quantization itself changes.
-const floatTolerance = 1e-3
 
 // generated is how many tokens are generated after the prompt of a comparison.
 const generated = 8
@@ -78,20 +72,21 @@ type comparison struct {
 // pair is the graphs of one precision and the Go model that they should equal.
 type pair struct {
 	manifest.Verification
-	stream    *model.Stream
-	quantized bool
-	loaded    *host.Model
-	exported  *host.Stream
-	sum       float64 // of the differences between the two
-	change    float64 // of the differences between the stream and the float model
-	count     float64 // of logits
+	stream   *model.Stream
+	twin     *model.Stream // the stream with noise before rounding; nil of float graphs
+	loaded   *host.Model
+	exported *host.Stream
+	sum      float64 // of the differences between stream and graphs
+	count    float64 // of logits
+	// Differences between stream and twin.
+	twinSum, twinMax float64
 }
 
 // add loads the graphs of a precision.
 func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error {
-	p := &pair{stream: c.float, quantized: precision != manifest.Float}
-	p.Shape, p.Precision, p.Tolerance = shape, precision, floatTolerance
-	if p.quantized {
+	p := &pair{stream: c.float}
+	p.Shape, p.Precision = shape, precision
+	if precision != manifest.Float {
 		if q == nil {
 			return errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
 		}
@@ -100,6 +95,7 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 			return err
 		}
 		p.stream = faked.NewStream(model.StreamOptions{Wrap: wrap})
+		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturb)})
 	}
 	version, err := ort.Version()
 	if err != nil {
@@ -129,8 +125,11 @@ func (c *comparison) figures() []manifest.Verification {
 	var list []manifest.Verification
 	for _, p := range c.pairs {
 		p.MeanLogitError = p.sum / p.count
-		if p.quantized {
-			p.Tolerance = p.change / p.count
+		p.Tolerance = floatShares.of(p.LogitRange)
+		if p.twin != nil {
+			p.Tolerance = quantizedShares.of(p.LogitRange)
+			p.Tolerance.Max += twinFactor * p.twinMax
+			p.Tolerance.Mean += twinFactor * p.twinSum / p.count
 		}
 		list = append(list, p.Verification)
 	}
@@ -159,7 +158,7 @@ func (c *comparison) run(ctx context.Context, ids []int32) error {
 			return err
 		}
 		for _, p := range c.pairs {
-			if err := p.feed(ctx, c.float, ids, states); err != nil {
+			if err := p.feed(ctx, ids, states); err != nil {
 				return err
 			}
 		}
@@ -181,11 +180,14 @@ func read(ctx context.Context, st *model.Stream, ids []int32) ([]float32, error)
 
 // feed reads ids with both sides of the pair and compares their logits. floatStates are
 // the hidden states that the float model has for ids.
-func (p *pair) feed(ctx context.Context, float *model.Stream, ids []int32, floatStates []float32) error {
-	states := floatStates
-	if p.quantized {
+func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) error {
+	states, twins := floatStates, []float32(nil)
+	if p.twin != nil {
 		var err error
 		if states, err = read(ctx, p.stream, ids); err != nil {
+			return err
+		}
+		if twins, err = read(ctx, p.twin, ids); err != nil {
 			return err
 		}
 	}
@@ -195,7 +197,13 @@ func (p *pair) feed(ctx context.Context, float *model.Stream, ids []int32, float
 		for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
 			n := min(rowsAtOnce, rows-at)
 			from, to := (first+at)*hidden, (first+at+n)*hidden
-			p.rows(got[at*vocab:(at+n)*vocab], states[from:to], float, floatStates[from:to])
+			want := scratch.Borrow(n * vocab)
+			p.stream.Logits(want, states[from:to])
+			p.rows(got[at*vocab:(at+n)*vocab], want)
+			if p.twin != nil {
+				p.twinRows(twins[from:to], want)
+			}
+			scratch.Release(want)
 		}
 		return nil
 	})
@@ -207,20 +215,10 @@ func (p *pair) feed(ctx context.Context, float *model.Stream, ids []int32, float
 // 38 MB.
 const rowsAtOnce = 64
 
-// rows compares the logits of a few tokens.
-func (p *pair) rows(got, states []float32, float *model.Stream, floatStates []float32) {
-	want, vocab := scratch.Borrow(len(got)), p.exported.Vocabulary()
-	defer scratch.Release(want)
-	if p.quantized {
-		float.Logits(want, floatStates)
-		unquantized := want
-		want = scratch.Borrow(len(got))
-		defer scratch.Release(want)
-		p.stream.Logits(want, states)
-		total, _ := difference(want, unquantized)
-		p.change += total
-	} else {
-		p.stream.Logits(want, states)
+// rows compares the logits of a few tokens with those of the Go model.
+func (p *pair) rows(got, want []float32) {
+	for _, v := range want {
+		p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
 	}
 	total, largest := difference(got, want)
 	p.sum += total
@@ -228,12 +226,23 @@ func (p *pair) rows(got, states []float32, float *model.Stream, floatStates []fl
 	if !(largest <= p.MaxLogitError) { // a NaN is the largest
 		p.MaxLogitError = largest
 	}
+	vocab := p.exported.Vocabulary()
 	for at := 0; at < len(got); at += vocab {
 		p.Compared++
 		if kernels.ArgMax(got[at:at+vocab]) == kernels.ArgMax(want[at:at+vocab]) {
 			p.EqualTokens++
 		}
 	}
+}
+
+// twinRows compares the logits of the twin.
+func (p *pair) twinRows(states, want []float32) {
+	got := scratch.Borrow(len(want))
+	defer scratch.Release(got)
+	p.twin.Logits(got, states)
+	total, largest := difference(got, want)
+	p.twinSum += total
+	p.twinMax = max(p.twinMax, largest)
 }
 
 // difference returns the sum and the largest of |x-y|.

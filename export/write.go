@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 
-	"eisft/internal/atomicfile"
+	"eisft/export/emit"
 	"eisft/export/ir"
 	"eisft/export/lower"
 	"eisft/export/manifest"
+	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/tokenizer"
@@ -41,8 +42,8 @@ type writer struct {
 // graphFile is a graph that is not written yet: the manifest, which each file repeats,
 // must be complete before.
 type graphFile struct {
-	name  string
-	graph *ir.Graph
+	name    string
+	program emit.Program
 }
 
 // write fills the folder dir: graphs of every size and precision over one weights file,
@@ -145,22 +146,46 @@ func (w *writer) addShape(size Size) error {
 		Name: size.String(), Tokens: size.Tokens, Cache: size.Cache,
 		Sinks: spec.Sink, Slots: spec.Slots, Window: spec.Window, Segment: spec.Segment,
 	})
-	source := lower.Source{Model: fitted, Inputs: w.Inputs, Logits: w.Logits}
-	if !w.QuantizedOnly {
-		if err := w.addGraphs(size, source, manifest.Float, ""); err != nil {
-			return err
+	graphs := lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits})
+	for _, f := range w.forms() {
+		for _, g := range graphs {
+			if err := w.add(size, g, f); err != nil {
+				return err
+			}
 		}
 	}
-	if w.Quantized == nil {
-		return nil
-	}
-	source.Quantized = w.Quantized
-	return w.addGraphs(size, source, w.Quantized.Scheme.Name, "-"+w.Quantized.Scheme.Name)
+	return nil
 }
 
-// addGraphs builds the graphs of a size and a precision. Sizes of equal cache share the
-// generation graph, since it does not depend on T, and so on for the commit graph.
-func (w *writer) addGraphs(size Size, source lower.Source, precision, suffix string) error {
+// form is a precision of an export, and how its graphs are written.
+type form struct {
+	precision string
+	suffix    string // of the files' names
+	emitter   emit.Emitter
+}
+
+// forms lists those of an export.
+func (w *writer) forms() []form {
+	var list []form
+	if !w.QuantizedOnly {
+		list = append(list, form{manifest.Float, "", emit.Emitters.Get(emit.Float)})
+	}
+	if w.Quantized != nil {
+		scheme := w.Quantized.Scheme.Name
+		list = append(list, form{scheme, "-" + scheme, emit.Emitters.Get(emit.QDQ)})
+	}
+	return list
+}
+
+// loweredGraph is a graph of a size before an emitter gives it a form.
+type loweredGraph struct {
+	kind, name string
+	graph      *ir.Graph
+	ports      lower.Ports
+}
+
+// lowered builds the graphs of a size.
+func lowered(size Size, source lower.Source) []loweredGraph {
 	main := func(tokens int) func(*ir.Graph) lower.Ports {
 		return func(g *ir.Graph) lower.Ports { return source.Main(g, tokens) }
 	}
@@ -175,23 +200,48 @@ func (w *writer) addGraphs(size Size, source lower.Source, precision, suffix str
 	if !source.Model.Spec.HasMemory() {
 		kinds = kinds[:2]
 	}
+	var graphs []loweredGraph
 	for _, k := range kinds {
-		name := k.file + suffix
-		g := ir.NewGraph(name, ir.Options{Opset: opset, Weights: w.weights})
+		g := ir.NewGraph(k.file, ir.Options{Opset: opset})
 		ports := k.build(g)
-		ops, err := g.OpCounts()
-		if err != nil {
-			return err
-		}
-		w.manifest.Graphs = append(w.manifest.Graphs, manifest.Graph{
-			Name: fmt.Sprintf("%s_%s_%s", k.kind, size, precision), Kind: k.kind, Shape: size.String(), Precision: precision,
-			Parts: []manifest.Part{{File: name + ".onnx", Ops: ops}}, Inputs: ports.Inputs, Outputs: ports.Outputs,
-		})
-		if !slices.ContainsFunc(w.files, func(f graphFile) bool { return f.name == name+".onnx" }) {
-			w.files = append(w.files, graphFile{name + ".onnx", g})
-		}
+		graphs = append(graphs, loweredGraph{k.kind, k.file, g, ports})
+	}
+	return graphs
+}
+
+// add gives a graph a form. Sizes of equal cache share the generation graph, since it
+// does not depend on T, and so on for the commit graph.
+func (w *writer) add(size Size, g loweredGraph, f form) error {
+	file := g.name + f.suffix + f.emitter.Extension()
+	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: opset, Weights: w.weights})
+	ops, err := p.OpCounts()
+	if err != nil {
+		return err
+	}
+	listed := manifest.Graph{
+		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
+		Parts: []manifest.Part{{File: file, Ops: ops}},
+	}
+	for i, v := range p.Inputs() {
+		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))
+	}
+	for i, o := range p.Outputs() {
+		listed.Outputs = append(listed.Outputs, describe(g.ports.Outputs[i], o.Value, g.graph.Outputs()[i].Encoded()))
+	}
+	w.manifest.Graphs = append(w.manifest.Graphs, listed)
+	if !slices.ContainsFunc(w.files, func(o graphFile) bool { return o.name == file }) {
+		w.files = append(w.files, graphFile{file, p})
 	}
 	return nil
+}
+
+// describe lists a port as an emitter wrote it: with its encoding where it is in codes.
+func describe(p lower.Port, v *ir.Value, e *ir.Encoded) manifest.Port {
+	m := manifest.Port{Name: p.Name, Role: p.Role, Layer: p.Layer, Shape: v.Shape(), DType: v.DType().String(), Axes: p.Axes}
+	if _, _, codes := v.DType().Codes(); codes && e != nil {
+		m.Encoding = &e.Encoding
+	}
+	return m
 }
 
 // writeGraphs writes every graph with the manifest in its metadata.
@@ -201,8 +251,8 @@ func (w *writer) writeGraphs() error {
 		return err
 	}
 	for _, f := range w.files {
-		f.graph.SetMetadata(manifest.Key, mirror)
-		if err := f.graph.WriteFile(filepath.Join(w.dir, f.name)); err != nil {
+		f.program.SetMetadata(manifest.Key, mirror)
+		if err := f.program.WriteFile(filepath.Join(w.dir, f.name)); err != nil {
 			return err
 		}
 	}

@@ -20,8 +20,7 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 		r.problem(err)
 		return nil
 	}
-	s := q.Scheme
-	r.fact("scheme", fmt.Sprintf("%s: weights of %d bits, head %d, activations %d, cache %d", s.Name, s.Weight, s.Head, s.Activation, s.Cache))
+	r.fact("scheme", q.Scheme.String())
 	r.fact("range", string(q.Range))
 	r.fact("base identity", q.Base)
 	codes, size := 0, 0
@@ -72,7 +71,7 @@ func (r *Report) weakest(report *quant.Report) {
 	}
 	points := slices.SortedStableFunc(slices.Values(report.Activations), func(a, b quant.ActivationReport) int { return cmp.Compare(a.SQNR, b.SQNR) })
 	for _, p := range points[:min(most, len(points))] {
-		t.row(p.Name, p.Bits, p.SQNR, Share(p.ClipRate))
+		t.row(p.Name, p.Encoding.Bits, p.SQNR, Share(p.ClipRate))
 	}
 	r.table(t)
 }

@@ -74,7 +74,7 @@ func TestRun(t *testing.T) {
 	wantText(t, got, "float and w8a16", "exported graphs: export/16x64", "export/16x64 has not been compared with the Go model: eisft check ")
 
 	_, got = describe(t, filepath.Join(run.Dir, "quant", "w8a16"), inspect.Options{})
-	wantText(t, got, ": quantized model", "w8a16: weights of 8 bits", "lowest signal to quantization noise")
+	wantText(t, got, ": quantized model", "w8a16: weights int8, head int8, activations int16, cache int8", "lowest signal to quantization noise")
 	r, got = describe(t, filepath.Join(run.Dir, "export", "16x64"), inspect.Options{})
 	wantText(t, got, ": exported folder", "16t64c.onnx", "weights.bin", "compared with the Go model")
 	if r.Err() != nil {

@@ -11,21 +11,23 @@ import (
 
 	"eisft/internal/atomicfile"
 	"eisft/model/hf"
+	"eisft/quant/encoding"
 )
 
 // The files of a quantized model in its folder.
 const (
-	WeightsFile   = "weights.safetensors" // codes as int8, scales as float32, under checkpoint names
+	WeightsFile   = "weights.safetensors" // codes and zero points as int8, scales as float32, under checkpoint names
 	EncodingsFile = "encodings.json"
 )
 
 // Schema is the version of EncodingsFile that this package writes and reads.
-const Schema = 1
+const Schema = 2
 
 // The suffixes of a map's tensors in WeightsFile.
 const (
 	codesSuffix  = ".weight"
 	scalesSuffix = ".weight_scale"
+	zerosSuffix  = ".weight_zero_point" // where the scheme has them
 )
 
 // encodings is EncodingsFile.
@@ -36,35 +38,40 @@ type encodings struct {
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
 	Weights     []weightInfo `json:"weights"`
-	Activations []activation `json:"activations"`
+	Activations []*Point     `json:"activations"`
 }
 
 // weightInfo names the tensors of a map in WeightsFile.
 type weightInfo struct {
 	Name string `json:"name"`
-	Bits int    `json:"bits"`
+	encoding.Format
 }
 
-// activation is a point, with what is the same for all of them in words that
-// other tools read.
-type activation struct {
-	Point
-	ZeroPoint int  `json:"zero_point"`
-	Symmetric bool `json:"symmetric"`
+// paramShape is the shape of a weight's scales: [Out], or [Out,In/block].
+func (w *Weight) paramShape(f encoding.Format) []int {
+	if f.Block > 0 {
+		return []int{w.Out, w.In / f.Block}
+	}
+	return []int{w.Out}
 }
 
 // write writes the files into a folder.
 func (q *Quantized) write(dir string) error {
-	e := encodings{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
+	e := encodings{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration, Activations: q.Points}
 	var tensors []hf.Entry
 	for _, w := range q.Weights {
-		e.Weights = append(e.Weights, weightInfo{w.Name, w.Bits})
+		f := encoding.Format{Bits: w.Bits, Unsigned: w.Unsigned, ZeroPoint: len(w.Zeros) > 0, Block: w.Block}
+		e.Weights = append(e.Weights, weightInfo{w.Name, f})
 		tensors = append(tensors,
 			hf.Entry{Name: w.Name + codesSuffix, Shape: []int{w.Out, w.In}, Data: w.Codes},
-			hf.Entry{Name: w.Name + scalesSuffix, Shape: []int{w.Out}, Data: w.Scales})
-	}
-	for _, p := range q.Points {
-		e.Activations = append(e.Activations, activation{*p, 0, true})
+			hf.Entry{Name: w.Name + scalesSuffix, Shape: w.paramShape(f), Data: w.Scales})
+		if f.ZeroPoint {
+			zeros := make([]int8, len(w.Zeros))
+			for i, z := range w.Zeros {
+				zeros[i] = int8(z)
+			}
+			tensors = append(tensors, hf.Entry{Name: w.Name + zerosSuffix, Shape: w.paramShape(f), Data: zeros})
+		}
 	}
 	if err := hf.WriteFile(filepath.Join(dir, WeightsFile), tensors, map[string]string{"scheme": q.Scheme.Name}); err != nil {
 		return err
@@ -122,55 +129,93 @@ func readBounded(path string, n int64) ([]byte, error) {
 
 // parseEncodings reads EncodingsFile; the weights have no codes yet.
 func parseEncodings(text []byte) (*Quantized, error) {
+	var version struct{ Schema int }
+	if err := json.Unmarshal(text, &version); err != nil {
+		return nil, fmt.Errorf("not valid JSON: %w", err)
+	}
+	if err := checkSchema(version.Schema); err != nil {
+		return nil, err
+	}
 	var e encodings
 	if err := json.Unmarshal(text, &e); err != nil {
 		return nil, fmt.Errorf("not valid JSON: %w", err)
-	}
-	if e.Schema != Schema {
-		return nil, fmt.Errorf("schema is %d; this version of eisft reads %d", e.Schema, Schema)
 	}
 	want, err := ParseScheme(e.Scheme.Name)
 	if err != nil {
 		return nil, err
 	}
 	if e.Scheme != want {
-		return nil, fmt.Errorf("scheme %s is %+v; this version of eisft has %+v", want.Name, e.Scheme, want)
+		return nil, fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}
 	if _, err := ParseRange(string(e.Range)); err != nil {
 		return nil, err
 	}
 	q := &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
 	names := map[string]bool{}
-	for _, a := range e.Activations {
-		if err := a.check(names); err != nil {
+	for i, a := range e.Activations {
+		if a == nil {
+			return nil, fmt.Errorf("activation %d is null", i)
+		}
+		if names[a.Name] {
+			return nil, fmt.Errorf("activation %q is there twice", a.Name)
+		}
+		names[a.Name] = true
+		if err := checkPoint(a.Encoding, q.Scheme); err != nil {
 			return nil, fmt.Errorf("activation %q: %w", a.Name, err)
 		}
-		q.Points = append(q.Points, &a.Point)
+		q.Points = append(q.Points, a)
 	}
 	for _, w := range e.Weights {
 		if names[w.Name] {
 			return nil, fmt.Errorf("weight %q is there twice", w.Name)
 		}
 		names[w.Name] = true
-		if w.Bits != e.Scheme.Weight && w.Bits != e.Scheme.Head {
-			return nil, fmt.Errorf("weight %q: bits is %d; scheme %s has %d", w.Name, w.Bits, e.Scheme.Name, e.Scheme.Weight)
+		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
+			return nil, fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
-		q.Weights = append(q.Weights, &Weight{Name: w.Name, Bits: w.Bits})
+		q.Weights = append(q.Weights, newWeight(w.Name, w.Format))
 	}
 	return q, nil
 }
 
-// check reports an activation that no scheme makes, or that has a name of names;
-// it adds its own.
-func (a *activation) check(names map[string]bool) error {
-	if names[a.Name] {
-		return errors.New("it is there twice")
+// checkSchema reports a version of the files that this package does not read.
+func checkSchema(found int) error {
+	switch {
+	case found == Schema:
+		return nil
+	case found < Schema:
+		return fmt.Errorf("schema is %d; this version of eisft reads %d: run eisft quantize again", found, Schema)
+	default:
+		return fmt.Errorf("schema is %d; this version of eisft reads %d: it was written by a later one", found, Schema)
 	}
-	names[a.Name] = true
-	if !a.Symmetric || a.ZeroPoint != 0 {
-		return fmt.Errorf("symmetric is %t and zero_point %d; this version of eisft has symmetric encodings with zero point 0 only", a.Symmetric, a.ZeroPoint)
+}
+
+// checkPoint reports the encoding of a point that a scheme does not make.
+func checkPoint(e encoding.Encoding, s Scheme) error {
+	if err := e.Check(); err != nil {
+		return err
 	}
-	return a.Encoding.check()
+	if len(e.Scales) != 1 {
+		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
+	}
+	for _, f := range []encoding.Format{s.Activation, s.Cache} {
+		if e.Bits == f.Bits && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
+			return nil
+		}
+	}
+	return fmt.Errorf("it is %s; scheme %s has activations %s and a cache %s", e, s.Name, s.Activation, s.Cache)
+}
+
+// newWeight returns the weight of a format, without codes and scales.
+func newWeight(name string, f encoding.Format) *Weight {
+	w := &Weight{Name: name, Encoding: encoding.Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Block: f.Block}}
+	if f.Block > 0 {
+		w.Axis = 1
+	}
+	if f.ZeroPoint {
+		w.Zeros = []int32{}
+	}
+	return w
 }
 
 // readWeights fills in codes and scales of every weight.
@@ -180,45 +225,74 @@ func (q *Quantized) readWeights(path string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
+	tensors := 0
 	for _, w := range q.Weights {
-		if err := w.read(f); err != nil {
+		n, err := w.read(f)
+		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
+		tensors += n
 	}
-	if n := len(f.Names()); n != 2*len(q.Weights) {
-		return fmt.Errorf("%s: it has %d tensors, but %s lists %d weights, of two tensors each; run eisft quantize again", path, n, EncodingsFile, len(q.Weights))
+	if n := len(f.Names()); n != tensors {
+		return fmt.Errorf("%s: it has %d tensors, but %s lists %d weights, of %d tensors; run eisft quantize again", path, n, EncodingsFile, len(q.Weights), tensors)
 	}
 	return nil
 }
 
-// read fills in the weight from a file.
-func (w *Weight) read(f *hf.File) error {
+// read fills in the weight from a file and returns how many tensors it has there.
+func (w *Weight) read(f *hf.File) (tensors int, err error) {
 	codes, err := f.Tensor(w.Name + codesSuffix)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if codes.DType != hf.DTypeI8 || len(codes.Shape) != 2 {
-		return fmt.Errorf("tensor %s is %s %v; want a matrix of I8", codes.Name, codes.DType, codes.Shape)
-	}
-	scales, err := f.Tensor(w.Name + scalesSuffix)
-	if err != nil {
-		return err
+		return 0, fmt.Errorf("tensor %s is %s %v; want a matrix of I8", codes.Name, codes.DType, codes.Shape)
 	}
 	w.Out, w.In = codes.Shape[0], codes.Shape[1]
-	if scales.DType != hf.DTypeF32 || !slices.Equal(scales.Shape, []int{w.Out}) {
-		return fmt.Errorf("tensor %s is %s %v; want F32 [%d], a scale for each row of the codes", scales.Name, scales.DType, scales.Shape, w.Out)
+	w.Codes = signedBytes(codes.Data)
+	lo, hi := w.Limits()
+	if i := slices.IndexFunc(w.Codes, func(c int8) bool { return int32(c) < lo || int32(c) > hi }); i >= 0 {
+		return 0, fmt.Errorf("tensor %s, row %d: code %d is outside %s", codes.Name, i/w.In, w.Codes[i], w.Type())
+	}
+	shape := []int{w.Out}
+	if w.Block > 0 {
+		shape = append(shape, w.In/w.Block)
+	}
+	param := func(suffix, dtype string) (hf.Tensor, error) {
+		t, err := f.Tensor(w.Name + suffix)
+		if err == nil && (string(t.DType) != dtype || !slices.Equal(t.Shape, shape)) {
+			err = fmt.Errorf("tensor %s is %s %v; want %s %v, one for each row or block of the codes", t.Name, t.DType, t.Shape, dtype, shape)
+		}
+		return t, err
+	}
+	scales, err := param(scalesSuffix, string(hf.DTypeF32))
+	if err != nil {
+		return 0, err
 	}
 	if w.Scales, err = scales.Float32(); err != nil {
-		return err
+		return 0, err
 	}
-	for i, s := range w.Scales {
-		if err := checkScale(s); err != nil {
-			return fmt.Errorf("tensor %s, row %d: %w", scales.Name, i, err)
+	tensors = 2
+	if w.Zeros != nil {
+		zeros, err := param(zerosSuffix, string(hf.DTypeI8))
+		if err != nil {
+			return 0, err
 		}
+		for _, z := range signedBytes(zeros.Data) {
+			w.Zeros = append(w.Zeros, int32(z))
+		}
+		tensors++
 	}
-	w.Codes = make([]int8, len(codes.Data))
-	for i, b := range codes.Data {
-		w.Codes[i] = int8(b)
+	if _, err := w.ParamShape([]int{w.Out, w.In}); err != nil {
+		return 0, fmt.Errorf("tensor %s: %w", scales.Name, err)
 	}
-	return nil
+	return tensors, nil
+}
+
+func signedBytes(data []byte) []int8 {
+	codes := make([]int8, len(data))
+	for i, b := range data {
+		codes[i] = int8(b)
+	}
+	return codes
 }

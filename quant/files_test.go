@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"eisft/model"
+	"eisft/quant/encoding"
 )
 
 // tiny is a quantized model of one map.
@@ -13,10 +16,10 @@ func tiny() *Quantized {
 	return &Quantized{
 		Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Base: "0123",
 		Calibration: Calibration{Samples: 2, Prompt: 600, Steps: 20, Hash: "abc", Warnings: []string{"short"}},
-		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Bits: 8, Codes: []int8{1, -127, 3, 127, 0, -6}, Scales: []float32{0.5, 0.25}}},
+		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Encoding: encoding.Encoding{Bits: 8, Scales: []float32{0.5, 0.25}}, Codes: []int8{1, -127, 3, 127, 0, -6}}},
 		Points: []*Point{
-			{Name: "lm_head:in", Encoding: Encoding{16, 0.001}, Min: -2, Max: 3, SQNR: 81.5},
-			{Name: "lm_head:out", Encoding: Encoding{16, 0.01}, Min: -20, Max: 30, ClipRate: 0.25},
+			{Name: "lm_head:in", Encoding: encoding.Signed(16, 0.001), Min: -2, Max: 3, SQNR: 81.5},
+			{Name: "lm_head:out", Encoding: encoding.Signed(16, 0.01), Min: -20, Max: 30, ClipRate: 0.25},
 		},
 	}
 }
@@ -45,17 +48,20 @@ func TestLoad(t *testing.T) {
 func TestLoadDamagedEncodings(t *testing.T) {
 	for _, tc := range []struct{ name, old, replacement, want string }{
 		{"cut off", "\n}\n", "", "not valid JSON: unexpected end of JSON input"},
-		{"other type", `"bits": 16`, `"bits": "16"`, "not valid JSON: json: cannot unmarshal string into Go struct field activation.activations.Point.Encoding.bits of type int"},
-		{"schema", `"schema": 1`, `"schema": 2`, "schema is 2; this version of eisft reads 1"},
+		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
+		{"schema", `"schema": 2`, `"schema": 1`, "schema is 1; this version of eisft reads 2: run eisft quantize again"},
+		{"later schema", `"schema": 2`, `"schema": 3`, "schema is 3; this version of eisft reads 2: it was written by a later one"},
 		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
-		{"scheme's bits", `"cache_bits": 8`, `"cache_bits": 7`, "scheme w8a16 is {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:7}; this version of eisft has {Name:w8a16 Weight:8 Head:8 Activation:16 Cache:8}"},
+		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
 		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
-		{"bits", `"bits": 16`, `"bits": 5`, `activation "lm_head:in": bits is 5; it must be 8 or 16`},
-		{"no scale", `"scale": 0.001`, `"scale": 0`, `activation "lm_head:in": scale is 0; it must be a finite number above 0`},
-		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale is -1; it must be a finite number above 0`},
-		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": symmetric is true and zero_point 3; this version of eisft has symmetric encodings with zero point 0 only`},
-		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in": it is there twice`},
-		{"weight bits", `"bits": 8`, `"bits": 4`, `weight "lm_head": bits is 4; scheme w8a16 has 8`},
+		{"bits", "\"bits\": 16,", "\"bits\": 5,", `activation "lm_head:in": bits is 5; it must be 4, 8 or 16`},
+		{"other bits", "\"bits\": 16,", "\"bits\": 4,", `activation "lm_head:in": it is int4 scale 0.001; scheme w8a16 has activations int16 and a cache int8`},
+		{"two scales", `"scale": 0.001`, `"axis": 0, "scales": [1, 2]`, `activation "lm_head:in": it has 2 scales; want one for the whole tensor`},
+		{"no scale", `"scale": 0.001`, `"scale": 0`, `activation "lm_head:in": scale 0 is 0; it must be a finite number above 0`},
+		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale 0 is -1; it must be a finite number above 0`},
+		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": it is int16 scale 0.001 zero point 3; scheme w8a16 has activations int16 and a cache int8`},
+		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in" is there twice`},
+		{"weight bits", "\"name\": \"lm_head\",\n   \"bits\": 8", "\"name\": \"lm_head\",\n   \"bits\": 4", `weight "lm_head" is int4; scheme w8a16 has int8`},
 		{"other weight", `"name": "lm_head"`, `"name": "head"`, "tensor head.weight is not in the file, which holds 2 others"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -92,8 +98,8 @@ func TestLoadDamagedWeights(t *testing.T) {
 		damage func(w *Weight)
 		want   string
 	}{
-		{"scale", func(w *Weight) { w.Scales[1] = 0 }, "tensor lm_head.weight_scale, row 1: scale is 0; it must be a finite number above 0"},
-		{"scales", func(w *Weight) { w.Out, w.In = 3, 2; w.Scales = make([]float32, 3) }, "tensor lm_head.weight_scale, row 0: scale is 0; it must be a finite number above 0"},
+		{"scale", func(w *Weight) { w.Scales[1] = 0 }, "tensor lm_head.weight_scale: scale 1 is 0; it must be a finite number above 0"},
+		{"scales", func(w *Weight) { w.Out, w.In = 3, 2; w.Scales = make([]float32, 3) }, "tensor lm_head.weight_scale: scale 0 is 0; it must be a finite number above 0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			q := tiny()
@@ -107,7 +113,7 @@ func TestLoadDamagedWeights(t *testing.T) {
 		w.Name = "other"
 		q.Weights = append(q.Weights, &w)
 		replaceWeights(t, dir, q)
-		wantError(t, dir, "it has 4 tensors, but encodings.json lists 1 weights, of two tensors each; run eisft quantize again")
+		wantError(t, dir, "it has 4 tensors, but encodings.json lists 1 weights, of 2 tensors; run eisft quantize again")
 	})
 	t.Run("missing", func(t *testing.T) {
 		dir := save(t, tiny())
@@ -142,7 +148,7 @@ func FuzzEncodings(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Add([]byte(`{"schema":1,"scheme":{"name":"w8a16"},"activations":[{"bits":16,"scale":1e-45,"symmetric":true}]}`))
+	f.Add([]byte(`{"schema":2,"scheme":{"name":"w8a16"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		q, err := parseEncodings(text)
 		if err != nil {
@@ -150,7 +156,7 @@ func FuzzEncodings(f *testing.F) {
 		}
 		for _, p := range q.Points {
 			x := []float32{1, -1e30}
-			if p.Fake(x); x[0] != x[0] || q.Point(p.Name) != p {
+			if p.Encoding.Fake(x); x[0] != x[0] || q.Point(p.Name) != p {
 				t.Errorf("%+v makes %g of 1", p, x[0])
 			}
 		}
@@ -182,4 +188,28 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestWeightFiles: weights of every format are read back as they were written.
+func TestWeightFiles(t *testing.T) {
+	for _, f := range []encoding.Format{{Bits: 8}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3}} {
+		w, err := quantizeWeight("w", model.NewLinear("w", 6, 5, normal(30, 1), nil), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := &Quantized{Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Weights: []*Weight{w}}
+		read := &Quantized{Weights: []*Weight{newWeight("w", f)}}
+		if err := read.readWeights(filepath.Join(save(t, q), WeightsFile)); err != nil {
+			t.Errorf("%s: %v", f, err)
+			continue
+		}
+		if !reflect.DeepEqual(read.Weights[0], w) {
+			t.Errorf("%s: %+v, want %+v", f, read.Weights[0], w)
+		}
+	}
+	for _, f := range []encoding.Format{{Bits: 16}, {Bits: 8, Unsigned: true}} {
+		if _, err := quantizeWeight("w", model.NewLinear("w", 1, 1, []float32{1}, nil), f); err == nil {
+			t.Errorf("weights are quantized to %s", f)
+		}
+	}
 }

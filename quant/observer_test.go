@@ -3,7 +3,11 @@ package quant
 import (
 	"math"
 	"testing"
+
+	"eisft/quant/encoding"
 )
+
+var int8Format = encoding.Format{Bits: 8}
 
 func TestObserverRange(t *testing.T) {
 	o := &Observer{}
@@ -40,7 +44,7 @@ func TestObserverOrder(t *testing.T) {
 	pieces.Observe(x[500:])
 	pieces.Observe(x[:500])
 	for _, r := range ranges.Names() {
-		if a, b := r.encode(&whole, 8), r.encode(&pieces, 8); a != b {
+		if a, b := r.encode(&whole, int8Format), r.encode(&pieces, int8Format); !a.Equal(b) {
 			t.Errorf("%s: %+v and %+v", r, a, b)
 		}
 	}
@@ -69,7 +73,7 @@ func TestRanges(t *testing.T) {
 		t.Run(string(tc.r)+" "+tc.name, func(t *testing.T) {
 			o := &Observer{}
 			o.Observe(tc.x)
-			if got := tc.r.encode(o, tc.bits).bound(); got < tc.from*(1-1e-6) || got > tc.to*(1+1e-6) {
+			if _, got := tc.r.encode(o, encoding.Format{Bits: tc.bits}).Reach(0); got < tc.from*(1-1e-6) || got > tc.to*(1+1e-6) {
 				t.Errorf("bound %g, want %g to %g", got, tc.from, tc.to)
 			}
 		})
@@ -83,7 +87,7 @@ func TestClipRate(t *testing.T) {
 		bound float32
 		want  float64
 	}{{4, 0}, {2, 0.125}, {1, 0.25}, {0.9, 0.875}} {
-		if got := o.clipped(symmetric(8, tc.bound)); got != tc.want {
+		if got := o.clipped(int8Format.Tensor(-tc.bound, tc.bound)); got != tc.want {
 			t.Errorf("bound %g: clip rate %g, want %g", tc.bound, got, tc.want)
 		}
 	}
@@ -92,7 +96,7 @@ func TestClipRate(t *testing.T) {
 		o := &Observer{}
 		o.Observe([]float32{v})
 		for _, bits := range []int{8, 16} {
-			if o.clipped(RangeMinMax.encode(o, bits)) != 0 {
+			if o.clipped(RangeMinMax.encode(o, encoding.Format{Bits: bits})) != 0 {
 				t.Fatalf("%g is clipped at %d bits", v, bits)
 			}
 		}
@@ -114,5 +118,37 @@ func BenchmarkObserve(b *testing.B) {
 	b.SetBytes(int64(4 * len(x)))
 	for b.Loop() {
 		o.Observe(x)
+	}
+}
+
+// TestZeroPoints: with a zero point an encoding covers what was seen, from the least to
+// the greatest number, and a range that clips does so on the side that reaches further.
+func TestZeroPoints(t *testing.T) {
+	f := encoding.Format{Bits: 8, Unsigned: true, ZeroPoint: true}
+	o := &Observer{}
+	o.Observe([]float32{-1, 0, 3, 3, 3, 3, 3, 3, 3, 3})
+	e := RangeMinMax.encode(o, f)
+	if lo, hi := e.Reach(0); math.Abs(lo+1) > 0.01 || math.Abs(hi-3) > 0.01 || o.clipped(e) != 0 {
+		t.Errorf("%s reaches from %g to %g, want -1 to 3; it clips %g", e, lo, hi, o.clipped(e))
+	}
+	narrow := o.within(f, 2)
+	if lo, hi := narrow.Reach(0); math.Abs(lo+1) > 0.01 || math.Abs(hi-2) > 0.01 || o.clipped(narrow) != 0.8 {
+		t.Errorf("%s reaches from %g to %g, want -1 to 2; it clips %g", narrow, lo, hi, o.clipped(narrow))
+	}
+	if _, noise := o.noise(e); noise > 0.01 {
+		t.Errorf("noise %g of what is within reach", noise)
+	}
+	if _, noise := o.noise(narrow); math.Abs(noise-8) > 0.3 { // eight numbers that lie 1 beyond it
+		t.Errorf("noise %g, want about 8", noise)
+	}
+	o = &Observer{}
+	for _, v := range normal(100_000, 1) {
+		o.Observe([]float32{v + 3})
+	}
+	with, without := RangeMinMax.encode(o, f), RangeMinMax.encode(o, encoding.Format{Bits: 8})
+	_, a := o.noise(with)
+	_, b := o.noise(without)
+	if a >= b {
+		t.Errorf("numbers around 3: noise %g with a zero point, %g without", a, b)
 	}
 }

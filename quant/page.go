@@ -152,9 +152,10 @@ func (r *Report) histograms() func(ActivationReport) bars {
 	}
 	at := func(exponent float64) float64 { return tenth(barWidth * (exponent - float64(first))) }
 	return func(a ActivationReport) bars {
+		lo, hi := a.Encoding.Reach(0)
 		b := bars{
 			Width: barWidth * (last - first + 2),
-			Lo:    at(math.Log2(float64(a.Scale) / 2)), Hi: at(math.Log2(a.bound())),
+			Lo:    at(math.Log2(float64(a.Encoding.Scales[0]) / 2)), Hi: at(math.Log2(max(-lo, hi))),
 		}
 		for _, o := range a.Octaves {
 			h := tenth(barHeight * math.Log1p(float64(o.Count)) / math.Log1p(float64(most)))

@@ -1,6 +1,9 @@
 package quant
 
-import "eisft/model"
+import (
+	"eisft/model"
+	"eisft/quant/encoding"
+)
 
 // A point is a tensor with an encoding of its own. It is named after the frozen
 // map that it enters ("model.layers.0.self_attn.q_proj:in") or leaves (":out").
@@ -48,7 +51,7 @@ type point struct {
 	cache bool
 }
 
-func (p point) bits(s Scheme) int {
+func (p point) format(s Scheme) encoding.Format {
 	if p.cache {
 		return s.Cache
 	}

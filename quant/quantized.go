@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"eisft/model"
+	"eisft/quant/encoding"
 )
 
 // Quantized is a quantized model: codes of its weights, and encodings of what
@@ -20,12 +21,12 @@ type Quantized struct {
 
 // Point is a tensor of the forward pass: its encoding, and what calibration saw.
 type Point struct {
-	Name string `json:"name"`
-	Encoding
-	Min      float32 `json:"min"`
-	Max      float32 `json:"max"`
-	ClipRate float64 `json:"clip_rate"` // share of the values beyond the last code
-	SQNR     float64 `json:"sqnr_db"`   // estimated from the histogram
+	Name     string            `json:"name"`
+	Encoding encoding.Encoding `json:"encoding"`
+	Min      float32           `json:"min"`
+	Max      float32           `json:"max"`
+	ClipRate float64           `json:"clip_rate"` // share of the values beyond the codes
+	SQNR     float64           `json:"sqnr_db"`   // estimated from the histogram
 }
 
 // Quantize chooses the encoding of every point of the model from what
@@ -33,15 +34,19 @@ type Point struct {
 func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
 	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
 	for _, p := range points(m.Base) {
+		f := p.format(s)
+		if f.None() {
+			continue
+		}
 		o := seen.observers[p.name]
-		e := r.encode(o, p.bits(s))
+		e := r.encode(o, f)
 		q.Points = append(q.Points, &Point{
 			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
 			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
 		})
 	}
 	for _, f := range frozen(m.Base) {
-		w, err := quantizeWeight(f.name, f.Linear, f.bits(s))
+		w, err := quantizeWeight(f.name, f.Linear, f.format(s))
 		if err != nil {
 			return nil, err
 		}
@@ -87,15 +92,27 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	encodings := map[string]Encoding{}
+	return faked, Wrap(faked, q, nil), nil
+}
+
+// Wrap returns the decorator that rounds every point of a model to its encoding; before,
+// if not nil, may change a point's numbers before they are rounded. Cores call it side
+// by side.
+func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
+	encodings := map[string]encoding.Encoding{}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
 	}
-	return faked, wrap(b.Head, func(point string, x []float32) {
-		if e, ok := encodings[point]; ok {
-			e.Fake(x)
+	return wrap(m.Base.Head, func(point string, x []float32) {
+		e, ok := encodings[point]
+		if !ok {
+			return
 		}
-	}), nil
+		if before != nil {
+			before(x)
+		}
+		e.Fake(x)
+	})
 }
 
 // errOther advises where quantized weights and a model do not belong together.
@@ -116,13 +133,18 @@ func (q *Quantized) fits(b *model.Base) error {
 			return fmt.Errorf("%s is [%d,%d] quantized and [%d,%d] in the base: %w", f.name, w.Out, w.In, f.Out, f.In, errOther)
 		}
 	}
+	encoded := 0
 	for _, p := range points(b) {
+		if p.format(q.Scheme).None() {
+			continue
+		}
+		encoded++
 		if q.Point(p.name) == nil {
 			return fmt.Errorf("%s has no encoding: %w", p.name, errOther)
 		}
 	}
-	if len(q.Weights) != len(list) || len(q.Points) != len(points(b)) {
-		return fmt.Errorf("there are %d quantized weights and %d encodings, but the base has %d maps and %d points: %w", len(q.Weights), len(q.Points), len(list), len(points(b)), errOther)
+	if len(q.Weights) != len(list) || len(q.Points) != encoded {
+		return fmt.Errorf("there are %d quantized weights and %d encodings, but the base has %d maps and %d points: %w", len(q.Weights), len(q.Points), len(list), encoded, errOther)
 	}
 	return nil
 }
@@ -134,7 +156,7 @@ type frozenMap struct {
 	head bool
 }
 
-func (f frozenMap) bits(s Scheme) int {
+func (f frozenMap) format(s Scheme) encoding.Format {
 	if f.head {
 		return s.Head
 	}

@@ -12,6 +12,7 @@ import (
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/model/tokenizer"
+	"eisft/quant/encoding"
 )
 
 const demo = "../model/demo"
@@ -198,10 +199,10 @@ func lastLogits(t *testing.T, m *model.Model, w model.Wrap, ids []int32) ([]floa
 }
 
 // wantCodes checks that rounding x changes nothing.
-func wantCodes(t *testing.T, what string, x []float32, e Encoding) {
+func wantCodes(t *testing.T, what string, x []float32, e encoding.Encoding) {
 	t.Helper()
 	for i, v := range x {
-		if r := e.Scale * float32(e.Code(v)); r != v {
+		if r := e.Scales[0] * float32(e.Code(v, 0)); r != v {
 			t.Fatalf("%s: value %d is %g, the nearest code means %g", what, i, v, r)
 		}
 	}

@@ -1,6 +1,9 @@
 package quant
 
-import "eisft/internal/enum"
+import (
+	"eisft/internal/enum"
+	"eisft/quant/encoding"
+)
 
 // Range is a rule that chooses the largest magnitude an activation's encoding
 // represents; what lies beyond is clipped.
@@ -10,10 +13,10 @@ type Range string
 const RangeMinMax Range = "minmax"
 
 // ranges are all rules. Those with more to them than a line stand in a file of their own.
-var ranges = enum.NewTable[Range, func(o *Observer, bits int) float32]("range").
-	With(RangeMinMax, func(o *Observer, _ int) float32 { return o.MaxAbs() }).
+var ranges = enum.NewTable[Range, func(o *Observer, f encoding.Format) float32]("range").
+	With(RangeMinMax, func(o *Observer, _ encoding.Format) float32 { return o.MaxAbs() }).
 	With(RangeMSE, (*Observer).leastSquares).
-	With(RangePercentile, func(o *Observer, _ int) float32 { return o.percentile(0.99999) })
+	With(RangePercentile, func(o *Observer, _ encoding.Format) float32 { return o.percentile(0.99999) })
 
 // RangeNames lists the ranges.
 func RangeNames() []Range { return ranges.Names() }
@@ -25,4 +28,14 @@ func ParseRange(name string) (Range, error) {
 }
 
 // encode chooses the encoding of what was observed.
-func (r Range) encode(o *Observer, bits int) Encoding { return symmetric(bits, ranges.Get(r)(o, bits)) }
+func (r Range) encode(o *Observer, f encoding.Format) encoding.Encoding {
+	return o.within(f, ranges.Get(r)(o, f))
+}
+
+// within returns the encoding of what was observed up to a magnitude.
+func (o *Observer) within(f encoding.Format, bound float32) encoding.Encoding {
+	if !f.ZeroPoint {
+		return f.Tensor(-bound, bound)
+	}
+	return f.Tensor(max(o.Min, -bound), min(o.Max, bound))
+}

@@ -10,6 +10,7 @@ import (
 
 	"eisft/eval"
 	"eisft/model"
+	"eisft/quant/encoding"
 )
 
 // The report's files in a quantized model's folder.
@@ -69,21 +70,37 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 	r := &Report{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
 	for _, f := range frozen(m.Base) {
 		w := q.Weight(f.name)
-		_, last := limits(w.Bits)
 		clipped, decibel := w.fidelity(f.Weight())
 		r.Weights = append(r.Weights, WeightReport{
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits,
-			Rule: fmt.Sprintf("max|w|/%d per row", last), ClipRate: clipped, SQNR: decibel,
+			Rule: weightRule(f.format(q.Scheme)), ClipRate: clipped, SQNR: decibel,
 		})
 	}
 	for _, p := range q.Points {
-		_, last := limits(p.Bits)
+		lo, hi := p.Encoding.Limits()
+		steps := hi
+		if len(p.Encoding.Zeros) > 0 {
+			steps = hi - lo
+		}
 		r.Activations = append(r.Activations, ActivationReport{
-			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, last), Octaves: seen.observers[p.Name].octaves(),
+			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, steps), Octaves: seen.observers[p.Name].octaves(),
 		})
 	}
 	r.Size = size(m, q)
 	return r
+}
+
+// weightRule says how the scales of weights were chosen.
+func weightRule(f encoding.Format) string {
+	lo, hi := f.Limits()
+	rule, each := fmt.Sprintf("max|w|/%d", hi), "row"
+	if f.ZeroPoint {
+		rule = fmt.Sprintf("(max-min)/%d", hi-lo)
+	}
+	if f.Block > 0 {
+		each = fmt.Sprintf("block of %d", f.Block)
+	}
+	return rule + " per " + each
 }
 
 // ReadReport reads the report in a quantized model's folder.
@@ -97,8 +114,8 @@ func ReadReport(dir string) (*Report, error) {
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
 	}
-	if r.Schema != Schema {
-		return nil, fmt.Errorf("%s: schema is %d; this version of eisft reads %d", path, r.Schema, Schema)
+	if err := checkSchema(r.Schema); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return r, nil
 }

@@ -9,25 +9,38 @@
 // checkpoint has it.
 package quant
 
-import "eisft/internal/enum"
+import (
+	"fmt"
 
-// Scheme says how many bits every kind of tensor gets. All are signed and
-// symmetric: weights have one scale for each output channel, activations and
-// the KV cache one for the whole tensor.
+	"eisft/internal/enum"
+	"eisft/quant/encoding"
+)
+
+// Scheme says how every kind of tensor is encoded. Weights have a scale for each
+// output channel, or for each block of it, and codes of 4 or 8 signed bits;
+// activations and the KV cache have one for the whole tensor, or stay in float.
 type Scheme struct {
-	Name       string `json:"name"`
-	Weight     int    `json:"weight_bits"`
-	Head       int    `json:"head_bits"` // of lm_head's weights
-	Activation int    `json:"activation_bits"`
-	Cache      int    `json:"cache_bits"` // of keys and values as the cache holds them
+	Name       string          `json:"name"`
+	Weight     encoding.Format `json:"weight"`
+	Head       encoding.Format `json:"head"` // lm_head's weights
+	Activation encoding.Format `json:"activation"`
+	Cache      encoding.Format `json:"cache"` // keys and values as the cache holds them
 }
 
 // schemes are all schemes.
 var schemes = enum.NewTable[string, Scheme]("scheme").
-	With("w8a16", Scheme{Name: "w8a16", Weight: 8, Head: 8, Activation: 16, Cache: 8})
+	With("w8a16", Scheme{
+		Name: "w8a16", Weight: encoding.Format{Bits: 8}, Head: encoding.Format{Bits: 8},
+		Activation: encoding.Format{Bits: 16}, Cache: encoding.Format{Bits: 8},
+	})
 
 // SchemeNames lists the schemes.
 func SchemeNames() []string { return schemes.Names() }
 
 // ParseScheme returns the scheme of that name.
 func ParseScheme(name string) (Scheme, error) { return schemes.Find(name) }
+
+// String says in words what a scheme does with each kind of tensor.
+func (s Scheme) String() string {
+	return fmt.Sprintf("%s: weights %s, head %s, activations %s, cache %s", s.Name, s.Weight, s.Head, s.Activation, s.Cache)
+}

@@ -5,68 +5,59 @@ import (
 	"math"
 
 	"eisft/model"
-	"eisft/model/kernels"
+	"eisft/quant/encoding"
 )
 
-// Weight is the quantized matrix of a frozen map: W[o,i] ≈ Scales[o]·Codes[o,i].
+// Weight is the quantized matrix of a frozen map: W[o,i] is what Codes[o,i] stands for
+// under the encoding of a matrix [Out,In].
 type Weight struct {
 	Name    string // of the map: "model.layers.0.self_attn.q_proj"
 	Out, In int
-	Bits    int
-	Codes   []int8    // [Out,In]
-	Scales  []float32 // [Out]
+	encoding.Encoding
+	Codes []int8 // [Out,In]
 }
 
-// quantizeWeight rounds each output channel to the nearest of 2^bits-1 levels,
-// the largest magnitude being the last one: scale = max|w|/127 for 8 bits.
-func quantizeWeight(name string, l *model.Linear, bits int) (*Weight, error) {
-	w := &Weight{Name: name, Out: l.Out, In: l.In, Bits: bits, Codes: make([]int8, l.Out*l.In), Scales: make([]float32, l.Out)}
-	matrix := l.Weight()
-	for o := range w.Out {
-		bound := maxAbs(matrix[o*w.In : (o+1)*w.In])
-		if !finite(bound) {
-			return nil, fmt.Errorf("%s.weight: row %d holds NaN or infinity; the checkpoint is damaged", name, o)
-		}
-		w.Scales[o] = symmetric(bits, bound).Scale
+// quantizeWeight rounds each output channel, or each block of it, to the nearest codes:
+// of a symmetric format, the largest magnitude is the last one (scale = max|w|/127 for
+// 8 bits).
+func quantizeWeight(name string, l *model.Linear, f encoding.Format) (*Weight, error) {
+	if f.Unsigned || f.Bits != 4 && f.Bits != 8 {
+		return nil, fmt.Errorf("%s.weight: no weights are quantized to %s; want 4 or 8 signed bits", name, f)
 	}
-	kernels.Parallel(w.Out, 64, func(lo, hi int) {
-		for o := lo; o < hi; o++ {
-			e := Encoding{bits, w.Scales[o]}
-			for i, v := range matrix[o*w.In : (o+1)*w.In] {
-				w.Codes[o*w.In+i] = int8(e.Code(v))
-			}
-		}
-	})
+	matrix := l.Weight()
+	e, err := f.Rows(matrix, l.Out, l.In)
+	if err != nil {
+		return nil, fmt.Errorf("%s.weight: %w", name, err)
+	}
+	w := &Weight{Name: name, Out: l.Out, In: l.In, Encoding: e, Codes: make([]int8, l.Out*l.In)}
+	encoding.Codes(e, w.Codes, matrix, l.Out, l.In)
 	return w, nil
 }
 
 // Dequantize returns the matrix that the codes stand for, [Out,In].
 func (w *Weight) Dequantize() []float32 {
 	matrix := make([]float32, len(w.Codes))
-	for o, s := range w.Scales {
-		for i, c := range w.Codes[o*w.In : (o+1)*w.In] {
-			matrix[o*w.In+i] = s * float32(c)
-		}
-	}
+	encoding.Dequantize(w.Encoding, matrix, w.Codes, w.Out, w.In)
 	return matrix
 }
 
-// Bytes returns the size of codes and scales.
-func (w *Weight) Bytes() int { return len(w.Codes) + 4*len(w.Scales) }
+// Bytes returns the size of codes, scales and zero points.
+func (w *Weight) Bytes() int {
+	return (len(w.Codes)*w.Bits+7)/8 + 4*len(w.Scales) + (len(w.Zeros)*w.Bits+7)/8
+}
 
 // fidelity compares the codes with the float weights they stand for: the share
-// that lies beyond the last code, and the signal-to-noise ratio in dB.
+// that lies beyond the codes, and the signal-to-noise ratio in dB.
 func (w *Weight) fidelity(matrix []float32) (clipped, decibel float64) {
 	beyond, signal, noise := 0, 0.0, 0.0
-	for o, s := range w.Scales {
-		code := Encoding{w.Bits, s}
-		for i := o * w.In; i < (o+1)*w.In; i++ {
-			v := float64(matrix[i])
-			e := v - float64(s)*float64(w.Codes[i])
-			signal, noise = signal+v*v, noise+e*e
-			if code.saturates(math.Abs(v)) {
-				beyond++
-			}
+	length, scale := w.Index(len(matrix), w.Out, w.In)
+	for i, x := range matrix {
+		s := scale(i / length)
+		v := float64(x)
+		e := v - float64(w.Scales[s])*float64(int32(w.Codes[i])-w.Zero(s))
+		signal, noise = signal+v*v, noise+e*e
+		if w.Saturates(v, s) {
+			beyond++
 		}
 	}
 	return float64(beyond) / float64(len(matrix)), sqnr(signal, noise)
@@ -82,21 +73,3 @@ func sqnr(signal, noise float64) float64 {
 	}
 	return 10 * math.Log10(signal/noise)
 }
-
-// maxAbs returns the largest magnitude, NaN if there is one.
-func maxAbs(x []float32) float32 {
-	m := float32(0)
-	for _, v := range x {
-		if a := abs(v); !(a <= m) {
-			m = a
-			if m != m {
-				break
-			}
-		}
-	}
-	return m
-}
-
-func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
-
-func finite(x float32) bool { return abs(x) <= math.MaxFloat32 }

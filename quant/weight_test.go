@@ -2,10 +2,12 @@ package quant
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"eisft/model"
+	"eisft/quant/encoding"
 )
 
 func TestQuantizeWeight(t *testing.T) {
@@ -14,7 +16,7 @@ func TestQuantizeWeight(t *testing.T) {
 		0, 0, 0, 0,
 		-254, 127, 3, 1, // scale 2: 63.5, 1.5 and 0.5 go to the even code
 	}, nil)
-	w, err := quantizeWeight("w", l, 8)
+	w, err := quantizeWeight("w", l, encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,11 +36,52 @@ func TestQuantizeWeight(t *testing.T) {
 
 func TestQuantizeDamagedWeight(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		_, err := quantizeWeight("w", model.NewLinear("w", 2, 2, []float32{1, 2, 3, float32(bad)}, nil), 8)
+		_, err := quantizeWeight("w", model.NewLinear("w", 2, 2, []float32{1, 2, 3, float32(bad)}, nil), encoding.Format{Bits: 8})
 		if want := "w.weight: row 1 holds NaN or infinity; the checkpoint is damaged"; err == nil || err.Error() != want {
 			t.Errorf("%g: error %v, want %s", bad, err, want)
 		}
 	}
+}
+
+// TestFakeEqualsIntegers compares a product of rounded floats with what an
+// integer accelerator computes from the codes.
+func TestFakeEqualsIntegers(t *testing.T) {
+	const rows, in, out = 5, 96, 48
+	l := model.NewLinear("w", in, out, normal(in*out, 0.2), nil)
+	w, err := quantizeWeight("w", l, encoding.Format{Bits: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := normal(rows*in, 1), make([]float32, rows*out)
+	e := encoding.Format{Bits: 16}.Tensor(slices.Min(x), slices.Max(x))
+	codes := make([]int64, len(x))
+	for i, v := range x {
+		codes[i] = int64(e.Code(v, 0))
+	}
+	e.Fake(x)
+	model.NewLinear("w", in, out, w.Dequantize(), nil).Apply(y, x)
+	for r := range rows {
+		for o := range out {
+			sum := int64(0)
+			for i := range in {
+				sum += codes[r*in+i] * int64(w.Codes[o*in+i])
+			}
+			want := float64(sum) * float64(e.Scales[0]) * float64(w.Scales[o])
+			if got := float64(y[r*out+o]); math.Abs(got-want) > 1e-5 {
+				t.Fatalf("row %d, output %d: %g, from the codes %g", r, o, got, want)
+			}
+		}
+	}
+}
+
+// normal returns n numbers of a normal distribution.
+func normal(n int, deviation float64) []float32 {
+	random := rand.New(rand.NewPCG(1, 2))
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(deviation * random.NormFloat64())
+	}
+	return x
 }
 
 // TestSQNR compares with what is known of a uniform signal: 6.02 dB a bit.
@@ -48,7 +91,7 @@ func TestSQNR(t *testing.T) {
 	for i := range x {
 		x[i] = (float32(i)+0.5)/n*2 - 1
 	}
-	w, err := quantizeWeight("w", model.NewLinear("w", n, 1, x, nil), 8)
+	w, err := quantizeWeight("w", model.NewLinear("w", n, 1, x, nil), encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,8 +102,9 @@ func TestSQNR(t *testing.T) {
 	for _, bits := range []int{8, 16} {
 		o := &Observer{}
 		o.Observe(x)
-		_, levels := limits(bits)
-		got, want := sqnr(o.noise(symmetric(bits, 1))), 20*math.Log10(2*float64(levels))
+		f := encoding.Format{Bits: bits}
+		_, levels := f.Limits()
+		got, want := sqnr(o.noise(f.Tensor(-1, 1))), 20*math.Log10(2*float64(levels))
 		if math.Abs(got-want) > 0.1 {
 			t.Errorf("histogram at %d bits: %.2f dB, want %.2f", bits, got, want)
 		}

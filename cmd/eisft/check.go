@@ -8,6 +8,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/check"
+	"eisft/quant"
 	"eisft/train/runs"
 )
 
@@ -17,8 +18,10 @@ func checkCommand() *cli.Command {
 		Usage:     "check exported graphs and compare them with the Go model",
 		ArgsUsage: "FOLDER",
 		Description: `Holds the graphs in a folder, or a single .onnx file, to the fixed-shape contract,
-to the folder's manifest and, with --target, to a vendor's rules. Then loads them in
-ONNX Runtime and compares their logits with those of the run they were made from.`,
+to the folder's manifest and, with --target, to a vendor's rules. Compares every scale,
+zero point and code of quantized graphs with those of the run's quantized model. Then
+loads them in ONNX Runtime and compares their logits with those of the run they were
+made from.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: qnn, mediatek, litert or openvino"},
 			&cli.PathFlag{Name: "run", Usage: "compare with the trained run in `FOLDER`; the default is the run that the graphs lie in"},
@@ -45,6 +48,10 @@ func checkGraphs(c *cli.Context) error {
 		}
 		against.Model = run.Model
 		if against.Quantized, err = openQuantized(c, run); err != nil {
+			return err
+		}
+	} else if dir := c.Path("quant"); dir != "" && dir != "none" {
+		if against.Quantized, err = quant.Load(dir); err != nil {
 			return err
 		}
 	}

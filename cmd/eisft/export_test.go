@@ -96,3 +96,30 @@ func TestExportUnverified(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// TestCheckCodes: check compares quantized graphs with the run's quantized model, or with
+// the one that --quant names where the folder lies in no run.
+func TestCheckCodes(t *testing.T) {
+	runFolder(t)
+	quantize := func(more ...string) {
+		t.Helper()
+		if r := eisft(t, append([]string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "train.jsonl", "--eval-samples", "1"}, more...)...); r.code != 0 {
+			t.Fatalf("exit code %d: %s", r.code, r.stderr)
+		}
+	}
+	quantize()
+	out, model := t.TempDir(), filepath.Join(latestRun, "quant", "w8a16")
+	if r := eisft(t, "export", "--shape", "32x84", "--quantized-only", "--verify=false", "--replace", "--out", out); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	for _, args := range [][]string{{"check", out}, {"check", "--quant", "none", out}, {"check", "--quant", model, out}} {
+		if r := eisft(t, args...); r.code != 0 {
+			t.Errorf("%v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	quantize("--range", "percentile")
+	r := eisft(t, "check", "--quant", model, out)
+	if r.code != exitError || !strings.Contains(r.stdout, "scale is ") || !strings.Contains(r.stderr, "as in the quantized model") {
+		t.Errorf("exit code %d, stderr %q, stdout %.300s; want scales that differ", r.code, r.stderr, r.stdout)
+	}
+}

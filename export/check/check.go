@@ -67,22 +67,7 @@ func ParseTarget(name string) (Target, error) {
 // manifest is also held to it: its files with their sha256, ports, ops and state pairs.
 // The error says why nothing could be checked; what is wrong with a graph is a finding.
 func Path(path string, target Target) ([]Finding, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		model, err := ir.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		return Check([]*ir.Model{model}, nil, target), nil
-	}
-	m, err := manifest.Read(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	models, err := openAll(path, m)
+	models, m, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +78,24 @@ func Path(path string, target Target) ([]Finding, error) {
 		}
 	}
 	return findings, nil
+}
+
+// open opens a folder with its manifest, nil if it has none, or a single file.
+func open(path string) ([]*ir.Model, *manifest.Manifest, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.IsDir() {
+		model, err := ir.Open(path)
+		return []*ir.Model{model}, nil, err
+	}
+	m, err := manifest.Read(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, err
+	}
+	models, err := openAll(path, m)
+	return models, m, err
 }
 
 // openAll opens the graphs that the manifest lists, or, without one, all .onnx files.
@@ -146,6 +149,7 @@ func Check(models []*ir.Model, m *manifest.Manifest, target Target) []Finding {
 	}
 	for _, family := range families(graphs, m) {
 		checkStates(family, statePairs(family, m))
+		checkPoints(family)
 	}
 	return findings
 }

@@ -44,7 +44,7 @@ func attend(t testing.TB, weights *ir.Weights) *ir.Graph {
 	for i := range scales {
 		scales[i] = 0.01
 	}
-	w := g.Dequantize(g.Const("k.weight", []int{64, 64}, codes), ir.Encoding{DType: ir.Int4, Scale: scales, Axis: 1})
+	w := g.Dequantize(g.Const("k.weight", []int{64, 64}, codes), ir.Int4.Encoding(scales, nil, 1, 0))
 	k := g.QDQ(g.MatMul(h, w).Named("k"), cache8)
 	k = g.QDQ(g.Transpose(g.QDQ(g.Reshape(k, 1, 4, 1, 64), cache8), 0, 2, 3, 1), cache8)
 	keys := g.QDQ(g.Concat(3, past, k).Named("keys"), cache8)
@@ -241,7 +241,7 @@ func TestCheckFindings(t *testing.T) {
 		}, "past_key_0_in/scale: the constant holds a value that is not finite"},
 		{"scale", func(t *testing.T, pb *onnxpb.ModelProto) {
 			initializer(t, pb, "past_key_0_in/scale").RawData = make([]byte, 4)
-		}, "scale 0 is 0, want a finite number above 0"},
+		}, "scale 0 is 0; it must be a finite number above 0"},
 		{
 			"scale from outside", func(t *testing.T, pb *onnxpb.ModelProto) { pb.Graph.Node[0].Input[1] = "input_embeds" },
 			`scale: "input_embeds" is no constant`,
@@ -341,7 +341,7 @@ func oneGraph() *manifest.Manifest {
 	key := func(name string, tokens int) manifest.Port {
 		return manifest.Port{
 			Name: name, Role: "key", Layer: &layer, Shape: []int{1, 1, 64, tokens}, DType: "int8",
-			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: &manifest.Affine{Scale: 0.0625},
+			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: &cache8,
 		}
 	}
 	return &manifest.Manifest{

@@ -6,6 +6,7 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/onnxpb"
+	"eisft/quant/encoding"
 )
 
 // graph is a model prepared for the rules.
@@ -16,7 +17,7 @@ type graph struct {
 	producers map[string]*onnxpb.NodeProto   // by value
 	consumers map[string][]*onnxpb.NodeProto // by value
 	ports     map[string]ir.Port             // what the file says of each value
-	encodings map[*onnxpb.NodeProto]ir.Encoding
+	encodings map[*onnxpb.NodeProto]encoding.Encoding
 }
 
 func newGraph(m *ir.Model, findings *[]Finding) *graph {
@@ -24,7 +25,7 @@ func newGraph(m *ir.Model, findings *[]Finding) *graph {
 	g := &graph{
 		Model: m, findings: findings, nodes: pb.GetNode(),
 		producers: map[string]*onnxpb.NodeProto{}, consumers: map[string][]*onnxpb.NodeProto{},
-		ports: map[string]ir.Port{}, encodings: map[*onnxpb.NodeProto]ir.Encoding{},
+		ports: map[string]ir.Port{}, encodings: map[*onnxpb.NodeProto]encoding.Encoding{},
 	}
 	for _, infos := range [][]*onnxpb.ValueInfoProto{pb.GetInput(), pb.GetValueInfo(), pb.GetOutput()} {
 		for _, info := range infos {
@@ -71,13 +72,16 @@ func isQ(n *onnxpb.NodeProto) bool  { return n.GetOpType() == "QuantizeLinear" }
 func isDQ(n *onnxpb.NodeProto) bool { return n.GetOpType() == "DequantizeLinear" }
 
 // keptFloat tells whether the exporter marked the node as unquantized by design.
-func keptFloat(n *onnxpb.NodeProto) bool {
+func keptFloat(n *onnxpb.NodeProto) bool { return metadata(n, ir.PrecisionKey) == ir.PrecisionFloat }
+
+// metadata returns what a node's metadata says under a key, "" if nothing.
+func metadata(n *onnxpb.NodeProto, key string) string {
 	for _, e := range n.GetMetadataProps() {
-		if e.GetKey() == ir.PrecisionKey && e.GetValue() == ir.PrecisionFloat {
-			return true
+		if e.GetKey() == key {
+			return e.GetValue()
 		}
 	}
-	return false
+	return ""
 }
 
 // nodeName falls back to the first result, since a node's name is optional in ONNX.
@@ -122,13 +126,15 @@ func intsAttr(n *onnxpb.NodeProto, name string) []int64 {
 
 // readEncoding gives the encoding that a Q or DQ node applies and checks it against
 // the tensor's shape.
-func (g *graph) readEncoding(n *onnxpb.NodeProto) (ir.Encoding, error) {
-	e := ir.Encoding{Axis: intAttr(n, "axis", 1), Block: intAttr(n, "block_size", 0)}
+func (g *graph) readEncoding(n *onnxpb.NodeProto) (encoding.Encoding, error) {
 	codes := g.ports[input(n, 0)]
 	if isQ(n) {
 		codes = g.ports[output(n)]
 	}
-	e.DType = codes.DType
+	e := codes.DType.Encoding(nil, nil, intAttr(n, "axis", 1), intAttr(n, "block_size", 0))
+	if e.Bits == 0 {
+		return e, fmt.Errorf("%s is no type of codes", codes.DType)
+	}
 	shape := make([]int, len(codes.Shape))
 	for i, size := range codes.Shape {
 		shape[i] = int(size)
@@ -137,11 +143,11 @@ func (g *graph) readEncoding(n *onnxpb.NodeProto) (ir.Encoding, error) {
 		e.Axis += len(shape)
 	}
 	var err error
-	if e.Scale, err = g.constantFloats(input(n, 1)); err != nil {
+	if e.Scales, err = g.constantFloats(input(n, 1)); err != nil {
 		return e, fmt.Errorf("scale: %w", err)
 	}
 	if zero := input(n, 2); zero != "" {
-		if e.Zero, err = g.constantZeros(zero, e.DType); err != nil {
+		if e.Zeros, err = g.constantZeros(zero, codes.DType); err != nil {
 			return e, fmt.Errorf("zero point: %w", err)
 		}
 	}

@@ -34,6 +34,7 @@ func checkManifest(graphs []*graph, m *manifest.Manifest) {
 		outputs := func(g *graph) []ir.Port { return g.Outputs }
 		comparePorts(parts, "input", listed.Inputs, inputs, outputs)
 		comparePorts(parts, "output", listed.Outputs, outputs, inputs)
+		checkPorts(parts, listed)
 	}
 }
 

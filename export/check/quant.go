@@ -8,6 +8,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/onnxpb"
+	"eisft/quant/encoding"
 )
 
 // checkEncodings: Q and DQ have float32 on one side and agree with each other. Their
@@ -22,8 +23,8 @@ func checkEncodings(g *graph) {
 		}
 		q := g.producers[input(n, 0)]
 		written, ok := g.encodings[q]
-		if read := g.encodings[n]; isDQ(n) && isQ(q) && ok && len(read.Scale) > 0 && !read.Equal(written) {
-			g.report(Error, nodeName(n), "it reads %s, but %s writes %s", describe(read), nodeName(q), describe(written))
+		if read := g.encodings[n]; isDQ(n) && isQ(q) && ok && len(read.Scales) > 0 && !read.Equal(written) {
+			g.report(Error, nodeName(n), "it reads %s, but %s writes %s", read, nodeName(q), written)
 		}
 	}
 }
@@ -78,7 +79,7 @@ func checkConcats(g *graph) {
 		if n.GetOpType() != "Concat" || keptFloat(n) {
 			continue
 		}
-		var first *ir.Encoding
+		var first *encoding.Encoding
 		var firstName string
 		tie := func(name string, coder *onnxpb.NodeProto) {
 			e, ok := g.encodings[coder]
@@ -87,7 +88,7 @@ func checkConcats(g *graph) {
 			case first == nil:
 				first, firstName = &e, name
 			case !e.Equal(*first):
-				g.report(Error, nodeName(n), "Concat: %q has %s, %q has %s; they must be tied to one", firstName, describe(*first), name, describe(e))
+				g.report(Error, nodeName(n), "Concat: %q has %s, %q has %s; they must be tied to one", firstName, first, name, e)
 			}
 		}
 		for _, name := range n.GetInput() {
@@ -97,18 +98,6 @@ func checkConcats(g *graph) {
 			tie(output(n), q)
 		}
 	}
-}
-
-// describe gives an encoding in a message: its type, first scale and zero point.
-func describe(e ir.Encoding) string {
-	s := fmt.Sprintf("%s scale %g", e.DType, e.Scale[0])
-	if len(e.Zero) > 0 && e.Zero[0] != 0 {
-		s += fmt.Sprintf(" zero point %d", e.Zero[0])
-	}
-	if len(e.Scale) > 1 {
-		s += fmt.Sprintf(" (and %d more)", len(e.Scale)-1)
-	}
-	return s
 }
 
 // statePairs are the inputs and outputs that carry a state from run to run.
@@ -153,7 +142,7 @@ type end struct {
 	graph    *graph
 	name     string
 	dtype    ir.DType
-	encoding *ir.Encoding // nil for a float state
+	encoding *encoding.Encoding // nil for a float state
 }
 
 // checkStates: a state has one type and one encoding wherever it enters or leaves a
@@ -181,9 +170,13 @@ func checkStates(graphs []*graph, pairs []manifest.State) {
 	}
 }
 
-// ends lists the encodings that a port's neighbours give it, or one end without.
+// ends lists the encodings that a port's neighbours give it, or one end without. An input
+// that nothing reads has no ends.
 func (g *graph) ends(p ir.Port, neighbours []*onnxpb.NodeProto) []end {
 	var ends []end
+	if len(neighbours) == 0 {
+		return nil
+	}
 	for _, n := range neighbours {
 		if e, ok := g.encodings[n]; ok {
 			ends = append(ends, end{g, p.Name, p.DType, &e})
@@ -203,7 +196,7 @@ func (e end) differs(o end) string {
 	case (e.encoding == nil) != (o.encoding == nil):
 		return fmt.Sprintf("of this state and %s only one is quantized", other)
 	case e.encoding != nil && !e.encoding.Equal(*o.encoding):
-		return fmt.Sprintf("the state has %s here and %s as %s: they must be tied to one", describe(*e.encoding), describe(*o.encoding), other)
+		return fmt.Sprintf("the state has %s here and %s as %s: they must be tied to one", e.encoding, o.encoding, other)
 	}
 	return ""
 }

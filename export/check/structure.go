@@ -36,8 +36,8 @@ func checkOpset(g *graph) {
 		return
 	}
 	for _, n := range g.nodes {
-		if e, ok := g.encodings[n]; ok && opset < 21 && (e.DType.Bits() != 8 || e.Block > 0) {
-			g.report(Error, nodeName(n), "%s codes or blocks need opset 21, the file has %d", e.DType, opset)
+		if e, ok := g.encodings[n]; ok && opset < 21 && (e.Bits != 8 || e.Block > 0) {
+			g.report(Error, nodeName(n), "%s codes or blocks need opset 21, the file has %d", e.Type(), opset)
 		}
 	}
 }

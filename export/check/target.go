@@ -3,7 +3,7 @@ package check
 import (
 	"strings"
 
-	"eisft/export/ir"
+	"eisft/quant/encoding"
 )
 
 // qnnMaskBytes is the attention mask's size above which it leaves the fast memory
@@ -17,13 +17,13 @@ var targetRules = map[Target][]func(*graph){
 		maskSize,
 	},
 	MediaTek: {
-		encodings(Error, any16, func(e ir.Encoding) bool { return !e.DType.Signed() }, "%s codes: MediaTek takes 16 bits as int16 only"),
+		encodings(Error, any16, unsigned, "%s codes: MediaTek takes 16 bits as int16 only"),
 		encodings(Error, any16, hasZero, "%s with a zero point: MediaTek takes int16 as symmetric only"),
 		encodings(Error, any16, perChannel, "%s with several scales: MediaTek takes int16 per tensor only"),
 		encodings(Error, anyTensor, blockwise, "%s in blocks: MediaTek has no blockwise scales"),
 	},
 	LiteRT: {
-		encodings(Error, anyTensor, func(e ir.Encoding) bool { return !e.DType.Signed() }, "%s codes: LiteRT quantizes to signed types"),
+		encodings(Error, anyTensor, unsigned, "%s codes: LiteRT quantizes to signed types"),
 		encodings(Error, any16, hasZero, "%s with a zero point: LiteRT takes int16 as symmetric only"),
 		encodings(Error, weight, hasZero, "%s weights with a zero point: LiteRT's weights are symmetric"),
 		encodings(Warning, anyTensor, blockwise, "%s in blocks: only LiteRT runtimes with blockwise weights run it"),
@@ -34,30 +34,24 @@ var targetRules = map[Target][]func(*graph){
 }
 
 // scope selects the encodings that a rule is about, by what they encode.
-type scope func(e ir.Encoding, isWeight bool) bool
+type scope func(e encoding.Encoding, isWeight bool) bool
 
-func anyTensor(ir.Encoding, bool) bool         { return true }
-func any16(e ir.Encoding, _ bool) bool         { return e.DType.Bits() == 16 }
-func weight(_ ir.Encoding, isWeight bool) bool { return isWeight }
+func anyTensor(encoding.Encoding, bool) bool         { return true }
+func any16(e encoding.Encoding, _ bool) bool         { return e.Bits == 16 }
+func weight(_ encoding.Encoding, isWeight bool) bool { return isWeight }
 
-func activation16(e ir.Encoding, isWeight bool) bool { return e.DType.Bits() == 16 && !isWeight }
+func activation16(e encoding.Encoding, isWeight bool) bool { return e.Bits == 16 && !isWeight }
 
-func always(ir.Encoding) bool       { return true }
-func perChannel(e ir.Encoding) bool { return len(e.Scale) > 1 }
-func blockwise(e ir.Encoding) bool  { return e.Block > 0 }
+func always(encoding.Encoding) bool       { return true }
+func perChannel(e encoding.Encoding) bool { return len(e.Scales) > 1 }
+func blockwise(e encoding.Encoding) bool  { return e.Block > 0 }
 
-func hasZero(e ir.Encoding) bool {
-	for _, z := range e.Zero {
-		if z != 0 {
-			return true
-		}
-	}
-	return false
-}
+func unsigned(e encoding.Encoding) bool { return e.Unsigned }
+func hasZero(e encoding.Encoding) bool  { return !e.Symmetric() }
 
 // encodings makes a rule about Q and DQ nodes: those in scope that violate it get
 // the message, which names their type. Q and DQ of one activation give one finding.
-func encodings(s Severity, in scope, violates func(ir.Encoding) bool, message string) func(*graph) {
+func encodings(s Severity, in scope, violates func(encoding.Encoding) bool, message string) func(*graph) {
 	return func(g *graph) {
 		for _, n := range g.nodes {
 			e, ok := g.encodings[n]
@@ -65,7 +59,7 @@ func encodings(s Severity, in scope, violates func(ir.Encoding) bool, message st
 				continue
 			}
 			if in(e, g.isWeight(n)) && violates(e) {
-				g.report(s, nodeName(n), message, e.DType)
+				g.report(s, nodeName(n), message, e.Type())
 			}
 		}
 	}

@@ -5,10 +5,11 @@ import (
 	"testing"
 
 	"eisft/export/ir"
+	"eisft/quant/encoding"
 )
 
 func TestCheckTargets(t *testing.T) {
-	one := func(e ir.Encoding) func(g *ir.Graph, x *ir.Value) {
+	one := func(e encoding.Encoding) func(g *ir.Graph, x *ir.Value) {
 		return func(g *ir.Graph, x *ir.Value) { g.Output("y", g.Quantize(x, e)) }
 	}
 	cases := []struct {
@@ -32,8 +33,8 @@ func TestCheckTargets(t *testing.T) {
 		}, "warning: g.onnx: attention_mask_sliding: the mask takes 5.0 MiB"},
 		{"uint16", MediaTek, one(act16), "error: g.onnx: y: uint16 codes: MediaTek takes 16 bits as int16 only"},
 		{"zero", MediaTek, one(ir.PerTensor(ir.Int16, 1, 5)), "int16 with a zero point: MediaTek takes int16 as symmetric only"},
-		{"channels", MediaTek, one(ir.Encoding{DType: ir.Int16, Scale: []float32{1, 2}}), "int16 with several scales: MediaTek takes int16 per tensor only"},
-		{"blocks", MediaTek, one(ir.Encoding{DType: ir.Int8, Scale: []float32{1, 2}, Block: 2}), "int8 in blocks: MediaTek has no blockwise scales"},
+		{"channels", MediaTek, one(ir.Int16.Encoding([]float32{1, 2}, nil, 0, 0)), "int16 with several scales: MediaTek takes int16 per tensor only"},
+		{"blocks", MediaTek, one(ir.Int8.Encoding([]float32{1, 2}, nil, 0, 2)), "int8 in blocks: MediaTek has no blockwise scales"},
 		{"int16", MediaTek, one(ir.PerTensor(ir.Int16, 1, 0)), ""},
 		{"uint8", LiteRT, one(ir.PerTensor(ir.UInt8, 1, 0)), "uint8 codes: LiteRT quantizes to signed types"},
 		{"zero", LiteRT, one(ir.PerTensor(ir.Int16, 1, 5)), "LiteRT takes int16 as symmetric only"},
@@ -42,10 +43,10 @@ func TestCheckTargets(t *testing.T) {
 			w := g.Dequantize(g.Const("w", []int{2, 1}, []int8{1, 2}), ir.PerTensor(ir.Int8, 1, 5))
 			g.Output("y", g.MatMul(x, w))
 		}, "int8 weights with a zero point: LiteRT's weights are symmetric"},
-		{"blocks", LiteRT, one(ir.Encoding{DType: ir.Int8, Scale: []float32{1, 2}, Block: 2}), "warning: g.onnx: y: int8 in blocks"},
+		{"blocks", LiteRT, one(ir.Int8.Encoding([]float32{1, 2}, nil, 0, 2)), "warning: g.onnx: y: int8 in blocks"},
 		{"int16", OpenVINO, one(act16), "warning: g.onnx: y: uint16 activations: OpenVINO computes them in float"},
 		{"weight-only", OpenVINO, func(g *ir.Graph, x *ir.Value) {
-			w := g.Dequantize(g.Const("w", []int{2, 2}, ir.Nibbles{1, 2, 3, 4}), ir.Encoding{DType: ir.Int4, Scale: []float32{1, 2}, Block: 2})
+			w := g.Dequantize(g.Const("w", []int{2, 2}, ir.Nibbles{1, 2, 3, 4}), ir.Int4.Encoding([]float32{1, 2}, nil, 0, 2))
 			g.Output("y", g.MatMul(x, w))
 		}, ""},
 	}

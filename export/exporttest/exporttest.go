@@ -116,13 +116,19 @@ func Tokens(m *model.Model, n int) []int32 {
 	return ids
 }
 
-// Quantized calibrates a model on random tokens and quantizes it.
+// Quantized calibrates a model on random tokens and quantizes it as w8a16.
 func Quantized(t testing.TB, m *model.Model) *quant.Quantized {
 	t.Helper()
 	scheme, err := quant.ParseScheme("w8a16")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return QuantizedAs(t, m, scheme)
+}
+
+// QuantizedAs is Quantized by another scheme.
+func QuantizedAs(t testing.TB, m *model.Model, scheme quant.Scheme) *quant.Quantized {
+	t.Helper()
 	seen, err := quant.Calibrate(t.Context(), m, func(yield func(data.Encoded, error) bool) {
 		yield(data.Encoded{Where: "random", IDs: Tokens(m, 400)}, nil)
 	})

@@ -20,6 +20,7 @@ import (
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/modeltest"
+	"eisft/quant/encoding"
 )
 
 // folder exports a model without comparing it.
@@ -217,9 +218,10 @@ func TestOpenErrors(t *testing.T) {
 			}
 		}, "the mask of layer -1"},
 		{"codes", host.Options{}, func(m *manifest.Manifest) {
+			e := encoding.Signed(8, 1)
 			for i, p := range m.Graphs[1].Inputs {
 				if p.Role == "key" {
-					m.Graphs[1].Inputs[i].DType, m.Graphs[1].Inputs[i].Encoding = "int8", &manifest.Affine{Scale: 1}
+					m.Graphs[1].Inputs[i].DType, m.Graphs[1].Inputs[i].Encoding = "int8", &e
 				}
 			}
 			m.States = nil

@@ -53,7 +53,7 @@ func layer(g *ir.Graph, x *ir.Value) *ir.Value {
 	leave()
 
 	defer g.Scope("mlp")()
-	w := g.Stored("layers.0.mlp.gate.weight", func() (ir.Tensor, error) {
+	w := g.Stored("layers.0.mlp.gate.weight", ir.Int4, []int{64, 128}, func() (ir.Tensor, error) {
 		return ir.NewTensor([]int{64, 128}, make(ir.Nibbles, 64*128))
 	})
 	perTensor := ir.PerTensor(ir.Int4, 0.01, 0)

@@ -38,7 +38,7 @@ func writePair(t *testing.T, dir string) []string {
 		g := ir.NewGraph("linear", ir.Options{Weights: weights})
 		x := g.Input("x", ir.Float32, rows, 32)
 		leave := g.Scope("layers.0")
-		w := g.Stored("layers.0.w", func() (ir.Tensor, error) {
+		w := g.Stored("layers.0.w", ir.Float32, []int{32, 64}, func() (ir.Tensor, error) {
 			loads++
 			return ir.NewTensor([]int{32, 64}, normal(1, 32*64))
 		})
@@ -190,7 +190,7 @@ func TestInt4Trap(t *testing.T) {
 		scale[i] = 0.01 + 0.02*r.Float32()
 	}
 	g := ir.NewGraph("int4", ir.Options{})
-	w := g.Dequantize(g.Const("w", []int{in, out}, codes), ir.Encoding{DType: ir.Int4, Scale: scale, Block: block})
+	w := g.Dequantize(g.Const("w", []int{in, out}, codes), ir.Int4.Encoding(scale, nil, 0, block))
 	g.Output("y", g.MatMul(g.Input("x", ir.Float32, rows, in), w))
 	path := filepath.Join(t.TempDir(), "int4.onnx")
 	if err := g.WriteFile(path); err != nil {

@@ -1,9 +1,12 @@
 package ir
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
+
+	"eisft/quant/encoding"
 )
 
 // MaxRank is the highest rank the phone runtimes take.
@@ -28,15 +31,16 @@ type Graph struct {
 	opset     int
 	weights   *Weights
 	inputs    []*Value
-	outputs   []*Value
+	outputs   []*Output
 	constants []*Value
-	nodes     []*node
+	nodes     []*Node
 	metadata  map[string]string
 
 	names     map[string]int    // names in use, with the next suffix to try
 	shared    map[string]*Value // inline constants by content, stored ones by name
 	scope     []string
-	keepFloat int // depth of KeepFloat regions
+	keepFloat bool   // in a KeepFloat region
+	point     string // what the Q and DQ nodes being added encode
 	err       error
 }
 
@@ -46,21 +50,48 @@ type Value struct {
 	name     string
 	dtype    DType
 	shape    []int
-	producer *node
+	producer *Node
 	constant *constant
+	encoded  *Encoded
+}
+
+// Encoded is the encoding of a value, an attribute that every emitter writes in its own
+// way: as Q and DQ nodes, as types of tensors, as a file beside the graph, or not at all.
+type Encoded struct {
+	encoding.Encoding
+	Point string  // what is encoded, as the quantized model calls it
+	codes *source // of a constant: its codes
+}
+
+// Output is an output of a graph. It carries what Value holds under a name of its own
+// and, where it is encoded, as codes.
+type Output struct {
+	Name    string
+	Value   *Value
+	encoded *Encoded
+}
+
+// source makes a constant when it is needed.
+type source struct {
+	name string
+	load func() (Tensor, error)
 }
 
 type constant struct {
 	Tensor
-	stored string // name in the weights file, "" for a constant inside the .onnx file
+	stored string  // name in the weights file, "" for a constant inside the .onnx file
+	source *source // nil where the tensor is there
 }
 
-type node struct {
+// Node is an op of a graph with what it reads and makes.
+type Node struct {
 	op        string
 	inputs    []*Value
 	outputs   []*Value
 	attrs     []attr
 	keepFloat bool
+	scope     []string
+	point     string // of Q and DQ
 }
 
 // attr is a node attribute: an int or a []int.
@@ -123,17 +154,32 @@ func (g *Graph) fail(format string, args ...any) *Value {
 // Scope puts name before the names of what is added until leave is called; scopes
 // nest: defer g.Scope("layers.0")().
 func (g *Graph) Scope(name string) (leave func()) {
-	depth := len(g.scope)
-	g.scope = append(g.scope, name)
-	return func() { g.scope = g.scope[:depth] }
+	before := g.scope
+	g.scope = append(slices.Clone(g.scope), name)
+	return func() { g.scope = before }
 }
 
 // KeepFloat marks the nodes added until leave is called as unquantized by design
 // (norms, gates, memory). Check asks for Q and DQ around all others. The mark is
 // node metadata and needs opset 21; a float graph of opset 17 goes without.
-func (g *Graph) KeepFloat() (leave func()) {
-	g.keepFloat++
-	return func() { g.keepFloat-- }
+func (g *Graph) KeepFloat() (leave func()) { return g.mark(true) }
+
+// Quantizable interrupts a KeepFloat region until leave is called.
+func (g *Graph) Quantizable() (leave func()) { return g.mark(false) }
+
+func (g *Graph) mark(keepFloat bool) (leave func()) {
+	before := g.keepFloat
+	g.keepFloat = keepFloat
+	return func() { g.keepFloat = before }
+}
+
+// Point says what the Q and DQ nodes added until leave is called encode. The name is
+// node metadata, by which a check finds the encoding that they should have; it needs
+// opset 21, too.
+func (g *Graph) Point(name string) (leave func()) {
+	before := g.point
+	g.point = name
+	return func() { g.point = before }
 }
 
 // OpCounts counts the nodes of each op that the file will have.
@@ -163,22 +209,63 @@ func (g *Graph) Input(name string, dtype DType, shape ...int) *Value {
 
 // Output makes v a graph output called name. v must be a node's result and not an
 // output already, since a second name would need an op that copies.
-func (g *Graph) Output(name string, v *Value) {
+func (g *Graph) Output(name string, v *Value) *Output {
+	o := &Output{Name: name, Value: v}
 	if !g.usable("output "+name, v) {
-		return
+		return o
 	}
-	if v.producer == nil || slices.Contains(g.outputs, v) {
+	if v.producer == nil || g.isOutput(v) {
 		g.fail("output %s: %q is an input, a constant or an output already; an output needs a node of its own", name, v.name)
-		return
+		return o
 	}
 	if v.name != name {
 		if err := g.reserve(name); err != nil {
 			g.fail("output: %w", err)
-			return
+			return o
 		}
-		v.name = name
 	}
-	g.outputs = append(g.outputs, v)
+	g.outputs = append(g.outputs, o)
+	return o
+}
+
+func (g *Graph) isOutput(v *Value) bool {
+	return slices.ContainsFunc(g.outputs, func(o *Output) bool { return o.Value == v })
+}
+
+// Encode gives the output an encoding: a quantized graph gives its codes.
+func (o *Output) Encode(point string, e encoding.Encoding) *Output {
+	o.encoded = o.Value.graph.encoded(o.Value, point, e)
+	return o
+}
+
+// Encode gives v an encoding and returns it. In a quantized graph, all that reads v reads
+// what its codes stand for; an input takes codes.
+func (v *Value) Encode(point string, e encoding.Encoding) *Value {
+	if v.encoded != nil {
+		return v.graph.fail("%s has the encoding of %s; it cannot have that of %s too", v, v.encoded.Point, point)
+	}
+	v.encoded = v.graph.encoded(v, point, e)
+	return v
+}
+
+// EncodeAs is Encode of a constant, of which load makes the codes, called name.
+func (v *Value) EncodeAs(point string, e encoding.Encoding, name string, load func() (Tensor, error)) *Value {
+	if v.Encode(point, e); v.encoded != nil {
+		v.encoded.codes = &source{name, load}
+	}
+	return v
+}
+
+// encoded checks that v can have an encoding.
+func (g *Graph) encoded(v *Value, point string, e encoding.Encoding) *Encoded {
+	if !g.floats("encoding of "+point, v) {
+		return nil
+	}
+	if _, err := e.ParamShape(v.shape); err != nil {
+		g.fail("encoding of %s, %s: %w", point, v, err)
+		return nil
+	}
+	return &Encoded{Encoding: e, Point: point}
 }
 
 // Named gives v a name within the current scope and returns it; a number is added
@@ -205,22 +292,51 @@ func (g *Graph) Const(name string, shape []int, data any) *Value {
 }
 
 // Stored adds the constant name from the weights file. Where the file does not have
-// it yet, load makes it; so the second graph over the same weights converts nothing.
-func (g *Graph) Stored(name string, load func() (Tensor, error)) *Value {
+// it yet, load makes it; so the second graph over the same weights converts nothing. In
+// a graph without a weights file load is called when the graph is written, if it is.
+func (g *Graph) Stored(name string, dtype DType, shape []int, load func() (Tensor, error)) *Value {
 	if g.err != nil {
 		return &Value{graph: g}
 	}
 	if g.weights != nil && g.weights.Has(name) {
 		return g.fromWeights(name)
 	}
-	t, err := load()
+	if g.weights == nil {
+		return g.deferred(dtype, shape, &source{name, load})
+	}
+	t, err := (&source{name, load}).tensor(dtype, shape)
+	if err != nil {
+		return g.fail("%w", err)
+	}
+	return g.tensor(name, t)
+}
+
+// deferred adds a constant that is not made yet.
+func (g *Graph) deferred(dtype DType, shape []int, s *source) *Value {
+	if v, ok := g.shared[s.name]; ok {
+		return v
+	}
+	if err := g.reserve(s.name); err != nil {
+		return g.fail("constant: %w", err)
+	}
+	v := g.newValue(s.name, dtype, shape)
+	v.constant = &constant{source: s}
+	return g.addConstant(s.name, v)
+}
+
+// tensor makes the constant.
+func (s *source) tensor(dtype DType, shape []int) (Tensor, error) {
+	t, err := s.load()
 	if err == nil {
 		err = t.validate()
 	}
-	if err != nil {
-		return g.fail("constant %s: %w", name, err)
+	if err == nil && (t.DType != dtype || !slices.Equal(t.Shape, shape)) {
+		err = fmt.Errorf("it is %s %v, want %s %v", t.DType, t.Shape, dtype, shape)
 	}
-	return g.tensor(name, t)
+	if err != nil {
+		return t, fmt.Errorf("constant %s: %w", s.name, err)
+	}
+	return t, nil
 }
 
 // Scalar adds a float32 constant of shape [1].
@@ -229,11 +345,8 @@ func (g *Graph) Scalar(v float32) *Value {
 }
 
 func (g *Graph) tensor(name string, t Tensor) *Value {
-	if g.weights != nil && len(t.Raw) > inlineBytes {
-		if err := g.weights.put(name, t); err != nil {
-			return g.fail("%w", err)
-		}
-		return g.fromWeights(name)
+	if len(t.Raw) > inlineBytes {
+		return g.large(name, t)
 	}
 	key := fmt.Sprintf("%d %v %s", t.DType, t.Shape, t.Raw)
 	if v, ok := g.shared[key]; ok {
@@ -242,6 +355,28 @@ func (g *Graph) tensor(name string, t Tensor) *Value {
 	v := g.newValue(g.unique(name), t.DType, t.Shape)
 	v.constant = &constant{Tensor: t}
 	return g.addConstant(key, v)
+}
+
+// large adds a constant under exactly its name.
+func (g *Graph) large(name string, t Tensor) *Value {
+	if g.weights != nil {
+		if err := g.weights.put(name, t); err != nil {
+			return g.fail("%w", err)
+		}
+		return g.fromWeights(name)
+	}
+	if v, ok := g.shared[name]; ok {
+		if c := v.constant; v.dtype != t.DType || !slices.Equal(v.shape, t.Shape) || !bytes.Equal(c.Raw, t.Raw) {
+			return g.fail("constant %s: it is there already with other content (%s)", name, v)
+		}
+		return v
+	}
+	if err := g.reserve(name); err != nil {
+		return g.fail("constant: %w", err)
+	}
+	v := g.newValue(name, t.DType, t.Shape)
+	v.constant = &constant{Tensor: t}
+	return g.addConstant(name, v)
 }
 
 func (g *Graph) fromWeights(name string) *Value {
@@ -324,7 +459,7 @@ func (g *Graph) add(op string, inputs []*Value, attrs []attr, dtype DType, shape
 }
 
 func (g *Graph) addMulti(op string, inputs []*Value, attrs []attr, dtype DType, shapes [][]int) []*Value {
-	n := &node{op: op, inputs: inputs, attrs: attrs, keepFloat: g.keepFloat > 0}
+	n := &Node{op: op, inputs: inputs, attrs: attrs, keepFloat: g.keepFloat, scope: g.scope}
 	for _, shape := range shapes {
 		v := g.newValue(g.unique(g.scoped(op)), dtype, shape)
 		v.producer = n

@@ -11,6 +11,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/quant/encoding"
 )
 
 func f32(v ...float32) []float32 { return v }
@@ -113,7 +114,7 @@ var opCases = []opCase{
 		return g.Quantize(x, ir.PerTensor(ir.Int8, 0.5, 0))
 	}, []int8{-128, 1, 127}, []int{3}},
 	{"Dequantize int8 per axis", []int64{2, 2}, []int8{1, 2, 3, -128}, func(g *ir.Graph, x *ir.Value) *ir.Value {
-		return g.Dequantize(x, ir.Encoding{DType: ir.Int8, Scale: f32(0.5, 2), Zero: []int32{1, 0}, Axis: -1})
+		return g.Dequantize(x, ir.Int8.Encoding(f32(0.5, 2), []int32{1, 0}, 1, 0))
 	}, f32(0, 4, 1, -256), []int{2, 2}},
 }
 
@@ -127,7 +128,7 @@ var opCases21 = []opCase{
 	}, f32(-1, 0.5, 0.25), []int{3}},
 	{"MatMul with int8 weights", []int64{1, 2}, f32(1, 10), func(g *ir.Graph, x *ir.Value) *ir.Value {
 		w := g.Const("w", []int{2, 2}, []int8{-128, 1, 127, 2})
-		return g.MatMul(x, g.Dequantize(w, ir.Encoding{DType: ir.Int8, Scale: f32(1, 0.5), Axis: 1}))
+		return g.MatMul(x, g.Dequantize(w, ir.Int8.Encoding(f32(1, 0.5), nil, 1, 0)))
 	}, f32(1142, 10.5), []int{1, 2}},
 	{"MatMul with int16 weights", []int64{1, 2}, f32(1, 10), func(g *ir.Graph, x *ir.Value) *ir.Value {
 		w := g.Const("w", []int{2, 2}, []int16{-32768, 1, 32767, 2})
@@ -135,11 +136,11 @@ var opCases21 = []opCase{
 	}, f32(147451, 10.5), []int{1, 2}},
 	{"MatMul with int4 weights per channel", []int64{1, 3}, f32(1, 10, 100), func(g *ir.Graph, x *ir.Value) *ir.Value {
 		w := g.Const("w", []int{3, 1}, ir.Nibbles{-8, 7, 3})
-		return g.MatMul(x, g.Dequantize(w, ir.Encoding{DType: ir.Int4, Scale: f32(2), Axis: 1}))
+		return g.MatMul(x, g.Dequantize(w, ir.Int4.Encoding(f32(2), nil, 1, 0)))
 	}, f32(724), []int{1, 1}},
 	{"int4 weights in blocks", []int64{1, 4}, f32(1, 1, 1, 1), func(g *ir.Graph, x *ir.Value) *ir.Value {
 		w := g.Const("w", []int{4, 2}, ir.Nibbles{-8, 1, 7, 2, 3, 3, -1, 4})
-		e := ir.Encoding{DType: ir.Int4, Scale: f32(1, 10, 100, 1000), Axis: 0, Block: 2}
+		e := ir.Int4.Encoding(f32(1, 10, 100, 1000), nil, 0, 2)
 		return g.MatMul(x, g.Dequantize(w, e))
 	}, f32(-1+200, 30+7000), []int{1, 2}},
 	{"uint4 weights with zero points", []int64{1, 2}, f32(1, 10), func(g *ir.Graph, x *ir.Value) *ir.Value {
@@ -229,15 +230,15 @@ func TestBuilderErrors(t *testing.T) {
 			g.Add(x, ir.NewGraph("other", ir.Options{}).Input("x", ir.Float32, 1))
 		}, "operand 1 is not a value of this graph"},
 		{"nil", func(g *ir.Graph, x *ir.Value) { g.Relu(nil) }, "operand 0 is not a value of this graph"},
-		{"scale", func(g *ir.Graph, x *ir.Value) { g.Quantize(x, ir.PerTensor(ir.Int8, 0, 0)) }, "scale 0 is 0, want a finite number above 0"},
+		{"scale", func(g *ir.Graph, x *ir.Value) { g.Quantize(x, ir.PerTensor(ir.Int8, 0, 0)) }, "scale 0 is 0; it must be a finite number above 0"},
 		{"zero point", func(g *ir.Graph, x *ir.Value) { g.Quantize(x, ir.PerTensor(ir.Int4, 1, 8)) }, "zero point 0 is 8, outside int4"},
 		{"scales", func(g *ir.Graph, x *ir.Value) {
-			g.Quantize(x, ir.Encoding{DType: ir.Int8, Scale: f32(1, 2), Axis: 1})
-		}, "QuantizeLinear of x float32 [2 3]: 2 scales, want 3"},
+			g.Quantize(x, ir.Int8.Encoding(f32(1, 2), nil, 1, 0))
+		}, "QuantizeLinear of x float32 [2 3]: there are 2 scales; [2 3] has 3"},
 		{"block", func(g *ir.Graph, x *ir.Value) {
-			g.Quantize(x, ir.Encoding{DType: ir.Int8, Scale: f32(1, 2), Axis: 1, Block: 2})
+			g.Quantize(x, ir.Int8.Encoding(f32(1, 2), nil, 1, 2))
 		}, "axis 1 has 3 elements, no multiple of the block size 2"},
-		{"codes", func(g *ir.Graph, x *ir.Value) { g.Quantize(x, ir.PerTensor(ir.Int32, 1, 0)) }, "int32 is no type of codes"},
+		{"codes", func(g *ir.Graph, x *ir.Value) { g.Quantize(x, ir.PerTensor(ir.Int32, 1, 0)) }, "bits is 0; it must be 4, 8 or 16"},
 		{"other codes", func(g *ir.Graph, x *ir.Value) {
 			g.Dequantize(g.Input("q", ir.UInt8, 1), ir.PerTensor(ir.Int8, 1, 0))
 		}, "DequantizeLinear of q uint8 [1]: the encoding is for int8"},
@@ -271,7 +272,7 @@ func TestBuilderErrors(t *testing.T) {
 func TestOpset(t *testing.T) {
 	for _, c := range []struct {
 		opset int
-		e     ir.Encoding
+		e     encoding.Encoding
 		want  string
 	}{
 		{17, ir.PerTensor(ir.UInt16, 1, 0), "uint16 codes or blocks need opset 21, this graph has 17"},

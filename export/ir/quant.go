@@ -2,73 +2,61 @@ package ir
 
 import (
 	"fmt"
-	"math"
-	"slices"
+
+	"eisft/quant/encoding"
 )
 
-// Encoding maps the codes of a quantized tensor to numbers: real = Scale·(code − Zero).
-//
-// One scale serves the whole tensor. Several serve the slices along Axis, or, with
-// Block > 0, blocks of Block elements along Axis; they then have the tensor's shape
-// with Axis divided by Block, row-major. Zero is empty (symmetric) or as long as Scale.
-type Encoding struct {
-	DType DType
-	Scale []float32
-	Zero  []int32
-	Axis  int
-	Block int
+// codeTypes are the types of codes by their names.
+var codeTypes = map[string]DType{
+	"int4": Int4, "uint4": UInt4, "int8": Int8, "uint8": UInt8, "int16": Int16, "uint16": UInt16,
 }
 
-// Equal tells whether two encodings give every code the same meaning.
-func (e Encoding) Equal(o Encoding) bool {
-	zero := func(e Encoding) []int32 {
-		if len(e.Zero) > 0 {
-			return e.Zero
-		}
-		return make([]int32, len(e.Scale))
+// CodeType is the ONNX type of an encoding's codes, 0 where there is none.
+func CodeType(e encoding.Encoding) DType { return codeTypes[e.Type()] }
+
+// Encoding is the encoding that codes of a type have, with the given scales and zero
+// points. It is not valid where they are of another type than codes.
+func (d DType) Encoding(scales []float32, zeros []int32, axis, block int) encoding.Encoding {
+	e := encoding.Encoding{Scales: scales, Zeros: zeros, Axis: axis, Block: block}
+	if codeTypes[d.String()] == d {
+		e.Bits, e.Unsigned = d.Bits(), !d.Signed()
 	}
-	if e.DType != o.DType || !slices.Equal(e.Scale, o.Scale) || !slices.Equal(zero(e), zero(o)) {
-		return false
-	}
-	return len(e.Scale) == 1 || e.Axis == o.Axis && e.Block == o.Block
+	return e
 }
 
-// PerTensor is the encoding of a whole tensor.
-func PerTensor(dtype DType, scale float32, zero int32) Encoding {
-	return Encoding{DType: dtype, Scale: []float32{scale}, Zero: []int32{zero}}
+// PerTensor is the encoding of a whole tensor by codes of a type.
+func PerTensor(dtype DType, scale float32, zero int32) encoding.Encoding {
+	return dtype.Encoding([]float32{scale}, []int32{zero}, 0, 0)
 }
 
 // Quantize is ONNX's QuantizeLinear: saturate(round(x/scale) + zero), ties to even.
-func (g *Graph) Quantize(x *Value, e Encoding) *Value {
+func (g *Graph) Quantize(x *Value, e encoding.Encoding) *Value {
 	if !g.floats("QuantizeLinear", x) {
 		return &Value{graph: g}
 	}
-	return g.linear("QuantizeLinear", x, e, e.DType)
+	return g.linear("QuantizeLinear", x, e, CodeType(e))
 }
 
 // Dequantize is ONNX's DequantizeLinear: float32 scale·(x − zero).
-func (g *Graph) Dequantize(x *Value, e Encoding) *Value {
+func (g *Graph) Dequantize(x *Value, e encoding.Encoding) *Value {
 	if !g.usable("DequantizeLinear", x) {
 		return &Value{graph: g}
 	}
-	if x.dtype != e.DType {
-		return g.fail("DequantizeLinear of %s: the encoding is for %s", x, e.DType)
+	if x.dtype != CodeType(e) {
+		return g.fail("DequantizeLinear of %s: the encoding is for %s", x, e.Type())
 	}
 	return g.linear("DequantizeLinear", x, e, Float32)
 }
 
 // QDQ puts Q and DQ behind x, which gives x the encoding in a quantized graph.
-func (g *Graph) QDQ(x *Value, e Encoding) *Value { return g.Dequantize(g.Quantize(x, e), e) }
+func (g *Graph) QDQ(x *Value, e encoding.Encoding) *Value { return g.Dequantize(g.Quantize(x, e), e) }
 
 // linear adds Q or DQ. The zero point is always written: it carries the code type,
 // and some converters refuse its absence.
-func (g *Graph) linear(op string, x *Value, e Encoding, result DType) *Value {
-	if e.Axis < 0 {
-		e.Axis += len(x.shape)
-	}
+func (g *Graph) linear(op string, x *Value, e encoding.Encoding, result DType) *Value {
 	params, err := e.ParamShape(x.shape)
-	if err == nil && g.opset < 21 && (e.DType.Bits() != 8 || e.Block > 0) {
-		err = fmt.Errorf("%s codes or blocks need opset 21, this graph has %d", e.DType, g.opset)
+	if err == nil && g.opset < 21 && (e.Bits != 8 || e.Block > 0) {
+		err = fmt.Errorf("%s codes or blocks need opset 21, this graph has %d", e.Type(), g.opset)
 	}
 	if err != nil {
 		return g.fail("%s of %s: %w", op, x, err)
@@ -80,78 +68,47 @@ func (g *Graph) linear(op string, x *Value, e Encoding, result DType) *Value {
 	if e.Block > 0 {
 		attrs = append(attrs, attr{"block_size", e.Block})
 	}
-	scale := g.Const(x.name+"/scale", params, e.Scale)
-	zero := g.Const(x.name+"/zero_point", params, e.zeroCodes())
-	return g.add(op, []*Value{x, scale, zero}, attrs, result, x.shape)
-}
-
-// ParamShape checks the encoding against a tensor's shape and gives the shape of
-// its scales: none, [size of Axis], or the tensor's own divided into blocks.
-func (e Encoding) ParamShape(shape []int) ([]int, error) {
-	lo, hi, ok := e.DType.Codes()
-	if !ok {
-		return nil, fmt.Errorf("%s is no type of codes", e.DType)
+	scale := g.Const(x.name+"/scale", params, e.Scales)
+	zero := g.Const(x.name+"/zero_point", params, zeroCodes(e))
+	y := g.add(op, []*Value{x, scale, zero}, attrs, result, x.shape)
+	if y.producer != nil {
+		y.producer.point = g.point
 	}
-	if len(e.Scale) == 0 {
-		return nil, fmt.Errorf("there is no scale")
-	}
-	if len(e.Zero) > 0 && len(e.Zero) != len(e.Scale) {
-		return nil, fmt.Errorf("%d zero points for %d scales", len(e.Zero), len(e.Scale))
-	}
-	for i, s := range e.Scale {
-		if !(s > 0) || math.IsInf(float64(s), 0) {
-			return nil, fmt.Errorf("scale %d is %g, want a finite number above 0", i, s)
-		}
-	}
-	for i, z := range e.Zero {
-		if int64(z) < lo || int64(z) > hi {
-			return nil, fmt.Errorf("zero point %d is %d, outside %s", i, z, e.DType)
-		}
-	}
-	params := []int{}
-	if len(e.Scale) != 1 || e.Block > 0 {
-		if e.Axis < 0 || e.Axis >= len(shape) {
-			return nil, fmt.Errorf("the encoding's axis %d does not exist", e.Axis)
-		}
-		params = []int{shape[e.Axis]}
-	}
-	if e.Block > 0 {
-		if shape[e.Axis]%e.Block != 0 {
-			return nil, fmt.Errorf("axis %d has %d elements, no multiple of the block size %d", e.Axis, shape[e.Axis], e.Block)
-		}
-		params = slices.Clone(shape)
-		params[e.Axis] /= e.Block
-	}
-	if want, _ := elements(params); int64(len(e.Scale)) != want {
-		return nil, fmt.Errorf("%d scales, want %d", len(e.Scale), want)
-	}
-	return params, nil
+	return y
 }
 
 // zeroCodes gives the zero points in the type of the codes. ParamShape has checked
 // that they fit.
-func (e Encoding) zeroCodes() any {
-	zero := e.Zero
-	if len(zero) == 0 {
-		zero = make([]int32, len(e.Scale))
-	}
-	switch e.DType {
-	case Int4:
-		return Nibbles(convert[int8](zero))
-	case UInt4:
-		return UNibbles(convert[uint8](zero))
-	case Int8:
-		return convert[int8](zero)
-	case UInt8:
-		return convert[uint8](zero)
-	case Int16:
-		return convert[int16](zero)
-	default:
-		return convert[uint16](zero)
-	}
+func zeroCodes(e encoding.Encoding) any {
+	zeros := make([]int32, len(e.Scales))
+	copy(zeros, e.Zeros)
+	codes, _ := Codes(e, zeros)
+	return codes
 }
 
-func convert[T int8 | uint8 | int16 | uint16](v []int32) []T {
+// Codes gives codes as NewTensor takes them, in the type of an encoding's.
+func Codes[T int8 | int32](e encoding.Encoding, codes []T) (any, error) {
+	switch CodeType(e) {
+	case Int4:
+		return Nibbles(convert[int8](codes)), nil
+	case UInt4:
+		return UNibbles(convert[uint8](codes)), nil
+	case Int8:
+		return convert[int8](codes), nil
+	case UInt8:
+		return convert[uint8](codes), nil
+	case Int16:
+		return convert[int16](codes), nil
+	case UInt16:
+		return convert[uint16](codes), nil
+	}
+	return nil, fmt.Errorf("%s is no type of codes", e.Type())
+}
+
+func convert[T int8 | uint8 | int16 | uint16, F int8 | int32](v []F) []T {
+	if same, ok := any(v).([]T); ok {
+		return same
+	}
 	out := make([]T, len(v))
 	for i, x := range v {
 		out[i] = T(x)

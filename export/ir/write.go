@@ -10,14 +10,16 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"eisft/internal/atomicfile"
 	"eisft/export/onnxpb"
+	"eisft/internal/atomicfile"
 )
 
-// PrecisionKey is the node metadata that KeepFloat sets to PrecisionFloat.
+// The keys of node metadata: KeepFloat sets PrecisionKey to PrecisionFloat, Point sets
+// PointKey to the name of what a Q or DQ node encodes.
 const (
 	PrecisionKey   = "eisft.precision"
 	PrecisionFloat = "float"
+	PointKey       = "eisft.point"
 )
 
 // irVersions are the IR versions that the two opsets were released with.
@@ -54,23 +56,28 @@ func (g *Graph) Model() (*onnxpb.ModelProto, error) {
 	nodes, used := g.live()
 	pb := &onnxpb.GraphProto{Name: g.name}
 	for _, v := range g.inputs {
-		pb.Input = append(pb.Input, v.info())
+		pb.Input = append(pb.Input, v.info(v.name))
 	}
 	for _, v := range g.constants {
 		if used[v] {
-			pb.Initializer = append(pb.Initializer, g.initializer(v))
+			t, err := g.initializer(v)
+			if err != nil {
+				return nil, fmt.Errorf("graph %s: %w", g.name, err)
+			}
+			pb.Initializer = append(pb.Initializer, t)
 		}
 	}
+	name := g.namer()
 	for _, n := range nodes {
-		pb.Node = append(pb.Node, n.proto(g.opset))
+		pb.Node = append(pb.Node, n.proto(g.opset, name))
 		for _, v := range n.outputs {
-			if !slices.Contains(g.outputs, v) {
-				pb.ValueInfo = append(pb.ValueInfo, v.info())
+			if !g.isOutput(v) {
+				pb.ValueInfo = append(pb.ValueInfo, v.info(v.name))
 			}
 		}
 	}
-	for _, v := range g.outputs {
-		pb.Output = append(pb.Output, v.info())
+	for _, o := range g.outputs {
+		pb.Output = append(pb.Output, o.Value.info(o.Name))
 	}
 	model := &onnxpb.ModelProto{
 		IrVersion:    irVersions[g.opset],
@@ -85,12 +92,12 @@ func (g *Graph) Model() (*onnxpb.ModelProto, error) {
 }
 
 // live returns the nodes that the outputs need, in order, and the values they use.
-func (g *Graph) live() ([]*node, map[*Value]bool) {
+func (g *Graph) live() ([]*Node, map[*Value]bool) {
 	used := map[*Value]bool{}
-	for _, v := range g.outputs {
-		used[v] = true
+	for _, o := range g.outputs {
+		used[o.Value] = true
 	}
-	nodes := []*node{}
+	nodes := []*Node{}
 	for _, n := range slices.Backward(g.nodes) {
 		if !slices.ContainsFunc(n.outputs, func(v *Value) bool { return used[v] }) {
 			continue
@@ -104,11 +111,32 @@ func (g *Graph) live() ([]*node, map[*Value]bool) {
 	return nodes, used
 }
 
-func (g *Graph) initializer(v *Value) *onnxpb.TensorProto {
-	t := &onnxpb.TensorProto{Name: v.name, DataType: int32(v.dtype), Dims: wide(v.shape)}
-	if v.constant.stored == "" {
-		t.RawData = v.constant.Raw
-		return t
+// namer returns the names of values in the file: an output's is that of its port.
+func (g *Graph) namer() func(*Value) string {
+	ports := map[*Value]string{}
+	for _, o := range g.outputs {
+		ports[o.Value] = o.Name
+	}
+	return func(v *Value) string {
+		if port, ok := ports[v]; ok {
+			return port
+		}
+		return v.name
+	}
+}
+
+func (g *Graph) initializer(v *Value) (*onnxpb.TensorProto, error) {
+	t, c := &onnxpb.TensorProto{Name: v.name, DataType: int32(v.dtype), Dims: wide(v.shape)}, v.constant
+	if c.source != nil {
+		made, err := c.source.tensor(v.dtype, v.shape)
+		if err != nil {
+			return nil, err
+		}
+		c.Tensor, c.source = made, nil
+	}
+	if c.stored == "" {
+		t.RawData = c.Raw
+		return t, nil
 	}
 	at := g.weights.byName[v.constant.stored]
 	t.DataLocation = onnxpb.TensorProto_EXTERNAL
@@ -117,16 +145,16 @@ func (g *Graph) initializer(v *Value) *onnxpb.TensorProto {
 		entry("offset", strconv.FormatInt(at.offset, 10)),
 		entry("length", strconv.FormatInt(at.length, 10)),
 	}
-	return t
+	return t, nil
 }
 
-func (n *node) proto(opset int) *onnxpb.NodeProto {
-	pb := &onnxpb.NodeProto{Name: n.outputs[0].name, OpType: n.op}
+func (n *Node) proto(opset int, name func(*Value) string) *onnxpb.NodeProto {
+	pb := &onnxpb.NodeProto{Name: name(n.outputs[0]), OpType: n.op}
 	for _, v := range n.inputs {
-		pb.Input = append(pb.Input, v.name)
+		pb.Input = append(pb.Input, name(v))
 	}
 	for _, v := range n.outputs {
-		pb.Output = append(pb.Output, v.name)
+		pb.Output = append(pb.Output, name(v))
 	}
 	for _, a := range n.attrs {
 		attribute := &onnxpb.AttributeProto{Name: a.name}
@@ -139,12 +167,15 @@ func (n *node) proto(opset int) *onnxpb.NodeProto {
 		pb.Attribute = append(pb.Attribute, attribute)
 	}
 	if n.keepFloat && opset >= 21 {
-		pb.MetadataProps = []*onnxpb.StringStringEntryProto{entry(PrecisionKey, PrecisionFloat)}
+		pb.MetadataProps = append(pb.MetadataProps, entry(PrecisionKey, PrecisionFloat))
+	}
+	if n.point != "" && opset >= 21 {
+		pb.MetadataProps = append(pb.MetadataProps, entry(PointKey, n.point))
 	}
 	return pb
 }
 
-func (v *Value) info() *onnxpb.ValueInfoProto {
+func (v *Value) info(name string) *onnxpb.ValueInfoProto {
 	shape := &onnxpb.TensorShapeProto{}
 	for _, size := range v.shape {
 		shape.Dim = append(shape.Dim, &onnxpb.TensorShapeProto_Dimension{
@@ -153,7 +184,7 @@ func (v *Value) info() *onnxpb.ValueInfoProto {
 	}
 	tensor := &onnxpb.TypeProto_Tensor{ElemType: int32(v.dtype), Shape: shape}
 	return &onnxpb.ValueInfoProto{
-		Name: v.name,
+		Name: name,
 		Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: tensor}},
 	}
 }

@@ -74,9 +74,6 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 	if w == nil {
 		return
 	}
-	if rounded, ok := l.rounded[h]; ok {
-		h = rounded
-	}
 	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, transposed(w.Data, d.KVHeads, d.Hidden))
 	score := l.Add(l.MatMul(h, weight), l.Const(c.Name, []int{d.KVHeads}, c.Data)) // [1,T,K]
 	l.score = l.Reshape(l.Transpose(score, 2, 0, 1), d.KVHeads, 1, l.tokens, 1).Named("score")

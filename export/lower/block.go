@@ -28,13 +28,12 @@ type state struct {
 	score            *ir.Value // kept with every token [K,1,T,1], nil without
 	query            *ir.Value // before rotary embedding [K,r,T,d]
 	mass             *ir.Value // of the memory's read [K,r,T,1]
-	rounded          map[*ir.Value]*ir.Value
 }
 
 // forward adds layer i of the model.
 func (b *builder) forward(i int, l *model.Layer, x *ir.Value) *ir.Value {
 	defer b.Scope(fmt.Sprintf("layers.%d", i))()
-	st := &state{rounded: map[*ir.Value]*ir.Value{}}
+	st := &state{}
 	b.states = append(b.states, st)
 	return model.Forward(&layer{b, st, b.viewOf(l), i, l, &b.src.Model.Params.Layers[i]}, b.src.Model.Spec, l, x)
 }
@@ -48,7 +47,7 @@ func (b *builder) logits(x *ir.Value, tokens int) {
 		x = b.Slice(x, 1, tokens-1, tokens)
 	}
 	base := b.src.Model.Base
-	y := b.linear(base.Head, quant.HeadName, b.round(b.norm(base.Norm, x).Named("norm"), quant.HeadInput), quant.HeadOutput)
+	y := b.linear(base.Head, quant.HeadName, b.encode(b.norm(base.Norm, x).Named("norm"), quant.HeadInput), quant.HeadOutput)
 	b.output(port{name: "logits", role: "logits", axes: "batch token vocabulary"}, y)
 }
 
@@ -56,7 +55,7 @@ func (b *builder) logits(x *ir.Value, tokens int) {
 func (l *layer) Norm(n *model.Norm, x *ir.Value) *ir.Value {
 	y := l.norm(n, x)
 	if n == l.frozen.KNorm {
-		return l.round(y, quant.KeyPoint(l.frozen))
+		return l.encode(y, quant.KeyPoint(l.frozen))
 	}
 	return y
 }
@@ -76,46 +75,51 @@ func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
 	return y
 }
 
-// Linear is xWᵀ + b; in a quantized graph of codes, with an encoding before and
-// after it.
+// Linear is xWᵀ + b, with an encoding before and after it.
 func (l *layer) Linear(m *model.Linear, x *ir.Value) *ir.Value {
 	if len(x.Shape()) == 4 {
 		x = l.mergeHeads(x)
 	}
-	rounded, ok := l.rounded[x]
-	if !ok {
-		rounded = l.round(x, quant.InputPoint(l.frozen, m))
-		l.rounded[x] = rounded
-	}
-	return l.linear(m, m.Name, rounded, quant.OutputPoint(m))
+	return l.linear(m, m.Name, l.encode(x, quant.InputPoint(l.frozen, m)), quant.OutputPoint(m))
 }
 
-// round gives x the encoding of a point in a quantized graph.
-func (b *builder) round(x *ir.Value, point string) *ir.Value {
-	if b.src.Quantized == nil {
+// encode gives x the encoding of a point, where it is to be quantized, and returns it.
+// Maps that read the same tensor share a point.
+func (b *builder) encode(x *ir.Value, point string) *ir.Value {
+	p := b.point(point)
+	if e := x.Encoded(); p == nil || e != nil && e.Point == point {
 		return x
 	}
-	return b.QDQ(x, b.encoding(point))
+	return x.Encode(point, p.Encoding)
 }
 
-// linear adds the map m, called name in its file, of x, which has its encoding.
+// linear adds the map m, called name in its file, of x: its weights, with their codes,
+// and the encoding of its result. Maps are all that is not kept in float by design, and
+// they are, too, where a scheme leaves activations in float.
 func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string) *ir.Value {
 	short := name[strings.LastIndex(name, ".")+1:]
-	if b.src.Quantized == nil {
-		w := b.Stored(name+".weight", func() (ir.Tensor, error) {
-			return ir.NewTensor([]int{m.In, m.Out}, transposed(m.Weight(), m.Out, m.In))
-		})
-		return b.addBias(m, b.MatMul(x, w).Named(short))
-	}
-	w := b.src.Quantized.Weight(name)
-	codes := b.Stored(name+".codes", func() (ir.Tensor, error) {
-		return ir.NewTensor([]int{m.In, m.Out}, transposed(w.Codes, m.Out, m.In))
+	shape := []int{m.In, m.Out}
+	matrix := b.Stored(name+".weight", ir.Float32, shape, func() (ir.Tensor, error) {
+		return ir.NewTensor(shape, transposed(m.Weight(), m.Out, m.In))
 	})
-	matrix := b.Dequantize(codes, ir.Encoding{DType: codeTypes[w.Bits], Scale: w.Scales, Axis: 1})
-	b.leave()
+	q := b.src.Quantized
+	if q != nil {
+		w := q.Weight(name)
+		matrix.EncodeAs(name, w.Encoding.Transposed(w.Out, w.In), name+".codes", func() (ir.Tensor, error) {
+			codes, err := ir.Codes(w.Encoding, transposed(w.Codes, w.Out, w.In))
+			if err != nil {
+				return ir.Tensor{}, err
+			}
+			return ir.NewTensor(shape, codes)
+		})
+	}
+	leave := func() {}
+	if q != nil && !q.Scheme.Activation.None() {
+		leave = b.Quantizable()
+	}
 	y := b.addBias(m, b.MatMul(x, matrix).Named(short))
-	b.leave = b.KeepFloat()
-	return b.round(y, point)
+	leave()
+	return b.encode(y, point)
 }
 
 func (b *builder) addBias(m *model.Linear, y *ir.Value) *ir.Value {

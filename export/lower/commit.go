@@ -23,11 +23,10 @@ func (s Source) Commit(g *ir.Graph) Ports {
 		weights = append(weights, b.input(port{name: fmt.Sprintf("evicted_weight_%d", i), role: "weight", axes: "kv_head batch token one", layer: &i}, d.KVHeads, 1, spec.Segment, 1))
 	}
 	b.memoryInputs()
-	leave := b.keepFloat()
+	defer b.KeepFloat()()
 	for i := range s.Model.Base.Layers {
 		b.write(i, decay, keys[i], values[i], weights[i])
 	}
-	leave()
 	return b.ports
 }
 

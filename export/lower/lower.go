@@ -1,7 +1,9 @@
 // Package lower turns a model with its block into ONNX graphs of fixed shape. The
 // main graph is the block's own description (model.Forward) carried out with ONNX
 // nodes for steps; the commit graph is the memory's write. Both use only the ops that
-// phone runtimes have, so their formulas are worded in those.
+// phone runtimes have, so their formulas are worded in those. All is computed in float:
+// encodings are attributes of values, and how they are written is the emitter's choice
+// (export/emit).
 package lower
 
 import (
@@ -51,14 +53,22 @@ func ParseLogits(s string) (Logits, error) {
 // Source is what graphs are made from.
 type Source struct {
 	Model     *model.Model     // its Spec has the sizes of the shape: C = S+R+W+L
-	Quantized *quant.Quantized // nil makes float graphs
+	Quantized *quant.Quantized // gives values their encodings; nil: they have none
 	Inputs    Inputs
 	Logits    Logits
 }
 
-// Ports are a graph's inputs and outputs in order, as the manifest lists them.
+// Ports say what a graph's inputs and outputs carry, in order. Their types are for the
+// emitter to choose.
 type Ports struct {
-	Inputs, Outputs []manifest.Port
+	Inputs, Outputs []Port
+}
+
+// Port is an input or output; a nil layer is none.
+type Port struct {
+	Name, Role string
+	Layer      *int
+	Axes       []string // what each axis counts
 }
 
 // Main builds the graph that reads the given number of new tokens beside a cache of
@@ -68,7 +78,7 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 	x := b.tokenInput()
 	b.positionInputs()
 	b.stateInputs()
-	leave := b.keepFloat()
+	defer b.KeepFloat()()
 	for _, v := range b.views {
 		b.prepare(v)
 	}
@@ -86,7 +96,6 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 			b.output(port{name: fmt.Sprintf(name, i), role: role, axes: "kv_head batch token one", layer: &i}, st.score)
 		}
 	}
-	leave()
 	return b.ports
 }
 
@@ -113,62 +122,59 @@ type builder struct {
 	tokens int // T
 	ports  Ports
 	states []*state // of the layers
-	leave  func()   // ends the region kept in float, nil outside of it and in float graphs
 
 	views                  []*view // of the kinds of layers
 	pastKey, pastValue     []*ir.Value
 	pastMemory, pastWeight []*ir.Value
 }
 
-// port describes an input or output; a nil layer is none.
+// port describes an input or output; a nil layer is none, a point "" has no encoding.
 type port struct {
 	name, role, axes string
 	layer            *int
-	encoding         *ir.Encoding
+	point            string
 }
 
-// port is that of a layer's key or value, with its encoding where it is quantized.
+// port is that of a layer's key or value, which is carried in codes where the cache is
+// quantized.
 func (b *builder) port(name, role, axes string, i int) port {
-	p := port{name: fmt.Sprintf(name, i), role: role, axes: axes, layer: &i}
 	l := b.src.Model.Base.Layers[i]
 	point := quant.ValuePoint(l)
 	if role == "key" {
 		point = quant.KeyPoint(l)
 	}
-	if b.src.Quantized != nil {
-		e := b.encoding(point)
-		p.encoding = &e
-	}
-	return p
+	return port{name: fmt.Sprintf(name, i), role: role, axes: axes, layer: &i, point: point}
 }
 
-// input adds a float32 input, or one of codes and its DequantizeLinear.
+// input adds a float32 input with the encoding of its point.
 func (b *builder) input(p port, shape ...int) *ir.Value {
-	if p.encoding == nil {
-		v := b.Input(p.name, ir.Float32, shape...)
-		b.ports.Inputs = append(b.ports.Inputs, p.describe(v))
-		return v
+	v := b.Input(p.name, ir.Float32, shape...)
+	b.ports.Inputs = append(b.ports.Inputs, p.describe())
+	if p.point != "" {
+		return b.encode(v, p.point)
 	}
-	v := b.Input(p.name, p.encoding.DType, shape...)
-	b.ports.Inputs = append(b.ports.Inputs, p.describe(v))
-	return b.Dequantize(v, *p.encoding)
+	return v
 }
 
-// output makes v an output, as codes where the port has an encoding.
+// output makes v an output with the encoding of its point.
 func (b *builder) output(p port, v *ir.Value) {
-	if p.encoding != nil {
-		v = b.Quantize(v, *p.encoding)
+	o := b.Output(p.name, v)
+	if e := b.point(p.point); e != nil {
+		o.Encode(p.point, e.Encoding)
 	}
-	b.Output(p.name, v)
-	b.ports.Outputs = append(b.ports.Outputs, p.describe(v))
+	b.ports.Outputs = append(b.ports.Outputs, p.describe())
 }
 
-func (p port) describe(v *ir.Value) manifest.Port {
-	m := manifest.Port{Name: p.name, Role: p.role, Layer: p.layer, Shape: v.Shape(), DType: v.DType().String(), Axes: strings.Fields(p.axes)}
-	if p.encoding != nil {
-		m.Encoding = &manifest.Affine{Scale: p.encoding.Scale[0]}
+// point returns a point of the quantized model, nil where there is none.
+func (b *builder) point(name string) *quant.Point {
+	if b.src.Quantized == nil {
+		return nil
 	}
-	return m
+	return b.src.Quantized.Point(name)
+}
+
+func (p port) describe() Port {
+	return Port{Name: p.name, Role: p.role, Layer: p.layer, Axes: strings.Fields(p.axes)}
 }
 
 // tokenInput adds what the graph reads and returns the embeddings [1,T,D].
@@ -178,11 +184,12 @@ func (b *builder) tokenInput() *ir.Value {
 		return b.input(port{name: "input_embeds", role: "embeds", axes: "batch token hidden"}, 1, b.tokens, base.Dims.Hidden)
 	}
 	ids := b.Input("input_ids", ir.Int32, 1, b.tokens)
-	b.ports.Inputs = append(b.ports.Inputs, port{name: "input_ids", role: "ids", axes: "batch token"}.describe(ids))
-	table := b.Stored(manifest.Embedding, func() (ir.Tensor, error) {
-		return ir.NewTensor([]int{base.Embed.Out, base.Embed.In}, Embeddings(base))
+	b.ports.Inputs = append(b.ports.Inputs, port{name: "input_ids", role: "ids", axes: "batch token"}.describe())
+	shape := []int{base.Embed.Out, base.Embed.In}
+	table := b.Stored(manifest.Embedding, ir.Float32, shape, func() (ir.Tensor, error) {
+		return ir.NewTensor(shape, Embeddings(base))
 	})
-	defer b.keepFloat()()
+	defer b.KeepFloat()()
 	return b.Gather(table, ids)
 }
 
@@ -265,22 +272,3 @@ func (b *builder) memoryInputs() {
 		b.pastWeight = append(b.pastWeight, b.input(port{name: fmt.Sprintf("past_memz_%d_in", i), role: "memory_mass", axes: massAxes, layer: &i}, d.KVHeads, 1, features, 1))
 	}
 }
-
-// keepFloat marks what follows as unquantized by design, until the function that it
-// returns is called. Only frozen maps leave the region.
-func (b *builder) keepFloat() func() {
-	if b.src.Quantized == nil {
-		return func() {}
-	}
-	b.leave = b.KeepFloat()
-	return func() { b.leave() }
-}
-
-// encoding returns the encoding of a point of the quantized model.
-func (b *builder) encoding(point string) ir.Encoding {
-	p := b.src.Quantized.Point(point)
-	return ir.PerTensor(codeTypes[p.Bits], p.Scale, 0)
-}
-
-// codeTypes are the signed types of codes by their bits.
-var codeTypes = map[int]ir.DType{8: ir.Int8, 16: ir.Int16}

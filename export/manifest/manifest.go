@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"eisft/internal/atomicfile"
+	"eisft/quant/encoding"
 )
 
 // Name is the manifest's file name in an exported folder; Key is the
@@ -25,7 +26,7 @@ const (
 )
 
 // Schema is the schema version that this package writes and reads.
-const Schema = 2
+const Schema = 3
 
 // manifestBytes bounds what Read takes: a manifest lists tensors, not values.
 const manifestBytes = 16 << 20
@@ -175,19 +176,14 @@ type Part struct {
 
 // Port is an input or output of a graph.
 type Port struct {
-	Name     string   `json:"name"`
-	Role     string   `json:"role"`            // what it carries: "mask", "key", "logits"
-	Layer    *int     `json:"layer,omitempty"` // of a state or a score
-	Shape    []int    `json:"shape"`
-	DType    string   `json:"dtype"`
-	Axes     []string `json:"axes"` // what each axis of Shape counts
-	Encoding *Affine  `json:"encoding,omitempty"`
-}
-
-// Affine is the per-tensor encoding of a quantized port: real = Scale·(code − ZeroPoint).
-type Affine struct {
-	Scale     float32 `json:"scale"`
-	ZeroPoint int     `json:"zero_point"`
+	Name  string   `json:"name"`
+	Role  string   `json:"role"`            // what it carries: "mask", "key", "logits"
+	Layer *int     `json:"layer,omitempty"` // of a state or a score
+	Shape []int    `json:"shape"`
+	DType string   `json:"dtype"`
+	Axes  []string `json:"axes"` // what each axis of Shape counts
+	// Encoding says what the codes of a quantized port stand for.
+	Encoding *encoding.Encoding `json:"encoding,omitempty"`
 }
 
 // The policies of a State: the host appends the output's new tokens to its cache, or
@@ -234,17 +230,20 @@ type Verification struct {
 	EqualTokens    int     `json:"equal_tokens"`
 	MaxLogitError  float64 `json:"max_logit_error"`
 	MeanLogitError float64 `json:"mean_logit_error"`
-	// The tolerance bounds the largest difference of float graphs, and the mean one of
-	// quantized graphs by what quantization itself changes in the Go model.
-	Tolerance float64 `json:"tolerance"`
+	// LogitRange is the largest magnitude of a logit of the Go model.
+	LogitRange float64   `json:"logit_range"`
+	Tolerance  Tolerance `json:"tolerance"`
 }
 
-// Passed tells whether the difference is within the tolerance.
+// Tolerance bounds the differences of logits. It follows from the Go model alone.
+type Tolerance struct {
+	Max  float64 `json:"max"`
+	Mean float64 `json:"mean"`
+}
+
+// Passed tells whether both differences are within the tolerance.
 func (v Verification) Passed() bool {
-	if v.Precision == Float {
-		return v.MaxLogitError <= v.Tolerance
-	}
-	return v.MeanLogitError <= v.Tolerance
+	return v.MaxLogitError <= v.Tolerance.Max && v.MeanLogitError <= v.Tolerance.Mean
 }
 
 // Of returns the graphs of a shape and a precision by their kind.

@@ -2,19 +2,31 @@ package manifest
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"eisft/quant/encoding"
 )
+
+// code8 is the encoding of a tensor in codes of 8 signed bits.
+func code8(scale float32, zero int32) *encoding.Encoding {
+	e := encoding.Signed(8, scale)
+	if zero != 0 {
+		e.Zeros = []int32{zero}
+	}
+	return &e
+}
 
 func manifest() *Manifest {
 	layer := 0
 	key := func(name string, tokens int) Port {
 		return Port{
 			Name: name, Role: "key", Layer: &layer, Shape: []int{1, 1, 64, tokens}, DType: "int8",
-			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: &Affine{Scale: 0.0625},
+			Axes: []string{"kv_head", "batch", "head_dim", "token"}, Encoding: code8(0.0625, 0),
 		}
 	}
 	return &Manifest{
@@ -33,7 +45,7 @@ func manifest() *Manifest {
 		}},
 		States:       []State{{In: "past_key_0_in", Out: "past_key_0_out", Policy: Append}},
 		Quantization: &Quantization{Scheme: "w4a16"},
-		Verification: []Verification{{Shape: "4x8", Precision: "w4a16", Runtime: "1.30.0", Compared: 10, EqualTokens: 10, Tolerance: 0.01}},
+		Verification: []Verification{{Shape: "4x8", Precision: "w4a16", Runtime: "1.30.0", Compared: 10, EqualTokens: 10, LogitRange: 5, Tolerance: Tolerance{Max: 0.1, Mean: 0.01}}},
 	}
 }
 
@@ -121,9 +133,10 @@ func TestManifestErrors(t *testing.T) {
 		{"port shape", func(m *Manifest) { m.Graphs[0].Outputs[1].Shape[1] = -1 }, "graphs[0].outputs[1].shape: [1 -1 100], want at most 4 sizes above 0"},
 		{"axes", func(m *Manifest) { m.Graphs[0].Outputs[1].Axes = nil }, "graphs[0].outputs[1].axes: 0 names for the 3 axes of shape"},
 		{"no encoding", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding = nil }, "graphs[0].inputs[0].encoding: a port of int8 must have one"},
-		{"encoding", func(m *Manifest) { m.Graphs[0].Outputs[1].Encoding = &Affine{Scale: 1} }, "graphs[0].outputs[1].encoding: a port of float32 must have none"},
-		{"scale", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding.Scale = 0 }, "graphs[0].inputs[0].encoding.scale: 0"},
-		{"zero point", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding.ZeroPoint = 128 }, "graphs[0].inputs[0].encoding.zero_point: 128 is outside int8"},
+		{"encoding", func(m *Manifest) { m.Graphs[0].Outputs[1].Encoding = code8(1, 0) }, "graphs[0].outputs[1].encoding: a port of float32 must have none"},
+		{"scale", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding = code8(0, 0) }, "graphs[0].inputs[0].encoding: scale 0 is 0"},
+		{"zero point", func(m *Manifest) { m.Graphs[0].Inputs[0].Encoding = code8(1, 128) }, "graphs[0].inputs[0].encoding: zero point 0 is 128, outside int8"},
+		{"other codes", func(m *Manifest) { e := encoding.Signed(16, 1); m.Graphs[0].Inputs[0].Encoding = &e }, "graphs[0].inputs[0].encoding: it is for int16, but the port is int8"},
 		{"state in", func(m *Manifest) { m.States[0].In = "x" }, `states[0].in: no w4a16 graph has the input "x"`},
 		{"state out", func(m *Manifest) { m.States[0].Out = "x" }, `states[0].out: no w4a16 graph has the output "x"`},
 		{"policy", func(m *Manifest) { m.States[0].Policy = "swap" }, `states[0].policy: "swap", want append or replace`},
@@ -155,12 +168,25 @@ func TestManifestErrors(t *testing.T) {
 	}
 	for raw, want := range map[string]string{
 		``:                         "not a manifest",
-		`{"schema":1}`:             "schema: version 1, want 2: export again",
-		`{"schema":2,"colour":1}`:  `unknown field "colour"`,
-		`{"schema":2,"opset":"a"}`: "opset",
+		`{"schema":1}`:             "schema: version 1, want 3: export again",
+		`{"schema":3,"colour":1}`:  `unknown field "colour"`,
+		`{"schema":3,"opset":"a"}`: "opset",
 	} {
 		if _, err := Parse([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
+		}
+	}
+}
+
+// TestPassed: both differences have to be within the tolerance.
+func TestPassed(t *testing.T) {
+	for _, c := range []struct {
+		max, mean float64
+		want      bool
+	}{{0.1, 0.01, true}, {0.11, 0.001, false}, {0.01, 0.011, false}, {math.NaN(), 0, false}, {0, math.NaN(), false}} {
+		v := Verification{MaxLogitError: c.max, MeanLogitError: c.mean, Tolerance: Tolerance{Max: 0.1, Mean: 0.01}}
+		if v.Passed() != c.want {
+			t.Errorf("%+v: passed is %t", v, v.Passed())
 		}
 	}
 }
@@ -172,7 +198,7 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Add([]byte(`{"schema":2}`))
+	f.Add([]byte(`{"schema":3}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := Parse(raw)
 		if err != nil {

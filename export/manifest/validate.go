@@ -168,7 +168,7 @@ func (p Port) validate() error {
 	if err != nil {
 		return fmt.Errorf("dtype: %w", err)
 	}
-	lo, hi, codes := dtype.Codes()
+	_, _, codes := dtype.Codes()
 	switch {
 	case p.Name == "":
 		return fmt.Errorf("name: it is empty")
@@ -182,10 +182,13 @@ func (p Port) validate() error {
 		return fmt.Errorf("axes: %d names for the %d axes of shape", len(p.Axes), len(p.Shape))
 	case codes != (p.Encoding != nil):
 		return fmt.Errorf("encoding: a port of %s must have %s", dtype, map[bool]string{true: "one", false: "none"}[codes])
-	case codes && (!(p.Encoding.Scale > 0) || math.IsInf(float64(p.Encoding.Scale), 0)):
-		return fmt.Errorf("encoding.scale: %g, want a finite number above 0", p.Encoding.Scale)
-	case codes && (int64(p.Encoding.ZeroPoint) < lo || int64(p.Encoding.ZeroPoint) > hi):
-		return fmt.Errorf("encoding.zero_point: %d is outside %s", p.Encoding.ZeroPoint, dtype)
+	case codes && ir.CodeType(*p.Encoding) != dtype:
+		return fmt.Errorf("encoding: it is for %s, but the port is %s", p.Encoding.Type(), dtype)
+	}
+	if codes {
+		if _, err := p.Encoding.ParamShape(p.Shape); err != nil {
+			return fmt.Errorf("encoding: %w", err)
+		}
 	}
 	return nil
 }

@@ -1,0 +1,84 @@
+package ir
+
+import "slices"
+
+// What follows is for emitters, which read a graph and write its ops in another form.
+
+// Successor starts a graph that g is translated to. It has g's error if there is one.
+func (g *Graph) Successor(name string, o Options) *Graph {
+	to := NewGraph(name, o)
+	if g.err != nil {
+		to.err = g.err
+	}
+	return to
+}
+
+// Inputs lists the graph's inputs in order.
+func (g *Graph) Inputs() []*Value { return g.inputs }
+
+// Outputs lists the graph's outputs in order.
+func (g *Graph) Outputs() []*Output { return g.outputs }
+
+// Nodes lists the graph's ops, each after those whose results it reads.
+func (g *Graph) Nodes() []*Node { return g.nodes }
+
+// Op is the ONNX name of what the node does.
+func (n *Node) Op() string { return n.op }
+
+// Inputs lists what the node reads.
+func (n *Node) Inputs() []*Value { return n.inputs }
+
+// Outputs lists what the node makes.
+func (n *Node) Outputs() []*Value { return n.outputs }
+
+// KeptFloat tells whether the node is unquantized by design.
+func (n *Node) KeptFloat() bool { return n.keepFloat }
+
+// Encoded is the value's encoding, nil where it has none.
+func (v *Value) Encoded() *Encoded { return v.encoded }
+
+// IsConstant tells whether the value is neither an input nor a node's result.
+func (v *Value) IsConstant() bool { return v.constant != nil }
+
+// Encoded is the encoding of the output, nil where it is given in float.
+func (o *Output) Encoded() *Encoded { return o.encoded }
+
+// In enters the scope that a node of another graph has there, until leave is called.
+func (g *Graph) In(n *Node) (leave func()) {
+	before := g.scope
+	g.scope = n.scope
+	return func() { g.scope = before }
+}
+
+// Copy adds a node of another graph, with inputs of this one, and returns its results
+// under their names.
+func (g *Graph) Copy(n *Node, inputs []*Value) []*Value {
+	if !g.usable("copy of "+n.op, inputs...) {
+		return slices.Repeat([]*Value{{graph: g}}, len(n.outputs))
+	}
+	c := &Node{op: n.op, inputs: inputs, attrs: n.attrs, keepFloat: g.keepFloat, scope: n.scope}
+	for _, o := range n.outputs {
+		v := g.newValue(g.unique(o.name), o.dtype, o.shape)
+		v.producer = c
+		c.outputs = append(c.outputs, v)
+	}
+	g.nodes = append(g.nodes, c)
+	return c.outputs
+}
+
+// CopyConstant adds a constant of another graph.
+func (g *Graph) CopyConstant(v *Value) *Value {
+	if s := v.constant.source; s != nil {
+		return g.Stored(s.name, v.dtype, v.shape, s.load)
+	}
+	return g.tensor(v.name, v.constant.Tensor)
+}
+
+// CopyCodes adds the codes of an encoded constant of another graph.
+func (g *Graph) CopyCodes(v *Value) *Value {
+	e := v.encoded
+	if e.codes == nil {
+		return g.fail("constant %s has the encoding of %s, but no codes", v, e.Point)
+	}
+	return g.Stored(e.codes.name, CodeType(e.Encoding), v.shape, e.codes.load)
+}

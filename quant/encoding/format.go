@@ -1,0 +1,108 @@
+package encoding
+
+import (
+	"fmt"
+	"math"
+)
+
+// Format is how a kind of tensor is encoded, before there are numbers to encode: what a
+// scheme says of weights, activations and the cache. The zero value leaves them in float.
+type Format struct {
+	Bits     int  `json:"bits"`
+	Unsigned bool `json:"unsigned,omitempty"`
+	// ZeroPoint lets codes cover the range from the least to the greatest number instead
+	// of one that is symmetric around zero.
+	ZeroPoint bool `json:"zero_point,omitempty"`
+	// Block is how many consecutive weights of a row have a scale; 0: the row has one.
+	// Activations have one scale a tensor.
+	Block int `json:"block,omitempty"`
+}
+
+// None tells whether the tensors stay in float.
+func (f Format) None() bool { return f == Format{} }
+
+// Limits returns the least and the greatest code.
+func (f Format) Limits() (lo, hi int32) { return limits(f.Bits, f.Unsigned) }
+
+// Fit returns scale and zero point for numbers from lo to hi: the greatest code stands
+// for the larger magnitude or, with a zero point, the codes for the whole range, which
+// always holds 0, so that 0 has a code (arXiv 1712.05877, section 2.3).
+func (f Format) Fit(lo, hi float32) (scale float32, zero int32) {
+	low, high := f.Limits()
+	if !f.ZeroPoint {
+		return scaleFor(max(hi, -lo), float32(high)), 0
+	}
+	lo, hi = min(lo, 0), max(hi, 0)
+	scale = scaleFor(hi-lo, float32(high-low))
+	return scale, int32(nearest(float32(low)-lo/scale, float32(low), float32(high)))
+}
+
+// Tensor returns the encoding of a whole tensor with numbers from lo to hi.
+func (f Format) Tensor(lo, hi float32) Encoding {
+	scale, zero := f.Fit(lo, hi)
+	e := Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Scales: []float32{scale}}
+	if f.ZeroPoint {
+		e.Zeros = []int32{zero}
+	}
+	return e
+}
+
+// Rows returns the encoding of a matrix [rows,cols], each row or block of it by the range
+// of its own numbers. It fails on a row with NaN or infinity, and where blocks do not
+// divide the rows.
+func (f Format) Rows(x []float32, rows, cols int) (Encoding, error) {
+	e := Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Axis: 0}
+	length := cols
+	if f.Block > 0 {
+		e.Axis, e.Block, length = 1, f.Block, f.Block
+		if cols%f.Block != 0 {
+			return e, fmt.Errorf("rows of %d weights cannot be cut into blocks of %d", cols, f.Block)
+		}
+	}
+	for at := 0; at < rows*cols; at += length {
+		lo, hi := span(x[at : at+length])
+		if d := float64(hi) - float64(lo); math.IsNaN(d) || math.IsInf(d, 0) {
+			return e, fmt.Errorf("row %d holds NaN or infinity; the checkpoint is damaged", at/cols)
+		}
+		scale, zero := f.Fit(lo, hi)
+		e.Scales = append(e.Scales, scale)
+		if f.ZeroPoint {
+			e.Zeros = append(e.Zeros, zero)
+		}
+	}
+	return e, nil
+}
+
+// span returns the least and the greatest number, NaN if there is one.
+func span(x []float32) (lo, hi float32) {
+	lo, hi = x[0], x[0]
+	for _, v := range x {
+		lo, hi = min(lo, v), max(hi, v)
+	}
+	return lo, hi
+}
+
+// scaleFor returns width/levels, or 1 where that is no normal number: a tensor of zeros
+// has any scale.
+func scaleFor(width, levels float32) float32 {
+	const smallestNormal = 0x1p-126
+	if s := width / levels; s >= smallestNormal {
+		return s
+	}
+	return 1
+}
+
+// String describes the format: "int8", "uint16 with a zero point", "int4 in blocks of 32".
+func (f Format) String() string {
+	if f.None() {
+		return "float"
+	}
+	s := Encoding{Bits: f.Bits, Unsigned: f.Unsigned}.Type()
+	if f.ZeroPoint {
+		s += " with a zero point"
+	}
+	if f.Block > 0 {
+		s += fmt.Sprintf(" in blocks of %d", f.Block)
+	}
+	return s
+}
