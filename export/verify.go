@@ -10,9 +10,9 @@ import (
 	"eisft/export/host"
 	"eisft/export/manifest"
 	"eisft/export/ort"
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 	"eisft/quant"
 )
 
@@ -199,7 +199,7 @@ func (p *pair) feed(ctx context.Context, float *model.Stream, ids []int32, float
 		}
 		return nil
 	})
-	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots
+	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
 	return err
 }
 

@@ -159,14 +159,14 @@ func (e *Edge) AlignTies(t testing.TB, s *model.State, segment int) {
 		if !e.Has(name) {
 			continue
 		}
-		want, l := e.Floats(t, name), &s.Layers[i]
+		want, l, p := e.Floats(t, name), &s.Layers[i], s.Parts(i)
 		for g := range d.KVHeads {
-			for r := range s.Slots {
-				e.swapIn(l, d, s.Sinks, g, r, s.Slots, want[g*s.Slots+r])
+			for r := range p.Slots {
+				e.swapIn(l, d, p.Sinks, g, r, p.Slots, want[g*p.Slots+r])
 			}
 		}
-		cos, sin := m.Base.Layers[i].Rotary.Range(0, s.Stored())
-		model.RotateRows(l.Rotated, l.K, s.Stored(), d.KVHeads, d.HeadDim, cos, sin, false)
+		cos, sin := m.Base.Layers[i].Rotary.Range(0, p.Stored())
+		model.RotateRows(l.Rotated, l.K, p.Stored(), d.KVHeads, d.HeadDim, cos, sin, false)
 	}
 }
 
