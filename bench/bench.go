@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/kernels"
-	"eisft/internal/progress"
 )
 
 // Options say what is measured.
@@ -109,10 +109,9 @@ func chosen(cases []benchCase, beginnings []string) ([]benchCase, error) {
 type benchCase struct {
 	name   string
 	tokens int
-	flop   float64
-	// bytes are what must be read, of the weights as they are stored and of the
-	// cache, and weights are what stands for it in a plain read; 0: not counted.
-	bytes   float64
+	// count, if not nil, says what the case takes.
+	count func() (need, error)
+	// weights are what stands for the bytes that it needs in a plain read.
 	weights [][]byte
 	// prepare does what is not timed and returns what is.
 	prepare func(ctx context.Context) (func(ctx context.Context) error, error)
@@ -125,20 +124,27 @@ func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 	if _, err := c.time(ctx); err != nil {
 		return Result{}, err
 	}
-	r := Result{Name: c.name, Tokens: c.tokens, FLOP: c.flop}
+	var need need
+	if c.count != nil {
+		var err error
+		if need, err = c.count(); err != nil {
+			return Result{}, err
+		}
+	}
+	r := Result{Name: c.name, Tokens: c.tokens, FLOP: need.flop}
 	var seconds, shares, reads []float64
 	for range runs {
 		peak, rate := kernels.Peak(), 0.0
-		if c.bytes > 0 {
+		if need.bytes > 0 {
 			rate = kernels.ReadRate(c.weights)
 		}
 		s, err := c.time(ctx)
 		if err != nil {
 			return Result{}, err
 		}
-		seconds, shares = append(seconds, s), append(shares, c.flop/s/peak)
+		seconds, shares = append(seconds, s), append(shares, need.flop/s/peak)
 		if rate > 0 {
-			reads = append(reads, c.bytes/s/rate)
+			reads = append(reads, need.bytes/s/rate)
 		}
 	}
 	r.Seconds, r.Share, r.Peak = median(seconds), median(shares), peakMemory()

@@ -50,23 +50,31 @@ func TestRunErrors(t *testing.T) {
 // H = 4, K = 2, d = f = 64, 768 feed-forward, 8 layers, 4,096 logits.
 func TestCounts(t *testing.T) {
 	c := counter{demo(t)}
-	const maps, pairs = 2 * 256 * (256 + 128 + 128 + 256 + 3*768), 256 * 257 / 2
+	const maps, pairs, head = 2 * 256 * (256 + 128 + 128 + 256 + 3*768), 256 * 257 / 2, 2 * 256 * 4096
 	const read, write, score = 4 * (2*64*64 + 2*128*65 + 2*64), 2 * (2*64*64 + 2*128*65), 2 * 256 * 2
-	segment := func(past int) float64 { return 256*(maps+score) + 4*4*64*float64(256*past+pairs) }
+	attention := func(past int) float64 { return 4 * 4 * 64 * float64(256*past+pairs) }
+	segment := func(past int) float64 { return 256*(maps+score) + attention(past) }
 	// Sinks and window hold 264 tokens, so 248 leave after the second segment and 256
 	// after the third; of 504 candidates the slots keep 256.
 	three := segment(0) + segment(256) + segment(8+248+256) + 256*read + 248*write
+	soft := segment(0) + segment(256) + segment(512) + 256*read + (248+256)*write
 	for _, tc := range []struct {
-		name      string
-		got, want float64
+		name  string
+		count func() (need, error)
+		want  float64
 	}{
-		{"forward", c.forward(768, 0, false), 8 * three},
-		{"forward for the last 128", c.forward(768, 640, false), 7*three + 768*score + 248*write +
-			640*2*256*(128+128) + 128*(maps+read) + 4*4*64*float64(128*(8+248+256+128)+128*129/2)},
-		{"decoding", c.decoding(1, 700), 8*(maps+score+read+4*4*64*701) + 2*256*4096},
+		{"forward", func() (need, error) { return c.forward(768, 0, 0) }, 8 * three},
+		{"forward for the last 128", func() (need, error) { return c.forward(768, 640, 128) }, 128*head + 7*three + 768*score + 248*write +
+			640*2*256*(256+128+128) + 128*(maps+read) + 4*4*64*float64(128*(8+248+256+128)+128*129/2)},
+		{"training", func() (need, error) { return c.training(768, 63, true) }, 8*(soft+768*score+2*(248+256)*write+256*maps+2*attention(512)+2*256*read) -
+			512*(maps-2*256*(256+128+128)) - attention(0) - attention(256) + 2*63*head},
+		{"distillation", func() (need, error) { return c.distillation(1024 + 3) }, 8 * (4*256*(maps+2*score) + attention(0) + attention(256) + attention(512) + attention(768) +
+			3*(attention(512)+attention(768)+512*read+(248+256)*write) + 2*512*2*256*256)},
+		{"decoding", func() (need, error) { return c.decoding(8*256, 2) }, 2*head + 8*(2*(maps+score+read)+4*4*64*(521+522))},
 	} {
-		if tc.got != tc.want {
-			t.Errorf("%s: %.0f, want %.0f", tc.name, tc.got, tc.want)
+		got, err := tc.count()
+		if err != nil || got.flop != tc.want {
+			t.Errorf("%s: %.0f, want %.0f (%v)", tc.name, got.flop, tc.want, err)
 		}
 	}
 }

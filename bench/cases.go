@@ -69,19 +69,27 @@ func always(run func(ctx context.Context) error) func(context.Context) (func(con
 func (w *workload) stream(n int) benchCase {
 	last := min(n, w.model.Spec.Segment)
 	return benchCase{
-		name: fmt.Sprintf("stream-forward %d", n), tokens: n, flop: w.count.forward(n, n-last, false) + w.count.head(last),
+		name: fmt.Sprintf("stream-forward %d", n), tokens: n, count: func() (need, error) { return w.count.forward(n, n-last, last) },
 		prepare: always(func(ctx context.Context) error { return w.read(ctx, w.model, n, n-last) }),
 	}
 }
 
 // full reads n tokens with full attention and computes all their logits.
 func (w *workload) full(n int) benchCase {
-	c := w.count
-	flop := float64(len(w.model.Base.Layers))*(c.maps()*float64(n)+c.attention(n, 0)) + c.head(n)
+	open := func() (*model.Model, error) {
+		return model.New(w.model.Base, model.FullAttention(w.model.Spec.Segment), nil)
+	}
 	return benchCase{
-		name: fmt.Sprintf("full-forward %d", n), tokens: n, flop: flop,
+		name: fmt.Sprintf("full-forward %d", n), tokens: n,
+		count: func() (need, error) {
+			m, err := open()
+			if err != nil {
+				return need{}, err
+			}
+			return counter{m}.forward(n, 0, n)
+		},
 		prepare: always(func(ctx context.Context) error {
-			m, err := model.New(w.model.Base, model.FullAttention(w.model.Spec.Segment), nil)
+			m, err := open()
 			if err != nil {
 				return err
 			}
@@ -110,7 +118,7 @@ func (w *workload) training(name string, n int, soft bool) benchCase {
 	}
 	o := graph.Options{Soft: soft, KeepWeight: 1, TokenWeight: 1. / answerTokens, SampleWeight: 1}
 	return benchCase{
-		name: name, tokens: n, flop: w.count.training(n, answerTokens, soft),
+		name: name, tokens: n, count: func() (need, error) { return w.count.training(n, answerTokens, soft) },
 		prepare: always(func(ctx context.Context) error {
 			_, err := w.engine.Backward(ctx, sample, o, w.model.Params.Zero())
 			return err
@@ -122,7 +130,7 @@ func (w *workload) training(name string, n int, soft bool) benchCase {
 func (w *workload) distillation(n int) benchCase {
 	n = max(n, 4*w.model.Spec.Segment) // of which the first two segments are not compared
 	return benchCase{
-		name: fmt.Sprintf("distill step 1x%d", n), tokens: n, flop: w.count.distillation(n),
+		name: fmt.Sprintf("distill step 1x%d", n), tokens: n, count: func() (need, error) { return w.count.distillation(n) },
 		prepare: always(func(ctx context.Context) error {
 			_, err := w.engine.Transfer(ctx, w.ids[:n], nil, graph.TransferOptions{KeepWeight: 1, Weight: 1}, w.model.Params.Zero())
 			return err
@@ -139,10 +147,9 @@ func (w *workload) decoding() benchCase {
 	}
 	turns := (s.Sink + s.Window + s.Slots + s.Segment) / s.Segment // until everything is full
 	read := (turns+2)*s.Segment - n
-	past := s.Capacity() - n
 	return benchCase{
-		name: "decode one by one at a full cache", tokens: n, flop: w.count.decoding(n, past),
-		bytes: float64(n) * w.count.reading(past+n/2), weights: w.count.weights(),
+		name: "decode one by one at a full cache", tokens: n, weights: w.count.weights(),
+		count: func() (need, error) { return w.count.decoding(read, n) },
 		prepare: func(ctx context.Context) (func(context.Context) error, error) {
 			st := w.model.NewStream(model.StreamOptions{})
 			next, err := st.Read(ctx, w.ids[:read], nil)
@@ -162,7 +169,7 @@ func (w *workload) calibration(n int) benchCase {
 	sample := data.Encoded{Where: "benchmark", IDs: w.ids[:n], Turns: []data.Turn{{Start: n - answerTokens, End: n}}}
 	samples := func(yield func(data.Encoded, error) bool) { yield(sample, nil) }
 	return benchCase{
-		name: fmt.Sprintf("calibrate a sample of %d", n), tokens: n, flop: w.count.forward(n, 0, false),
+		name: fmt.Sprintf("calibrate a sample of %d", n), tokens: n, count: func() (need, error) { return w.count.forward(n, 0, 0) },
 		prepare: always(func(ctx context.Context) error {
 			_, err := quant.Calibrate(ctx, w.model, samples)
 			return err

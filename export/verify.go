@@ -207,7 +207,7 @@ func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) err
 		}
 		return nil
 	})
-	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots
+	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
 	return err
 }
 

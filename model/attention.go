@@ -3,8 +3,9 @@ package model
 import (
 	"math"
 
-	"eisft/model/kernels"
 	"eisft/internal/scratch"
+	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // queryBlock is how many query rows share one score buffer: 64 rows times a
@@ -51,13 +52,7 @@ func (a *Attention) rotated(x []float32, heads, rows int) []float32 {
 }
 
 // visible returns the range [from,to) of the keys that new token t sees.
-func (a *Attention) visible(t int) (from, to int) {
-	to = a.Past + t + 1
-	if a.SlidingWindow > 0 {
-		from = max(0, to-a.SlidingWindow)
-	}
-	return from, to
-}
+func (a *Attention) visible(t int) (from, to int) { return schedule.Visible(a.Past+t, a.SlidingWindow) }
 
 // slots returns N.
 func (a *Attention) slots() int { return len(a.Score) / a.KVHeads }

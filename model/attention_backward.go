@@ -1,8 +1,8 @@
 package model
 
 import (
-	"eisft/model/kernels"
 	"eisft/internal/scratch"
+	"eisft/model/kernels"
 )
 
 // AttentionGrads receives the gradients of Forward; all are added to. Score is

@@ -5,23 +5,19 @@ import "slices"
 // Clone returns a stream that has read what st has and goes its own way from
 // there. Tape and Wrap of its options are the same as those of st.
 func (st *Stream) Clone() *Stream {
-	c := *st
-	c.State = st.cloneState()
-	c.choice, c.written = nil, nil
-	return &c
+	return st.model.newStream(st.options, st.State.clone(st.model.Base.Dims))
 }
 
-// cloneState copies the stored rows and the memory.
-func (st *Stream) cloneState() *State {
-	c := *st.State
-	c.Layers = slices.Clone(c.Layers)
+// clone copies the stored rows and the memory.
+func (s *State) clone(d Dims) *State {
+	c := &State{Sequence: s.Sequence.Clone(), Layers: slices.Clone(s.Layers)}
 	for i := range c.Layers {
 		l := &c.Layers[i]
-		l.trim(st.parts(i).Stored(), st.model.Base.Dims)
+		l.trim(s.Parts(i).Stored(), d)
 		l.K, l.V, l.Rotated = slices.Clone(l.K), slices.Clone(l.V), slices.Clone(l.Rotated)
 		l.Score, l.Token, l.Memory = slices.Clone(l.Score), slices.Clone(l.Token), slices.Clone(l.Memory)
 	}
-	return &c
+	return c
 }
 
 // trim cuts the row arrays to n rows: behind them lies what commit has left.

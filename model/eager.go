@@ -1,18 +1,14 @@
 package model
 
 import (
-	"eisft/model/kernels"
 	"eisft/internal/scratch"
+	"eisft/model/kernels"
 )
 
 // eager carries out layers on slices, for some of the rows of a stretch.
 type eager struct {
-	*stretch
-	ops         Ops[[]float32] // e as the stream's options decorate it
-	first, rows int            // of the stretch's rows
-	layer       int
-	angles      angles
-	queries     projected[[]float32]
+	*floats
+	first, rows int // of the stretch's rows
 	buffers     [][]float32
 }
 
@@ -28,9 +24,7 @@ func (e *eager) release() {
 	e.buffers = e.buffers[:0]
 }
 
-func (e *eager) model() *Model        { return e.stream.model }
-func (e *eager) params() *LayerParams { return &e.stream.model.Params.Layers[e.layer] }
-func (e *eager) state() *LayerState   { return &e.stream.State.Layers[e.layer] }
+func (e *eager) params(l *Layer) *LayerParams { return &e.model.Params.Layers[l.Index] }
 
 func (e *eager) Norm(n *Norm, x []float32) []float32 {
 	y := e.new(len(x))
@@ -83,17 +77,17 @@ func (e *eager) Add(x, y []float32) []float32 {
 	return y
 }
 
-func (e *eager) Remember(_ *Layer, h, k, v []float32) {
-	l, d, at := e.state(), e.model().Base.Dims, e.past(e.layer)+e.first
+func (e *eager) Remember(layer *Layer, h, k, v []float32) {
+	l, d, at := &e.state.Layers[layer.Index], e.model.Base.Dims, e.past(layer.Index)+e.first
 	w := d.KVHeads * d.HeadDim
 	copy(l.K[at*w:], k)
 	copy(l.V[at*w:], v)
-	cos, sin := e.angles.from(e.first, e.rows)
+	cos, sin := e.tables[e.place(layer.Index)].from(e.first, e.rows)
 	RotateRows(l.Rotated[at*w:], k, e.rows, d.KVHeads, d.HeadDim, cos, sin, false)
 	for i := range e.rows * d.KVHeads {
-		l.Token[at*d.KVHeads+i] = int32(e.stream.State.Seen + e.first + i/d.KVHeads)
+		l.Token[at*d.KVHeads+i] = int32(e.state.Seen() + e.first + i/d.KVHeads)
 	}
-	if w, c := e.params().TokenScore(); w != nil {
+	if w, c := e.params(layer).TokenScore(); w != nil {
 		TokenScore(l.Score[at*d.KVHeads:], h, w.Data, c.Data, e.rows)
 	}
 	if e.normed != nil {
@@ -114,17 +108,17 @@ func TokenScore(dst, h, w, c []float32, rows int) {
 	})
 }
 
-func (e *eager) MemoryInUse() bool { return e.stream.State.Evicted }
+func (e *eager) MemoryInUse() bool { return e.state.Evicted() }
 
-func (e *eager) ReadMemory(_ *Layer, q []float32) []float32 {
-	m, p := e.model(), e.params()
+func (e *eager) ReadMemory(l *Layer, q []float32) []float32 {
+	m, p := e.model, e.params(l)
 	read := e.new(e.rows * m.Base.Dims.Heads * (m.Base.Dims.HeadDim + 1))
-	Memory{m.Spec, m.Base.Dims}.Read(read, q, e.state().Memory, dataOf(p.FeatureQ), dataOf(p.ReadMap), e.rows)
+	Memory{m.Spec, m.Base.Dims}.Read(read, q, e.state.Layers[l.Index].Memory, dataOf(p.FeatureQ), dataOf(p.ReadMap), e.rows)
 	return read
 }
 
-func (e *eager) GateLogit(_ *Layer, q, read []float32) []float32 {
-	m, p := e.model(), e.params()
+func (e *eager) GateLogit(l *Layer, q, read []float32) []float32 {
+	m, p := e.model, e.params(l)
 	g := GateOp{m.Spec.Gate, m.Base.Dims}
 	logit := e.new(e.rows * g.Width())
 	g.Logit(logit, GateInputs{q, read, DataOf(p.Gate)})
@@ -132,7 +126,7 @@ func (e *eager) GateLogit(_ *Layer, q, read []float32) []float32 {
 }
 
 // Attend finds the keys and values where Remember has put them.
-func (e *eager) Attend(_ *Layer, q, _, _ []float32, column *Column[[]float32]) []float32 {
+func (e *eager) Attend(l *Layer, q, _, _ []float32, column *Column[[]float32]) []float32 {
 	out := e.new(len(q))
 	in := NewTokens{Q: q, Rows: e.rows}
 	if column != nil {
@@ -140,13 +134,13 @@ func (e *eager) Attend(_ *Layer, q, _, _ []float32, column *Column[[]float32]) [
 	}
 	a := e.attention
 	a.Past += e.first
-	a.Cos, a.Sin = e.angles.from(e.first, e.rows)
+	a.Cos, a.Sin = e.tables[e.place(l.Index)].from(e.first, e.rows)
 	a.attend(out, nil, in, e.keys)
 	return out
 }
 
 func (e *eager) Mix(_ *Layer, logit, read, local []float32) []float32 {
-	m := e.model()
+	m := e.model
 	GateOp{m.Spec.Gate, m.Base.Dims}.Mix(local, logit, read, local, e.rows)
 	return local
 }

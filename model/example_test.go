@@ -40,7 +40,7 @@ func Example() {
 		return
 	}
 	fmt.Println("read and written:", stream.Seen(), "written:", len(answer))
-	fmt.Println("kept exactly:", stream.State.Stored(), "of at most", block.Capacity())
+	fmt.Println("kept exactly:", stream.State.Parts(0).Stored(), "of at most", block.Capacity())
 	// Output:
 	// read and written: 5004 written: 4
 	// kept exactly: 660 of at most 776

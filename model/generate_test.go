@@ -40,8 +40,8 @@ func TestGenerateDemoGolden(t *testing.T) {
 	if !slices.Equal(got, answer) || !slices.Equal(called, answer) {
 		t.Errorf("generated %v and called with %v, want %v", got, called, answer)
 	}
-	if want := len(ids("input_ids")) + len(answer); st.State.Seen != want {
-		t.Errorf("the stream has read %d tokens, want %d: the prompt and what was returned", st.State.Seen, want)
+	if want := len(ids("input_ids")) + len(answer); st.Seen() != want {
+		t.Errorf("the stream has read %d tokens, want %d: the prompt and what was returned", st.Seen(), want)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestGenerateEnds(t *testing.T) {
 			if !slices.Equal(got, all[:tc.want]) || !errors.Is(err, tc.err) {
 				t.Errorf("generated %v, %v; want %v, %v", got, err, all[:tc.want], tc.err)
 			}
-			if n, most := st.State.Stored(), e.Model.Spec.Capacity(); n > most {
+			if n, most := st.State.Parts(0).Stored(), e.Model.Spec.Capacity(); n > most {
 				t.Errorf("%d tokens are stored, at most %d may be", n, most)
 			}
 		})

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"sync"
 
+	"eisft/internal/scratch"
 	"eisft/model/hf"
 	"eisft/model/kernels"
-	"eisft/internal/scratch"
 )
 
 // Linear is a frozen affine map y = xWᵀ + b of the base model. W stays in the
@@ -49,12 +49,13 @@ func (l *Linear) Weight() []float32 {
 // Stored returns W as the checkpoint stores it, nil if it was given.
 func (l *Linear) Stored() []byte { return l.tensor.Data }
 
-// Bytes returns the size of W as the checkpoint stores it.
+// Bytes returns the size of W as the checkpoint stores it, or would store it if it is
+// not there.
 func (l *Linear) Bytes() int {
-	if l.tensor.Data == nil {
+	if l.keep == nil {
 		return 4 * len(l.matrix)
 	}
-	return len(l.tensor.Data)
+	return l.tensor.DType.Bytes(l.In * l.Out)
 }
 
 // keepsForward and keepsBackward say whether a float32 copy of W is kept for Apply

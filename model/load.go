@@ -39,7 +39,8 @@ type Tensors interface {
 
 // NewBase builds a base from a configuration and its weights. Nothing but
 // norms and biases is read yet. Every weight that the configuration implies
-// must be there with its shape, and no other.
+// must be there with its shape, and no other. Without weights (nil) it is a base of
+// sizes alone, which can be counted (package shapes) and not run.
 func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	if !(c.QueryPreAttnScale > 0) {
 		return nil, fmt.Errorf("QueryPreAttnScale is %g; it must be above 0: what q·k is multiplied by, 1/√d in most families", c.QueryPreAttnScale)
@@ -54,7 +55,7 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 			return nil, err
 		}
 	}
-	if c.Multimodal {
+	if c.Multimodal && t != nil {
 		t = newTextPart(t)
 	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
@@ -206,6 +207,9 @@ func (w *weights) vector(name string, n int) []float32 {
 	if w.err != nil {
 		return nil
 	}
+	if w.tensors == nil {
+		return make([]float32, n)
+	}
 	v, err := t.Float32()
 	for i := 0; err == nil && i < len(v); i++ {
 		if v[i]-v[i] != 0 {
@@ -219,6 +223,9 @@ func (w *weights) vector(name string, n int) []float32 {
 func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 	if w.err != nil {
 		return hf.Tensor{}
+	}
+	if w.tensors == nil {
+		return hf.Tensor{Name: name, DType: w.config.StoredAs(), Shape: shape}
 	}
 	w.read[name] = true
 	t, err := w.tensors.Tensor(name)
@@ -235,6 +242,9 @@ func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 // refuseStrays reports a tensor of the decoder that was not asked for: what it
 // does in the model is not known, so the model would be computed wrongly.
 func (w *weights) refuseStrays() {
+	if w.tensors == nil {
+		return
+	}
 	for _, name := range w.tensors.Names() {
 		if w.err != nil || w.read[name] || !strings.HasPrefix(name, "model.") || strings.HasSuffix(name, ".rotary_emb.inv_freq") {
 			continue

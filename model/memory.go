@@ -3,8 +3,8 @@ package model
 import (
 	"slices"
 
-	"eisft/model/kernels"
 	"eisft/internal/scratch"
+	"eisft/model/kernels"
 )
 
 // memoryEps keeps an empty memory's read at zero (method, section 3).

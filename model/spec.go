@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"eisft/internal/enum"
+	"eisft/model/schedule"
 )
 
 // Spec describes an EdgeInfinite block: the sizes of its state and the
@@ -120,9 +121,24 @@ func (s Spec) featureCols(d int) int {
 	return d
 }
 
+// Sizes are those of the block's state.
+func (s Spec) Sizes() schedule.Sizes {
+	return schedule.Sizes{Sink: s.Sink, Slots: s.Slots, Window: s.Window, Segment: s.Segment}
+}
+
+// Plan is the schedule of the block in a base with so many layers: slots as at
+// inference, and no prompt held back.
+func (s Spec) Plan(layers int) schedule.Plan {
+	p := schedule.Plan{Absolute: s.Positions == PositionsAbsolute}
+	for i := range layers {
+		p.Layers = append(p.Layers, s.At(i).Sizes())
+	}
+	return p
+}
+
 // Capacity returns C = S+R+W+L, the most keys that a query can see beside the
 // memory: the number of cache slots of an exported graph.
-func (s Spec) Capacity() int { return s.Sink + s.Slots + s.Window + s.Segment }
+func (s Spec) Capacity() int { return s.Sizes().Capacity() }
 
 // maxFeatureDim bounds f, and with it what a damaged adapter could make us
 // allocate; heads have some hundred dimensions.

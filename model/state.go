@@ -1,11 +1,11 @@
 package model
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
 	"eisft/internal/scratch"
+	"eisft/model/schedule"
 )
 
 // State is what a sequence leaves behind: for every layer the keys and values
@@ -13,17 +13,8 @@ import (
 // compressive memory (method, section 2). Its size does not depend on the
 // length of the sequence, but for soft slots, which keep every token.
 type State struct {
-	Parts
-	Seen    int // tokens read
-	Evicted bool
-	Layers  []LayerState
-}
-
-// Parts counts the stored tokens of each part of a state. They are stored in this
-// order; Recent is the segment in progress. Slots are those of the layers that have
-// slots, see [Parts.In].
-type Parts struct {
-	Sinks, Slots, Window, Recent int
+	*schedule.Sequence // how much of the sequence is read and what of it is stored where
+	Layers             []LayerState
 }
 
 // LayerState is a layer's part of the State. Rows are tokens; of a row, each
@@ -35,43 +26,11 @@ type LayerState struct {
 	Memory        []float32 // [K,F,d+1]: M with z as last column; nil without memory
 }
 
-// In returns the parts in a layer with the block s, which may have no slots.
-func (p Parts) In(s Spec) Parts {
-	if s.Slots == 0 {
-		p.Slots = 0
-	}
-	return p
-}
-
-// Stored returns the number of stored tokens, all of which are visible.
-func (p Parts) Stored() int { return p.Sinks + p.Slots + p.Window + p.Recent }
-
-// Turnover is what the end of a segment moves: the slots and, behind them, the
-// tokens that leave the window are candidates for the slots, which keep some.
-type Turnover struct {
-	First      int // row of the first candidate
-	Leavers    int
-	Candidates int
-	Keep       int
-}
-
-// Commit ends a segment: the first `complete` tokens of the segment in progress
-// join sinks and window, and what falls out of the window is for at most the
-// given number of slots, or for the memory (method, section 4).
-func (p Parts) Commit(s Spec, complete, slots int) (Parts, Turnover) {
-	added := min(s.Sink-p.Sinks, complete) // before the sinks are full nothing lies between them and the segment
-	pool := p.Window + complete - added
-	t := Turnover{First: p.Sinks + added, Leavers: max(0, pool-s.Window)}
-	t.Candidates = p.Slots + t.Leavers
-	t.Keep = min(t.Candidates, slots)
-	return Parts{Sinks: t.First, Slots: t.Keep, Window: pool - t.Leavers, Recent: p.Recent - complete}, t
-}
-
-func newState(s Spec, d Dims, layers int) *State {
-	st := &State{Layers: make([]LayerState, layers)}
-	if s.HasMemory() {
+func newState(m *Model, q *schedule.Sequence) *State {
+	st := &State{Sequence: q, Layers: make([]LayerState, len(m.Base.Layers))}
+	if m.Spec.HasMemory() {
 		for i := range st.Layers {
-			st.Layers[i].Memory = make([]float32, Memory{s, d}.Size())
+			st.Layers[i].Memory = make([]float32, Memory{m.Spec, m.Base.Dims}.Size())
 		}
 	}
 	return st
@@ -96,111 +55,73 @@ func grown[T any](x []T, n, room int) []T {
 	return x[:n]
 }
 
-// commit ends a segment of `complete` tokens.
-func (st *Stream) commit(complete int) {
-	s := st.State
-	next, turnover := st.turnover(s.Parts, st.model.Spec, complete)
-	for i := range s.Layers {
-		_, own := st.turnover(st.parts(i), st.model.Spec.At(i), complete)
-		st.commitLayer(i, own, st.parts(i).Stored())
-	}
-	s.Parts = next
-	s.Evicted = s.Evicted || turnover.Leavers > 0
-	for i := range s.Layers {
-		st.rotateStored(i)
-	}
-}
-
-// turnover is Parts.Commit with as many slots as the stream has.
-func (st *Stream) turnover(p Parts, s Spec, complete int) (Parts, Turnover) {
-	slots := s.Slots
-	if st.options.Soft && slots > 0 {
-		slots = unbounded
-	}
-	return p.Commit(s, complete, slots)
-}
-
 // commitLayer chooses which of the candidates (slots, then leavers) stay,
-// writes the others to the memory and closes the gaps.
-func (st *Stream) commitLayer(i int, t Turnover, stored int) {
-	l, d, first, n := &st.State.Layers[i], st.model.Base.Dims, t.First, t.Candidates
-	st.choice = grown(st.choice[:0], d.KVHeads*n, 0)
+// writes what is for the memory and closes the gaps.
+func (f *floats) commitLayer(i int, t schedule.Turnover) {
+	l, d, first, n := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Candidates
+	f.choice = grown(f.choice[:0], d.KVHeads*n, 0)
 	for g := range d.KVHeads {
-		t.Choose(st.choice[g*n:(g+1)*n], func(row int) float32 { return l.Score[row*d.KVHeads+g] })
+		t.Choose(f.choice[g*n:(g+1)*n], func(row int) int { return Rank(l.Score[row*d.KVHeads+g]) })
 	}
-	if st.options.Soft && l.Score != nil { // every leaver stays visible and is written, each by its weight
-		st.write(i, n, t.Leavers)
-	} else {
-		st.write(i, n, n-t.Keep)
-	}
+	f.write(i, n, t.Written)
 	if t.Keep == n {
 		return
 	}
 	for g := range d.KVHeads {
-		for j, r := range st.choice[g*n : g*n+t.Keep] {
+		for j, r := range f.choice[g*n : g*n+t.Keep] {
 			l.moveHead(first+j, r, g, d)
 		}
 	}
-	l.moveRows(first+t.Keep, first+n, stored, d)
+	l.moveRows(first+t.Keep, first+n, t.Stored, d)
 }
 
-// Choose fills rows [Candidates] with the rows of the candidates: first the Keep
-// with the highest score (ties: the earlier token), then the others, both in
-// temporal order. It asks for scores only where there is a choice.
-func (t Turnover) Choose(rows []int, score func(row int) float32) (kept, dropped []int) {
-	for i := range rows {
-		rows[i] = t.First + i
+// Rank is what retention scores are compared by, in thousandths (1/1024). The first layer's
+// scores of the same token at two places are equal but for their last bits, which depend
+// on how many rows were multiplied at once and on the machine; rounded, they are ties,
+// which fall the same way everywhere (see [schedule.Turnover.Choose]). Scores beyond
+// ±2^20 rank as these, and NaN as the lowest.
+func Rank(score float32) int {
+	const most = 1 << 20
+	if score != score {
+		return -1024 * most
 	}
-	kept, dropped = rows[:t.Keep], rows[t.Keep:]
-	if t.Keep == t.Candidates || t.Keep == 0 {
-		return kept, dropped
-	}
-	slices.SortFunc(rows, func(a, b int) int { return cmp.Or(cmp.Compare(rank(score(b)), rank(score(a))), a-b) })
-	slices.Sort(kept)
-	slices.Sort(dropped)
-	return kept, dropped
+	return int(math.RoundToEven(1024 * max(-most, min(most, float64(score)))))
 }
-
-// rank is what scores are compared by. The first layer's scores of the same
-// token at two places are equal but for their last bits, which depend on how
-// many rows were multiplied at once and on the machine; rounded to a thousandth
-// they are ties, which fall the same way everywhere.
-func rank(score float32) float32 { return float32(math.RoundToEven(float64(score) * 1024)) }
 
 // write writes the last `count` of the n rows chosen for each KV head to layer
 // i's memory.
-func (st *Stream) write(i, n, count int) {
-	spec, d, l := st.model.Spec, st.model.Base.Dims, &st.State.Layers[i]
+func (f *floats) write(i, n, count int) {
+	spec, d, l := f.model.Spec, f.model.Base.Dims, &f.state.Layers[i]
 	if !spec.HasMemory() || count == 0 {
 		return
 	}
-	w := st.gather(l, n, count)
+	w := f.gather(l, n, count)
 	defer scratch.Release(w.Keys, w.Values, w.Score)
-	if st.options.Tape != nil {
-		st.options.Tape.Write(i, w, st.written, l.Memory)
+	if f.options.Tape != nil {
+		f.options.Tape.Write(i, w, f.written, l.Memory)
 	}
-	Memory{spec, d}.Write(l.Memory, w, dataOf(st.model.Params.Layers[i].FeatureK))
+	Memory{spec, d}.Write(l.Memory, w, dataOf(f.model.Params.Layers[i].FeatureK))
 }
 
 // gather copies these rows of each KV head side by side, with what decides
-// their weight, and puts their indices in the sequence into st.written.
-func (st *Stream) gather(l *LayerState, n, count int) Written {
-	d := st.model.Base.Dims
+// their weight, and puts their indices in the sequence into f.written.
+func (f *floats) gather(l *LayerState, n, count int) Written {
+	d := f.model.Base.Dims
 	kv, hd := d.KVHeads, d.HeadDim
-	w := Written{Keys: scratch.Borrow(count * kv * hd), Values: scratch.Borrow(count * kv * hd), Rows: count, Sign: st.model.Spec.ScoreSign()}
+	w := Written{Keys: scratch.Borrow(count * kv * hd), Values: scratch.Borrow(count * kv * hd), Rows: count, Sign: f.model.Spec.ScoreSign()}
 	if l.Score != nil {
 		w.Score = scratch.Borrow(count * kv)
 	}
-	st.written = grown(st.written[:0], count*kv, 0)
+	f.written = grown(f.written[:0], count*kv, 0)
 	for g := range kv {
-		for t, r := range st.choice[(g+1)*n-count : (g+1)*n] {
+		for t, r := range f.choice[(g+1)*n-count : (g+1)*n] {
 			from, to := r*kv+g, t*kv+g
 			copy(w.Keys[to*hd:(to+1)*hd], l.K[from*hd:])
 			copy(w.Values[to*hd:(to+1)*hd], l.V[from*hd:])
 			if l.Score != nil {
 				w.Score[to] = l.Score[from]
 			}
-			st.written[to] = l.Token[from]
+			f.written[to] = l.Token[from]
 		}
 	}
 	return w
@@ -234,14 +155,14 @@ func (l *LayerState) moveRows(to, from, end int, d Dims) {
 	copy(l.Token[to*d.KVHeads:], l.Token[from*d.KVHeads:end*d.KVHeads])
 }
 
-// rotateStored gives layer i's stored keys their new places when positions are
-// compact; with absolute ones a key's rotation never changes.
-func (st *Stream) rotateStored(i int) {
-	if st.model.Spec.Positions == PositionsAbsolute {
+// rotateStored gives layer i's stored keys their new positions, where a commit changes
+// them: sinks stay where they are.
+func (f *floats) rotateStored(i int, t schedule.Turnover) {
+	if f.state.Plan().Absolute {
 		return
 	}
-	l, d, from, to := &st.State.Layers[i], st.model.Base.Dims, st.State.Sinks, st.parts(i).Stored()
+	l, d, from, to := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Stored-(t.Candidates-t.Keep)
 	w := d.KVHeads * d.HeadDim
-	cos, sin := st.model.Base.Layers[i].Rotary.Range(from, to)
+	cos, sin := f.model.Base.Layers[i].Rotary.Range(from, to)
 	RotateRows(l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, d.KVHeads, d.HeadDim, cos, sin, false)
 }

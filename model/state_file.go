@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"eisft/model/hf"
+	"eisft/model/schedule"
 )
 
 // stateFormat names the version of the state's file. It is safetensors: for
@@ -40,6 +41,11 @@ type stateHeader struct {
 	Held    bool   `json:"held"`
 }
 
+// parts returns what Seen and Recent make of a layer with slots, if the block has them.
+func (h stateHeader) parts() schedule.Parts {
+	return schedule.Plan{Layers: []schedule.Sizes{h.Block.Sizes()}}.Parts(0, h.Seen, h.Seen-h.Recent)
+}
+
 // Identity tells trained parameters apart: a hash of their values.
 func (p *Params) Identity() string {
 	h := sha256.New()
@@ -58,10 +64,10 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 		return errors.New("a state with soft slots keeps every token; only a stream without them is saved")
 	}
 	s, m := st.State, st.model
-	header, err := json.Marshal(stateHeader{
-		Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec,
-		Sinks: s.Sinks, Slots: s.Slots, Window: s.Window, Recent: s.Recent, Seen: s.Seen, Evicted: s.Evicted, Held: st.held,
-	})
+	h := stateHeader{Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec, Recent: s.Parts(0).Recent, Seen: s.Seen(), Held: s.Held()}
+	p := h.parts()
+	h.Sinks, h.Slots, h.Window, h.Evicted = p.Sinks, p.Slots, p.Window, p.Left > 0
+	header, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
@@ -75,8 +81,8 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 	var entries []hf.Entry
 	for i := range s.Layers {
 		l := s.Layers[i]
-		l.trim(st.parts(i).Stored(), m.Base.Dims)
-		for _, f := range l.fields(i, st.parts(i).Stored(), m) {
+		l.trim(s.Parts(i).Stored(), m.Base.Dims)
+		for _, f := range l.fields(i, s.Parts(i).Stored(), m) {
 			entries = append(entries, f.entry())
 		}
 	}
@@ -144,8 +150,8 @@ func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]st
 		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }()
-	st := m.NewStream(o)
-	if err := st.restore(f); err != nil {
+	st, err := m.restore(f, o)
+	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	notes := maps.Clone(f.Metadata)
@@ -154,32 +160,35 @@ func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]st
 	return st, notes, nil
 }
 
-func (st *Stream) restore(f *hf.File) error {
+func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 	if have := f.Metadata[stateFormatKey]; have != stateFormat {
-		return fmt.Errorf("format is %q, want %q; it is not a state that this version of eisft has saved", have, stateFormat)
+		return nil, fmt.Errorf("format is %q, want %q; it is not a state that this version of eisft has saved", have, stateFormat)
 	}
 	var h stateHeader
 	if err := json.Unmarshal([]byte(f.Metadata[stateHeaderKey]), &h); err != nil {
-		return fmt.Errorf("metadata %q: %w", stateHeaderKey, err)
+		return nil, fmt.Errorf("metadata %q: %w", stateHeaderKey, err)
 	}
-	if err := h.belongs(st.model); err != nil {
-		return err
+	if err := h.belongs(m); err != nil {
+		return nil, err
 	}
 	if err := h.check(); err != nil {
-		return fmt.Errorf("%w; the file is damaged", err)
+		return nil, err
 	}
-	s := st.State
-	s.Sinks, s.Slots, s.Window, s.Recent, s.Seen, s.Evicted = h.Sinks, h.Slots, h.Window, h.Recent, h.Seen, h.Evicted
-	st.held = h.Held
+	o.Soft = false // the state has none
+	q, err := schedule.Resume(o.plan(m), h.Seen, h.Recent, h.Held)
+	if err != nil {
+		return nil, fmt.Errorf("%w; the file is damaged", err)
+	}
+	s := newState(m, q)
 	for i := range s.Layers {
-		for _, field := range s.Layers[i].fields(i, st.parts(i).Stored(), st.model) {
+		for _, field := range s.Layers[i].fields(i, s.Parts(i).Stored(), m) {
 			if err := field.read(f); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		st.rotateRestored(i)
+		s.Layers[i].rotateRestored(m.Base.Layers[i].Rotary, q.Plan(), m.Base.Dims)
 	}
-	return nil
+	return m.newStream(o, s), nil
 }
 
 // belongs reports a state that was made with something else than m.
@@ -209,42 +218,32 @@ func (s Spec) difference(t Spec) string {
 
 // check reports counts that no stream reaches.
 func (h stateHeader) check() error {
-	limits := []struct {
-		name      string
-		have, max int
-	}{
-		{"sinks", h.Sinks, h.Block.Sink},
-		{"slots", h.Slots, h.Block.Slots},
-		{"window", h.Window, h.Block.Window},
-		{"recent", h.Recent, h.Block.Segment - 1},
-		{"seen", h.Seen, unbounded},
+	if _, err := schedule.Resume(schedule.Plan{Layers: []schedule.Sizes{h.Block.Sizes()}}, h.Seen, h.Recent, h.Held); err != nil {
+		return fmt.Errorf("%w; the file is damaged", err)
 	}
-	if h.Held { // nothing has been committed yet
-		limits[0].max, limits[1].max, limits[2].max, limits[3].max = 0, 0, 0, h.Block.Sink+h.Block.Window+h.Block.Segment
-	}
-	for _, l := range limits {
-		if l.have < 0 || l.have > l.max {
-			return fmt.Errorf("%s is %d, want 0 to %d", l.name, l.have, l.max)
+	p := h.parts()
+	for _, c := range []struct {
+		name       string
+		have, want int
+	}{{"sinks", h.Sinks, p.Sinks}, {"slots", h.Slots, p.Slots}, {"window", h.Window, p.Window}} {
+		if c.have != c.want {
+			return fmt.Errorf("%s is %d after %d tokens, want %d; the file is damaged", c.name, c.have, h.Seen, c.want)
 		}
 	}
-	if stored := h.Sinks + h.Slots + h.Window + h.Recent; stored > h.Seen {
-		return fmt.Errorf("%d tokens are stored, but only %d were read", stored, h.Seen)
+	if h.Evicted != (p.Left > 0) {
+		return fmt.Errorf("evicted is %v after %d tokens; the file is damaged", h.Evicted, h.Seen)
 	}
 	return nil
 }
 
-// rotateRestored computes layer i's keys after rotary embedding: at their
-// places when positions are compact, else at their indices in the sequence,
-// which the KV heads' slots do not share.
-func (st *Stream) rotateRestored(i int) {
-	l, d := &st.State.Layers[i], st.model.Base.Dims
+// rotateRestored computes the keys after rotary embedding. Where positions are indices in
+// the sequence, the KV heads' slots do not share them.
+func (l *LayerState) rotateRestored(r *Rotary, p schedule.Plan, d Dims) {
 	pos := make([]int, len(l.Token))
 	for i, t := range l.Token {
-		if pos[i] = i / d.KVHeads; st.model.Spec.Positions == PositionsAbsolute {
-			pos[i] = int(t)
-		}
+		pos[i] = p.Position(i/d.KVHeads, int(t))
 	}
-	cos, sin := st.model.Base.Layers[i].Rotary.At(pos)
+	cos, sin := r.At(pos)
 	l.Rotated = make([]float32, len(l.K))
 	RotateRows(l.Rotated, l.K, len(pos), 1, d.HeadDim, cos, sin, false)
 }

@@ -142,19 +142,21 @@ func TestOpenStreamRefuses(t *testing.T) {
 		change func(*[]hf.Entry, map[string]string)
 		want   string
 	}{
-		"another base":    {demo, nil, "the state was saved with another base model (identity "},
-		"another block":   {otherBlock, nil, fmt.Sprintf("the state was saved with another block (slots %d, but 7 here); open it with the same run and policy", e.Model.Spec.Slots)},
-		"other params":    {untrained, nil, "the state was saved with other trained parameters (identity "},
-		"no state":        {nil, func(_ *[]hf.Entry, meta map[string]string) { clear(meta) }, `format is "", want "eisft-state-1"; it is not a state`},
-		"no header":       {nil, func(_ *[]hf.Entry, meta map[string]string) { delete(meta, "state") }, `metadata "state": unexpected end of JSON input`},
-		"negative":        {nil, header(func(h map[string]any) { h["sinks"] = -1 }), "sinks is -1, want 0 to 4; the file is damaged"},
-		"too many":        {nil, header(func(h map[string]any) { h["window"] = 1e9 }), "window is 1000000000, want 0 to 16; the file is damaged"},
-		"full segment":    {nil, header(func(h map[string]any) { h["recent"] = 16 }), "recent is 16, want 0 to 15; the file is damaged"},
-		"more than read":  {nil, header(func(h map[string]any) { h["seen"] = 20 }), "tokens are stored, but only 20 were read; the file is damaged"},
-		"held":            {nil, header(func(h map[string]any) { h["held"] = true }), "sinks is 4, want 0 to 0; the file is damaged"},
-		"other counts":    {nil, header(func(h map[string]any) { h["recent"] = 2 }), "but the counts of the state make it"},
-		"missing tensor":  {nil, func(x *[]hf.Entry, _ map[string]string) { *x = (*x)[1:] }, "tensor layers.0.k is not in the file"},
-		"tensor of other": {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want a floating-point type"},
+		"another base":      {demo, nil, "the state was saved with another base model (identity "},
+		"another block":     {otherBlock, nil, fmt.Sprintf("the state was saved with another block (slots %d, but 7 here); open it with the same run and policy", e.Model.Spec.Slots)},
+		"other params":      {untrained, nil, "the state was saved with other trained parameters (identity "},
+		"no state":          {nil, func(_ *[]hf.Entry, meta map[string]string) { clear(meta) }, `format is "", want "eisft-state-1"; it is not a state`},
+		"no header":         {nil, func(_ *[]hf.Entry, meta map[string]string) { delete(meta, "state") }, `metadata "state": unexpected end of JSON input`},
+		"negative":          {nil, header(func(h map[string]any) { h["sinks"] = -1 }), "sinks is -1 after 90 tokens, want 4; the file is damaged"},
+		"too many":          {nil, header(func(h map[string]any) { h["window"] = 1e9 }), "window is 1000000000 after 90 tokens, want 16; the file is damaged"},
+		"full segment":      {nil, header(func(h map[string]any) { h["recent"] = 16 }), "16 tokens are not committed; want 0 to 15; the file is damaged"},
+		"more than read":    {nil, header(func(h map[string]any) { h["seen"] = 20 }), "10 tokens are committed; want whole segments of 16; the file is damaged"},
+		"held":              {nil, header(func(h map[string]any) { h["held"] = true }), "a prompt of 90 tokens is held, but 10 are not committed; want all; the file is damaged"},
+		"part of a segment": {nil, header(func(h map[string]any) { h["recent"] = 2 }), "88 tokens are committed; want whole segments of 16; the file is damaged"},
+		"not evicted":       {nil, header(func(h map[string]any) { h["evicted"] = false }), "evicted is false after 90 tokens; the file is damaged"},
+		"other counts":      {nil, header(func(h map[string]any) { h["recent"], h["seen"] = 2, 82 }), "but the counts of the state make it"},
+		"missing tensor":    {nil, func(x *[]hf.Entry, _ map[string]string) { *x = (*x)[1:] }, "tensor layers.0.k is not in the file"},
+		"tensor of other":   {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want a floating-point type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, m := good, tc.model

@@ -33,7 +33,7 @@ func ReadStateInfo(f *hf.File) (*StateInfo, error) {
 		return nil, fmt.Errorf("metadata %q: block.%w", stateHeaderKey, err)
 	}
 	if err := h.check(); err != nil {
-		return nil, fmt.Errorf("%w; the file is damaged", err)
+		return nil, err
 	}
 	notes := maps.Clone(f.Metadata)
 	delete(notes, stateFormatKey)

@@ -33,7 +33,7 @@ func TestFeedFrom(t *testing.T) {
 		var got []float32
 		next := from
 		err := st.Feed(t.Context(), ids[:read], from, func(first int, hidden []float32) error {
-			end := min(read, (st.State.Seen+255)/256*256)
+			end := min(read, (st.Seen()+255)/256*256)
 			if want := min(max(from, next), end); first != want || first+len(hidden)/d != end {
 				t.Errorf("from %d: %d states from token %d on, want those of %d to %d", from, len(hidden)/d, first, want, end)
 			}

@@ -1,11 +1,15 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+
+	"eisft/model/schedule"
+)
 
 // Warnings says where base and block go together badly, though they can be run.
 func (m *Model) Warnings() []string {
 	visible, c := m.Spec.Capacity(), m.Base.Config
-	if visible >= unbounded { // the base itself
+	if visible >= schedule.Unbounded { // the base itself
 		return nil
 	}
 	var out []string

@@ -11,8 +11,8 @@ import (
 	"iter"
 
 	"eisft/data"
-	"eisft/model"
 	"eisft/internal/scratch"
+	"eisft/model"
 )
 
 // Calibration says what a model was calibrated on.
@@ -146,8 +146,10 @@ func (c *calibrator) count(s data.Encoded, state *model.State) {
 	}
 	_ = binary.Write(c.hash, binary.LittleEndian, int64(len(s.IDs))) // a hash never fails
 	_ = binary.Write(c.hash, binary.LittleEndian, s.IDs)
-	c.slots = max(c.slots, state.Slots)
-	c.evicted = c.evicted || state.Evicted
+	for i := range state.Layers {
+		c.slots = max(c.slots, state.Parts(i).Slots)
+	}
+	c.evicted = c.evicted || state.Evicted()
 }
 
 // finish checks what was seen and words the warnings.

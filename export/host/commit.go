@@ -8,6 +8,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // writer is the commit graph with its tensors.
@@ -56,55 +57,47 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 
 // memoryColumn is what the mask holds for the memory.
 func (st *Stream) memoryColumn() float32 {
-	switch {
-	case !st.evicted || st.writer == nil:
+	switch written := st.Written(); {
+	case !st.sequence.Evicted() || st.writer == nil:
 		return st.model.mask
-	case st.model.logTerm && st.written == 0:
+	case st.model.logTerm && written == 0:
 		return float32(math.Log(manifest.EmptyMemoryTokens))
 	case st.model.logTerm:
-		return float32(math.Log(float64(st.written)))
+		return float32(math.Log(float64(written)))
 	default:
 		return 0
 	}
 }
 
-// commitSegment ends a segment as model.Stream does: sinks, window and slots move up,
-// and what is for neither goes to the memory.
-func (st *Stream) commitSegment() error {
-	m, dropped := st.model, 0
-	for _, k := range m.kinds {
-		_, t := st.turnover(k.spec)
-		dropped = max(dropped, t.Candidates-t.Keep)
+// commit ends the segments that are complete: sinks, window and slots move up, and what
+// is for neither goes to the memory.
+func (st *Stream) commit() error {
+	for st.sequence.Due() {
+		before := st.Written()
+		turnovers := st.sequence.Commit()
+		after := st.Written()
+		for i, t := range turnovers {
+			st.commitLayer(i, t, 1/float32(after))
+		}
+		if after > before && st.writer != nil {
+			if err := st.write(float32(before) / float32(after)); err != nil {
+				return err
+			}
+		}
 	}
-	for i := range st.layers {
-		spec := m.layerKind(i).spec
-		_, t := st.turnover(spec)
-		st.commitLayer(i, t, st.In(spec).Stored(), dropped)
-	}
-	next, t := st.turnover(m.spec)
-	st.Parts = next
-	st.evicted = st.evicted || t.Leavers > 0
-	if dropped == 0 || st.writer == nil {
-		return nil
-	}
-	return st.write(dropped)
+	return nil
 }
 
-// turnover is what the end of a segment moves in layers with the block s.
-func (st *Stream) turnover(s model.Spec) (model.Parts, model.Turnover) {
-	return st.In(s).Commit(s, s.Segment, s.Slots)
-}
-
-// commitLayer moves a layer's stored tokens up and hands what it drops to the writer;
-// dropped is the most that a layer drops.
-func (st *Stream) commitLayer(i int, t model.Turnover, stored, dropped int) {
+// commitLayer moves a layer's stored tokens up and hands what it drops to the writer, each
+// token with its share of the tokens written in the end.
+func (st *Stream) commitLayer(i int, t schedule.Turnover, share float32) {
 	l := &st.layers[i]
 	for g := range st.model.heads {
-		kept, out := t.Choose(make([]int, t.Candidates), func(row int) float32 { return l.score[g][row] })
+		kept, dropped := t.Choose(make([]int, t.Candidates), func(place int) int { return model.Rank(l.score[g][place]) })
 		if st.writer != nil {
-			st.evict(i, g, out, 1/float32(st.written+dropped))
+			st.evict(i, g, dropped, share)
 		}
-		l.move(g, t.First, slices.Concat(kept, span(t.First+t.Candidates, stored)))
+		l.move(g, t.First, slices.Concat(kept, span(t.First+t.Candidates, t.Stored)))
 	}
 }
 
@@ -123,7 +116,7 @@ func (l *layer) move(head, at int, rows []int) {
 }
 
 // evict lays the rows that a head drops out for the commit graph, each with its ω times
-// share, one over the tokens written in the end; empty places weigh nothing.
+// share; empty places weigh nothing.
 func (st *Stream) evict(i, g int, rows []int, share float32) {
 	m, l, e := st.model, &st.layers[i], &st.writer.layers[i]
 	l.keys.copyTo(e.keys, g, 0, rows)
@@ -134,7 +127,7 @@ func (st *Stream) evict(i, g int, rows []int, share float32) {
 	for j, r := range rows {
 		weights[j] = share
 		if l.score != nil {
-			weights[j] *= kernels.Sigmoid1(m.spec.ScoreSign() * l.score[g][r])
+			weights[j] *= kernels.Sigmoid1(m.scoreSign() * l.score[g][r])
 		}
 		if l.position != nil {
 			st.unrotate(m.layerKind(i), e.keys, g, j, int(l.position[g][r]))
@@ -165,10 +158,11 @@ func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
 	}
 }
 
-// write runs the commit graph over n evicted tokens of each head.
-func (st *Stream) write(n int) error {
+// write runs the commit graph over the tokens that evict has laid out; the memory as it
+// was counts for decay.
+func (st *Stream) write(decay float32) error {
 	w := st.writer
-	w.decay[0] = float32(st.written) / float32(st.written+n)
+	w.decay[0] = decay
 	if err := w.Run(); err != nil {
 		return err
 	}
@@ -176,6 +170,5 @@ func (st *Stream) write(n int) error {
 		copy(e.memory, e.newMemory)
 		copy(e.memoryZ, e.newMemoryZ)
 	}
-	st.written += n
 	return nil
 }

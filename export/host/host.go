@@ -17,6 +17,7 @@ import (
 	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/schedule"
 )
 
 // Options choose what of an exported folder is run.
@@ -36,11 +37,12 @@ type Model struct {
 	Shape     manifest.Shape
 	Precision string
 
-	spec     model.Spec // what the graphs' ports and shape say of the block
-	kinds    []kind     // of layers
-	kindOf   []int      // index in kinds, of each layer
-	mask     float32    // value of the mask where there is nothing
-	logTerm  bool       // the mask's last column holds the logarithm of the tokens written
+	plan     schedule.Plan
+	kinds    []kind  // of layers
+	kindOf   []int   // index in kinds, of each layer
+	mask     float32 // value of the mask where there is nothing
+	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
+	gated    bool    // the score of a token is the write gate's logit, else the retention score
 	layers   int
 	heads    int       // K
 	headDim  int       // d
@@ -53,10 +55,11 @@ type Model struct {
 	prompt, generation, commit *graph // commit is nil without memory
 }
 
-// kind is a kind of layers: what they see, and how they turn their keys.
+// kind is a kind of layers: what they store and see, and how they turn their keys.
 type kind struct {
 	manifest.Kind
-	spec model.Spec // of these layers
+	sizes  schedule.Sizes
+	scored bool // a score is kept with every token
 }
 
 // graph is a loaded graph and what the manifest says of it.
@@ -104,7 +107,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 		}
 		*g.into = &graph{listed, session}
 	}
-	if err := errors.Join(m.readSizes(info), m.readKinds(info)); err != nil {
+	if err := errors.Join(m.readSizes(), m.readKinds(info)); err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
 	return m.readTable(dir, info)
@@ -135,7 +138,7 @@ func (m *Model) choose(info *manifest.Manifest, o Options) error {
 
 // readSizes takes the sizes of the model from the generation graph's ports, to which
 // every tensor is held when it is bound.
-func (m *Model) readSizes(info *manifest.Manifest) error {
+func (m *Model) readSizes() error {
 	g := m.generation.Graph
 	key, hasKey := find(g.Inputs, "key", 0)
 	logits, hasLogits := find(g.Outputs, "logits", none)
@@ -155,11 +158,7 @@ func (m *Model) readSizes(info *manifest.Manifest) error {
 	if m.codes, err = ir.ParseDType(key.DType); err != nil {
 		return err
 	}
-	_, written := find(g.Outputs, "write", 0)
-	m.spec = model.Spec{
-		Sink: m.Shape.Sinks, Window: m.Shape.Window, Segment: m.Shape.Segment, Slots: m.Shape.Slots, SlotLayers: info.SlotLayers(),
-		Positions: model.Positions(info.Positions), WriteGate: written,
-	}
+	_, m.gated = find(g.Outputs, "write", 0)
 	return nil
 }
 
@@ -176,10 +175,18 @@ func (m *Model) readKinds(info *manifest.Manifest) error {
 			}
 			m.kindOf[l] = i
 		}
-		m.kinds = append(m.kinds, kind{k, m.spec.At(k.Layers[0])})
+		sizes := schedule.Sizes{Sink: m.Shape.Sinks, Slots: m.Shape.Slots, Window: m.Shape.Window, Segment: m.Shape.Segment}
+		if k.Slotless {
+			sizes.Slots = 0
+		}
+		m.kinds = append(m.kinds, kind{k, sizes, sizes.Slots > 0 || m.gated})
 	}
 	if l := slices.Index(m.kindOf, none); l >= 0 {
 		return fmt.Errorf("layer %d is of none of the kinds", l)
+	}
+	m.plan = schedule.Plan{Absolute: info.Positions == string(model.PositionsAbsolute), Routing: true}
+	for l := range m.layers {
+		m.plan.Layers = append(m.plan.Layers, m.layerKind(l).sizes)
 	}
 	return nil
 }

@@ -8,17 +8,14 @@ import (
 	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // Stream reads one sequence: the counterpart of model.Stream over exported graphs,
 // with the same routing of short prompts. It belongs to one goroutine.
 type Stream struct {
-	model.Parts
-	model   *Model
-	seen    int
-	evicted bool // something has left the window: the memory is in use
-	written int  // tokens that the memory of each KV head has taken up, in the layers with most
-	held    bool // the prompt is short: nothing is committed yet
+	model    *Model
+	sequence *schedule.Sequence
 
 	prompt, step *reader
 	writer       *writer // nil without memory
@@ -53,7 +50,7 @@ type view struct {
 
 // NewStream starts an empty sequence. Close frees it.
 func (m *Model) NewStream() (*Stream, error) {
-	st := &Stream{model: m}
+	st := &Stream{model: m, sequence: schedule.New(m.plan)}
 	if err := st.bind(); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}
@@ -92,7 +89,7 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	for _, k := range m.kinds {
 		pairs := len(k.Rope.InvFreq)
 		r.views = append(r.views, view{
-			mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.spec.Capacity()+tokens+1)),
+			mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1)),
 			cos:  b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs)),
 			sin:  b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs)),
 		})
@@ -106,7 +103,7 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 		r.keys = append(r.keys, b.asKeys(b.output("key", i, m.heads, 1, m.headDim, tokens)))
 		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
 		var score []float32
-		if m.layerKind(i).spec.HasScore() {
+		if m.layerKind(i).scored {
 			score = b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
 		}
 		r.scores = append(r.scores, score)
@@ -125,10 +122,19 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 }
 
 func (m *Model) scoreRole() string {
-	if m.spec.WriteGate {
+	if m.gated {
 		return "write"
 	}
 	return "retention"
+}
+
+// scoreSign is that of the score in ω, a token's weight in the memory: 1-σ(ρ) = σ(-ρ) of
+// the retention score, σ of the write gate's logit.
+func (m *Model) scoreSign() float32 {
+	if m.gated {
+		return 1
+	}
+	return -1
 }
 
 // newLayers makes what the host keeps of each layer.
@@ -136,15 +142,15 @@ func (st *Stream) newLayers() {
 	m := st.model
 	for i := range m.layers {
 		var l layer
-		spec := m.layerKind(i).spec
-		c := spec.Capacity()
+		k := m.layerKind(i)
+		c := k.sizes.Capacity()
 		l.keys = st.step.asKeys(st.step.input("key", i, m.heads, 1, m.headDim, c))
 		l.values = st.step.asValues(st.step.input("value", i, m.heads, 1, c, m.headDim))
 		for range m.heads {
-			if spec.HasScore() {
+			if k.scored {
 				l.score = append(l.score, make([]float32, c))
 			}
-			if m.spec.Positions == model.PositionsAbsolute {
+			if m.plan.Absolute {
 				l.position = append(l.position, make([]int32, c))
 			}
 		}
@@ -158,10 +164,10 @@ func (st *Stream) newLayers() {
 func (st *Stream) placeCache() error {
 	m, r := st.model, st.step
 	for _, k := range m.kinds {
-		if m.spec.Positions == model.PositionsAbsolute {
+		if m.plan.Absolute {
 			break
 		}
-		c, pairs := k.spec.Capacity(), len(k.Rope.InvFreq)
+		c, pairs := k.sizes.Capacity(), len(k.Rope.InvFreq)
 		cos := r.floats(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
 		sin := r.floats(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
 		if r.err == nil {
@@ -193,14 +199,28 @@ func (st *Stream) Close() error {
 }
 
 // Seen returns how many tokens have been read.
-func (st *Stream) Seen() int { return st.seen }
+func (st *Stream) Seen() int { return st.sequence.Seen() }
+
+// Slots returns how many slots are in use, in the layers where these are most.
+func (st *Stream) Slots() int {
+	n := 0
+	for i := range st.layers {
+		n = max(n, st.sequence.Parts(i).Slots)
+	}
+	return n
+}
 
 // Vocabulary returns V, the number of logits of a token.
 func (st *Stream) Vocabulary() int { return st.model.vocab }
 
 // Written returns how many tokens each KV head's memory has taken up, in the layers
 // where these are most.
-func (st *Stream) Written() int { return st.written }
+func (st *Stream) Written() int {
+	if st.writer == nil {
+		return 0
+	}
+	return st.sequence.Written()
+}
 
 // Feed reads tokens. emit, if not nil, is called for every stretch of at most a segment
 // with the index in ids of the first token whose logits it gets, and these logits
@@ -210,20 +230,15 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, lo
 	if err := st.checkIDs(ids); err != nil {
 		return err
 	}
-	s := st.model.Shape
-	short := s.Sinks + s.Window + s.Segment
-	if st.seen == 0 {
-		st.held = len(ids) <= short
-	}
+	st.sequence.Begin(len(ids))
 	for done := 0; done < len(ids); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		room, err := st.room(short)
-		if err != nil {
+		n := st.sequence.Next()
+		if err := st.commit(); err != nil {
 			return err
 		}
-		n := min(len(ids)-done, room)
 		logits, err := st.stretch(ids[done:done+n], done+n == len(ids))
 		if err != nil {
 			return err
@@ -242,28 +257,10 @@ func (st *Stream) checkIDs(ids []int32) error {
 	n := st.model.vocab
 	for i, id := range ids {
 		if id < 0 || int(id) >= n || st.model.hidden > 0 && (int(id)+1)*st.model.hidden > len(st.model.table) {
-			return fmt.Errorf("token %d of the input has id %d, but the exported vocabulary has %d entries; the tokenizer belongs to another model", st.seen+i, id, n)
+			return fmt.Errorf("token %d of the input has id %d, but the exported vocabulary has %d entries; the tokenizer belongs to another model", st.Seen()+i, id, n)
 		}
 	}
 	return nil
-}
-
-// room is model.Stream's: how many tokens the next stretch may have, after committing
-// what is complete.
-func (st *Stream) room(short int) (int, error) {
-	segment := st.model.Shape.Segment
-	if st.held {
-		if st.seen < short {
-			return min(segment, short-st.seen), nil
-		}
-		st.held = false
-	}
-	for st.Recent >= segment {
-		if err := st.commitSegment(); err != nil {
-			return 0, err
-		}
-	}
-	return segment - st.Recent, nil
 }
 
 // stretch reads tokens of one segment and returns the logits that there are.
@@ -281,10 +278,8 @@ func (st *Stream) stretch(ids []int32, last bool) ([]float32, error) {
 	if err := st.run(r, ids); err != nil {
 		return nil, err
 	}
-	if !st.held && st.Recent == st.model.Shape.Segment {
-		if err := st.commitSegment(); err != nil {
-			return nil, err
-		}
+	if err := st.commit(); err != nil {
+		return nil, err
 	}
 	rows := min(r.rows, len(ids))
 	return r.logits[(r.rows-rows)*st.model.vocab:], nil
@@ -308,18 +303,14 @@ func (st *Stream) run(r *reader, ids []int32) error {
 		return err
 	}
 	st.append(r, pad)
-	st.Recent += len(ids)
-	st.seen += len(ids)
+	st.sequence.Advance(len(ids))
 	return nil
 }
 
 // fillViews fills masks and rotary tables for the new tokens behind the padding.
 func (st *Stream) fillViews(r *reader, pad int) error {
 	for i, k := range st.model.kinds {
-		from := st.In(k.spec).Stored()
-		if st.model.spec.Positions == model.PositionsAbsolute {
-			from = st.seen
-		}
+		from := st.sequence.Position(k.Layers[0])
 		last := from + r.tokens - pad - 1
 		if limit := k.Rope.Limit; limit > 0 && last >= limit {
 			return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", last, limit)
@@ -335,17 +326,14 @@ func (st *Stream) fillViews(r *reader, pad int) error {
 // far as they are within the window, and the memory. A row before the new tokens sees
 // itself, so that it has something to see.
 func (st *Stream) fillMask(mask []float32, k kind, tokens, pad int) {
-	cache, stored, memory := k.spec.Capacity(), st.In(k.spec).Stored(), st.memoryColumn()
+	cache, stored, memory := k.sizes.Capacity(), st.sequence.Parts(k.Layers[0]).Stored(), st.memoryColumn()
 	width := cache + tokens + 1
 	for t := range tokens {
 		row := mask[t*width : (t+1)*width]
 		for j := range row {
 			row[j] = st.model.mask
 		}
-		hidden := 0 // of the stored tokens and the new ones, in this order
-		if k.Window > 0 {
-			hidden = max(0, stored+t-pad+1-k.Window)
-		}
+		hidden, _ := schedule.Visible(stored+t-pad, k.Window) // of the stored tokens and the new ones, in this order
 		clear(row[min(hidden, stored):stored])
 		clear(row[cache+min(pad+max(0, hidden-stored), t) : cache+t+1])
 		row[width-1] = memory
@@ -356,7 +344,7 @@ func (st *Stream) fillMask(mask []float32, k kind, tokens, pad int) {
 func (st *Stream) append(r *reader, pad int) {
 	rows := span(pad, r.tokens)
 	for i, l := range st.layers {
-		at := st.In(st.model.layerKind(i).spec).Stored()
+		at := st.sequence.Parts(i).Stored()
 		for g := range st.model.heads {
 			r.keys[i].copyTo(l.keys, g, at, rows)
 			r.values[i].copyTo(l.values, g, at, rows)
@@ -365,7 +353,7 @@ func (st *Stream) append(r *reader, pad int) {
 			}
 			for j := range rows {
 				if l.position != nil {
-					l.position[g][at+j] = int32(st.seen + j)
+					l.position[g][at+j] = int32(st.Seen() + j)
 				}
 			}
 		}

@@ -99,24 +99,6 @@ func Suffix(sliding, slotless bool) string {
 	return suffix
 }
 
-// SlotLayers returns the layers with slots, nil if there is no layer without.
-func (m *Manifest) SlotLayers() []int {
-	var with []int
-	all := true
-	for _, k := range m.Kinds {
-		if k.Slotless {
-			all = false
-		} else {
-			with = append(with, k.Layers...)
-		}
-	}
-	if all {
-		return nil
-	}
-	slices.Sort(with)
-	return with
-}
-
 // Shape is one pair of graphs: Tokens new ones beside Cache = Sinks+Slots+Window+Segment
 // stored ones.
 type Shape struct {

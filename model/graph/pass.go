@@ -176,24 +176,29 @@ func (p *pass) addOutput(rows []int, g []float32) {
 // window, and returns that mean.
 func (p *pass) keep() float64 {
 	s, o := p.stream.State, p.options
-	if !o.Soft || s.Slots == 0 { // no slots, or nothing has left the window
+	if !o.Soft || p.model.Spec.Slots == 0 || !s.Evicted() {
 		return 0
 	}
 	kv := p.model.Base.Dims.KVHeads
-	from, to := s.Sinks*kv, (s.Sinks+s.Slots)*kv
-	mean, layers := 0.0, 0
+	slots := func(layer int) (from, to int) {
+		parts := s.Parts(layer)
+		return parts.Sinks * kv, (parts.Sinks + parts.Slots) * kv
+	}
+	mean, layers, scores := 0.0, 0, 0
 	for i, l := range s.Layers {
 		if l.Score != nil {
+			from, to := slots(i)
 			p.stats[i].Kept = meanKept(l.Score[from:to])
-			mean, layers = mean+p.stats[i].Kept, layers+1
+			mean, layers, scores = mean+p.stats[i].Kept, layers+1, scores+to-from
 		}
 	}
 	mean /= float64(layers)
 	if mean <= o.Keep {
 		return mean
 	}
-	g := float32(o.SampleWeight * o.KeepWeight / float64(layers*(to-from)))
+	g := float32(o.SampleWeight * o.KeepWeight / float64(scores))
 	for i, l := range s.Layers {
+		from, to := slots(i)
 		for j := from; j < to && l.Score != nil; j++ {
 			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
 		}

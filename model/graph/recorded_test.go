@@ -103,7 +103,8 @@ func (p *recorded) penalty(scores [][]float32) float64 {
 		if l.Score == nil || p.model.Spec.At(i).Slots == 0 || !o.Soft {
 			continue
 		}
-		for _, v := range pick(scores[i], l.Token[s.Sinks*kv:(s.Sinks+s.Slots)*kv], kv) {
+		parts := s.Parts(i)
+		for _, v := range pick(scores[i], l.Token[parts.Sinks*kv:(parts.Sinks+parts.Slots)*kv], kv) {
 			sum, n = sum+1/(1+math.Exp(-float64(v))), n+1
 		}
 	}

@@ -103,11 +103,11 @@ func wantGate(t *testing.T, got model.Spread, shares []float32) {
 
 // kept is the mean of σ(ρ) of layer 0's soft slots.
 func kept(s *model.State, d model.Dims) float64 {
-	sum := 0.0
-	for row := s.Sinks; row < s.Sinks+s.Slots; row++ {
+	sum, p := 0.0, s.Parts(0)
+	for row := p.Sinks; row < p.Sinks+p.Slots; row++ {
 		for g := range d.KVHeads {
 			sum += 1 / (1 + math.Exp(-float64(s.Layers[0].Score[row*d.KVHeads+g])))
 		}
 	}
-	return sum / float64(s.Slots*d.KVHeads)
+	return sum / float64(p.Slots*d.KVHeads)
 }

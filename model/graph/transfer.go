@@ -11,6 +11,7 @@ import (
 	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // TransferOptions say how a text is distilled.
@@ -38,7 +39,8 @@ const firstTransferred = 2
 // and each layer's block, given the same inputs, is fitted to what the base's
 // attention put out. Retention is soft: tokens that left the window stay
 // visible, raised by log σ(ρ), and are written to the memory by 1-σ(ρ). Nothing
-// is differentiated through the base.
+// is differentiated through the base. Where the tokens stand is
+// [schedule.Plan.TransferPosition]'s to say.
 //
 // The text is cut to whole segments from its end; importance [len(ids)] weighs
 // its tokens (nil: all alike).
@@ -48,7 +50,9 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 		return TransferResult{}, fmt.Errorf("the text has %d tokens; attention transfer needs at least %d (%d segments of %d)", len(ids), (firstTransferred+1)*segment, firstTransferred+1, segment)
 	}
 	from := len(ids) % segment
-	t := &transfer{stateGrads: e.newStateGrads(grads, len(ids)-from), options: o, tokens: len(ids) - from, importance: importance}
+	plan := e.model.Spec.Plan(len(e.model.Base.Layers))
+	plan.Soft = true
+	t := &transfer{plan: plan, stateGrads: e.newStateGrads(grads, len(ids)-from), options: o, tokens: len(ids) - from, importance: importance}
 	if importance != nil {
 		t.importance = importance[from:]
 	}
@@ -84,6 +88,7 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 // transfer is the distillation of one text.
 type transfer struct {
 	stateGrads
+	plan       schedule.Plan
 	options    TransferOptions
 	tokens     int
 	importance []float32
@@ -185,11 +190,12 @@ func (t *transfer) keep(i int, score []float32) float64 {
 	return mean
 }
 
-// evicted returns the end of the tokens that have left the window when segment
-// s is read: those from the sinks to there.
-func (t *transfer) evicted(s int) int {
-	spec := t.model.Spec
-	return max(min(spec.Sink, t.tokens), s*spec.Segment-spec.Window)
+// left returns the range [from,to) of the tokens that have left layer i's window when
+// segment s is read.
+func (t *transfer) left(i, s int) (from, to int) {
+	first := s * t.plan.Segment()
+	p := t.plan.Parts(i, first, first)
+	return p.Sinks, p.Sinks + p.Left
 }
 
 // writeMemories writes what leaves the window segment by segment and returns
@@ -201,9 +207,10 @@ func (t *transfer) writeMemories(i int, score []float32) [][]float32 {
 		return memories
 	}
 	mem := model.Memory{Spec: m.Spec, Dims: d}
-	now, done := make([]float32, mem.Size()), min(m.Spec.Sink, t.tokens)
+	now, done := make([]float32, mem.Size()), 0
 	for s := range segments {
-		if end := t.evicted(s); end > done {
+		from, end := t.left(i, s)
+		if done = max(done, from); end > done {
 			w := t.written(i, score, done, end)
 			t.layers[i].writes = append(t.layers[i].writes, write{after: s - 1, what: w, tokens: tokenIndices(done, end, d.KVHeads), before: slices.Clone(now)})
 			mem.Write(now, w, dataOf(m.Params.Layers[i].FeatureK))
@@ -263,7 +270,8 @@ func (t *transfer) importanceOf(token int) float64 {
 // segment runs layer i's program on segment s and adds the gradients.
 func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (float64, error) {
 	m, d, n := t.model, t.model.Base.Dims, t.model.Spec.Segment
-	first, from, to := s*n, min(m.Spec.Sink, t.tokens), t.evicted(s)
+	first := s * n
+	from, to := t.left(i, s)
 	if from == to { // nothing has left the window: the block is the base's own attention
 		return 0, nil
 	}
@@ -286,17 +294,13 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 }
 
 // attention prepares what the segment starting at `first` sees of layer i:
-// every token before it. Sinks stand at their places, all others at the
-// distance they have in the text from a segment that follows sinks and window.
+// every token before it.
 func (t *transfer) attention(i, first int) model.Attention {
 	m, d, layer := t.model, t.model.Base.Dims, t.model.Base.Layers[i]
 	w, pairs := d.KVHeads*d.HeadDim, len(layer.Rotary.InvFreq)
 	pos := make([]int, first+m.Spec.Segment)
 	for j := range pos {
-		pos[j] = j
-		if j >= m.Spec.Sink {
-			pos[j] = j - (first - m.Spec.Sink - m.Spec.Window)
-		}
+		pos[j] = t.plan.TransferPosition(i, first, j)
 	}
 	cos, sin := layer.Rotary.At(pos)
 	a := model.Attention{

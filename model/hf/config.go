@@ -105,6 +105,19 @@ func LoadConfig(path string) (*Config, error) {
 	return c, nil
 }
 
+// StoredAs returns the type that the weights are stored as, F32 where the configuration
+// does not say.
+func (c *Config) StoredAs() DType {
+	switch c.DType {
+	case "bfloat16":
+		return DTypeBF16
+	case "float16":
+		return DTypeF16
+	default:
+		return DTypeF32
+	}
+}
+
 // newConfig interprets a configuration's values.
 func newConfig(o object) (*Config, error) {
 	arch, fam, err := familyOf(o)

@@ -56,6 +56,9 @@ var layouts = map[DType]layout{
 // IsFloat says whether Float32 converts the type.
 func (d DType) IsFloat() bool { return layouts[d].floats != nil }
 
+// Bytes returns how many bytes n numbers take.
+func (d DType) Bytes(n int) int { return n / layouts[d].count * layouts[d].size }
+
 func readF64(dst []float32, src []byte) {
 	for i := range dst {
 		dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
