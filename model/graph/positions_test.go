@@ -124,7 +124,7 @@ func slowTransfer(m *model.Model, ids []int32, position func(j, first int) int) 
 				for i := range kr {
 					dot += qr[i] * kr[i]
 				}
-				p := math.Exp(dot/math.Sqrt(float64(d.HeadDim)) + bias(j, g))
+				p := math.Exp(dot*float64(l.AttentionScale) + bias(j, g))
 				sum += p
 				for i := range acc {
 					acc[i] += p * float64(v[(j*d.KVHeads+g)*d.HeadDim+i])

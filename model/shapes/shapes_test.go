@@ -53,7 +53,7 @@ func config() *hf.Config {
 	return &hf.Config{
 		VocabSize: 64, HiddenSize: 32, NumHiddenLayers: 2, NumAttentionHeads: 4, NumKeyValueHeads: 2, HeadDim: 8, IntermediateSize: 48,
 		HiddenAct: "silu", DType: "bfloat16", SlidingWindow: 6, LayerTypes: []hf.LayerType{hf.FullAttention, hf.SlidingAttention},
-		Rope: rope, RopeLocal: rope, EmbeddingScale: 1, TieWordEmbeddings: true,
+		Rope: rope, RopeLocal: rope, QueryPreAttnScale: 1 / math.Sqrt(8), EmbeddingScale: 1, TieWordEmbeddings: true,
 	}
 }
 
