@@ -18,8 +18,8 @@ import (
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"eisft/data"
-	"eisft/internal/atomicfile"
 	"eisft/data/synth"
+	"eisft/internal/atomicfile"
 	"eisft/model/tokenizer"
 )
 
