@@ -142,6 +142,9 @@ func list(t *testing.T, field string) map[string][]string {
 func watch(t *testing.T) {
 	t.Helper()
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if name := d.Name(); err == nil && d.IsDir() && len(name) > 2 && name[0] == '.' {
+			return filepath.SkipDir // .git, .cache
+		}
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
 		}

@@ -1,4 +1,4 @@
-// Package quant turns a trained model into one of whole numbers: it calibrates
+// Package quant quantizes a trained model after training: it calibrates
 // on streamed samples, chooses scales, quantizes the frozen weights, and
 // evaluates what comes out under fake quantization, which computes in float32
 // exactly what ONNX's QuantizeLinear and DequantizeLinear do.

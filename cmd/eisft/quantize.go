@@ -13,7 +13,7 @@ import (
 func quantizeCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "quantize",
-		Usage: "turn a trained run into whole numbers",
+		Usage: "quantize a trained run",
 		Description: `Streams calibration samples through a run's model, segment by segment as on a
 phone, chooses the scales of weights and activations, and evaluates the model
 before and after. Writes the quantized weights, their encodings and a report
