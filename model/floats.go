@@ -79,8 +79,8 @@ func (f *floats) past(i int) int { return f.state.Parts(i).Stored() }
 // Each implements [Backend].
 func (f *floats) Each(n int, each func(block int)) { kernels.Each(n, each) }
 
-// Keep implements [Backend].
-func (f *floats) Keep(block int, x []float32) []float32 {
+// Carry implements [Backend].
+func (f *floats) Carry(block int, x []float32) []float32 {
 	e, d := f.blocks[block], f.model.Base.Dims.Hidden
 	kept := f.x[e.first*d : (e.first+e.rows)*d]
 	copy(kept, x)
@@ -103,15 +103,15 @@ func (f *floats) Meet(layer *Layer) {
 }
 
 // End implements [Backend].
-func (f *floats) End(_ []Block[[]float32], use func(hidden []float32) error) (err error) {
+func (f *floats) End(_ []Block[[]float32], emit func(hidden []float32) error) (err error) {
 	base, d := f.model.Base, f.model.Base.Dims.Hidden
 	out := f.x[f.wanted*d:]
 	if f.options.Tape != nil && len(out) > 0 {
 		f.options.Tape.Output(out)
 	}
 	base.Norm.Apply(out, out)
-	if use != nil {
-		err = use(out)
+	if emit != nil {
+		err = emit(out)
 	}
 	f.keys.release()
 	scratch.Release(f.x, f.normed)

@@ -14,7 +14,7 @@ import (
 // shapes, without numbers, is another.
 //
 // Tokens are read a stretch at a time, and the calls are, in this order: Begin; for every
-// layer the block's steps up to Remember, Meet, and the other steps, with Keep after
+// layer the block's steps up to Remember, Meet, and the other steps, with Carry after
 // each layer; Commit, if the stretch ends a segment; End. A commit may also come before
 // Begin.
 type Backend[V any] interface {
@@ -24,19 +24,19 @@ type Backend[V any] interface {
 	Begin(ids []int32, wanted int) ([]Block[V], error)
 	// Each calls f for blocks 0 to n-1, which have nothing to do with each other.
 	Each(n int, f func(block int))
-	// Keep returns a block's hidden states x between two layers in a form that lasts: of
-	// all else that its steps have made since the last Keep, nothing is used any more.
-	Keep(block int, x V) V
+	// Carry returns a block's hidden states x between two layers in a form that lasts: of
+	// all else that its steps have made since the last Carry, nothing is used any more.
+	Carry(block int, x V) V
 	// Meet is called when all blocks have given the layer's new keys and values to
 	// Remember, and before the first Attend.
 	Meet(l *Layer)
 	// Commit moves what each layer stores at the end of a segment: see package schedule.
 	// What does not stay in the slots is written to the memory (method, section 4).
 	Commit(layers []schedule.Turnover)
-	// End is called with the outputs of the last layer and calls use, if it is not nil,
+	// End is called with the outputs of the last layer and calls emit, if it is not nil,
 	// with the hidden states after the final norm [n,D] of the wanted tokens, which are
-	// valid during the call. It returns use's error, or that of a step.
-	End(blocks []Block[V], use func(hidden V) error) error
+	// valid during the call. It returns emit's error, or that of a step.
+	End(blocks []Block[V], emit func(hidden V) error) error
 	// Logits writes the logits [n,V] of hidden states that End has handed out.
 	Logits(dst []float32, hidden V)
 }
@@ -85,11 +85,11 @@ func (r *Reader[V]) Feed(ctx context.Context, ids []int32, from int, emit func(f
 			return err
 		}
 		wanted := min(max(from-first, 0), n)
-		var use func(hidden V) error
+		var take func(hidden V) error
 		if emit != nil {
-			use = func(hidden V) error { return emit(first+wanted, hidden) }
+			take = func(hidden V) error { return emit(first+wanted, hidden) }
 		}
-		if err := r.stretch(ids[first:first+n], wanted, use); err != nil {
+		if err := r.stretch(ids[first:first+n], wanted, take); err != nil {
 			return err
 		}
 		first += n
@@ -118,7 +118,7 @@ func (r *Reader[V]) checkPositions(n int) error {
 }
 
 // stretch reads tokens at once.
-func (r *Reader[V]) stretch(ids []int32, wanted int, use func(hidden V) error) error {
+func (r *Reader[V]) stretch(ids []int32, wanted int, emit func(hidden V) error) error {
 	blocks, err := r.backend.Begin(ids, wanted)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (r *Reader[V]) stretch(ids []int32, wanted int, use func(hidden V) error) e
 	r.layers(blocks)
 	r.sequence.Advance(len(ids))
 	r.commit()
-	return r.backend.End(blocks, use)
+	return r.backend.End(blocks, emit)
 }
 
 // layers takes blocks of rows through all layers. They meet once a layer, where its keys
@@ -142,7 +142,7 @@ func (r *Reader[V]) layers(blocks []Block[V]) {
 				if i < len(layers) || !k.Unwanted {
 					x = finish(k.Ops, spec, layers[i-1], x, waiting[j])
 				}
-				k.X = b.Keep(j, x)
+				k.X = b.Carry(j, x)
 			}
 			if i < len(layers) {
 				waiting[j] = begin(k.Ops, layers[i], k.X)

@@ -64,15 +64,15 @@ func (f *floats) commitLayer(i int, t schedule.Turnover) {
 		t.Choose(f.choice[g*n:(g+1)*n], func(row int) int { return Rank(l.Score[row*d.KVHeads+g]) })
 	}
 	f.write(i, n, t.Written)
-	if t.Keep == n {
+	if t.Stay == n {
 		return
 	}
 	for g := range d.KVHeads {
-		for j, r := range f.choice[g*n : g*n+t.Keep] {
+		for j, r := range f.choice[g*n : g*n+t.Stay] {
 			l.moveHead(first+j, r, g, d)
 		}
 	}
-	l.moveRows(first+t.Keep, first+n, t.Stored, d)
+	l.moveRows(first+t.Stay, first+n, t.Stored, d)
 }
 
 // Rank is what retention scores are compared by, in thousandths (1/1024). The first layer's
@@ -161,7 +161,7 @@ func (f *floats) rotateStored(i int, t schedule.Turnover) {
 	if f.state.Plan().Absolute {
 		return
 	}
-	l, d, from, to := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Stored-(t.Candidates-t.Keep)
+	l, d, from, to := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Stored-(t.Candidates-t.Stay)
 	w := d.KVHeads * d.HeadDim
 	cos, sin := f.model.Base.Layers[i].Rotary.Range(from, to)
 	RotateRows(l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, d.KVHeads, d.HeadDim, cos, sin, false)

@@ -79,5 +79,5 @@ func talkTo(stream *host.Stream, dir string, withTemplate bool) (*chat.Session, 
 			return nil, err
 		}
 	}
-	return chat.On(stream, config, tk, template)
+	return chat.WithStream(stream, config, tk, template)
 }

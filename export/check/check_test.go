@@ -30,7 +30,7 @@ func attend(t testing.TB, weights *ir.Weights) *ir.Graph {
 	mask := g.Dequantize(g.Input("attention_mask", ir.UInt16, 1, 1, 4, 12), act16)
 	past := g.Dequantize(g.Input("past_key_0_in", ir.Int8, 1, 1, 64, 8), cache8)
 
-	leave := g.KeepFloat()
+	leave := g.FloatRegion()
 	h := g.Dequantize(x, act16)
 	h = g.Div(h, g.Sqrt(g.ReduceMean(g.Mul(h, h), -1))).Named("norm")
 	leave()

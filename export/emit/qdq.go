@@ -32,7 +32,7 @@ func (qdq) Emit(g *ir.Graph, name string, o ir.Options) Program {
 		},
 		node: func(n *ir.Node) func() {
 			if n.KeptFloat() {
-				return to.KeepFloat()
+				return to.FloatRegion()
 			}
 			return func() {}
 		},

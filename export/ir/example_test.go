@@ -47,7 +47,7 @@ func layer(g *ir.Graph, x *ir.Value) *ir.Value {
 	defer g.Scope("layers.0")()
 	activation := ir.PerTensor(ir.Int16, 1.0/4096, 0)
 
-	leave := g.KeepFloat()
+	leave := g.FloatRegion()
 	h := g.ReduceMean(g.Mul(x, x), -1)
 	h = g.Div(x, g.Sqrt(g.Add(h, g.Scalar(1e-6)))).Named("norm")
 	leave()

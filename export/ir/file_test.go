@@ -158,7 +158,7 @@ func TestWeightsErrors(t *testing.T) {
 func TestUnneededNodesAreLeftOut(t *testing.T) {
 	g := ir.NewGraph("g", ir.Options{})
 	x := g.Input("x", ir.Float32, 4)
-	leave := g.KeepFloat()
+	leave := g.FloatRegion()
 	y := g.Relu(x)
 	leave()
 	g.Add(y, g.Scalar(3)) // nobody reads it

@@ -39,7 +39,7 @@ type Graph struct {
 	names     map[string]int    // names in use, with the next suffix to try
 	shared    map[string]*Value // inline constants by content, stored ones by name
 	scope     []string
-	keepFloat bool   // in a KeepFloat region
+	keepFloat bool   // in a FloatRegion
 	point     string // what the Q and DQ nodes being added encode
 	err       error
 }
@@ -159,12 +159,12 @@ func (g *Graph) Scope(name string) (leave func()) {
 	return func() { g.scope = before }
 }
 
-// KeepFloat marks the nodes added until leave is called as unquantized by design
+// FloatRegion marks the nodes added until leave is called as unquantized by design
 // (norms, gates, memory). Check asks for Q and DQ around all others. The mark is
 // node metadata and needs opset 21; a float graph of opset 17 goes without.
-func (g *Graph) KeepFloat() (leave func()) { return g.mark(true) }
+func (g *Graph) FloatRegion() (leave func()) { return g.mark(true) }
 
-// Quantizable interrupts a KeepFloat region until leave is called.
+// Quantizable interrupts a FloatRegion until leave is called.
 func (g *Graph) Quantizable() (leave func()) { return g.mark(false) }
 
 func (g *Graph) mark(keepFloat bool) (leave func()) {

@@ -14,7 +14,7 @@ import (
 	"eisft/internal/atomicfile"
 )
 
-// The keys of node metadata: KeepFloat sets PrecisionKey to PrecisionFloat, Point sets
+// The keys of node metadata: FloatRegion sets PrecisionKey to PrecisionFloat, Point sets
 // PointKey to the name of what a Q or DQ node encodes.
 const (
 	PrecisionKey   = "eisft.precision"

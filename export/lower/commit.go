@@ -23,7 +23,7 @@ func (s Source) Commit(g *ir.Graph) Ports {
 		weights = append(weights, b.input(port{name: fmt.Sprintf("evicted_weight_%d", i), role: "weight", axes: "kv_head batch token one", layer: &i}, d.KVHeads, 1, spec.Segment, 1))
 	}
 	b.memoryInputs()
-	defer b.KeepFloat()()
+	defer b.FloatRegion()()
 	for i := range s.Model.Base.Layers {
 		b.write(i, decay, keys[i], values[i], weights[i])
 	}

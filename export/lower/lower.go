@@ -78,7 +78,7 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 	x := b.tokenInput()
 	b.positionInputs()
 	b.stateInputs()
-	defer b.KeepFloat()()
+	defer b.FloatRegion()()
 	for _, v := range b.views {
 		b.prepare(v)
 	}
@@ -189,7 +189,7 @@ func (b *builder) tokenInput() *ir.Value {
 	table := b.Stored(manifest.Embedding, ir.Float32, shape, func() (ir.Tensor, error) {
 		return ir.NewTensor(shape, Embeddings(base))
 	})
-	defer b.KeepFloat()()
+	defer b.FloatRegion()()
 	return b.Gather(table, ids)
 }
 

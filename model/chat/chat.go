@@ -49,12 +49,12 @@ const turnNote = "turn"
 // New begins a conversation in the form of a chat template; without one (nil)
 // texts are read and continued as they are.
 func New(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	return On(m.NewStream(model.StreamOptions{}), m.Base.Config, tk, tpl)
+	return WithStream(m.NewStream(model.StreamOptions{}), m.Base.Config, tk, tpl)
 }
 
-// On is New over a stream that has read nothing yet, of a model with the given
+// WithStream is New over a stream that has read nothing yet, of a model with the given
 // configuration.
-func On(stream Stream, c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+func WithStream(stream Stream, c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
 	s, err := newSession(c, tk, tpl)
 	if err != nil {
 		return nil, err

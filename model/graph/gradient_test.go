@@ -370,7 +370,7 @@ func streamed(t *testing.T, e *Engine, s Sample, o Options) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loss + o.SampleWeight*o.KeepWeight*math.Max(0, p.keep()-o.Keep)
+	return loss + o.SampleWeight*o.KeepWeight*math.Max(0, p.keepPenalty()-o.Keep)
 }
 
 // testSample is a text of 33 tokens of which some of the last 15 are answers.

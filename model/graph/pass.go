@@ -119,7 +119,7 @@ func (p *pass) differentiate(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("loss: %w", err)
 	}
-	kept := p.keep()
+	kept := p.keepPenalty()
 	if err := p.backward(ctx); err != nil {
 		return Result{}, err
 	}
@@ -171,10 +171,10 @@ func (p *pass) addOutput(rows []int, g []float32) {
 	}
 }
 
-// keep adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
+// keepPenalty adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
 // with the mean of σ(ρ) over layers, KV heads and the tokens that left the
 // window, and returns that mean.
-func (p *pass) keep() float64 {
+func (p *pass) keepPenalty() float64 {
 	s, o := p.stream.State, p.options
 	if !o.Soft || p.model.Spec.Slots == 0 || !s.Evicted() {
 		return 0

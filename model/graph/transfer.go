@@ -158,7 +158,7 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 		model.TokenScore(score, t.layers[i].normed, w.Data, c.Data, t.tokens)
 	}
 	if m.Spec.At(i).Slots > 0 {
-		t.stats[i].Kept = t.keep(i, score)
+		t.stats[i].Kept = t.keepPenalty(i, score)
 	}
 	memories := t.writeMemories(i, score)
 	scale := t.options.Weight / t.energy(i)
@@ -178,8 +178,8 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 	return loss / t.options.Weight, t.backwardRest(i)
 }
 
-// keep adds the gradient of the layer's keep penalty and returns mean σ(ρ).
-func (t *transfer) keep(i int, score []float32) float64 {
+// keepPenalty adds the gradient of the layer's keep penalty and returns mean σ(ρ).
+func (t *transfer) keepPenalty(i int, score []float32) float64 {
 	mean := meanKept(score)
 	if mean > t.options.Keep {
 		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(score)))

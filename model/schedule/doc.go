@@ -59,16 +59,16 @@
 //
 //	first      = sinks after it
 //	candidates = slots before it + what has left the window with it
-//	keep       = slots after it
+//	stay       = slots after it
 //
 // Places below first are sinks and stay. The places from first on are the candidates:
 // the slots, and behind them the tokens that leave the window, which are the oldest
-// ones. For each KV head, keep of them stay, by [Turnover.Choose]: those with the
+// ones. For each KV head so many of them stay, by [Turnover.Choose]: those with the
 // highest rank, of equal ranks the earlier ones, in the order in which they were. The
 // rank is the retention score in thousandths, score·1024 rounded to the nearest integer
 // (ties to even), because the last bits of a score differ between machines. The others
 // are written to the memory. What was stored behind the candidates moves up to
-// first + keep, and nothing else moves.
+// first + stay, and nothing else moves.
 //
 // # What is seen, and where
 //

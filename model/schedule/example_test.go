@@ -17,7 +17,7 @@ func Example() {
 			t := s.Commit()[0]
 			p := s.Parts(0)
 			fmt.Printf("  commit: %d of the %d tokens from place %d on stay, %d are written; now %d sinks, %d slots, window %d, recent %d\n",
-				t.Keep, t.Candidates, t.First, t.Written, p.Sinks, p.Slots, p.Window, p.Recent)
+				t.Stay, t.Candidates, t.First, t.Written, p.Sinks, p.Slots, p.Window, p.Recent)
 		}
 	}
 	for _, n := range []int{5, 15} {
@@ -53,7 +53,7 @@ func Example() {
 
 // Of five candidates the two with the highest score stay; of the equal ones the earlier.
 func ExampleTurnover_Choose() {
-	t := schedule.Turnover{First: 1, Candidates: 5, Keep: 2, Written: 3}
+	t := schedule.Turnover{First: 1, Candidates: 5, Stay: 2, Written: 3}
 	ranks := map[int]int{1: 7, 2: -4, 3: 9, 4: 7, 5: 0}
 	kept, dropped := t.Choose(make([]int, 5), func(place int) int { return ranks[place] })
 	fmt.Println(kept, dropped)

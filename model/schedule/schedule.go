@@ -51,18 +51,18 @@ func (p Plan) Parts(layer, read, committed int) Parts {
 	out.Window = min(s.Window, committed-out.Sinks)
 	out.Left = committed - out.Sinks - out.Window
 	out.Slots = min(s.Slots, out.Left)
-	if p.keepsAll(layer) {
+	if p.storesAll(layer) {
 		out.Slots = out.Left
 	}
 	out.Recent = read - committed
 	return out
 }
 
-func (p Plan) keepsAll(layer int) bool { return p.Soft && p.Layers[layer].Slots > 0 }
+func (p Plan) storesAll(layer int) bool { return p.Soft && p.Layers[layer].Slots > 0 }
 
 // written returns how many tokens were written to the memory of a layer with these parts.
 func (p Plan) written(layer int, parts Parts) int {
-	if p.keepsAll(layer) {
+	if p.storesAll(layer) {
 		return parts.Left
 	}
 	return parts.Left - parts.Slots
@@ -70,7 +70,7 @@ func (p Plan) written(layer int, parts Parts) int {
 
 // capacity returns the most tokens that a layer stores.
 func (p Plan) capacity(layer int) int {
-	if p.keepsAll(layer) {
+	if p.storesAll(layer) {
 		return Unbounded
 	}
 	return p.Layers[layer].Capacity()
@@ -123,24 +123,24 @@ func Visible(place, sliding int) (from, to int) {
 type Turnover struct {
 	First      int // of the candidates
 	Candidates int // slots, and behind them the tokens that leave the window
-	Keep       int // how many of the candidates stay
+	Stay       int // how many of the candidates stay
 	// Written is how many enter the memory, where there is one: the last ones of the
 	// list that Choose makes.
 	Written int
 	// Stored is how many tokens are stored before the commit. Those behind the candidates
-	// move up to the place First+Keep.
+	// move up to the place First+Stay.
 	Stored int
 }
 
-// Choose fills places, which has room for all candidates, with theirs: first the Keep
-// that stay, those with the highest rank (ties: the earlier token), then the others,
+// Choose fills places, which has room for all candidates, with theirs: first those
+// that stay, the ones with the highest rank (ties: the earlier token), then the others,
 // both in the order stored. It asks for ranks only where there is a choice.
 func (t Turnover) Choose(places []int, rank func(place int) int) (kept, dropped []int) {
 	for i := range places {
 		places[i] = t.First + i
 	}
-	kept, dropped = places[:t.Keep], places[t.Keep:]
-	if t.Keep == t.Candidates || t.Keep == 0 {
+	kept, dropped = places[:t.Stay], places[t.Stay:]
+	if t.Stay == t.Candidates || t.Stay == 0 {
 		return kept, dropped
 	}
 	slices.SortFunc(places, func(a, b int) int { return cmp.Or(rank(b)-rank(a), a-b) })
@@ -263,7 +263,7 @@ func (s *Sequence) Commit() []Turnover {
 	for i := range out {
 		was, is := s.plan.Parts(i, s.read, before), s.Parts(i)
 		out[i] = Turnover{
-			First: is.Sinks, Candidates: was.Slots + is.Left - was.Left, Keep: is.Slots,
+			First: is.Sinks, Candidates: was.Slots + is.Left - was.Left, Stay: is.Slots,
 			Written: s.plan.written(i, is) - s.plan.written(i, was), Stored: was.Stored(),
 		}
 	}

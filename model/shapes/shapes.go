@@ -190,8 +190,8 @@ func (c *counter) Each(n int, f func(block int)) {
 	}
 }
 
-// Keep implements [model.Backend].
-func (c *counter) Keep(block int, x Shape) Shape {
+// Carry implements [model.Backend].
+func (c *counter) Carry(block int, x Shape) Shape {
 	b := c.blocks[block]
 	b.bytes = 0
 	return b.made(x)
@@ -205,7 +205,7 @@ func (c *counter) Commit(layers []schedule.Turnover) {
 	spec, d := c.model.Spec, c.model.Base.Dims
 	c.weights = map[any]bool{}
 	for i, t := range layers {
-		c.stored[i] -= t.Candidates - t.Keep
+		c.stored[i] -= t.Candidates - t.Stay
 		if !spec.HasMemory() || t.Written == 0 {
 			continue
 		}
@@ -220,15 +220,15 @@ func (c *counter) Commit(layers []schedule.Turnover) {
 }
 
 // End implements [model.Backend].
-func (c *counter) End(blocks []model.Block[Shape], use func(hidden Shape) error) error {
-	if use == nil {
+func (c *counter) End(blocks []model.Block[Shape], emit func(hidden Shape) error) error {
+	if emit == nil {
 		return nil
 	}
 	last := blocks[len(blocks)-1]
 	if last.Unwanted {
-		return use(Shape{0, last.X.Cols})
+		return emit(Shape{0, last.X.Cols})
 	}
-	return use(last.X)
+	return emit(last.X)
 }
 
 // Logits implements [model.Backend]; there are none to write.
