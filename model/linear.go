@@ -73,7 +73,7 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 			f.packed = kernels.Pack(make([]float32, kernels.PackedSize(n, k)), transposed, n, k, l.Weight(), l.In)
 		} else {
 			l.once.Do(func() { l.matrix = l.Weight() }) // one copy serves both
-			f.packed = kernels.Pack(nil, transposed, n, k, l.matrix, l.In)
+			f.packed = kernels.InPlace(transposed, n, k, l.matrix, l.In)
 		}
 	})
 	return f.packed

@@ -2,12 +2,19 @@
 
 package kernels
 
-func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
-	alpha float32, add bool,
+// gemmTiles is gemmTilesGo for cols columns of C, which are panelCols unless useAVX512: then they are any number up to
+// two panels, which are bPanel apart.
+func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow, bPanel int,
+	c []float32, cRow, cols int, alpha float32, add bool,
 ) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		panels := (cols + panelCols - 1) / panelCols
+		mask := uint32(1)<<(cols-(panels-1)*panelCols) - 1
+		gemmTilesAVX512(rows, tiles, k, &a[0], aTile, aRow, aCol, &b[0], bRow, bPanel, panels, &c[0], cRow, alpha, add, mask)
+	case useAVX2:
 		gemmTilesAVX2(rows, tiles, k, &a[0], aTile, aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
-	} else {
+	default:
 		gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 	}
 }
@@ -16,35 +23,24 @@ func transposePanel(dst, src []float32, stride, k int) {
 	whole := 0
 	if useAVX2 && k >= 8 {
 		whole = k &^ 7
-		transpose8AVX2(&dst[0], tileCols, &src[0], stride, whole)
-		transpose8AVX2(&dst[8], tileCols, &src[8*stride], stride, whole)
+		transpose8AVX2(&dst[0], panelCols, &src[0], stride, whole)
+		transpose8AVX2(&dst[8], panelCols, &src[8*stride], stride, whole)
 	}
 	if whole < k {
-		transposePanelGo(dst[whole*tileCols:], src[whole:], stride, k-whole)
+		transposePanelGo(dst[whole*panelCols:], src[whole:], stride, k-whole)
 	}
 }
 
 func packRows(dst, src []float32, stride, width, k int) {
 	switch {
-	case useAVX2 && width == tileCols:
+	case useAVX512:
+		packRowsAVX512(&dst[0], &src[0], stride, width, k, 1<<width-1)
+	case useAVX2 && width == panelCols:
 		packRows16AVX2(&dst[0], &src[0], stride, k)
-	case useAVX2 && width == tileRows:
+	case useAVX2 && width == 6:
 		packRows6AVX2(&dst[0], &src[0], stride, k)
 	default:
 		packRowsGo(dst, src, stride, width, k)
-	}
-}
-
-func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
-	switch {
-	case !useAVX2:
-		dotTileGo(out, x, xRow, rows, w, wRow, k)
-	case rows == 1:
-		dotRows1AVX2(&out[0], &x[0], xRow, &w[0], wRow, k)
-	case rows == 2:
-		dotRows2AVX2(&out[0], &x[0], xRow, &w[0], wRow, k)
-	default:
-		dotRows3AVX2(&out[0], &x[0], xRow, &w[0], wRow, k)
 	}
 }
 

@@ -2,8 +2,8 @@
 
 package kernels
 
-func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
-	alpha float32, add bool,
+func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow, _ int,
+	c []float32, cRow, _ int, alpha float32, add bool,
 ) {
 	gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 }
@@ -11,10 +11,6 @@ func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float
 func transposePanel(dst, src []float32, stride, k int) { transposePanelGo(dst, src, stride, k) }
 
 func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
-
-func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
-	dotTileGo(out, x, xRow, rows, w, wRow, k)
-}
 
 func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
 	dotTileHalfGo(t, out, x, w)

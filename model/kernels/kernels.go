@@ -6,7 +6,7 @@
 // faster ones for the processor (see [Backend]). A shape that does not fit its slices is a programming error and panics.
 package kernels
 
-//go:generate go run -C asm . -out ../avx2_amd64.s -stubs ../avx2_amd64.go -pkg kernels
+//go:generate go run -C asm . -out ../asm_amd64.s -stubs ../asm_amd64.go -pkg kernels
 
 import (
 	"fmt"

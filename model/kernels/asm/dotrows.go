@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -12,9 +10,6 @@ import (
 const weightRows = 4
 
 func dotRowsKernels() {
-	for r := 1; r <= 3; r++ {
-		dotRows(r)
-	}
 	for _, h := range halves {
 		dotRowsHalf(h, false)
 		dotRowsHalf(h, true)
@@ -39,58 +34,6 @@ func prefetchRows(w []GPVirtual, rowBytes GPVirtual) func(index GPVirtual, eleme
 	return func(index GPVirtual, elementBytes uint8) {
 		for _, p := range next {
 			PREFETCHT0(Mem{Base: p, Index: index, Scale: elementBytes})
-		}
-	}
-}
-
-// dotRows emits the dot products of r rows of x with four rows of w.
-func dotRows(r int) {
-	name := fmt.Sprintf("dotRows%dAVX2", r)
-	function(name, "(out *float32, x *float32, xRow int, w *float32, wRow, k int)",
-		fmt.Sprintf("%s writes the dot products of %d rows of x, xRow apart, with 4 rows of w, wRow apart,\n"+
-			"all k long, to out [%d, 4].", name, r, r))
-	n := Load(Param("k"), GP64()).(GPVirtual)
-	x := rowPointers(Load(Param("x"), GP64()).(GPVirtual), stride("xRow"), r)
-	rowBytes := stride("wRow")
-	w := rowPointers(Load(Param("w"), GP64()).(GPVirtual), rowBytes, weightRows)
-	var prefetch func(index GPVirtual, elementBytes uint8)
-	if r == 1 { // with more rows of x, memory is not what limits
-		prefetch = prefetchRows(w, rowBytes)
-	}
-	acc := zeros(max(r, 2) * weightRows) // eight sums or more hide the latency of adding to them
-	eachVector(n, max(1, 3-r), func(at access, u int) {
-		sums := acc[u*r*weightRows:]
-		if u == 1 {
-			prefetch(at.index, 4)
-		}
-		dotStep(at, x, w, sums)
-	})
-	if r == 1 {
-		addEach(acc)
-	}
-	out := Load(Param("out"), GP64())
-	for i := range r {
-		VMOVUPS(sumEach(acc[i*weightRows:]), Mem{Base: out, Disp: 4 * weightRows * i})
-	}
-	finish()
-}
-
-// dotStep adds the products of one vector of each row of x with one of each row of w to sums. With its mask, the
-// last step has no register left to keep the vectors of x.
-func dotStep(at access, x, w []GPVirtual, sums []VecVirtual) {
-	xs := make([]VecVirtual, len(x))
-	for i := range x {
-		if at.mask == nil {
-			xs[i] = at.load(x[i])
-		}
-	}
-	for j := range w {
-		v := at.load(w[j])
-		for i := range x {
-			if at.mask != nil {
-				xs[i] = at.load(x[i])
-			}
-			VFMADD231PS(xs[i], v, sums[i*weightRows+j])
 		}
 	}
 }
