@@ -119,43 +119,12 @@ func f16ToF32AVX2(dst []float32, src []byte)
 //go:noescape
 func orAllAVX2(x []byte) byte
 
-// dotRowsBF16AVX2 writes the dot products of x with 4 rows of bfloat16 numbers, wRow apart, to out [4].
-// k, the length of the rows, is a multiple of 8.
-//
-//go:noescape
-func dotRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
-
-// dotLongRowsBF16AVX2 writes the dot products of x with 4 rows of bfloat16 numbers, wRow apart, to out [4].
-// k, the length of the rows, is a multiple of 8.
-// Its prefetches are for rows of some thousand numbers.
-//
-//go:noescape
-func dotLongRowsBF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
-
-// dotRowsF16AVX2 writes the dot products of x with 4 rows of half-precision numbers, wRow apart, to out [4].
-// k, the length of the rows, is a multiple of 8.
-//
-//go:noescape
-func dotRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
-
-// dotLongRowsF16AVX2 writes the dot products of x with 4 rows of half-precision numbers, wRow apart, to out [4].
-// k, the length of the rows, is a multiple of 8.
-// Its prefetches are for rows of some thousand numbers.
-//
-//go:noescape
-func dotLongRowsF16AVX2(out *float32, x *float32, w *byte, wRow int, k int)
-
 // gemmTilesAVX2 computes alpha*A*B for tiles of C one below the other, each of 1 to 6 rows and 16 columns, and stores
 // them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's rows of 16
 // are bRow apart and those of C cRow.
 //
 //go:noescape
 func gemmTilesAVX2(rows int, tiles int, k int, a *float32, aTile int, aRow int, aCol int, b *float32, bRow int, c *float32, cRow int, alpha float32, add bool)
-
-// transpose8AVX2 writes the columns of the 8 rows of src, n long, as rows of 8 to dst; n is a multiple of 8.
-//
-//go:noescape
-func transpose8AVX2(dst *float32, dstRow int, src *float32, srcRow int, n int)
 
 // packRows16AVX2 copies the first 16 elements of k rows of src, stride apart, to dst one after another.
 //
@@ -180,3 +149,81 @@ func gemmTilesAVX512(rows int, tiles int, k int, a *float32, aTile int, aRow int
 //
 //go:noescape
 func packRowsAVX512(dst *float32, src *float32, stride int, width int, k int, mask uint32)
+
+// transposeF32AVX2 writes the columns of the 8 rows of float32 numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeF32AVX2(dst *float32, src *float32, srcRow int, n int, ahead int)
+
+// gemvF32AVX2 computes alpha times the products of a with 16 rows of float32 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvF32AVX2(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool)
+
+// transposeF32AVX512 writes the columns of the 16 rows of float32 numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeF32AVX512(dst *float32, src *float32, srcRow int, n int, ahead int)
+
+// gemvF32AVX512 computes alpha times the products of a with 32 rows of float32 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvF32AVX512(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool)
+
+// transposeF16AVX2 writes the columns of the 8 rows of half-precision numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvF16AVX2 computes alpha times the products of a with 16 rows of half-precision numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+
+// transposeF16AVX512 writes the columns of the 16 rows of half-precision numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvF16AVX512 computes alpha times the products of a with 32 rows of half-precision numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+
+// transposeBF16AVX2 writes the columns of the 8 rows of bfloat16 numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeBF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvBF16AVX2 computes alpha times the products of a with 16 rows of bfloat16 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvBF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+
+// transposeBF16AVX512 writes the columns of the 16 rows of bfloat16 numbers of src, n long and srcRow bytes apart, as float32 to
+// dst, whose rows are 16 long; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
+//
+//go:noescape
+func transposeBF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvBF16AVX512 computes alpha times the products of a with 32 rows of bfloat16 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
+// The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)

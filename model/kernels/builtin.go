@@ -49,9 +49,12 @@ func builtinGemm(p *product) {
 	}
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
+	if p.packed.data == nil && p.m <= fewRows {
+		p.multiplyFewRows(buf)
+		return
+	}
 	for l0 := 0; l0 < p.k; {
-		k := min(p.k-l0, blockK-(p.firstRow+l0)%blockK)
-		add := p.beta != 0 || l0 > 0
+		k, add := p.sumFrom(l0), p.beta != 0 || l0 > 0
 		if p.packed.data != nil {
 			p.multiplyBlock(buf, p.packed.block(p.firstRow+l0, p.firstCol), l0, k, add)
 		} else {
@@ -63,17 +66,43 @@ func builtinGemm(p *product) {
 
 // packAndMultiply is multiplyBlock with rows of B that are not packed.
 func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
-	width := blockCols
-	if p.m <= fewRows {
-		width = tileOf().panels * panelCols // read again at once, while they are in the nearest cache
-	}
-	for j0 := 0; j0 < p.n; j0 += width {
-		part := p.cols(j0, min(j0+width, p.n))
-		b := panels{buf.b[:], panelCols * k, !p.tb && p.m <= fewRows}
-		part.packB(b, l0, k)
+	for j0 := 0; j0 < p.n; j0 += blockCols {
+		part := p.cols(j0, min(j0+blockCols, p.n))
+		b := panels{buf.b[:], panelCols * k, false}
+		part.packB(b, l0, k, panelCols*p.ldb)
 		part.multiplyBlock(buf, b, l0, k, add)
 	}
 }
+
+// multiplyFewRows computes p, whose few rows of A leave reading B as what takes time. It goes through B in the order
+// of memory, if transposed, and multiplies with what it packs while that is in the nearest cache.
+func (p *product) multiplyFewRows(buf *packing) {
+	width := tileOf().panels * panelCols
+	for j0 := 0; j0 < p.n; j0 += width {
+		part := p.cols(j0, min(j0+width, p.n))
+		for l0 := 0; l0 < p.k; {
+			k, add := p.sumFrom(l0), p.beta != 0 || l0 > 0
+			ahead := k
+			if l0+k == p.k {
+				ahead = width*p.ldb - l0
+			}
+			if part.isGemv(k) {
+				part.gemvColumns(0, l0, k, ahead, add)
+			} else {
+				b := panels{buf.b[:], panelCols * k, !p.tb}
+				part.packB(b, l0, k, ahead)
+				part.multiplyBlock(buf, b, l0, k, add)
+			}
+			l0 += k
+		}
+	}
+}
+
+// isGemv says whether gemvColumns computes k products of all columns.
+func (p *product) isGemv(k int) bool { return p.m == 1 && !p.ta && p.tb && p.n == gemvWidth(k) }
+
+// sumFrom returns how many products from the l0-th on are summed up at once.
+func (p *product) sumFrom(l0 int) int { return min(p.k-l0, blockK-(p.firstRow+l0)%blockK) }
 
 // multiplyBlock adds the product of columns l0 to l0+k of A and the rows of B of the same number to C, or stores it.
 func (p *product) multiplyBlock(buf *packing, b panels, l0, k int, add bool) {
@@ -151,33 +180,39 @@ func (p *product) packA(dst []float32, l0, k int) {
 }
 
 // packB copies rows l0 to l0+k of op(B) to panels of panelCols columns, rows of a panel side by side. What the last
-// panel lacks is zero.
-func (p *product) packB(to panels, l0, k int) {
+// panel lacks is zero. Of a transposed B it fetches what lies ahead numbers behind into the caches.
+func (p *product) packB(to panels, l0, k, ahead int) {
 	for j := 0; j < p.n; j += panelCols {
 		panel := to.data[j/panelCols*to.stride:][:panelCols*k]
-		cols := min(panelCols, p.n-j)
-		switch {
-		case cols < panelCols:
-			p.packLastPanel(panel, l0, k, j, cols)
-		case to.bInPlace:
+		switch cols := min(panelCols, p.n-j); {
+		case p.tb && cols < panelCols:
+			var rows [panelCols * blockK]float32
+			p.widenRows(&rows, j, cols, l0, k)
+			transposePanel(panel, rows[:], blockK, k, 0)
+		case p.halves != nil:
+			transposeHalves(p.halfType, panel, p.halves[2*(j*p.ldb+l0):], p.ldb, k, ahead)
 		case p.tb:
-			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k)
-		default:
+			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k, ahead)
+		case cols < panelCols:
+			clear(panel)
+			copyRows(panel, panelCols, p.b[l0*p.ldb+j:], p.ldb, k, cols)
+		case !to.bInPlace:
 			packRows(panel, p.b[l0*p.ldb+j:], p.ldb, panelCols, k)
 		}
 	}
 }
 
-func (p *product) packLastPanel(panel []float32, l0, k, j, cols int) {
-	clear(panel)
-	for l := range k {
-		row := panel[l*panelCols:]
-		for c := range cols {
-			if p.tb {
-				row[c] = p.b[(j+c)*p.ldb+l0+l]
-			} else {
-				row[c] = p.b[(l0+l)*p.ldb+j+c]
-			}
+// widenRows copies columns l0 to l0+k of the transposed B's rows j to j+n.
+func (p *product) widenRows(dst *[panelCols * blockK]float32, j, n, l0, k int) {
+	for c := range n {
+		row, at := dst[c*blockK:][:k], (j+c)*p.ldb+l0
+		switch {
+		case p.halves == nil:
+			copy(row, p.b[at:])
+		case p.halfType == bf16:
+			bf16ToF32(row, p.halves[2*at:])
+		default:
+			f16sToF32(row, p.halves[2*at:])
 		}
 	}
 }

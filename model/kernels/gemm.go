@@ -41,6 +41,9 @@ type product struct {
 	ldc     int
 	blas    *openBLAS // nil: the built-in kernels
 
+	halves   []byte // op(B) is the transpose of these numbers of halfType instead of b
+	halfType halfType
+
 	packed             packedFactor // op(B) is part of it instead of b
 	openSum            bool         // op(B) has more rows, with which other products go on where this one's A is zero
 	firstRow, firstCol int          // where op(B) begins in the factor it is part of; firstCol is a multiple of panelCols
@@ -144,6 +147,8 @@ func (p *product) cols(lo, hi int) product {
 	switch {
 	case p.packed.data != nil:
 		q.firstCol += lo
+	case p.halves != nil:
+		q.halves = p.halves[2*lo*p.ldb:]
 	case p.tb:
 		q.b = p.b[lo*p.ldb:]
 	default:
@@ -153,7 +158,7 @@ func (p *product) cols(lo, hi int) product {
 }
 
 // splitTile is what the parts of a split product are multiples of, so that micro-kernels stay full.
-const splitTile = 16
+const splitTile = 32
 
 // splitter carries a product into Parallel without allocating.
 type splitter struct {

@@ -19,15 +19,81 @@ func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float
 	}
 }
 
-func transposePanel(dst, src []float32, stride, k int) {
+// transposePanel is transposePanelGo. It fetches what lies ahead elements behind into the caches.
+func transposePanel(dst, src []float32, stride, k, ahead int) {
 	whole := 0
-	if useAVX2 && k >= 8 {
+	switch {
+	case useAVX512 && k >= 16:
+		whole = k &^ 15
+		transposeF32AVX512(&dst[0], &src[0], 4*stride, whole, 4*ahead)
+	case useAVX2 && k >= 8:
 		whole = k &^ 7
-		transpose8AVX2(&dst[0], panelCols, &src[0], stride, whole)
-		transpose8AVX2(&dst[8], panelCols, &src[8*stride], stride, whole)
+		transposeF32AVX2(&dst[0], &src[0], 4*stride, whole, 4*ahead)
+		transposeF32AVX2(&dst[8], &src[8*stride], 4*stride, whole, 4*ahead)
 	}
 	if whole < k {
 		transposePanelGo(dst[whole*panelCols:], src[whole:], stride, k-whole)
+	}
+}
+
+// halfKernels are those for one type of 16-bit numbers and one width of vectors.
+type halfKernels struct {
+	transpose func(dst *float32, src *byte, srcRow, n, ahead int)
+	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool)
+}
+
+var (
+	halvesAVX2   = [...]halfKernels{bf16: {transposeBF16AVX2, gemvBF16AVX2}, f16: {transposeF16AVX2, gemvF16AVX2}}
+	halvesAVX512 = [...]halfKernels{bf16: {transposeBF16AVX512, gemvBF16AVX512}, f16: {transposeF16AVX512, gemvF16AVX512}}
+)
+
+// transposeHalves is transposeHalvesGo. It fetches what lies ahead numbers behind into the caches.
+func transposeHalves(t halfType, dst []float32, src []byte, stride, k, ahead int) {
+	whole := 0
+	if useAVX2 {
+		whole = k - k%gemvStep
+	}
+	switch {
+	case whole == 0:
+	case useAVX512:
+		halvesAVX512[t].transpose(&dst[0], &src[0], 2*stride, whole, 2*ahead)
+	default:
+		halvesAVX2[t].transpose(&dst[0], &src[0], 2*stride, whole, 2*ahead)
+		halvesAVX2[t].transpose(&dst[8], &src[16*stride], 2*stride, whole, 2*ahead)
+	}
+	if whole < k {
+		transposeHalvesGo(t, dst[whole*panelCols:], src[2*whole:], stride, k-whole)
+	}
+}
+
+// gemvStep is a number of products of which all kernels of this file that read 16-bit numbers sum up multiples.
+const gemvStep = 32
+
+// gemvWidth returns how many columns gemvColumns computes, 0 if there is no kernel for sums of k.
+func gemvWidth(k int) int {
+	switch {
+	case k%gemvStep > 0 || !useAVX2:
+		return 0
+	case useAVX512:
+		return 2 * panelCols
+	default:
+		return panelCols
+	}
+}
+
+// gemvColumns computes gemvWidth columns of one row of C, those that begin at j, from k rows of the transposed B,
+// those that begin at l0.
+func (p *product) gemvColumns(j, l0, k, ahead int, add bool) {
+	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0
+	switch {
+	case p.halves == nil && useAVX512:
+		gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add)
+	case p.halves == nil:
+		gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add)
+	case useAVX512:
+		halvesAVX512[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add)
+	default:
+		halvesAVX2[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add)
 	}
 }
 
@@ -43,32 +109,3 @@ func packRows(dst, src []float32, stride, width, k int) {
 		packRowsGo(dst, src, stride, width, k)
 	}
 }
-
-func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
-	if !useAVX2 {
-		dotTileHalfGo(t, out, x, w)
-		return
-	}
-	k := len(x)
-	whole := k &^ 7
-	clear(out[:])
-	switch long := k > longRow; {
-	case whole == 0:
-	case t == bf16 && long:
-		dotLongRowsBF16AVX2(&out[0], &x[0], &w[0], k, whole)
-	case t == bf16:
-		dotRowsBF16AVX2(&out[0], &x[0], &w[0], k, whole)
-	case long:
-		dotLongRowsF16AVX2(&out[0], &x[0], &w[0], k, whole)
-	default:
-		dotRowsF16AVX2(&out[0], &x[0], &w[0], k, whole)
-	}
-	if whole < k {
-		for j := range out {
-			out[j] += dotHalfGo(t, x[whole:], w[2*(j*k+whole):])
-		}
-	}
-}
-
-// longRow is the length from which four rows of 16-bit numbers and the next four leave no room in the L1 cache.
-const longRow = 2048

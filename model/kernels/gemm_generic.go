@@ -8,10 +8,14 @@ func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float
 	gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 }
 
-func transposePanel(dst, src []float32, stride, k int) { transposePanelGo(dst, src, stride, k) }
+func transposePanel(dst, src []float32, stride, k, _ int) { transposePanelGo(dst, src, stride, k) }
+
+func transposeHalves(t halfType, dst []float32, src []byte, stride, k, _ int) {
+	transposeHalvesGo(t, dst, src, stride, k)
+}
 
 func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
 
-func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
-	dotTileHalfGo(t, out, x, w)
-}
+func gemvWidth(int) int { return 0 }
+
+func (*product) gemvColumns(_, _, _, _ int, _ bool) {}

@@ -2,9 +2,6 @@ package kernels
 
 import "encoding/binary"
 
-// dotCols is the number of rows of a weight that are read side by side.
-const dotCols = 4
-
 // gemmTilesGo computes alpha*A*B for tiles of C one below the other, each of some rows and panelCols columns, and
 // stores them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's
 // rows of panelCols are bRow apart and those of C cRow.
@@ -52,29 +49,23 @@ func transposePanelGo(dst, src []float32, stride, k int) {
 	}
 }
 
+// transposeHalvesGo is transposePanelGo for rows of 16-bit numbers.
+func transposeHalvesGo(t halfType, dst []float32, src []byte, stride, k int) {
+	for j := range panelCols {
+		row := src[2*j*stride:][:2*k]
+		for l := range k {
+			if t == bf16 {
+				dst[l*panelCols+j] = bf16At(row, l)
+			} else {
+				dst[l*panelCols+j] = f16ToF32(binary.LittleEndian.Uint16(row[2*l:]))
+			}
+		}
+	}
+}
+
 // packRowsGo copies the first width elements of k rows of src, stride apart, to dst one after another.
 func packRowsGo(dst, src []float32, stride, width, k int) {
 	for l := range k {
 		copy(dst[l*width:][:width], src[l*stride:])
 	}
-}
-
-// dotTileHalfGo writes the dot products of x with dotCols rows of 16-bit numbers as long to out.
-func dotTileHalfGo(t halfType, out *[dotCols]float32, x []float32, w []byte) {
-	for j := range out {
-		out[j] = dotHalfGo(t, x, w[2*j*len(x):])
-	}
-}
-
-// dotHalfGo returns the dot product of x with len(x) 16-bit numbers.
-func dotHalfGo(t halfType, x []float32, w []byte) float32 {
-	var s float32
-	for i, v := range x {
-		if t == bf16 {
-			s += v * bf16At(w, i)
-		} else {
-			s += v * f16ToF32(binary.LittleEndian.Uint16(w[2*i:]))
-		}
-	}
-	return s
 }

@@ -135,7 +135,7 @@ func TestGemmKernelsAgreeWithPlainGo(t *testing.T) {
 			}
 		}
 		panel, want := make([]float32, k*panelCols), make([]float32, k*panelCols)
-		transposePanel(panel, src, stride, k)
+		transposePanel(panel, src, stride, k, 0)
 		transposePanelGo(want, src, stride, k)
 		if err := closeTo(panel, want, 0); err != nil {
 			t.Errorf("transposePanel, k=%d: %v", k, err)

@@ -49,7 +49,7 @@ func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	need("Pack: buf", len(buf), PackedSize(n, k))
 	p.packed = packedFactor{buf, n, k}
 	for l0 := 0; l0 < k; l0 += blockK {
-		p.packB(p.packed.block(l0, 0), l0, min(blockK, k-l0))
+		p.packB(p.packed.block(l0, 0), l0, min(blockK, k-l0), panelCols*ldb)
 	}
 	p.b = nil
 	return Packed{p}

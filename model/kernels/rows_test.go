@@ -58,7 +58,7 @@ func checkParts(t *testing.T, r *rand.Rand, p product, want []float32, heights [
 	packed := p
 	packed.packed = packedFactor{make([]float32, PackedSize(p.n, p.k)), p.n, p.k}
 	for l0 := 0; l0 < p.k; l0 += blockK {
-		packed.packB(packed.packed.block(l0, 0), l0, min(blockK, p.k-l0))
+		packed.packB(packed.packed.block(l0, 0), l0, min(blockK, p.k-l0), 0)
 	}
 	for range 6 {
 		m := heights[r.IntN(len(heights))]

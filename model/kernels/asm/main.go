@@ -13,8 +13,8 @@ func main() {
 	normKernels()
 	rotateKernel()
 	halfKernels()
-	dotRowsKernels()
 	gemmKernels()
 	wideGemmKernels()
+	weightKernels()
 	build.Generate()
 }

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// weightKernels emits, for each type of numbers and width of vectors, what reads rows of a weight: that which turns
+// them into a panel, and that which multiplies them with one row at once.
+func weightKernels() {
+	for _, t := range []stored{
+		{name: "F32", doc: "float32", bytes: 4, load: func(m Mem, v VecVirtual) { VMOVUPS(m, v) }},
+		{name: "F16", doc: "half-precision", bytes: 2, load: func(m Mem, v VecVirtual) { VCVTPH2PS(m, v) }},
+		{name: "BF16", doc: "bfloat16", bytes: 2, pairs: true, load: func(m Mem, v VecVirtual) { VMOVUPS(m, v) }},
+	} {
+		for _, w := range []vectors{{"AVX2", 8, YMM}, {"AVX512", 16, ZMM}} {
+			transpose(t, w)
+			gemv(t, w)
+		}
+	}
+}
+
+// stored is a type of numbers and how a vector of them is read as float32. Of pairs, two numbers are read into each
+// lane and taken apart when they are where they belong.
+type stored struct {
+	name, doc string
+	bytes     int
+	pairs     bool
+	load      func(m Mem, v VecVirtual)
+}
+
+// goType is how a parameter is declared that points to them.
+func (t stored) goType() string {
+	if t.bytes == 4 {
+		return "float32"
+	}
+	return "byte"
+}
+
+// vectors are those of one instruction set.
+type vectors struct {
+	name  string
+	lanes int
+	new   func() VecVirtual
+}
+
+// square reads squares of numbers: as many rows as vectors have lanes.
+type square struct {
+	t       stored
+	w       vectors
+	rows    rowsOfThree
+	ahead   GPVirtual
+	numbers int        // read of each row at once
+	upper   VecVirtual // of pairs, a mask of the second ones
+}
+
+// newSquare reads at the parameters src, srcRow and ahead.
+func newSquare(t stored, w vectors) square {
+	src, srcRow := Load(Param("src"), GP64()).(GPVirtual), Load(Param("srcRow"), GP64()).(GPVirtual)
+	s := square{t: t, w: w, rows: newRowsOfThree(src, srcRow, w.lanes), numbers: w.lanes}
+	s.ahead = Load(Param("ahead"), GP64()).(GPVirtual)
+	if t.pairs {
+		s.numbers *= 2
+		s.upper = w.new()
+		upper := GP32()
+		MOVL(U32(0xffff0000), upper)
+		VMOVD(upper, s.upper.AsX())
+		VPBROADCASTD(s.upper.AsX(), s.upper)
+	}
+	return s
+}
+
+// columns reads a square and calls f for its columns in their order.
+func (s square) columns(f func(i int, v VecVirtual)) {
+	v := make([]VecVirtual, s.w.lanes)
+	fetch := GP64()
+	for i := range v {
+		v[i] = s.w.new()
+		s.t.load(s.rows.row(i), v[i])
+		at := s.rows.row(i)
+		if i%3 == 0 {
+			LEAQ(Mem{Base: at.Base, Index: s.ahead, Scale: 1}, fetch)
+		}
+		at.Base = fetch
+		PREFETCHT0(at)
+	}
+	for i, u := range transposed(s.w, v) {
+		if !s.t.pairs {
+			f(i, u)
+			continue
+		}
+		first := s.w.new()
+		VPSLLD(Imm(16), u, first)
+		f(2*i, first)
+		if s.w.lanes == 16 {
+			VPANDD(s.upper, u, u)
+		} else {
+			VPAND(s.upper, u, u)
+		}
+		f(2*i+1, u)
+	}
+}
+
+// move goes to a place so many bytes from the present one.
+func (s square) move(bytes Op) {
+	for _, p := range s.rows.pointers {
+		ADDQ(bytes, p)
+	}
+}
+
+// transpose emits a loop over squares side by side.
+func transpose(t stored, w vectors) {
+	name := "transpose" + t.name + w.name
+	numbers := w.lanes
+	if t.pairs {
+		numbers *= 2
+	}
+	function(name, "(dst *float32, src *"+t.goType()+", srcRow, n, ahead int)",
+		fmt.Sprintf("%s writes the columns of the %d rows of %s numbers of src, n long and srcRow bytes apart, as float32 to\n"+
+			"dst, whose rows are 16 long; n is a multiple of %d. It fetches what lies ahead bytes behind into the caches.",
+			name, w.lanes, t.doc, numbers))
+	s, dst, n := newSquare(t, w), Load(Param("dst"), GP64()), Load(Param("n"), GP64())
+	Label("block")
+	s.columns(func(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: dst, Disp: 64 * i}) })
+	ADDQ(U32(uint32(64*numbers)), dst)
+	s.move(Imm(uint64(t.bytes * numbers)))
+	SUBQ(Imm(uint64(numbers)), n)
+	JNZ(LabelRef("block"))
+	finish()
+}
+
+// gemv emits the products of one row with two squares of rows below each other: their sums hide each other's latency.
+func gemv(t stored, w vectors) {
+	name := "gemv" + t.name + w.name
+	numbers := w.lanes
+	if t.pairs {
+		numbers *= 2
+	}
+	function(name, "(c, a *float32, src *"+t.goType()+", srcRow, n, ahead int, alpha float32, add bool)",
+		fmt.Sprintf("%s computes alpha times the products of a with %d rows of %s numbers, n long and srcRow bytes apart, and\n"+
+			"stores them or adds them to c; n is a multiple of %d. It fetches what lies ahead bytes behind into the caches.\n"+
+			"The sums are those of the tile kernels.", name, 2*w.lanes, t.doc, numbers))
+	s, a, n := newSquare(t, w), Load(Param("a"), GP64()), Load(Param("n"), GP64())
+	down, back := GP64(), GP64() // to the second square, and from there to the first of the next columns
+	MOVQ(s.rows.stride, down)
+	SHLQ(Imm(map[int]uint64{8: 3, 16: 4}[w.lanes]), down)
+	MOVQ(U32(uint32(t.bytes*numbers)), back)
+	SUBQ(down, back)
+	acc := []VecVirtual{w.new(), w.new()}
+	for _, v := range acc {
+		if w.lanes == 16 {
+			VPXORD(v, v, v)
+		} else {
+			VXORPS(v, v, v)
+		}
+	}
+	Label("block")
+	for q, sum := range acc {
+		s.columns(func(i int, v VecVirtual) {
+			if w.lanes == 16 {
+				VFMADD231PS_BCST(Mem{Base: a, Disp: 4 * i}, v, sum)
+				return
+			}
+			x := w.new()
+			VBROADCASTSS(Mem{Base: a, Disp: 4 * i}, x)
+			VFMADD231PS(v, x, sum)
+		})
+		s.move([]Op{down, back}[q])
+	}
+	ADDQ(Imm(uint64(4*numbers)), a)
+	SUBQ(Imm(uint64(numbers)), n)
+	JNZ(LabelRef("block"))
+	storeSums(w, acc)
+	finish()
+}
+
+// storeSums stores alpha times the sums to c or adds them to it.
+func storeSums(w vectors, acc []VecVirtual) {
+	addr, err := Param("alpha").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	alpha, c, add := w.new(), Load(Param("c"), GP64()), Load(Param("add"), GP8())
+	VBROADCASTSS(addr.Addr, alpha)
+	TESTB(add, add)
+	JZ(LabelRef("store"))
+	for i, v := range acc {
+		at := Mem{Base: c, Disp: 4 * w.lanes * i}
+		VFMADD213PS(at, alpha, v)
+		VMOVUPS(v, at)
+	}
+	JMP(LabelRef("stored"))
+	Label("store")
+	for i, v := range acc {
+		VMULPS(alpha, v, v)
+		VMOVUPS(v, Mem{Base: c, Disp: 4 * w.lanes * i})
+	}
+	Label("stored")
+}
+
+// transposed transposes as many vectors as they have lanes: pairs of rows, then pairs of pairs, then quarters of
+// vectors.
+func transposed(w vectors, v []VecVirtual) []VecVirtual {
+	pairs := make([]VecVirtual, w.lanes)
+	for i := 0; i < w.lanes; i += 2 {
+		pairs[i], pairs[i+1] = w.new(), w.new()
+		VUNPCKLPS(v[i+1], v[i], pairs[i])
+		VUNPCKHPS(v[i+1], v[i], pairs[i+1])
+	}
+	quads := make([]VecVirtual, w.lanes) // 4q+i has of rows 4q to 4q+3 the columns i, i+4, ...
+	for i := range w.lanes {
+		quads[i] = w.new()
+		from := i/4*4 + i%4/2 // columns 0 1 come from the low unpack, 2 3 from the high one
+		VSHUFPS(Imm(uint64(0x44+0xaa*(i%2))), pairs[from+2], pairs[from], quads[i])
+	}
+	out := make([]VecVirtual, w.lanes)
+	if w.lanes == 8 {
+		for i := range out {
+			out[i] = w.new()
+			VPERM2F128(Imm(uint64(0x20+0x11*(i/4))), quads[i%4+4], quads[i%4], out[i])
+		}
+		return out
+	}
+	for i := range 4 {
+		// of rows 0 to 7 and 8 to 15: columns i and i+8, and columns i+4 and i+12
+		var halves [2][2]VecVirtual
+		for h := range halves {
+			for odd := range halves[h] {
+				halves[h][odd] = w.new()
+				VSHUFF32X4(Imm(uint64(0x88+0x55*odd)), quads[8*h+4+i], quads[8*h+i], halves[h][odd])
+			}
+		}
+		for q := range 4 {
+			c := i + 4*q
+			out[c] = w.new()
+			VSHUFF32X4(Imm(uint64(0x88+0x55*(q/2))), halves[1][q%2], halves[0][q%2], out[c])
+		}
+	}
+	return out
+}
