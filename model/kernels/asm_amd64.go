@@ -156,8 +156,8 @@ func packRowsAVX512(dst *float32, src *float32, stride int, width int, k int, ma
 //go:noescape
 func transposeF32AVX2(dst *float32, src *float32, srcRow int, n int, ahead int)
 
-// gemvF32AVX2 computes alpha times the products of a with 16 rows of float32 numbers, n long and srcRow bytes apart, and
-// stores them or adds them to c; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+// gemvF32AVX2 computes alpha times the products of a with 32 rows of float32 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
 // The sums are those of the tile kernels.
 //
 //go:noescape
@@ -182,8 +182,8 @@ func gemvF32AVX512(c *float32, a *float32, src *float32, srcRow int, n int, ahea
 //go:noescape
 func transposeF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
 
-// gemvF16AVX2 computes alpha times the products of a with 16 rows of half-precision numbers, n long and srcRow bytes apart, and
-// stores them or adds them to c; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
+// gemvF16AVX2 computes alpha times the products of a with 32 rows of half-precision numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
 // The sums are those of the tile kernels.
 //
 //go:noescape
@@ -196,7 +196,7 @@ func gemvF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int
 func transposeF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
 
 // gemvF16AVX512 computes alpha times the products of a with 32 rows of half-precision numbers, n long and srcRow bytes apart, and
-// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+// stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
 // The sums are those of the tile kernels.
 //
 //go:noescape
@@ -208,8 +208,8 @@ func gemvF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead i
 //go:noescape
 func transposeBF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
 
-// gemvBF16AVX2 computes alpha times the products of a with 16 rows of bfloat16 numbers, n long and srcRow bytes apart, and
-// stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
+// gemvBF16AVX2 computes alpha times the products of a with 32 rows of bfloat16 numbers, n long and srcRow bytes apart, and
+// stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
 // The sums are those of the tile kernels.
 //
 //go:noescape

@@ -77,7 +77,7 @@ func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
 // multiplyFewRows computes p, whose few rows of A leave reading B as what takes time. It goes through B in the order
 // of memory, if transposed, and multiplies with what it packs while that is in the nearest cache.
 func (p *product) multiplyFewRows(buf *packing) {
-	width := tileOf().panels * panelCols
+	const width = 2 * panelCols
 	for j0 := 0; j0 < p.n; j0 += width {
 		part := p.cols(j0, min(j0+width, p.n))
 		for l0 := 0; l0 < p.k; {
@@ -99,7 +99,9 @@ func (p *product) multiplyFewRows(buf *packing) {
 }
 
 // isGemv says whether gemvColumns computes k products of all columns.
-func (p *product) isGemv(k int) bool { return p.m == 1 && !p.ta && p.tb && p.n == gemvWidth(k) }
+func (p *product) isGemv(k int) bool {
+	return p.m == 1 && !p.ta && p.tb && p.n == gemvCols && hasGemv(k)
+}
 
 // sumFrom returns how many products from the l0-th on are summed up at once.
 func (p *product) sumFrom(l0 int) int { return min(p.k-l0, blockK-(p.firstRow+l0)%blockK) }

@@ -66,22 +66,12 @@ func transposeHalves(t halfType, dst []float32, src []byte, stride, k, ahead int
 	}
 }
 
-// gemvStep is a number of products of which all kernels of this file that read 16-bit numbers sum up multiples.
-const gemvStep = 32
+// gemvCols is the number of columns that gemvColumns computes, from sums of multiples of gemvStep products.
+const gemvCols, gemvStep = 32, 32
 
-// gemvWidth returns how many columns gemvColumns computes, 0 if there is no kernel for sums of k.
-func gemvWidth(k int) int {
-	switch {
-	case k%gemvStep > 0 || !useAVX2:
-		return 0
-	case useAVX512:
-		return 2 * panelCols
-	default:
-		return panelCols
-	}
-}
+func hasGemv(k int) bool { return useAVX2 && k%gemvStep == 0 }
 
-// gemvColumns computes gemvWidth columns of one row of C, those that begin at j, from k rows of the transposed B,
+// gemvColumns computes gemvCols columns of one row of C, those that begin at j, from k rows of the transposed B,
 // those that begin at l0.
 func (p *product) gemvColumns(j, l0, k, ahead int, add bool) {
 	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0

@@ -16,6 +16,8 @@ func transposeHalves(t halfType, dst []float32, src []byte, stride, k, _ int) {
 
 func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
 
-func gemvWidth(int) int { return 0 }
+const gemvCols = 32
+
+func hasGemv(int) bool { return false }
 
 func (*product) gemvColumns(_, _, _, _ int, _ bool) {}

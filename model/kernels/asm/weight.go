@@ -53,8 +53,7 @@ type square struct {
 	w       vectors
 	rows    rowsOfThree
 	ahead   GPVirtual
-	numbers int        // read of each row at once
-	upper   VecVirtual // of pairs, a mask of the second ones
+	numbers int // read of each row at once
 }
 
 // newSquare reads at the parameters src, srcRow and ahead.
@@ -64,44 +63,43 @@ func newSquare(t stored, w vectors) square {
 	s.ahead = Load(Param("ahead"), GP64()).(GPVirtual)
 	if t.pairs {
 		s.numbers *= 2
-		s.upper = w.new()
-		upper := GP32()
-		MOVL(U32(0xffff0000), upper)
-		VMOVD(upper, s.upper.AsX())
-		VPBROADCASTD(s.upper.AsX(), s.upper)
 	}
 	return s
 }
 
-// columns reads a square and calls f for its columns in their order.
-func (s square) columns(f func(i int, v VecVirtual)) {
+// columns reads the u-th square beside the present one and calls f for its columns in their order.
+func (s square) columns(u int, f func(i int, v VecVirtual)) {
 	v := make([]VecVirtual, s.w.lanes)
 	fetch := GP64()
 	for i := range v {
 		v[i] = s.w.new()
-		s.t.load(s.rows.row(i), v[i])
 		at := s.rows.row(i)
+		at.Disp += u * s.numbers * s.t.bytes
+		s.t.load(at, v[i])
+		if u > 0 {
+			continue
+		}
 		if i%3 == 0 {
 			LEAQ(Mem{Base: at.Base, Index: s.ahead, Scale: 1}, fetch)
 		}
 		at.Base = fetch
-		PREFETCHT0(at)
+		PREFETCHT1(at)
 	}
-	for i, u := range transposed(s.w, v) {
+	transposed(s.w, v, func(i int, u VecVirtual) {
 		if !s.t.pairs {
 			f(i, u)
-			continue
+			return
 		}
 		first := s.w.new()
 		VPSLLD(Imm(16), u, first)
 		f(2*i, first)
-		if s.w.lanes == 16 {
-			VPANDD(s.upper, u, u)
+		if upper := constantBits(0xffff0000); s.w.lanes == 16 {
+			VPANDD_BCST(upper, u, u)
 		} else {
-			VPAND(s.upper, u, u)
+			VPAND(upper, u, u)
 		}
 		f(2*i+1, u)
-	}
+	})
 }
 
 // move goes to a place so many bytes from the present one.
@@ -124,7 +122,7 @@ func transpose(t stored, w vectors) {
 			name, w.lanes, t.doc, numbers))
 	s, dst, n := newSquare(t, w), Load(Param("dst"), GP64()), Load(Param("n"), GP64())
 	Label("block")
-	s.columns(func(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: dst, Disp: 64 * i}) })
+	s.columns(0, func(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: dst, Disp: 64 * i}) })
 	ADDQ(U32(uint32(64*numbers)), dst)
 	s.move(Imm(uint64(t.bytes * numbers)))
 	SUBQ(Imm(uint64(numbers)), n)
@@ -132,24 +130,34 @@ func transpose(t stored, w vectors) {
 	finish()
 }
 
-// gemv emits the products of one row with two squares of rows below each other: their sums hide each other's latency.
+// gemvRows is the number of rows of a weight that are multiplied side by side. Their sums hide each other's latency.
+const gemvRows = 32
+
+// gemv emits the products of one row with squares of rows below each other.
 func gemv(t stored, w vectors) {
 	name := "gemv" + t.name + w.name
 	numbers := w.lanes
 	if t.pairs {
 		numbers *= 2
 	}
+	beside := max(1, 64/(numbers*t.bytes)) // squares that a cache line reaches over
+	numbers *= beside
 	function(name, "(c, a *float32, src *"+t.goType()+", srcRow, n, ahead int, alpha float32, add bool)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of %s numbers, n long and srcRow bytes apart, and\n"+
 			"stores them or adds them to c; n is a multiple of %d. It fetches what lies ahead bytes behind into the caches.\n"+
-			"The sums are those of the tile kernels.", name, 2*w.lanes, t.doc, numbers))
+			"The sums are those of the tile kernels.", name, gemvRows, t.doc, numbers))
 	s, a, n := newSquare(t, w), Load(Param("a"), GP64()), Load(Param("n"), GP64())
-	down, back := GP64(), GP64() // to the second square, and from there to the first of the next columns
+	acc := make([]VecVirtual, gemvRows/w.lanes)
+	down, back := GP64(), GP64() // to the next square, and from the last one to the first of the next columns
 	MOVQ(s.rows.stride, down)
 	SHLQ(Imm(map[int]uint64{8: 3, 16: 4}[w.lanes]), down)
 	MOVQ(U32(uint32(t.bytes*numbers)), back)
-	SUBQ(down, back)
-	acc := []VecVirtual{w.new(), w.new()}
+	for i := range acc {
+		acc[i] = w.new()
+		if i > 0 {
+			SUBQ(down, back)
+		}
+	}
 	for _, v := range acc {
 		if w.lanes == 16 {
 			VPXORD(v, v, v)
@@ -159,16 +167,23 @@ func gemv(t stored, w vectors) {
 	}
 	Label("block")
 	for q, sum := range acc {
-		s.columns(func(i int, v VecVirtual) {
-			if w.lanes == 16 {
-				VFMADD231PS_BCST(Mem{Base: a, Disp: 4 * i}, v, sum)
-				return
-			}
-			x := w.new()
-			VBROADCASTSS(Mem{Base: a, Disp: 4 * i}, x)
-			VFMADD231PS(v, x, sum)
-		})
-		s.move([]Op{down, back}[q])
+		for u := range beside {
+			s.columns(u, func(i int, v VecVirtual) {
+				at := Mem{Base: a, Disp: 4 * (u*s.numbers + i)}
+				if w.lanes == 16 {
+					VFMADD231PS_BCST(at, v, sum)
+					return
+				}
+				x := w.new()
+				VBROADCASTSS(at, x)
+				VFMADD231PS(v, x, sum)
+			})
+		}
+		if q < len(acc)-1 {
+			s.move(down)
+		} else {
+			s.move(back)
+		}
 	}
 	ADDQ(Imm(uint64(4*numbers)), a)
 	SUBQ(Imm(uint64(numbers)), n)
@@ -201,9 +216,9 @@ func storeSums(w vectors, acc []VecVirtual) {
 	Label("stored")
 }
 
-// transposed transposes as many vectors as they have lanes: pairs of rows, then pairs of pairs, then quarters of
-// vectors.
-func transposed(w vectors, v []VecVirtual) []VecVirtual {
+// transposed transposes as many vectors as they have lanes, pairs of rows, then pairs of pairs, then quarters of
+// vectors, and calls f for the columns in their order.
+func transposed(w vectors, v []VecVirtual, f func(i int, v VecVirtual)) {
 	pairs := make([]VecVirtual, w.lanes)
 	for i := 0; i < w.lanes; i += 2 {
 		pairs[i], pairs[i+1] = w.new(), w.new()
@@ -216,28 +231,25 @@ func transposed(w vectors, v []VecVirtual) []VecVirtual {
 		from := i/4*4 + i%4/2 // columns 0 1 come from the low unpack, 2 3 from the high one
 		VSHUFPS(Imm(uint64(0x44+0xaa*(i%2))), pairs[from+2], pairs[from], quads[i])
 	}
-	out := make([]VecVirtual, w.lanes)
 	if w.lanes == 8 {
-		for i := range out {
-			out[i] = w.new()
-			VPERM2F128(Imm(uint64(0x20+0x11*(i/4))), quads[i%4+4], quads[i%4], out[i])
+		for i := range w.lanes {
+			u := w.new()
+			VPERM2F128(Imm(uint64(0x20+0x11*(i/4))), quads[i%4+4], quads[i%4], u)
+			f(i, u)
 		}
-		return out
+		return
 	}
-	for i := range 4 {
-		// of rows 0 to 7 and 8 to 15: columns i and i+8, and columns i+4 and i+12
-		var halves [2][2]VecVirtual
-		for h := range halves {
-			for odd := range halves[h] {
-				halves[h][odd] = w.new()
-				VSHUFF32X4(Imm(uint64(0x88+0x55*odd)), quads[8*h+4+i], quads[8*h+i], halves[h][odd])
-			}
-		}
-		for q := range 4 {
-			c := i + 4*q
-			out[c] = w.new()
-			VSHUFF32X4(Imm(uint64(0x88+0x55*(q/2))), halves[1][q%2], halves[0][q%2], out[c])
-		}
+	// 8o+4h+i has of rows 8h to 8h+7 the columns i and i+8, or i+4 and i+12 if o is 1.
+	eights := make([]VecVirtual, w.lanes)
+	for i := range w.lanes {
+		eights[i] = w.new()
+		from := i/4%2*8 + i%4
+		VSHUFF32X4(Imm(uint64(0x88+0x55*(i/8))), quads[from+4], quads[from], eights[i])
 	}
-	return out
+	for i := range w.lanes {
+		u := w.new()
+		from := i/4%2*8 + i%4
+		VSHUFF32X4(Imm(uint64(0x88+0x55*(i/8))), eights[from+4], eights[from], u)
+		f(i, u)
+	}
 }
