@@ -110,7 +110,9 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 	})
 }
 
-// Apply writes xWᵀ + b for the rows of x.
+// Apply writes xWᵀ + b for the rows of x. A row has the same bits whatever rows stand
+// beside it; but where a library computes products, a single row's with 16-bit weights
+// are the built-in kernels'.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
 	switch {

@@ -13,13 +13,18 @@ import (
 type way struct {
 	name string
 	blas *openBLAS
+	do   func(f func()) // calls f with the kernels meant
 }
 
 // ways are the built-in kernels and, if there is one, OpenBLAS, whatever EISFT_BLAS says.
 func ways() []way {
-	w := []way{{name: builtinName()}}
+	call := func(f func()) { f() }
+	w := []way{{builtinName(), nil, call}}
+	if useAVX512 {
+		w = append(w, way{"built-in AVX2", nil, withoutAVX512})
+	}
 	if lib := chooseBackend("openblas", true).blas; lib != nil {
-		w = append(w, way{"OpenBLAS", lib})
+		w = append(w, way{"OpenBLAS", lib, call})
 	}
 	return w
 }
@@ -30,11 +35,26 @@ func TestRowsHaveTheSameBits(t *testing.T) {
 	heights := []int{1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 16, 17, 31, 33, 63, 64, 65, 90, 97, 127, 128, 129, 150}
 	const all = 150
 	for _, way := range ways() {
-		t.Run(way.name, func(t *testing.T) {
+		test := func(t *testing.T) {
 			r := rand.New(rand.NewPCG(11, 12))
 			for _, s := range []struct{ n, k int }{
-				{3, 5}, {16, 3}, {17, 64}, {40, 65}, {64, 256}, {65, 300}, {96, 129}, {128, 64}, {130, 700}, {256, 256},
-				{257, 100}, {300, 513}, {768, 256}, {256, 768}, {1040, 77}, {2048, 64}, {64, 2048},
+				{3, 5},
+				{16, 3},
+				{17, 64},
+				{40, 65},
+				{64, 256},
+				{65, 300},
+				{96, 129},
+				{128, 64},
+				{130, 700},
+				{256, 256},
+				{257, 100},
+				{300, 513},
+				{768, 256},
+				{256, 768},
+				{1040, 77},
+				{2048, 64},
+				{64, 2048},
 			} {
 				for mode := range 4 {
 					for _, beta := range []float32{0, 1} {
@@ -47,7 +67,8 @@ func TestRowsHaveTheSameBits(t *testing.T) {
 					}
 				}
 			}
-		})
+		}
+		t.Run(way.name, func(t *testing.T) { way.do(func() { test(t) }) })
 	}
 }
 
@@ -143,28 +164,29 @@ func TestGemvHasTheBitsOfGemm(t *testing.T) {
 			w, wide, x := make([]byte, 2*s.n*s.k), make([]float32, s.n*s.k), normals(r, m*s.k, 1)
 			store(w, normals(r, s.n*s.k, 1))
 			load(wide, w)
-			for _, avx512 := range []bool{true, false} {
-				check := func() {
-					all := newProduct(false, true, m, s.n, s.k, 1, x, s.k, wide, s.k, 0, make([]float32, m*s.n), s.n)
-					all.blas = nil
-					all.run()
-					for _, i := range []int{0, m - 1} {
-						got, one := make([]float32, s.n), all.rows(i, i+1)
-						one.c = make([]float32, s.n)
-						one.runParallel()
-						gemv(got, w, x[i*s.k:][:s.k], s.n, s.k)
-						if a, b := differs(got, all.c[i*s.n:]), differs(one.c, all.c[i*s.n:]); a >= 0 || b >= 0 {
-							t.Fatalf("n=%d k=%d, AVX-512 allowed: %v: of 16-bit weights the first other bits are at %d, of float32 at %d",
-								s.n, s.k, avx512, a, b)
-						}
-					}
-				}
-				if avx512 {
-					check()
-				} else {
-					withoutAVX512(check)
+			for _, way := range ways() {
+				if way.blas == nil {
+					way.do(func() { checkGemv(t, way.name, gemv, w, wide, x, s.n, s.k) })
 				}
 			}
+		}
+	}
+}
+
+// checkGemv multiplies the first and the last of the rows of x with a weight of 16-bit numbers, and wide in float32.
+func checkGemv(t *testing.T, kernels string, gemv func(dst []float32, w []byte, x []float32, n, k int), w []byte, wide, x []float32, n, k int) {
+	t.Helper()
+	m := len(x) / k
+	all := newProduct(false, true, m, n, k, 1, x, k, wide, k, 0, make([]float32, m*n), n)
+	all.blas = nil
+	all.run()
+	for _, i := range []int{0, m - 1} {
+		got, one := make([]float32, n), all.rows(i, i+1)
+		one.c = make([]float32, n)
+		one.runParallel()
+		gemv(got, w, x[i*k:][:k], n, k)
+		if a, b := differs(got, all.c[i*n:]), differs(one.c, all.c[i*n:]); a >= 0 || b >= 0 {
+			t.Fatalf("%s, n=%d k=%d: of 16-bit weights the first other bits are at %d, of float32 at %d", kernels, n, k, a, b)
 		}
 	}
 }
