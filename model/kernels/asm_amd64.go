@@ -158,10 +158,10 @@ func transposeF32AVX2(dst *float32, src *float32, srcRow int, n int, ahead int)
 
 // gemvF32AVX2 computes alpha times the products of a with 32 rows of float32 numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvF32AVX2(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvF32AVX2(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
 // transposeF32AVX512 writes the columns of the 16 rows of float32 numbers of src, n long and srcRow bytes apart, as float32 to
 // dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
@@ -171,10 +171,10 @@ func transposeF32AVX512(dst *float32, src *float32, srcRow int, n int, ahead int
 
 // gemvF32AVX512 computes alpha times the products of a with 32 rows of float32 numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvF32AVX512(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvF32AVX512(c *float32, a *float32, src *float32, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
 // transposeF16AVX2 writes the columns of the 8 rows of half-precision numbers of src, n long and srcRow bytes apart, as float32 to
 // dst, whose rows are 16 long; n is a multiple of 8. It fetches what lies ahead bytes behind into the caches.
@@ -184,10 +184,10 @@ func transposeF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
 
 // gemvF16AVX2 computes alpha times the products of a with 32 rows of half-precision numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
 // transposeF16AVX512 writes the columns of the 16 rows of half-precision numbers of src, n long and srcRow bytes apart, as float32 to
 // dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
@@ -197,10 +197,10 @@ func transposeF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
 
 // gemvF16AVX512 computes alpha times the products of a with 32 rows of half-precision numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
 // transposeBF16AVX2 writes the columns of the 8 rows of bfloat16 numbers of src, n long and srcRow bytes apart, as float32 to
 // dst, whose rows are 16 long; n is a multiple of 16. It fetches what lies ahead bytes behind into the caches.
@@ -210,10 +210,10 @@ func transposeBF16AVX2(dst *float32, src *byte, srcRow int, n int, ahead int)
 
 // gemvBF16AVX2 computes alpha times the products of a with 32 rows of bfloat16 numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvBF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvBF16AVX2(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
 // transposeBF16AVX512 writes the columns of the 16 rows of bfloat16 numbers of src, n long and srcRow bytes apart, as float32 to
 // dst, whose rows are 16 long; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
@@ -223,7 +223,7 @@ func transposeBF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
 
 // gemvBF16AVX512 computes alpha times the products of a with 32 rows of bfloat16 numbers, n long and srcRow bytes apart, and
 // stores them or adds them to c; n is a multiple of 32. It fetches what lies ahead bytes behind into the caches.
-// The sums are those of the tile kernels.
+// The sums are those of the tile kernels. tmp has room for 2 KiB.
 //
 //go:noescape
-func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool)
+func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)

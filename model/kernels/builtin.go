@@ -87,7 +87,7 @@ func (p *product) multiplyFewRows(buf *packing) {
 				ahead = width*p.ldb - l0
 			}
 			if part.isGemv(k) {
-				part.gemvColumns(0, l0, k, ahead, add)
+				part.gemvColumns(buf, 0, l0, k, ahead, add)
 			} else {
 				b := panels{buf.b[:], panelCols * k, !p.tb}
 				part.packB(b, l0, k, ahead)

@@ -39,7 +39,7 @@ func transposePanel(dst, src []float32, stride, k, ahead int) {
 // halfKernels are those for one type of 16-bit numbers and one width of vectors.
 type halfKernels struct {
 	transpose func(dst *float32, src *byte, srcRow, n, ahead int)
-	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool)
+	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool, tmp *float32)
 }
 
 var (
@@ -73,17 +73,18 @@ func hasGemv(k int) bool { return useAVX2 && k%gemvStep == 0 }
 
 // gemvColumns computes gemvCols columns of one row of C, those that begin at j, from k rows of the transposed B,
 // those that begin at l0.
-func (p *product) gemvColumns(j, l0, k, ahead int, add bool) {
+func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
+	tmp := &buf.b[0]
 	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0
 	switch {
 	case p.halves == nil && useAVX512:
-		gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add)
+		gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
 	case p.halves == nil:
-		gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add)
+		gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
 	case useAVX512:
-		halvesAVX512[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add)
+		halvesAVX512[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add, tmp)
 	default:
-		halvesAVX2[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add)
+		halvesAVX2[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add, tmp)
 	}
 }
 

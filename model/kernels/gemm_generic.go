@@ -20,4 +20,4 @@ const gemvCols = 32
 
 func hasGemv(int) bool { return false }
 
-func (*product) gemvColumns(_, _, _, _ int, _ bool) {}
+func (*product) gemvColumns(_ *packing, _, _, _, _ int, _ bool) {}

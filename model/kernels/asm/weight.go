@@ -67,8 +67,8 @@ func newSquare(t stored, w vectors) square {
 	return s
 }
 
-// columns reads the u-th square beside the present one and calls f for its columns in their order.
-func (s square) columns(u int, f func(i int, v VecVirtual)) {
+// lanes reads the u-th square beside the present one and calls f for its transpose: columns, or pairs of them.
+func (s square) lanes(u int, f func(i int, v VecVirtual)) {
 	v := make([]VecVirtual, s.w.lanes)
 	fetch := GP64()
 	for i := range v {
@@ -85,21 +85,18 @@ func (s square) columns(u int, f func(i int, v VecVirtual)) {
 		at.Base = fetch
 		PREFETCHT1(at)
 	}
-	transposed(s.w, v, func(i int, u VecVirtual) {
-		if !s.t.pairs {
-			f(i, u)
-			return
-		}
-		first := s.w.new()
-		VPSLLD(Imm(16), u, first)
-		f(2*i, first)
-		if upper := constantBits(0xffff0000); s.w.lanes == 16 {
-			VPANDD_BCST(upper, u, u)
-		} else {
-			VPAND(upper, u, u)
-		}
-		f(2*i+1, u)
-	})
+	transposed(s.w, v, f)
+}
+
+// first writes the first of a pair of columns to dst, second turns the pair into the second.
+func (s square) first(pair, dst VecVirtual) { VPSLLD(Imm(16), pair, dst) }
+
+func (s square) second(pair VecVirtual) {
+	if upper := constantBits(0xffff0000); s.w.lanes == 16 {
+		VPANDD_BCST(upper, pair, pair)
+	} else {
+		VPAND(upper, pair, pair)
+	}
 }
 
 // move goes to a place so many bytes from the present one.
@@ -122,7 +119,17 @@ func transpose(t stored, w vectors) {
 			name, w.lanes, t.doc, numbers))
 	s, dst, n := newSquare(t, w), Load(Param("dst"), GP64()), Load(Param("n"), GP64())
 	Label("block")
-	s.columns(0, func(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: dst, Disp: 64 * i}) })
+	s.lanes(0, func(i int, v VecVirtual) {
+		if !t.pairs {
+			VMOVUPS(v, Mem{Base: dst, Disp: 64 * i})
+			return
+		}
+		first := w.new()
+		s.first(v, first)
+		VMOVUPS(first, Mem{Base: dst, Disp: 128 * i})
+		s.second(v)
+		VMOVUPS(v, Mem{Base: dst, Disp: 128*i + 64})
+	})
 	ADDQ(U32(uint32(64*numbers)), dst)
 	s.move(Imm(uint64(t.bytes * numbers)))
 	SUBQ(Imm(uint64(numbers)), n)
@@ -133,7 +140,7 @@ func transpose(t stored, w vectors) {
 // gemvRows is the number of rows of a weight that are multiplied side by side. Their sums hide each other's latency.
 const gemvRows = 32
 
-// gemv emits the products of one row with squares of rows below each other.
+// gemv emits the products of one row with squares of rows below each other, which it transposes first.
 func gemv(t stored, w vectors) {
 	name := "gemv" + t.name + w.name
 	numbers := w.lanes
@@ -142,11 +149,11 @@ func gemv(t stored, w vectors) {
 	}
 	beside := max(1, 64/(numbers*t.bytes)) // squares that a cache line reaches over
 	numbers *= beside
-	function(name, "(c, a *float32, src *"+t.goType()+", srcRow, n, ahead int, alpha float32, add bool)",
+	function(name, "(c, a *float32, src *"+t.goType()+", srcRow, n, ahead int, alpha float32, add bool, tmp *float32)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of %s numbers, n long and srcRow bytes apart, and\n"+
 			"stores them or adds them to c; n is a multiple of %d. It fetches what lies ahead bytes behind into the caches.\n"+
-			"The sums are those of the tile kernels.", name, gemvRows, t.doc, numbers))
-	s, a, n := newSquare(t, w), Load(Param("a"), GP64()), Load(Param("n"), GP64())
+			"The sums are those of the tile kernels. tmp has room for 2 KiB.", name, gemvRows, t.doc, numbers))
+	s, a, n, tmp := newSquare(t, w), Load(Param("a"), GP64()), Load(Param("n"), GP64()), Load(Param("tmp"), GP64())
 	acc := make([]VecVirtual, gemvRows/w.lanes)
 	down, back := GP64(), GP64() // to the next square, and from the last one to the first of the next columns
 	MOVQ(s.rows.stride, down)
@@ -166,18 +173,10 @@ func gemv(t stored, w vectors) {
 		}
 	}
 	Label("block")
-	for q, sum := range acc {
+	place := func(q, u, i int) Mem { return Mem{Base: tmp, Disp: 4 * w.lanes * ((q*beside+u)*w.lanes + i)} }
+	for q := range acc {
 		for u := range beside {
-			s.columns(u, func(i int, v VecVirtual) {
-				at := Mem{Base: a, Disp: 4 * (u*s.numbers + i)}
-				if w.lanes == 16 {
-					VFMADD231PS_BCST(at, v, sum)
-					return
-				}
-				x := w.new()
-				VBROADCASTSS(at, x)
-				VFMADD231PS(v, x, sum)
-			})
+			s.lanes(u, func(i int, v VecVirtual) { VMOVUPS(v, place(q, u, i)) })
 		}
 		if q < len(acc)-1 {
 			s.move(down)
@@ -185,11 +184,38 @@ func gemv(t stored, w vectors) {
 			s.move(back)
 		}
 	}
+	for u := range beside {
+		for i := range w.lanes {
+			s.addProducts(Mem{Base: a, Disp: 4 * (u*s.numbers + i*s.numbers/w.lanes)}, acc, func(q int) Mem { return place(q, u, i) })
+		}
+	}
 	ADDQ(Imm(uint64(4*numbers)), a)
 	SUBQ(Imm(uint64(numbers)), n)
 	JNZ(LabelRef("block"))
 	storeSums(w, acc)
 	finish()
+}
+
+// addProducts adds to each sum the product of a number and its square's column, or of two numbers and a pair of columns.
+func (s square) addProducts(number Mem, acc []VecVirtual, column func(q int) Mem) {
+	x := s.w.new()
+	VBROADCASTSS(number, x)
+	if !s.t.pairs {
+		for q, sum := range acc {
+			VFMADD231PS(column(q), x, sum)
+		}
+		return
+	}
+	y := s.w.new()
+	VBROADCASTSS(number.Offset(4), y)
+	for q, sum := range acc {
+		pair, first := s.w.new(), s.w.new()
+		VMOVUPS(column(q), pair)
+		s.first(pair, first)
+		VFMADD231PS(first, x, sum)
+		s.second(pair)
+		VFMADD231PS(pair, y, sum)
+	}
 }
 
 // storeSums stores alpha times the sums to c or adds them to it.
