@@ -74,7 +74,7 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 			f.packed = kernels.Pack(make([]float32, kernels.PackedSize(n, k)), transposed, n, k, l.Weight(), l.In)
 		} else {
 			l.once.Do(func() { l.matrix = l.Weight() }) // one copy serves both
-			f.packed = kernels.Pack(nil, transposed, n, k, l.matrix, l.In)
+			f.packed = kernels.InPlace(transposed, n, k, l.matrix, l.In)
 		}
 	})
 	return f.packed
@@ -111,7 +111,9 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 	})
 }
 
-// Apply writes xWᵀ + b for the rows of x.
+// Apply writes xWᵀ + b for the rows of x. A row has the same bits whatever rows stand
+// beside it; but where a library computes products, a single row's with 16-bit weights
+// are the built-in kernels'.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
 	switch {

@@ -1,13 +1,60 @@
 package model_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/model/modeltest"
 )
+
+// TestFeedInPieces reads a text in pieces of other lengths, single tokens among them: hidden states have the bits that
+// they have when it is read at once. Weights are read from copies and from the checkpoint. The first piece is longer
+// than a prompt that the untouched base reads.
+func TestFeedInPieces(t *testing.T) {
+	if !strings.HasPrefix(kernels.Backend(), "built-in") {
+		t.Skip("a single token is read by the built-in kernels, others by " + kernels.Backend())
+	}
+	var first []float32
+	for _, copies := range []int64{math.MaxInt64, 0} {
+		m := modeltest.Open(t, "demo", modeltest.DefaultBlock(t))
+		m.Base.KeepFloat32(copies)
+		r := rand.New(rand.NewPCG(3, 4))
+		ids := make([]int32, 800)
+		for i := range ids {
+			ids[i] = r.Int32N(int32(m.Base.Embed.Out))
+		}
+		feed := func(pieces ...int) (hidden []float32) {
+			st, at := m.NewStream(model.StreamOptions{}), 0
+			for _, n := range append(pieces, len(ids)) {
+				end := min(at+n, len(ids))
+				if err := st.Feed(t.Context(), ids[at:end], 0, func(_ int, h []float32) error {
+					hidden = append(hidden, h...)
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				at = end
+			}
+			return hidden
+		}
+		whole := feed()
+		if first == nil {
+			first = whole
+		} else if !slices.Equal(whole, first) {
+			t.Error("weights that are not copied give hidden states of other bits")
+		}
+		for _, pieces := range [][]int{{530, 1, 1, 63, 65}, {700, 3, 13, 17, 33, 1}} {
+			if !slices.Equal(feed(pieces...), whole) {
+				t.Errorf("copies of at most %d bytes: read in pieces of %v, hidden states have other bits", copies, pieces)
+			}
+		}
+	}
+}
 
 // TestFeedFrom asks for the hidden states of fewer and fewer tokens: they are
 // those of a stream that is asked for all, bit by bit, and so is what it reads

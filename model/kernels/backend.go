@@ -7,8 +7,8 @@ import (
 )
 
 // EnvBLAS names the environment variable that chooses the BLAS behind Gemm: unset takes OpenBLAS from the system's
-// library path where it is faster than the built-in kernels, a path opens that library, "off" uses the built-in
-// kernels.
+// library path where it is faster than the built-in kernels, "openblas" takes it in any case, a path opens that
+// library, "off" uses the built-in kernels.
 const EnvBLAS = "EISFT_BLAS"
 
 type backendChoice struct {
@@ -31,15 +31,19 @@ var peakLibrary = sync.OnceValue(func() *openBLAS {
 // EISFT_BLAS names a library that could not be opened it also says why.
 func Backend() string { return backend().name }
 
-// LibraryIsFaster says whether OpenBLAS has faster kernels for this processor than this package: it has AVX-512 and
-// those of other architectures.
-func LibraryIsFaster() bool { return !useAVX2 || hasAVX512 }
+// LibraryIsFaster says whether OpenBLAS has faster kernels for this processor than this package: where this package
+// has none in assembly.
+func LibraryIsFaster() bool { return !useAVX2 }
 
 func chooseBackend(setting string, libraryIsFaster bool) backendChoice {
 	if setting == "off" || setting == "" && !libraryIsFaster {
 		return backendChoice{name: builtinName()}
 	}
-	blas, name, err := findOpenBLAS(setting)
+	path := setting
+	if setting == "openblas" {
+		path = "" // wherever the system has it
+	}
+	blas, name, err := findOpenBLAS(path)
 	switch {
 	case err == nil:
 		return backendChoice{blas, name}
@@ -51,8 +55,12 @@ func chooseBackend(setting string, libraryIsFaster bool) backendChoice {
 }
 
 func builtinName() string {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		return "built-in AVX-512"
+	case useAVX2:
 		return "built-in AVX2"
+	default:
+		return "built-in (portable)"
 	}
-	return "built-in (portable)"
 }

@@ -30,3 +30,10 @@ func TestBackendSaysWhatItIsAndWhyNotTheLibraryAskedFor(t *testing.T) {
 		t.Errorf("where the library is not faster, backend %q", got.name)
 	}
 }
+
+// TestBackendAskedFor fails where tests are to run with OpenBLAS and do not.
+func TestBackendAskedFor(t *testing.T) {
+	if asked := os.Getenv(EnvBLAS); asked == "openblas" && !strings.HasPrefix(Backend(), "OpenBLAS") {
+		t.Errorf("%s=%s, and the backend is %s", EnvBLAS, asked, Backend())
+	}
+}

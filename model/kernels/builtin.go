@@ -3,25 +3,37 @@ package kernels
 import "sync"
 
 // The built-in product follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
-// blocks of B are packed into panels of tileCols columns, one of which stays in the L1 cache while a block of A's
-// rows, which stays in L2, passes through the tile kernel. A is read in place, which its rows allow, unless it is
-// transposed.
+// blocks of B are packed into panels of panelCols columns, which stay in the L1 cache while a block of A's rows, which
+// stays in L2, passes through the tile kernel. A is read in place, which its rows allow, unless it is transposed.
+//
+// An element of C is beta*C plus, for each blockK rows of op(B), alpha times a sum that begins at zero and takes one
+// product after another. Nothing else enters: neither how many rows and columns there are nor how they are spread over
+// tiles, cores and packed factors. So a row has the same bits whatever rows stand beside it.
 const (
-	tileRows  = 6
-	tileCols  = 16
-	blockRows = 16 * tileRows
-	blockCols = 64 * tileCols
+	panelCols = 16
+	blockRows = 96 // a multiple of the height of all tiles
+	blockCols = 64 * panelCols
 	blockK    = 256
 )
+
+// tileSize is the size of the tiles of C whose sums a processor's registers hold.
+type tileSize struct{ rows, panels int }
+
+func tileOf() tileSize {
+	if useAVX512 {
+		return tileSize{12, 2}
+	}
+	return tileSize{6, 1}
+}
 
 // packing holds the packed blocks of one product and tiles for what sticks out of C.
 type packing struct {
 	a     [blockRows * blockK]float32
 	b     [blockCols * blockK]float32
-	tiles [blockRows * tileCols]float32
+	tiles [blockRows * panelCols]float32
 }
 
-// panels are columns of op(B) in groups of tileCols, rows of a group side by side. Groups are stride apart.
+// panels are columns of op(B) in groups of panelCols, rows of a group side by side. Groups are stride apart.
 type panels struct {
 	data     []float32
 	stride   int
@@ -32,28 +44,67 @@ var packings = sync.Pool{New: func() any { return new(packing) }}
 
 // builtinGemm computes p without a library. k and alpha are not zero.
 func builtinGemm(p *product) {
-	add := p.beginSum()
+	if p.beta != 0 && p.beta != 1 {
+		p.scaleC()
+	}
 	buf := packings.Get().(*packing)
 	defer packings.Put(buf)
-	blocks := (p.k + blockK - 1) / blockK
-	for block := range blocks {
-		l0, l1 := block*p.k/blocks, (block+1)*p.k/blocks // of about equal size
-		for j0 := 0; j0 < p.n; j0 += blockCols {
-			part := p.cols(j0, min(j0+blockCols, p.n))
-			b := panels{buf.b[:], tileCols * (l1 - l0), !p.tb && p.m <= fewRows}
-			part.packB(b, l0, l1-l0)
-			part.multiplyBlock(buf, b, l0, l1-l0, add || block > 0)
+	if p.packed.data == nil && p.m <= fewRows {
+		p.multiplyFewRows(buf)
+		return
+	}
+	for l0 := 0; l0 < p.k; {
+		k, add := p.sumFrom(l0), p.beta != 0 || l0 > 0
+		if p.packed.data != nil {
+			p.multiplyBlock(buf, p.packed.block(p.firstRow+l0, p.firstCol), l0, k, add)
+		} else {
+			p.packAndMultiply(buf, l0, k, add)
+		}
+		l0 += k
+	}
+}
+
+// packAndMultiply is multiplyBlock with rows of B that are not packed.
+func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
+	for j0 := 0; j0 < p.n; j0 += blockCols {
+		part := p.cols(j0, min(j0+blockCols, p.n))
+		b := panels{buf.b[:], panelCols * k, false}
+		part.packB(b, l0, k, panelCols*p.ldb)
+		part.multiplyBlock(buf, b, l0, k, add)
+	}
+}
+
+// multiplyFewRows computes p, whose few rows of A leave reading B as what takes time. It goes through B in the order
+// of memory, if transposed, and multiplies with what it packs while that is in the nearest cache.
+func (p *product) multiplyFewRows(buf *packing) {
+	const width = 2 * panelCols
+	for j0 := 0; j0 < p.n; j0 += width {
+		part := p.cols(j0, min(j0+width, p.n))
+		for l0 := 0; l0 < p.k; {
+			k, add := p.sumFrom(l0), p.beta != 0 || l0 > 0
+			ahead := k
+			if l0+k == p.k {
+				ahead = width*p.ldb - l0
+			}
+			if part.isGemv(k) {
+				part.gemvColumns(buf, 0, l0, k, ahead, add)
+			} else {
+				b := panels{buf.b[:], panelCols * k, !p.tb}
+				part.packB(b, l0, k, ahead)
+				part.multiplyBlock(buf, b, l0, k, add)
+			}
+			l0 += k
 		}
 	}
 }
 
-// beginSum prepares C and says whether it is added to.
-func (p *product) beginSum() bool {
-	if p.beta != 0 && p.beta != 1 {
-		p.scaleC()
-	}
-	return p.beta != 0
+// isGemv says whether gemvColumns computes k products of all columns.
+func (p *product) isGemv(k int) bool {
+	return p.m == 1 && !p.ta && p.tb && p.n == gemvCols && hasGemv(k)
 }
+
+// sumFrom returns how many products from the l0-th on are summed up at once.
+func (p *product) sumFrom(l0 int) int { return min(p.k-l0, blockK-(p.firstRow+l0)%blockK) }
 
 // multiplyBlock adds the product of columns l0 to l0+k of A and the rows of B of the same number to C, or stores it.
 func (p *product) multiplyBlock(buf *packing, b panels, l0, k int, add bool) {
@@ -62,17 +113,20 @@ func (p *product) multiplyBlock(buf *packing, b panels, l0, k int, add bool) {
 		if p.ta {
 			part.packA(buf.a[:], l0, k)
 		}
-		for j := 0; j < p.n; j += tileCols {
-			part.multiplyPanel(buf, b, l0, k, j, add)
+		for j := 0; j < p.n; {
+			j += part.multiplyPanels(buf, b, l0, k, j, add)
 		}
 	}
 }
 
-// multiplyPanel computes the columns of C that begin at j from one panel of B.
-func (p *product) multiplyPanel(buf *packing, from panels, l0, k, j int, add bool) {
-	b, bRow := from.data[j/tileCols*from.stride:], tileCols
-	if from.bInPlace && p.n-j >= tileCols {
-		b, bRow = p.b[l0*p.ldb+j:], p.ldb
+// multiplyPanels computes the columns of C that begin at j, as many as a tile is wide or there are, and returns their
+// number.
+func (p *product) multiplyPanels(buf *packing, from panels, l0, k, j int, add bool) (cols int) {
+	cols = min(tileOf().panels*panelCols, p.n-j)
+	b, bRow, bPanel := from.data[j/panelCols*from.stride:], panelCols, from.stride
+	if from.bInPlace && p.n-j >= panelCols {
+		cols -= cols % panelCols
+		b, bRow, bPanel = p.b[l0*p.ldb+j:], p.ldb, panelCols
 	}
 	for i := 0; i < p.m; {
 		rows, tiles := p.tilesAt(i)
@@ -80,26 +134,25 @@ func (p *product) multiplyPanel(buf *packing, from panels, l0, k, j int, add boo
 		if !p.ta {
 			a, aTile, aRow, aCol = p.a[i*p.lda+l0:], rows*p.lda, p.lda, 1
 		}
-		if p.n-j >= tileCols {
-			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, p.c[i*p.ldc+j:], p.ldc, p.alpha, add)
-		} else {
-			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, buf.tiles[:], tileCols, p.alpha, false)
-			p.putColumns(i, j, rows*tiles, buf.tiles[:], add)
+		c := p.c[i*p.ldc+j:]
+		if useAVX512 || cols == panelCols {
+			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, bPanel, c, p.ldc, cols, p.alpha, add)
+		} else { // tiles of whole panels take the place of C
+			if add {
+				copyRows(buf.tiles[:], panelCols, c, p.ldc, rows*tiles, cols)
+			}
+			gemmTiles(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, bPanel, buf.tiles[:], panelCols, panelCols, p.alpha, add)
+			copyRows(c, p.ldc, buf.tiles[:], panelCols, rows*tiles, cols)
 		}
 		i += rows * tiles
 	}
+	return cols
 }
 
-// putColumns stores or adds the first columns of rows of tileCols, as many as C has from column j on.
-func (p *product) putColumns(i, j, rows int, from []float32, add bool) {
-	for r := range rows {
-		c := p.c[(i+r)*p.ldc+j : (i+r)*p.ldc+p.n]
-		if !add {
-			clear(c)
-		}
-		for q, v := range from[r*tileCols:][:len(c)] {
-			c[q] += v
-		}
+// copyRows copies rows of some width from src to dst, whose rows are as far apart as given.
+func copyRows(dst []float32, dstRow int, src []float32, srcRow, rows, width int) {
+	for i := range rows {
+		copy(dst[i*dstRow:][:width], src[i*srcRow:])
 	}
 }
 
@@ -107,7 +160,8 @@ func (p *product) putColumns(i, j, rows int, from []float32, add bool) {
 // evenly over as few tiles as hold them: two tiles of four take less time than one of six and one of two. i is 0 or
 // what the tiles returned for 0 end at.
 func (p *product) tilesAt(i int) (rows, tiles int) {
-	tiles = (p.m + tileRows - 1) / tileRows
+	height := tileOf().rows
+	tiles = (p.m + height - 1) / height
 	rows = p.m / tiles
 	tall := p.m % tiles
 	if i == 0 && tall > 0 {
@@ -127,74 +181,43 @@ func (p *product) packA(dst []float32, l0, k int) {
 	}
 }
 
-// packB copies rows l0 to l0+k of op(B) to panels of tileCols columns, rows of a panel side by side. What the last
-// panel lacks is zero.
-func (p *product) packB(to panels, l0, k int) {
-	for j := 0; j < p.n; j += tileCols {
-		panel := to.data[j/tileCols*to.stride:][:tileCols*k]
-		cols := min(tileCols, p.n-j)
-		switch {
-		case cols < tileCols:
-			p.packLastPanel(panel, l0, k, j, cols)
-		case to.bInPlace:
+// packB copies rows l0 to l0+k of op(B) to panels of panelCols columns, rows of a panel side by side. What the last
+// panel lacks is zero. Of a transposed B it fetches what lies ahead numbers behind into the caches.
+func (p *product) packB(to panels, l0, k, ahead int) {
+	for j := 0; j < p.n; j += panelCols {
+		panel := to.data[j/panelCols*to.stride:][:panelCols*k]
+		switch cols := min(panelCols, p.n-j); {
+		case p.tb && cols < panelCols:
+			var rows [panelCols * blockK]float32
+			p.widenRows(&rows, j, cols, l0, k)
+			transposePanel(panel, rows[:], blockK, k, 0)
+		case p.halves != nil:
+			transposeHalves(p.halfType, panel, p.halves[2*(j*p.ldb+l0):], p.ldb, k, ahead)
 		case p.tb:
-			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k)
+			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k, ahead)
+		case cols < panelCols:
+			clear(panel)
+			copyRows(panel, panelCols, p.b[l0*p.ldb+j:], p.ldb, k, cols)
+		case !to.bInPlace:
+			packRows(panel, p.b[l0*p.ldb+j:], p.ldb, panelCols, k)
+		}
+	}
+}
+
+// widenRows copies columns l0 to l0+k of the transposed B's rows j to j+n.
+func (p *product) widenRows(dst *[panelCols * blockK]float32, j, n, l0, k int) {
+	for c := range n {
+		row, at := dst[c*blockK:][:k], (j+c)*p.ldb+l0
+		switch {
+		case p.halves == nil:
+			copy(row, p.b[at:])
+		case p.halfType == bf16:
+			bf16ToF32(row, p.halves[2*at:])
 		default:
-			packRows(panel, p.b[l0*p.ldb+j:], p.ldb, tileCols, k)
+			f16sToF32(row, p.halves[2*at:])
 		}
 	}
 }
 
-func (p *product) packLastPanel(panel []float32, l0, k, j, cols int) {
-	clear(panel)
-	for l := range k {
-		row := panel[l*tileCols:]
-		for c := range cols {
-			if p.tb {
-				row[c] = p.b[(j+c)*p.ldb+l0+l]
-			} else {
-				row[c] = p.b[(l0+l)*p.ldb+j+c]
-			}
-		}
-	}
-}
-
-// fewRows is the number of rows of A up to which packing B takes longer than it saves. OpenBLAS packs always, so up
-// to here it is slower than the built-in kernels.
+// fewRows is the number of rows of A up to which packing B takes longer than it saves.
 const fewRows = 12
-
-// isDots says whether the product is best computed by dotGemm: short rows are not, for summing up their lanes.
-func (p *product) isDots() bool { return !p.ta && p.tb && p.m <= min(fewRows, p.k/16) }
-
-// dotGemm computes A·Bᵀ as dot products of rows, reading B once and in order: a linear layer's weight times few
-// tokens, bound by memory.
-func dotGemm(p *product) {
-	var out [dotRows * dotCols]float32
-	whole := p.n - p.n%dotCols
-	for j := 0; j < whole; j += dotCols {
-		for i := 0; i < p.m; i += dotRows {
-			rows := min(dotRows, p.m-i)
-			dotTile(&out, p.a[i*p.lda:], p.lda, rows, p.b[j*p.ldb:], p.ldb, p.k)
-			for r := range rows {
-				for c := range dotCols {
-					p.put(i+r, j+c, out[r*dotCols+c])
-				}
-			}
-		}
-	}
-	for j := whole; j < p.n; j++ {
-		for i := range p.m {
-			p.put(i, j, dot(p.a[i*p.lda:][:p.k], p.b[j*p.ldb:][:p.k]))
-		}
-	}
-}
-
-// put stores alpha*v + beta*C in C's element i, j.
-func (p *product) put(i, j int, v float32) {
-	c := &p.c[i*p.ldc+j]
-	if p.beta == 0 {
-		*c = p.alpha * v
-	} else {
-		*c = p.alpha*v + p.beta**c
-	}
-}

@@ -8,6 +8,8 @@ import (
 // Gemm computes C = alpha*op(A)*op(B) + beta*C on all cores, where op(A) is [m, k], op(B) is [k, n] and C is
 // [m, n]; op transposes when its flag is set. lda, ldb and ldc are the strides between the rows of the matrices as
 // stored. With beta == 0, C is not read. C must not overlap A or B.
+//
+// A row of C has the same bits whatever the number of rows, its place among them and the number of cores.
 func Gemm(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
 	beta float32, c []float32, ldc int,
 ) {
@@ -39,8 +41,12 @@ type product struct {
 	ldc     int
 	blas    *openBLAS // nil: the built-in kernels
 
+	halves   []byte // op(B) is the transpose of these numbers of halfType instead of b
+	halfType halfType
+
 	packed             packedFactor // op(B) is part of it instead of b
-	firstRow, firstCol int          // where that part begins; firstCol is a multiple of tileCols
+	openSum            bool         // op(B) has more rows, with which other products go on where this one's A is zero
+	firstRow, firstCol int          // where op(B) begins in the factor it is part of; firstCol is a multiple of panelCols
 }
 
 func newProduct(ta, tb bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int,
@@ -82,28 +88,18 @@ func checkMatrix(name string, transposed bool, rows, cols, have, stride int) {
 
 // run computes the product on the calling goroutine.
 func (p *product) run() {
-	if p.m == 0 || p.n == 0 {
-		return
-	}
-	if p.k == 0 || p.alpha == 0 {
-		p.scaleC()
-		return
-	}
 	switch {
-	case p.packed.data != nil:
-		p.multiplyPacked()
-	case p.blas != nil && (!useAVX2 || p.m > fewRows && p.k > shortSums):
-		p.blas.sgemm(p)
-	case p.isDots():
-		dotGemm(p)
+	case p.m == 0 || p.n == 0:
+	case p.k == 0 || p.alpha == 0:
+		p.scaleC()
+	case p.usesLibrary():
+		for i := range p.libraryBlocks() {
+			p.libraryBlock(i)
+		}
 	default:
 		builtinGemm(p)
 	}
 }
-
-// shortSums is the inner dimension up to which OpenBLAS's packing of both factors shows: for attention scores with
-// heads of 64, the built-in kernels are 1.0 to 1.8 times as fast. Beyond it neither is faster for all shapes.
-const shortSums = 64
 
 // Computing fewer than gemmGrain products takes no longer than to call another core to help. Reading B from memory
 // takes as long as computing with it for readRows rows of A.
@@ -111,7 +107,7 @@ const gemmGrain, readRows = 1 << 17, 4
 
 // runParallel computes the product on all cores if it is worth it.
 func (p *product) runParallel() {
-	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 && p.m > 0 {
+	if parts := min(Threads(), (p.m+readRows)*p.n*p.k/gemmGrain); parts > 1 && p.m > 0 && p.alpha != 0 {
 		p.split(parts)
 	} else {
 		p.run()
@@ -151,6 +147,8 @@ func (p *product) cols(lo, hi int) product {
 	switch {
 	case p.packed.data != nil:
 		q.firstCol += lo
+	case p.halves != nil:
+		q.halves = p.halves[2*lo*p.ldb:]
 	case p.tb:
 		q.b = p.b[lo*p.ldb:]
 	default:
@@ -160,13 +158,14 @@ func (p *product) cols(lo, hi int) product {
 }
 
 // splitTile is what the parts of a split product are multiples of, so that micro-kernels stay full.
-const splitTile = 16
+const splitTile = 32
 
 // splitter carries a product into Parallel without allocating.
 type splitter struct {
 	product
 	byRows bool
 	part   func(lo, hi int)
+	block  func(i int)
 }
 
 var splitters = sync.Pool{New: func() any {
@@ -180,15 +179,20 @@ var splitters = sync.Pool{New: func() any {
 		}
 		q.run()
 	}
+	s.block = func(i int) { s.libraryBlock(i) }
 	return s
 }}
 
-// split computes the product in parts, along the longer side of C.
+// split computes the product in parts, along the longer side of C, or in a library's blocks.
 func (p *product) split(parts int) {
 	s := splitters.Get().(*splitter)
 	s.product, s.byRows = *p, p.m >= p.n
-	tiles := (max(p.m, p.n) + splitTile - 1) / splitTile
-	Parallel(tiles, (tiles+parts-1)/parts, s.part)
+	if p.usesLibrary() {
+		Each(p.libraryBlocks(), s.block)
+	} else {
+		tiles := (max(p.m, p.n) + splitTile - 1) / splitTile
+		Parallel(tiles, (tiles+parts-1)/parts, s.part)
+	}
 	s.product = product{}
 	splitters.Put(s)
 }

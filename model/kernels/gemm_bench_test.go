@@ -68,17 +68,12 @@ type gemmWay struct {
 	run  func(p *product)
 }
 
-// gemmWays lists what can compute a product here, OpenBLAS only where there is one. Gemm takes it for more than
-// fewRows rows; here it shows what it does with fewer, unsplit.
+// gemmWays lists what can compute a product here, OpenBLAS only where there is one.
 func gemmWays() []gemmWay {
 	with := func(blas *openBLAS) func(p *product) {
 		return func(p *product) {
 			p.blas = blas
-			if blas != nil && p.m <= fewRows {
-				blas.sgemm(p)
-			} else {
-				p.runParallel()
-			}
+			p.runParallel()
 		}
 	}
 	ways := []gemmWay{{"built-in", with(nil)}, {"gonum", gonumGemm}}

@@ -2,20 +2,22 @@
 
 package kernels
 
-func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
-	alpha float32, add bool,
+func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow, _ int,
+	c []float32, cRow, _ int, alpha float32, add bool,
 ) {
 	gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
 }
 
-func transposePanel(dst, src []float32, stride, k int) { transposePanelGo(dst, src, stride, k) }
+func transposePanel(dst, src []float32, stride, k, _ int) { transposePanelGo(dst, src, stride, k) }
+
+func transposeHalves(t halfType, dst []float32, src []byte, stride, k, _ int) {
+	transposeHalvesGo(t, dst, src, stride, k)
+}
 
 func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
 
-func dotTile(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
-	dotTileGo(out, x, xRow, rows, w, wRow, k)
-}
+const gemvCols = 32
 
-func dotTileHalf(t halfType, out *[dotCols]float32, x []float32, w []byte) {
-	dotTileHalfGo(t, out, x, w)
-}
+func hasGemv(int) bool { return false }
+
+func (*product) gemvColumns(_ *packing, _, _, _, _ int, _ bool) {}

@@ -2,18 +2,15 @@ package kernels
 
 import "encoding/binary"
 
-// dotTile takes up to dotRows rows of x and dotCols rows of w.
-const dotRows, dotCols = 3, 4
-
-// gemmTilesGo computes alpha*A*B for tiles of C one below the other, each of up to tileRows rows and tileCols columns,
-// and stores them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's
-// rows of tileCols are bRow apart and those of C cRow.
+// gemmTilesGo computes alpha*A*B for tiles of C one below the other, each of some rows and panelCols columns, and
+// stores them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's
+// rows of panelCols are bRow apart and those of C cRow.
 func gemmTilesGo(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow int, c []float32, cRow int,
 	alpha float32, add bool,
 ) {
 	const step = 8 // as many sums as stay in registers
 	for i := range rows * tiles {
-		for j := 0; j < tileCols; j += step {
+		for j := 0; j < panelCols; j += step {
 			sums := rowTimesColumns(k, a[i/rows*aTile+i%rows*aRow:], aCol, b[j:], bRow)
 			out := c[i*cRow+j:][:step]
 			if !add {
@@ -43,11 +40,25 @@ func rowTimesColumns(k int, row []float32, step int, b []float32, bRow int) [8]f
 	return [8]float32{s, t, u, v, w, x, y, z}
 }
 
-// transposePanelGo writes the columns of the tileCols rows of src, k long and stride apart, as rows to dst.
+// transposePanelGo writes the columns of the panelCols rows of src, k long and stride apart, as rows to dst.
 func transposePanelGo(dst, src []float32, stride, k int) {
-	for j := range tileCols {
+	for j := range panelCols {
 		for l, v := range src[j*stride:][:k] {
-			dst[l*tileCols+j] = v
+			dst[l*panelCols+j] = v
+		}
+	}
+}
+
+// transposeHalvesGo is transposePanelGo for rows of 16-bit numbers.
+func transposeHalvesGo(t halfType, dst []float32, src []byte, stride, k int) {
+	for j := range panelCols {
+		row := src[2*j*stride:][:2*k]
+		for l := range k {
+			if t == bf16 {
+				dst[l*panelCols+j] = bf16At(row, l)
+			} else {
+				dst[l*panelCols+j] = f16ToF32(binary.LittleEndian.Uint16(row[2*l:]))
+			}
 		}
 	}
 }
@@ -57,33 +68,4 @@ func packRowsGo(dst, src []float32, stride, width, k int) {
 	for l := range k {
 		copy(dst[l*width:][:width], src[l*stride:])
 	}
-}
-
-// dotTileGo writes the dot products of rows of x with dotCols rows of w, k long, to out [rows, dotCols].
-func dotTileGo(out *[dotRows * dotCols]float32, x []float32, xRow, rows int, w []float32, wRow, k int) {
-	for i := range rows {
-		for j := range dotCols {
-			out[i*dotCols+j] = dotGo(x[i*xRow:][:k], w[j*wRow:][:k])
-		}
-	}
-}
-
-// dotTileHalfGo writes the dot products of x with dotCols rows of 16-bit numbers as long to out.
-func dotTileHalfGo(t halfType, out *[dotCols]float32, x []float32, w []byte) {
-	for j := range out {
-		out[j] = dotHalfGo(t, x, w[2*j*len(x):])
-	}
-}
-
-// dotHalfGo returns the dot product of x with len(x) 16-bit numbers.
-func dotHalfGo(t halfType, x []float32, w []byte) float32 {
-	var s float32
-	for i, v := range x {
-		if t == bf16 {
-			s += v * bf16At(w, i)
-		} else {
-			s += v * f16ToF32(binary.LittleEndian.Uint16(w[2*i:]))
-		}
-	}
-	return s
 }

@@ -29,6 +29,7 @@ type openBLAS struct {
 	sgemmPtr      uintptr // Fortran sgemm_: every argument is a pointer, which a plain call can pass
 	ompSetThreads uintptr // omp_set_num_threads when the library runs on OpenMP, else 0
 	args          sync.Pool
+	rowPlaces
 }
 
 // findOpenBLAS opens the library at path, or the first of openBLASNames that opens when path is empty. The name
@@ -51,6 +52,9 @@ func loadOpenBLAS(path string) (*openBLAS, string, error) {
 		return nil, "", err
 	}
 	lib, config, err := bindOpenBLAS(handle)
+	if err == nil {
+		err = lib.learnPlaces()
+	}
 	if err != nil {
 		_ = purego.Dlclose(handle)
 		return nil, "", fmt.Errorf("%s: %w", path, err)

@@ -4,7 +4,7 @@ package kernels
 
 import "fmt"
 
-type openBLAS struct{}
+type openBLAS struct{ rowPlaces }
 
 func findOpenBLAS(path string) (*openBLAS, string, error) {
 	return nil, "", fmt.Errorf("%s: libraries are not opened at run time on this system", path)

@@ -5,7 +5,7 @@ import "fmt"
 // Packed is a right factor op(B) that several products share, in the order in which the built-in kernels read it: it
 // is packed once. Where a library computes the products, it stays where it is.
 type Packed struct {
-	factor product // tb, n, k, and packed or b and ldb
+	factor product // tb, n, k, blas, firstRow, firstCol, and packed or b and ldb
 }
 
 // packedFactor are the panels of a whole op(B): for each blockK rows those of all columns.
@@ -15,40 +15,55 @@ type packedFactor struct {
 }
 
 // PackedColumns is the number of columns that a packed factor holds side by side.
-const PackedColumns = tileCols
+const PackedColumns = panelCols
 
-// block returns the panels of rows l0 to l0+k of op(B), those of the columns from col on, a multiple of tileCols. The
-// rows end at most where the blockK rows end that l0 is one of.
-func (f *packedFactor) block(l0, col int) (b panels, k int) {
+// block returns the panels of the rows of op(B) from l0 on to where the blockK rows end that l0 is one of, those of
+// the columns from col on, a multiple of panelCols.
+func (f *packedFactor) block(l0, col int) panels {
 	first := l0 - l0%blockK
 	rows := min(blockK, f.k-first)
-	at := PackedSize(f.n, first) + col*rows + (l0-first)*tileCols
-	return panels{data: f.data[at:], stride: tileCols * rows}, first + rows - l0
+	at := PackedSize(f.n, first) + col*rows + (l0-first)*panelCols
+	return panels{data: f.data[at:], stride: panelCols * rows}
 }
 
 // Packs says whether packing a factor that many large products share makes them faster. A library takes it as it is.
 func Packs() bool { return backend().blas == nil }
 
 // PackedSize returns the length of the buffer that Pack needs for op(B) [k, n].
-func PackedSize(n, k int) int { return (n + tileCols - 1) / tileCols * tileCols * k }
+func PackedSize(n, k int) int { return (n + panelCols - 1) / panelCols * panelCols * k }
 
 // Pack packs op(B) [k, n] into buf, which must stay as it is while the result is in use; b need not. An empty buf
-// leaves op(B) where it is, for products of too few rows to repay packing, and so does a library where there are no
-// vector kernels: then b must stay.
+// leaves op(B) where it is, for products of too few rows to repay packing: bits are the same. The built-in kernels
+// multiply with the result even if there is a library, but where they are not vector kernels: there op(B) stays where
+// it is.
 func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
-	p := product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}
-	p.check()
-	if len(buf) == 0 || p.blas != nil && !useAVX2 {
+	p := newFactor(tb, n, k, b, ldb)
+	if p.blas != nil && !useAVX2 {
+		p.openSum = !tb // columns of a row of bᵀ are all summed up, or the product is another one
+		return Packed{p}
+	}
+	p.blas = nil
+	if len(buf) == 0 {
 		return Packed{p}
 	}
 	need("Pack: buf", len(buf), PackedSize(n, k))
 	p.packed = packedFactor{buf, n, k}
 	for l0 := 0; l0 < k; l0 += blockK {
-		to, rows := p.packed.block(l0, 0)
-		p.packB(to, l0, rows)
+		p.packB(p.packed.block(l0, 0), l0, min(blockK, k-l0), panelCols*ldb)
 	}
 	p.b = nil
 	return Packed{p}
+}
+
+// InPlace returns op(B) [k, n] where it is, for products that Gemm computes: by the library if there is one.
+func InPlace(tb bool, n, k int, b []float32, ldb int) Packed {
+	return Packed{newFactor(tb, n, k, b, ldb)}
+}
+
+func newFactor(tb bool, n, k int, b []float32, ldb int) product {
+	p := product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}
+	p.check()
+	return p
 }
 
 // GemmPacked is [Gemm] with the first n columns and k rows of what was packed as op(B).
@@ -76,10 +91,9 @@ func (b Packed) product(ta bool, m, n, k int, alpha float32, a []float32, lda in
 // From returns the rows from row on and the columns from col on, a multiple of PackedColumns.
 func (b Packed) From(row, col int) Packed {
 	p := b.factor
-	p.n, p.k = p.n-col, p.k-row
+	p.n, p.k, p.firstRow, p.firstCol = p.n-col, p.k-row, p.firstRow+row, p.firstCol+col
 	switch {
 	case p.packed.data != nil:
-		p.firstRow, p.firstCol = p.firstRow+row, p.firstCol+col
 	case p.n == 0 || p.k == 0:
 		p.b = nil
 	case p.tb:
@@ -88,17 +102,4 @@ func (b Packed) From(row, col int) Packed {
 		p.b = p.b[row*p.ldb+col:]
 	}
 	return Packed{p}
-}
-
-// multiplyPacked computes p, whose op(B) is packed.
-func (p *product) multiplyPacked() {
-	add := p.beginSum()
-	buf := packings.Get().(*packing)
-	defer packings.Put(buf)
-	for l0 := 0; l0 < p.k; {
-		b, k := p.packed.block(p.firstRow+l0, p.firstCol)
-		k = min(k, p.k-l0)
-		p.multiplyBlock(buf, b, l0, k, add || l0 > 0)
-		l0 += k
-	}
 }

@@ -4,11 +4,10 @@ package kernels
 
 import "golang.org/x/sys/cpu"
 
-// useAVX2 says whether the processor runs the assembly.
+// useAVX2 says whether the processor runs the assembly, useAVX512 whether it runs that with the widest vectors, too.
 var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 
-// hasAVX512 says whether the processor has wider vectors than the assembly uses.
-var hasAVX512 = cpu.X86.HasAVX512F
+var useAVX512 = useAVX2 && cpu.X86.HasAVX512F
 
 func dot(a, b []float32) float32 {
 	if useAVX2 {

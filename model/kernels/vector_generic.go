@@ -2,7 +2,7 @@
 
 package kernels
 
-const useAVX2, hasAVX512 = false, false
+const useAVX2, useAVX512 = false, false
 
 func dot(a, b []float32) float32                           { return dotGo(a, b) }
 func axpy(alpha float32, x, y []float32)                   { axpyGo(alpha, x, y) }

@@ -41,7 +41,6 @@ func stride(param string) GPVirtual {
 
 func gemmKernels() {
 	gemmTiles()
-	transpose8()
 	packRows(tileCols)
 	packRows(tileRows)
 }
@@ -156,67 +155,4 @@ func storeTile(c tileRowsAt, acc []VecVirtual, name func(string) string) {
 		VMOVUPS(v, at)
 	}
 	Label(name("stored"))
-}
-
-func transpose8() {
-	function("transpose8AVX2", "(dst *float32, dstRow int, src *float32, srcRow, n int)",
-		"transpose8AVX2 writes the columns of the 8 rows of src, n long, as rows of 8 to dst; n is a multiple of 8.")
-	dst := Load(Param("dst"), GP64())
-	dstRow := stride("dstRow")
-	src := Load(Param("src"), GP64()).(GPVirtual)
-	srcRow := stride("srcRow")
-	n := Load(Param("n"), GP64())
-	in := newTileRows(src, srcRow)
-	last := GP64() // rows 6 and 7
-	LEAQ(Mem{Base: srcRow, Index: srcRow, Scale: 2}, last)
-	ADDQ(in.high, last)
-	Label("block")
-	CMPQ(n, Imm(lanes))
-	JL(LabelRef("done"))
-	v := make([]VecVirtual, lanes)
-	for i := range v {
-		v[i] = YMM()
-		at := Mem{Base: last, Index: srcRow, Scale: 1}
-		switch {
-		case i < 6:
-			at = in.row(i)
-		case i == 6:
-			at = Mem{Base: last}
-		}
-		VMOVUPS(at, v[i])
-	}
-	for _, t := range transposed(v) {
-		VMOVUPS(t, Mem{Base: dst})
-		ADDQ(dstRow, dst)
-	}
-	for _, p := range []Register{in.low, in.high, last} {
-		ADDQ(Imm(4*lanes), p)
-	}
-	SUBQ(Imm(lanes), n)
-	JMP(LabelRef("block"))
-	Label("done")
-	finish()
-}
-
-// transposed transposes an 8 by 8 matrix: pairs of rows, then pairs of pairs, then halves.
-func transposed(v []VecVirtual) []VecVirtual {
-	pairs := make([]VecVirtual, lanes)
-	for i := 0; i < lanes; i += 2 {
-		pairs[i], pairs[i+1] = YMM(), YMM()
-		VUNPCKLPS(v[i+1], v[i], pairs[i])
-		VUNPCKHPS(v[i+1], v[i], pairs[i+1])
-	}
-	quads := make([]VecVirtual, lanes)
-	for i := range lanes {
-		quads[i] = YMM()
-		from := i/4*4 + i%4/2 // columns 0 1 come from the low unpack, 2 3 from the high one
-		select2 := uint64(0x44 + 0xaa*(i%2))
-		VSHUFPS(Imm(select2), pairs[from+2], pairs[from], quads[i])
-	}
-	out := make([]VecVirtual, lanes)
-	for i := range out {
-		out[i] = YMM()
-		VPERM2F128(Imm(uint64(0x20+0x11*(i/4))), quads[i%4+4], quads[i%4], out[i])
-	}
-	return out
 }

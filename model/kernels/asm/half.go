@@ -27,7 +27,9 @@ func halfKernels() {
 		"f16ToF32AVX2 widens len(dst) little-endian half-precision numbers, a multiple of 8, to dst.")
 	dst, src = pointer("dst"), pointer("src")
 	wholeVectors(length("dst"), 4, func(at access, _ int) {
-		at.store(halves[1].load(Mem{Base: src, Index: at.index, Scale: 2, Disp: at.disp / 2}), dst)
+		v := YMM()
+		VCVTPH2PS(Mem{Base: src, Index: at.index, Scale: 2, Disp: at.disp / 2}, v)
+		at.store(v, dst)
 	})
 	finish()
 

@@ -1,5 +1,5 @@
-// Command asm generates the AVX2 kernels of package kernels: ../avx2_amd64.s and their declarations in
-// ../avx2_amd64.go. Run it by go generate in ../ after a change. It is a module of its own so that users of the
+// Command asm generates the AVX2 and AVX-512 kernels of package kernels: ../asm_amd64.s and their declarations in
+// ../asm_amd64.go. Run it by go generate in ../ after a change. It is a module of its own so that users of the
 // toolkit do not depend on the generator.
 package main
 
@@ -13,7 +13,8 @@ func main() {
 	normKernels()
 	rotateKernel()
 	halfKernels()
-	dotRowsKernels()
 	gemmKernels()
+	wideGemmKernels()
+	weightKernels()
 	build.Generate()
 }

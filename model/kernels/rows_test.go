@@ -1,0 +1,214 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// way is one of the ways in which Gemm may compute here.
+type way struct {
+	name string
+	blas *openBLAS
+	do   func(f func()) // calls f with the kernels meant
+}
+
+// ways are the built-in kernels and, if there is one, OpenBLAS, whatever EISFT_BLAS says.
+func ways() []way {
+	call := func(f func()) { f() }
+	w := []way{{builtinName(), nil, call}}
+	if useAVX512 {
+		w = append(w, way{"built-in AVX2", nil, withoutAVX512})
+	}
+	if lib := chooseBackend("openblas", true).blas; lib != nil {
+		w = append(w, way{"OpenBLAS", lib, call})
+	}
+	return w
+}
+
+// TestRowsHaveTheSameBits computes rows of products beside other rows, at other places, on other numbers of cores, with
+// a packed factor and with one in place: their bits are those of the product of all rows.
+func TestRowsHaveTheSameBits(t *testing.T) {
+	heights := []int{1, 2, 3, 5, 6, 7, 8, 11, 12, 13, 16, 17, 31, 33, 63, 64, 65, 90, 97, 127, 128, 129, 150}
+	const all = 150
+	for _, way := range ways() {
+		test := func(t *testing.T) {
+			r := rand.New(rand.NewPCG(11, 12))
+			for _, s := range []struct{ n, k int }{
+				{3, 5},
+				{16, 3},
+				{17, 64},
+				{40, 65},
+				{64, 256},
+				{65, 300},
+				{96, 129},
+				{128, 64},
+				{130, 700},
+				{256, 256},
+				{257, 100},
+				{300, 513},
+				{768, 256},
+				{256, 768},
+				{1040, 77},
+				{2048, 64},
+				{64, 2048},
+			} {
+				for mode := range 4 {
+					for _, beta := range []float32{0, 1} {
+						p := randomProduct(r, mode&1 != 0, mode&2 != 0, all, s.n, s.k, 3, 0.3, beta)
+						p.blas = way.blas
+						whole := p
+						whole.c = slices.Clone(p.c)
+						whole.run()
+						checkParts(t, r, p, whole.c, heights)
+					}
+				}
+			}
+		}
+		t.Run(way.name, func(t *testing.T) { way.do(func() { test(t) }) })
+	}
+}
+
+// checkParts computes some rows of p in ways that callers have. want is C.
+func checkParts(t *testing.T, r *rand.Rand, p product, want []float32, heights []int) {
+	t.Helper()
+	packed := p // but a library does not read packed factors
+	if p.blas == nil {
+		packed.packed = packedFactor{make([]float32, PackedSize(p.n, p.k)), p.n, p.k}
+		for l0 := 0; l0 < p.k; l0 += blockK {
+			packed.packB(packed.packed.block(l0, 0), l0, min(blockK, p.k-l0), 0)
+		}
+	}
+	for range 6 {
+		m := heights[r.IntN(len(heights))]
+		at, cores := r.IntN(p.m-m+1), 1+r.IntN(4)
+		q := p.rows(at, at+m)
+		if r.IntN(2) == 0 {
+			q = packed.rows(at, at+m)
+		}
+		q.c = slices.Clone(q.c)
+		func() {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+			q.runParallel()
+		}()
+		for i := range m {
+			if j := differs(q.c[i*q.ldc:][:p.n], want[(at+i)*p.ldc:][:p.n]); j >= 0 {
+				t.Fatalf("ta=%v tb=%v n=%d k=%d beta=%g: row %d of %d from row %d on, %d cores, packed %v: column %d has other bits: %g and %g",
+					p.ta, p.tb, p.n, p.k, p.beta, i, m, at, cores, q.packed.data != nil, j,
+					q.c[i*q.ldc+j], want[(at+i)*p.ldc+j])
+			}
+		}
+	}
+}
+
+// differs returns the first place where bits differ, or -1.
+func differs(a, b []float32) int {
+	for i, v := range a {
+		if math.Float32bits(v) != math.Float32bits(b[i]) {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestZerosDoNotCount multiplies longer and longer rows whose further elements are zero, as attention does with keys
+// that a query does not see, from several rows of the factor on: bits stay.
+func TestZerosDoNotCount(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	const m, n, k, seen = 70, 64, 900, 530
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			for _, from := range []int{0, 16, 400} {
+				a, b := matrix(r, m, k, k), matrix(r, k, n, n)
+				for i := range m {
+					clear(a[i*k:][:from])
+					clear(a[i*k+seen:][:k-seen])
+				}
+				want := make([]float32, m*n)
+				p := newProduct(false, false, m, n, k, 1, a, k, b, n, 0, want, n)
+				p.blas, p.openSum = way.blas, true
+				p.run()
+				for _, end := range []int{seen, seen + 1, seen + 7, 640, 768, 800} {
+					for _, buf := range [][]float32{nil, make([]float32, PackedSize(n, k))} {
+						if way.blas != nil && buf != nil {
+							continue // a library does not read packed factors
+						}
+						f := Pack(buf, false, n, k, b, n)
+						f.factor.blas, f.factor.openSum = way.blas, true
+						q := f.From(from, 0).product(false, m, n, end-from, 1, a[from:], k, 0, make([]float32, m*n), n)
+						q.run()
+						if j := differs(q.c, want); j >= 0 {
+							t.Errorf("rows %d to %d, packed %v: element %d has other bits", from, end, buf != nil, j)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestGemvHasTheBitsOfGemm multiplies 16-bit weights as they are stored, one row of them at a time in float32, and in
+// float32 beside other rows.
+func TestGemvHasTheBitsOfGemm(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	for _, s := range []struct{ n, k int }{{1, 1}, {16, 31}, {32, 32}, {33, 64}, {70, 100}, {96, 256}, {128, 300}, {200, 768}, {64, 896}} {
+		for _, half := range []halfType{bf16, f16} {
+			store, load, gemv := F32ToBF16, BF16ToF32, GemvBF16
+			if half == f16 {
+				store, load, gemv = F32ToF16, F16ToF32, GemvF16
+			}
+			const m = 30
+			w, wide, x := make([]byte, 2*s.n*s.k), make([]float32, s.n*s.k), normals(r, m*s.k, 1)
+			store(w, normals(r, s.n*s.k, 1))
+			load(wide, w)
+			for _, way := range ways() {
+				if way.blas == nil {
+					way.do(func() { checkGemv(t, way.name, gemv, w, wide, x, s.n, s.k) })
+				}
+			}
+		}
+	}
+}
+
+// checkGemv multiplies the first and the last of the rows of x with a weight of 16-bit numbers, and wide in float32.
+func checkGemv(t *testing.T, kernels string, gemv func(dst []float32, w []byte, x []float32, n, k int), w []byte, wide, x []float32, n, k int) {
+	t.Helper()
+	m := len(x) / k
+	all := newProduct(false, true, m, n, k, 1, x, k, wide, k, 0, make([]float32, m*n), n)
+	all.blas = nil
+	all.run()
+	for _, i := range []int{0, m - 1} {
+		got, one := make([]float32, n), all.rows(i, i+1)
+		one.c = make([]float32, n)
+		one.runParallel()
+		gemv(got, w, x[i*k:][:k], n, k)
+		if a, b := differs(got, all.c[i*n:]), differs(one.c, all.c[i*n:]); a >= 0 || b >= 0 {
+			t.Fatalf("%s, n=%d k=%d: of 16-bit weights the first other bits are at %d, of float32 at %d", kernels, n, k, a, b)
+		}
+	}
+}
+
+// TestTilesOfAnySizeHaveTheSameBits compares the AVX-512 kernels with the AVX2 kernels.
+func TestTilesOfAnySizeHaveTheSameBits(t *testing.T) {
+	if !useAVX512 {
+		t.Skip("no AVX-512 here")
+	}
+	r := rand.New(rand.NewPCG(15, 16))
+	for _, s := range gemmShapes {
+		for mode := range 4 {
+			for _, beta := range []float32{0, 1, -0.5} {
+				p := randomProduct(r, mode&1 != 0, mode&2 != 0, s.m, s.n, s.k, 3, 0.3, beta)
+				q := p
+				q.c = slices.Clone(p.c)
+				builtinGemm(&p)
+				withoutAVX512(func() { builtinGemm(&q) })
+				if j := differs(p.c, q.c); j >= 0 {
+					t.Fatalf("%s: element %d differs", fmt.Sprint(s, mode, beta), j)
+				}
+			}
+		}
+	}
+}
