@@ -21,7 +21,7 @@ type Base struct {
 	Norm           *Norm
 	Head           *Linear // logits; shares Embed's table when tied
 
-	keep *keeping
+	copies *weightCopies
 }
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'
@@ -66,27 +66,27 @@ const (
 	GELUTanh Activation = "gelu_pytorch_tanh"
 )
 
-// KeepFloat32 bounds the float32 copies of weights in bytes, before the first of
+// CopyWeights bounds the float32 copies of weights in bytes, before the first of
 // them is used: there is one of every weight if all of them take less, and a second
 // one for gradients if that fits too. [Base.Hold] sets a bound. Without copies weights
 // are converted each time they are used: that costs a few per cent where segments
 // are read, and much where tokens are written one by one, unless the weights are
 // stored in 16 bits.
-func (b *Base) KeepFloat32(bytes int64) {
+func (b *Base) CopyWeights(bytes int64) {
 	n := 4 * int64(b.Head.In) * int64(b.Head.Out)
 	for _, layer := range b.Layers {
 		for _, l := range layer.Maps() {
 			n += 4 * int64(l.In) * int64(l.Out)
 		}
 	}
-	*b.keep = keeping{forward: n <= bytes, backward: n <= bytes/2}
+	*b.copies = weightCopies{forward: n <= bytes, backward: n <= bytes/2}
 }
 
-// keepsForward says whether all layers' weights are kept for Apply.
-func (b *Base) keepsForward() bool {
+// copiesForward says whether all layers' weights are kept for Apply.
+func (b *Base) copiesForward() bool {
 	for _, l := range b.Layers {
 		for _, m := range l.Maps() {
-			if !m.keepsForward() {
+			if !m.copiesForward() {
 				return false
 			}
 		}

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// keeping says for which directions a base keeps float32 copies of its weights.
-type keeping struct{ forward, backward bool }
+// weightCopies says for which directions a base keeps float32 copies of its weights.
+type weightCopies struct{ forward, backward bool }
 
 // DType says how the weights of a base are held while it runs.
 type DType string
 
 // The ways to hold weights.
 const (
-	DTypeAuto    DType = "auto"    // float32 copies if they take little, see keptFloat32
+	DTypeAuto    DType = "auto"    // float32 copies if they take little, see copiedFloat32
 	DTypeFloat32 DType = "float32" // float32 copies of all
 	DTypeStored  DType = "stored"  // no copies: as the checkpoint has them
 )
@@ -23,19 +23,19 @@ const (
 // DTypes lists the ways to hold weights.
 func DTypes() []DType { return []DType{DTypeAuto, DTypeFloat32, DTypeStored} }
 
-// keptFloat32 bounds what DTypeAuto keeps in float32: for a small model, copies save
+// copiedFloat32 bounds what DTypeAuto keeps in float32: for a small model, copies save
 // time; a large one would take much more memory than its checkpoint.
-const keptFloat32 = 512 << 20
+const copiedFloat32 = 512 << 20
 
 // Hold says how weights are held from now on, as far as they were not used yet.
 func (b *Base) Hold(d DType) {
 	switch d {
 	case DTypeFloat32:
-		b.KeepFloat32(math.MaxInt64)
+		b.CopyWeights(math.MaxInt64)
 	case DTypeStored:
-		b.KeepFloat32(0)
+		b.CopyWeights(0)
 	default:
-		b.KeepFloat32(min(availableMemory()/2, keptFloat32))
+		b.CopyWeights(min(availableMemory()/2, copiedFloat32))
 	}
 }
 

@@ -38,7 +38,7 @@ func TestFamilies(t *testing.T) {
 			dir := testfiles.Base(t, name)
 			for _, keep := range []int64{math.MaxInt64, 0} {
 				b := openFamily(t, dir, func(w model.Tensors) model.Tensors { return w })
-				b.KeepFloat32(keep)
+				b.CopyWeights(keep)
 				if b.Config.DType == "bfloat16" {
 					compareFamily(t, dir, b, near(t, 2e-2))
 					roundFrequencies(b)

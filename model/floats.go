@@ -53,7 +53,7 @@ func (f *floats) Begin(ids []int32, wanted int) ([]Block[[]float32], error) {
 		}
 	}
 	height := rows
-	if base.keepsForward() { // else each block would convert all weights
+	if base.copiesForward() { // else each block would convert all weights
 		height = rowBlock
 	}
 	var blocks []Block[[]float32]

@@ -18,8 +18,8 @@ type Linear struct {
 	In, Out int
 	Bias    []float32 // [Out], or nil
 
-	tensor            hf.Tensor // W in the checkpoint; nothing if matrix was given
-	keep              *keeping  // nil if matrix was given
+	tensor            hf.Tensor     // W in the checkpoint; nothing if matrix was given
+	copies            *weightCopies // nil if matrix was given
 	forward, backward factor
 	once              sync.Once
 	matrix            []float32 // W in float32, row by row: if it was given or a library takes it so
@@ -38,7 +38,7 @@ func NewLinear(name string, in, out int, weight, bias []float32) *Linear {
 
 // Weight returns W [Out,In] in float32; it must not be written to.
 func (l *Linear) Weight() []float32 {
-	if l.keep == nil {
+	if l.copies == nil {
 		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
@@ -52,16 +52,16 @@ func (l *Linear) Stored() []byte { return l.tensor.Data }
 // Bytes returns the size of W as the checkpoint stores it, or would store it if it is
 // not there.
 func (l *Linear) Bytes() int {
-	if l.keep == nil {
+	if l.copies == nil {
 		return 4 * len(l.matrix)
 	}
 	return l.tensor.DType.Bytes(l.In * l.Out)
 }
 
-// keepsForward and keepsBackward say whether a float32 copy of W is kept for Apply
+// copiesForward and copiesBackward say whether a float32 copy of W is kept for Apply
 // and for Backward.
-func (l *Linear) keepsForward() bool  { return l.keep == nil || l.keep.forward }
-func (l *Linear) keepsBackward() bool { return l.keep == nil || l.keep.backward }
+func (l *Linear) copiesForward() bool  { return l.copies == nil || l.copies.forward }
+func (l *Linear) copiesBackward() bool { return l.copies == nil || l.copies.backward }
 
 // pack returns the right factor of xWᵀ, or that of xW.
 func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
@@ -121,7 +121,7 @@ func (l *Linear) Apply(dst, x []float32) {
 		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
 	case rows == 1 && l.tensor.DType == hf.DTypeF16:
 		kernels.GemvF16(dst, l.tensor.Data, x, l.Out, l.In)
-	case l.keepsForward():
+	case l.copiesForward():
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
 		l.blocks(func(lo, hi int, w []float32) {
@@ -136,7 +136,7 @@ func (l *Linear) Apply(dst, x []float32) {
 // Backward adds dOut·W, the gradient of the input.
 func (l *Linear) Backward(dx, dOut []float32) {
 	rows := len(dx) / l.In
-	if l.keepsBackward() {
+	if l.copiesBackward() {
 		kernels.GemmPacked(false, rows, l.In, l.Out, 1, dOut, l.Out, l.pack(&l.backward, false), 1, dx, l.In)
 		return
 	}

@@ -25,7 +25,7 @@ func TestLinearKeptOrNot(t *testing.T) {
 	kernels.F32ToF16(data, numbers(in*out))
 	bias := numbers(out)
 	open := func(keep bool) *Linear {
-		return &Linear{Name: "w", In: in, Out: out, Bias: bias, keep: &keeping{keep, keep}, tensor: hf.Tensor{Name: "w", DType: hf.DTypeF16, Shape: []int{out, in}, Data: data}}
+		return &Linear{Name: "w", In: in, Out: out, Bias: bias, copies: &weightCopies{keep, keep}, tensor: hf.Tensor{Name: "w", DType: hf.DTypeF16, Shape: []int{out, in}, Data: data}}
 	}
 	kept, converted := open(true), open(false)
 	for _, rows := range []int{1, 2, 33} {
@@ -57,7 +57,7 @@ func TestHold(t *testing.T) {
 			maps = append(maps, l)
 		}
 		for _, l := range maps {
-			if got := l.keepsForward(); got != want {
+			if got := l.copiesForward(); got != want {
 				t.Errorf("%s: a float32 copy of %s is %v, want %v", dtype, l.Name, got, want)
 			}
 		}
@@ -76,7 +76,7 @@ func TestLinearOfOneRow(t *testing.T) {
 		x[i] = float32(i%5) / 2
 	}
 	kernels.F32ToBF16(data, w)
-	l := &Linear{In: in, Out: out, Bias: w[:out], keep: &keeping{}, tensor: hf.Tensor{DType: hf.DTypeBF16, Shape: []int{out, in}, Data: data}}
+	l := &Linear{In: in, Out: out, Bias: w[:out], copies: &weightCopies{}, tensor: hf.Tensor{DType: hf.DTypeBF16, Shape: []int{out, in}, Data: data}}
 	both, first := make([]float32, 2*out), make([]float32, out)
 	l.Apply(both, x)
 	l.Apply(first, x[:in])

@@ -59,8 +59,8 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		t = newTextPart(t)
 	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
-	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), keep: &keeping{}}
-	w := &weights{tensors: t, config: c, keep: b.keep, read: map[string]bool{}}
+	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}}
+	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
 	for i := range c.NumHiddenLayers {
 		l := w.layer(i)
@@ -76,7 +76,7 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		b.Head = w.linear("lm_head", c.VocabSize, c.HiddenSize, false)
 	}
 	w.refuseStrays()
-	b.KeepFloat32(math.MaxInt64)
+	b.CopyWeights(math.MaxInt64)
 	return b, w.err
 }
 
@@ -123,7 +123,7 @@ func (p textPart) Tensor(name string) (hf.Tensor, error) {
 type weights struct {
 	tensors Tensors
 	config  *hf.Config
-	keep    *keeping
+	copies  *weightCopies
 	read    map[string]bool
 	err     error
 }
@@ -175,7 +175,7 @@ func (w *weights) stacked(name string, parts []*Linear) {
 	}
 	t, at := w.tensor(name+".weight", out, parts[0].In), 0
 	for _, l := range parts {
-		l.keep = w.keep
+		l.copies = w.copies
 		if w.err == nil {
 			l.tensor = t.Rows(at, at+l.Out)
 		}
@@ -184,7 +184,7 @@ func (w *weights) stacked(name string, parts []*Linear) {
 }
 
 func (w *weights) linear(name string, out, in int, biased bool) *Linear {
-	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), keep: w.keep}
+	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), copies: w.copies}
 	if biased {
 		l.Bias = w.vector(name+".bias", out)
 	}

@@ -22,7 +22,7 @@ func TestFeedInPieces(t *testing.T) {
 	var first []float32
 	for _, copies := range []int64{math.MaxInt64, 0} {
 		m := modeltest.Open(t, "demo", modeltest.DefaultBlock(t))
-		m.Base.KeepFloat32(copies)
+		m.Base.CopyWeights(copies)
 		r := rand.New(rand.NewPCG(3, 4))
 		ids := make([]int32, 800)
 		for i := range ids {
