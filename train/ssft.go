@@ -28,7 +28,7 @@ func (t *trainer) ssftStep(ctx context.Context, s config.SSFT, samples []data.En
 		return step{}, fmt.Errorf("%s: no sample of the batch has an answer to learn from", samples[0].Where)
 	}
 	o := graph.Options{
-		Soft: s.Slots == config.SlotsSoft, Keep: s.Keep, KeepWeight: s.KeepWeight,
+		Soft: s.Choice == config.ChoiceSoft, Keep: s.Keep, KeepWeight: s.KeepWeight,
 		TokenWeight: 1 / float64(found.answerTokens), SampleWeight: 1 / float64(len(samples)),
 	}
 	for _, e := range samples {
