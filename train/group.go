@@ -23,8 +23,8 @@ type Group interface {
 	// the order of the ranks, ((x₀+x₁)+x₂)+…, in float32, so that all ranks go on with the
 	// same bits, and a second run gets them, too.
 	Sum(x []float32) error
-	// Gather returns the records of all ranks, by rank. They are small, some kilobytes,
-	// and need not have the same length.
+	// Gather returns the records of all ranks, by rank. They are small, some kilobytes
+	// a sample, and need not have the same length.
 	Gather(record []byte) ([][]byte, error)
 }
 

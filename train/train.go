@@ -1,6 +1,6 @@
 // Package train carries out the stages of a configuration, one after the other, and keeps
 // what comes of them in a run folder: a file for each kind of stage, and the optimizer,
-// checkpoints and metrics that they share.
+// checkpoints, metrics and ranks that they share.
 package train
 
 import (
