@@ -19,8 +19,8 @@ build:
 test: setup
 	go test ./...
 
-# Where goroutines meet: parallel loops, blocks of rows, layers in training, observers, the progress line.
-RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Calibrate$$|LineFromMany)
+# Where goroutines meet: parallel loops, blocks of rows, layers in training, ranks, observers, the progress line.
+RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Rank|Calibrate$$|LineFromMany)
 test-race: setup
 	go test -race -run '$(RACES)' ./model/... ./quant ./train/... ./internal/...
 

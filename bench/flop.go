@@ -2,6 +2,7 @@ package bench
 
 import (
 	"eisft/model"
+	"eisft/model/schedule"
 	"eisft/model/shapes"
 )
 
@@ -53,9 +54,6 @@ func (c counter) training(tokens, answers int, soft bool) (need, error) {
 		live.Maps + 2*live.Attention + 2*live.MemoryRead + 2*all.MemoryWrite + all.Scores), nil
 }
 
-// firstTransferred is the first segment that attention transfer compares.
-const firstTransferred = 2
-
 // distillation is the base's full attention over the text, and for each segment
 // that is compared the block's own and its projection, with gradients, in the layers that
 // have something to train. What a segment sees is what a stream with soft slots shows it.
@@ -71,7 +69,7 @@ func (c counter) distillation(tokens int) (need, error) {
 	}
 	st := shapes.NewStream(c.Model, shapes.Options{Soft: true, NoRouting: true})
 	for s := range segments {
-		compared := s >= firstTransferred && st.Evicted()
+		compared := s >= schedule.FirstTransferred && st.Evicted()
 		if err := st.Feed(c.Spec.Segment, 0); err != nil {
 			return need{}, err
 		}

@@ -26,9 +26,30 @@ type position struct {
 // checkpointFormat names the version of the checkpoint's file.
 const checkpointFormat = "eisft-checkpoint-1"
 
+// record writes what a step found, and a checkpoint if it is to be saved.
+func (t *trainer) record(m runs.Metrics, at position, save bool) error {
+	return t.write(func() error {
+		if err := t.appendMetrics(m); err != nil || !save {
+			return err
+		}
+		return t.save(at)
+	})
+}
+
 // save writes everything that an exact continuation needs, and the adapter as
 // it is now, so that a stopped run can be tried out.
 func (t *trainer) save(at position) error {
+	err := t.saveCheckpoint(at)
+	if err == nil {
+		err = pointLatest(t.Dir)
+	}
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+func (t *trainer) saveCheckpoint(at position) error {
 	where, err := json.Marshal(at)
 	if err != nil {
 		return err
@@ -37,19 +58,16 @@ func (t *trainer) save(at position) error {
 	if err != nil {
 		return err
 	}
-	if err := t.Model.SaveAdapter(t.dir, t.config.Model.Path); err != nil {
+	if err := t.Model.SaveAdapter(t.Dir, t.config.Model.Path); err != nil {
 		return err
 	}
 	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block)}
-	if err := hf.WriteFile(filepath.Join(t.dir, runs.CheckpointFile), t.optimizer.entries(), meta); err != nil {
-		return err
-	}
-	return pointLatest(t.dir)
+	return hf.WriteFile(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
 // restore reads the checkpoint back and drops the metrics written after it.
 func (t *trainer) restore() (position, error) {
-	path := filepath.Join(t.dir, runs.CheckpointFile)
+	path := filepath.Join(t.Dir, runs.CheckpointFile)
 	f, err := hf.OpenFile(path)
 	if err != nil {
 		return position{}, err
@@ -73,7 +91,7 @@ func (t *trainer) restore() (position, error) {
 	if err := t.optimizer.readFrom(f); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return at, t.trimMetrics(at)
+	return at, t.write(func() error { return t.trimMetrics(at) })
 }
 
 // restoreBlock takes away the slots that pruning had taken away.
@@ -97,7 +115,7 @@ func (t *trainer) restoreBlock(text string) error {
 
 // trimMetrics keeps the lines of steps up to the position.
 func (t *trainer) trimMetrics(at position) error {
-	path := filepath.Join(t.dir, runs.MetricsFile)
+	path := filepath.Join(t.Dir, runs.MetricsFile)
 	old, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -130,7 +148,7 @@ func (t *trainer) appendMetrics(m runs.Metrics) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(t.dir, runs.MetricsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	f, err := os.OpenFile(filepath.Join(t.Dir, runs.MetricsFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	}
 	results, err := t.measure(ctx, section)
 	if err != nil {
-		return fmt.Errorf("%w; the adapter is saved: eisft eval --run %s measures it", err, t.dir)
+		return fmt.Errorf("%w; the adapter is saved: eisft eval --run %s measures it", err, t.Dir)
 	}
 	t.evaluation.After = results
 	return t.writeEvaluation()
@@ -56,12 +56,12 @@ func (t *trainer) writeEvaluation() error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(t.dir, runs.EvalFile), append(text, '\n'))
+	return atomicfile.WriteFile(filepath.Join(t.Dir, runs.EvalFile), append(text, '\n'))
 }
 
 // readEvaluation reads what was measured before a resumed run was stopped.
 func (t *trainer) readEvaluation() error {
-	e, err := runs.ReadEvaluation(t.dir)
+	e, err := runs.ReadEvaluation(t.Dir)
 	if errors.Is(err, fs.ErrNotExist) { // the configuration has no evaluation
 		return nil
 	}

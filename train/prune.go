@@ -22,53 +22,65 @@ func (t *trainer) prune(ctx context.Context, s config.Prune, at position) error 
 		return nil
 	}
 	started := time.Now()
-	found, tokens, err := t.pruneSlots(ctx, s)
-	if ctx.Err() != nil {
-		return t.stop(at)
-	}
-	if err != nil {
-		return fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind(), err)
-	}
-	at.Step = s.NumSteps()
-	t.optimizer = newAdamW(t.Model.Params)
-	err = t.appendMetrics(runs.Metrics{
-		Stage: at.Stage, Kind: string(s.Kind()), Step: at.Step, Loss: found.Loss, Tokens: tokens, Pruned: found, Seconds: time.Since(started).Seconds(),
+	p, err := onFirst(t.group, func() (pruned, error) {
+		p, err := t.findSlots(ctx, s)
+		if ctx.Err() != nil {
+			return pruned{Stop: true}, nil
+		}
+		if err != nil {
+			return p, fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind(), err)
+		}
+		return p, nil
 	})
 	if err != nil {
 		return err
 	}
-	if err := t.save(at); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if p.Stop {
+		return t.stop(at)
 	}
-	return nil
+	kept, err := t.Model.KeepSlots(p.Found.Kept)
+	if err != nil {
+		return err
+	}
+	t.use(kept)
+	at.Step = s.NumSteps()
+	t.optimizer = newAdamW(t.Model.Params)
+	return t.record(runs.Metrics{
+		Stage: at.Stage, Kind: string(s.Kind()), Step: at.Step, Loss: p.Found.Loss, Tokens: p.Tokens, Pruned: &p.Found, Seconds: time.Since(started).Seconds(),
+	}, at, true)
 }
 
-// pruneSlots takes the slots from the layers that answers do not need: of the layers in
+// pruned is what the search for the layers that keep their slots has found.
+type pruned struct {
+	Stop   bool // it was asked to stop
+	Found  runs.Pruned
+	Tokens int // read
+}
+
+// findSlots finds the layers that answers need slots in: of the layers in
 // the order of what the loss rises without each, the fewest stay that keep s.Gain of
 // what all slots gain over none. Retrieval sits in few layers (Wu et al., arXiv
 // 2404.15574; Xiao et al., arXiv 2410.10819), and slots cost memory and time in each.
-func (t *trainer) pruneSlots(ctx context.Context, s config.Prune) (*runs.Pruned, int, error) {
+func (t *trainer) findSlots(ctx context.Context, s config.Prune) (pruned, error) {
 	loader, err := t.loader(data.Cursor{})
 	if err != nil {
-		return nil, 0, err
+		return pruned{}, err
 	}
 	p := pruning{model: t.Model, gain: s.Gain}
 	for range s.Samples {
 		e, err := loader.Next()
 		if err != nil {
-			return nil, 0, err
+			return pruned{}, err
 		}
 		if len(e.Turns) == 0 {
-			return nil, 0, fmt.Errorf("%s: the sample is a plain text; to find out which layers need slots it takes questions and answers", e.Where)
+			return pruned{}, fmt.Errorf("%s: the sample is a plain text; to find out which layers need slots it takes questions and answers", e.Where)
 		}
 		p.samples = append(p.samples, eval.Sample{Encoded: e})
 	}
-	kept, err := p.run(ctx, t.options.Progress)
-	if err != nil {
-		return nil, 0, err
+	if err := p.run(ctx, t.options.Progress); err != nil {
+		return pruned{}, err
 	}
-	t.use(kept)
-	return &p.found, p.tokens, nil
+	return pruned{Found: p.found, Tokens: p.tokens}, nil
 }
 
 // pruning is one search for the layers that keep their slots.
@@ -81,8 +93,8 @@ type pruning struct {
 	found   runs.Pruned
 }
 
-// run returns the model with the fewest slots that keep the gain.
-func (p *pruning) run(ctx context.Context, w io.Writer) (*model.Model, error) {
+// run finds the fewest slots that keep the gain.
+func (p *pruning) run(ctx context.Context, w io.Writer) error {
 	layers := p.model.SlotLayers()
 	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: 2 + 2*len(layers)}) // at most
 	defer p.line.End()
@@ -90,30 +102,30 @@ func (p *pruning) run(ctx context.Context, w io.Writer) (*model.Model, error) {
 	f.Layers = layers
 	var err error
 	if f.All, err = p.loss(ctx, layers); err != nil {
-		return nil, err
+		return err
 	}
 	if f.None, err = p.loss(ctx, nil); err != nil {
-		return nil, err
+		return err
 	}
 	if f.None <= f.All {
-		return nil, fmt.Errorf("the loss is %.4f with slots and %.4f without: they gain nothing, so that there is nothing to choose by; train the retention score in a stage before this one, on samples that are longer than the window", f.All, f.None)
+		return fmt.Errorf("the loss is %.4f with slots and %.4f without: they gain nothing, so that there is nothing to choose by; train the retention score in a stage before this one, on samples that are longer than the window", f.All, f.None)
 	}
 	for _, l := range layers {
 		v, err := p.loss(ctx, without(layers, l))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.Without = append(f.Without, v)
 	}
-	kept, err := p.choose(ctx)
+	err = p.choose(ctx)
 	if p.line.End(); err == nil && w != nil {
 		fmt.Fprintln(w, f)
 	}
-	return kept, err
+	return err
 }
 
 // choose adds layer after layer, the one that is missed most first, until the gain is there.
-func (p *pruning) choose(ctx context.Context) (*model.Model, error) {
+func (p *pruning) choose(ctx context.Context) error {
 	f := &p.found
 	order := make([]int, len(f.Layers))
 	for i := range order {
@@ -125,13 +137,13 @@ func (p *pruning) choose(ctx context.Context) (*model.Model, error) {
 		slices.Sort(f.Kept)
 		var err error
 		if f.Loss, err = p.loss(ctx, f.Kept); err != nil {
-			return nil, err
+			return err
 		}
 		if f.None-f.Loss >= p.gain*(f.None-f.All) {
 			break
 		}
 	}
-	return p.model.KeepSlots(f.Kept)
+	return nil
 }
 
 // loss reads the samples with slots in some layers.

@@ -12,26 +12,36 @@ import (
 	"eisft/train/runs"
 )
 
-// step is what one optimizer step of a stage found.
-type step struct {
-	loss, kept           float64
-	answerTokens, tokens int
-	layers               []model.LayerStats
+// figures are what a sample, or a step of an optimizer's stage, has found.
+type figures struct {
+	Loss         float64 // a sample's part of the batch's
+	Kept         float64
+	AnswerTokens int
+	Tokens       int
+	Layers       []model.LayerStats
 }
 
-// addLayers adds the statistics of one of so many samples.
-func (s *step) addLayers(layers []model.LayerStats, samples int) {
-	if s.layers == nil {
-		s.layers = make([]model.LayerStats, len(layers))
+// add adds those of one of so many samples.
+func (f *figures) add(s figures, samples int) {
+	f.Loss += s.Loss
+	f.Kept += s.Kept / float64(samples)
+	f.AnswerTokens += s.AnswerTokens
+	f.Tokens += s.Tokens
+	if f.Layers == nil {
+		f.Layers = make([]model.LayerStats, len(s.Layers))
 	}
-	for i, l := range layers {
-		s.layers[i].Kept += l.Kept / float64(samples)
-		s.layers[i].Gate.Merge(l.Gate)
+	for i, l := range s.Layers {
+		f.Layers[i].Kept += l.Kept / float64(samples)
+		f.Layers[i].Gate.Merge(l.Gate)
 	}
 }
 
-// batchGradients adds the gradients of a batch of samples to grads.
-type batchGradients func(ctx context.Context, samples []data.Encoded, grads *model.Params) (step, error)
+// sampleGradients adds the gradients of a sample to grads.
+type sampleGradients func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error)
+
+// batchGradients returns what computes the gradients of a batch's samples, which is
+// normalised by the whole of it.
+type batchGradients func(batch []data.Encoded) (sampleGradients, error)
 
 // optimize takes the optimizer steps of a stage, each along the gradients of a batch.
 func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optimizer, at position, gradients batchGradients) error {
@@ -39,48 +49,110 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	if err != nil {
 		return err
 	}
+	if n := t.group.Size(); o.Batch < n && t.options.Warn != nil {
+		t.options.Warn(fmt.Sprintf("stages[%d].batch is %d, but %d ranks train: %d of them have nothing to do; raise batch to %[3]d or more", at.Stage, o.Batch, n, n-o.Batch))
+	}
 	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step})
 	defer line.End()
+	failed := func(err error) error {
+		return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
+	}
 	for at.Step < o.Steps {
 		started := time.Now()
 		grads := t.Model.Params.Zero()
-		var found step
-		samples, err := batch(loader, o.Batch)
-		if err == nil {
-			found, err = gradients(ctx, samples, grads)
-		}
-		if ctx.Err() != nil {
-			return t.stop(at)
-		}
+		mine, err := t.contribute(ctx, loader, o.Batch, gradients, grads)
 		if err != nil {
-			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
+			return failed(err)
+		}
+		found, stop, err := t.combine(mine, grads, o.Batch)
+		if err != nil {
+			return err
+		}
+		if stop {
+			return t.stop(at)
 		}
 		norm, err := clip(grads, o.Trainable, o.Clip)
 		if err != nil && at == (position{}) {
 			err = fmt.Errorf("the gradient is %v before anything was trained: the base has weights that are not numbers; eisft inspect %s may tell which", norm, t.config.Model.Path)
 		}
 		if err != nil {
-			return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
+			return failed(err)
 		}
 		rate := rateAt(o, at.Step)
 		t.optimizer.update(grads, o, rate)
 		at.Step, at.Cursor = at.Step+1, loader.Cursor()
-		err = t.appendMetrics(runs.Metrics{
-			Stage: at.Stage, Kind: string(kind), Step: at.Step, Loss: found.loss, AnswerTokens: found.answerTokens, Tokens: found.tokens,
-			Kept: found.kept, Layers: found.layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
-		})
+		every := t.config.Checkpoint.Every
+		err = t.record(runs.Metrics{
+			Stage: at.Stage, Kind: string(kind), Step: at.Step, Loss: found.Loss, AnswerTokens: found.AnswerTokens, Tokens: found.Tokens,
+			Kept: found.Kept, Layers: found.Layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
+		}, at, at.Step == o.Steps || every > 0 && at.Step%every == 0)
 		if err != nil {
 			return err
 		}
 		line.Add(1)
-		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.loss, found.kept, float64(found.tokens)/time.Since(started).Seconds())
-		if every := t.config.Checkpoint.Every; at.Step == o.Steps || every > 0 && at.Step%every == 0 {
-			if err := t.save(at); err != nil {
-				return fmt.Errorf("checkpoint: %w", err)
-			}
-		}
+		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.Loss, found.Kept, float64(found.Tokens)/time.Since(started).Seconds())
 	}
 	return nil
+}
+
+// contribution is what a rank has found of a step.
+type contribution struct {
+	Stop    bool // the rank was asked to stop: none takes the step
+	Samples []figures
+}
+
+// contribute reads a batch of n samples and adds the gradients of this rank's share of
+// them to grads.
+func (t *trainer) contribute(ctx context.Context, loader *data.Loader, n int, gradients batchGradients, grads *model.Params) (contribution, error) {
+	found, err := t.shareGradients(ctx, loader, n, gradients, grads)
+	if ctx.Err() != nil {
+		return contribution{Stop: true}, nil
+	}
+	return contribution{Samples: found}, err
+}
+
+func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, n int, gradients batchGradients, grads *model.Params) ([]figures, error) {
+	samples, err := batch(loader, n)
+	if err != nil {
+		return nil, err
+	}
+	add, err := gradients(samples)
+	if err != nil {
+		return nil, err
+	}
+	var found []figures
+	for _, e := range share(t.group, samples) {
+		f, err := add(ctx, e, grads)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Where, err)
+		}
+		found = append(found, f)
+	}
+	return found, nil
+}
+
+// combine makes grads those of the whole batch of n samples and returns its figures, or
+// says that a rank was asked to stop.
+func (t *trainer) combine(mine contribution, grads *model.Params, n int) (found figures, stop bool, err error) {
+	all, err := meet(t.group, mine)
+	if err != nil {
+		return found, false, err
+	}
+	for _, c := range all {
+		stop = stop || c.Stop
+		for _, f := range c.Samples {
+			found.add(f, n)
+		}
+	}
+	if stop {
+		return found, true, nil
+	}
+	for _, p := range grads.List() {
+		if err := t.group.Sum(p.Data); err != nil {
+			return found, false, groupError{err}
+		}
+	}
+	return found, false, nil
 }
 
 // batch reads n samples.

@@ -1,6 +1,6 @@
 // Package train carries out the stages of a configuration, one after the other, and keeps
 // what comes of them in a run folder: a file for each kind of stage, and the optimizer,
-// checkpoints and metrics that they share.
+// checkpoints, metrics and ranks that they share.
 package train
 
 import (
@@ -26,6 +26,15 @@ type Options struct {
 	Progress io.Writer
 	// Warn is told what does not fit together though it can be trained (nil: nobody).
 	Warn func(message string)
+	// Group are the ranks that train this run together (nil: this process alone). They
+	// see the same files. Progress and Warn of rank 0 are used.
+	//
+	// The ranks' gradients are added in the order of the ranks, one process adds those of
+	// one sample after the other: what they train is the same but for float32's rounding,
+	// and with the same number of ranks the same bits. Every rank holds all parameters and
+	// the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
+	// rank that is asked to stop, or fails, ends all of them after the same step.
+	Group Group
 }
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
@@ -36,8 +45,8 @@ var ErrStopped = errors.New("training stopped")
 type trainer struct {
 	*runs.Run
 	config    *config.Config
-	dir       string
 	options   Options
+	group     Group
 	source    *data.Source
 	encoder   *data.Encoder
 	engine    *graph.Engine
@@ -49,8 +58,19 @@ type trainer struct {
 // Train runs the stages of a configuration, in order, and returns the run. A
 // cancelled ctx stops it at the last whole step, with a checkpoint. Everything
 // that can be wrong with the input is found before the run folder is made.
-func Train(ctx context.Context, c *config.Config, o Options) (run *runs.Run, err error) {
-	t := &trainer{config: c, options: o}
+func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) {
+	t := &trainer{config: c, options: o, group: o.Group}
+	if t.group == nil {
+		t.group = alone{}
+	}
+	if t.group.Rank() > 0 {
+		t.options.Progress, t.options.Warn = nil, nil
+	}
+	run, err := t.train(ctx)
+	return run, t.part(err)
+}
+
+func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -59,20 +79,22 @@ func Train(ctx context.Context, c *config.Config, o Options) (run *runs.Run, err
 	if err != nil {
 		return nil, err
 	}
-	for i := at.Stage; i < len(c.Stages); i++ {
+	for i := at.Stage; i < len(t.config.Stages); i++ {
 		if i > at.Stage {
 			at = position{Stage: i}
 			t.optimizer = newAdamW(t.Model.Params)
 		}
-		s := c.Stages[i]
+		s := t.config.Stages[i]
 		if err := stages.Get(s.Kind())(ctx, t, s, at); err != nil {
 			return t.Run, err
 		}
 	}
-	if err := t.evaluateAfter(ctx); err != nil {
-		return t.Run, err
-	}
-	return t.Run, os.Remove(filepath.Join(t.dir, runs.CheckpointFile))
+	return t.Run, t.write(func() error {
+		if err := t.evaluateAfter(ctx); err != nil {
+			return err
+		}
+		return os.Remove(filepath.Join(t.Dir, runs.CheckpointFile))
+	})
 }
 
 // open opens base, data and template.
@@ -98,38 +120,52 @@ func (t *trainer) use(m *model.Model) {
 	t.Model, t.engine = m, graph.NewEngine(m)
 }
 
-// begin evaluates the untrained block and makes the run folder, or finds the
-// one to resume, and returns where to go on.
+// begin makes the run folder, or finds the one to resume, and returns where to go on.
 func (t *trainer) begin(ctx context.Context) (position, error) {
-	var err error
+	open := t.start
 	if t.options.Resume {
-		if t.dir, err = resumeDir(t.config); err != nil {
-			return position{}, err
-		}
-		t.Run.Dir = t.dir
-		if err := t.readEvaluation(); err != nil {
-			return position{}, err
-		}
+		open = t.reopen
+	} else if err := t.tryData(); err != nil {
+		return position{}, err
+	}
+	if _, err := meet(t.group, true); err != nil { // nothing is made before all ranks are ready
+		return position{}, err
+	}
+	dir, err := onFirst(t.group, func() (string, error) { return open(ctx) })
+	if err != nil {
+		return position{}, err
+	}
+	t.Dir = dir
+	if t.options.Resume {
 		return t.restore()
 	}
-	if err := t.tryData(); err != nil {
-		return position{}, err
-	}
-	if err := t.evaluateBefore(ctx); err != nil {
-		return position{}, err
-	}
-	if t.dir, err = newRunDir(t.config); err != nil {
-		return position{}, err
-	}
-	t.Run.Dir = t.dir
 	t.optimizer = newAdamW(t.Model.Params)
-	if err := t.config.Write(filepath.Join(t.dir, runs.ConfigFile)); err != nil {
-		return position{}, err
+	return position{}, nil
+}
+
+// start evaluates the untrained block and makes the run folder.
+func (t *trainer) start(ctx context.Context) (dir string, err error) {
+	if err := t.evaluateBefore(ctx); err != nil {
+		return "", err
+	}
+	if t.Dir, err = newRunDir(t.config); err != nil {
+		return "", err
+	}
+	if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
+		return "", err
 	}
 	if t.evaluation.Before == nil {
-		return position{}, nil
+		return t.Dir, nil
 	}
-	return position{}, t.writeEvaluation()
+	return t.Dir, t.writeEvaluation()
+}
+
+// reopen finds the run folder to resume.
+func (t *trainer) reopen(context.Context) (dir string, err error) {
+	if t.Dir, err = resumeDir(t.config); err != nil {
+		return "", err
+	}
+	return t.Dir, t.readEvaluation()
 }
 
 // tryData reads one sample, so that data of which none fits is found at once.
@@ -149,10 +185,11 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 // stop saves the last whole step and says how to go on.
 func (t *trainer) stop(at position) error {
 	if at.Stage == 0 && at.Step == 0 {
-		return errors.Join(fmt.Errorf("%w before its first step; nothing was kept", ErrStopped), os.RemoveAll(t.dir))
+		err := t.write(func() error { return os.RemoveAll(t.Dir) })
+		return errors.Join(fmt.Errorf("%w before its first step; nothing was kept", ErrStopped), err)
 	}
-	if err := t.save(at); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if err := t.write(func() error { return t.save(at) }); err != nil {
+		return err
 	}
-	return fmt.Errorf("%w after step %d of stage %d; %s holds a checkpoint: the same command with --resume goes on exactly there", ErrStopped, at.Step, at.Stage+1, t.dir)
+	return fmt.Errorf("%w after step %d of stage %d; %s holds a checkpoint: the same command with --resume goes on exactly there", ErrStopped, at.Step, at.Stage+1, t.Dir)
 }

@@ -30,10 +30,6 @@ type TransferResult struct {
 	Layers []model.LayerStats
 }
 
-// firstTransferred is the first segment that attention transfer compares: the
-// ones before it see everything anyway.
-const firstTransferred = 2
-
 // Transfer adds the gradients of attention transfer to grads (LoLCATs, arXiv
 // 2410.10254; method, section 5): the base reads the text with full attention,
 // and each layer's block, given the same inputs, is fitted to what the base's
@@ -46,8 +42,8 @@ const firstTransferred = 2
 // its tokens (nil: all alike).
 func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32, o TransferOptions, grads *model.Params) (TransferResult, error) {
 	segment := e.model.Spec.Segment
-	if len(ids) < (firstTransferred+1)*segment {
-		return TransferResult{}, fmt.Errorf("the text has %d tokens; attention transfer needs at least %d (%d segments of %d)", len(ids), (firstTransferred+1)*segment, firstTransferred+1, segment)
+	if least := e.model.Spec.Sizes().TransferTokens(); len(ids) < least {
+		return TransferResult{}, fmt.Errorf("the text has %d tokens; attention transfer needs at least %d (%d segments of %d)", len(ids), least, least/segment, segment)
 	}
 	from := len(ids) % segment
 	plan := e.model.Spec.Plan(len(e.model.Base.Layers))
@@ -162,7 +158,7 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 	}
 	memories := t.writeMemories(i, score)
 	scale := t.options.Weight / t.energy(i)
-	for s := t.tokens/segment - 1; s >= firstTransferred; s-- {
+	for s := t.tokens/segment - 1; s >= schedule.FirstTransferred; s-- {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
@@ -253,7 +249,7 @@ func dataOf(p *model.Param) []float32 {
 // energy is Σ weight·‖O(full)‖² over the compared tokens of layer i.
 func (t *transfer) energy(i int) float64 {
 	d, sum := t.model.Base.Dims.Hidden, 0.0
-	for at := firstTransferred * t.model.Spec.Segment; at < t.tokens; at++ {
+	for at := schedule.FirstTransferred * t.model.Spec.Segment; at < t.tokens; at++ {
 		row := t.lessons[i].output[at*d : (at+1)*d]
 		sum += t.importanceOf(at) * float64(kernels.Dot(row, row))
 	}

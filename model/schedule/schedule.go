@@ -110,6 +110,14 @@ func (p Plan) TransferPosition(layer, first, index int) int {
 	return p.Position(parts.Sinks+parts.Window+index-first, index)
 }
 
+// FirstTransferred is the first segment that attention transfer compares: those before
+// it see everything anyway.
+const FirstTransferred = 2
+
+// TransferTokens returns the length of the shortest text that attention transfer reads:
+// so many whole segments that there is one to compare.
+func (s Sizes) TransferTokens() int { return (FirstTransferred + 1) * s.Segment }
+
 // Visible returns the range [from,to) of the places that a query at the given place sees
 // in a layer with a sliding window; 0 is no such window.
 func Visible(place, sliding int) (from, to int) {

@@ -41,7 +41,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Block: Block{Preset: "eisft", Spec: eisft},
 		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048},
 		Stages: Stages{SSFT{
-			Slots: SlotsSoft, KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
+			Choice: ChoiceSoft, KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
 			Optimizer: Optimizer{
 				Steps: 100, Batch: 1, Trainable: trained,
 				LR:          Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2},
@@ -73,7 +73,7 @@ data:
   prompts: {qmsum: "{context} {input}"}
 stages:
   - {kind: distill, steps: 10, trainable: [gate], lr: {gate: 5e-2}, betas: [0.8, 0.9]}
-  - {kind: s-sft, slots: hard, keep: 1, weight_decay: {map: 0.1}}
+  - {kind: s-sft, choice: hard, keep: 1, weight_decay: {map: 0.1}}
 eval: {data: b.parquet, policies: [window]}
 output: /elsewhere
 `)
@@ -95,7 +95,7 @@ output: /elsewhere
 		!reflect.DeepEqual(distill.LR, Rates{model.GroupGate: 5e-2}) {
 		t.Errorf("distillation %+v", distill)
 	}
-	if sft.Slots != SlotsHard || sft.Keep != 1 || sft.WeightDecay[model.GroupMap] != 0.1 || sft.LR[model.GroupMap] != 2e-3 ||
+	if sft.Choice != ChoiceHard || sft.Keep != 1 || sft.WeightDecay[model.GroupMap] != 0.1 || sft.LR[model.GroupMap] != 2e-3 ||
 		!reflect.DeepEqual(sft.Trainable, []model.Group{model.GroupGate, model.GroupMap, model.GroupWrite}) {
 		t.Errorf("S-SFT %+v", sft)
 	}
@@ -140,7 +140,7 @@ func TestParseErrors(t *testing.T) {
 		{"mistyped kind", small + "  - kind: distil\n", `:7: stages[1].kind is "distil"; did you mean "distill"? It must be one of s-sft, distill, prune`},
 		{"mistyped key of a stage", small + "  - {kind: prune, gains: 0.5}\n", `:7: stages[1].gains is not a known key; did you mean "gain"?`},
 		{"unlike any key of a stage", small + "  - {kind: prune, xyz: 0.5}\n", `:7: stages[1].xyz is not a known key; known here: kind, samples, gain`},
-		{"mistyped way", small + "    slots: sofd\n", `:7: stages[0].slots is "sofd"; did you mean "soft"? It must be one of soft, hard`},
+		{"mistyped way", small + "    choice: sofd\n", `:7: stages[0].choice is "sofd"; did you mean "soft"? It must be one of soft, hard`},
 		{"unknown kind", small + "  - kind: dpo\n", `:7: stages[1].kind is "dpo"; it must be one of s-sft, distill, prune`},
 		{"unknown preset", small + "block: {preset: eisf}\n", `:7: block.preset is "eisf"; did you mean "eisft"? It must be one of edgeinfinite, eisft, infini`},
 		{
@@ -171,14 +171,19 @@ func TestParseErrors(t *testing.T) {
 :7: eval.max_new_tokens is 0; it must be at least 1
 :8: checkpoint.every is -1; it must be at least 0`},
 		{"key of the other kind", small + "    tokens: 5\n", ":7: stages[0].tokens belongs to stages of kind distill; remove it"},
-		{"key of the other kind", small + "  - {kind: distill, slots: soft}\n", ":7: stages[1].slots belongs to stages of kind s-sft; remove it"},
+		{"earlier name of a key", small + "    slots: sofd\n", `:7: stages[0].choice is "sofd"; did you mean "soft"? It must be one of soft, hard`},
+		{"earlier name of a key beside it", small + "    choice: soft\n    slots: hard\n", ":8: stages[0].slots is an earlier name of choice, which is here, too; remove one of them"},
+		{"key of the other kind", small + "  - {kind: distill, choice: soft}\n", ":7: stages[1].choice belongs to stages of kind s-sft; remove it"},
 		{"key of another kind", small + "    samples: 5\n", ":7: stages[0].samples belongs to stages of kind prune; remove it"},
 		{"pruning trains nothing", small + "  - {kind: prune, steps: 2, lr: {gate: 1}}\n", ":7: stages[1].steps belongs to stages of kind s-sft or distill; remove it\n:7: stages[1].lr belongs to stages of kind s-sft or distill; remove it"},
 		{"pruning without slots", small + "  - {kind: prune, samples: 0, gain: 0}\nblock: {slots: 0}\n", ":7: stages[1].kind is prune, but the block has no slots to take away; remove the stage\n:7: stages[1].samples is 0; it must be at least 1\n:7: stages[1].gain is 0; it must be above 0 and at most 1"},
 		{"slot layers", small + "block: {slot_layers: [3, 1]}\n", ":7: block.slot_layers is [3 1]; it must list layers from 0 up, each once, in ascending order"},
 		{"no slot layers", small + "block: {slot_layers: []}\n", ":7: block.slot_layers is empty; name at least one layer, leave it out for all of them, or set slots: 0"},
 		{"slot layers without slots", small + "block: {slot_layers: [1], slots: 0}\n", ":7: block.slot_layers is [1], but there are no slots; set slots above 0 or leave slot_layers out"},
-		{"short distillation", small + "  - {kind: distill, tokens: 520}\n", ":7: stages[1].tokens is 520; it must be more than sink + window + segment = 520, or no token ever leaves the window"},
+		{"short distillation", small + "  - {kind: distill, tokens: 767}\n", ":7: stages[1].tokens is 767; it must be at least 768: attention transfer compares whole segments of 256, from the 3. on, and tokens have to have left the window"},
+		{"distillation behind a wide window", small + "  - {kind: distill, tokens: 1279}\nblock: {window: 1000}\n", ":7: stages[1].tokens is 1279; it must be at least 1280: attention transfer compares whole segments of 256, from the 3. on, and tokens have to have left the window"},
+		{"distillation behind a narrow window", small + "  - {kind: distill, tokens: 767}\nblock: {window: 16}\n", ":7: stages[1].tokens is 767; it must be at least 768: attention transfer compares whole segments of 256, from the 3. on, and tokens have to have left the window"},
+		{"samples too short to distill", strings.Replace(small, "data:\n", "data:\n  max_tokens: 767\n", 1) + "  - {kind: distill}\n", ":4: data.max_tokens is 767; for stages[1] it must be at least 768: attention transfer compares whole segments of 256, from the 3. on, and tokens have to have left the window"},
 		{"short samples", strings.Replace(small, "data:\n", "data:\n  max_tokens: 100\n", 1), ":4: data.max_tokens is 100; it must be more than sink + window + segment = 520, or no token ever leaves the window"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -245,7 +250,7 @@ func TestWriteAndLoad(t *testing.T) {
 }
 
 // TestReadsEarlierRuns: earlier versions wrote the optimizer's keys for pruning, too,
-// with nothing in them.
+// with nothing in them, and called S-SFT's choice slots.
 func TestReadsEarlierRuns(t *testing.T) {
 	c, err := Load("testdata/earlier.yaml")
 	if err != nil {
@@ -262,11 +267,18 @@ func TestReadsEarlierRuns(t *testing.T) {
 	want := Stages{
 		Distill{768, KeepPenalty{0.2, 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
 		Prune{Samples: 1, Gain: 0.5},
-		SSFT{SlotsHard, KeepPenalty{0.15, 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
-		SSFT{SlotsSoft, KeepPenalty{0.15, 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
+		SSFT{ChoiceHard, KeepPenalty{0.15, 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
+		SSFT{ChoiceSoft, KeepPenalty{0.15, 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
 	}
 	if !reflect.DeepEqual(c.Stages, want) {
 		t.Errorf("stages\n%+v, want\n%+v", c.Stages, want)
+	}
+	written, err := c.marshal(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(written); !strings.Contains(text, "\n    choice: hard\n") || strings.Contains(text, "slots: hard") {
+		t.Errorf("written again as\n%s\nwant choice: hard, and not by its earlier name", text)
 	}
 	for _, edit := range [][2]string{{"    batch: 0\n", "    batch: 1\n"}, {"    lr: {}\n", "    lr: {gate: 0.1}\n"}, {"      - 0.0\n      - 0.0\n", "      - 0.0\n      - 0.1\n"}} {
 		text, err := os.ReadFile("testdata/earlier.yaml")

@@ -1,6 +1,11 @@
 package config
 
-import "eisft/model"
+import (
+	"fmt"
+
+	"eisft/model"
+	"eisft/model/schedule"
+)
 
 // Distill is a stage of kind distill: attention transfer, which fits each layer's block
 // to the base's own full attention and needs no answers (LoLCATs, arXiv 2410.10254).
@@ -32,8 +37,23 @@ func (s Distill) filled(block model.Spec) Stage {
 	return s
 }
 
-func (s Distill) validate(d *document, path string, block model.Spec) {
-	d.leavesWindow(path+".tokens", s.Tokens, block)
+func (s Distill) validate(d *document, path string, c *Config) {
+	block := c.Block.Spec
+	least := shortestText(block)
+	why := fmt.Sprintf("attention transfer compares whole segments of %d, from the %d. on, and tokens have to have left the window", block.Segment, schedule.FirstTransferred+1)
+	if s.Tokens < least {
+		d.problem(path+".tokens", "is %d; it must be at least %d: %s", s.Tokens, least, why)
+	}
+	if c.Data.MaxTokens < least {
+		d.problem("data.max_tokens", "is %d; for %s it must be at least %d: %s", c.Data.MaxTokens, path, least, why)
+	}
 	s.KeepPenalty.check(d, path)
 	s.Optimizer.check(d, path, block)
+}
+
+// shortestText is the length, in whole segments, of the shortest text that attention
+// transfer compares and of which a token leaves the window.
+func shortestText(block model.Spec) int {
+	short := block.Sink + block.Window + block.Segment
+	return max(block.Sizes().TransferTokens(), short-short%max(block.Segment, 1)+block.Segment)
 }

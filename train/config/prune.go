@@ -25,8 +25,8 @@ func (Prune) NumSteps() int { return 1 }
 
 func (s Prune) filled(model.Spec) Stage { return s }
 
-func (s Prune) validate(d *document, path string, block model.Spec) {
-	if block.Slots == 0 {
+func (s Prune) validate(d *document, path string, c *Config) {
+	if c.Block.Slots == 0 {
 		d.problem(path+".kind", "is %s, but the block has no slots to take away; remove the stage", s.Kind())
 	}
 	d.atLeast(path+".samples", s.Samples, 1)

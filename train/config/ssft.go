@@ -5,26 +5,26 @@ import "eisft/model"
 // SSFT is a stage of kind s-sft: cross-entropy on the tokens of answers, the context
 // streamed through the frozen base (EdgeInfinite-Instruct, arXiv 2508.00370).
 type SSFT struct {
-	Slots       Slots `yaml:"slots"`
+	Choice      Choice `yaml:"choice"`
 	KeepPenalty `yaml:",inline"`
 	Optimizer   `yaml:",inline"`
 }
 
-// Slots is a way to train the retention score in S-SFT.
-type Slots string
+// Choice is how slots are chosen while S-SFT trains.
+type Choice string
 
-// The ways.
+// The choices.
 const (
-	SlotsSoft Slots = "soft" // all that left the window stays visible, weighed by its score
-	SlotsHard Slots = "hard" // the best R as at inference, straight-through gradient
+	ChoiceSoft Choice = "soft" // all that left the window stays visible, weighed by its score
+	ChoiceHard Choice = "hard" // the best R as at inference, straight-through gradient
 )
 
-var slots = []Slots{SlotsSoft, SlotsHard}
+var choices = []Choice{ChoiceSoft, ChoiceHard}
 
 // defaultSSFT is the small recipe of the reference that reaches what the long one does
 // with 100 samples (method, section 6).
 var defaultSSFT = SSFT{
-	Slots:       SlotsSoft,
+	Choice:      ChoiceSoft,
 	KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
 	Optimizer:   Optimizer{Steps: 100, Batch: 1, Betas: [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1},
 }
@@ -44,8 +44,8 @@ func (s SSFT) filled(block model.Spec) Stage {
 	return s
 }
 
-func (s SSFT) validate(d *document, path string, block model.Spec) {
-	oneOf(d, path+".slots", s.Slots, slots)
+func (s SSFT) validate(d *document, path string, c *Config) {
+	oneOf(d, path+".choice", s.Choice, choices)
 	s.KeepPenalty.check(d, path)
-	s.Optimizer.check(d, path, block)
+	s.Optimizer.check(d, path, c.Block.Spec)
 }

@@ -19,8 +19,8 @@ type Stage interface {
 	NumSteps() int
 	// filled returns the stage with the defaults that depend on the block.
 	filled(block model.Spec) Stage
-	// validate reports values that no stage of the kind can have.
-	validate(d *document, path string, block model.Spec)
+	// validate reports values that no stage of the kind can have in c.
+	validate(d *document, path string, c *Config)
 }
 
 // Kind is a kind of training stage.
@@ -35,7 +35,7 @@ const (
 )
 
 var kinds = enum.NewTable[Kind, kind]("kind").
-	With(KindSSFT, kindOf(defaultSSFT)).
+	With(KindSSFT, kindOf(defaultSSFT).renaming("slots", "choice")).
 	With(KindDistill, kindOf(defaultDistill)).
 	With(KindPrune, kindOf(defaultPrune).passingOver(idleInPrune))
 
@@ -49,6 +49,8 @@ type kind struct {
 	// idle says of a key that the kind does not have whether its value means nothing:
 	// earlier versions wrote such keys into the configurations of runs (nil: none).
 	idle func(key string, value ast.Node) bool
+	// renamed has the names that keys had in earlier versions, and those that they have.
+	renamed map[string]string
 }
 
 // tagged is a stage as it is written: its kind, and beside it the kind's own keys.
@@ -71,6 +73,11 @@ func kindOf[S Stage](defaults S) kind {
 
 func (k kind) passingOver(idle func(key string, value ast.Node) bool) kind {
 	k.idle = idle
+	return k
+}
+
+func (k kind) renaming(was, is string) kind {
+	k.renamed = map[string]string{was: is}
 	return k
 }
 
@@ -127,11 +134,27 @@ func (d *document) checkStage(n ast.Node, path string) {
 			return
 		}
 		if word := Kind(it.Value().GetToken().Value); oneOf(d, at, word, Kinds()) {
-			d.checkKeys(m, kinds.Get(word), path)
+			k := kinds.Get(word)
+			rename(m, k.renamed)
+			d.checkKeys(m, k, path)
 		}
 		return
 	}
 	d.problem(at, "is missing; it must be one of %s", list(Kinds()))
+}
+
+// rename gives keys that a section has by an earlier name the name that they have now,
+// under which they are checked and read. A section that has a key by both keeps both.
+func rename(m ast.MapNode, renamed map[string]string) {
+	at := map[string]ast.Node{}
+	for it := m.MapRange(); it.Next(); {
+		at[it.Key().GetToken().Value] = it.Key()
+	}
+	for was, is := range renamed {
+		if key, ok := at[was].(*ast.StringNode); ok && at[is] == nil {
+			key.Value, key.Token.Value = is, is
+		}
+	}
 }
 
 // checkKeys checks the keys of a stage whose kind is known.
@@ -142,6 +165,8 @@ func (d *document) checkKeys(m ast.MapNode, k kind, path string) {
 		switch {
 		case own[key] != nil:
 			return own[key], ""
+		case k.renamed[key] != "":
+			return nil, "is an earlier name of " + k.renamed[key] + ", which is here, too; remove one of them"
 		case len(has) == 0:
 			return nil, "is not a known key; " + hint(key, names)
 		case k.idle != nil && k.idle(key, value):

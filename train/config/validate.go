@@ -30,7 +30,7 @@ func (d *document) validate(c *Config) {
 		d.problem("stages", "is missing; list at least one stage, such as - kind: s-sft")
 	}
 	for i, s := range c.Stages {
-		s.validate(d, fmt.Sprintf("stages[%d]", i), c.Block.Spec)
+		s.validate(d, fmt.Sprintf("stages[%d]", i), c)
 	}
 }
 

@@ -1,0 +1,126 @@
+package train
+
+import (
+	"bytes"
+	"encoding/gob"
+	"errors"
+	"fmt"
+)
+
+// Group is the ranks that train one run together, each a process (or a goroutine) that
+// calls [Train] with the same configuration and options but for its own Group. Every rank
+// reads the whole batch, computes the gradients of its share of the samples, and takes the
+// same optimizer step as all others along the sum.
+//
+// All ranks make the same calls in the same order. A call waits for the others; it fails
+// where one of them is lost, and must not wait for ever.
+type Group interface {
+	// Rank is this process's number, from 0. Rank 0 writes the run folder.
+	Rank() int
+	// Size is the number of ranks.
+	Size() int
+	// Sum replaces x, of the same length on every rank, by the sum over ranks. It adds in
+	// the order of the ranks, ((x₀+x₁)+x₂)+…, in float32, so that all ranks go on with the
+	// same bits, and a second run gets them, too.
+	Sum(x []float32) error
+	// Gather returns the records of all ranks, by rank. They are small, some kilobytes
+	// a sample, and need not have the same length.
+	Gather(record []byte) ([][]byte, error)
+}
+
+// alone is the group of one process.
+type alone struct{}
+
+func (alone) Rank() int                         { return 0 }
+func (alone) Size() int                         { return 1 }
+func (alone) Sum([]float32) error               { return nil }
+func (alone) Gather(r []byte) ([][]byte, error) { return [][]byte{r}, nil }
+
+// message is what a rank tells the others where all meet: what it has found, or why it
+// ends. A rank that fails between two meetings tells that at the next one ([trainer.part]),
+// so that nobody waits for it.
+type message[T any] struct {
+	Failed string
+	Found  T
+}
+
+// failure is a message without anything found, which is read as one of any type.
+type failure struct{ Failed string }
+
+// groupError is an error that ended the group. The other ranks know it, or cannot be told.
+type groupError struct{ err error }
+
+func (e groupError) Error() string { return e.err.Error() }
+func (e groupError) Unwrap() error { return e.err }
+
+// meet tells the other ranks what this one has found and returns what each has. It fails
+// if one of them has failed.
+func meet[T any](g Group, found T) ([]T, error) { return tell[T](g, message[T]{Found: found}) }
+
+func tell[T any](g Group, m any) ([]T, error) {
+	var record bytes.Buffer
+	if err := gob.NewEncoder(&record).Encode(m); err != nil {
+		return nil, err
+	}
+	records, err := g.Gather(record.Bytes())
+	if err != nil {
+		return nil, groupError{err}
+	}
+	found := make([]T, len(records))
+	for rank, r := range records {
+		var m message[T]
+		if err := gob.NewDecoder(bytes.NewReader(r)).Decode(&m); err != nil {
+			return nil, groupError{fmt.Errorf("what rank %d tells: %w; do all ranks run the same eisft?", rank, err)}
+		}
+		if m.Failed != "" {
+			return nil, groupError{fmt.Errorf("rank %d: %s", rank, m.Failed)}
+		}
+		found[rank] = m.Found
+	}
+	return found, nil
+}
+
+// onFirst does something on rank 0 alone and returns on every rank what it found.
+func onFirst[T any](g Group, do func() (T, error)) (T, error) {
+	var found T
+	if g.Rank() == 0 {
+		var err error
+		if found, err = do(); err != nil {
+			return found, err
+		}
+	}
+	all, err := meet(g, found)
+	if err != nil {
+		return found, err
+	}
+	return all[0], nil
+}
+
+// write changes the run folder, which rank 0 does alone.
+func (t *trainer) write(do func() error) error {
+	_, err := onFirst(t.group, func() (bool, error) { return true, do() })
+	return err
+}
+
+// part ends this rank's training with err (nil: done), when the others have heard of it,
+// and fails where one of them did.
+func (t *trainer) part(err error) error {
+	if errors.As(err, new(groupError)) {
+		return err
+	}
+	var m failure
+	if err != nil {
+		m.Failed = err.Error()
+	}
+	if _, others := tell[bool](t.group, m); err == nil {
+		err = others
+	}
+	return err
+}
+
+// share returns the part of a batch whose gradients this rank computes: the samples of
+// all ranks, one rank after the other, are the batch.
+func share[T any](g Group, batch []T) []T {
+	n := len(batch)
+	return batch[g.Rank()*n/g.Size() : (g.Rank()+1)*n/g.Size()]
+}
