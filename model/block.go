@@ -20,7 +20,7 @@ type Ops[V any] interface {
 
 	// Remember gives the backend what the state keeps of the new tokens: keys
 	// and values before rotary embedding, and the normed input h, from which
-	// the retention score and the write weight follow (method, section 4).
+	// the retention score and the write weight follow (docs/method.md, section 4).
 	Remember(l *Layer, h, k, v V)
 	// MemoryInUse says whether anything has left the window yet. Until then
 	// the block has no memory term.
@@ -89,7 +89,7 @@ func project[V any](o Ops[V], l *Layer, h V) projected[V] {
 	return p
 }
 
-// attention is the block itself (method, section 3).
+// attention is the block itself (docs/method.md, section 3).
 func attention[V any](o Ops[V], s Spec, l *Layer, p projected[V]) V {
 	if !s.HasMemory() || !o.MemoryInUse() {
 		return o.Attend(l, p.q, p.k, p.v, nil)

@@ -96,7 +96,7 @@ func (e *eager) Remember(layer *Layer, h, k, v []float32) {
 }
 
 // TokenScore writes hWᵀ + c [T,K] of normed inputs h [T,D], w [K,D] and c [K]:
-// the retention score ρ or the write gate's logit (method, section 4).
+// the retention score ρ or the write gate's logit (docs/method.md, section 4).
 func TokenScore(dst, h, w, c []float32, rows int) {
 	in, out := len(h)/rows, len(c)
 	kernels.Parallel(rows, 32, func(lo, hi int) { // a product computes sixteen columns for these few

@@ -2,7 +2,7 @@ package model
 
 import "eisft/internal/enum"
 
-// Feature is a feature map of the compressive memory (method, section 3).
+// Feature is a feature map of the compressive memory (docs/method.md, section 3).
 type Feature string
 
 // features are all feature maps, a file each; how a map is worded in ONNX ops is an entry

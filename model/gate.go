@@ -5,7 +5,7 @@ import (
 	"eisft/model/kernels"
 )
 
-// Gate is a way for the memory's read to enter the attention (method, section 3).
+// Gate is a way for the memory's read to enter the attention (docs/method.md, section 3).
 type Gate string
 
 // gates are all gates. Each stands in a file of its own or beside those with the same
@@ -51,7 +51,7 @@ func perDimension(d Dims) []int { return []int{d.Heads, d.HeadDim} }
 const initialMix = -2
 
 // GateOp computes how strongly the memory's read enters, and mixes it in where
-// the gate is not a column of the softmax (method, section 3).
+// the gate is not a column of the softmax (docs/method.md, section 3).
 type GateOp struct {
 	Gate Gate
 	Dims Dims

@@ -7,7 +7,7 @@ import (
 	"eisft/model/kernels"
 )
 
-// memoryEps keeps an empty memory's read at zero (method, section 3).
+// memoryEps keeps an empty memory's read at zero (docs/method.md, section 3).
 const memoryEps = 1e-6
 
 // Memory reads and writes the compressive memory of one layer. The memory is

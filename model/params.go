@@ -15,7 +15,7 @@ type Dims struct {
 }
 
 // Group is a kind of trained parameter. Groups have learning rates of their
-// own: with a common one the gates do not move (method, section 5).
+// own: with a common one the gates do not move (docs/method.md, section 5).
 type Group string
 
 // The groups of trained parameters.
@@ -59,7 +59,7 @@ type Params struct {
 	Layers []LayerParams
 }
 
-// initialWrite is where the write gate's bias starts: ω = σ(2) = 0.88 (method, section 4).
+// initialWrite is where the write gate's bias starts: ω = σ(2) = 0.88 (docs/method.md, section 4).
 const initialWrite = 2
 
 // NewParams returns the untrained parameters of a block for a base with the

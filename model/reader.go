@@ -31,7 +31,7 @@ type Backend[V any] interface {
 	// Remember, and before the first Attend.
 	Meet(l *Layer)
 	// Commit moves what each layer stores at the end of a segment: see package schedule.
-	// What does not stay in the slots is written to the memory (method, section 4).
+	// What does not stay in the slots is written to the memory (docs/method.md, section 4).
 	Commit(layers []schedule.Turnover)
 	// End is called with the outputs of the last layer and calls emit, if it is not nil,
 	// with the hidden states after the final norm [n,D] of the wanted tokens, which are

@@ -45,7 +45,7 @@ type Spec struct {
 // Positions is the rule that gives visible keys their rotary positions.
 type Positions string
 
-// Update is the update rule of the compressive memory (method, section 4).
+// Update is the update rule of the compressive memory (docs/method.md, section 4).
 type Update string
 
 // The values of a Spec's switches.

@@ -10,7 +10,7 @@ import (
 
 // State is what a sequence leaves behind: for every layer the keys and values
 // of sinks, slots, window and the segment in progress, in this order, and the
-// compressive memory (method, section 2). Its size does not depend on the
+// compressive memory (docs/method.md, section 2). Its size does not depend on the
 // length of the sequence, but for soft slots, which keep every token.
 type State struct {
 	*schedule.Sequence // how much of the sequence is read and what of it is stored where

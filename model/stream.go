@@ -69,7 +69,7 @@ type Wrap func(o Ops[[]float32], first int) Ops[[]float32]
 // StreamOptions choose how a stream reads.
 type StreamOptions struct {
 	// Soft keeps every token that left the window visible, its logits raised by
-	// log σ(ρ): the form that slots are trained in (method, section 5). A block
+	// log σ(ρ): the form that slots are trained in (docs/method.md, section 5). A block
 	// without slots has no such form.
 	Soft bool
 	// NoRouting builds state for prompts that would fit into S+W+L as well.

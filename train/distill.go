@@ -30,7 +30,7 @@ func (t *trainer) distill(ctx context.Context, s config.Distill, at position) er
 }
 
 // answerImportance is how much more a token that predicts an answer, or is one,
-// weighs in distillation (method, section 5).
+// weighs in distillation (docs/method.md, section 5).
 const answerImportance = 20
 
 // importance weighs the tokens from `from` on: answers and what predicts them

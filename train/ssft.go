@@ -11,7 +11,7 @@ import (
 )
 
 // ssft runs a stage of kind s-sft: the loss is the cross-entropy of answer tokens,
-// normalised by their number over the whole batch (method, section 5).
+// normalised by their number over the whole batch (docs/method.md, section 5).
 func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
 	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
 		answers := 0

@@ -1,4 +1,4 @@
-// Package check holds ONNX graphs to the fixed-shape contract, to the manifest that
+// Package check holds ONNX graphs to the fixed-shape contract (docs/graphs.md), to the manifest that
 // lists them and to what the vendors' runtimes take.
 package check
 

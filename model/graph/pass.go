@@ -60,7 +60,7 @@ func NewEngine(m *model.Model) *Engine {
 }
 
 // Backward adds a sample's gradients to grads, which has the layout of the
-// model's parameters: S-SFT as in method, section 5. The context streams
+// model's parameters: S-SFT as in docs/method.md, section 5. The context streams
 // without a graph; only segments from the first answer on carry one.
 func (e *Engine) Backward(ctx context.Context, s Sample, o Options, grads *model.Params) (Result, error) {
 	p, err := e.newPass(s, o, grads)

@@ -23,7 +23,7 @@ type write struct {
 
 // stateGrads carries gradients back through what segments leave behind: the
 // scores of tokens and the memory. Stored keys, values and inputs are constants
-// (method, section 5), so nothing else connects one segment with another.
+// (docs/method.md, section 5), so nothing else connects one segment with another.
 type stateGrads struct {
 	*Engine
 	grads   *model.Params // of the parameters, added to

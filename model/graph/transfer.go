@@ -31,7 +31,7 @@ type TransferResult struct {
 }
 
 // Transfer adds the gradients of attention transfer to grads (LoLCATs, arXiv
-// 2410.10254; method, section 5): the base reads the text with full attention,
+// 2410.10254; docs/method.md, section 5): the base reads the text with full attention,
 // and each layer's block, given the same inputs, is fitted to what the base's
 // attention put out. Retention is soft: tokens that left the window stay
 // visible, raised by log σ(ρ), and are written to the memory by 1-σ(ρ). Nothing

@@ -16,7 +16,7 @@ type Distill struct {
 }
 
 // defaultDistill is the small recipe of the reference that reaches what the long one
-// does with 120 samples (method, section 6).
+// does with 120 samples (docs/method.md, section 6).
 var defaultDistill = Distill{
 	Tokens:      768,
 	KeepPenalty: KeepPenalty{Keep: 0.2, KeepWeight: 10},

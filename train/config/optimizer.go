@@ -73,7 +73,7 @@ func (o Optimizer) check(d *document, path string, block model.Spec) {
 }
 
 // KeepPenalty is what the retention score pays for keeping much while it is trained
-// with soft slots (method, section 5).
+// with soft slots (docs/method.md, section 5).
 type KeepPenalty struct {
 	Keep       float64 `yaml:"keep"`        // share of the tokens that may be kept without a penalty
 	KeepWeight float64 `yaml:"keep_weight"` // the penalty's weight

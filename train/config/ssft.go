@@ -22,7 +22,7 @@ const (
 var choices = []Choice{ChoiceSoft, ChoiceHard}
 
 // defaultSSFT is the small recipe of the reference that reaches what the long one does
-// with 100 samples (method, section 6).
+// with 100 samples (docs/method.md, section 6).
 var defaultSSFT = SSFT{
 	Choice:      ChoiceSoft,
 	KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
@@ -30,7 +30,7 @@ var defaultSSFT = SSFT{
 }
 
 // ratesSSFT: gates and the retention score need about ten times the rate of the
-// matrices, or they do not move (method, section 5).
+// matrices, or they do not move (docs/method.md, section 5).
 var ratesSSFT = Rates{
 	model.GroupRetention: 1e-2, model.GroupGate: 1e-2,
 	model.GroupFeature: 2e-3, model.GroupMap: 2e-3, model.GroupWrite: 2e-3,
