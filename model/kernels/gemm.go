@@ -45,7 +45,7 @@ type product struct {
 	halfType halfType
 
 	packed             packedFactor // op(B) is part of it instead of b
-	openSum            bool         // op(B) has more rows, with which other products go on where this one's A is zero
+	open               bool         // other products take more rows of op(B), where their A is not zero, or columns of it if transposed
 	firstRow, firstCol int          // where op(B) begins in the factor it is part of; firstCol is a multiple of panelCols
 }
 

@@ -24,32 +24,45 @@ const shortSums = 64
 // usesLibrary says whether the library computes p. It must not depend on the number of rows.
 func (p *product) usesLibrary() bool { return p.blas != nil && (!useAVX2 || p.k > shortSums) }
 
+// libraryGrid returns how many blocks of rows and of columns p falls into, and where in its block the first column is.
+func (p *product) libraryGrid() (down, across, left int) {
+	height := len(p.blas.places)
+	left = p.firstCol % libraryCols
+	return (p.m + height - 1) / height, (left + p.n + libraryCols - 1) / libraryCols, left
+}
+
 // libraryBlocks returns the number of blocks that p falls into.
 func (p *product) libraryBlocks() int {
-	height := len(p.blas.places)
-	return (p.m + height - 1) / height * ((p.n + libraryCols - 1) / libraryCols)
+	down, across, _ := p.libraryGrid()
+	return down * across
 }
 
 // libraryBlock computes the i-th block.
 func (p *product) libraryBlock(i int) {
-	height, across := len(p.blas.places), (p.n+libraryCols-1)/libraryCols
-	row, col := i/across*height, i%across*libraryCols
+	height := len(p.blas.places)
+	_, across, left := p.libraryGrid()
+	row, col := i/across*height, i%across*libraryCols-left
 	q := p.rows(row, min(row+height, p.m))
-	q = q.cols(col, min(col+libraryCols, p.n))
+	q = q.cols(max(col, 0), min(col+libraryCols, p.n))
 	for l0 := 0; l0 < q.k; {
-		at := (q.firstRow + l0) % blockK
-		k := min(q.k-l0, blockK-at)
+		top := (q.firstRow + l0) % blockK
+		k := min(q.k-l0, blockK-top)
 		part := q.inner(l0, k)
 		if l0 > 0 {
 			part.beta = 1
 		}
-		if part.m < libraryRows || part.openSum && k < blockK {
-			part.padded(at)
+		if part.m < libraryRows || part.isOpen() {
+			part.padded(top, max(-col, 0))
 		} else {
 			part.blas.sgemm(&part)
 		}
 		l0 += k
 	}
+}
+
+// isOpen says whether the block has less of op(B) than other products with it have.
+func (p *product) isOpen() bool {
+	return p.open && (p.tb && p.n < libraryCols || !p.tb && p.k < blockK)
 }
 
 // inner returns the part of the product that sums up k products from the l-th on; op(B) is not packed.
@@ -78,50 +91,51 @@ type padding struct {
 
 var paddings = sync.Pool{New: func() any { return new(padding) }}
 
-// padded computes p, a block with fewer than libraryRows rows or blockK products to sum up, as one that is full of
-// zeros. A sum that is open keeps its place in the factor: its first product is the at-th.
-func (p *product) padded(at int) {
+// padded computes p, a block that is not full, as one that is full of zeros: of libraryRows rows, and if op(B) is open
+// of all that a block has of it, in which p begins at row top and column left.
+func (p *product) padded(top, left int) {
 	buf := paddings.Get().(*padding)
 	defer paddings.Put(buf)
 	q := *p
-	if p.openSum {
-		q.padSum(buf, at)
-	} else {
-		at = 0
+	switch {
+	case !p.open:
+		top, left = 0, 0
+	case p.tb:
+		top = 0
+		q.n, q.b, q.ldb = libraryCols, buf.b[:libraryCols*p.k], p.k
+		clear(q.b)
+		copyRows(q.b[left*q.ldb:], q.ldb, p.b, p.ldb, p.n, p.k)
+	default:
+		left = 0
+		q.k, q.b, q.ldb = blockK, buf.b[:blockK*p.n], p.n
+		clear(q.b)
+		copyRows(q.b[top*q.ldb:], q.ldb, p.b, p.ldb, p.k, p.n)
 	}
-	q.m, q.a, q.c, q.ldc = libraryRows, buf.a[:libraryRows*q.k], buf.c[:libraryRows*p.n], p.n
+	q.m, q.a, q.c, q.ldc = libraryRows, buf.a[:libraryRows*q.k], buf.c[:libraryRows*q.n], q.n
 	clear(q.a)
 	if p.ta {
 		q.lda = libraryRows
 		for l := range p.k {
 			for i, v := range p.a[l*p.lda:][:p.m] {
-				q.a[(at+l)*q.lda+p.blas.places[i]] = v
+				q.a[(top+l)*q.lda+p.blas.places[i]] = v
 			}
 		}
 	} else {
 		q.lda = q.k
 		for i, place := range p.blas.places[:p.m] {
-			copy(q.a[place*q.lda+at:], p.a[i*p.lda:][:p.k])
+			copy(q.a[place*q.lda+top:], p.a[i*p.lda:][:p.k])
 		}
 	}
 	if p.beta != 0 {
 		clear(q.c)
 		for i, place := range p.blas.places[:p.m] {
-			copy(q.c[place*q.ldc:], p.c[i*p.ldc:][:p.n])
+			copy(q.c[place*q.ldc+left:], p.c[i*p.ldc:][:p.n])
 		}
 	}
 	p.blas.sgemm(&q)
 	for i, place := range p.blas.places[:p.m] {
-		copy(p.c[i*p.ldc:][:p.n], q.c[place*q.ldc:])
+		copy(p.c[i*p.ldc:][:p.n], q.c[place*q.ldc+left:])
 	}
-}
-
-// padSum makes op(B), which is not transposed, blockK rows long. Its rows begin with the at-th.
-func (p *product) padSum(buf *padding, at int) {
-	b := buf.b[:blockK*p.n]
-	clear(b)
-	copyRows(b[at*p.n:], p.n, p.b, p.ldb, p.k, p.n)
-	p.k, p.b, p.ldb = blockK, b, p.n
 }
 
 // rowPlaces are the places in a block of libraryRows where a library computes rows alike.

@@ -39,7 +39,7 @@ func PackedSize(n, k int) int { return (n + panelCols - 1) / panelCols * panelCo
 func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	p := newFactor(tb, n, k, b, ldb)
 	if p.blas != nil && !useAVX2 {
-		p.openSum = !tb // columns of a row of bᵀ are all summed up, or the product is another one
+		p.open = true
 		return Packed{p}
 	}
 	p.blas = nil

@@ -129,7 +129,7 @@ func TestZerosDoNotCount(t *testing.T) {
 				}
 				want := make([]float32, m*n)
 				p := newProduct(false, false, m, n, k, 1, a, k, b, n, 0, want, n)
-				p.blas, p.openSum = way.blas, true
+				p.blas, p.open = way.blas, true
 				p.run()
 				for _, end := range []int{seen, seen + 1, seen + 7, 640, 768, 800} {
 					for _, buf := range [][]float32{nil, make([]float32, PackedSize(n, k))} {
@@ -137,7 +137,7 @@ func TestZerosDoNotCount(t *testing.T) {
 							continue // a library does not read packed factors
 						}
 						f := Pack(buf, false, n, k, b, n)
-						f.factor.blas, f.factor.openSum = way.blas, true
+						f.factor.blas, f.factor.open = way.blas, true
 						q := f.From(from, 0).product(false, m, n, end-from, 1, a[from:], k, 0, make([]float32, m*n), n)
 						q.run()
 						if j := differs(q.c, want); j >= 0 {
@@ -146,6 +146,42 @@ func TestZerosDoNotCount(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// TestColumnsBesideDoNotCount multiplies with parts of a transposed factor, as attention does with the keys that the
+// last query of a block sees: columns have the bits that they have in the product with the whole factor.
+func TestColumnsBesideDoNotCount(t *testing.T) {
+	r := rand.New(rand.NewPCG(19, 20))
+	const m, n, k = 70, 700, 80 // more than shortSums
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			way.do(func() {
+				a, b := matrix(r, m, k, k), matrix(r, n, k, k)
+				for _, buf := range [][]float32{nil, make([]float32, PackedSize(n, k))} {
+					if way.blas != nil && buf != nil {
+						continue // a library does not read packed factors
+					}
+					f := Pack(buf, true, n, k, b, k)
+					f.factor.blas, f.factor.open = way.blas, true
+					whole := f.product(false, m, n, k, 0.3, a, k, 0, make([]float32, m*n), n)
+					whole.run()
+					for _, from := range []int{0, 16, 112, 128, 400} {
+						for _, cols := range []int{1, 18, 64, 127, 250, 300} {
+							for _, rows := range []int{1, 18, 70} {
+								p := f.From(0, from).product(false, rows, cols, k, 0.3, a, k, 0, make([]float32, rows*cols), cols)
+								p.run()
+								for i := range rows {
+									if j := differs(p.c[i*cols:][:cols], whole.c[i*n+from:]); j >= 0 {
+										t.Fatalf("%d columns from %d on, packed %v: column %d of row %d has other bits", cols, from, buf != nil, j, i)
+									}
+								}
+							}
+						}
+					}
+				}
+			})
 		})
 	}
 }
