@@ -6,7 +6,7 @@ import (
 	"eisft/model"
 )
 
-// Size is a shape to export: T new tokens beside C cache slots.
+// Size is a shape to export: T new tokens beside C cache places.
 type Size struct {
 	Tokens int // T
 	Cache  int // C

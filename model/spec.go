@@ -137,7 +137,7 @@ func (s Spec) Plan(layers int) schedule.Plan {
 }
 
 // Capacity returns C = S+R+W+L, the most keys that a query can see beside the
-// memory: the number of cache slots of an exported graph.
+// memory: the number of cache places of an exported graph.
 func (s Spec) Capacity() int { return s.Sizes().Capacity() }
 
 // maxFeatureDim bounds f, and with it what a damaged adapter could make us

@@ -39,23 +39,26 @@ func runDir(c *config.Config, i int) string {
 	return filepath.Join(c.Output, fmt.Sprintf("%s-%d", c.Name, i))
 }
 
-// resumeDir finds the newest run of a configuration, which must have been
-// stopped: it has a checkpoint.
+// resumeDir finds the newest stopped run of a configuration: one that has a checkpoint.
 func resumeDir(c *config.Config) (string, error) {
-	dir := ""
+	newest, stopped := "", ""
 	for i := 1; ; i++ {
-		if _, err := os.Stat(runDir(c, i)); err != nil {
+		dir := runDir(c, i)
+		if _, err := os.Stat(dir); err != nil {
 			break
 		}
-		dir = runDir(c, i)
+		newest = dir
+		if _, err := os.Stat(filepath.Join(dir, runs.CheckpointFile)); err == nil {
+			stopped = dir
+		}
 	}
-	if dir == "" {
+	switch {
+	case newest == "":
 		return "", fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
+	case stopped == "":
+		return "", fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run", newest)
 	}
-	if _, err := os.Stat(filepath.Join(dir, runs.CheckpointFile)); err != nil {
-		return "", fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run", dir)
-	}
-	return dir, sameConfig(c, filepath.Join(dir, runs.ConfigFile))
+	return stopped, sameConfig(c, filepath.Join(stopped, runs.ConfigFile))
 }
 
 // sameConfig fails if the run was started with another configuration: what

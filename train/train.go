@@ -41,6 +41,9 @@ type Options struct {
 // goes on exactly there with Options.Resume.
 var ErrStopped = errors.New("training stopped")
 
+// errStoppedEarly is what there is to say of a run that has trained nothing yet.
+var errStoppedEarly = fmt.Errorf("%w before its first step; nothing was kept", ErrStopped)
+
 // trainer is one call of Train.
 type trainer struct {
 	*runs.Run
@@ -186,7 +189,7 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 func (t *trainer) stop(at position) error {
 	if at.Stage == 0 && at.Step == 0 {
 		err := t.write(func() error { return os.RemoveAll(t.Dir) })
-		return errors.Join(fmt.Errorf("%w before its first step; nothing was kept", ErrStopped), err)
+		return errors.Join(errStoppedEarly, err)
 	}
 	if err := t.write(func() error { return t.save(at) }); err != nil {
 		return err

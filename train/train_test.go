@@ -234,6 +234,9 @@ func TestResumeErrors(t *testing.T) {
 	other.Seed = 7
 	_, err = Train(t.Context(), &other, Options{Resume: true})
 	wantError(t, err, "another configuration: seed was 0 and is 7; resume")
+	if r, err := Train(t.Context(), c, Options{}); err != nil || filepath.Base(r.Dir) != "tiny-3" {
+		t.Fatalf("got %v, want another run", err)
+	} // the stopped one is found all the same
 
 	path := filepath.Join(c.Output, "tiny-2", runs.CheckpointFile)
 	text, err := os.ReadFile(path)

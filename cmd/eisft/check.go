@@ -38,7 +38,7 @@ func checkGraphs(c *cli.Context) error {
 	path := c.Args().First()
 	target, err := check.ParseTarget(c.String("target"))
 	if err != nil {
-		return usagef(c, "--target: %w", err)
+		return usagef(c, "--%w", err)
 	}
 	var against export.Against
 	if dir := c.Path("run"); dir != "" || inRun(path, &dir) {

@@ -20,7 +20,7 @@ func evalCommand() *cli.Command {
 		Usage: "measure what a model recalls of long input",
 		Description: `Reads the samples of a data file, answers their questions token by token and
 prints ` + metricTitles() + ` and perplexity by how far back the fact lies: near is inside
-the block's window, far is where it has left the window. What no flag says is
+the block's window, far is beyond window and segment. What no flag says is
 taken from the eval section of the run's configuration. A policy is a way to read:
 
 ` + policyTitles() + `

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -63,6 +64,9 @@ func exportRun(c *cli.Context) error {
 		out = filepath.Join(c.Path("run"), "export", strings.Join(names(options.Sizes), "_"))
 	}
 	info, report, err := export.Export(c.Context, run.Model, out, options)
+	if errors.Is(err, export.ErrExists) {
+		return fmt.Errorf("%w: %s; name another one with --out, or put the new export in its place with --replace", export.ErrExists, out)
+	}
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.New("stopped") // what was at work when the key was pressed says nothing
+	}
 	fmt.Fprintf(stderr, "eisft: %v\n", err)
 	var usage *usageError
 	var noHelp cli.ExitCoder // of the help command, for a topic that does not exist

@@ -171,7 +171,7 @@ func TestProfileThatCannotBeWritten(t *testing.T) {
 }
 
 func TestParseShape(t *testing.T) {
-	const form = ": want TxC, the new tokens and the cache slots with an x between them, such as 512x2048"
+	const form = ": want TxC, the new tokens and the places of the cache with an x between them, such as 512x2048"
 	for _, tc := range []struct {
 		in   string
 		want shape

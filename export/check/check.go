@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/internal/enum"
 )
 
 // Severity says whether a finding keeps a graph from running.
@@ -57,10 +57,10 @@ const (
 // ParseTarget reads a target's name as the command line has it.
 func ParseTarget(name string) (Target, error) {
 	t := Target(name)
-	if !slices.Contains([]Target{NoTarget, QNN, MediaTek, LiteRT, OpenVINO}, t) {
-		return "", fmt.Errorf("unknown target %q: want qnn, mediatek, litert or openvino", name)
+	if t == NoTarget {
+		return t, nil
 	}
-	return t, nil
+	return t, enum.Check("target", t, QNN, MediaTek, LiteRT, OpenVINO)
 }
 
 // Path checks an exported folder or a single .onnx file. A folder with a

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -36,10 +37,22 @@ var shown atomic.Pointer[Line]
 // Start begins a task and shows its line on w, which is usually os.Stderr. Where w is
 // nil or no terminal there is no line, and Start returns nil.
 func Start(w io.Writer, t Task) *Line {
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	return start(t, mpb.WithOutput(w))
+	screen := cupwriter.New(fromFirstColumn{f}, false)
+	screen.SetTermFd(int(f.Fd()))
+	return start(t, mpb.WithConsoleWriter(screen))
+}
+
+// fromFirstColumn begins every redraw in the first column. A terminal shows keys that are
+// pressed at the cursor, as ^C; without this, as many columns of the line would stay.
+type fromFirstColumn struct{ io.Writer }
+
+func (w fromFirstColumn) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(append([]byte{'\r'}, p...))
+	return max(n-1, 0), err
 }
 
 // Println writes a message to w, above the line that is shown: below it, the next redraw

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 )
 
@@ -24,15 +25,16 @@ func (s *screen) Write(p []byte) (int, error) {
 	return s.sent.Write(p)
 }
 
-// redraw stands in front of every line but the first: one line up, and erase.
-const redraw = "\x1b[1A\x1b[J"
+// redraw stands in front of every line but the first: from the first column, where a key
+// that was pressed may have moved the cursor away from, one line up, and erase.
+const redraw = "\r\x1b[1A\x1b[J"
 
 // shows returns what stands on the terminal.
 func (s *screen) shows() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := strings.Split(s.sent.String(), redraw)
-	return all[len(all)-1]
+	return strings.TrimPrefix(all[len(all)-1], "\r")
 }
 
 // on runs a test of the line of t on a terminal of so many columns, with a clock of its own.
@@ -40,7 +42,7 @@ func on(t *testing.T, columns int, task Task, test func(s *screen, l *Line)) {
 	t.Helper()
 	synctest.Test(t, func(*testing.T) {
 		var s screen
-		l := start(task, mpb.WithOutput(&s), mpb.ForceTTY(), mpb.WithAutoRefresh(), mpb.WithWidth(columns))
+		l := start(task, mpb.WithConsoleWriter(cupwriter.New(fromFirstColumn{&s}, true)), mpb.WithAutoRefresh(), mpb.WithWidth(columns))
 		defer l.End()
 		test(&s, l)
 	})

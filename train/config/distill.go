@@ -40,7 +40,7 @@ func (s Distill) filled(block model.Spec) Stage {
 func (s Distill) validate(d *document, path string, c *Config) {
 	block := c.Block.Spec
 	least := shortestText(block)
-	why := fmt.Sprintf("attention transfer compares whole segments of %d, from the %d. on, and tokens have to have left the window", block.Segment, schedule.FirstTransferred+1)
+	why := fmt.Sprintf("attention transfer compares whole segments of %d behind the first %d, and tokens have to have left the window", block.Segment, schedule.FirstTransferred)
 	if s.Tokens < least {
 		d.problem(path+".tokens", "is %d; it must be at least %d: %s", s.Tokens, least, why)
 	}
