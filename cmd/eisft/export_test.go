@@ -66,7 +66,7 @@ func TestExportErrors(t *testing.T) {
 		{"logits", []string{"export", "--shape", "32x84", "--logits", "some"}, exitUsage, `eisft: --logits is "some"; it must be one of all, last, none`},
 		{"check nothing", []string{"check"}, exitUsage, "eisft: name one exported folder or .onnx file\n"},
 		{"check an empty folder", []string{"check", taken}, exitError, "eisft: " + taken + ": there is no .onnx file in it\n"},
-		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target: unknown target "npu"`},
+		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of qnn, mediatek, litert, openvino`},
 		{"run nothing", []string{"run", "--prompt", "x"}, exitUsage, "eisft: --graph is required\n"},
 		{"run no export", []string{"run", "--graph", taken, "--prompt", "x"}, exitError, "eisft: open " + filepath.Join(taken, manifest.Name)},
 		{"run without a prompt", []string{"run", "--graph", taken}, exitUsage, "eisft: there is no prompt"},
