@@ -8,6 +8,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/check"
+	"eisft/internal/enum"
 	"eisft/quant"
 	"eisft/train/runs"
 )
@@ -23,7 +24,7 @@ zero point and code of quantized graphs with those of the run's quantized model.
 loads them in ONNX Runtime and compares their logits with those of the run they were
 made from.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: qnn, mediatek, litert or openvino"},
+			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: " + enum.List(check.Targets())},
 			&cli.PathFlag{Name: "run", Usage: "compare with the trained run in `FOLDER`; the default is the run that the graphs lie in"},
 			quantFlag(),
 		},

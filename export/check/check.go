@@ -12,7 +12,6 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
-	"eisft/internal/enum"
 )
 
 // Severity says whether a finding keeps a graph from running.
@@ -54,13 +53,16 @@ const (
 	OpenVINO Target = "openvino"
 )
 
+// Targets lists the vendors.
+func Targets() []Target { return targets.Names() }
+
 // ParseTarget reads a target's name as the command line has it.
 func ParseTarget(name string) (Target, error) {
-	t := Target(name)
-	if t == NoTarget {
-		return t, nil
+	if name == string(NoTarget) {
+		return NoTarget, nil
 	}
-	return t, enum.Check("target", t, QNN, MediaTek, LiteRT, OpenVINO)
+	_, err := targets.Find(Target(name))
+	return Target(name), err
 }
 
 // Path checks an exported folder or a single .onnx file. A folder with a
@@ -140,7 +142,7 @@ func Check(models []*ir.Model, m *manifest.Manifest, target Target) []Finding {
 		for _, rule := range contract {
 			rule(g)
 		}
-		for _, rule := range targetRules[target] {
+		for _, rule := range targets.Get(target) {
 			rule(g)
 		}
 	}

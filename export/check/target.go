@@ -3,6 +3,7 @@ package check
 import (
 	"strings"
 
+	"eisft/internal/enum"
 	"eisft/quant/encoding"
 )
 
@@ -10,28 +11,27 @@ import (
 // of Qualcomm's HTP.
 const qnnMaskBytes = 1 << 20
 
-// targetRules are the vendors' rules beside the contract.
-var targetRules = map[Target][]func(*graph){
-	QNN: {
+// targets are the vendors with their rules, beside the contract.
+var targets = enum.NewTable[Target, []func(*graph)]("target").
+	With(QNN, []func(*graph){
 		matMulOperands,
 		maskSize,
-	},
-	MediaTek: {
+	}).
+	With(MediaTek, []func(*graph){
 		encodings(Error, any16, unsigned, "%s codes: MediaTek takes 16 bits as int16 only"),
 		encodings(Error, any16, hasZero, "%s with a zero point: MediaTek takes int16 as symmetric only"),
 		encodings(Error, any16, perChannel, "%s with several scales: MediaTek takes int16 per tensor only"),
 		encodings(Error, anyTensor, blockwise, "%s in blocks: MediaTek has no blockwise scales"),
-	},
-	LiteRT: {
+	}).
+	With(LiteRT, []func(*graph){
 		encodings(Error, anyTensor, unsigned, "%s codes: LiteRT quantizes to signed types"),
 		encodings(Error, any16, hasZero, "%s with a zero point: LiteRT takes int16 as symmetric only"),
 		encodings(Error, weight, hasZero, "%s weights with a zero point: LiteRT's weights are symmetric"),
 		encodings(Warning, anyTensor, blockwise, "%s in blocks: only LiteRT runtimes with blockwise weights run it"),
-	},
-	OpenVINO: {
-		encodings(Warning, activation16, always, "%s activations: OpenVINO computes them in float; 8 bits or weight-only (scheme w4) gain more"),
-	},
-}
+	}).
+	With(OpenVINO, []func(*graph){
+		encodings(Warning, activation16, always, "%s activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more"),
+	})
 
 // scope selects the encodings that a rule is about, by what they encode.
 type scope func(e encoding.Encoding, isWeight bool) bool

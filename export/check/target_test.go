@@ -66,7 +66,7 @@ func TestCheckTargets(t *testing.T) {
 			}
 		})
 	}
-	if _, err := ParseTarget("tpu"); err == nil || !strings.Contains(err.Error(), `target is "tpu"; it must be one of qnn`) {
+	if _, err := ParseTarget("tpu"); err == nil || !strings.Contains(err.Error(), `target is "tpu"; it must be one of qnn, mediatek, litert, openvino`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -175,7 +175,7 @@ func (m *Model) readKinds(info *manifest.Manifest) error {
 			}
 			m.kindOf[l] = i
 		}
-		sizes := schedule.Sizes{Sink: m.Shape.Sinks, Slots: m.Shape.Slots, Window: m.Shape.Window, Segment: m.Shape.Segment}
+		sizes := m.Shape.Sizes()
 		if k.Slotless {
 			sizes.Slots = 0
 		}

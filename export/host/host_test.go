@@ -88,6 +88,9 @@ func TestGenerate(t *testing.T) {
 			c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}
 			c.RopeLocal = hf.Rope{Type: "default", Theta: 50, PartialRotaryFactor: 0.5}
 		}},
+		"scaled cosines taken off again": {block: func(s *model.Spec) { s.Positions = model.PositionsAbsolute }, base: func(c *hf.Config) {
+			c.Rope = hf.Rope{Type: "yarn", Theta: 10000, Factor: 4, OriginalMaxPositionEmbeddings: 64, AttentionFactor: 1.4, PartialRotaryFactor: 0.5}
+		}},
 		"none": {change: func(o *export.Options) { o.Logits = lower.LogitsNone }},
 	} {
 		t.Run(name, func(t *testing.T) {

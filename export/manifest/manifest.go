@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"eisft/internal/atomicfile"
+	"eisft/model/schedule"
 	"eisft/quant/encoding"
 )
 
@@ -109,6 +110,11 @@ type Shape struct {
 	Slots   int    `json:"r"`
 	Window  int    `json:"w"`
 	Segment int    `json:"l"`
+}
+
+// Sizes are those of what a layer with slots stores.
+func (s Shape) Sizes() schedule.Sizes {
+	return schedule.Sizes{Sink: s.Sinks, Slots: s.Slots, Window: s.Window, Segment: s.Segment}
 }
 
 // Float is the precision of graphs that are not quantized.

@@ -109,7 +109,7 @@ func (m *Manifest) validateShapes() error {
 		if s.Tokens < 1 || s.Segment < 1 || min(s.Sinks, s.Slots, s.Window) < 0 {
 			return fmt.Errorf("%s: t %d and l %d must be above 0, s %d, r %d and w %d not negative", at, s.Tokens, s.Segment, s.Sinks, s.Slots, s.Window)
 		}
-		if sum := s.Sinks + s.Slots + s.Window + s.Segment; s.Cache != sum {
+		if sum := s.Sizes().Capacity(); s.Cache != sum {
 			return fmt.Errorf("%s.c: %d, want s+r+w+l = %d", at, s.Cache, sum)
 		}
 	}

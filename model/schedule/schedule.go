@@ -20,6 +20,10 @@ type Sizes struct {
 // Capacity returns C = S+R+W+L, the most tokens that are stored.
 func (s Sizes) Capacity() int { return s.Sink + s.Slots + s.Window + s.Segment }
 
+// Short returns the length of the longest text of which no token leaves the window before
+// its end, S+W+L.
+func (s Sizes) Short() int { return s.Sink + s.Window + s.Segment }
+
 // Plan is what the schedule of a text depends on, beside the text's length.
 type Plan struct {
 	// Layers are the sizes of each layer, all with the same Segment.
@@ -83,7 +87,7 @@ func (p Plan) Segment() int { return p.Layers[0].Segment }
 func (p Plan) short() int {
 	n := Unbounded
 	for _, s := range p.Layers {
-		n = min(n, s.Sink+s.Window+s.Segment)
+		n = min(n, s.Short())
 	}
 	return n
 }

@@ -191,6 +191,9 @@ func (c *check) feed(n int) {
 			if len(s.rows) > reach[i] {
 				c.Errorf("%+v: layer %d stores %d tokens, more than %d", c.plan, i, len(s.rows), reach[i])
 			}
+			if z := c.plan.Layers[i]; reach[i] > z.Capacity() && !(c.plan.Soft && z.Slots > 0) {
+				c.Errorf("%+v: layer %d is to store %d tokens, more than its %d", c.plan, i, reach[i], z.Capacity())
+			}
 		}
 		c.s.Advance(m)
 		n -= m

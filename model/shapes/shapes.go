@@ -212,7 +212,7 @@ func (c *counter) Commit(layers []schedule.Turnover) {
 		n := int64(t.Written)
 		c.work[i].MemoryWrite += c.parameter(i, c.model.Params.Layers[i].FeatureK, n)
 		c.work[i].MemoryWrite += n * c.memorySize()
-		if spec.Memory == model.MemoryDelta { // looks up what is there first
+		if spec.Memory.Corrects() { // looks up what is there first
 			c.work[i].MemoryWrite += n * c.memorySize()
 		}
 		c.work[i].State += 4*c.memorySize() + n*c.tokenBytes(d)

@@ -54,6 +54,6 @@ func (s Distill) validate(d *document, path string, c *Config) {
 // shortestText is the length, in whole segments, of the shortest text that attention
 // transfer compares and of which a token leaves the window.
 func shortestText(block model.Spec) int {
-	short := block.Sink + block.Window + block.Segment
+	short := block.Sizes().Short()
 	return max(block.Sizes().TransferTokens(), short-short%max(block.Segment, 1)+block.Segment)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"eisft/internal/enum"
 	"eisft/model"
 )
 
@@ -58,12 +59,12 @@ func (o Optimizer) check(d *document, path string, block model.Spec) {
 	}
 	has := groups(block)
 	if len(o.Trainable) == 0 && len(has) > 0 {
-		d.problem(path+".trainable", "is empty; name at least one group that the block has: %s", list(has))
+		d.problem(path+".trainable", "is empty; name at least one group that the block has: %s", enum.List(has))
 	}
 	for i, g := range o.Trainable {
 		at := fmt.Sprintf("%s.trainable[%d]", path, i)
 		if oneOf(d, at, g, model.Groups) && !slices.Contains(has, g) {
-			d.problem(at, "is %q, but the block has only %s", g, list(has))
+			d.problem(at, "is %q, but the block has only %s", g, enum.List(has))
 		}
 	}
 	for _, g := range model.Groups {

@@ -140,7 +140,7 @@ func (d *document) checkStage(n ast.Node, path string) {
 		}
 		return
 	}
-	d.problem(at, "is missing; it must be one of %s", list(Kinds()))
+	d.problem(at, "is missing; it must be one of %s", enum.List(Kinds()))
 }
 
 // rename gives keys that a section has by an earlier name the name that they have now,

@@ -55,7 +55,7 @@ func (d *document) validateBlock(block model.Spec, trained bool) {
 // leavesWindow reports a length in tokens at which the base model alone sees
 // everything, so that the block is never used.
 func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
-	if all := block.Sink + block.Window + block.Segment; tokens <= all {
+	if all := block.Sizes().Short(); tokens <= all {
 		d.problem(path, "is %d; it must be more than sink + window + segment = %d, or no token ever leaves the window", tokens, all)
 	}
 }
@@ -99,12 +99,4 @@ func oneOf[T ~string](d *document, path string, v T, allowed []T) bool {
 	}
 	d.problem(path, "%s", enum.Mismatch(v, allowed))
 	return false
-}
-
-func list[T ~string](values []T) string {
-	out := make([]string, len(values))
-	for i, v := range values {
-		out[i] = string(v)
-	}
-	return strings.Join(out, ", ")
 }
