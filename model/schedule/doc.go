@@ -65,7 +65,7 @@
 // the slots, and behind them the tokens that leave the window, which are the oldest
 // ones. For each KV head so many of them stay, by [Turnover.Choose]: those with the
 // highest rank, of equal ranks the earlier ones, in the order in which they were. The
-// rank is the retention score in thousandths, score·1024 rounded to the nearest integer
+// rank is the retention score in steps of 1/1024: score·1024 rounded to the nearest integer
 // (ties to even), because the last bits of a score differ between machines. The others
 // are written to the memory. What was stored behind the candidates moves up to
 // first + stay, and nothing else moves.
