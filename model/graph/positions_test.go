@@ -92,6 +92,35 @@ func TestTransferPositions(t *testing.T) {
 	}
 }
 
+// TestTransferImportance: what tokens are compared by is weighed, above and below the
+// fraction. The error of all tokens is then a mean of the errors of any two parts of them.
+func TestTransferImportance(t *testing.T) {
+	m := testModel(t, positionBlocks(model.PositionsCompact)["slots"], rand.New(rand.NewPCG(3, 4)), plain, plain)
+	ids := randomIDs(m, 40)
+	parts := [2][]float32{make([]float32, len(ids)), make([]float32, len(ids))}
+	for i := range ids {
+		parts[i%2][i] = 1
+	}
+	loss := func(importance []float32) TransferResult {
+		r, err := NewEngine(m).Transfer(t.Context(), ids, importance, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	all, a, b := loss(nil), loss(parts[0]).Errors[0], loss(parts[1]).Errors[0]
+	if e := all.Errors[0]; e < min(a, b) || e > max(a, b) || a == b {
+		t.Errorf("error %g, but %g and %g of the two halves", e, a, b)
+	}
+	kept := 0.0
+	for _, l := range all.Layers {
+		kept += l.Kept / float64(len(all.Layers))
+	}
+	if math.Abs(all.Kept-kept) > 1e-9 || kept == 0 {
+		t.Errorf("kept %g, want the layers' mean %g", all.Kept, kept)
+	}
+}
+
 // slowTransfer is the relative error of a one-layer block with soft slots and no memory,
 // whose j-th token has the given position for the segment that begins at `first`.
 func slowTransfer(m *model.Model, ids []int32, position func(j, first int) int) float64 {
