@@ -148,6 +148,7 @@ func TestParseErrors(t *testing.T) {
 			`:3: model.dtype is "float16"; did you mean "float32"? It must be one of auto, float32, stored`,
 		},
 		{"unknown gate", small + "block: {gate: slots}\n", `:7: block.gate is "slots"; did you mean "slot"? It must be one of scalar, vector, query, slot, mass`},
+		{"unknown gate alone is reported", small + "    trainable: [gate, feature]\nblock: {gate: slots}\n", `:8: block.gate is "slots"; did you mean "slot"? It must be one of scalar, vector, query, slot, mass`},
 		{"block size", small + "block: {sink: -1}\n", `:7: block.sink is -1; it must be at least 0`},
 		{"block that contradicts itself", small + "block: {preset: edgeinfinite, memory: none}\n", `:7: block cannot be built: map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`},
 		{"block without parameters", small + "block: {memory: none, slots: 0}\n", `:7: block has nothing to train: slots are 0 and memory is none`},

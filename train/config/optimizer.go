@@ -58,12 +58,13 @@ func (o Optimizer) check(d *document, path string, block model.Spec) {
 		}
 	}
 	has := groups(block)
-	if len(o.Trainable) == 0 && len(has) > 0 {
+	known := block.Validate() == nil // if not, that is reported where the block stands
+	if known && len(o.Trainable) == 0 && len(has) > 0 {
 		d.problem(path+".trainable", "is empty; name at least one group that the block has: %s", enum.List(has))
 	}
 	for i, g := range o.Trainable {
 		at := fmt.Sprintf("%s.trainable[%d]", path, i)
-		if oneOf(d, at, g, model.Groups) && !slices.Contains(has, g) {
+		if oneOf(d, at, g, model.Groups) && known && !slices.Contains(has, g) {
 			d.problem(at, "is %q, but the block has only %s", g, enum.List(has))
 		}
 	}
