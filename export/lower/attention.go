@@ -3,6 +3,7 @@ package lower
 import (
 	"eisft/export/ir"
 	"eisft/model"
+	"eisft/quant/encoding"
 )
 
 // view is what one kind of layers sees of the sequence, and how it turns its keys.
@@ -74,7 +75,7 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 	if w == nil {
 		return
 	}
-	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, transposed(w.Data, d.KVHeads, d.Hidden))
+	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, encoding.Transpose(w.Data, d.KVHeads, d.Hidden))
 	score := l.Add(l.MatMul(h, weight), l.Const(c.Name, []int{d.KVHeads}, c.Data)) // [1,T,K]
 	l.score = l.Reshape(l.Transpose(score, 2, 0, 1), d.KVHeads, 1, l.tokens, 1).Named("score")
 }

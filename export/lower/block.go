@@ -7,6 +7,7 @@ import (
 	"eisft/export/ir"
 	"eisft/model"
 	"eisft/quant"
+	"eisft/quant/encoding"
 )
 
 // layer carries out the block of one layer with ONNX nodes: model.Ops. Values are
@@ -100,13 +101,13 @@ func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string
 	short := name[strings.LastIndex(name, ".")+1:]
 	shape := []int{m.In, m.Out}
 	matrix := b.Stored(name+".weight", ir.Float32, shape, func() (ir.Tensor, error) {
-		return ir.NewTensor(shape, transposed(m.Weight(), m.Out, m.In))
+		return ir.NewTensor(shape, encoding.Transpose(m.Weight(), m.Out, m.In))
 	})
 	q := b.src.Quantized
 	if q != nil {
 		w := q.Weight(name)
 		matrix.EncodeAs(name, w.Encoding.Transposed(w.Out, w.In), name+".codes", func() (ir.Tensor, error) {
-			codes, err := ir.Codes(w.Encoding, transposed(w.Codes, w.Out, w.In))
+			codes, err := ir.Codes(w.Encoding, encoding.Transpose(w.Codes, w.Out, w.In))
 			if err != nil {
 				return ir.Tensor{}, err
 			}
@@ -127,17 +128,6 @@ func (b *builder) addBias(m *model.Linear, y *ir.Value) *ir.Value {
 		return y
 	}
 	return b.Add(y, b.Const(m.Name+".bias", []int{m.Out}, m.Bias))
-}
-
-// transposed returns the transpose of x [rows,cols].
-func transposed[T any](x []T, rows, cols int) []T {
-	y := make([]T, len(x))
-	for r := range rows {
-		for c := range cols {
-			y[c*rows+r] = x[r*cols+c]
-		}
-	}
-	return y
 }
 
 // GatedProduct is model.Activation.Product: SiLU, or GELU by its tanh formula

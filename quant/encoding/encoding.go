@@ -305,15 +305,16 @@ func (e Encoding) Transposed(rows, cols int) Encoding {
 	if e.Block > 0 {
 		shape := []int{rows, cols}
 		shape[e.Axis] /= e.Block
-		t.Scales = transpose(e.Scales, shape[0], shape[1])
+		t.Scales = Transpose(e.Scales, shape[0], shape[1])
 		if len(e.Zeros) > 0 {
-			t.Zeros = transpose(e.Zeros, shape[0], shape[1])
+			t.Zeros = Transpose(e.Zeros, shape[0], shape[1])
 		}
 	}
 	return t
 }
 
-func transpose[T any](x []T, rows, cols int) []T {
+// Transpose returns the transpose of x [rows,cols].
+func Transpose[T any](x []T, rows, cols int) []T {
 	y := make([]T, len(x))
 	for r := range rows {
 		for c := range cols {

@@ -237,12 +237,12 @@ func TestTransposed(t *testing.T) {
 		"blocks of columns": {Bits: 4, Scales: []float32{1, 2, 3, 4}, Axis: 0, Block: 3},
 	} {
 		x := normal(12, 5)
-		y := transpose(x, 3, 4)
+		y := Transpose(x, 3, 4)
 		e.Fake(x, 3, 4)
 		turned := e.Transposed(3, 4)
 		turned.Fake(y, 4, 3)
-		if !slices.Equal(y, transpose(x, 3, 4)) {
-			t.Errorf("%s: %v, want %v", name, y, transpose(x, 3, 4))
+		if !slices.Equal(y, Transpose(x, 3, 4)) {
+			t.Errorf("%s: %v, want %v", name, y, Transpose(x, 3, 4))
 		}
 	}
 }
