@@ -79,7 +79,7 @@ func (e *Encoder) EndOfTurn() (int32, error) {
 // findEndOfTurn renders an answer and takes the first token that follows it.
 func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn, error) {
 	const answer = "The answer is 42"
-	text, err := tpl.Render([]tokenizer.Message{{Role: "user", Content: "?"}, {Role: "assistant", Content: answer}}, false)
+	text, err := tpl.Render([]tokenizer.Message{{Role: "user", Content: "?"}, {Role: "assistant", Content: answer}}, tokenizer.RenderOptions{})
 	if err != nil {
 		return endOfTurn{}, fmt.Errorf("chat template: %w", err)
 	}
@@ -161,7 +161,7 @@ func (e *Encoder) encodeMessages(s Sample, messages []tokenizer.Message) (Encode
 	if err != nil {
 		return Encoded{}, err
 	}
-	whole, err := e.template.Render(messages, false)
+	whole, err := e.template.Render(messages, tokenizer.RenderOptions{})
 	if err != nil {
 		return Encoded{}, fmt.Errorf("chat template: %w", err)
 	}
@@ -198,7 +198,7 @@ func (e *Encoder) encodeMessages(s Sample, messages []tokenizer.Message) (Encode
 
 // turn finds the answer that follows the messages before it.
 func (e *Encoder) turn(t *tokens, before []tokenizer.Message) (Turn, error) {
-	prompt, err := e.template.Render(before, true)
+	prompt, err := e.template.Render(before, tokenizer.RenderOptions{GenerationPrompt: true})
 	if err != nil {
 		return Turn{}, fmt.Errorf("chat template: %w", err)
 	}

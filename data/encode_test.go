@@ -76,7 +76,7 @@ func TestEncodeMarksAnswers(t *testing.T) {
 			if d := cmp.Diff(c.want, lossText(tk, got)); d != "" {
 				t.Error(d)
 			}
-			whole, err := template.Render(c.sample.Messages, false)
+			whole, err := template.Render(c.sample.Messages, tokenizer.RenderOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,7 +106,7 @@ func TestEncodePromptEqualsGeneration(t *testing.T) {
 				}
 				wantConsistent(t, enc)
 				for _, turn := range enc.Turns {
-					prompt, err := template.Render(sample.Messages[:turn.Message], true)
+					prompt, err := template.Render(sample.Messages[:turn.Message], tokenizer.RenderOptions{GenerationPrompt: true})
 					if err != nil {
 						t.Fatal(err)
 					}

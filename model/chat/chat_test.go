@@ -98,7 +98,7 @@ func TestTurnsAreTheTemplates(t *testing.T) {
 
 	messages := append(slices.Clone(g.Messages), tokenizer.Message{Role: "assistant", Content: first}, tokenizer.Message{Role: "user", Content: second})
 	m, tk, tpl := demoParts(t)
-	whole, err := tpl.Render(messages, true)
+	whole, err := tpl.Render(messages, tokenizer.RenderOptions{GenerationPrompt: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,13 +18,13 @@ type form struct {
 // formOf takes a template apart by rendering turns that it knows.
 func formOf(tpl *tokenizer.Template) (form, error) {
 	const question, answer, second = "What is six times seven", "It is forty two", "And nine times six"
-	one, err := tpl.Render([]tokenizer.Message{{Role: "user", Content: question}}, true)
+	one, err := tpl.Render([]tokenizer.Message{{Role: "user", Content: question}}, tokenizer.RenderOptions{GenerationPrompt: true})
 	if err != nil {
 		return form{}, err
 	}
 	two, err := tpl.Render([]tokenizer.Message{
 		{Role: "user", Content: question}, {Role: "assistant", Content: answer}, {Role: "user", Content: second},
-	}, true)
+	}, tokenizer.RenderOptions{GenerationPrompt: true})
 	if err != nil {
 		return form{}, err
 	}

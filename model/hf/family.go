@@ -19,6 +19,8 @@ type family struct {
 	// slides says whether layer i has sliding attention in a file without
 	// layer_types; nil if the family has no such layers.
 	slides func(o object, i int) bool
+	// ignored are keys of its config.json that change nothing here, each with the reason.
+	ignored map[string]string
 	// apply sets the fields that only this family, or each family in its own way, has.
 	apply func(c *Config, o object)
 }

@@ -25,6 +25,9 @@ type ggufArchitecture struct {
 	partial bool
 	// parts are the parts of tensor names that differ from ggufNames.
 	parts map[string]string
+	// keys are the keys of config.json that only this architecture has, with their
+	// metadata below its name.
+	keys map[string]string
 	// complete adds what the metadata leave to the architecture; nil if nothing.
 	complete func(values map[string]any)
 }
@@ -230,6 +233,9 @@ func (g *GGUF) object() (object, error) {
 	o := newObject(g.path, map[string]any{"architectures": []any{known.name}})
 	o.source = map[string]string{"bos_token_id": "tokenizer.ggml.bos_token_id", "pad_token_id": "tokenizer.ggml.padding_token_id"}
 	for key, suffix := range ggufKeys {
+		o.source[key] = arch + "." + suffix
+	}
+	for key, suffix := range known.keys {
 		o.source[key] = arch + "." + suffix
 	}
 	for key, from := range o.source {

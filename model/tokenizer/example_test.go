@@ -19,7 +19,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	text, err := template.Render([]tokenizer.Message{{Role: "user", Content: "What is the code?"}}, true)
+	text, err := template.Render([]tokenizer.Message{{Role: "user", Content: "What is the code?"}}, tokenizer.RenderOptions{GenerationPrompt: true})
 	if err != nil {
 		fmt.Println(err)
 		return

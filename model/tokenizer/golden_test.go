@@ -158,7 +158,7 @@ func TestGoldenChatTemplates(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := template.Render(c.Messages, c.Prompt)
+		got, err := template.Render(c.Messages, RenderOptions{GenerationPrompt: c.Prompt})
 		if err != nil || got != c.Rendered {
 			t.Errorf("case %d (%s): got %q, %v\nwant %q", i, c.Tokenizer, got, err, c.Rendered)
 		}

@@ -1,11 +1,13 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	gonja "github.com/nikolalohinski/gonja/v2/config"
@@ -18,6 +20,24 @@ import (
 type Message struct {
 	Role    string // "system", "user" or "assistant", or what the template knows
 	Content string
+	// Fields is what else the message has, in the order of its file: tool_calls,
+	// reasoning_content, name, … A field of the name content stands in the place of Content.
+	Fields []Field
+}
+
+// Field is a named value in JSON, whose order of keys is kept.
+type Field struct {
+	Name  string
+	Value json.RawMessage
+}
+
+// RenderOptions say how a conversation is rendered.
+type RenderOptions struct {
+	// GenerationPrompt ends the text where the assistant's answer begins.
+	GenerationPrompt bool
+	// Variables are what the template knows beside the messages: tools, documents,
+	// enable_thinking, …
+	Variables []Field
 }
 
 // Template renders conversations as a model was trained to read them. Its methods
@@ -99,14 +119,17 @@ func (s *source) template(c config) (text, from string, err error) {
 // Source returns the template's text as it stands in its file.
 func (t *Template) Source() string { return t.source }
 
-// Render returns the conversation as text, special tokens spelled out. With
-// addGenerationPrompt it ends where the assistant's answer begins. What a template
+// Render returns the conversation as text, special tokens spelled out. What a template
 // refuses (raise_exception) is an error with the template's words.
-func (t *Template) Render(msgs []Message, addGenerationPrompt bool) (text string, err error) {
+func (t *Template) Render(msgs []Message, o RenderOptions) (text string, err error) {
 	refused := ""
+	messages, err := jinjaMessages(msgs)
+	if err != nil {
+		return "", err
+	}
 	vars := map[string]any{
-		"messages":              jinjaMessages(msgs),
-		"add_generation_prompt": addGenerationPrompt,
+		"messages":              messages,
+		"add_generation_prompt": o.GenerationPrompt,
 		"tools":                 none{},
 		"documents":             none{},
 		macroDepth:              new(int),
@@ -120,6 +143,11 @@ func (t *Template) Render(msgs []Message, addGenerationPrompt bool) (text string
 	} {
 		if token != "" {
 			vars[name] = string(token)
+		}
+	}
+	for _, v := range o.Variables {
+		if vars[v.Name], err = jinjaJSON(v); err != nil {
+			return "", err
 		}
 	}
 	defer func() { // gonja reaches into values by reflection
@@ -138,15 +166,84 @@ func (t *Template) Render(msgs []Message, addGenerationPrompt bool) (text string
 }
 
 // jinjaMessages returns msgs as transformers hands them to a template.
-func jinjaMessages(msgs []Message) []any {
+func jinjaMessages(msgs []Message) ([]any, error) {
 	out := make([]any, len(msgs))
 	for i, m := range msgs {
-		out[i] = &exec.Dict{Pairs: []*exec.Pair{
-			{Key: exec.AsValue("role"), Value: exec.AsValue(m.Role)},
-			{Key: exec.AsValue("content"), Value: exec.AsValue(m.Content)},
-		}}
+		pairs := []*exec.Pair{{Key: exec.AsValue("role"), Value: exec.AsValue(m.Role)}}
+		if !slices.ContainsFunc(m.Fields, func(f Field) bool { return f.Name == "content" }) {
+			pairs = append(pairs, &exec.Pair{Key: exec.AsValue("content"), Value: exec.AsValue(m.Content)})
+		}
+		for _, f := range m.Fields {
+			v, err := jinjaJSON(f)
+			if err != nil {
+				return nil, fmt.Errorf("message %d: %w", i+1, err)
+			}
+			pairs = append(pairs, &exec.Pair{Key: exec.AsValue(f.Name), Value: exec.AsValue(v)})
+		}
+		out[i] = &exec.Dict{Pairs: pairs}
 	}
-	return out
+	return out, nil
+}
+
+// jinjaJSON returns a field's value as a template sees it.
+func jinjaJSON(f Field) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(f.Value))
+	dec.UseNumber()
+	v, err := jinjaValue(dec)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return v, nil
+}
+
+// jinjaValue decodes the next value; objects keep the order of their keys.
+func jinjaValue(dec *json.Decoder) (any, error) {
+	token, err := dec.Token()
+	if err != nil {
+		return nil, err
+	}
+	switch t := token.(type) {
+	case nil:
+		return none{}, nil
+	case json.Number:
+		if n, err := t.Int64(); err == nil {
+			return int(n), nil
+		}
+		return t.Float64()
+	case json.Delim:
+		if t == '{' {
+			return jinjaObject(dec)
+		}
+		list := []any{}
+		for dec.More() {
+			v, err := jinjaValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err := dec.Token()
+		return list, err
+	default:
+		return token, nil
+	}
+}
+
+func jinjaObject(dec *json.Decoder) (any, error) {
+	dict := &exec.Dict{}
+	for dec.More() {
+		key, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		v, err := jinjaValue(dec)
+		if err != nil {
+			return nil, err
+		}
+		dict.Pairs = append(dict.Pairs, &exec.Pair{Key: exec.AsValue(key), Value: exec.AsValue(v)})
+	}
+	_, err := dec.Token()
+	return dict, err
 }
 
 // compileJinja translates and compiles a template.

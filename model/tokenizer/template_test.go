@@ -48,7 +48,7 @@ func TestTemplatesMatchJinja(t *testing.T) {
 			}
 			templates[c.Template] = template
 		}
-		got, err := templates[c.Template].Render(c.Messages, c.Prompt)
+		got, err := templates[c.Template].Render(c.Messages, RenderOptions{GenerationPrompt: c.Prompt})
 		switch {
 		case c.Refused != "":
 			if err == nil || !strings.Contains(err.Error(), "refuses the messages: "+c.Refused) {
@@ -87,7 +87,7 @@ func TestTemplateErrors(t *testing.T) {
 	} {
 		template, err := templateIn(t, c.source)
 		if err == nil {
-			_, err = template.Render([]Message{{"user", "Hi"}}, true)
+			_, err = template.Render([]Message{{Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
 		}
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chat_template.jinja: ") {
 			t.Errorf("%s: error %v\nwant %s", c.name, err, c.want)
@@ -111,7 +111,7 @@ func TestLoadTemplate(t *testing.T) {
 		template, err := LoadTemplate(dir)
 		got := ""
 		if err == nil {
-			got, err = template.Render(nil, false)
+			got, err = template.Render(nil, RenderOptions{})
 		}
 		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %q, %v; want %s", c.name, got, err, c.want)
@@ -128,7 +128,7 @@ func TestLoadTemplate(t *testing.T) {
 		template, err := LoadTemplate(dir)
 		got := ""
 		if err == nil {
-			got, err = template.Render(nil, false)
+			got, err = template.Render(nil, RenderOptions{})
 		}
 		if got != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %q, %v; want %s", c.processor, got, err, c.want)
@@ -142,8 +142,8 @@ func TestConcurrentRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msgs := []Message{{"system", "S"}, {"user", "Q"}, {"assistant", "A"}}
-	want, err := template.Render(msgs, false)
+	msgs := []Message{{Role: "system", Content: "S"}, {Role: "user", Content: "Q"}, {Role: "assistant", Content: "A"}}
+	want, err := template.Render(msgs, RenderOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestConcurrentRender(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 20 {
-				if got, err := template.Render(msgs, false); err != nil || got != want {
+				if got, err := template.Render(msgs, RenderOptions{}); err != nil || got != want {
 					t.Errorf("goroutines disturb each other: %q, %v", got, err)
 				}
 			}
@@ -167,12 +167,12 @@ func BenchmarkRender(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			msgs := []Message{{"system", "Answer from the conversation."}}
+			msgs := []Message{{Role: "system", Content: "Answer from the conversation."}}
 			for range 6 {
-				msgs = append(msgs, Message{"user", "What did they decide?"}, Message{"assistant", "To meet on Friday."})
+				msgs = append(msgs, Message{Role: "user", Content: "What did they decide?"}, Message{Role: "assistant", Content: "To meet on Friday."})
 			}
 			for b.Loop() {
-				if _, err := template.Render(msgs, true); err != nil {
+				if _, err := template.Render(msgs, RenderOptions{GenerationPrompt: true}); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -207,6 +207,6 @@ func FuzzTemplate(f *testing.F) {
 			return
 		}
 		template := Template{from: "fuzz", jinja: jinja}
-		_, _ = template.Render([]Message{{"system", "S"}, {"user", "Hi"}}, true)
+		_, _ = template.Render([]Message{{Role: "system", Content: "S"}, {Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
 	})
 }

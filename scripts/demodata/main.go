@@ -123,7 +123,7 @@ func convert[T any](from, to string, rowsPerGroup int64, row func(data.Sample) (
 func toChat(s data.Sample) (*chatRow, error) {
 	r := &chatRow{ID: s.ID, Dataset: s.Dataset}
 	for _, m := range s.Messages {
-		r.Messages = append(r.Messages, message(m))
+		r.Messages = append(r.Messages, message{Role: m.Role, Content: m.Content})
 	}
 	return r, nil
 }
