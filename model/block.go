@@ -18,8 +18,8 @@ type Ops[V any] interface {
 	Linear(l *Linear, x V) V
 	// GatedProduct is act(gate)·up.
 	GatedProduct(l *Layer, gate, up V) V
-	// Add is the residual sum x + r·y, with the layer's ResidualScale r.
-	Add(l *Layer, x, y V) V
+	// Residual is the residual sum x + r·y, with the layer's ResidualScale r.
+	Residual(l *Layer, x, y V) V
 
 	// Remember gives the backend what the state keeps of the new tokens: keys
 	// and values before rotary embedding, and the normed input h, from which
@@ -61,10 +61,10 @@ func begin[V any](o Ops[V], l *Layer, x V) projected[V] {
 
 // finish is attention and what follows.
 func finish[V any](o Ops[V], s Spec, l *Layer, x V, p projected[V]) V {
-	x = o.Add(l, x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
+	x = o.Residual(l, x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
 	h := normOrCopy(o, l.PostAttentionNorm, x)
 	h = o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h)))
-	return o.Add(l, x, normIf(o, l.FeedForwardOutputNorm, h))
+	return o.Residual(l, x, normIf(o, l.FeedForwardOutputNorm, h))
 }
 
 // normOrCopy is what the maps of a layer read of the residual stream x.

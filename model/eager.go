@@ -77,8 +77,8 @@ func (e *eager) Copy(x []float32) []float32 {
 	return y
 }
 
-// Add adds into y, which Forward has just computed and uses nowhere else.
-func (e *eager) Add(l *Layer, x, y []float32) []float32 {
+// Residual adds into y, which Forward has just computed and uses nowhere else.
+func (e *eager) Residual(l *Layer, x, y []float32) []float32 {
 	l.Scaled(y)
 	kernels.Add(y, x)
 	return y

@@ -14,7 +14,10 @@ import (
 )
 
 // families are tiny checkpoints with a golden.safetensors.
-var families = []string{"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3"}
+var families = []string{
+	"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3",
+	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
+}
 
 // hiddenTape keeps what enters each layer.
 type hiddenTape struct{ layers [][]float32 }

@@ -87,7 +87,7 @@ func (b *blockNodes) GatedProduct(l *model.Layer, gate, up *G.Node) *G.Node {
 // Copy is x itself: nothing changes a node's values.
 func (b *blockNodes) Copy(x *G.Node) *G.Node { return x }
 
-func (b *blockNodes) Add(_ *model.Layer, x, y *G.Node) *G.Node {
+func (b *blockNodes) Residual(_ *model.Layer, x, y *G.Node) *G.Node {
 	return b.apply("add", shapeOf(x), func(out []float32, in [][]float32) {
 		copy(out, in[1])
 		b.frame.run.layer.Scaled(out)

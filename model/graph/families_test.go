@@ -69,7 +69,10 @@ func gemma(l *model.Layer, d model.Dims, r *rand.Rand) {
 }
 
 // families are the golden checkpoints.
-var families = []string{"phi3", "gemma3", "llama", "llama31", "mistral", "qwen2", "qwen3"}
+var families = []string{
+	"phi3", "gemma3", "llama", "llama31", "mistral", "qwen2", "qwen3",
+	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
+}
 
 // TestProgramIsTheStream runs every layer of every segment of a text as a block
 // program and compares with what the stream computed, for every family.

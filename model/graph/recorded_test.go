@@ -192,7 +192,7 @@ func (o *plainOps) GatedProduct(l *model.Layer, gate, up []float32) []float32 {
 
 func (o *plainOps) Copy(x []float32) []float32 { return x }
 
-func (o *plainOps) Add(l *model.Layer, x, y []float32) []float32 {
+func (o *plainOps) Residual(l *model.Layer, x, y []float32) []float32 {
 	sum := slices.Clone(x)
 	scale := l.ResidualScale
 	if scale == 0 {

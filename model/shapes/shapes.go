@@ -305,7 +305,7 @@ func (b *block) Linear(l *model.Linear, x Shape) Shape {
 
 func (b *block) GatedProduct(_ *model.Layer, gate, _ Shape) Shape { return b.made(gate) }
 
-func (b *block) Add(_ *model.Layer, x, _ Shape) Shape { return b.made(x) }
+func (b *block) Residual(_ *model.Layer, x, _ Shape) Shape { return b.made(x) }
 
 func (b *block) Remember(l *model.Layer, _, k, _ Shape) {
 	b.stored[l.Index] += k.Rows
