@@ -51,9 +51,9 @@ var ggufMiniCPM = ggufArchitecture{
 		set := func(key string, f, usual float64) {
 			switch _, ok := values[key].(json.Number); {
 			case values[key] == nil:
-				values[key] = number(usual)
+				values[key] = jsonNumber(usual)
 			case ok && f-f == 0: // else the reader of the key says what is wrong
-				values[key] = number(f)
+				values[key] = jsonNumber(f)
 			}
 		}
 		set("scale_emb", of("scale_emb"), 12)
@@ -62,5 +62,5 @@ var ggufMiniCPM = ggufArchitecture{
 	},
 }
 
-// number is a number as JSON has it, with as many digits as float32 keeps.
-func number(f float64) json.Number { return json.Number(strconv.FormatFloat(f, 'g', 7, 64)) }
+// jsonNumber is a number as JSON has it, with as many digits as float32 keeps.
+func jsonNumber(f float64) json.Number { return json.Number(strconv.FormatFloat(f, 'g', 7, 64)) }

@@ -1,5 +1,7 @@
 package hf
 
+import "encoding/json"
+
 // mistral3 is what Mistral Small 3.1 and Ministral 3 are released as: a text model beside
 // one that sees.
 var mistral3 = family{
@@ -23,6 +25,10 @@ var ministral3 = family{
 		if len(rope.values) == 0 {
 			rope = o.child("rope_parameters")
 		}
+		rope.integer("max_position_embeddings", 0, maxSize, 0) // stands there twice
+		if o.has("yarn_log_multiplier") {
+			c.Rope.AttentionFactor, c.RopeLocal.AttentionFactor = 1, 1
+		}
 		beta := rope.number("llama_4_scaling_beta", 0, o.number("llama_4_scaling_beta", 0, 0))
 		if beta == 0 {
 			return
@@ -33,7 +39,14 @@ var ministral3 = family{
 	},
 }
 
+// ggufMistral3 has no mscale: llama.cpp takes it to be what yarn_log_multiplier is,
+// mscale_all_dim, so that YaRN's factor of cosines and sines is 1.
 var ggufMistral3 = ggufArchitecture{
 	name: "Ministral3ForCausalLM", paired: true,
-	keys: map[string]string{"llama_4_scaling_beta": "attention.temperature_scale"},
+	keys: map[string]string{"llama_4_scaling_beta": "attention.temperature_scale", "yarn_log_multiplier": "rope.scaling.yarn_log_multiplier"},
+	complete: func(values map[string]any) {
+		if values["yarn_log_multiplier"] == nil {
+			values["yarn_log_multiplier"] = json.Number("1")
+		}
+	},
 }
