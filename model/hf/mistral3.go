@@ -5,7 +5,7 @@ import "encoding/json"
 // mistral3 is what Mistral Small 3.1 and Ministral 3 are released as: a text model beside
 // one that sees.
 var mistral3 = family{
-	modelType: "mistral", text: "text_config",
+	modelType: "mistral", text: "text_config", defaults: "{}", // those of the text model stand in its family
 	textFamily: map[string]*family{"mistral": &mistral, "ministral3": &ministral3},
 }
 
