@@ -97,6 +97,18 @@ func (s Spec) At(layer int) Spec {
 // Equal says whether two blocks are the same.
 func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
 
+// Difference names the first field in which s differs from t, "slots 256, but 128", or
+// returns "" if there is none.
+func (s Spec) Difference(t Spec) string {
+	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
+		}
+	}
+	return ""
+}
+
 // ScoreSign is the sign of the score in the weight of what is written to the
 // memory: ω = 1-σ(ρ) = σ(-ρ) with slots, σ of the write gate's logit without.
 func (s Spec) ScoreSign() float32 {
