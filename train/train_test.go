@@ -288,6 +288,74 @@ func TestResumeErrors(t *testing.T) {
 }
 
 // TestNoSampleFits leaves no run folder behind.
+// TestBlockOfAnotherConfiguration: a run whose adapter and configuration contradict each other
+// does not open.
+func TestBlockOfAnotherConfiguration(t *testing.T) {
+	run, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := run.Config
+	for _, tc := range []struct {
+		change func(*model.Spec)
+		want   string
+	}{
+		{func(s *model.Spec) { s.Window = 32 }, "config.yaml and adapter_config.json describe different blocks (window 32, but 16); they belong to different runs"},
+		{func(s *model.Spec) { s.SlotLayers = []int{2} }, "adapter_config.json has slots in layer 0, but config.yaml has none there"},
+		{func(*model.Spec) {}, ""},
+	} {
+		changed := c
+		tc.change(&changed.Block.Spec)
+		if err := changed.Write(filepath.Join(run.Dir, runs.ConfigFile)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := runs.Open(run.Dir); tc.want != "" {
+			wantError(t, err, tc.want)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.
+func TestResumeWithOtherInputs(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	base := filepath.Join(t.TempDir(), "base")
+	if err := os.CopyFS(base, os.DirFS(c.Model.Path)); err != nil {
+		t.Fatal(err)
+	}
+	c.Model.Path = base
+	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
+		t.Fatalf("got %v, want ErrStopped", err)
+	}
+	for _, tc := range []struct{ path, want string }{
+		{c.Data.Train, "data.train: its content has changed since the checkpoint was written"},
+		{filepath.Join(base, "model.safetensors"), "model.path: its content has changed"},
+		{filepath.Join(base, "tokenizer_config.json"), "model.path/tokenizer_config.json: its content has changed"},
+	} {
+		good, err := os.ReadFile(tc.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := append(slices.Clone(good), ' ')
+		if filepath.Ext(tc.path) == ".safetensors" {
+			bad = slices.Clone(good)
+			bad[len(bad)-1] ^= 0x80 // the sign of the last weight
+		}
+		if err := os.WriteFile(tc.path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Train(t.Context(), c, Options{Resume: true})
+		wantError(t, err, runs.CheckpointFile, tc.want, "resume with what was there, or start a new run without --resume")
+		if err := os.WriteFile(tc.path, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Train(t.Context(), c, Options{Resume: true}); err != nil {
+		t.Errorf("with all as it was: %v", err)
+	}
+}
+
 func TestNoSampleFits(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
 	c.Data.MaxTokens = 40

@@ -33,9 +33,13 @@ const manifestBytes = 16 << 20
 
 // Manifest tells a host all it needs to run an exported folder.
 type Manifest struct {
-	Schema    int    `json:"schema"`
-	Producer  string `json:"producer"`
-	Model     string `json:"model"`
+	Schema   int    `json:"schema"`
+	Producer string `json:"producer"`
+	Model    string `json:"model"`
+	// Base and Trained are the identities of the base and of the trained parameters
+	// ([model.Base.Identity], [model.Params.Identity]).
+	Base      string `json:"base_identity,omitempty"`
+	Trained   string `json:"trained_identity,omitempty"`
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
 	// Kinds are the kinds of layers that there are, in the order in which they come.
