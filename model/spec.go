@@ -156,19 +156,29 @@ func (s Spec) Capacity() int { return s.Sizes().Capacity() }
 // allocate; heads have some hundred dimensions.
 const maxFeatureDim = 4096
 
+// maxSpecTokens bounds sink, window, segment and slots, so that no sum of them overflows; a
+// million is more than any base was trained for.
+const maxSpecTokens = 1 << 20
+
 // Validate reports the first field that holds a value the block cannot have.
 // The message begins with the field's name as it stands in a config.
 func (s Spec) Validate() error {
 	for _, f := range []struct {
-		name       string
-		value, min int
-	}{{"sink", s.Sink, 0}, {"window", s.Window, 0}, {"segment", s.Segment, 1}, {"slots", s.Slots, 0}, {"feature_dim", s.FeatureDim, 0}} {
+		name            string
+		value, min, max int
+	}{
+		{"sink", s.Sink, 0, maxSpecTokens},
+		{"window", s.Window, 0, maxSpecTokens},
+		{"segment", s.Segment, 1, maxSpecTokens},
+		{"slots", s.Slots, 0, maxSpecTokens},
+		{"feature_dim", s.FeatureDim, 0, maxFeatureDim},
+	} {
 		if f.value < f.min {
 			return fmt.Errorf("%s is %d; it must be at least %d", f.name, f.value, f.min)
 		}
-	}
-	if s.FeatureDim > maxFeatureDim {
-		return fmt.Errorf("feature_dim is %d; it must be at most %d", s.FeatureDim, maxFeatureDim)
+		if f.value > f.max {
+			return fmt.Errorf("%s is %d; it must be at most %d", f.name, f.value, f.max)
+		}
 	}
 	if err := s.validateSlotLayers(); err != nil {
 		return err

@@ -55,6 +55,10 @@ func (d *document) validateBlock(block model.Spec, trained bool) {
 // leavesWindow reports a length in tokens at which the base model alone sees
 // everything, so that the block is never used.
 func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
+	if block.Validate() != nil { // said elsewhere
+		return
+	}
+	d.atMost(path, tokens, maxCount)
 	if all := block.Sizes().Short(); tokens <= all {
 		d.problem(path, "is %d; it must be more than sink + window + segment = %d, or no token ever leaves the window", tokens, all)
 	}
@@ -75,14 +79,23 @@ func (d *document) required(path, value string) {
 }
 
 func (d *document) atLeast(path string, v, least int) {
+	d.within(path, v, least, maxCount)
+}
+
+// maxCount bounds what is counted: tokens, samples, steps. Nobody has more, and sums and
+// products of a few of them are far from what an int holds.
+const maxCount = 1_000_000_000
+
+func (d *document) within(path string, v, least, most int) {
 	if v < least {
 		d.problem(path, "is %d; it must be at least %d", v, least)
 	}
+	d.atMost(path, v, most)
 }
 
-func (d *document) between(path string, v, lo, hi float64) {
-	if v < lo || v > hi {
-		d.problem(path, "is %v; it must be from %v to %v", v, lo, hi)
+func (d *document) atMost(path string, v, most int) {
+	if v > most {
+		d.problem(path, "is %d; it must be at most %d", v, most)
 	}
 }
 
