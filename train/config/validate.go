@@ -99,6 +99,12 @@ func (d *document) atMost(path string, v, most int) {
 	}
 }
 
+func (d *document) between(path string, v, lo, hi float64) {
+	if v < lo || v > hi {
+		d.problem(path, "is %v; it must be from %v to %v", v, lo, hi)
+	}
+}
+
 func (d *document) notNegative(path string, v float64) {
 	if v < 0 {
 		d.problem(path, "is %v; it must not be negative", v)
