@@ -156,9 +156,8 @@ func (s Spec) Capacity() int { return s.Sizes().Capacity() }
 // allocate; heads have some hundred dimensions.
 const maxFeatureDim = 4096
 
-// maxSpecTokens bounds sink, window, segment and slots, so that no sum of them overflows; a
-// million is more than any base was trained for.
-const maxSpecTokens = 1 << 20
+// maxSpecTokens bounds sink, window, segment and slots, so that no sum of them overflows.
+const maxSpecTokens = schedule.Unbounded
 
 // Validate reports the first field that holds a value the block cannot have.
 // The message begins with the field's name as it stands in a config.
