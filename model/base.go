@@ -24,7 +24,8 @@ type Base struct {
 	// does not divide, or does not cap.
 	LogitScale, LogitSoftcap float32
 
-	copies *weightCopies
+	copies   *weightCopies
+	identity *identity // nil: computed each time
 }
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'

@@ -27,6 +27,7 @@ func LoadBase(path string) (*Base, error) {
 		_ = ck.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	b.identity.files = ck.Files()
 	b.Hold(DTypeAuto)
 	return b, nil
 }
@@ -66,7 +67,7 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
 	b := &Base{
 		Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), LogitScale: float32(c.LogitScale),
-		LogitSoftcap: float32(c.FinalLogitSoftcap), copies: &weightCopies{},
+		LogitSoftcap: float32(c.FinalLogitSoftcap), copies: &weightCopies{}, identity: &identity{},
 	}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
