@@ -160,6 +160,9 @@ func newConfig(o object) (*Config, error) {
 	return c, nil
 }
 
+// maxLayers bounds the lists that have an entry per layer.
+const maxLayers = 1 << 14
+
 func (c *Config) readSizes(o object) {
 	c.VocabSize = o.size("vocab_size")
 	c.HiddenSize = o.size("hidden_size")
@@ -170,7 +173,6 @@ func (c *Config) readSizes(o object) {
 	if *o.err != nil {
 		return
 	}
-	const maxLayers = 1 << 14
 	if c.NumHiddenLayers > maxLayers {
 		o.fail("num_hidden_layers", c.NumHiddenLayers, fmt.Sprintf("at most %d", maxLayers))
 	}

@@ -47,13 +47,22 @@ var ggufArchitectures = map[string]ggufArchitecture{
 			"ffn_norm":            "pre_feedforward_layernorm",
 			"post_ffw_norm":       "post_feedforward_layernorm",
 		},
+		keys: map[string]string{
+			"rope_local_base_freq":    "rope.freq_base_swa",
+			"attn_logit_softcapping":  "attn_logit_softcapping",
+			"final_logit_softcapping": "final_logit_softcapping",
+		},
 		complete: completeGemma3,
 	},
 }
 
-// completeGemma3 adds the scale of the attention: that of the head size, but for the
-// model of 62 layers, 27b, that of its width over its heads, as in llama.cpp.
+// completeGemma3 adds what llama.cpp takes for granted: the theta of layers that slide, and
+// the scale of the attention, which is that of the head size, but for the model of 62
+// layers, 27b, that of its width over its heads.
 func completeGemma3(values map[string]any) {
+	if values["rope_local_base_freq"] == nil {
+		values["rope_local_base_freq"] = json.Number("10000")
+	}
 	values["query_pre_attn_scalar"] = values["head_dim"]
 	const layers27B = "62"
 	width, _ := values["hidden_size"].(json.Number)
@@ -278,7 +287,40 @@ func (g *GGUF) values(ignore []string) (object, ggufArchitecture, error) {
 	_, untied := g.tensors["output.weight"]
 	_, biased := g.tensors["blk.0.attn_q.bias"]
 	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
+	o.addPattern()
 	return o, known, nil
+}
+
+// addPattern adds which layers slide: all but the last of so many (0: all), or those of a
+// list of truths, one per layer.
+func (o object) addPattern() {
+	const key = "sliding_window_pattern"
+	name := o.metadata + "attention." + key
+	o.source[key], o.values[key] = name, o.metadatum(name)
+	var slides []bool
+	switch list := o.values[key].(type) {
+	case []bool:
+		slides = list
+	case []int64: // as some writers have truths
+		for _, n := range list {
+			slides = append(slides, n != 0)
+		}
+	case json.Number:
+		if n, _ := o.root[o.metadata+"block_count"].(int64); list == "0" && n > 0 && n <= maxLayers {
+			slides = slices.Repeat([]bool{true}, int(n))
+		}
+	}
+	if slides == nil {
+		return
+	}
+	types := make([]any, len(slides))
+	for i, s := range slides {
+		types[i] = string(FullAttention)
+		if s {
+			types[i] = string(SlidingAttention)
+		}
+	}
+	o.values[key], o.values["layer_types"], o.source["layer_types"] = nil, types, name
 }
 
 // metadatum returns a metadata value as a JSON decoder would give it, nil if it is absent.

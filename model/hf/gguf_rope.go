@@ -35,7 +35,7 @@ func (g *GGUF) addRope(o object, known ggufArchitecture) error {
 		record.take("attention_factor", "attn_factor", one)
 		return g.addDivided(record, ropeFreqs, ropeFreqs)
 	case g.tensors[ropeShort].Name != "":
-		record.take("attention_factor", "attn_factor", one)
+		record.take("attention_factor", "attn_factor", nil) // converters write it
 		record.take("original_max_position_embeddings", "original_context_length", nil)
 		return g.addDivided(record, ropeShort, ropeLong)
 	case kind == "" || kind == "linear": // llama.cpp takes linear for granted
