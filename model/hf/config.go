@@ -72,7 +72,8 @@ type Config struct {
 	EOS []int // all tokens that end a generation
 	Pad int   // -1 if there is none
 
-	Keys []Key // the file's keys in alphabetical order, and what became of each
+	Keys    []Key    // the file's keys in alphabetical order, and what became of each
+	Ignored []string // the keys that LoadConfig was told to ignore
 }
 
 // LoadConfig reads the configuration of a model: a folder with config.json (and
@@ -106,6 +107,7 @@ func LoadConfig(path string, ignore ...string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Ignored = ignore
 	if err := c.addGeneration(filepath.Join(path, GenerationFile)); err != nil {
 		return nil, err
 	}

@@ -112,12 +112,15 @@ func loadGGUFConfig(path string, ignore []string) (*Config, error) {
 		return nil, err
 	}
 	c, err := g.config(ignore)
+	if err == nil {
+		c.Ignored = ignore
+	}
 	return c, errors.Join(err, g.Close())
 }
 
-// ConfigText returns the config.json of a model, which for a GGUF file is what its
-// metadata say in that form.
-func ConfigText(path string) ([]byte, error) {
+// ConfigText returns the config.json of a model without the keys to ignore, which for a
+// GGUF file is what its metadata say in that form.
+func ConfigText(path string, ignore ...string) ([]byte, error) {
 	gguf := ""
 	if isGGUF(path) || !exists(filepath.Join(path, ConfigFile)) {
 		var err error
@@ -126,14 +129,30 @@ func ConfigText(path string) ([]byte, error) {
 		}
 	}
 	if gguf == "" {
-		return os.ReadFile(filepath.Join(path, ConfigFile))
+		return configText(filepath.Join(path, ConfigFile), ignore)
 	}
 	g, err := OpenGGUF(gguf)
 	if err != nil {
 		return nil, err
 	}
-	o, err := g.object(nil)
+	o, err := g.object(ignore)
 	if err := errors.Join(err, g.Close()); err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(o.values, "", "  ")
+}
+
+// configText returns a config.json without the keys to ignore; as it is, if there are none.
+func configText(file string, ignore []string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil || len(ignore) == 0 {
+		return text, err
+	}
+	o, err := parseObject(file, text)
+	if err == nil {
+		o, err = o.without(ignore)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return json.MarshalIndent(o.values, "", "  ")

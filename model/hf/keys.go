@@ -50,16 +50,31 @@ func (c *Config) checkKeys(o object, ignored map[string]string) {
 		c.Keys = append(c.Keys, Key{Name: key, Value: brief(o.dropped[key]), Use: KeyIgnored, Reason: "listed under model.ignore"})
 	}
 	slices.SortStableFunc(c.Keys, func(a, b Key) int { return strings.Compare(a.Name, b.Name) })
+	if *o.err == nil && slices.ContainsFunc(c.Keys, func(k Key) bool { return k.Use == KeyRefused }) {
+		*o.err = &KeysError{File: o.file, Architecture: c.Architecture, Keys: c.Keys}
+	}
+}
+
+// KeysError says that a configuration has keys that are refused.
+type KeysError struct {
+	File, Architecture string
+	Keys               []Key // all of the file
+}
+
+func (e *KeysError) Error() string {
 	var names, found []string
-	for _, k := range c.Keys {
-		if k.Use == KeyRefused {
-			names, found = append(names, k.Name), append(found, k.Name+": "+k.Value+k.Reason)
+	for _, k := range e.Keys {
+		if k.Use != KeyRefused {
+			continue
 		}
+		text := k.Name + ": found " + k.Value
+		if k.Reason != "" {
+			text += ", " + k.Reason
+		}
+		names, found = append(names, k.Name), append(found, text)
 	}
-	if names != nil && *o.err == nil {
-		*o.err = fmt.Errorf("%s: found %s, which is not understood for %s and may change what the model computes; want it used or gone: if it changes nothing, list it in the training configuration under model, as ignore: [%s]",
-			o.file, strings.Join(found, "; "), c.Architecture, strings.Join(names, ", "))
-	}
+	return fmt.Sprintf("%s: %s; this is not understood for %s and may change what the model computes: if you know that it does not, list it in the training configuration, under model, as ignore: [%s]",
+		e.File, strings.Join(found, "; "), e.Architecture, strings.Join(names, ", "))
 }
 
 // keys lists the keys of the file that was read; ignored are those of the family.
@@ -134,7 +149,7 @@ type pattern struct {
 
 // condition holds for values that change nothing; beside are the keys of the same record.
 type condition struct {
-	text  string // goes on after "only"
+	text  string // goes on after "want"
 	holds func(v any, beside map[string]any) bool
 }
 
@@ -157,7 +172,7 @@ func (r rules) judge(name, key string, v any, beside map[string]any, read bool) 
 	case known.reason != "" && (known.when.holds == nil || known.when.holds(v, beside)):
 		k.Reason = known.reason
 	case known.reason != "":
-		k.Use, k.Reason = KeyRefused, " (only "+known.when.text+" changes nothing)"
+		k.Use, k.Reason = KeyRefused, "want "+known.when.text
 	default:
 		k.Reason = r.matched(key)
 		if k.Reason == "" {

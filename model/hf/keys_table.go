@@ -49,7 +49,7 @@ var zeros = condition{"zeros", func(v any, _ map[string]any) bool {
 
 // beside holds where a key of the same record is set.
 func beside(key string) condition {
-	return condition{"beside " + key, func(_ any, beside map[string]any) bool { return beside[key] != nil }}
+	return condition{key + " beside it", func(_ any, beside map[string]any) bool { return beside[key] != nil }}
 }
 
 // either holds where one of two does.
@@ -96,18 +96,19 @@ func harmlessKeys() map[string]harmless {
 		"torchscript", "adapters", "_from_model_config", "_original_object_hash", "_original_class_name", "sentence_embedding_dimension",
 		"language", "languages", "library_name", "date", "version", "author", "original_architecture", "original_model_type", "trust_remote_code")
 	table(t, training, always, "initializer_range", "initializer_factor", "initializer_cutoff_factor", "init_method", "init_std", "gradient_checkpointing", "use_gradient_checkpointing",
-		"label_smoothing", "router_aux_loss_coef", "router_z_loss_coef", "aux_loss_alpha", "seq_aux", "z_loss_coefficient", "classifier_dropout",
+		"layerdrop", "label_smoothing", "router_aux_loss_coef", "router_z_loss_coef", "aux_loss_alpha", "seq_aux", "z_loss_coefficient", "classifier_dropout",
 		"rescale_layer_initialization", "use_mup_init", "training_dtype", "max_train_length", "fused_linear_cross_entropy", "loss_type", "ignore_index", "neftune_noise_alpha")
 	table(t, framework, always, "use_cache", "cache_implementation", "return_dict", "output_attentions", "output_hidden_states", "output_scores",
 		"return_dict_in_generate", "output_router_logits", "use_bfloat16", "tf_legacy_loss", "chunk_size_feed_forward", "torch_compile", "keys_to_ignore_at_inference",
 		"attn_implementation", "low_cpu_mem_usage", "is_decoder", "use_parallel_embedding", "fused_ops", "use_cuda_graph", "is_composition",
-		"use_return_dict", "device_map", "is_llama_config", "use_fused_crossentropy", "use_fused_rope", "use_fused_rms_norm", "fuse_norm", "fuse_swiglu", "fuse_cross_entropy", "use_fused_mlp", "use_kernels")
+		"use_return_dict", "model_parallel", "sequence_parallel", "tensor_parallel_degree", "tensor_model_parallel_size", "pipeline_model_parallel_size", "world_size", "num_logits_to_keep", "logits_to_keep", "device_map", "is_llama_config", "use_fused_crossentropy", "use_fused_rope", "use_fused_rms_norm", "fuse_norm", "fuse_swiglu", "fuse_cross_entropy", "use_fused_mlp", "use_kernels")
 	table(t, generation, always, "max_length", "min_length", "max_new_tokens", "min_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
 		"temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
 		"bad_words_ids", "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
 		"penalty_alpha", "chat_template", "stop_strings", "prefix")
 	table(t, "the tokenizer's length, which is no part of the model", always, "max_sequence_length", "model_max_length", "max_seq_len", "max_seq_length",
 		"seq_length", "seq_len", "tokenizer_model_max_length", "max_context_length", "padding_side", "tokenizer_padding_side", "vocab_file")
+	table(t, tokens, always, "bos_token", "eos_token", "pad_token", "unk_token", "additional_special_tokens")
 	table(t, "it cuts products into parts that are added up again", always, "pretraining_tp")
 	table(t, "the weights say their type", always, "params_dtype", "compute_dtype", "bf16", "fp16", "fp32", "torch_dtype_str")
 	table(t, "the context before it was extended; nothing extends it", always, "original_max_position_embeddings")
@@ -127,6 +128,7 @@ func harmlessKeys() map[string]harmless {
 		"shared_expert_intermediate_size", "mlp_only_layers", "moe_layers", "first_k_dense_replace", "norm_topk_prob", "moe", "moe_num_experts", "expert_capacity", "router_jitter_noise")
 	table(t, noExperts, is(0, 1), "decoder_sparse_step", "moe_layer_freq", "num_local_experts", "num_experts")
 	table(t, "it is what the model computes", is(true), "is_causal", "causal", "rotary", "use_rope", "use_rotary", "use_rotary_embeddings", "use_rms_norm", "rmsnorm", "gated_mlp", "use_swiglu", "use_gqa", "use_rotary_position_embeddings")
+	table(t, "it is what the model computes", is("swiglu"), "activation")
 	table(t, "it is what the model computes", is("rope", "rotary"), "position_embedding_type", "pos_emb", "pos_embd_type")
 	table(t, "it is what the model computes", is("rmsnorm", "rms_norm", "RMSNorm"), "norm_type", "normalization", "norm")
 	table(t, "a factor of 1", is(1), "full_attn_mod", "interpolate_factor", "logit_scale", "logits_scaling", "residual_multiplier", "embedding_multiplier", "rope_ratio", "rope_scaling_factor", "embedding_scale", "logits_scale", "rotary_pct", "rope_pct", "rotary_percent")
@@ -134,6 +136,10 @@ func harmlessKeys() map[string]harmless {
 }
 
 var configPatterns = []pattern{
+	{
+		"vision_*, image_*, video_*, audio_*, img_*, mm_*, multimodal_*, projector_*, spatial_*", "of parts of the model that see or hear",
+		prefix("vision_", "image_", "video_", "audio_", "img_", "mm_", "multimodal_", "projector_", "spatial_"),
+	},
 	{"unsloth_*", packaging, prefix("unsloth_")},
 	{"_attn_implementation*, _experts_implementation*", framework, prefix("_attn_implementation", "_experts_implementation")},
 	{"*flash_attn*, *flash_attention*, *flashattn*, *flash_norm*, *flash_rotary*", framework, contains("flash_attn", "flash_attention", "flashattn", "flash_norm", "flash_rotary", "flash_cross_entropy")},
@@ -163,15 +169,15 @@ func contains(all ...string) func(string) bool {
 // computingWords are the words of what a model computes. A key with one of them is refused
 // unless it is known.
 var computingWords = strings.Fields(`
-	act activation activations alibi attention attn base bias block blocks cap capping causal chunk clamp clip conv cross
+	act activation activations alibi attention attn bias block blocks cap capping causal chunk clamp clip conv cross
 	depth dim dimension dimensions dims embd embed embedding embeddings encoder eps epsilon expert experts
 	factor feed ffn forward freq frequency full gate gated gelu global glu group groups head heads hidden hyper
-	inner interleave interleaved intermediate interval kernel key kv layer layers layernorm layout length linear local logit logits lora
-	mamba mask mlp moe mqa mrope mtp multi multiplier multiquery mup norm normalization normalize norms nope ntk
-	parallel partial pattern period position positions post pre proj projection
+	inner interleave interleaved intermediate kernel key kv layer layers layernorm linear local logit logits lora
+	mamba mask mlp moe mqa mrope mtp multiplier multiquery mup norm normalization normalize norms nope ntk
+	parallel partial pattern period position positions proj projection
 	qk qkv quant quantization quantized query rank ratio recurrent residual rms rmsnorm rope rotary router routed routing
-	scalar scale scaled scales scaling sections shared shift silu sink sinks skip sliding softcap softcapping softmax sparse ssm state stochastic
-	theta tie tied topk transformer truncate value width window windows xielu yarn`)
+	scalar scale scaled scales scaling sections shared shift silu sink sinks skip sliding softcap softcapping softmax sparse ssm
+	theta tie tied topk value width window windows xielu yarn`)
 
 // speaksOfComputing tells whether a word of a key's name is of what a model computes.
 func speaksOfComputing(key string) bool {
@@ -236,6 +242,6 @@ func harmlessMetadata() map[string]harmless {
 
 // noScaling and noYarn hold where rope.scaling.type says so.
 var (
-	noScaling = condition{"beside rope.scaling.type none", func(_ any, beside map[string]any) bool { return beside["rope.scaling.type"] == "none" }}
-	noYarn    = condition{"beside another rope.scaling.type than yarn", func(_ any, beside map[string]any) bool { return beside["rope.scaling.type"] != "yarn" }}
+	noScaling = condition{"rope.scaling.type none beside it", func(_ any, beside map[string]any) bool { return beside["rope.scaling.type"] == "none" }}
+	noYarn    = condition{"another rope.scaling.type than yarn beside it", func(_ any, beside map[string]any) bool { return beside["rope.scaling.type"] != "yarn" }}
 )

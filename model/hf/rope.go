@@ -239,7 +239,7 @@ func readRopeRecords(o, p object, c *Config) (full, local Rope) {
 		return full, full
 	}
 	local = Rope{Type: "default", Theta: o.number("rope_local_base_freq", 0, theta), PartialRotaryFactor: full.PartialRotaryFactor}
-	o.checkRope(local, c, map[string]string{"rope_theta": "rope_local_base_freq"})
+	o.checkRope(local, c, map[string]string{"rope_theta": o.name("rope_local_base_freq")})
 	return full, local
 }
 
