@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"eisft/internal/testfiles"
@@ -176,5 +177,38 @@ func TestRotaryConfig(t *testing.T) {
 		"mscale":           {"mscale": 1.0, "mscale_all_dim": 1.0},
 	} {
 		t.Run(name, func(t *testing.T) { compareRotary(t, rotaryFolder(t, "qwen3", config(rope)), "qwen3-yarn-times") })
+	}
+}
+
+// TestSoftcapMetadata: the cap of Gemma 3's logits is computed or refused by name.
+func TestSoftcapMetadata(t *testing.T) {
+	const key = "gemma3.final_logit_softcapping"
+	path := rotaryFile(t, "gemma3", map[string]any{key: float32(30)}).Write(t)
+	if _, err := model.LoadBase(path); err != nil {
+		if !strings.Contains(err.Error(), key+": found 30") {
+			t.Error(err)
+		}
+		return
+	}
+	var want []float32
+	for _, w := range words(t, "rotary/gemma3-plain.bin") {
+		want = append(want, float32(30*math.Tanh(float64(math.Float32frombits(w))/30)))
+	}
+	near(t, 1e-4)("logits", rotaryLogits(t, path), want)
+}
+
+// TestRotaryCases reads the inputs that were once computed wrongly, as they are.
+func TestRotaryCases(t *testing.T) {
+	for _, name := range []string{"gguf-gemma3-plain", "gguf-gemma3-swabase", "gguf-qwen3-plain", "gguf-qwen3-yarn", "gguf-qwen3-yarn-attnfactor", "hf-yarn-attn_factor"} {
+		dir := testfiles.Shared(t, "cases/inputs/"+name)
+		text, err := os.ReadFile(filepath.Join(dir, "ref.bin"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := make([]float32, len(text)/4)
+		for i := range want {
+			want[i] = math.Float32frombits(binary.LittleEndian.Uint32(text[4*i:]))
+		}
+		near(t, 1e-4)(name, rotaryLogits(t, dir), want)
 	}
 }

@@ -12,6 +12,7 @@ var gemma3 = family{
 		"rope_theta": 1e6, "rope_local_base_freq": 1e4, "query_pre_attn_scalar": 256,
 		"sliding_window": 4096, "tie_word_embeddings": true,
 		"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}`,
+	ignored: map[string]string{"rope_local_base_freq": "no layer slides"},
 	slides: func(o object, i int) bool {
 		period := o.integer("_sliding_window_pattern", 1, maxSize, 6) // the name in some releases
 		return (i+1)%o.integer("sliding_window_pattern", 1, maxSize, period) != 0

@@ -43,13 +43,15 @@ func TestMetadataRefused(t *testing.T) {
 		more map[string]any
 	}{
 		"qwen3.rope.scaling.yarn_log_multiplier: found 0.10000000149011612, want 0; this is not": {"qwen3", yarn(map[string]any{".rope.scaling.yarn_log_multiplier": float32(0.1)})},
-		"qwen3.rope.scaling.yarn_ext_factor: found 0.5, want 0 or -1 or another":                 {"qwen3", yarn(map[string]any{".rope.scaling.yarn_ext_factor": float32(0.5)})},
+		"qwen3.rope.scaling.yarn_ext_factor: found 0.5, want 1: frequencies":                     {"qwen3", yarn(map[string]any{".rope.scaling.yarn_ext_factor": float32(0.5)})},
 		"qwen3.rope.scaling.yarn_beta_fast: found \"32\", want a number":                         {"qwen3", yarn(map[string]any{".rope.scaling.yarn_beta_fast": "32"})},
 		"qwen3.rope.scaling.attn_factor: found 0.5, want 1":                                      {"qwen3", yarn(map[string]any{".rope.scaling.attn_factor": float32(0.5)})},
 		"qwen3.rope.scaling.factor: found 0, want a positive number":                             {"qwen3", map[string]any{".rope.scaling.type": "yarn"}},
 		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1":                                 {"qwen3", map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)}},
 		"qwen3.rope.scaling.type: found \"ntk\", want one of default":                            {"qwen3", map[string]any{".rope.scaling.type": "ntk", ".rope.scaling.factor": float32(4)}},
 		"qwen3.rope.scaling.colour: found 1; this is not understood for Qwen3ForCausalLM":        {"qwen3", map[string]any{".rope.scaling.colour": uint32(1)}},
+		"llama.rope.scaling.yarn_ext_factor: found 1, want 0 or -1; this is not":                 {"llama", map[string]any{".rope.scaling.type": "linear", ".rope.scaling.factor": float32(2), ".rope.scaling.yarn_ext_factor": float32(1)}},
+		"gemma3.rope.global.freq_base: found 1000000; this is not":                               {"gemma3", map[string]any{".rope.global.freq_base": float32(1e6)}},
 		"qwen3.rope.dimension_sections: found [1,2,3,0], want zeros":                             {"qwen3", map[string]any{".rope.dimension_sections": []int32{1, 2, 3, 0}}},
 		"qwen3.rope.dimension_count: found 8, want the head size, which is 16":                   {"qwen3", map[string]any{".rope.dimension_count": uint32(8)}},
 		"qwen3.rope.dimension_count: found \"8\", want an integer":                               {"qwen3", map[string]any{".rope.dimension_count": "8"}},
@@ -111,6 +113,7 @@ func TestMetadataRead(t *testing.T) {
 		"one of two slides":  {"gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": uint32(2)}, slides("sfs")},
 		"truths as numbers":  {"gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": []int32{0, 1, 0}}, slides("fsf")},
 		"five of six":        {"gemma3", map[string]any{".attention.sliding_window": uint32(8)}, func(c *hf.Config) bool { return slides("sss")(c) && c.RopeLocal.Theta == 10000 }},
+		"no window":          {"phi3", map[string]any{".attention.sliding_window": uint32(0)}, slides("fff")},
 		"of no consequence": {"llama", map[string]any{
 			".vocab_size": uint32(1), ".tensor_data_layout": "Meta AI original pth", ".attention.value_length": uint32(16), ".attention.causal": true,
 			".expert_count": uint32(0), ".expert_used_count": uint32(0), ".attention.sliding_window": uint32(4096), ".rope.dimension_count": uint32(16),

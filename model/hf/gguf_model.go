@@ -299,6 +299,9 @@ func (g *GGUF) values(ignore []string) (object, ggufArchitecture, error) {
 			o.values[key] = o.metadatum(from) // nil rather than absent: transformers' defaults are not llama.cpp's
 		}
 	}
+	if o.values["sliding_window"] == json.Number("0") { // as Phi-4 has it
+		o.values["sliding_window"] = nil
+	}
 	o.values["eos_token_id"] = o.endTokens()
 	if t := g.tensors["token_embd.weight"]; len(t.Shape) == 2 {
 		o.values["vocab_size"] = json.Number(strconv.Itoa(t.Shape[0]))

@@ -89,9 +89,9 @@ func (r ropeRecord) addScaling(kind string) {
 		r.take("attn_factor", "yarn_attn_factor", nil)
 		r.take("beta_fast", "yarn_beta_fast", nil)
 		r.take("beta_slow", "yarn_beta_slow", nil)
-		const key = "rope.scaling.yarn_ext_factor"
-		if f, ok := number(r.root[r.metadata+key]); ok && (f < 0 || f == 1) { // below 0 it is not set
-			r.read[r.metadata+key] = true
+		r.take("extrapolation_factor", "yarn_ext_factor", nil)
+		if f, ok := number(r.values["extrapolation_factor"]); ok && f < 0 {
+			r.values["extrapolation_factor"] = nil // not set
 		}
 	}
 	r.object.values["rope_scaling"] = r.values

@@ -73,7 +73,7 @@ const (
 	packaging  = "how the model was made or saved"
 	framework  = "how transformers runs the model"
 	notHere    = "switched off"
-	tokens     = "a token's id, which the tokenizer knows"
+	tokens     = "a token, which the tokenizer knows"
 	noExperts  = "there are no experts"
 )
 
@@ -113,7 +113,7 @@ func harmlessKeys() map[string]harmless {
 	table(t, "the weights say their type", always, "params_dtype", "compute_dtype", "bf16", "fp16", "fp32", "torch_dtype_str")
 	table(t, "the context before it was extended; nothing extends it", always, "original_max_position_embeddings")
 	table(t, "no layer slides", always, "sliding_window")
-	table(t, "layers are of one kind", either(beside("layer_types"), off), "sliding_window_pattern", "_sliding_window_pattern")
+	table(t, "layer_types goes before it", either(beside("layer_types"), off), "sliding_window_pattern", "_sliding_window_pattern")
 	table(t, "no layer slides", is(false), "use_sliding_window")
 	table(t, "no layer slides, or layer_types says which", condition{}, "max_window_layers")
 	table(t, "hidden_activation goes before it", beside("hidden_activation"), "hidden_act")
@@ -226,7 +226,7 @@ func harmlessMetadata() map[string]harmless {
 	table(t, "no scaling", either(is(0, 1), noScaling), "rope.scaling.factor")
 	table(t, "a factor of 1", is(0, 1), "logit_scale", "embedding_scale", "residual_scale")
 	table(t, "a factor of 1", is(1), "rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor")
-	table(t, "rope.scaling.type is another", either(is(0, -1), noYarn), "rope.scaling.yarn_ext_factor")
+	table(t, notHere, is(0, -1), "rope.scaling.yarn_ext_factor")
 	table(t, "rope.scaling.type is another", noYarn, "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow")
 	table(t, notHere, is(0), "rope.scaling.yarn_log_multiplier", "rope.scaling.alpha", "attention.scale", "attention.max_alibi_bias", "attention.clamp_kqv",
 		"attention.output_scale", "attention.value_scale", "attention.temperature_length", "attention.temperature_scale", "attention.shared_kv_layers", "attn_logit_softcapping", "final_logit_softcapping", "router_logit_softcapping")

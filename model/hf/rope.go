@@ -235,7 +235,7 @@ func readRopeRecords(o, p object, c *Config) (full, local Rope) {
 		return readRope(o, p.child("full_attention"), theta, c), readRope(o, p.child("sliding_attention"), localTheta, c)
 	}
 	full = readRope(o, p, theta, c)
-	if !o.has("rope_local_base_freq") {
+	if c.SlidingWindow == 0 || !o.has("rope_local_base_freq") {
 		return full, full
 	}
 	local = Rope{Type: "default", Theta: o.number("rope_local_base_freq", 0, theta), PartialRotaryFactor: full.PartialRotaryFactor}
@@ -320,6 +320,9 @@ func (r *Rope) readYarn(p object) {
 	}
 	if r.MScale == 0 && r.MScaleAllDim != 0 {
 		p.fail("mscale_all_dim", r.MScaleAllDim, "mscale beside it: alone it is read in more than one way")
+	}
+	if f := p.number("extrapolation_factor", 0, 1); f != 1 {
+		p.fail("extrapolation_factor", f, "1: frequencies that turn often are kept as they are")
 	}
 	times, product := p.number("attn_factor", 0, 1), r.yarnAttention()
 	r.AttentionFactor = p.number("attention_factor", 0, 0)
