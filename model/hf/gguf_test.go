@@ -289,6 +289,8 @@ func FuzzGGUF(f *testing.F) {
 	w.Tensor("blk.0.attn_q.weight", 8, []int{2, 32}, make([]byte, 68))
 	f.Add(w.Bytes())
 	f.Add((&hftest.GGUF{}).Bytes())
+	f.Add(withMetadata("qwen3", map[string]any{".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(4), ".rope.scaling.yarn_attn_factor": float32(0.5)}).Bytes())
+	f.Add(withMetadata("gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": []bool{true, false, true}}).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		metadata, tensors, err := hf.ParseGGUF(b)
 		if err != nil {
@@ -303,6 +305,9 @@ func FuzzGGUF(f *testing.F) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
+		}
+		if c, err := hf.ConfigOf(metadata, tensors); err == nil && len(c.Keys) != len(metadata) {
+			t.Errorf("of %d keys %d are listed", len(metadata), len(c.Keys))
 		}
 		c, err := hf.CheckpointOf(metadata, tensors)
 		if err != nil {
