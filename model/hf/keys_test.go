@@ -218,6 +218,13 @@ func TestTwoRopeRecords(t *testing.T) {
 	if c.Rope.Factor != 2 || c.Rope.Theta != 50000 {
 		t.Errorf("read as %+v", c.Rope)
 	}
+	o, err := parseObject("config.json", []byte(llamaWith(older+`"x":1`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o = o.withDefaults(`{"rope_parameters":{"factor":4}}`); o.values["rope_parameters"] != nil {
+		t.Error("a default stands beside the older name of the same record")
+	}
 	_, err = parse(llamaWith(older + fmt.Sprintf(newer, 4)))
 	wantError(t, err, "config.json: rope_parameters: found {", "want what rope_scaling says, or one of the two")
 }
