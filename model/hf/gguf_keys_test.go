@@ -66,7 +66,7 @@ func TestMetadataRefused(t *testing.T) {
 		"qwen3.attention.sliding_window_pattern: found 6; this is not":                           {"qwen3", map[string]any{".attention.sliding_window_pattern": uint32(6)}},
 		"qwen3.final_logit_softcapping: found 30, want 0":                                        {"qwen3", map[string]any{".final_logit_softcapping": float32(30)}},
 		"qwen3.attn_logit_softcapping: found 50, want 0":                                         {"qwen3", map[string]any{".attn_logit_softcapping": float32(50)}},
-		"qwen3.expert_count: found 8, want false, 0 or empty":                                    {"qwen3", map[string]any{".expert_count": uint32(8)}},
+		"qwen3.leading_dense_block_count: found 8, want false, 0 or empty":                       {"qwen3", map[string]any{".leading_dense_block_count": uint32(8)}},
 		"llama.logit_scale: found 0.5, want 0 or 1":                                              {"llama", map[string]any{".logit_scale": float32(0.5)}},
 		"xielu.alpha_n: found 2; this is not understood for LlamaForCausalLM":                    {"llama", map[string]any{"xielu.alpha_n": float32(2)}},
 		"llama.attention.head_count: found [4,4,4], want an integer":                             {"llama", map[string]any{".attention.head_count": []int32{4, 4, 4}}},
