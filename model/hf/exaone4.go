@@ -21,5 +21,4 @@ var exaone4 = family{
 
 var ggufExaone4 = ggufArchitecture{
 	name: "Exaone4ForCausalLM", parts: ggufNormsAfter,
-	keys: map[string]string{"sliding_window_pattern": "attention.sliding_window_pattern"},
 }

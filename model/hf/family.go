@@ -126,8 +126,7 @@ func (o object) positive(key string, otherwise float64) float64 {
 
 // slidesInPattern says whether layer i has a sliding window by sliding_window_pattern: of
 // so many layers the last one has none (the default is the given period), or L and G, which
-// repeat, say which have one, though never the last layer, or, in a GGUF file, there is one
-// truth per layer.
+// repeat, say which have one, though never the last layer.
 func (o object) slidesInPattern(i, period int) bool {
 	const key = "sliding_window_pattern"
 	if !o.has(key) {
@@ -140,20 +139,10 @@ func (o object) slidesInPattern(i, period int) bool {
 			return false
 		}
 		return p[i%len(p)] == 'L' && i < o.integer("num_hidden_layers", 1, maxSize, 1)-1
-	case []bool:
-		if i < len(p) {
-			return p[i]
-		}
-	case []any: // as JSON has it
-		if i < len(p) {
-			if slides, ok := p[i].(bool); ok {
-				return slides
-			}
-		}
 	case json.Number:
 		return (i+1)%o.integer(key, 1, maxSize, period) != 0
 	}
-	o.fail(key, o.values[key], "a number of layers, a text of L and G, or a list of truths, one per layer")
+	o.fail(key, o.values[key], "a number of layers or a text of L and G")
 	return false
 }
 
@@ -168,6 +157,9 @@ func (o object) withDefaults(text string) object {
 	var values map[string]any
 	if err := dec.Decode(&values); err != nil && *o.err == nil {
 		*o.err = err
+	}
+	if o.values["rope_scaling"] != nil { // the older name of the same record
+		delete(values, "rope_parameters")
 	}
 	maps.Copy(values, o.values)
 	o.values = values

@@ -40,7 +40,6 @@ var ggufGemma2 = ggufArchitecture{
 	keys: map[string]string{
 		"attn_logit_softcapping":  "attn_logit_softcapping",
 		"final_logit_softcapping": "final_logit_softcapping",
-		"sliding_window_pattern":  "attention.sliding_window_pattern",
 	},
 	complete: func(values map[string]any) {
 		completeGemmaScale(values, "46")

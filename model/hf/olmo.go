@@ -36,7 +36,6 @@ func (c *Config) readOlmo(o object) {
 // ggufOlmo2 is both: Olmo 3 has a window.
 var ggufOlmo2 = ggufArchitecture{
 	name: "Olmo2ForCausalLM", parts: ggufNormsAfter,
-	keys: map[string]string{"sliding_window_pattern": "attention.sliding_window_pattern"},
 	complete: func(values map[string]any) {
 		if values["sliding_window"] != nil {
 			values["architectures"] = []any{"Olmo3ForCausalLM"}
