@@ -92,7 +92,7 @@ func (f family) textOf(o object) object {
 		}
 	}
 	const tied = "tie_word_embeddings" // is the text model's own to say
-	if !c.has(tied) && o.has(tied) && c.values != nil {
+	if o.has(tied) && !c.has(tied) && c.values != nil {
 		c.values[tied] = o.values[tied]
 	}
 	return c

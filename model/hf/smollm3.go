@@ -40,10 +40,11 @@ func noRopeLayers(o object, n int) []bool {
 // noRope says whether layer i does not turn: no_rope_layers has a 0 there, or else it is
 // every no_rope_layer_interval-th.
 func noRope(o object, i int) bool {
+	interval := o.integer("no_rope_layer_interval", 1, maxSize, 4)
 	if turned, _ := o.values["no_rope_layers"].([]any); i < len(turned) {
 		return turned[i] == json.Number("0")
 	}
-	return (i+1)%o.integer("no_rope_layer_interval", 1, maxSize, 4) == 0
+	return (i+1)%interval == 0
 }
 
 // ggufSmolLM3 leaves the interval to llama.cpp, which has the same.
