@@ -16,6 +16,11 @@ func CheckTensor(t Tensor) error {
 	return err
 }
 
+// ConfigOf reads the configuration of a parsed GGUF file.
+func ConfigOf(metadata map[string]any, tensors map[string]Tensor) (*Config, error) {
+	return (&GGUF{Metadata: metadata, tensors: tensors}).config(nil)
+}
+
 // CheckpointOf gives a parsed GGUF file's weights under Hugging Face's names.
 func CheckpointOf(metadata map[string]any, tensors map[string]Tensor) (*Checkpoint, error) {
 	c := &Checkpoint{tensors: map[string]stored{}}

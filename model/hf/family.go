@@ -68,6 +68,9 @@ func (o object) withDefaults(text string) object {
 	if err := dec.Decode(&values); err != nil && *o.err == nil {
 		*o.err = err
 	}
+	if o.values["rope_scaling"] != nil { // the older name of the same record
+		delete(values, "rope_parameters")
+	}
 	maps.Copy(values, o.values)
 	o.values = values
 	return o

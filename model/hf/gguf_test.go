@@ -97,7 +97,9 @@ func wantSameConfig(t *testing.T, path string, want *hf.Config) {
 		}
 	}
 	x, y := *got, *want
-	x.DType, x.Rope, x.RopeLocal, y.DType, y.Rope, y.RopeLocal = "", hf.Rope{}, hf.Rope{}, "", hf.Rope{}, hf.Rope{}
+	for _, c := range []*hf.Config{&x, &y} {
+		c.DType, c.Rope, c.RopeLocal, c.Keys = "", hf.Rope{}, hf.Rope{}, nil
+	}
 	if !reflect.DeepEqual(x, y) {
 		t.Errorf("config %+v\nwant %+v", x, y)
 	}
@@ -220,7 +222,10 @@ func TestGGUFModelErrors(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "model.gguf")
 		hf.Write(t, path, string(build().Bytes()))
-		_, err := hf.Open(path)
+		_, err := hf.LoadConfig(path)
+		if err == nil { // then it is a tensor
+			_, err = hf.Open(path)
+		}
 		hf.WantError(t, err, path, want)
 	}
 }
@@ -270,7 +275,7 @@ func TestGGUFPartialRotary(t *testing.T) {
 	file := bytes.Replace(hftest.Convert(t, config, ck, nil).Bytes(), []byte(key+"\x10"), []byte(key+"\x04"), 1)
 	path := filepath.Join(t.TempDir(), "model.gguf")
 	hf.Write(t, path, string(file))
-	_, err = hf.Open(path)
+	_, err = hf.LoadConfig(path)
 	hf.WantError(t, err, path, "llama.rope.dimension_count: found 4, want the head size, which is 16")
 }
 
@@ -284,6 +289,8 @@ func FuzzGGUF(f *testing.F) {
 	w.Tensor("blk.0.attn_q.weight", 8, []int{2, 32}, make([]byte, 68))
 	f.Add(w.Bytes())
 	f.Add((&hftest.GGUF{}).Bytes())
+	f.Add(withMetadata("qwen3", map[string]any{".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(4), ".rope.scaling.yarn_attn_factor": float32(0.5)}).Bytes())
+	f.Add(withMetadata("gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": []bool{true, false, true}}).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		metadata, tensors, err := hf.ParseGGUF(b)
 		if err != nil {
@@ -298,6 +305,9 @@ func FuzzGGUF(f *testing.F) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
+		}
+		if c, err := hf.ConfigOf(metadata, tensors); err == nil && len(c.Keys) != len(metadata) {
+			t.Errorf("of %d keys %d are listed", len(metadata), len(c.Keys))
 		}
 		c, err := hf.CheckpointOf(metadata, tensors)
 		if err != nil {
