@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 
 	"eisft/model"
@@ -63,6 +64,7 @@ func (r *Report) config(c *hf.Config) {
 	r.fact("tied embeddings", c.TieWordEmbeddings)
 	r.fact("context", Count(c.MaxPositionEmbeddings))
 	r.fact("rope", ropeText(c.Rope))
+	r.variant(c)
 	if c.SlidingWindow > 0 {
 		sliding := 0
 		for _, t := range c.LayerTypes {
@@ -71,6 +73,27 @@ func (r *Report) config(c *hf.Config) {
 			}
 		}
 		r.fact("sliding window", fmt.Sprintf("%d tokens in %d of %d layers", c.SlidingWindow, sliding, c.NumHiddenLayers))
+	}
+}
+
+// variant tells what only some families have.
+func (r *Report) variant(c *hf.Config) {
+	if n := len(slices.DeleteFunc(slices.Clone(c.NoRope), func(not bool) bool { return !not })); n > 0 {
+		r.fact("without rotary embedding", fmt.Sprintf("%d of %d layers", n, c.NumHiddenLayers))
+	}
+	for _, f := range []struct {
+		name  string
+		value float64
+	}{
+		{"residual scale", c.ResidualScale},
+		{"logits divided by", c.LogitScale},
+		{"logits capped at", c.FinalLogitSoftcap},
+		{"attention capped at", c.AttentionSoftcap},
+		{"positions below", float64(c.ScaledQueriesFrom)},
+	} {
+		if f.value != 0 {
+			r.fact(f.name, f.value)
+		}
 	}
 }
 

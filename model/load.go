@@ -51,17 +51,25 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := full
+	local, unturned := full, &Rotary{Scale: 1}
 	if c.SlidingWindow > 0 {
 		if local, err = newRotary(c.RopeLocal, c.HeadDim); err != nil {
 			return nil, err
+		}
+	}
+	for _, r := range []*Rotary{full, local, unturned} {
+		if from := c.ScaledQueriesFrom; from > 0 && (r.Limit == 0 || r.Limit > from) {
+			r.Limit = from
 		}
 	}
 	if c.Multimodal && t != nil {
 		t = newTextPart(t)
 	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
-	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}, identity: &identity{}}
+	b := &Base{
+		Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), LogitScale: float32(c.LogitScale),
+		LogitSoftcap: float32(c.FinalLogitSoftcap), copies: &weightCopies{}, identity: &identity{},
+	}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
 	for i := range c.NumHiddenLayers {
@@ -69,6 +77,9 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		l.Rotary = full
 		if c.SlidingWindow > 0 && c.LayerTypes[i] == hf.SlidingAttention {
 			l.Rotary, l.SlidingWindow = local, c.SlidingWindow
+		}
+		if c.NoRope != nil && c.NoRope[i] {
+			l.Rotary = unturned
 		}
 		b.Layers = append(b.Layers, l)
 	}
@@ -133,18 +144,29 @@ type weights struct {
 // layer reads decoder layer i.
 func (w *weights) layer(i int) *Layer {
 	c, p := w.config, fmt.Sprintf("model.layers.%d.", i)
-	l := &Layer{Index: i, AttentionScale: float32(c.QueryPreAttnScale), Activation: Activation(c.HiddenAct)}
-	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
+	l := &Layer{
+		Index: i, AttentionScale: float32(c.QueryPreAttnScale), AttentionSoftcap: float32(c.AttentionSoftcap),
+		ResidualScale: float32(c.ResidualScale), Activation: Activation(c.HiddenAct),
+	}
+	if !c.NoInputNorms {
+		l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
+	}
 	w.maps(l, p)
 	if c.QKNorm {
-		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", c.HeadDim), w.norm(p+"self_attn.k_norm", c.HeadDim)
+		q, k := c.HeadDim, c.HeadDim
+		if c.QKNormWhole {
+			q, k = q*c.NumAttentionHeads, k*c.NumKeyValueHeads
+		}
+		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", q), w.norm(p+"self_attn.k_norm", k)
 	}
 	if !c.PostNorms {
 		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
 		return l
 	}
 	l.AttentionOutputNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
-	l.PostAttentionNorm = w.norm(p+"pre_feedforward_layernorm", c.HiddenSize)
+	if !c.NoInputNorms {
+		l.PostAttentionNorm = w.norm(p+"pre_feedforward_layernorm", c.HiddenSize)
+	}
 	l.FeedForwardOutputNorm = w.norm(p+"post_feedforward_layernorm", c.HiddenSize)
 	return l
 }

@@ -58,6 +58,10 @@ func (r randomTensors) shape(name []string) []int {
 		return matrix[:1]
 	case ok:
 		return matrix
+	case part == "q_norm" && r.QKNormWhole:
+		return []int{q}
+	case part == "k_norm" && r.QKNormWhole:
+		return []int{kv}
 	case part == "q_norm" || part == "k_norm":
 		return []int{r.HeadDim}
 	default:
@@ -81,6 +85,12 @@ func Model(t testing.TB, spec model.Spec, change func(*hf.Config)) *model.Model 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return Join(t, b, spec)
+}
+
+// Join returns a model of a base with random trained parameters.
+func Join(t testing.TB, b *model.Base, spec model.Spec) *model.Model {
+	t.Helper()
 	m, err := model.New(b, spec, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -112,6 +112,8 @@ func TestManifestErrors(t *testing.T) {
 		{"window", func(m *Manifest) { m.Kinds[0].Window = -1 }, "kinds[0].window: -1 is negative"},
 		{"suffix", func(m *Manifest) { m.Kinds[0].Window = 8 }, `kinds[0].suffix: "", want "_sliding"`},
 		{"no slots", func(m *Manifest) { m.Kinds[0].Slotless = true }, `kinds[0].suffix: "", want "_slotless"`},
+		{"not rotated", func(m *Manifest) { m.Kinds[0].Unrotated = true }, `kinds[0].suffix: "", want "_unrotated"`},
+		{"rotated", func(m *Manifest) { m.Kinds[0].Unrotated, m.Kinds[0].Suffix = true, "_unrotated" }, "kinds[0].rope.inv_freq: 2 frequencies, want none for layers that are not rotated"},
 		{"kind twice", func(m *Manifest) { m.Kinds = append(m.Kinds, m.Kinds[0]) }, `kinds[1].suffix: "" is there twice`},
 		{"no layers", func(m *Manifest) { m.Kinds[0].Layers = nil }, "kinds[0].layers: there is none"},
 		{"layer twice", func(m *Manifest) { m.Kinds[0].Layers = []int{1, 1} }, "kinds[0].layers[1]: 1, want indices from 0 on, each in one kind"},

@@ -52,26 +52,21 @@ var ggufArchitectures = map[string]ggufArchitecture{
 			"attn_logit_softcapping":  "attn_logit_softcapping",
 			"final_logit_softcapping": "final_logit_softcapping",
 		},
-		complete: completeGemma3,
+		complete: func(values map[string]any) {
+			if values["rope_local_base_freq"] == nil { // llama.cpp takes it for granted
+				values["rope_local_base_freq"] = json.Number("10000")
+			}
+			completeGemmaScale(values, "62")
+		},
 	},
-}
-
-// completeGemma3 adds what llama.cpp takes for granted: the theta of layers that slide, and
-// the scale of the attention, which is that of the head size, but for the model of 62
-// layers, 27b, that of its width over its heads.
-func completeGemma3(values map[string]any) {
-	if values["rope_local_base_freq"] == nil {
-		values["rope_local_base_freq"] = json.Number("10000")
-	}
-	values["query_pre_attn_scalar"] = values["head_dim"]
-	const layers27B = "62"
-	width, _ := values["hidden_size"].(json.Number)
-	heads, _ := values["num_attention_heads"].(json.Number)
-	d, _ := width.Int64() // what is wrong with it shows when it is read
-	h, _ := heads.Int64()
-	if values["num_hidden_layers"] == json.Number(layers27B) && h > 0 {
-		values["query_pre_attn_scalar"] = json.Number(strconv.FormatInt(d/h, 10))
-	}
+	"gemma":    ggufGemma,
+	"gemma2":   ggufGemma2,
+	"granite":  ggufGranite,
+	"smollm3":  ggufSmolLM3,
+	"olmo2":    ggufOlmo2,
+	"exaone4":  ggufExaone4,
+	"minicpm":  ggufMiniCPM,
+	"mistral3": ggufMistral3,
 }
 
 // ggufKeys maps keys of config.json to metadata, below the architecture's name.

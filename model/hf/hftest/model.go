@@ -3,6 +3,7 @@ package hftest
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,41 @@ var names = map[string]string{
 	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }
 
+// architectures are llama.cpp's names of model types, where they differ.
+var architectures = map[string]string{"olmo3": "olmo2", "ministral3": "mistral3"}
+
+// paired are the model types whose rows of q and k the converter reorders.
+var paired = []string{"llama", "granite", "smollm3", "minicpm", "ministral3"}
+
+// putVariant writes what only some families have, as their converters do.
+func (w *GGUF) putVariant(arch string, c *hf.Config) {
+	for key, value := range map[string]float64{
+		"attn_logit_softcapping": c.AttentionSoftcap, "final_logit_softcapping": c.FinalLogitSoftcap,
+		"residual_scale": c.ResidualScale, "logit_scale": c.LogitScale,
+	} {
+		if value != 0 {
+			w.Put(arch+"."+key, float32(value))
+		}
+	}
+	if c.LogitScale != 0 {
+		w.Put(arch+".embedding_scale", float32(c.EmbeddingScale))
+	}
+	if arch == "granite" {
+		w.Put(arch+".attention.scale", float32(c.QueryPreAttnScale))
+	}
+	if arch == "mistral3" {
+		w.Put(arch+".rope.scaling.yarn_log_multiplier", float32(c.Rope.MScaleAllDim))
+		w.Put(arch+".attention.temperature_scale", float32(0.1))
+	}
+	if c.NoInputNorms && c.SlidingWindow > 0 { // other converters leave the pattern to llama.cpp
+		slides := make([]bool, c.NumHiddenLayers)
+		for i, t := range c.LayerTypes {
+			slides[i] = t == hf.SlidingAttention
+		}
+		w.Put(arch+".attention.sliding_window_pattern", slides)
+	}
+}
+
 // Convert makes a GGUF file of an opened Hugging Face model. encoding chooses, by a
 // matrix's ggml name, how it is stored; nil leaves all of them as they are. Norms and
 // biases stay as they are, too.
@@ -26,6 +62,7 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	t.Helper()
 	w := &GGUF{}
 	arch, _ := strings.CutSuffix(c.ModelType, "_text")
+	arch = cmp.Or(architectures[arch], arch)
 	w.Put("general.architecture", arch)
 	for key, value := range map[string]int{
 		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
@@ -38,6 +75,12 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	w.Put(arch+".rope.freq_base", float32(c.Rope.Theta))
 	if c.SlidingWindow > 0 {
 		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
+	}
+	w.putVariant(arch, c)
+	if c.Rope.Type == "yarn" {
+		w.Put(arch+".rope.scaling.type", "yarn")
+		w.Put(arch+".rope.scaling.factor", float32(c.Rope.Factor))
+		w.Put(arch+".rope.scaling.original_context_length", uint32(c.Rope.OriginalMaxPositionEmbeddings))
 	}
 	if c.Rope.Type == "linear" {
 		w.Put(arch+".rope.scaling.type", "linear")
@@ -96,7 +139,7 @@ func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(nam
 			data = le.AppendUint32(data, math.Float32bits(v+1))
 		}
 	}
-	if heads := pairedHeads(x.Name, c); c.ModelType == "llama" && heads > 0 {
+	if heads := pairedHeads(x.Name, c); slices.Contains(paired, c.ModelType) && heads > 0 {
 		data = pairRows(data, x.Shape[0], heads)
 	}
 	w.Tensor(name, kind, x.Shape, data)
