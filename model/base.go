@@ -21,6 +21,9 @@ type Base struct {
 	Norm           *Norm
 	Head           *Linear // logits; shares Embed's table when tied
 
+	// Warnings is what opening the base has found odd, and decided.
+	Warnings []string
+
 	copies *weightCopies
 }
 

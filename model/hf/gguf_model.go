@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"eisft/internal/head"
 )
 
 // ggufArchitecture is how an architecture of llama.cpp stands for one of Hugging Face's.
@@ -109,15 +109,18 @@ func loadGGUFConfig(path string) (*Config, error) {
 // ConfigText returns the config.json of a model, which for a GGUF file is what its
 // metadata say in that form.
 func ConfigText(path string) ([]byte, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	gguf := ""
 	if isGGUF(path) || !exists(filepath.Join(path, ConfigFile)) {
-		var err error
 		if gguf, err = FindGGUF(path); err != nil {
 			return nil, err
 		}
 	}
 	if gguf == "" {
-		return os.ReadFile(filepath.Join(path, ConfigFile))
+		return head.ReadText(filepath.Join(path, ConfigFile))
 	}
 	g, err := OpenGGUF(gguf)
 	if err != nil {
@@ -225,11 +228,10 @@ func (g *GGUF) config() (*Config, error) {
 // object translates the metadata to the keys of a config.json.
 func (g *GGUF) object() (object, error) {
 	arch, _ := g.Metadata["general.architecture"].(string)
-	known, ok := ggufArchitectures[arch]
-	if !ok {
-		return object{}, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
-			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
+	if err := g.refuseForeign(); err != nil {
+		return object{}, err
 	}
+	known := ggufArchitectures[arch]
 	o := newObject(g.path, map[string]any{"architectures": []any{known.name}})
 	o.source = map[string]string{"bos_token_id": "tokenizer.ggml.bos_token_id", "pad_token_id": "tokenizer.ggml.padding_token_id"}
 	for key, suffix := range ggufKeys {
