@@ -128,8 +128,14 @@ func (r *Report) tokenizer(c *hf.Config, path string) {
 	}
 	n := tk.VocabSize()
 	r.fact("tokenizer", fmt.Sprintf("%s tokens, BOS %q, EOS %q", Count(n), tk.BOS(), tk.EOS()))
-	if c != nil && n > c.VocabSize {
-		r.problem(fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", path, n, c.VocabSize))
+	if c != nil {
+		w, err := tk.Limit(c.VocabSize)
+		if err != nil {
+			r.problem(fmt.Errorf("%s: %w", path, err))
+		}
+		if w != "" {
+			r.note("%s", w)
+		}
 	}
 	_, err = tokenizer.LoadTemplate(path)
 	r.fact("chat template", err == nil)

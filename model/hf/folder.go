@@ -1,6 +1,7 @@
 package hf
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,20 +14,18 @@ import (
 	"eisft/internal/head"
 )
 
-// Resolve returns the folder or file that a path to a model means. That is the path itself,
-// but for the folder of a model in Hugging Face's cache (models--ORG--NAME): of its
-// snapshots/REVISION it means the one that refs/main names, or the only one.
+// Resolve returns the folder or .gguf file that a path to a model means: see [Snapshot].
 func Resolve(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return path, nil //nolint:nilerr // whoever opens it says what is wrong with it
-	}
-	if !info.IsDir() {
-		if isGGUF(path) {
-			return path, nil
-		}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() && !isGGUF(path) {
 		return "", fmt.Errorf("%s: found a file, want a folder with config.json and weights, or a .gguf file; name the folder that it lies in", path)
 	}
+	return Snapshot(path)
+}
+
+// Snapshot returns the folder that a path to one means. That is the path itself, but for a
+// repository's folder in Hugging Face's cache (models--ORG--NAME): of its snapshots/REVISION it
+// means the one that refs/main names, or the only one.
+func Snapshot(path string) (string, error) {
 	snapshots := filepath.Join(path, "snapshots")
 	all, err := os.ReadDir(snapshots)
 	if err != nil || exists(filepath.Join(path, ConfigFile)) {
@@ -117,17 +116,6 @@ var foreignFiles = []struct{ pattern, text string }{
 
 const rePickled = "which is not read since it can run code: save the model as safetensors (save_pretrained of transformers does)"
 
-// PEFT returns what a PEFT adapter's description says: its type ("LORA") and its base; ok is
-// false if text is no such description.
-func PEFT(text []byte) (kind, base string, ok bool) {
-	var c struct {
-		PEFTType string `json:"peft_type"`
-		Base     string `json:"base_model_name_or_path"`
-	}
-	err := json.Unmarshal(text, &c)
-	return c.PEFTType, c.Base, err == nil && c.PEFTType != ""
-}
-
 // adapterFile is PEFT's description of an adapter.
 const adapterFile = "adapter_config.json"
 
@@ -136,12 +124,12 @@ func describeAdapter(dir string) string {
 	if err != nil {
 		return ""
 	}
-	kind, base, ok := PEFT(text)
-	if !ok {
+	var c struct {
+		Type string `json:"peft_type"`
+		Base string `json:"base_model_name_or_path"`
+	}
+	if err := json.Unmarshal(text, &c); err != nil || c.Type == "" {
 		return ""
 	}
-	if base == "" {
-		base = "its base"
-	}
-	return fmt.Sprintf("a PEFT adapter (%s in %s), which is not a model: merge it into %s (merge_and_unload of PEFT, then save_pretrained) and name the folder that this is saved to", kind, adapterFile, base)
+	return fmt.Sprintf("a PEFT adapter (%s in %s), which is not a model: merge it into %s (merge_and_unload of PEFT, then save_pretrained) and name the folder that this is saved to", c.Type, adapterFile, cmp.Or(c.Base, "its base"))
 }
