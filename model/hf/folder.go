@@ -87,7 +87,11 @@ func Describe(dir string) string {
 	}
 	for _, kind := range foreignFiles {
 		for _, name := range names {
-			if ok, _ := filepath.Match(kind.pattern, strings.ToLower(name)); ok {
+			ok, _ := filepath.Match(kind.pattern, strings.ToLower(name))
+			switch {
+			case ok && (name == weightsFile || shardName.MatchString(name)):
+				return name + " without " + ConfigFile + ": download that, too"
+			case ok:
 				return name + ", " + kind.text
 			}
 		}

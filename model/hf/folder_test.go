@@ -298,3 +298,22 @@ func TestMarks(t *testing.T) {
 	_, err = LoadConfig(dir)
 	wantError(t, err, "load config: "+filepath.Join(dir, ConfigFile)+": "+lfsError)
 }
+
+// TestConfigOfForeignFolders: a folder without config.json says what it is.
+func TestConfigOfForeignFolders(t *testing.T) {
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"weights alone": {map[string]string{weightsFile: "a"}, "model.safetensors without config.json: download that, too"},
+		"shards alone":  {map[string]string{shard1: "a"}, shard1 + " without config.json: download that, too"},
+		"adapter":       {map[string]string{adapterFile: `{"peft_type":"LORA"}`}, "a PEFT adapter (LORA in adapter_config.json), which is not a model: merge it into its base (merge_and_unload of PEFT, then save_pretrained) and name the folder that this is saved to"},
+		"flax":          {map[string]string{"flax_model.msgpack": ""}, "flax_model.msgpack, weights of Flax, which are not read: save the model as safetensors"},
+	} {
+		dir := put(t, tc.files)
+		_, err := LoadConfig(dir)
+		if want := dir + ": want a folder with config.json or one .gguf file, found " + tc.want; err == nil || err.Error() != want {
+			t.Errorf("%s: %v\nwant %s", name, err, want)
+		}
+	}
+}
