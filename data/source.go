@@ -58,9 +58,6 @@ func Open(path string, o Options) (*Source, error) {
 }
 
 func openTable(path string) (table, error) {
-	if err := checkPointer(path); err != nil {
-		return nil, err
-	}
 	switch name := strings.ToLower(filepath.Base(path)); {
 	case strings.HasSuffix(name, ".parquet"):
 		return openParquet(path)

@@ -92,8 +92,11 @@ func TestPrefixes(t *testing.T) {
 		dir := testfiles.Base(t, family)
 		want := logitsOf(t, dir)
 		for _, to := range [][2]string{
-			{"", "lm_head"}, {"language_model.", "lm_head"}, {"language_model.", "language_model.lm_head"},
-			{"language_model.model.", "language_model.lm_head"}, {"model.language_model.", "lm_head"},
+			{"", "lm_head"},
+			{"language_model.", "lm_head"},
+			{"language_model.", "language_model.lm_head"},
+			{"language_model.model.", "language_model.lm_head"},
+			{"model.language_model.", "lm_head"},
 		} {
 			t.Run(family+" "+to[0]+" "+to[1], func(t *testing.T) {
 				other := rewritten(t, dir, func(entries []hf.Entry) []hf.Entry {

@@ -102,13 +102,3 @@ func Files(path string) (map[string][]byte, error) {
 	}
 	return files, nil
 }
-
-// otherForm says how tokenizer.json is made of the files of an older form, "" if there are none.
-func (s *source) otherForm() string {
-	for _, name := range []string{"tokenizer.model", "vocab.json", "tekken.json"} {
-		if _, err := os.Stat(filepath.Join(s.dir, name)); err == nil {
-			return fmt.Sprintf("; found %s, of which transformers makes it: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)", name)
-		}
-	}
-	return ""
-}

@@ -31,7 +31,7 @@ type Tokenizer struct {
 	addedID map[string]int32 // added tokens by content
 	special []bool           // by id: left out by Decode on request
 	config  config
-	rows    int           // of the embedding; 0: not known
+	rows    int           // of the model's embedding; 0: not known
 	idle    chan *encoder // encoders kept for their word caches
 }
 
@@ -45,7 +45,7 @@ func Load(path string) (*Tokenizer, error) {
 	}
 	data, from, err := s.read(tokenizerFile)
 	if err != nil {
-		return nil, fmt.Errorf("load tokenizer: %w%s", err, s.otherForm())
+		return nil, fmt.Errorf("load tokenizer: %w", err)
 	}
 	t, err := parse(data)
 	if err != nil {
