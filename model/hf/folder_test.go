@@ -101,13 +101,15 @@ func TestOpenFolders(t *testing.T) {
 			}
 		})
 	}
-	c, err := Open(put(t, map[string]string{indexFile: abIndex, shard1: "a b", shard2: "b"}))
+	c, err := Open(put(t, map[string]string{indexFile: abIndex, shard1: "a b", shard2: "b a"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer closeFile(t, c)
-	if x := numbers(t, c.tensors["b"].Tensor).([]float32); x[0] != 0 || c.tensors["b"].file != shard2 {
-		t.Errorf("b is that of %s, %v: the index says %s", c.tensors["b"].file, x, shard2)
+	for name, shard := range map[string]string{"a": shard1, "b": shard2} { // the first tensor of a file is 0
+		if x := numbers(t, c.tensors[name].Tensor).([]float32); x[0] != 0 || c.tensors[name].file != shard {
+			t.Errorf("%s is that of %s, %v: the index says %s", name, c.tensors[name].file, x, shard)
+		}
 	}
 }
 
@@ -266,6 +268,10 @@ func TestConfigOfForeignModels(t *testing.T) {
 		{
 			`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":{"quantization_config":{"quant_method":"awq"}}}`,
 			`config.json: text_config.quantization_config: found {"quant_method":"awq"}, want none: its weights are quantized with AWQ, which is not read; take the model as it was before quantization, or a GGUF file of it`,
+		},
+		{
+			`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":{},"quantization_config":{"quant_method":"gptq"}}`,
+			`config.json: quantization_config: found {"quant_method":"gptq"}, want none: its weights are quantized with GPTQ, which is not read; take the model as it was before quantization, or a GGUF file of it`,
 		},
 		architecture("Qwen3MoeForCausalLM", mixture), architecture("MixtralForCausalLM", mixture), architecture("GptOssForCausalLM", mixture),
 		architecture("DeepseekV2ForCausalLM", mixture), architecture("DeepseekV3ForCausalLM", mixture), architecture("OlmoeForCausalLM", mixture),
