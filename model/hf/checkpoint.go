@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -88,6 +89,9 @@ func (c *Checkpoint) Has(name string) bool {
 // stores rows in another order than Hugging Face, or other numbers.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	s, ok := c.tensors[name]
+	if codes := strings.TrimSuffix(name, "weight") + "qweight"; !ok && c.Has(codes) {
+		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, but %s is: its weights are quantized with GPTQ or AWQ, which is not read; take the model as it was before quantization, or a GGUF file of it", c.nameInFiles(name), c.nameInFiles(codes))
+	}
 	if !ok {
 		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", c.nameInFiles(name), len(c.tensors))
 	}
@@ -145,10 +149,15 @@ func FindGGUF(path string) (string, error) {
 		return "", nil
 	case 1:
 		return models[0], nil
-	default:
-		return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(models), models[0])
 	}
+	if ggufPart.MatchString(models[0]) {
+		return "", fmt.Errorf("%s: found %d .gguf files, of which %s is a part of a model, want a whole one: join the parts with llama-gguf-split --merge and name the file that this writes", path, len(models), filepath.Base(models[0]))
+	}
+	return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(models), models[0])
 }
+
+// ggufPart is what llama-gguf-split calls the parts of a model.
+var ggufPart = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
 
 // filesIn lists a folder's files with an extension.
 func filesIn(dir, ext string) ([]string, error) {

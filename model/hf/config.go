@@ -85,7 +85,9 @@ func LoadConfig(path string) (*Config, error) {
 	file := filepath.Join(path, ConfigFile)
 	text, err := head.ReadText(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if gguf, _ := FindGGUF(path); gguf != "" {
+		if gguf, several := FindGGUF(path); several != nil && exists(path) {
+			return nil, several
+		} else if gguf != "" {
 			return loadGGUFConfig(gguf)
 		}
 		if found := Describe(path); found != "" {

@@ -226,20 +226,27 @@ func numbered(dir string, found []string) ([]string, error) {
 	return shards, complete(dir, shards, "the shards' own numbering names")
 }
 
-// mention warns of safetensors files that are not read.
+// mention warns of safetensors files that are not read, if that has not been said.
 func (c *Checkpoint) mention(dir string, found []string) {
+	if len(c.warnings) > 0 {
+		return
+	}
 	used := map[string]bool{}
 	for _, t := range c.tensors {
 		used[t.file] = true
 	}
 	var unread []string
 	for _, path := range found {
-		if name := filepath.Base(path); !used[name] && len(c.warnings) == 0 {
+		if name := filepath.Base(path); !used[name] {
 			unread = append(unread, name)
 		}
 	}
+	verb := "are"
+	if len(unread) == 1 {
+		verb = "is"
+	}
 	if unread != nil {
-		c.warn("%s: %s not read: the model's weights are in %s", dir, some(unread)+map[bool]string{true: " is", false: " are"}[len(unread) == 1], some(slices.Sorted(maps.Keys(used))))
+		c.warn("%s: %s %s not read: the model's weights are in %s", dir, some(unread), verb, some(slices.Sorted(maps.Keys(used))))
 	}
 }
 
