@@ -183,3 +183,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestLinkedData: the file of weights may be a link out of the folder, as in Hugging Face's cache.
+func TestLinkedData(t *testing.T) {
+	dir, blob := t.TempDir(), filepath.Join(t.TempDir(), "blob")
+	if err := os.WriteFile(blob, make([]byte, 24), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(blob, filepath.Join(dir, "w.bin")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Parse(filepath.Join(dir, "m.onnx"), marshal(t, external("location", "w.bin")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := m.Tensor("w"); err != nil || len(x.Raw) != 24 {
+		t.Errorf("%d bytes, %v", len(x.Raw), err)
+	}
+}
