@@ -109,7 +109,21 @@ func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn,
 // turn's first token is where the ids cease to be those of the prompt alone; where a
 // token spans the border (a template that ends its prompt in a newline before an answer
 // that starts with one), that token belongs to the answer.
+//
+// A token that the model's embedding has no row for is an error (see
+// [tokenizer.Tokenizer.Limit]).
 func (e *Encoder) Encode(s Sample) (Encoded, error) {
+	enc, err := e.encode(s)
+	if err != nil {
+		return Encoded{}, err
+	}
+	if err := e.tokenizer.Check(enc.IDs); err != nil {
+		return Encoded{}, fmt.Errorf("%s: %w", s.Where, err)
+	}
+	return enc, nil
+}
+
+func (e *Encoder) encode(s Sample) (Encoded, error) {
 	if err := s.Check(); err != nil {
 		return Encoded{}, err
 	}

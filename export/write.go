@@ -282,14 +282,18 @@ func (w *writer) copyBaseFiles() error {
 	if w.BaseDir == "" {
 		return nil
 	}
-	files, err := tokenizer.Files(w.BaseDir)
+	base, err := hf.Resolve(w.BaseDir)
 	if err != nil {
 		return err
 	}
-	if files[hf.ConfigFile], err = hf.ConfigText(w.BaseDir, w.model.Base.Config.Ignored...); err != nil {
+	files, err := tokenizer.Files(base)
+	if err != nil {
 		return err
 	}
-	if text, err := os.ReadFile(filepath.Join(w.BaseDir, hf.GenerationFile)); err == nil { // few models need one
+	if files[hf.ConfigFile], err = hf.ConfigText(base, w.model.Base.Config.Ignored...); err != nil {
+		return err
+	}
+	if text, err := os.ReadFile(filepath.Join(base, hf.GenerationFile)); err == nil { // few models need one
 		files[hf.GenerationFile] = text
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {

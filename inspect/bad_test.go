@@ -112,7 +112,6 @@ func TestProblems(t *testing.T) {
 	}{
 		{"sound", same, nil, ""},
 		{"unknown architecture", same, edit("config.json", "LlamaForCausalLM", "MambaForCausalLM"), `found ["MambaForCausalLM"], want one of `},
-		{"vocabulary", same, edit("config.json", `"vocab_size": 4096`, `"vocab_size": 4000`), "the tokenizer has 4096 tokens, but the model embeds only 4000"},
 		{"shape", same, edit("config.json", `"intermediate_size": 8`, `"intermediate_size": 9`), "mlp.gate_proj.weight has shape [8 8], but config.json makes it [9 8]"},
 		{"template", same, edit("tokenizer_config.json", "{% endif %}", ""), "chat_template"},
 		{"merges", same, edit("tokenizer.json", `"merges"`, `"nerges"`), "tokenizer.json"},
@@ -203,4 +202,34 @@ func FuzzPath(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint8, content []byte) {
 		inspectGarbage(t, kinds[int(kind)%len(kinds)], content)
 	})
+}
+
+// TestForeignFolders: what people take for a model is named, with what to do.
+func TestForeignFolders(t *testing.T) {
+	for file, want := range map[string]string{
+		"pytorch_model.bin":        "found pytorch_model.bin, which is not read since it can run code: save the model as safetensors",
+		"consolidated.00.pth":      "found consolidated.00.pth, weights in Meta's own form",
+		"model.safetensors":        "found model.safetensors without config.json: download that, too",
+		"adapter_config.json":      "want an adapter that eisft has trained, found a PEFT adapter (LORA in adapter_config.json), which is not a model: merge it into org/base",
+		"config.json":              "its weights are quantized with GPTQ, which is not read; take the model as it was before quantization, or a GGUF file of it",
+		"checkpoint-1/config.json": "found models in folders of it, checkpoint-1: name one of them",
+	} {
+		path := filepath.Join(t.TempDir(), filepath.FromSlash(file))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		write(t, path, `{"peft_type": "LORA", "base_model_name_or_path": "org/base", "architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": "gptq"}}`)
+		dir, _ := strings.CutSuffix(path, string(filepath.Separator)+filepath.FromSlash(file))
+		r, err := inspect.Path(t.Context(), dir, inspect.Options{})
+		if err == nil {
+			err = r.Err()
+		}
+		text := ""
+		if r != nil {
+			text = strings.Join(r.Problems, "\n")
+		}
+		if err == nil || !strings.Contains(err.Error()+text, want) {
+			t.Errorf("%s: %v\n%s\nwant %q", file, err, text, want)
+		}
+	}
 }

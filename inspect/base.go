@@ -108,17 +108,6 @@ func ropeText(rope hf.Rope) string {
 	return text
 }
 
-// recorder remembers which tensors a model has asked for.
-type recorder struct {
-	*hf.Checkpoint
-	read map[string]bool
-}
-
-func (r recorder) Tensor(name string) (hf.Tensor, error) {
-	r.read[name] = true
-	return r.Checkpoint.Tensor(name)
-}
-
 // weights describes a checkpoint and holds it to the configuration; c is nil
 // if that could not be read.
 func (r *Report) weights(c *hf.Config, path string) {
@@ -138,8 +127,11 @@ func (r *Report) weights(c *hf.Config, path string) {
 	}
 	r.fact("weights", Bytes(size))
 	r.tensors(ck)
+	for _, w := range ck.Warnings() {
+		r.note("%s", w)
+	}
 	if c != nil {
-		r.fits(c, recorder{ck, map[string]bool{}})
+		r.fits(c, ck)
 	}
 }
 
@@ -149,20 +141,14 @@ const maxHeadDim = 1 << 10
 
 // fits holds a checkpoint to the tensors of its architecture and counts what
 // the default block would train.
-func (r *Report) fits(c *hf.Config, ck recorder) {
+func (r *Report) fits(c *hf.Config, ck *hf.Checkpoint) {
 	base, err := model.NewBase(c, ck)
 	if err != nil {
 		r.problem(err)
 		return
 	}
-	var unused []string
-	for _, name := range ck.Names() {
-		if !ck.read[name] {
-			unused = append(unused, name)
-		}
-	}
-	if len(unused) > 0 {
-		r.note("%d tensors have no use in a %s and are not read, such as %s", len(unused), c.Architecture, unused[0])
+	for _, w := range base.Warnings {
+		r.note("%s", w)
 	}
 	r.fact("base identity", base.Identity())
 	if spec, err := model.Preset(defaultBlock); err == nil && c.HeadDim <= maxHeadDim {
@@ -190,8 +176,14 @@ func (r *Report) tokenizer(c *hf.Config, path string) {
 	}
 	n := tk.VocabSize()
 	r.fact("tokenizer", fmt.Sprintf("%s tokens, BOS %q, EOS %q", Count(n), tk.BOS(), tk.EOS()))
-	if c != nil && n > c.VocabSize {
-		r.problem(fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", path, n, c.VocabSize))
+	if c != nil {
+		w, err := tk.Limit(c.VocabSize)
+		if err != nil {
+			r.problem(fmt.Errorf("%s: %w", path, err))
+		}
+		if w != "" {
+			r.note("%s", w)
+		}
 	}
 	_, err = tokenizer.LoadTemplate(path)
 	r.fact("chat template", err == nil)

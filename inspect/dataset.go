@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"eisft/data"
+	"eisft/model/hf"
 	"eisft/model/tokenizer"
 )
 
@@ -64,6 +65,11 @@ func openEncoder(dir string) (*data.Encoder, error) {
 	template, err := tokenizer.LoadTemplate(dir)
 	if err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
+	}
+	if c, err := hf.LoadConfig(dir); err == nil { // texts can be counted without a model, too
+		if _, err := tk.Limit(c.VocabSize); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
 	}
 	return data.NewEncoder(tk, template, 0), nil
 }

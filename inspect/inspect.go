@@ -76,6 +76,9 @@ func Path(ctx context.Context, path string, o Options) (*Report, error) {
 	find := inspectorOfFile
 	if info.IsDir() {
 		find = inspectorOfFolder
+		if real, err = hf.Snapshot(real); err != nil {
+			return nil, err
+		}
 	} else if real = path; !info.Mode().IsRegular() { // in Hugging Face's cache, what a link points to has another name
 		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
 	}
@@ -115,7 +118,11 @@ func inspectorOfFolder(path string) (inspector, error) {
 		}
 		wanted = append(wanted, f.has)
 	}
-	return nil, fmt.Errorf("found %s, want a folder with one of %s", listed(entries), strings.Join(wanted, ", "))
+	found := hf.Describe(path)
+	if found == "" {
+		found = listed(entries)
+	}
+	return nil, fmt.Errorf("found %s, want a folder with one of %s", found, strings.Join(wanted, ", "))
 }
 
 // listed names the first entries of a folder.

@@ -88,6 +88,9 @@ func ReadAdapter(dir string) (*Adapter, error) {
 	if err := json.Unmarshal(text, a); err != nil {
 		return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
 	}
+	if found := hf.Describe(dir); a.Format == "" && found != "" {
+		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)
+	}
 	if a.Format != AdapterFormat {
 		return nil, fmt.Errorf("%s: format is %q; this version of eisft reads %q", path, a.Format, AdapterFormat)
 	}

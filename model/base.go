@@ -24,6 +24,9 @@ type Base struct {
 	// does not divide, or does not cap.
 	LogitScale, LogitSoftcap float32
 
+	// Warnings is what opening the base has found odd, and decided.
+	Warnings []string
+
 	copies   *weightCopies
 	identity *identity // nil: computed each time
 }

@@ -76,7 +76,7 @@ func (b *Base) firstIdentity() string {
 
 // irrelevant are the fields of a configuration that change no number that the base computes,
 // and those that its weights show.
-var irrelevant = []string{"DType", "Multimodal", "MaxPositionEmbeddings", "BOS", "EOS", "Pad", "Keys"}
+var irrelevant = []string{"DType", "MaxPositionEmbeddings", "BOS", "EOS", "Pad", "Keys"}
 
 // facts lists what the configuration says. Fields that are zero are left out, so that a field
 // that comes with a new family leaves the others' identities as they are.

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"math"
@@ -29,6 +30,7 @@ func LoadBase(path string, ignore ...string) (*Base, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	b.identity.files = ck.Files()
+	b.Warnings = slices.Concat(ck.Warnings(), b.Warnings)
 	b.Hold(DTypeAuto)
 	return b, nil
 }
@@ -62,15 +64,15 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 			r.Limit = from
 		}
 	}
-	if c.Multimodal && t != nil {
-		t = newTextPart(t)
-	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
 	b := &Base{
 		Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), LogitScale: float32(c.LogitScale),
 		LogitSoftcap: float32(c.FinalLogitSoftcap), copies: &weightCopies{}, identity: &identity{},
 	}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
+	if t != nil {
+		w.names = t.Names()
+	}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
 	for i := range c.NumHiddenLayers {
 		l := w.layer(i)
@@ -84,51 +86,11 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		b.Layers = append(b.Layers, l)
 	}
 	b.Norm = w.norm("model.norm", c.HiddenSize)
-	b.Head = b.Embed
-	if !c.TieWordEmbeddings {
-		b.Head = w.linear("lm_head", c.VocabSize, c.HiddenSize, false)
-	}
+	w.head(b)
 	w.refuseStrays()
 	b.CopyWeights(math.MaxInt64)
+	b.Warnings = w.warnings
 	return b, w.err
-}
-
-// textPart gives the text model's weights of a multimodal checkpoint by the names that
-// they have alone.
-type textPart struct {
-	Tensors
-	names map[string]string // in the checkpoint
-}
-
-// newTextPart finds the text model's weights. Some checkpoints hold nothing else, GGUF
-// files for example: they are left as they are.
-func newTextPart(t Tensors) Tensors {
-	p, all := textPart{t, map[string]string{}}, t.Names()
-	for _, name := range all {
-		if alone, ok := strings.CutPrefix(name, "model.language_model."); ok { // transformers from 4.52 on
-			p.names["model."+alone] = name
-		} else if alone, ok := strings.CutPrefix(name, "language_model."); ok {
-			p.names[alone] = name
-		}
-	}
-	if len(p.names) == 0 {
-		return t
-	}
-	if head := "lm_head.weight"; slices.Contains(all, head) { // under either name of the rest
-		p.names[head] = head
-	}
-	return p
-}
-
-// Names lists the text model's tensors.
-func (p textPart) Names() []string { return slices.Sorted(maps.Keys(p.names)) }
-
-// Tensor returns a tensor by its name in a checkpoint of the text model.
-func (p textPart) Tensor(name string) (hf.Tensor, error) {
-	if there, ok := p.names[name]; ok {
-		return p.Tensors.Tensor(there)
-	}
-	return p.Tensors.Tensor("language_model." + name) // which says that it is not there
 }
 
 // weights reads tensors by name as a configuration describes them, and keeps
@@ -138,7 +100,10 @@ type weights struct {
 	config  *hf.Config
 	copies  *weightCopies
 	read    map[string]bool
-	err     error
+	names   []string // of all tensors
+
+	warnings []string
+	err      error
 }
 
 // layer reads decoder layer i.
@@ -263,16 +228,58 @@ func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 	return t
 }
 
-// refuseStrays reports a tensor of the decoder that was not asked for: what it
-// does in the model is not known, so the model would be computed wrongly.
-func (w *weights) refuseStrays() {
-	if w.tensors == nil {
+// head reads the map to logits: of its own, or the embedding's table.
+func (w *weights) head(b *Base) {
+	c := w.config
+	b.Head = b.Embed
+	own := slices.Contains(w.names, headName+".weight")
+	switch {
+	case c.TieWordEmbeddings && !(own && w.differs(b.Embed.tensor)):
+		w.read[headName+".weight"] = own
+		return
+	case c.TieWordEmbeddings:
+		w.warnings = append(w.warnings, fmt.Sprintf("the checkpoint has a %s.weight that differs from model.embed_tokens.weight, and is read, as transformers 5 does, though tie_word_embeddings is true in config.json or by default (transformers 4 reads the embedding in its place): write tie_word_embeddings: false into config.json, or remove the tensor", headName))
+	case w.tensors != nil && w.names != nil && !own && w.err == nil:
+		w.err = fmt.Errorf("tensor %s.weight is not in the checkpoint, but tie_word_embeddings is false in config.json or by the default of a %s: write tie_word_embeddings: true into config.json if the model was trained with one table for both, otherwise download the model again", headName, c.Architecture)
 		return
 	}
-	for _, name := range w.tensors.Names() {
-		if w.err != nil || w.read[name] || !strings.HasPrefix(name, "model.") || strings.HasSuffix(name, ".rotary_emb.inv_freq") {
+	b.Head = w.linear(headName, c.VocabSize, c.HiddenSize, false)
+}
+
+// headName is the map to logits in a checkpoint.
+const headName = "lm_head"
+
+// differs says whether the head's own tensor is another one than the embedding's table.
+func (w *weights) differs(embed hf.Tensor) bool {
+	if w.err != nil {
+		return false
+	}
+	own, err := w.tensors.Tensor(headName + ".weight")
+	w.err = err
+	return own.DType != embed.DType || !slices.Equal(own.Shape, embed.Shape) || !bytes.Equal(own.Data, embed.Data)
+}
+
+// refuseStrays reports a tensor of the decoder that was not asked for: what it
+// does in the model is not known, so the model would be computed wrongly. Of what stands
+// beside the decoder it warns.
+func (w *weights) refuseStrays() {
+	beside := map[string]int{}
+	for _, name := range w.names {
+		if w.err != nil || w.read[name] || strings.HasSuffix(name, "rotary_emb.inv_freq") {
 			continue
 		}
-		w.err = fmt.Errorf("tensor %s has no place in a %s with the values of config.json; they belong to different models, or the model is a variant that is not supported", name, w.config.Architecture)
+		part, known := hf.Beside(name)
+		if !known && (strings.HasPrefix(name, "model.") || part == headName) {
+			w.err = fmt.Errorf("tensor %s has no place in a %s with the values of config.json; they belong to different models, or the model is a variant that is not supported", name, w.config.Architecture)
+		}
+		beside[part]++
 	}
+	if len(beside) == 0 || w.err != nil {
+		return
+	}
+	var parts []string
+	for _, part := range slices.Sorted(maps.Keys(beside)) {
+		parts = append(parts, fmt.Sprintf("%s (%d)", part, beside[part]))
+	}
+	w.warnings = append(w.warnings, "tensors beside the text model are not read: "+strings.Join(parts, ", "))
 }

@@ -6,11 +6,11 @@ import (
 	"eisft/model/schedule"
 )
 
-// Warnings says what of the base is ignored, and where base and block go together badly,
-// though they can be run.
+// Warnings says what is odd about the base or ignored, and where base and block go together
+// badly, though they can be run.
 func (m *Model) Warnings() []string {
 	visible, c := m.Spec.Capacity(), m.Base.Config
-	out := c.Warnings()
+	out := append(c.Warnings(), m.Base.Warnings...)
 	if visible >= schedule.Unbounded { // the base itself
 		return out
 	}

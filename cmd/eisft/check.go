@@ -9,6 +9,7 @@ import (
 	"eisft/export"
 	"eisft/export/check"
 	"eisft/internal/enum"
+	"eisft/model/hf"
 	"eisft/quant"
 	"eisft/train/runs"
 )
@@ -36,7 +37,10 @@ func checkGraphs(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef(c, "name one exported folder or .onnx file")
 	}
-	path := c.Args().First()
+	path, err := hf.Snapshot(c.Args().First())
+	if err != nil {
+		return err
+	}
 	target, err := check.ParseTarget(c.String("target"))
 	if err != nil {
 		return usagef(c, "--%w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,6 +47,9 @@ func runGraphs(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if dir, err = hf.Snapshot(dir); err != nil {
+		return err
+	}
 	m, err := host.Open(dir, host.Options{Shape: c.String("shape"), Precision: c.String("precision")})
 	if err != nil {
 		return err
@@ -56,7 +60,7 @@ func runGraphs(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
-	session, err := talkTo(stream, dir, c.Bool("chat"))
+	session, err := talkTo(c, stream, dir)
 	if err != nil {
 		return err
 	}
@@ -64,7 +68,7 @@ func runGraphs(c *cli.Context) (err error) {
 }
 
 // talkTo begins a conversation with graphs, with the tokenizer that lies beside them.
-func talkTo(stream *host.Stream, dir string, withTemplate bool) (*chat.Session, error) {
+func talkTo(c *cli.Context, stream *host.Stream, dir string) (*chat.Session, error) {
 	config, err := hf.LoadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -73,8 +77,15 @@ func talkTo(stream *host.Stream, dir string, withTemplate bool) (*chat.Session, 
 	if err != nil {
 		return nil, err
 	}
+	w, err := tk.Limit(config.VocabSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	if w != "" {
+		warn(c, w)
+	}
 	var template *tokenizer.Template
-	if withTemplate {
+	if c.Bool("chat") {
 		if template, err = tokenizer.LoadTemplate(dir); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 			return nil, err
 		}

@@ -232,29 +232,34 @@ func ExternalOf(pb *onnxpb.TensorProto) (External, error) {
 	return e, nil
 }
 
-// open opens the file within folder, links out of it refused, and checks its size.
+// open opens the file within folder and checks its size. The file itself may be a link to
+// anywhere, as all files of a folder in Hugging Face's cache are: it is the folder that says
+// so, not the graph, which only names it. A name that goes through a folder which is a link
+// out of this one is refused.
 func (e External) open(folder string) (*os.File, error) {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	file, err := root.Open(filepath.FromSlash(e.Location))
-	if err != nil {
+	name := filepath.FromSlash(e.Location)
+	if _, err := root.Stat(filepath.Dir(name)); err != nil {
 		return nil, fmt.Errorf("external data: %w", err)
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	path := filepath.Join(folder, name)
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("external data: %w", err)
+	case !info.Mode().IsRegular():
 		err = errors.New("not a regular file")
-	}
-	if err == nil && (e.Offset > info.Size() || e.Length > info.Size()-e.Offset) {
+	case e.Offset > info.Size() || e.Length > info.Size()-e.Offset:
 		err = fmt.Errorf("it has %d bytes, want %d at %d", info.Size(), e.Length, e.Offset)
 	}
 	if err != nil {
-		_ = file.Close()
 		return nil, fmt.Errorf("external data %s: %w", e.Location, err)
 	}
-	return file, nil
+	return os.Open(path)
 }
 
 // Verify checks that the bytes are there: the file is inside folder, regular and

@@ -39,8 +39,10 @@ func TestTensorErrors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(outside, filepath.Join(dir, "link.bin")); err != nil {
-		t.Fatal(err)
+	for link, to := range map[string]string{"out": filepath.Dir(outside), "lost.bin": filepath.Join(dir, "gone")} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cases := []struct {
 		name string
@@ -50,7 +52,9 @@ func TestTensorErrors(t *testing.T) {
 		{"parent", external("location", "../secret.bin"), `location "../secret.bin" leaves the model's folder`},
 		{"absolute", external("location", outside), "leaves the model's folder"},
 		{"none", external("offset", "0"), `location "" leaves the model's folder`},
-		{"link", external("location", "link.bin"), "escapes"},
+		{"link out of the folder", external("location", "out/secret.bin"), "escapes"},
+		{"link to a folder", external("location", "out"), "not a regular file"},
+		{"link to nothing", external("location", "lost.bin"), "lost.bin: no such file"},
 		{"folder", external("location", "."), "not a regular file"},
 		{"missing", external("location", "no.bin"), "no such file"},
 		{"offset", external("location", "w.bin", "offset", "x"), `offset "x" is no position`},
@@ -178,4 +182,22 @@ func FuzzParse(f *testing.F) {
 			p.Static()
 		}
 	})
+}
+
+// TestLinkedData: the file of weights may be a link out of the folder, as in Hugging Face's cache.
+func TestLinkedData(t *testing.T) {
+	dir, blob := t.TempDir(), filepath.Join(t.TempDir(), "blob")
+	if err := os.WriteFile(blob, make([]byte, 24), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(blob, filepath.Join(dir, "w.bin")); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Parse(filepath.Join(dir, "m.onnx"), marshal(t, external("location", "w.bin")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := m.Tensor("w"); err != nil || len(x.Raw) != 24 {
+		t.Errorf("%d bytes, %v", len(x.Raw), err)
+	}
 }

@@ -137,12 +137,14 @@ func (s *Session) Read(ctx context.Context, text string, progress Progress) erro
 	if strings.TrimSpace(text) == "" {
 		return errEmpty
 	}
-	text = s.continued(text)
-	ids := s.encode(text)
+	ids, err := s.encode(s.continued(text))
+	if err != nil {
+		return err
+	}
 	if s.turn != raw {
 		s.turn = open
 	}
-	_, err := s.stream.Read(ctx, ids, progress.of(len(ids)))
+	_, err = s.stream.Read(ctx, ids, progress.of(len(ids)))
 	return err
 }
 
@@ -161,7 +163,10 @@ func (s *Session) Ask(ctx context.Context, text string, o AnswerOptions) (string
 	if strings.TrimSpace(text) == "" && s.turn != open {
 		return "", errEmpty
 	}
-	ids := s.encode(s.continued(text) + s.form.end)
+	ids, err := s.encode(s.continued(text) + s.form.end)
+	if err != nil {
+		return "", err
+	}
 	next, err := s.stream.Read(ctx, ids, o.Progress.of(len(ids)))
 	if err != nil {
 		return "", err
@@ -208,9 +213,11 @@ func (s *Session) continued(text string) string {
 }
 
 // encode tokenizes text. Special tokens of a template stand in it; a raw text
-// gets those that the tokenizer puts at the beginning.
-func (s *Session) encode(text string) []int32 {
-	return s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0)
+// gets those that the tokenizer puts at the beginning. It fails for tokens that the model's
+// embedding has no row for.
+func (s *Session) encode(text string) ([]int32, error) {
+	ids := s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0)
+	return ids, s.tokenizer.Check(ids)
 }
 
 // of begins a reading of total ids and returns p as the stream's callback.

@@ -2,14 +2,13 @@ package hf
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,14 +21,18 @@ const (
 // Checkpoint is a model's weights by their Hugging Face names, whatever files
 // they come from. It may be used from several goroutines.
 type Checkpoint struct {
-	tensors map[string]stored
-	files   []string
-	closers []func() error
+	tensors  map[string]stored // by the names of a causal language model's checkpoint
+	decoder  string            // what the files' names of its decoder begin with, if it is not "model."
+	inFiles  map[string]string // then: the files' names of the tensors
+	warnings []string
+	files    []string
+	closers  []func() error
 }
 
 // stored is a tensor as it lies in its file.
 type stored struct {
 	Tensor
+	file string // of a folder of safetensors
 	// pairedHeads is not 0 if the rows of that many heads were reordered for
 	// interleaved rotary embedding, as GGUF files of the llama family have them.
 	pairedHeads int
@@ -39,27 +42,40 @@ type stored struct {
 }
 
 // Open opens the weights of a model: a Hugging Face folder with
-// model.safetensors or model.safetensors.index.json and its shards, a folder
-// with one .gguf file, or a .gguf file. Files are mapped into memory and only
-// their headers are read.
+// model.safetensors, with model.safetensors.index.json and its shards, or with numbered shards
+// alone, a folder with one .gguf file, or a .gguf file; see [Resolve]. Files are mapped into
+// memory and only their headers are read. Tensors have the names of a causal language model
+// (model.layers.0…, lm_head), whatever the files' names of its decoder begin with.
 func Open(path string) (*Checkpoint, error) {
-	switch {
-	case isGGUF(path):
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	if isGGUF(path) {
 		return openGGUFCheckpoint(path)
-	case exists(filepath.Join(path, weightsFile)):
-		return openShards(path, []string{weightsFile}, nil)
-	case exists(filepath.Join(path, indexFile)):
-		return openIndex(path)
+	}
+	c, err := openFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	if c != nil {
+		if err := c.rename(); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), c.Close())
+		}
+		return c, nil
 	}
 	gguf, err := FindGGUF(path)
 	if err != nil {
 		return nil, err
 	}
 	if gguf == "" {
-		return nil, noWeights(path)
+		return nil, noModel(path, fmt.Sprintf("%s, %s or one .gguf file", weightsFile, indexFile))
 	}
 	return openGGUFCheckpoint(gguf)
 }
+
+// Warnings lists what is odd about the files and was decided: what is not read, and why.
+func (c *Checkpoint) Warnings() []string { return c.warnings }
 
 // Names lists the tensors in alphabetical order.
 func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.tensors)) }
@@ -77,8 +93,11 @@ func (c *Checkpoint) Has(name string) bool {
 // stores rows in another order than Hugging Face, or other numbers.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	s, ok := c.tensors[name]
+	if codes := strings.TrimSuffix(name, "weight") + "qweight"; !ok && c.Has(codes) {
+		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, but %s is: its weights are quantized with GPTQ or AWQ, which is not read; take the model as it was before quantization, or a GGUF file of it", c.nameInFiles(name), c.nameInFiles(codes))
+	}
 	if !ok {
-		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", name, len(c.tensors))
+		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", c.nameInFiles(name), len(c.tensors))
 	}
 	if s.pairedHeads > 0 {
 		s.Data = unpairRows(s.Data, s.Shape[0], s.pairedHeads)
@@ -101,6 +120,9 @@ func (t Tensor) minusOne() (Tensor, error) {
 
 // Close unmaps all files. Tensors obtained from the checkpoint must not be read afterwards.
 func (c *Checkpoint) Close() error {
+	if c == nil {
+		return nil
+	}
 	var errs []error
 	for _, closeFile := range c.closers {
 		errs = append(errs, closeFile())
@@ -109,94 +131,37 @@ func (c *Checkpoint) Close() error {
 	return errors.Join(errs...)
 }
 
-// openIndex opens the shards that an index names, and of each the tensors that
-// the index places there.
-func openIndex(dir string) (*Checkpoint, error) {
-	path := filepath.Join(dir, indexFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("open checkpoint: %w", err)
-	}
-	var index struct {
-		WeightMap map[string]string `json:"weight_map"`
-	}
-	if err := json.Unmarshal(text, &index); err != nil {
-		return nil, fmt.Errorf("%s: invalid JSON: %w; %s", path, err, again)
-	}
-	if len(index.WeightMap) == 0 {
-		return nil, fmt.Errorf("%s: found no weight_map, want one that names each tensor's file; %s", path, again)
-	}
-	for _, name := range slices.Sorted(maps.Keys(index.WeightMap)) {
-		if shard := index.WeightMap[name]; !filepath.IsLocal(shard) {
-			return nil, fmt.Errorf("%s: weight_map.%s: found %q, want a file name within the folder", path, name, shard)
-		}
-	}
-	shards := slices.Compact(slices.Sorted(maps.Values(index.WeightMap)))
-	return openShards(dir, shards, index.WeightMap)
-}
-
-// openShards opens safetensors files. weightMap says which file each tensor is
-// in; nil takes every tensor of every file.
-func openShards(dir string, shards []string, weightMap map[string]string) (*Checkpoint, error) {
-	c := &Checkpoint{tensors: map[string]stored{}}
-	files := map[string]*File{}
-	for _, shard := range shards {
-		f, err := OpenFile(filepath.Join(dir, shard))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%s names the shard %s: %w; download it into %s", indexFile, shard, err, dir)
-		}
-		if err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-		c.files, c.closers = append(c.files, f.path), append(c.closers, f.Close)
-		files[shard] = f
-		if weightMap == nil {
-			for name, t := range f.tensors {
-				c.tensors[name] = stored{Tensor: t}
-			}
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(weightMap)) {
-		t, ok := files[weightMap[name]].tensors[name]
-		if !ok {
-			err := fmt.Errorf("%s: weight_map.%s: found the shard %s, which lacks this tensor; index and shards are of different models: download both again",
-				filepath.Join(dir, indexFile), name, weightMap[name])
-			return nil, errors.Join(err, c.Close())
-		}
-		c.tensors[name] = stored{Tensor: t}
-	}
-	return c, nil
-}
-
-// noWeights says what a folder without weights has instead.
-func noWeights(path string) error {
-	want := fmt.Sprintf("want %s, %s or one .gguf file", weightsFile, indexFile)
-	found := "none of them"
-	if old, _ := filesIn(path, ".bin"); len(old) > 0 {
-		found = filepath.Base(old[0]) + ", which is not read since it can run code: save the model as safetensors"
-	}
-	return fmt.Errorf("%s: %s, found %s", path, want, found)
-}
-
 // FindGGUF returns the .gguf file that a path names or that the folder it names has one
 // of, or "" if there is none.
 func FindGGUF(path string) (string, error) {
-	if isGGUF(path) {
-		return path, nil
+	path, err := Resolve(path)
+	if err != nil || isGGUF(path) {
+		return path, err
 	}
 	found, err := filesIn(path, ".gguf")
 	if err != nil {
 		return "", fmt.Errorf("open checkpoint: %w", err)
 	}
-	switch len(found) {
+	models := slices.DeleteFunc(slices.Clone(found), func(file string) bool { // what sees, beside its text model
+		return strings.HasPrefix(strings.ToLower(filepath.Base(file)), "mmproj")
+	})
+	if len(models) == 0 {
+		models = found
+	}
+	switch len(models) {
 	case 0:
 		return "", nil
 	case 1:
-		return found[0], nil
-	default:
-		return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(found), found[0])
+		return models[0], nil
 	}
+	if ggufPart.MatchString(models[0]) {
+		return "", fmt.Errorf("%s: found %d .gguf files, of which %s is a part of a model, want a whole one: join the parts with llama-gguf-split --merge and name the file that this writes", path, len(models), filepath.Base(models[0]))
+	}
+	return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(models), models[0])
 }
+
+// ggufPart is what llama-gguf-split calls the parts of a model.
+var ggufPart = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
 
 // filesIn lists a folder's files with an extension.
 func filesIn(dir, ext string) ([]string, error) {

@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+
+	"eisft/internal/head"
 )
 
 // The files of a model folder that a configuration is read from.
@@ -37,7 +36,6 @@ type Config struct {
 	Architecture string // "LlamaForCausalLM", …
 	ModelType    string // "llama", …
 	DType        string // what the weights were saved as, "bfloat16"; may be empty
-	Multimodal   bool   // the checkpoint has more than the text model, whose names begin otherwise
 
 	VocabSize             int
 	HiddenSize            int // D, the width of the residual stream
@@ -93,14 +91,23 @@ type Config struct {
 // what the model computes is an error. Those listed in ignore, as Config.Keys names them, are
 // taken to be absent.
 func LoadConfig(path string, ignore ...string) (*Config, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	if isGGUF(path) {
 		return loadGGUFConfig(path, ignore)
 	}
 	file := filepath.Join(path, ConfigFile)
-	text, err := os.ReadFile(file)
+	text, err := head.ReadText(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if gguf, _ := FindGGUF(path); gguf != "" {
+		if gguf, several := FindGGUF(path); several != nil && exists(path) {
+			return nil, several
+		} else if gguf != "" {
 			return loadGGUFConfig(gguf, ignore)
+		}
+		if found := Describe(path); found != "" {
+			return nil, noModel(path, "a folder with "+ConfigFile+" or one .gguf file")
 		}
 		return nil, fmt.Errorf("load config: %w; want a folder with config.json or one .gguf file", err)
 	}
@@ -144,14 +151,13 @@ func newConfig(o object) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.has("quantization_config") {
-		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
-	}
+	refuseQuantized(o)
 	whole := o
 	o = fam.textOf(o)
 	fam = fam.textOr(o)
 	o = o.withDefaults(fam.defaults)
-	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType), Multimodal: fam.text != ""}
+	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType)}
+	refuseQuantized(o)
 	c.readSizes(o)
 	if *o.err != nil { // what follows computes with the sizes
 		return nil, *o.err
@@ -262,7 +268,7 @@ func (c *Config) readLayerTypes(o object, fam family) {
 
 // addGeneration adds the tokens of generation_config.json, if there is such a file.
 func (c *Config) addGeneration(file string) error {
-	text, err := os.ReadFile(file)
+	text, err := head.ReadText(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -272,6 +278,9 @@ func (c *Config) addGeneration(file string) error {
 	o, err := parseObject(file, text)
 	if err != nil {
 		return err
+	}
+	if c.BOS < 0 {
+		c.BOS = o.integer("bos_token_id", 0, c.VocabSize-1, -1)
 	}
 	for _, id := range o.tokens("eos_token_id", c.VocabSize) {
 		if !slices.Contains(c.EOS, id) {
@@ -283,7 +292,6 @@ func (c *Config) addGeneration(file string) error {
 
 // familyOf finds the architecture that a configuration names.
 func familyOf(o object) (string, family, error) {
-	known := strings.Join(slices.Sorted(maps.Keys(families)), ", ")
 	archs := o.texts("architectures")
 	modelType := o.text("model_type", "")
 	if *o.err != nil {
@@ -294,14 +302,13 @@ func familyOf(o object) (string, family, error) {
 			return arch, fam, nil
 		}
 	}
-	for _, arch := range archs {
-		if why := unsupported[arch]; why != "" {
-			o.fail("architectures", arch, "another one: "+why+"; supported are "+known)
-		}
-	}
 	if len(archs) == 0 && modelType != "" {
-		o.fail("model_type", modelType, "that of one of "+known)
+		failArchitecture(o, "model_type", modelType)
 	}
-	o.fail("architectures", o.values["architectures"], "one of "+known)
+	first := ""
+	if len(archs) > 0 {
+		first = archs[0]
+	}
+	failArchitecture(o, "architectures", first)
 	return "", family{}, *o.err
 }

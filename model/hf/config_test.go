@@ -84,7 +84,7 @@ func TestPublishedConfigs(t *testing.T) {
 		"Gemma-3-1B":               {fmt.Sprintf(gemma3Text, gemma3Old), isGemma3},
 		"Gemma-3-1B in newer form": {fmt.Sprintf(gemma3Text, gemma3New), isGemma3},
 		"Gemma-3-4B": {gemma34B, func(c *Config) bool {
-			return c.Multimodal && c.HiddenSize == 2560 && c.VocabSize == 262208 && c.HeadDim == 256 && c.NumAttentionHeads == 8 &&
+			return c.HiddenSize == 2560 && c.VocabSize == 262208 && c.HeadDim == 256 && c.NumAttentionHeads == 8 &&
 				slices.Equal(c.EOS, []int{1, 106}) && c.DType == "bfloat16" && c.SlidingWindow == 1024 && c.TieWordEmbeddings &&
 				c.Rope.Type == "linear" && c.Rope.Factor == 8 && c.RopeLocal.Type == "default" && c.MaxPositionEmbeddings == 131072
 		}},
@@ -177,7 +177,9 @@ func TestConfigErrors(t *testing.T) {
 func TestLoadConfigFiles(t *testing.T) {
 	dir := t.TempDir()
 	_, err := LoadConfig(dir)
-	wantError(t, err, filepath.Join(dir, "config.json"), "no such file", "want a folder with config.json or one .gguf file")
+	wantError(t, err, dir+": want a folder with config.json or one .gguf file, found an empty folder")
+	_, err = LoadConfig(filepath.Join(dir, "absent"))
+	wantError(t, err, filepath.Join(dir, "absent", "config.json"), "no such file", "want a folder with config.json or one .gguf file")
 
 	write(t, filepath.Join(dir, "config.json"), `{"model_type":"llama","vocab_size":10,"hidden_size":64,"intermediate_size":8,"num_hidden_layers":1,"num_attention_heads":4}`)
 	write(t, filepath.Join(dir, "generation_config.json"), `{"eos_token_id":[2,5,7]}`)

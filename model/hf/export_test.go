@@ -1,5 +1,11 @@
 package hf
 
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
 // What the tests of package hf_test need of this package and of its tests.
 var (
 	ParseGGUF        = parseGGUF
@@ -25,4 +31,9 @@ func ConfigOf(metadata map[string]any, tensors map[string]Tensor) (*Config, erro
 func CheckpointOf(metadata map[string]any, tensors map[string]Tensor) (*Checkpoint, error) {
 	c := &Checkpoint{tensors: map[string]stored{}}
 	return c, c.addGGUF(&GGUF{Metadata: metadata, tensors: tensors})
+}
+
+// GGUFArchitectures lists the supported architectures as messages do.
+func GGUFArchitectures() string {
+	return strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", ")
 }

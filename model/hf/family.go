@@ -57,25 +57,6 @@ var families = map[string]family{
 	"Mistral3ForConditionalGeneration": mistral3,
 }
 
-// unsupported are architectures that people have, and why they cannot be read.
-var unsupported = map[string]string{
-	"MiniCPM3ForCausalLM":         latentAttention,
-	"DeepseekV2ForCausalLM":       latentAttention,
-	"DeepseekV3ForCausalLM":       latentAttention,
-	"MixtralForCausalLM":          mixtureOfExperts,
-	"Qwen2MoeForCausalLM":         mixtureOfExperts,
-	"Qwen3MoeForCausalLM":         mixtureOfExperts,
-	"GptOssForCausalLM":           mixtureOfExperts,
-	"GraniteMoeForCausalLM":       mixtureOfExperts,
-	"GraniteMoeSharedForCausalLM": mixtureOfExperts,
-	"OlmoeForCausalLM":            mixtureOfExperts,
-}
-
-const (
-	latentAttention  = "its keys and values are maps of a normed latent vector (multi-head latent attention, MLA), which the block does not have"
-	mixtureOfExperts = "its feed-forward layers are mixtures of experts, which the block does not have"
-)
-
 // textOf returns the values of the text model; what a text ends with stands beside them.
 func (f family) textOf(o object) object {
 	if f.text == "" {

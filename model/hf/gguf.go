@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/bits"
 	"slices"
+
+	"eisft/internal/head"
 )
 
 // GGUF is an open file of llama.cpp's format, mapped into memory. Tensors have
@@ -93,11 +96,18 @@ type ggufTensor struct {
 // parseGGUF returns the metadata and the tensors of a file's bytes, the latter as views of them.
 func parseGGUF(file []byte) (map[string]any, map[string]Tensor, error) {
 	c := &cursor{data: file}
+	if err := head.Check(file); err != nil {
+		return nil, nil, err
+	}
 	if !bytes.Equal(c.take(4), []byte("GGUF")) {
 		return nil, nil, errors.New("found no GGUF at the start of the file: this is no GGUF file, or it is damaged")
 	}
-	if version := c.uint32(); c.err == nil && version != 2 && version != 3 {
-		return nil, nil, fmt.Errorf("found version %d, want 2 or 3, little-endian: convert the model again", version)
+	version := c.uint32()
+	if swapped := bits.ReverseBytes32(version); c.err == nil && swapped > 0 && swapped < 1<<16 && version >= 1<<16 {
+		return nil, nil, fmt.Errorf("found version %d with its bytes in big-endian order, want little-endian: convert the model without --bigendian, or the file with gguf_convert_endian.py little", swapped)
+	}
+	if c.err == nil && version != 2 && version != 3 {
+		return nil, nil, fmt.Errorf("found version %d, want 2 or 3: convert the model again", version)
 	}
 	const minTensor, minPair = 8 + 4 + 4 + 8, 8 + 4 + 1 // bytes of the shortest records
 	tensorCount, pairCount := c.count(minTensor), c.count(minPair)

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"eisft/internal/head"
 )
 
 // ggufArchitecture is how an architecture of llama.cpp stands for one of Hugging Face's.
@@ -116,9 +116,12 @@ func loadGGUFConfig(path string, ignore []string) (*Config, error) {
 // ConfigText returns the config.json of a model without the keys to ignore, which for a
 // GGUF file is what its metadata say in that form.
 func ConfigText(path string, ignore ...string) ([]byte, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	gguf := ""
 	if isGGUF(path) || !exists(filepath.Join(path, ConfigFile)) {
-		var err error
 		if gguf, err = FindGGUF(path); err != nil {
 			return nil, err
 		}
@@ -139,7 +142,7 @@ func ConfigText(path string, ignore ...string) ([]byte, error) {
 
 // configText returns a config.json without the keys to ignore; as it is, if there are none.
 func configText(file string, ignore []string) ([]byte, error) {
-	text, err := os.ReadFile(file)
+	text, err := head.ReadText(file)
 	if err != nil || len(ignore) == 0 {
 		return text, err
 	}
@@ -271,11 +274,10 @@ func (g *GGUF) object(ignore []string) (object, error) {
 // values translates single metadata. The architecture is the one that the file names.
 func (g *GGUF) values(ignore []string) (object, ggufArchitecture, error) {
 	arch, _ := g.Metadata["general.architecture"].(string)
-	known, ok := ggufArchitectures[arch]
-	if !ok {
-		return object{}, known, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
-			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
+	if err := g.refuseForeign(); err != nil {
+		return object{}, ggufArchitecture{}, err
 	}
+	known := ggufArchitectures[arch]
 	o, err := newObject(g.path, g.Metadata).without(ignore)
 	if err != nil {
 		return o, known, err

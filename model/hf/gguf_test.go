@@ -320,3 +320,35 @@ func FuzzGGUF(f *testing.F) {
 		}
 	})
 }
+
+// TestGGUFForeign: a file that is no supported model says what it is and what to take.
+func TestGGUFForeign(t *testing.T) {
+	all := hf.GGUFArchitectures()
+	for _, tc := range []struct {
+		keys map[string]any
+		want string
+	}{
+		{map[string]any{"general.architecture": "clip"}, `general.architecture: found "clip", want one of ` + all + "; it is the part of a multimodal model that sees (mmproj): name the .gguf file of its text model"},
+		{map[string]any{"general.architecture": "clip", "general.type": "mmproj"}, `general.type: found "mmproj", want "model"; it is the part of a multimodal model that sees (mmproj): name the .gguf file of its text model`},
+		{map[string]any{"general.architecture": "llama", "general.type": "adapter"}, `general.type: found "adapter", want "model"; the file is a LoRA adapter: merge it into its base (llama-export-lora) and name the file that this writes`},
+		{map[string]any{"general.architecture": "qwen3moe"}, `general.architecture: found "qwen3moe", want one of ` + all + "; qwen3moe is a mixture of experts, which is not supported"},
+		{map[string]any{"general.architecture": "gpt-oss"}, `general.architecture: found "gpt-oss", want one of ` + all + "; gpt-oss is a mixture of experts, which is not supported"},
+		{map[string]any{"general.architecture": "deepseek2"}, `general.architecture: found "deepseek2", want one of ` + all + "; deepseek2 is a mixture of experts, which is not supported"},
+		{map[string]any{"general.architecture": "llama", "llama.expert_count": uint32(8)}, `general.architecture: found "llama", want one of ` + all + "; llama.expert_count is 8: the model is a mixture of experts, which is not supported"},
+		{map[string]any{"general.architecture": "mamba"}, `general.architecture: found "mamba", want one of ` + all + "; mamba is a model with recurrent (state-space or linear attention) layers, which is not supported"},
+		{map[string]any{"general.architecture": "nomic-bert"}, `general.architecture: found "nomic-bert", want one of ` + all + "; nomic-bert is an encoder that writes no text, which is not supported"},
+		{map[string]any{"general.architecture": "new"}, `general.architecture: found "new", want one of ` + all},
+		{nil, `general.architecture: found "", want one of ` + all},
+	} {
+		w := &hftest.GGUF{}
+		for key, value := range tc.keys {
+			w.Put(key, value)
+		}
+		path := w.Write(t)
+		_, err := hf.LoadConfig(path)
+		_, weights := hf.Open(path)
+		if want := path + ": " + tc.want; err == nil || err.Error() != want || weights == nil || weights.Error() != want {
+			t.Errorf("error %v\nand   %v\nwant  %s", err, weights, want)
+		}
+	}
+}

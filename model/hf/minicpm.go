@@ -30,7 +30,7 @@ var minicpm = family{
 			c.LogitScale = float64(c.HiddenSize) / o.positive("dim_model_base", 1)
 		}
 		if o.integer("num_experts", 0, maxSize, 0) > 0 {
-			o.fail("num_experts", o.values["num_experts"], "0: "+mixtureOfExperts)
+			o.fail("num_experts", o.values["num_experts"], "0: "+mixture+" is not supported")
 		}
 		if o.has("sparse_config") {
 			o.fail("sparse_config", o.values["sparse_config"], "null: attention that skips blocks of keys (InfLLM v2) is not supported; without the key the model attends to all of them")

@@ -10,6 +10,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+
+	"eisft/internal/head"
 )
 
 const (
@@ -75,6 +77,9 @@ type tensorInfo struct {
 
 // parseSafetensors returns the tensors of a file's bytes as views of them.
 func parseSafetensors(file []byte) (map[string]Tensor, map[string]string, error) {
+	if err := head.Check(file); err != nil {
+		return nil, nil, err
+	}
 	if len(file) < 8 {
 		return nil, nil, fmt.Errorf("found %d bytes, want at least the 8 of the header's length; %s", len(file), again)
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"eisft/internal/head"
 	"eisft/model/hf"
 )
 
@@ -16,6 +17,7 @@ const (
 	configFile    = "tokenizer_config.json"
 	templateFile  = "chat_template.jinja"
 	processorFile = "chat_template.json"
+	specialFile   = "special_tokens_map.json"
 )
 
 // source is where a model's tokenizer is described: a folder, or a GGUF file that
@@ -28,6 +30,10 @@ type source struct {
 
 // openSource finds the description of a model's tokenizer.
 func openSource(path string) (*source, error) {
+	path, err := hf.Resolve(path)
+	if err != nil {
+		return nil, err
+	}
 	gguf, _ := hf.FindGGUF(path) // what is wrong with a folder shows when a file is read
 	s := &source{dir: path, path: gguf}
 	if gguf == path {
@@ -58,7 +64,7 @@ func (s *source) failure(err error) error {
 func (s *source) read(name string) (text []byte, from string, err error) {
 	if s.gguf == nil {
 		from = filepath.Join(s.dir, name)
-		text, err = os.ReadFile(from)
+		text, err = head.ReadText(from)
 		return text, from, err
 	}
 	switch name {
@@ -84,7 +90,7 @@ func Files(path string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	for _, name := range []string{tokenizerFile, configFile, templateFile, processorFile, "special_tokens_map.json"} {
+	for _, name := range []string{tokenizerFile, configFile, templateFile, processorFile, specialFile} {
 		text, _, err := s.read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -31,6 +31,7 @@ type Tokenizer struct {
 	addedID map[string]int32 // added tokens by content
 	special []bool           // by id: left out by Decode on request
 	config  config
+	rows    int           // of the model's embedding; 0: not known
 	idle    chan *encoder // encoders kept for their word caches
 }
 

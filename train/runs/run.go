@@ -107,8 +107,12 @@ func (r *Run) openBase() (*model.Base, error) {
 	if r.Template, err = tokenizer.LoadTemplate(path); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
 	}
-	if n := r.Tokenizer.VocabSize(); n > base.Embed.Out {
-		return nil, fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", path, n, base.Embed.Out)
+	w, err := r.Tokenizer.Limit(base.Embed.Out)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if w != "" {
+		base.Warnings = append(base.Warnings, w)
 	}
 	return base, nil
 }
