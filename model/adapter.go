@@ -42,11 +42,17 @@ func (b *Base) Identity() string {
 	rows := make([]float32, min(b.Embed.Out, 16)*b.Embed.In)
 	b.Embed.convert(rows, 0, len(rows)/b.Embed.In)
 	_ = binary.Write(h, binary.LittleEndian, rows) // a hash never fails
+	if n := b.EmbeddingNorm; n != nil {
+		_ = binary.Write(h, binary.LittleEndian, n.Weight)
+		_ = binary.Write(h, binary.LittleEndian, n.Bias)
+	}
 	for _, l := range b.Layers {
 		_ = binary.Write(h, binary.LittleEndian, l.Rotary.InvFreq)
 		for _, n := range l.Norms() {
 			_ = binary.Write(h, binary.LittleEndian, n.Weight)
+			_ = binary.Write(h, binary.LittleEndian, n.Bias)
 		}
+		_ = binary.Write(h, binary.LittleEndian, l.QueryWeight)
 		if usual := float32(1 / math.Sqrt(float64(b.Dims.HeadDim))); l.AttentionScale != usual {
 			_ = binary.Write(h, binary.LittleEndian, l.AttentionScale)
 		}
@@ -56,7 +62,10 @@ func (b *Base) Identity() string {
 
 // Parameters returns the number of the base's scalars.
 func (b *Base) Parameters() int {
-	n := b.Embed.In*b.Embed.Out + len(b.Norm.Weight)
+	n := b.Embed.In * b.Embed.Out
+	for _, m := range b.Norms() {
+		n += m.Parameters()
+	}
 	if b.Head != b.Embed {
 		n += b.Head.In * b.Head.Out
 	}
@@ -65,7 +74,7 @@ func (b *Base) Parameters() int {
 			n += m.In*m.Out + len(m.Bias)
 		}
 		for _, m := range l.Norms() {
-			n += len(m.Weight)
+			n += m.Parameters()
 		}
 	}
 	return n

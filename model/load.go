@@ -42,6 +42,9 @@ type Tensors interface {
 // must be there with its shape, and no other. Without weights (nil) it is a base of
 // sizes alone, which can be counted (package shapes) and not run.
 func NewBase(c *hf.Config, t Tensors) (*Base, error) {
+	if err := checkNorms(c); err != nil {
+		return nil, err
+	}
 	if !(c.QueryPreAttnScale > 0) {
 		return nil, fmt.Errorf("QueryPreAttnScale is %g; it must be above 0: what q·k is multiplied by, 1/√d in most families", c.QueryPreAttnScale)
 	}
@@ -61,7 +64,10 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
 	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
-	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
+	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false, nil)
+	if c.EmbeddingNorm {
+		b.EmbeddingNorm = w.normOf("model.embed_layer_norm", c.HiddenSize, true)
+	}
 	for i := range c.NumHiddenLayers {
 		l := w.layer(i)
 		l.Rotary = full
@@ -73,11 +79,24 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	b.Norm = w.norm("model.norm", c.HiddenSize)
 	b.Head = b.Embed
 	if !c.TieWordEmbeddings {
-		b.Head = w.linear("lm_head", c.VocabSize, c.HiddenSize, false)
+		b.Head = w.linear("lm_head", c.VocabSize, c.HiddenSize, false, nil)
 	}
 	w.refuseStrays()
 	b.CopyWeights(math.MaxInt64)
 	return b, w.err
+}
+
+// checkNorms refuses norms after rotary embedding where turning changes what they divide by.
+func checkNorms(c *hf.Config) error {
+	if !c.QKNormAfterRotary {
+		return nil
+	}
+	for _, r := range []hf.Rope{c.Rope, c.RopeLocal} {
+		if _, scale, err := r.InvFreq(c.HeadDim); err == nil && scale != 1 { // other errors are told by newRotary
+			return fmt.Errorf("rotary embedding %s multiplies queries and keys by %g, but q and k are normed after it, which is supported for a factor of 1 only", r.Type, scale)
+		}
+	}
+	return nil
 }
 
 // textPart gives the text model's weights of a multimodal checkpoint by the names that
@@ -135,7 +154,16 @@ func (w *weights) layer(i int) *Layer {
 	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
 	w.maps(l, p)
 	if c.QKNorm {
-		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", c.HeadDim), w.norm(p+"self_attn.k_norm", c.HeadDim)
+		l.QNorm, l.KNorm = w.headNorm(p+"self_attn.q_norm"), w.headNorm(p+"self_attn.k_norm")
+	}
+	if c.QKNormAfterRotary {
+		l.QueryWeight = slices.Repeat([]float32{1}, c.HeadDim)
+		for _, n := range []*Norm{l.QNorm, l.KNorm} {
+			for i, v := range n.Weight {
+				l.QueryWeight[i] *= v
+				n.Weight[i] = 1
+			}
+		}
 	}
 	if !c.PostNorms {
 		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
@@ -152,8 +180,8 @@ func (w *weights) maps(l *Layer, p string) {
 	stacks := map[Role][]*Linear{}
 	for _, r := range mapRoles {
 		out, in, biased := r.shape(w.config)
-		if !w.config.FusedProjections || r.reads == r.role && r.stacked == "" {
-			*r.of(l) = w.linear(p+string(r.role), out, in, biased)
+		if !w.stacks(r) {
+			*r.of(l) = w.linear(p+string(r.role), out, in, biased, w.unpaired(r.role, out))
 			continue
 		}
 		m := &Linear{Name: p + string(r.role), In: in, Out: out}
@@ -162,54 +190,119 @@ func (w *weights) maps(l *Layer, p string) {
 	}
 	for _, r := range mapRoles {
 		if stack := stacks[r.role]; stack != nil {
-			w.stacked(p+r.stacked, stack)
+			_, _, biased := r.shape(w.config)
+			w.stacked(p+r.stacked, stack, biased, w.ungrouped(r.role))
 		}
 	}
 }
 
-// stacked makes the parts maps of the rows of one matrix, in order, without copying it.
-func (w *weights) stacked(name string, parts []*Linear) {
+// stacks says whether the map of a role is stored as rows of one with others.
+func (w *weights) stacks(r mapRole) bool {
+	if r.reads == r.role && r.stacked == "" {
+		return false
+	}
+	return w.config.FusedProjections || w.config.GroupedQKV && r.reads == RoleQuery
+}
+
+// unpaired is the order in which rows are taken from the checkpoint where rotary embedding
+// turns neighbours there; nil: as they are.
+func (w *weights) unpaired(r Role, rows int) []int {
+	if !w.config.InterleavedRotary || r != RoleQuery && r != RoleKey {
+		return nil
+	}
+	return hf.UnpairedRows(rows, rows/w.config.HeadDim)
+}
+
+// ungrouped is the order, of queries, keys and values, in which the rows of a matrix are
+// taken that has for each KV head its queries, its key and its value; nil: as they are.
+func (w *weights) ungrouped(r Role) []int {
+	c := w.config
+	if !c.GroupedQKV || r != RoleQuery {
+		return nil
+	}
+	group := c.NumAttentionHeads / c.NumKeyValueHeads
+	var order []int
+	for _, heads := range [][2]int{{0, group}, {group, group + 1}, {group + 1, group + 2}} {
+		for g := range c.NumKeyValueHeads {
+			for h := heads[0]; h < heads[1]; h++ {
+				first := (g*(group+2) + h) * c.HeadDim
+				order = append(order, positions(first, first+c.HeadDim)...)
+			}
+		}
+	}
+	return order
+}
+
+// stacked makes the parts maps of the rows of one matrix, in the given order, and without
+// copying it where it is in order (nil).
+func (w *weights) stacked(name string, parts []*Linear, biased bool, order []int) {
 	out := 0
 	for _, l := range parts {
 		out += l.Out
 	}
-	t, at := w.tensor(name+".weight", out, parts[0].In), 0
+	all, at := w.linear(name, out, parts[0].In, biased, order), 0
 	for _, l := range parts {
 		l.copies = w.copies
 		if w.err == nil {
-			l.tensor = t.Rows(at, at+l.Out)
+			l.tensor = all.tensor.Rows(at, at+l.Out)
+			if biased {
+				l.Bias = all.Bias[at : at+l.Out]
+			}
 		}
 		at += l.Out
 	}
 }
 
-func (w *weights) linear(name string, out, in int, biased bool) *Linear {
-	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), copies: w.copies}
+// linear reads a map, whose rows are taken in the given order; nil: as they are.
+func (w *weights) linear(name string, out, in int, biased bool, order []int) *Linear {
+	l := &Linear{Name: name, In: in, Out: out, tensor: w.gathered(name+".weight", order, out, in), copies: w.copies}
 	if biased {
-		l.Bias = w.vector(name+".bias", out)
+		l.Bias = w.floats(w.gathered(name+".bias", order, out))
 	}
 	return l
 }
 
-func (w *weights) norm(name string, n int) *Norm {
-	v := w.vector(name+".weight", n)
+// gathered is a tensor with its rows in the given order; nil: as they are.
+func (w *weights) gathered(name string, order []int, shape ...int) hf.Tensor {
+	t := w.tensor(name, shape...)
+	if order == nil || w.err != nil || w.tensors == nil {
+		return t
+	}
+	return t.Gather(order)
+}
+
+// norm is one of the base's norms, of the kind that its family has.
+func (w *weights) norm(name string, n int) *Norm { return w.normOf(name, n, w.config.LayerNorm) }
+
+// headNorm is one over each head of queries or keys.
+func (w *weights) headNorm(name string) *Norm { return w.normOf(name, w.config.HeadDim, false) }
+
+// normOf is a root-mean-square norm, or a LayerNorm with a bias.
+func (w *weights) normOf(name string, n int, layerNorm bool) *Norm {
+	norm := &Norm{Name: name, Weight: w.vector(name+".weight", n), Eps: w.config.RMSNormEps, Center: layerNorm}
 	if w.config.NormAddsOne {
-		for i := range v {
-			v[i]++
+		for i := range norm.Weight {
+			norm.Weight[i]++
 		}
 	}
-	return &Norm{Name: name, Weight: v, Eps: w.config.RMSNormEps}
+	if layerNorm {
+		norm.Bias = w.vector(name+".bias", n)
+	}
+	return norm
 }
 
 // vector reads n numbers.
-func (w *weights) vector(name string, n int) []float32 {
-	t := w.tensor(name, n)
+func (w *weights) vector(name string, n int) []float32 { return w.floats(w.tensor(name, n)) }
+
+// floats returns a vector's numbers.
+func (w *weights) floats(t hf.Tensor) []float32 {
 	if w.err != nil {
 		return nil
 	}
 	if w.tensors == nil {
-		return make([]float32, n)
+		return make([]float32, t.Shape[0])
 	}
+	name := t.Name
 	v, err := t.Float32()
 	for i := 0; err == nil && i < len(v); i++ {
 		if v[i]-v[i] != 0 {
@@ -220,10 +313,12 @@ func (w *weights) vector(name string, n int) []float32 {
 	return v
 }
 
+// tensor returns a tensor by the name that a Llama checkpoint has for it.
 func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 	if w.err != nil {
 		return hf.Tensor{}
 	}
+	name = w.config.TensorName(name)
 	if w.tensors == nil {
 		return hf.Tensor{Name: name, DType: w.config.StoredAs(), Shape: shape}
 	}
