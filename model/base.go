@@ -44,7 +44,8 @@ type Layer struct {
 	// most families. Where norms over the heads of q and k come after rotary embedding, it is
 	// the product of their weights: turning keeps the root mean square, so that the norms
 	// themselves, QNorm and KNorm with weights of 1, may come before. Keys are stored without
-	// it.
+	// it. The product of a query with a key then depends on their positions, and not on their
+	// distance alone: compact positions, which the base has seen, are not those of the text.
 	QueryWeight    []float32
 	Rotary         *Rotary
 	SlidingWindow  int     // w; 0: a query sees all visible keys

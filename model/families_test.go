@@ -14,7 +14,10 @@ import (
 )
 
 // families are tiny checkpoints with a golden.safetensors.
-var families = []string{"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3"}
+var families = []string{
+	"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3",
+	"bluelm", "ernie4_5", "hunyuan", "internlm2", "internlm3", "stablelm", "yi",
+}
 
 // hiddenTape keeps what enters each layer.
 type hiddenTape struct{ layers [][]float32 }
@@ -150,7 +153,7 @@ func TestFamiliesGoOn(t *testing.T) {
 	}
 	absolute := spec
 	absolute.Positions = model.PositionsAbsolute
-	for _, name := range []string{"phi3", "gemma3"} {
+	for _, name := range []string{"phi3", "gemma3", "hunyuan", "stablelm"} {
 		for _, s := range []model.Spec{spec, absolute} {
 			t.Run(name+" "+string(s.Positions), func(t *testing.T) {
 				dir := testfiles.Base(t, name)

@@ -266,4 +266,5 @@ def main():
     make("gemma3", GEMMA3, 2)
 
 
-main()
+if __name__ == "__main__":
+    main()
