@@ -23,7 +23,10 @@ func TestRandomCombinations(t *testing.T) {
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		spec := randomBlock(r)
-		m := exporttest.Model(t, spec, func(c *hf.Config) { randomBase(r, c) })
+		m := exporttest.Model(t, spec, func(c *hf.Config) {
+			randomBase(r, c)
+			randomNorms(rand.New(rand.NewPCG(seed, 5)), c)
+		})
 		for _, p := range m.Params.List() {
 			if strings.Contains(p.Name, "memory.feature_") { // steeper ones hardly touch: of few tokens, ε outweighs them
 				kernels.Scale(0.3, p.Data)
@@ -80,4 +83,10 @@ func randomBase(r *rand.Rand, c *hf.Config) {
 	c.QKNorm, c.PostNorms = pick(r, true, false), pick(r, true, false)
 	c.TieWordEmbeddings, c.AttentionBias = pick(r, true, false), pick(r, true, false)
 	c.QueryPreAttnScale = pick(r, c.QueryPreAttnScale, 0.1, 0.6)
+}
+
+// randomNorms changes what norms compute and where they are.
+func randomNorms(r *rand.Rand, c *hf.Config) {
+	c.LayerNorm, c.EmbeddingNorm = pick(r, true, false), pick(r, true, false)
+	c.QKNormAfterRotary = c.QKNorm && pick(r, true, false)
 }

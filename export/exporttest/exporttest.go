@@ -81,6 +81,12 @@ func Model(t testing.TB, spec model.Spec, change func(*hf.Config)) *model.Model 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return Join(t, b, spec)
+}
+
+// Join returns a model of a base with random trained parameters.
+func Join(t testing.TB, b *model.Base, spec model.Spec) *model.Model {
+	t.Helper()
 	m, err := model.New(b, spec, nil)
 	if err != nil {
 		t.Fatal(err)
