@@ -17,6 +17,9 @@ var names = map[string]string{
 	"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 	"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	"self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
+	"ffn_norm": "ffn_norm", "model.tok_embeddings": "token_embd", "output": "output", "attention_norm": "attn_norm", "attention.wo": "attn_output",
+	"feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down",
 }
 
 // Convert makes a GGUF file of an opened Hugging Face model. encoding chooses, by a
@@ -26,6 +29,7 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	t.Helper()
 	w := &GGUF{}
 	arch, _ := strings.CutSuffix(c.ModelType, "_text")
+	arch = cmp.Or(architectures[arch], arch)
 	w.Put("general.architecture", arch)
 	for key, value := range map[string]int{
 		"embedding_length": c.HiddenSize, "feed_forward_length": c.IntermediateSize, "block_count": c.NumHiddenLayers,
@@ -34,8 +38,12 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	} {
 		w.Put(arch+"."+key, uint32(value))
 	}
-	w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
-	w.Put(arch+".rope.freq_base", float32(c.Rope.Theta))
+	if c.LayerNorm {
+		w.Put(arch+".attention.layer_norm_epsilon", c.RMSNormEps)
+	} else {
+		w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
+	}
+	w.ropeBase(arch, c)
 	if c.SlidingWindow > 0 {
 		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
 	}
@@ -60,9 +68,53 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.weight(t, c, x, encoding)
+		if strings.Contains(name, ".attention.wqkv.") {
+			w.grouped(t, c, x, encoding)
+		} else {
+			w.weight(t, c, x, encoding)
+		}
 	}
 	return w
+}
+
+// architectures are llama.cpp's names of model types that it calls otherwise.
+var architectures = map[string]string{"hunyuan_v1_dense": "hunyuan-dense"}
+
+// ropeBase writes theta. The converter raises HunYuan's by alpha.
+func (w *GGUF) ropeBase(arch string, c *hf.Config) {
+	theta := c.Rope.Theta
+	if c.Rope.Alpha > 0 {
+		theta *= math.Pow(c.Rope.Alpha, float64(c.HeadDim)/float64(c.HeadDim-2))
+		w.Put(arch+".rope.scaling.type", "none")
+		w.Put(arch+".rope.scaling.factor", float32(1))
+	}
+	w.Put(arch+".rope.freq_base", float32(theta))
+}
+
+// grouped writes a matrix of InternLM2 that has, for each KV head, its queries, its key and
+// its value, as q, k and v: reshape(groups, queries + 2, d, D) and take them apart.
+func (w *GGUF) grouped(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
+	t.Helper()
+	queries := c.NumAttentionHeads / c.NumKeyValueHeads
+	size := len(x.Data) / (c.NumAttentionHeads + 2*c.NumKeyValueHeads) // bytes of a head
+	parts := map[string][]byte{}
+	for head := range c.NumAttentionHeads + 2*c.NumKeyValueHeads {
+		part := "q_proj"
+		switch head % (queries + 2) {
+		case queries:
+			part = "k_proj"
+		case queries + 1:
+			part = "v_proj"
+		}
+		parts[part] = append(parts[part], x.Data[head*size:(head+1)*size]...)
+	}
+	for _, part := range []string{"q_proj", "k_proj", "v_proj"} {
+		y := x
+		y.Name = strings.Replace(x.Name, "attention.wqkv", "self_attn."+part, 1)
+		y.Data = parts[part]
+		y.Shape = []int{x.Shape[0] * len(y.Data) / len(x.Data), x.Shape[1]}
+		w.weight(t, c, y, encoding)
+	}
 }
 
 // floats adds a tensor of numbers.
@@ -96,7 +148,7 @@ func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(nam
 			data = le.AppendUint32(data, math.Float32bits(v+1))
 		}
 	}
-	if heads := pairedHeads(x.Name, c); c.ModelType == "llama" && heads > 0 {
+	if heads := pairedHeads(x.Name, c); (c.ModelType == "llama" || c.ModelType == "internlm2") && heads > 0 {
 		data = pairRows(data, x.Shape[0], heads)
 	}
 	w.Tensor(name, kind, x.Shape, data)
