@@ -29,8 +29,8 @@ func TestMoreRopes(t *testing.T) {
 // sizes are those that every configuration names.
 const sizes = `"vocab_size":64,"hidden_size":64,"intermediate_size":96,"num_hidden_layers":2,"num_attention_heads":4,"num_key_value_heads":2,"eos_token_id":2`
 
-// TestVariants reads configurations of families that are Llama but for what is checked.
-func TestVariants(t *testing.T) {
+// TestOtherNorms reads configurations of families that are Llama but for what is checked.
+func TestOtherNorms(t *testing.T) {
 	for name, c := range map[string]struct {
 		text  string
 		check func(*Config) bool
@@ -87,8 +87,8 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestVariantErrors refuses what would be computed otherwise.
-func TestVariantErrors(t *testing.T) {
+// TestOtherNormErrors refuses what would be computed otherwise.
+func TestOtherNormErrors(t *testing.T) {
 	for _, c := range []struct{ arch, with, want string }{
 		{"StableLmForCausalLM", `"qk_layernorm":true`, "qk_layernorm: found true, want false"},
 		{"StableLmForCausalLM", `"use_parallel_residual":true`, "use_parallel_residual: found true, want false"},
