@@ -96,7 +96,7 @@ func (o Options) check(m *model.Model, out string) error {
 		}
 		for _, l := range m.Base.Layers {
 			if limit := l.Rotary.Limit; limit > 0 && size.Cache > limit {
-				return fmt.Errorf("shape %s has positions beyond %d, where the base's rotary embedding has other frequencies; want a cache of at most %d", size, limit, limit)
+				return fmt.Errorf("shape %s has positions beyond %d, where the base's rotary embedding has other frequencies, or its queries another scale; want a cache of at most %d", size, limit, limit)
 			}
 		}
 		for _, earlier := range o.Sizes[:i] {

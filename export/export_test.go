@@ -111,6 +111,22 @@ var families = map[string]func(*hf.Config){
 	"gemma": func(c *hf.Config) {
 		c.HiddenAct, c.PostNorms, c.EmbeddingScale, c.QKNorm = string(model.GELUTanh), true, 4.9, true
 	},
+	"gemma2": func(c *hf.Config) {
+		c.HiddenAct, c.PostNorms, c.EmbeddingScale, c.AttentionSoftcap, c.FinalLogitSoftcap = string(model.GELUTanh), true, 4.9, 1.5, 3
+		c.SlidingWindow, c.LayerTypes, c.RopeLocal = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}, c.Rope
+	},
+	"granite": func(c *hf.Config) {
+		c.EmbeddingScale, c.ResidualScale, c.LogitScale, c.QueryPreAttnScale = 12, 0.22, 6, 0.2
+	},
+	"smollm3": func(c *hf.Config) { c.NoRope = []bool{false, true} },
+	"olmo2": func(c *hf.Config) {
+		c.PostNorms, c.NoInputNorms, c.QKNorm, c.QKNormWhole = true, true, true, true
+	},
+	"exaone4": func(c *hf.Config) {
+		c.PostNorms, c.NoInputNorms, c.QKNorm, c.NoRope = true, true, true, []bool{false, true}
+		c.SlidingWindow, c.LayerTypes, c.RopeLocal = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}, c.Rope
+	},
+	"no rotary": func(c *hf.Config) { c.NoRope = []bool{true, true} },
 }
 
 // TestFamilies compares float and quantized graphs with the Go model, under the same

@@ -25,6 +25,7 @@ func TestRandomCombinations(t *testing.T) {
 		spec := randomBlock(r)
 		m := exporttest.Model(t, spec, func(c *hf.Config) {
 			randomBase(r, c)
+			randomVariant(rand.New(rand.NewPCG(seed, 7)), c)
 			randomNorms(rand.New(rand.NewPCG(seed, 5)), c)
 		})
 		for _, p := range m.Params.List() {
@@ -88,5 +89,13 @@ func randomBase(r *rand.Rand, c *hf.Config) {
 // randomNorms changes what norms compute and where they are.
 func randomNorms(r *rand.Rand, c *hf.Config) {
 	c.LayerNorm, c.EmbeddingNorm = pick(r, true, false), pick(r, true, false)
-	c.QKNormAfterRotary = c.QKNorm && pick(r, true, false)
+	c.QKNormAfterRotary = c.QKNorm && !c.QKNormWhole && pick(r, true, false)
+}
+
+// randomVariant draws what only some families have.
+func randomVariant(r *rand.Rand, c *hf.Config) {
+	c.AttentionSoftcap, c.FinalLogitSoftcap = pick(r, 0, 0, 1.5), pick(r, 0, 0, 3.)
+	c.ResidualScale, c.LogitScale = pick(r, 0, 0, 0.4), pick(r, 0, 0, 6.)
+	c.NoRope = pick(r, nil, nil, []bool{pick(r, true, false), pick(r, true, false)})
+	c.QKNormWhole, c.NoInputNorms = c.QKNorm && pick(r, true, false), c.PostNorms && pick(r, true, false)
 }

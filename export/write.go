@@ -106,23 +106,29 @@ func addKinds(m *manifest.Manifest, from *model.Model) error {
 		suffix := lower.Suffix(from, l)
 		at := slices.IndexFunc(m.Kinds, func(k manifest.Kind) bool { return k.Suffix == suffix })
 		if at < 0 {
-			record := from.Base.Config.Rope
-			if l.SlidingWindow > 0 {
-				record = from.Base.Config.RopeLocal
-			}
-			rope, err := ropeOf(record, l.Rotary)
+			rope, err := ropeOf(from.Base.Config, l)
 			if err != nil {
 				return err
 			}
 			at = len(m.Kinds)
-			m.Kinds = append(m.Kinds, manifest.Kind{Suffix: suffix, Window: l.SlidingWindow, Slotless: lower.Slotless(from.Spec, l.Index), Rope: rope})
+			m.Kinds = append(m.Kinds, manifest.Kind{
+				Suffix: suffix, Window: l.SlidingWindow, Slotless: lower.Slotless(from.Spec, l.Index), Unrotated: l.Rotary.None(), Rope: rope,
+			})
 		}
 		m.Kinds[at].Layers = append(m.Kinds[at].Layers, l.Index)
 	}
 	return nil
 }
 
-func ropeOf(record hf.Rope, r *model.Rotary) (manifest.Rope, error) {
+// ropeOf describes a layer's rotary embedding, nothing where there is none.
+func ropeOf(c *hf.Config, l *model.Layer) (manifest.Rope, error) {
+	r, record := l.Rotary, c.Rope
+	if r.None() {
+		return manifest.Rope{}, nil
+	}
+	if l.SlidingWindow > 0 {
+		record = c.RopeLocal
+	}
 	scaling, err := json.Marshal(record)
 	return manifest.Rope{Theta: record.Theta, Scaling: scaling, InvFreq: r.InvFreq, Scale: r.Scale, Limit: r.Limit}, err
 }

@@ -200,6 +200,9 @@ func (r *Report) exports(dir string) {
 // kindText describes what layers of a kind see.
 func kindText(k manifest.Kind) string {
 	text := fmt.Sprintf("rope theta %s, %d pairs a head", strconv.FormatFloat(k.Rope.Theta, 'f', -1, 64), len(k.Rope.InvFreq))
+	if k.Unrotated {
+		text = "no rotary embedding"
+	}
 	if k.Rope.Limit > 0 {
 		text += fmt.Sprintf(", positions below %d", k.Rope.Limit)
 	}

@@ -34,8 +34,8 @@ type Adapter struct {
 const AdapterFormat = "eisft-adapter-1"
 
 // Identity tells bases apart: a hash of the sizes, the embeddings of the first
-// tokens, the rotary frequencies, every norm, and a scale of attention that is not 1/√d.
-// It reads little of a large model.
+// tokens, the rotary frequencies, every norm, a scale of attention that is not 1/√d, and
+// the caps and scales that most families do not have. It reads little of a large model.
 func (b *Base) Identity() string {
 	h := sha256.New()
 	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
@@ -56,6 +56,12 @@ func (b *Base) Identity() string {
 		if usual := float32(1 / math.Sqrt(float64(b.Dims.HeadDim))); l.AttentionScale != usual {
 			_ = binary.Write(h, binary.LittleEndian, l.AttentionScale)
 		}
+		if l.AttentionSoftcap != 0 || l.ResidualScale != 0 {
+			_ = binary.Write(h, binary.LittleEndian, []float32{l.AttentionSoftcap, l.ResidualScale})
+		}
+	}
+	if b.LogitScale != 0 || b.LogitSoftcap != 0 {
+		_ = binary.Write(h, binary.LittleEndian, []float32{b.LogitScale, b.LogitSoftcap, b.EmbeddingScale})
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -18,6 +18,9 @@ type Attention struct {
 	Dims
 	// Scale is what the products of queries and keys are multiplied by.
 	Scale float32
+	// Softcap is c, where the logits of keys are c·tanh(scale·q·k/c), before all that is
+	// added to them; 0: they are not capped (Gemma 2, arXiv 2408.00118, section 2).
+	Softcap float32
 	// PastK (after rotary embedding) and PastV are the stored tokens, [P,K·d].
 	PastK, PastV []float32
 	Past         int
@@ -213,7 +216,8 @@ func (f *forward) block(q queries) {
 	ld := to - from + 1 // one more place for the memory's column
 	s, inverse := scratch.Borrow(rows*ld), scratch.Borrow(rows)
 	defer scratch.Release(s, inverse)
-	f.scores(s, ld, f.q, f.keys.k, f.keys.bias, q)
+	f.scores(s, ld, f.q, f.keys.k, q)
+	f.raise(s, ld, f.keys.bias, q)
 	for i := range rows {
 		inverse[i] = f.expRow(s[i*ld:(i+1)*ld], q, i)
 	}
@@ -252,17 +256,25 @@ func (f *forward) expRow(row []float32, q queries, i int) (factor float32) {
 	return 1 / sum
 }
 
-// scores writes Scale·q·k plus the slots' bias for some queries over the keys of their
-// span, rows ld apart.
-func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, bias []float32, of queries) {
+// scores writes Scale·q·k, capped, for some queries over the keys of their span, rows ld
+// apart.
+func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, of queries) {
 	t, h := of.row(0)
 	g, d := of.head/a.group(), a.HeadDim
 	from, to := a.span(of)
 	kernels.GemmPackedSerial(false, of.rows(), to-from, d, a.Scale, q[(t*a.Heads+h)*d:], a.stride(of), k.heads[g].From(0, from), 0, s, ld)
+	for i := 0; a.Softcap != 0 && i < of.rows(); i++ {
+		kernels.Softcap(s[i*ld:i*ld+to-from], a.Softcap)
+	}
+}
+
+// raise adds the slots' bias to the scores of some queries.
+func (a *Attention) raise(s []float32, ld int, bias []float32, of queries) {
 	if bias == nil {
 		return
 	}
-	n := a.slots()
+	g, n := of.head/a.group(), a.slots()
+	from, to := a.span(of)
 	lo, hi := max(from, a.SlotAt), min(to, a.SlotAt+n)
 	if lo >= hi {
 		return

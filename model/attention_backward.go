@@ -77,7 +77,14 @@ func (b *headBackward) block(q queries) {
 	ld := to - from
 	p, ds := scratch.Borrow(rows*ld), scratch.Borrow(rows*ld)
 	defer scratch.Release(p, ds)
-	b.scores(p, ld, b.q, b.keysT, b.bias, q)
+	b.scores(p, ld, b.q, b.keysT, q)
+	var capped []float32
+	if b.Softcap != 0 {
+		capped = scratch.Borrow(rows * ld)
+		defer scratch.Release(capped)
+		copy(capped, p)
+	}
+	b.raise(p, ld, b.bias, q)
 	ldq, ldk, kv, first := b.Heads*d, b.KVHeads*d, b.g*d, (q.token*b.Heads+q.head)*d
 	kernels.GemmPackedSerial(false, rows, ld, d, 1, b.dOut[first:], ldq, b.valuesT.heads[b.g].From(0, from), 0, ds, ld)
 	for i := range rows {
@@ -86,6 +93,9 @@ func (b *headBackward) block(q queries) {
 	b.addBias(ds, ld, from, to, rows)
 	if b.grads.Q == nil {
 		return
+	}
+	if capped != nil {
+		kernels.SoftcapGrad(ds, capped, b.Softcap)
 	}
 	kernels.GemmPackedSerial(false, rows, d, ld, b.Scale, ds, ld, b.keys.heads[b.g].From(from, 0), 1, b.dq[first:], ldq)
 	fresh := max(from, b.Past) // stored keys and values are constants

@@ -22,6 +22,9 @@ type Base struct {
 	Layers         []*Layer
 	Norm           *Norm
 	Head           *Linear // logits; shares Embed's table when tied
+	// LogitScale is s and LogitSoftcap c of the logits c·tanh(xWᵀ/(s·c)); 0 where a family
+	// does not divide, or does not cap.
+	LogitScale, LogitSoftcap float32
 
 	copies *weightCopies
 }
@@ -36,9 +39,9 @@ type Base struct {
 // sinks and slots are out of sight where S+R+W+L is more than w.
 type Layer struct {
 	Index          int
-	InputNorm      *Norm   // input_layernorm
+	InputNorm      *Norm   // input_layernorm; nil where attention reads the residual stream as it is
 	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
-	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head; nil in most families
+	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head or over all of them; nil in most families
 	AttentionScale float32 // q·k is multiplied by it: 1/√d in most families
 	// QueryWeight [d] multiplies the dimensions of queries after rotary embedding; nil in
 	// most families. Where norms over the heads of q and k come after rotary embedding, it is
@@ -46,17 +49,22 @@ type Layer struct {
 	// themselves, QNorm and KNorm with weights of 1, may come before. Keys are stored without
 	// it. The product of a query with a key then depends on their positions, and not on their
 	// distance alone: compact positions, which the base has seen, are not those of the text.
-	QueryWeight    []float32
-	Rotary         *Rotary
-	SlidingWindow  int     // w; 0: a query sees all visible keys
-	Gate, Up, Down *Linear // mlp.gate_proj, up_proj, down_proj
-	Activation     Activation
+	QueryWeight []float32
+	// AttentionSoftcap is c of the logits c·tanh(scale·q·k/c), before mask and softmax; 0: not capped.
+	AttentionSoftcap float32
+	Rotary           *Rotary // without frequencies where keys and queries are not turned (NoPE)
+	SlidingWindow    int     // w; 0: a query sees all visible keys
+	Gate, Up, Down   *Linear // mlp.gate_proj, up_proj, down_proj
+	Activation       Activation
 	// PostAttentionNorm is post_attention_layernorm: the norm before the
-	// feed-forward layer.
+	// feed-forward layer; nil where that reads the residual stream as it is.
 	PostAttentionNorm *Norm
 	// AttentionOutputNorm and FeedForwardOutputNorm are over what attention and
 	// feed-forward add to the residual stream; nil in most families.
 	AttentionOutputNorm, FeedForwardOutputNorm *Norm
+	// ResidualScale is what these outputs are multiplied by before they are added, after
+	// their norms; 0: they are not.
+	ResidualScale float32
 }
 
 // Norm is a frozen root-mean-square norm, or a LayerNorm, applied to groups of len(Weight).
@@ -100,6 +108,35 @@ const (
 	SiLU     Activation = "silu"
 	GELUTanh Activation = "gelu_pytorch_tanh"
 )
+
+// Scaled multiplies what attention or feed-forward puts out, or its gradient, by the
+// layer's ResidualScale.
+func (l *Layer) Scaled(x []float32) {
+	if l.ResidualScale != 0 {
+		kernels.Scale(l.ResidualScale, x)
+	}
+}
+
+// FinishLogits turns products xWᵀ of the head into logits, in place.
+func (b *Base) FinishLogits(x []float32) {
+	if b.LogitScale != 0 {
+		kernels.Scale(1/b.LogitScale, x)
+	}
+	if c := b.LogitSoftcap; c != 0 {
+		kernels.Parallel(len(x), 4096, func(lo, hi int) { kernels.Softcap(x[lo:hi], c) })
+	}
+}
+
+// FinishLogitsBackward turns the gradient dx of the logits y into that of the head's
+// products, in place.
+func (b *Base) FinishLogitsBackward(dx, y []float32) {
+	if c := b.LogitSoftcap; c != 0 {
+		kernels.Parallel(len(dx), 4096, func(lo, hi int) { kernels.SoftcapGrad(dx[lo:hi], y[lo:hi], c) })
+	}
+	if b.LogitScale != 0 {
+		kernels.Scale(1/b.LogitScale, dx)
+	}
+}
 
 // CopyWeights bounds the float32 copies of weights in bytes, before the first of
 // them is used: there is one of every weight if all of them take less, and a second

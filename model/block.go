@@ -11,16 +11,20 @@ package model
 type Ops[V any] interface {
 	// Norm is the norm n of each group of len(n.Weight) features.
 	Norm(n *Norm, x V) V
+	// Copy is x as a value of its own, in the place of a norm that a layer does not have:
+	// what decorates the backend may change what maps read, but not the residual stream.
+	Copy(x V) V
 	// Linear is a frozen map, xWᵀ + b.
 	Linear(l *Linear, x V) V
 	// GatedProduct is act(gate)·up.
 	GatedProduct(l *Layer, gate, up V) V
-	// Add is the residual sum.
-	Add(x, y V) V
+	// Residual is the residual sum x + r·y, with the layer's ResidualScale r.
+	Residual(l *Layer, x, y V) V
 
 	// Remember gives the backend what the state keeps of the new tokens: keys
 	// and values before rotary embedding, and the normed input h, from which
-	// the retention score and the write weight follow (docs/method.md, section 4).
+	// the retention score and the write weight follow (docs/method.md, section 4). In a
+	// layer without an input norm h is the layer's input.
 	Remember(l *Layer, h, k, v V)
 	// MemoryInUse says whether anything has left the window yet. Until then
 	// the block has no memory term.
@@ -31,8 +35,9 @@ type Ops[V any] interface {
 	// GateLogit is the gate before its sigmoid or softmax: [T, H], or
 	// [T, H·d] for the vector gate.
 	GateLogit(l *Layer, q, read V) V
-	// Attend is softmax attention over all visible keys; the column, if not
-	// nil, takes part as one more key with its own logit and value.
+	// Attend is softmax attention over all visible keys, whose logits are capped where the
+	// layer has an AttentionSoftcap; the column, if not nil, takes part as one more key
+	// with its own logit and value.
 	Attend(l *Layer, q, k, v V, column *Column[V]) V
 	// Mix is σ(logit)·read + (1-σ(logit))·local.
 	Mix(l *Layer, logit, read, local V) V
@@ -51,15 +56,23 @@ func Forward[V any](o Ops[V], s Spec, l *Layer, x V) V {
 
 // begin is what comes before attention: tokens know nothing of each other yet.
 func begin[V any](o Ops[V], l *Layer, x V) projected[V] {
-	return project(o, l, o.Norm(l.InputNorm, x))
+	return project(o, l, normOrCopy(o, l.InputNorm, x))
 }
 
 // finish is attention and what follows.
 func finish[V any](o Ops[V], s Spec, l *Layer, x V, p projected[V]) V {
-	x = o.Add(x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
-	h := o.Norm(l.PostAttentionNorm, x)
+	x = o.Residual(l, x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
+	h := normOrCopy(o, l.PostAttentionNorm, x)
 	h = o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h)))
-	return o.Add(x, normIf(o, l.FeedForwardOutputNorm, h))
+	return o.Residual(l, x, normIf(o, l.FeedForwardOutputNorm, h))
+}
+
+// normOrCopy is what the maps of a layer read of the residual stream x.
+func normOrCopy[V any](o Ops[V], n *Norm, x V) V {
+	if n == nil {
+		return o.Copy(x)
+	}
+	return o.Norm(n, x)
 }
 
 // normIf applies a norm that most families do not have.

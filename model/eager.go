@@ -66,8 +66,15 @@ func (a Activation) ProductBackward(dGate, dUp, dOut, gate, up []float32) {
 	})
 }
 
-// Add adds into y, which Forward has just computed and uses nowhere else.
-func (e *eager) Add(x, y []float32) []float32 {
+func (e *eager) Copy(x []float32) []float32 {
+	y := e.new(len(x))
+	copy(y, x)
+	return y
+}
+
+// Residual adds into y, which Forward has just computed and uses nowhere else.
+func (e *eager) Residual(l *Layer, x, y []float32) []float32 {
+	l.Scaled(y)
 	kernels.Add(y, x)
 	return y
 }

@@ -17,6 +17,7 @@ import (
 var families = []string{
 	"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3",
 	"bluelm", "ernie4_5", "hunyuan", "internlm2", "internlm3", "stablelm", "yi",
+	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
 }
 
 // hiddenTape keeps what enters each layer.
@@ -144,8 +145,8 @@ func compareFamily(t *testing.T, dir string, b *model.Base, compare func(what st
 }
 
 // TestFamiliesGoOn reads with a block that evicts, token by token and at once,
-// and goes on from a saved state: partial rotary embedding, two rotary tables
-// and sliding windows come out the same.
+// and goes on from a saved state: partial rotary embedding, two rotary tables, layers
+// without one, sliding windows, capped logits and norms after all else come out the same.
 func TestFamiliesGoOn(t *testing.T) {
 	spec := model.Spec{
 		Sink: 2, Window: 9, Segment: 8, Slots: 5, Positions: model.PositionsCompact,
@@ -153,7 +154,7 @@ func TestFamiliesGoOn(t *testing.T) {
 	}
 	absolute := spec
 	absolute.Positions = model.PositionsAbsolute
-	for _, name := range []string{"phi3", "gemma3", "hunyuan", "stablelm"} {
+	for _, name := range []string{"phi3", "gemma3", "gemma2", "smollm3", "exaone4", "olmo2", "hunyuan", "stablelm"} {
 		for _, s := range []model.Spec{spec, absolute} {
 			t.Run(name+" "+string(s.Positions), func(t *testing.T) {
 				dir := testfiles.Base(t, name)

@@ -124,6 +124,7 @@ func (f *floats) Logits(dst, hidden []float32) {
 	e := &eager{floats: f, rows: len(hidden) / f.model.Base.Dims.Hidden}
 	copy(dst, f.wrapped(e).Linear(f.model.Base.Head, hidden))
 	e.release()
+	f.model.Base.FinishLogits(dst)
 }
 
 // pastOf describes what a layer sees.
@@ -132,7 +133,7 @@ func (f *floats) pastOf(layer *Layer) Past {
 	l, parts, a := &f.state.Layers[i], f.state.Parts(i), f.tables[f.place(i)]
 	stored, w := parts.Stored(), d.KVHeads*d.HeadDim
 	p := Past{Attention: Attention{
-		Dims: d, Scale: layer.AttentionScale, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
 		SlotAt: parts.Sinks, Soft: f.options.Soft, SlidingWindow: layer.SlidingWindow, Cos: a.cos, Sin: a.sin,
 		QueryWeight: layer.QueryWeight,
 	}}

@@ -12,13 +12,17 @@ import (
 	"eisft/model/hf/hftest"
 )
 
-// TestFamiliesFromGGUF reads Phi-3 and Gemma 3 out of GGUF files and finds what the
-// folders give that these were made of. Gemma 3's has its norms with 1 added and leaves
-// pattern, local frequencies and scale to the architecture.
+// TestFamiliesFromGGUF reads families out of GGUF files and finds what the folders give
+// that these were made of. Gemma's have their norms with 1 added and leave scale, and
+// Gemma 3's pattern and local frequencies, to the architecture.
 func TestFamiliesFromGGUF(t *testing.T) {
 	for family, said := range map[string]*strings.Replacer{
 		"phi3":   strings.NewReplacer(),
 		"gemma3": strings.NewReplacer(`"query_pre_attn_scalar": 24`, `"query_pre_attn_scalar": 16`, `"sliding_window_pattern": 2`, `"sliding_window_pattern": 6`),
+
+		"gemma": strings.NewReplacer(), "granite": strings.NewReplacer(), "smollm3": strings.NewReplacer(), "olmo2": strings.NewReplacer(),
+		"olmo3": strings.NewReplacer(), "exaone4": strings.NewReplacer(), "minicpm": strings.NewReplacer(), "ministral3": strings.NewReplacer(),
+		"gemma2": strings.NewReplacer(`"query_pre_attn_scalar": 9`, `"query_pre_attn_scalar": 12`),
 	} {
 		t.Run(family, func(t *testing.T) {
 			dir := t.TempDir()
@@ -111,8 +115,13 @@ func compareWithGGUF(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a, b := got.Layers[0].Rotary, want.Layers[0].Rotary; a.Limit != b.Limit || a.Scale != b.Scale {
-		t.Errorf("rotary embedding with scale %g up to %d, want %g up to %d", a.Scale, a.Limit, b.Scale, b.Limit)
+	for i := range want.Layers {
+		if a, b := got.Layers[i].Rotary, want.Layers[i].Rotary; a.Limit != b.Limit || a.Scale != b.Scale {
+			t.Errorf("layer %d: rotary embedding with scale %g up to %d, want %g up to %d", i, a.Scale, a.Limit, b.Scale, b.Limit)
+		}
+	}
+	if a, b := got.Identity(), want.Identity(); a != b {
+		t.Errorf("identity %s, want %s", a, b)
 	}
 	_, ids := openTensors(t, filepath.Join(dir, "golden.safetensors"))
 	logits := func(b *model.Base) []float32 {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -52,17 +53,25 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	local := full
+	local, unturned := full, &Rotary{Scale: 1}
 	if c.SlidingWindow > 0 {
 		if local, err = newRotary(c.RopeLocal, c.HeadDim); err != nil {
 			return nil, err
+		}
+	}
+	for _, r := range []*Rotary{full, local, unturned} {
+		if from := c.ScaledQueriesFrom; from > 0 && (r.Limit == 0 || r.Limit > from) {
+			r.Limit = from
 		}
 	}
 	if c.Multimodal && t != nil {
 		t = newTextPart(t)
 	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
-	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}}
+	b := &Base{
+		Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), LogitScale: float32(c.LogitScale),
+		LogitSoftcap: float32(c.FinalLogitSoftcap), copies: &weightCopies{},
+	}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false, nil)
 	if c.EmbeddingNorm {
@@ -73,6 +82,9 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		l.Rotary = full
 		if c.SlidingWindow > 0 && c.LayerTypes[i] == hf.SlidingAttention {
 			l.Rotary, l.SlidingWindow = local, c.SlidingWindow
+		}
+		if c.NoRope != nil && c.NoRope[i] {
+			l.Rotary = unturned
 		}
 		b.Layers = append(b.Layers, l)
 	}
@@ -90,6 +102,9 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 func checkNorms(c *hf.Config) error {
 	if !c.QKNormAfterRotary {
 		return nil
+	}
+	if c.QKNormWhole {
+		return errors.New("norms after rotary embedding are over each head, not over all of them")
 	}
 	for _, r := range []hf.Rope{c.Rope, c.RopeLocal} {
 		if _, scale, err := r.InvFreq(c.HeadDim); err == nil && scale != 1 { // other errors are told by newRotary
@@ -150,11 +165,20 @@ type weights struct {
 // layer reads decoder layer i.
 func (w *weights) layer(i int) *Layer {
 	c, p := w.config, fmt.Sprintf("model.layers.%d.", i)
-	l := &Layer{Index: i, AttentionScale: float32(c.QueryPreAttnScale), Activation: Activation(c.HiddenAct)}
-	l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
+	l := &Layer{
+		Index: i, AttentionScale: float32(c.QueryPreAttnScale), AttentionSoftcap: float32(c.AttentionSoftcap),
+		ResidualScale: float32(c.ResidualScale), Activation: Activation(c.HiddenAct),
+	}
+	if !c.NoInputNorms {
+		l.InputNorm = w.norm(p+"input_layernorm", c.HiddenSize)
+	}
 	w.maps(l, p)
 	if c.QKNorm {
-		l.QNorm, l.KNorm = w.headNorm(p+"self_attn.q_norm"), w.headNorm(p+"self_attn.k_norm")
+		q, k := c.HeadDim, c.HeadDim
+		if c.QKNormWhole {
+			q, k = q*c.NumAttentionHeads, k*c.NumKeyValueHeads
+		}
+		l.QNorm, l.KNorm = w.normOf(p+"self_attn.q_norm", q, false), w.normOf(p+"self_attn.k_norm", k, false)
 	}
 	if c.QKNormAfterRotary {
 		l.QueryWeight = slices.Repeat([]float32{1}, c.HeadDim)
@@ -170,7 +194,9 @@ func (w *weights) layer(i int) *Layer {
 		return l
 	}
 	l.AttentionOutputNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
-	l.PostAttentionNorm = w.norm(p+"pre_feedforward_layernorm", c.HiddenSize)
+	if !c.NoInputNorms {
+		l.PostAttentionNorm = w.norm(p+"pre_feedforward_layernorm", c.HiddenSize)
+	}
 	l.FeedForwardOutputNorm = w.norm(p+"post_feedforward_layernorm", c.HiddenSize)
 	return l
 }
@@ -273,9 +299,6 @@ func (w *weights) gathered(name string, order []int, shape ...int) hf.Tensor {
 
 // norm is one of the base's norms, of the kind that its family has.
 func (w *weights) norm(name string, n int) *Norm { return w.normOf(name, n, w.config.LayerNorm) }
-
-// headNorm is one over each head of queries or keys.
-func (w *weights) headNorm(name string) *Norm { return w.normOf(name, w.config.HeadDim, false) }
 
 // normOf is a root-mean-square norm, or a LayerNorm with a bias.
 func (w *weights) normOf(name string, n int, layerNorm bool) *Norm {

@@ -12,10 +12,22 @@ import (
 	"eisft/model/hf"
 )
 
-// TestMultimodal reads the text model out of a checkpoint of Gemma 3 that sees, under the
+// TestMultimodal reads the text model out of a checkpoint of one that sees, under the
 // names before and after transformers 4.52, and finds the golden of the text model alone.
 func TestMultimodal(t *testing.T) {
-	alone := testfiles.Base(t, "gemma3")
+	for name := range seeing {
+		t.Run(name, func(t *testing.T) { testMultimodal(t, testfiles.Base(t, name)) })
+	}
+}
+
+// seeing are architecture and model type of models that see, by the golden of their text
+// model.
+var seeing = map[string][2]string{
+	"gemma3":     {"Gemma3ForConditionalGeneration", "gemma3"},
+	"ministral3": {"Mistral3ForConditionalGeneration", "mistral3"},
+}
+
+func testMultimodal(t *testing.T, alone string) {
 	for name, rename := range map[string]func(string) string{
 		"language_model.model": func(name string) string { return "language_model." + name },
 		"none":                 func(name string) string { return name },
@@ -74,8 +86,9 @@ func multimodal(t *testing.T, alone string, rename func(string) string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	see := seeing[filepath.Base(alone)]
 	config, err := json.Marshal(map[string]any{
-		"architectures": []string{"Gemma3ForConditionalGeneration"}, "model_type": "gemma3",
+		"architectures": []string{see[0]}, "model_type": see[1],
 		"text_config": json.RawMessage(text), "vision_config": map[string]any{"hidden_size": 2},
 	})
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 
 // Rotary is a layer's rotary position embedding (RoFormer, arXiv 2104.09864).
 // Of each head, dimensions i and i+m turn together for i < m; with m below d/2
-// the rest of the head stays as it is (partial rotary).
+// the rest of the head stays as it is (partial rotary); with m of 0 all of it does.
 //
 // Two types have other frequencies for sequences beyond the base's original
 // length: dynamic and longrope. A stream cannot know how long its sequence will
@@ -22,7 +22,7 @@ import (
 type Rotary struct {
 	InvFreq []float32 // [m]
 	Scale   float32   // factor of cosines and sines
-	Limit   int       // first position that needs other frequencies; 0: there is none
+	Limit   int       // first position that needs other frequencies, or queries of another scale; 0: there is none
 
 	mu       sync.Mutex
 	cos, sin []float32 // of positions 0, 1, 2, …
@@ -43,6 +43,9 @@ func newRotary(r hf.Rope, headDim int) (*Rotary, error) {
 	}
 	return out, nil
 }
+
+// None says whether nothing is turned (NoPE).
+func (r *Rotary) None() bool { return len(r.InvFreq) == 0 }
 
 // At returns the cosines and sines of positions [n,m].
 func (r *Rotary) At(pos []int) (cos, sin []float32) {
@@ -83,7 +86,7 @@ func (r *Rotary) check(positions int) error {
 	if r.Limit == 0 || positions <= r.Limit {
 		return nil
 	}
-	return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens; use positions: compact and a block whose sink + slots + window + segment is at most that", positions-1, r.Limit)
+	return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies, or its queries another scale, for sequences of more than %d tokens; use positions: compact and a block whose sink + slots + window + segment is at most that", positions-1, r.Limit)
 }
 
 // RotateRows writes the rows of x [rows,heads·d] after rotary embedding; cos

@@ -81,10 +81,16 @@ func TestRotaryLimit(t *testing.T) {
 }
 
 // TestLongRopeIsRefusedBeyondItsLength reads Phi-3's golden, whose frequencies
-// change beyond 128 tokens, up to there and beyond: compact positions of a
-// small block get there never, all others are refused.
+// change beyond 128 tokens, and Ministral 3's, whose queries grow there, up to there and
+// beyond: compact positions of a small block get there never, all others are refused.
 func TestLongRopeIsRefusedBeyondItsLength(t *testing.T) {
-	b := openFamily(t, testfiles.Base(t, "phi3"), func(w model.Tensors) model.Tensors { return w })
+	for _, name := range []string{"phi3", "ministral3"} {
+		t.Run(name, func(t *testing.T) { testRefusedBeyond128(t, name) })
+	}
+}
+
+func testRefusedBeyond128(t *testing.T, family string) {
+	b := openFamily(t, testfiles.Base(t, family), func(w model.Tensors) model.Tensors { return w })
 	compact := model.Spec{Sink: 4, Window: 32, Segment: 32, Positions: model.PositionsCompact, Memory: model.MemoryNone}
 	absolute := compact
 	absolute.Positions = model.PositionsAbsolute
@@ -107,7 +113,7 @@ func TestLongRopeIsRefusedBeyondItsLength(t *testing.T) {
 				return
 			}
 			err = st.Feed(t.Context(), make([]int32, 1), 0, nil)
-			if want := "position 128 is out of reach: the base's rotary embedding has other frequencies for sequences of more than 128 tokens"; err == nil || !strings.Contains(err.Error(), want) {
+			if want := "position 128 is out of reach: the base's rotary embedding has other frequencies, or its queries another scale, for sequences of more than 128 tokens"; err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}
 		})

@@ -107,4 +107,7 @@ func (m *Model) newStream(o StreamOptions, s *State) *Stream {
 }
 
 // Logits writes the logits [n,V] of hidden states [n,D].
-func (m *Model) Logits(dst, hidden []float32) { m.Base.Head.Apply(dst, hidden) }
+func (m *Model) Logits(dst, hidden []float32) {
+	m.Base.Head.Apply(dst, hidden)
+	m.Base.FinishLogits(dst)
+}

@@ -58,6 +58,10 @@ func (r randomTensors) shape(name []string) []int {
 		return matrix[:1]
 	case ok:
 		return matrix
+	case part == "q_norm" && r.QKNormWhole:
+		return []int{q}
+	case part == "k_norm" && r.QKNormWhole:
+		return []int{kv}
 	case part == "q_norm" || part == "k_norm":
 		return []int{r.HeadDim}
 	default:

@@ -139,6 +139,9 @@ func (st *Stream) evict(i, g int, rows []int, share float32) {
 // wants keys as they were before it.
 func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
 	w, pairs := st.writer, len(k.Rope.InvFreq)
+	if pairs == 0 {
+		return
+	}
 	cos, sin := w.cos[:pairs], w.sin[:pairs]
 	k.rotary(cos, sin, position)
 	x, ok := keys.data.([]float32)

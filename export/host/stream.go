@@ -45,7 +45,7 @@ type reader struct {
 // view is what one kind of layers is told of the sequence.
 type view struct {
 	mask     []float32 // [T,C+T+1]
-	cos, sin []float32 // [T,m]
+	cos, sin []float32 // [T,m]; nil where nothing is turned
 }
 
 // NewStream starts an empty sequence. Close frees it.
@@ -87,12 +87,12 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	}
 	r := &reader{bound: b, tokens: tokens}
 	for _, k := range m.kinds {
-		pairs := len(k.Rope.InvFreq)
-		r.views = append(r.views, view{
-			mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1)),
-			cos:  b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs)),
-			sin:  b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs)),
-		})
+		v := view{mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1))}
+		if pairs := len(k.Rope.InvFreq); pairs > 0 {
+			v.cos = b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs))
+			v.sin = b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs))
+		}
+		r.views = append(r.views, v)
 	}
 	if m.hidden > 0 {
 		r.embeds = b.floats(b.input("embeds", none, 1, tokens, m.hidden))
@@ -168,6 +168,9 @@ func (st *Stream) placeCache() error {
 			break
 		}
 		c, pairs := k.sizes.Capacity(), len(k.Rope.InvFreq)
+		if pairs == 0 {
+			continue
+		}
 		cos := r.floats(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
 		sin := r.floats(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
 		if r.err == nil {
@@ -179,6 +182,9 @@ func (st *Stream) placeCache() error {
 
 // rotary writes the tables of consecutive positions [n,m].
 func (k kind) rotary(cos, sin []float32, from int) {
+	if len(k.Rope.InvFreq) == 0 {
+		return
+	}
 	pos := span(from, from+len(cos)/len(k.Rope.InvFreq))
 	kernels.RopeTables(cos, sin, pos, k.Rope.InvFreq, k.Rope.Scale)
 }
@@ -313,7 +319,7 @@ func (st *Stream) fillViews(r *reader, pad int) error {
 		from := st.sequence.Position(k.Layers[0])
 		last := from + r.tokens - pad - 1
 		if limit := k.Rope.Limit; limit > 0 && last >= limit {
-			return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies for sequences of more than %d tokens", last, limit)
+			return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies, or its queries another scale, for sequences of more than %d tokens", last, limit)
 		}
 		v, pairs := r.views[i], len(k.Rope.InvFreq)
 		k.rotary(v.cos[pad*pairs:], v.sin[pad*pairs:], from)

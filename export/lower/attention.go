@@ -14,7 +14,7 @@ type view struct {
 	suffix             string
 	cache              int       // C, or C-R without slots
 	mask, memoryMask   *ir.Value // [1,1,T,C+T], [1,1,T,1]
-	cos, sin           *ir.Value // of the new tokens, [1,1,T,m]
+	cos, sin           *ir.Value // of the new tokens, [1,1,T,m]; nil, as those below, where nothing is turned
 	cacheCos, cacheSin *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
 	keyCos, keySin     *ir.Value // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
 }
@@ -24,6 +24,9 @@ type view struct {
 func (b *builder) prepare(v *view) {
 	parts := b.Split(v.mask, 3, v.cache+b.tokens, 1)
 	v.mask, v.memoryMask = parts[0], parts[1]
+	if v.cos == nil {
+		return
+	}
 	v.keyCos, v.keySin = v.cos, v.sin
 	if v.cacheCos != nil {
 		v.keyCos, v.keySin = b.Concat(2, v.cacheCos, v.cos), b.Concat(2, v.cacheSin, v.sin)
@@ -52,8 +55,11 @@ func (l *layer) heads(q *ir.Value) *ir.Value {
 }
 
 // rotate is kernels.Rotate: half-split rotary embedding of the first 2m elements along
-// an axis.
+// an axis. Without tables x is not turned.
 func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
+	if cos == nil {
+		return x
+	}
 	m := cos.Dim(axis)
 	sizes := []int{m, m}
 	if rest := x.Dim(axis) - 2*m; rest > 0 {
@@ -86,7 +92,8 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 // Attend is model.Attention.Forward over the whole cache, the new tokens and the
 // memory's column, with the mask in the place of what is not there.
 func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*ir.Value]) *ir.Value {
-	scores := l.Add(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.view.mask)
+	scores := l.softcap(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.frozen.AttentionSoftcap)
+	scores = l.Add(scores, l.view.mask)
 	values := l.Concat(2, l.pastValue[l.index], l.newValue)
 	if column == nil {
 		return l.MatMul(l.Softmax(scores), values)

@@ -49,7 +49,36 @@ func (b *builder) logits(x *ir.Value, tokens int) {
 	}
 	base := b.src.Model.Base
 	y := b.linear(base.Head, quant.HeadName, b.encode(b.norm(base.Norm, x).Named("norm"), quant.HeadInput), quant.HeadOutput)
+	if base.LogitScale != 0 {
+		y = b.Mul(y, b.Scalar(1/base.LogitScale))
+	}
+	y = b.softcap(y, base.LogitSoftcap)
 	b.output(port{name: "logits", role: "logits", axes: "batch token vocabulary"}, y)
+}
+
+// softcap is kernels.Softcap; 0 is none.
+func (b *builder) softcap(x *ir.Value, c float32) *ir.Value {
+	if c == 0 {
+		return x
+	}
+	return b.Mul(b.Tanh(b.Mul(x, b.Scalar(1/c))), b.Scalar(c))
+}
+
+// Copy gives maps that read the residual stream a value of their own: an encoding is of a
+// value and of all that reads it. A reshape is the identity that every runtime has.
+func (l *layer) Copy(x *ir.Value) *ir.Value {
+	if l.src.Quantized == nil {
+		return x
+	}
+	return l.Reshape(x, x.Shape()...)
+}
+
+// Residual is the residual sum.
+func (l *layer) Residual(m *model.Layer, x, y *ir.Value) *ir.Value {
+	if m.ResidualScale != 0 {
+		y = l.Mul(y, l.Scalar(m.ResidualScale))
+	}
+	return l.Add(x, y)
 }
 
 // Norm is the formula of kernels.RMSNorm, or of kernels.LayerNorm.

@@ -202,9 +202,10 @@ func Embeddings(b *model.Base) []float32 {
 
 // Suffix stands behind the names of the mask and the rotary tables of a layer's kind:
 // layers with a sliding window see less than the others, and may turn their keys
-// otherwise; layers without slots, in a block that has them, store less.
+// otherwise; some layers do not turn theirs; layers without slots, in a block that has
+// them, store less.
 func Suffix(m *model.Model, l *model.Layer) string {
-	return manifest.Suffix(l.SlidingWindow > 0, Slotless(m.Spec, l.Index))
+	return manifest.Suffix(l.SlidingWindow > 0, l.Rotary.None(), Slotless(m.Spec, l.Index))
 }
 
 // Slotless says whether a layer has no slots though the block has them.
@@ -239,6 +240,9 @@ func (b *builder) viewInputs(l *model.Layer) *view {
 	}
 	v := &view{suffix: suffix, cache: c}
 	v.mask = b.input(port{name: "attention_mask" + suffix, role: "mask" + suffix, axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
+	if pairs == 0 {
+		return v
+	}
 	v.cos, v.sin = table("position_cos", b.tokens), table("position_sin", b.tokens)
 	if spec.Positions == model.PositionsCompact {
 		v.cacheCos, v.cacheSin = table("cache_cos", c), table("cache_sin", c)

@@ -79,20 +79,27 @@ type Kind struct {
 	// Slotless layers have a cache without slots, of s+w+l tokens, and the positions
 	// that follow from it.
 	Slotless bool `json:"slotless,omitempty"`
-	Rope     Rope `json:"rope"`
+	// Unrotated layers do not turn their keys and queries: they have no rotary tables, and
+	// Rope is empty.
+	Unrotated bool `json:"unrotated,omitempty"`
+	Rope      Rope `json:"rope,omitzero"`
 }
 
 // The parts of a kind's suffix: its ports' names and roles end in it.
 const (
-	SlidingSuffix  = "_sliding"  // a window of the keys only
-	SlotlessSuffix = "_slotless" // no slots
+	SlidingSuffix   = "_sliding"   // a window of the keys only
+	UnrotatedSuffix = "_unrotated" // no rotary embedding
+	SlotlessSuffix  = "_slotless"  // no slots
 )
 
 // Suffix is the suffix of a kind of layers.
-func Suffix(sliding, slotless bool) string {
+func Suffix(sliding, unrotated, slotless bool) string {
 	suffix := ""
 	if sliding {
 		suffix += SlidingSuffix
+	}
+	if unrotated {
+		suffix += UnrotatedSuffix
 	}
 	if slotless {
 		suffix += SlotlessSuffix

@@ -65,8 +65,10 @@ func (m *Manifest) validateKinds() error {
 		switch {
 		case k.Window < 0:
 			return fmt.Errorf("%s.window: %d is negative", at, k.Window)
-		case k.Suffix != Suffix(k.Window > 0, k.Slotless):
-			return fmt.Errorf("%s.suffix: %q, want %q", at, k.Suffix, Suffix(k.Window > 0, k.Slotless))
+		case k.Suffix != Suffix(k.Window > 0, k.Unrotated, k.Slotless):
+			return fmt.Errorf("%s.suffix: %q, want %q", at, k.Suffix, Suffix(k.Window > 0, k.Unrotated, k.Slotless))
+		case k.Unrotated && len(k.Rope.InvFreq) > 0:
+			return fmt.Errorf("%s.rope.inv_freq: %d frequencies, want none for layers that are not rotated", at, len(k.Rope.InvFreq))
 		case slices.ContainsFunc(m.Kinds[:i], func(o Kind) bool { return o.Suffix == k.Suffix }):
 			return fmt.Errorf("%s.suffix: %q is there twice", at, k.Suffix)
 		case len(k.Layers) == 0:
@@ -77,6 +79,9 @@ func (m *Manifest) validateKinds() error {
 				return fmt.Errorf("%s.layers[%d]: %d, want indices from 0 on, each in one kind", at, j, l)
 			}
 			seen[l] = true
+		}
+		if k.Unrotated {
+			continue
 		}
 		if err := k.Rope.validate(); err != nil {
 			return fmt.Errorf("%s.rope.%w", at, err)
@@ -163,6 +168,14 @@ func validatePorts(at string, ports []Port) error {
 	return nil
 }
 
+// kindless is a role without the suffix of a kind of layers.
+func kindless(role string) string {
+	for _, suffix := range []string{SlotlessSuffix, UnrotatedSuffix, SlidingSuffix} {
+		role = strings.TrimSuffix(role, suffix)
+	}
+	return role
+}
+
 func (p Port) validate() error {
 	dtype, err := ir.ParseDType(p.DType)
 	if err != nil {
@@ -172,7 +185,7 @@ func (p Port) validate() error {
 	switch {
 	case p.Name == "":
 		return fmt.Errorf("name: it is empty")
-	case !slices.Contains(roles, strings.TrimSuffix(strings.TrimSuffix(p.Role, SlotlessSuffix), SlidingSuffix)):
+	case !slices.Contains(roles, kindless(p.Role)):
 		return fmt.Errorf("role: %q, want one of %s", p.Role, strings.Join(roles, ", "))
 	case p.Layer != nil && *p.Layer < 0:
 		return fmt.Errorf("layer: %d is negative", *p.Layer)

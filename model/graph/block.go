@@ -83,13 +83,18 @@ func (b *blockNodes) GatedProduct(l *model.Layer, gate, up *G.Node) *G.Node {
 	}, gate, up)
 }
 
-func (b *blockNodes) Add(x, y *G.Node) *G.Node {
+// Copy is x itself: nothing changes a node's values.
+func (b *blockNodes) Copy(x *G.Node) *G.Node { return x }
+
+func (b *blockNodes) Residual(_ *model.Layer, x, y *G.Node) *G.Node {
 	return b.apply("add", shapeOf(x), func(out []float32, in [][]float32) {
-		copy(out, in[0])
-		kernels.Add(out, in[1])
+		copy(out, in[1])
+		b.frame.run.layer.Scaled(out)
+		kernels.Add(out, in[0])
 	}, func(grads [][]float32, dOut, _ []float32, _ [][]float32) {
 		copy(grads[0], dOut)
 		copy(grads[1], dOut)
+		b.frame.run.layer.Scaled(grads[1])
 	}, x, y)
 }
 

@@ -46,6 +46,39 @@ func centered(n *model.Norm, r *rand.Rand) *model.Norm {
 	return n
 }
 
+// TestVariantGradients checks what only some families have: blocks, samples and attention
+// transfer, with logits that are divided and capped.
+func TestVariantGradients(t *testing.T) {
+	all := specs()
+	for what, change := range variants {
+		for _, name := range []string{"slots", "slot-hedgehog-linear-slots", "vector-elu-delta"} {
+			t.Run(what+"/"+name, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(33, 34))
+				m := testModel(t, all[name], r, change)
+				m.Base.LogitScale, m.Base.LogitSoftcap = 0.7, 3
+				k, run := blockOf(m, 0, 7, r)
+				checkProgram(t, m, k, run)
+				checkRecorded(t, m, testSample(r), softOptions())
+				checkTransfer(t, m, r)
+			})
+		}
+	}
+}
+
+// variants are layers with one thing each that Llama's does not have.
+var variants = map[string]layerOf{
+	"softcap":        func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.AttentionSoftcap = 1.5 },
+	"residual scale": func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.ResidualScale = 0.4 },
+	"not turned":     func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.Rotary = &model.Rotary{Scale: 1} },
+	"norms after": func(l *model.Layer, d model.Dims, r *rand.Rand) {
+		l.AttentionOutputNorm, l.FeedForwardOutputNorm = randomNorm(r, d.Hidden), randomNorm(r, d.Hidden)
+		l.InputNorm, l.PostAttentionNorm = nil, nil
+	},
+	"norms over all heads": func(l *model.Layer, d model.Dims, r *rand.Rand) {
+		l.QNorm, l.KNorm = randomNorm(r, d.Heads*d.HeadDim), randomNorm(r, d.KVHeads*d.HeadDim)
+	},
+}
+
 // gemma is a layer with what Llama's does not have.
 func gemma(l *model.Layer, d model.Dims, r *rand.Rand) {
 	l.AttentionOutputNorm, l.FeedForwardOutputNorm = randomNorm(r, d.Hidden), randomNorm(r, d.Hidden)
@@ -57,6 +90,7 @@ func gemma(l *model.Layer, d model.Dims, r *rand.Rand) {
 var families = []string{
 	"phi3", "gemma3", "llama", "llama31", "mistral", "qwen2", "qwen3",
 	"bluelm", "ernie4_5", "hunyuan", "internlm2", "internlm3", "stablelm", "yi",
+	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
 }
 
 // TestProgramIsTheStream runs every layer of every segment of a text as a block

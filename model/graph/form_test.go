@@ -3,6 +3,7 @@ package graph
 import (
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,13 @@ var differing = map[string]layerOf{
 	},
 	"without biases": func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.Q.Bias, l.Down.Bias = nil, nil },
 	"short window":   func(l *model.Layer, _ model.Dims, _ *rand.Rand) { l.SlidingWindow = 9 },
+
+	"softcap": variants["softcap"], "residual scale": variants["residual scale"], "not turned": variants["not turned"],
+	"norms after": variants["norms after"], "norms over all heads": variants["norms over all heads"],
 }
+
+// alike are those of one form: ops ask the run's layer for what differs.
+var alike = []string{"without biases", "short window", "softcap", "residual scale", "not turned"}
 
 // TestLayersDiffer checks gradients of samples and of attention transfer on bases whose
 // layers differ: each form has programs of its own.
@@ -34,7 +41,7 @@ func TestLayersDiffer(t *testing.T) {
 			m := testModel(t, specs()["slot-elu-delta-slots"], r, plain, other)
 			checkRecorded(t, m, testSample(r), softOptions())
 			checkTransfer(t, m, r)
-			same := what == "without biases" || what == "short window" // ops ask the run's layer
+			same := slices.Contains(alike, what)
 			if got := formOf(m, 0) == formOf(m, 1); got != same {
 				t.Errorf("forms %+v and %+v: equal %v, want %v", formOf(m, 0), formOf(m, 1), got, same)
 			}
@@ -80,7 +87,7 @@ func TestFormIsComplete(t *testing.T) {
 	known := map[string]string{
 		"Spec.Sink": run, "Spec.Window": run, "Spec.Segment": run, "Spec.Slots": run, "Spec.SlotLayers": run, "Spec.Positions": run,
 		"Spec.Memory": "blockForm", "Spec.Feature": "blockForm", "Spec.FeatureDim": "blockForm", "Spec.Gate": "blockForm", "Spec.Map": "blockForm", "Spec.WriteGate": "blockForm",
-		"Layer.Index": run, "Layer.Rotary": run, "Layer.SlidingWindow": run, "Layer.AttentionScale": run, "Layer.QueryWeight": run, "Layer.Activation": "form",
+		"Layer.Index": run, "Layer.Rotary": run, "Layer.SlidingWindow": run, "Layer.AttentionScale": run, "Layer.QueryWeight": run, "Layer.AttentionSoftcap": run, "Layer.ResidualScale": run, "Layer.Activation": "form",
 	}
 	for _, of := range []reflect.Type{reflect.TypeFor[model.Spec](), reflect.TypeFor[model.Layer]()} {
 		for i := range of.NumField() {

@@ -208,7 +208,7 @@ func blockOf(m *model.Model, i, tokens int, r *rand.Rand) (key, run) {
 		layer: layer, params: &m.Params.Layers[i], grads: &m.Params.Zero().Layers[i],
 	}
 	out.attention = model.Attention{
-		Dims: d, Scale: layer.AttentionScale, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
 		SlidingWindow: layer.SlidingWindow, Cos: random(r, tokens*pairs, 1), Sin: random(r, tokens*pairs, 1),
 		QueryWeight: layer.QueryWeight,
 	}
@@ -310,6 +310,8 @@ func TestTokenScoreAndHeadGradients(t *testing.T) {
 	for i := range loss.targets {
 		loss.targets[i], loss.weights[i] = int32(i%11), float32(1+i%3)
 	}
+	checkProgram(t, m, key{kind: headKind, rows: 16}, loss)
+	m.Base.LogitScale, m.Base.LogitSoftcap = 0.7, 3
 	checkProgram(t, m, key{kind: headKind, rows: 16}, loss)
 }
 

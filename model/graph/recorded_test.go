@@ -121,6 +121,7 @@ func (p *recorded) lossIn(s liveSegment, x []float32) (sum float64) {
 		}
 		b.Norm.Apply(h, x[row%p.model.Spec.Segment*d:][:d])
 		b.Head.Apply(logits, h)
+		b.FinishLogits(logits)
 		of := 0.0
 		for _, v := range logits {
 			of += math.Exp(float64(v))
@@ -189,9 +190,15 @@ func (o *plainOps) GatedProduct(l *model.Layer, gate, up []float32) []float32 {
 	return y
 }
 
-func (o *plainOps) Add(x, y []float32) []float32 {
+func (o *plainOps) Copy(x []float32) []float32 { return x }
+
+func (o *plainOps) Residual(l *model.Layer, x, y []float32) []float32 {
 	sum := slices.Clone(x)
-	kernels.Add(sum, y)
+	scale := l.ResidualScale
+	if scale == 0 {
+		scale = 1
+	}
+	kernels.Axpy(scale, y, sum)
 	return sum
 }
 
@@ -260,6 +267,9 @@ func (o *plainOps) attendHead(out, q, keys, values []float32, at int, column *mo
 		}
 		row := (j*d.KVHeads + g) * d.HeadDim
 		logit := along(q[:d.HeadDim], keys[row:]) * float64(a.Scale)
+		if c := float64(a.Softcap); c != 0 {
+			logit = c * math.Tanh(logit/c)
+		}
 		if n := j - a.SlotAt; n >= 0 && n*d.KVHeads < len(o.bias) {
 			logit += float64(o.bias[n*d.KVHeads+g])
 		}

@@ -51,12 +51,28 @@ func buildWrite(b *builder) *G.Node {
 }
 
 // buildHead is the program of the loss: the last layer's output for n rows x [n,D]
-// through the final norm and the output projection to the weighted sum of the rows'
-// cross-entropies, [1].
+// through the final norm, the output projection and what becomes of its products to the
+// weighted sum of the rows' cross-entropies, [1].
 func buildHead(b *builder) *G.Node {
 	base := b.model.Base
 	h := b.norm(func() *model.Norm { return base.Norm }, b.input("x", b.key.rows, b.dims().Hidden))
-	return b.crossEntropy(b.linear(func() *model.Linear { return base.Head }, base.Head.Out, h))
+	logits := b.linear(func() *model.Linear { return base.Head }, base.Head.Out, h)
+	if base.LogitScale != 0 || base.LogitSoftcap != 0 {
+		logits = b.finishLogits(logits)
+	}
+	return b.crossEntropy(logits)
+}
+
+// finishLogits is [model.Base.FinishLogits].
+func (b *builder) finishLogits(products *G.Node) *G.Node {
+	base := b.model.Base
+	return b.apply("finish_logits", shapeOf(products), func(out []float32, in [][]float32) {
+		copy(out, in[0])
+		base.FinishLogits(out)
+	}, func(grads [][]float32, dOut, out []float32, _ [][]float32) {
+		copy(grads[0], dOut)
+		base.FinishLogitsBackward(grads[0], out)
+	}, products)
 }
 
 // crossEntropy is Σ weight·(log Σ exp(logits) - logits[target]) over the rows.

@@ -300,7 +300,7 @@ func (t *transfer) attention(i, first int) model.Attention {
 	}
 	cos, sin := layer.Rotary.At(pos)
 	a := model.Attention{
-		Dims: d, Scale: layer.AttentionScale, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
 		Cos: cos[first*pairs:], Sin: sin[first*pairs:], QueryWeight: layer.QueryWeight,
 	}
 	a.PastK = make([]float32, first*w)

@@ -73,6 +73,16 @@ type Config struct {
 	PostNorms         bool    // the outputs of attention and feed-forward are normed before they are added
 	EmbeddingScale    float64 // embeddings are multiplied by it: √D in Gemma, else 1
 
+	NoInputNorms      bool    // attention and feed-forward read the residual stream as it is; only with PostNorms
+	QKNormWhole       bool    // q_norm and k_norm are over all heads together; only with QKNorm
+	NoRope            []bool  // of each layer: keys and queries are not turned (NoPE); nil: all are
+	ResidualScale     float64 // what attention and feed-forward put out is multiplied by it; 0: it is not
+	LogitScale        float64 // logits are divided by it; 0: they are not
+	AttentionSoftcap  float64 // c of c·tanh(x/c) over the logits of attention; 0: they are not capped
+	FinalLogitSoftcap float64 // the same over the logits, after LogitScale
+	// ScaledQueriesFrom is the position from which on queries have another scale (Llama 4's
+	// temperature), which no layer computes; 0: there is none.
+	ScaledQueriesFrom int
 	// TensorNames are the checkpoint's names of parts that Llama calls otherwise, by
 	// Llama's: "lm_head", or below model.layers.N, "self_attn.o_proj".
 	TensorNames map[string]string
@@ -149,7 +159,9 @@ func newConfig(o object) (*Config, error) {
 	if o.has("quantization_config") {
 		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
 	}
-	o = fam.textOf(o).withDefaults(fam.defaults)
+	o = fam.textOf(o)
+	fam = fam.textOr(o)
+	o = o.withDefaults(fam.defaults)
 	c := &Config{Architecture: arch, ModelType: o.text("model_type", fam.modelType), Multimodal: fam.text != ""}
 	c.readSizes(o)
 	if *o.err != nil { // what follows computes with the sizes
@@ -157,7 +169,7 @@ func newConfig(o object) (*Config, error) {
 	}
 	c.readTokens(o)
 	c.DType = o.text("dtype", o.text("torch_dtype", ""))
-	c.HiddenAct = c.activation(o)
+	c.HiddenAct = c.activation(o, fam)
 	c.RMSNormEps = float32(o.number("rms_norm_eps", 0, 1e-6))
 	c.TieWordEmbeddings = o.boolean("tie_word_embeddings", false)
 	c.QueryPreAttnScale = 1 / math.Sqrt(float64(c.HeadDim))
@@ -207,14 +219,17 @@ func (c *Config) readTokens(o object) {
 	c.EOS = o.tokens("eos_token_id", c.VocabSize)
 }
 
-func (c *Config) activation(o object) string {
+func (c *Config) activation(o object, fam family) string {
 	key := "hidden_act"
 	if o.has("hidden_activation") { // Gemma's name for it
 		key = "hidden_activation"
 	}
-	switch act := o.text(key, "silu"); act {
-	case "silu", "gelu_pytorch_tanh":
+	const tanh = "gelu_pytorch_tanh"
+	switch act := o.text(key, "silu"); {
+	case act == "silu" || act == tanh:
 		return act
+	case act == "gelu" && fam.tanhGELU:
+		return tanh
 	default:
 		o.fail(key, act, "silu or gelu_pytorch_tanh")
 		return ""
@@ -285,6 +300,11 @@ func familyOf(o object) (string, family, error) {
 	for arch, fam := range families {
 		if slices.Contains(archs, arch) || len(archs) == 0 && fam.modelType == modelType {
 			return arch, fam, nil
+		}
+	}
+	for _, arch := range archs {
+		if why := unsupported[arch]; why != "" {
+			o.fail("architectures", arch, "another one: "+why+"; supported are "+known)
 		}
 	}
 	if len(archs) == 0 && modelType != "" {

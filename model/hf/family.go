@@ -3,6 +3,7 @@ package hf
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,12 @@ type family struct {
 	slides func(o object, i int) bool
 	// ignored are keys of its config.json that change nothing here, each with the reason.
 	ignored map[string]string
+	// tanhGELU says that the activation is GELU by its tanh formula where hidden_act says
+	// "gelu", and hidden_activation nothing.
+	tanhGELU bool
+	// textFamily returns the family of a multimodal model's text model by its model_type,
+	// where there are several; nil: it is this one.
+	textFamily map[string]*family
 	// apply sets the fields that only this family, or each family in its own way, has.
 	apply func(c *Config, o object)
 }
@@ -45,7 +52,38 @@ var families = map[string]family{
 	"YiForCausalLM":             yi,
 
 	"Gemma3ForConditionalGeneration": gemma3Multimodal,
+
+	"GemmaForCausalLM":      gemma,
+	"Gemma2ForCausalLM":     gemma2,
+	"GraniteForCausalLM":    granite,
+	"SmolLM3ForCausalLM":    smollm3,
+	"Olmo2ForCausalLM":      olmo2,
+	"Olmo3ForCausalLM":      olmo3,
+	"Exaone4ForCausalLM":    exaone4,
+	"MiniCPMForCausalLM":    minicpm,
+	"Ministral3ForCausalLM": ministral3,
+
+	"Mistral3ForConditionalGeneration": mistral3,
 }
+
+// unsupported are architectures that people have, and why they cannot be read.
+var unsupported = map[string]string{
+	"MiniCPM3ForCausalLM":         latentAttention,
+	"DeepseekV2ForCausalLM":       latentAttention,
+	"DeepseekV3ForCausalLM":       latentAttention,
+	"MixtralForCausalLM":          mixtureOfExperts,
+	"Qwen2MoeForCausalLM":         mixtureOfExperts,
+	"Qwen3MoeForCausalLM":         mixtureOfExperts,
+	"GptOssForCausalLM":           mixtureOfExperts,
+	"GraniteMoeForCausalLM":       mixtureOfExperts,
+	"GraniteMoeSharedForCausalLM": mixtureOfExperts,
+	"OlmoeForCausalLM":            mixtureOfExperts,
+}
+
+const (
+	latentAttention  = "its keys and values are maps of a normed latent vector (multi-head latent attention, MLA), which the block does not have"
+	mixtureOfExperts = "its feed-forward layers are mixtures of experts, which the block does not have"
+)
 
 // textOf returns the values of the text model; what a text ends with stands beside them.
 func (f family) textOf(o object) object {
@@ -57,12 +95,75 @@ func (f family) textOf(o object) object {
 	}
 	c := o.child(f.text)
 	c.values = maps.Clone(c.values)
-	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings", "dtype", "torch_dtype"} {
+	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "dtype", "torch_dtype"} {
 		if o.has(key) && c.values != nil {
 			c.values[key] = o.values[key]
 		}
 	}
+	const tied = "tie_word_embeddings" // is the text model's own to say
+	if !c.has(tied) && o.has(tied) && c.values != nil {
+		c.values[tied] = o.values[tied]
+	}
 	return c
+}
+
+// textOr returns the family of the text model whose values are given, f itself where a
+// model has no other.
+func (f family) textOr(text object) family {
+	if f.textFamily == nil {
+		return f
+	}
+	kind := text.text("model_type", f.modelType)
+	of, ok := f.textFamily[kind]
+	if !ok {
+		text.fail("model_type", kind, "one of "+strings.Join(slices.Sorted(maps.Keys(f.textFamily)), ", "))
+		return f
+	}
+	g := *of
+	g.text = f.text
+	return g
+}
+
+// positive returns a number above 0; absent or null gives the default.
+func (o object) positive(key string, otherwise float64) float64 {
+	v := o.number(key, 0, otherwise)
+	if o.has(key) && v == 0 {
+		o.fail(key, v, "a number above 0")
+	}
+	return v
+}
+
+// slidesInPattern says whether layer i has a sliding window by sliding_window_pattern: of
+// so many layers the last one has none (the default is the given period), or L and G, which
+// repeat, say which have one, though never the last layer, or, in a GGUF file, there is one
+// truth per layer.
+func (o object) slidesInPattern(i, period int) bool {
+	const key = "sliding_window_pattern"
+	if !o.has(key) {
+		return (i+1)%period != 0
+	}
+	switch p := o.values[key].(type) {
+	case string:
+		if strings.Trim(p, "LG") != "" || p == "" {
+			o.fail(key, p, "a text of L and G")
+			return false
+		}
+		return p[i%len(p)] == 'L' && i < o.integer("num_hidden_layers", 1, maxSize, 1)-1
+	case []bool:
+		if i < len(p) {
+			return p[i]
+		}
+	case []any: // as JSON has it
+		if i < len(p) {
+			if slides, ok := p[i].(bool); ok {
+				return slides
+			}
+		}
+	case json.Number:
+		return (i+1)%o.integer(key, 1, maxSize, period) != 0
+	}
+	o.fail(key, o.values[key], "a number of layers, a text of L and G, or a list of truths, one per layer")
+	return false
 }
 
 func everyLayer(object, int) bool { return true }

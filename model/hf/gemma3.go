@@ -14,18 +14,13 @@ var gemma3 = family{
 		"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}`,
 	slides: func(o object, i int) bool { return (i+1)%o.integer("sliding_window_pattern", 1, maxSize, 6) != 0 },
 	apply: func(c *Config, o object) {
-		c.AttentionBias = o.boolean("attention_bias", false)
-		c.AttentionOutputBias = c.AttentionBias
-		c.QKNorm, c.NormAddsOne, c.PostNorms = true, true, true
+		c.readGemma(o)
+		c.refuseBidirectional(o)
+		c.QKNorm, c.PostNorms = true, true
 		c.QueryPreAttnScale = 1 / math.Sqrt(o.number("query_pre_attn_scalar", 1, 256))
-		c.EmbeddingScale = math.Sqrt(float64(c.HiddenSize))
-		if o.boolean("use_bidirectional_attention", false) {
-			o.fail("use_bidirectional_attention", true, "false: an embedding model writes no text")
-		}
-		for _, key := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
-			if o.has(key) {
-				o.fail(key, o.values[key], "null: logits are not capped in Gemma 3")
-			}
+		c.FinalLogitSoftcap = o.positive("final_logit_softcapping", 0)
+		if key := "attn_logit_softcapping"; o.has(key) {
+			o.fail(key, o.values[key], "null: the logits of attention are not capped in Gemma 3")
 		}
 	},
 }

@@ -51,22 +51,17 @@ var ggufArchitectures = map[string]ggufArchitecture{
 			"ffn_norm":            "pre_feedforward_layernorm",
 			"post_ffw_norm":       "post_feedforward_layernorm",
 		},
-		complete: completeGemma3,
+		keys:     map[string]string{"final_logit_softcapping": "final_logit_softcapping"},
+		complete: func(values map[string]any) { completeGemmaScale(values, "62") },
 	},
-}
-
-// completeGemma3 adds the scale of the attention: that of the head size, but for the
-// model of 62 layers, 27b, that of its width over its heads, as in llama.cpp.
-func completeGemma3(values map[string]any) {
-	values["query_pre_attn_scalar"] = values["head_dim"]
-	const layers27B = "62"
-	width, _ := values["hidden_size"].(json.Number)
-	heads, _ := values["num_attention_heads"].(json.Number)
-	d, _ := width.Int64() // what is wrong with it shows when it is read
-	h, _ := heads.Int64()
-	if values["num_hidden_layers"] == json.Number(layers27B) && h > 0 {
-		values["query_pre_attn_scalar"] = json.Number(strconv.FormatInt(d/h, 10))
-	}
+	"gemma":    ggufGemma,
+	"gemma2":   ggufGemma2,
+	"granite":  ggufGranite,
+	"smollm3":  ggufSmolLM3,
+	"olmo2":    ggufOlmo2,
+	"exaone4":  ggufExaone4,
+	"minicpm":  ggufMiniCPM,
+	"mistral3": ggufMistral3,
 }
 
 // ggufKeys maps keys of config.json to metadata, below the architecture's name.

@@ -34,6 +34,10 @@ func Rotate(dst, src []float32, heads, d int, cos, sin []float32, inverse bool) 
 	need("Rotate: src", len(src), heads*d)
 	need("Rotate: head", d, 2*pairs)
 	need("Rotate: sin", len(sin), pairs)
+	if pairs == 0 { // a layer that turns nothing
+		copy(dst[:heads*d], src)
+		return
+	}
 	sign := float32(1)
 	if inverse {
 		sign = -1

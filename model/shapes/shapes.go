@@ -294,6 +294,8 @@ func (b *block) made(x Shape) Shape {
 
 func (b *block) Norm(_ *model.Norm, x Shape) Shape { return b.made(x) }
 
+func (b *block) Copy(x Shape) Shape { return b.made(x) }
+
 func (b *block) Linear(l *model.Linear, x Shape) Shape {
 	i := b.layerOf[l]
 	b.work[i].Maps += int64(x.Rows) * int64(l.In) * int64(l.Out)
@@ -303,7 +305,7 @@ func (b *block) Linear(l *model.Linear, x Shape) Shape {
 
 func (b *block) GatedProduct(_ *model.Layer, gate, _ Shape) Shape { return b.made(gate) }
 
-func (b *block) Add(x, _ Shape) Shape { return b.made(x) }
+func (b *block) Residual(_ *model.Layer, x, _ Shape) Shape { return b.made(x) }
 
 func (b *block) Remember(l *model.Layer, _, k, _ Shape) {
 	b.stored[l.Index] += k.Rows

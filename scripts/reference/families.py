@@ -235,10 +235,14 @@ def write(path, tensors):
 
 
 def make(name, c, seed):
-    folder, rng = os.path.join(OUT, name), np.random.default_rng(seed)
-    os.makedirs(folder, exist_ok=True)
+    rng = np.random.default_rng(seed)
     w, ids = random_weights(c, rng), rng.integers(3, c["vocab_size"], TOKENS)
-    hidden, logits = forward(c, w, ids)
+    save(name, c, w, ids, *forward(c, w, ids))
+
+
+def save(name, c, w, ids, hidden, logits):
+    folder = os.path.join(OUT, name)
+    os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(c, f, indent=2)
         f.write("\n")

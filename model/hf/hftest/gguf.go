@@ -51,6 +51,11 @@ func (w *GGUF) Put(key string, value any) {
 		for _, s := range v {
 			w.pairs = append(w.pairs, text(s)...)
 		}
+	case []bool:
+		w.array(typeBool, len(v))
+		for _, b := range v {
+			w.pairs = append(w.pairs, map[bool]byte{true: 1}[b])
+		}
 	case []int8:
 		w.array(typeInt8, len(v))
 		for _, n := range v {

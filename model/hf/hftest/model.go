@@ -3,6 +3,7 @@ package hftest
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,41 @@ var names = map[string]string{
 	"self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
 	"ffn_norm": "ffn_norm", "model.tok_embeddings": "token_embd", "output": "output", "attention_norm": "attn_norm", "attention.wo": "attn_output",
 	"feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down",
+}
+
+// architectures are llama.cpp's names of model types, where they differ.
+var architectures = map[string]string{"olmo3": "olmo2", "ministral3": "mistral3", "hunyuan_v1_dense": "hunyuan-dense"}
+
+// paired are the model types whose rows of q and k the converter reorders.
+var paired = []string{"llama", "granite", "smollm3", "minicpm", "ministral3", "internlm2"}
+
+// putVariant writes what only some families have, as their converters do.
+func (w *GGUF) putVariant(arch string, c *hf.Config) {
+	for key, value := range map[string]float64{
+		"attn_logit_softcapping": c.AttentionSoftcap, "final_logit_softcapping": c.FinalLogitSoftcap,
+		"residual_scale": c.ResidualScale, "logit_scale": c.LogitScale,
+	} {
+		if value != 0 {
+			w.Put(arch+"."+key, float32(value))
+		}
+	}
+	if c.LogitScale != 0 {
+		w.Put(arch+".embedding_scale", float32(c.EmbeddingScale))
+	}
+	if arch == "granite" {
+		w.Put(arch+".attention.scale", float32(c.QueryPreAttnScale))
+	}
+	if arch == "mistral3" {
+		w.Put(arch+".rope.scaling.yarn_log_multiplier", float32(c.Rope.MScaleAllDim))
+		w.Put(arch+".attention.temperature_scale", float32(0.1))
+	}
+	if c.NoInputNorms && c.SlidingWindow > 0 { // other converters leave the pattern to llama.cpp
+		slides := make([]bool, c.NumHiddenLayers)
+		for i, t := range c.LayerTypes {
+			slides[i] = t == hf.SlidingAttention
+		}
+		w.Put(arch+".attention.sliding_window_pattern", slides)
+	}
 }
 
 // Convert makes a GGUF file of an opened Hugging Face model. encoding chooses, by a
@@ -46,6 +82,12 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	w.ropeBase(arch, c)
 	if c.SlidingWindow > 0 {
 		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
+	}
+	w.putVariant(arch, c)
+	if c.Rope.Type == "yarn" {
+		w.Put(arch+".rope.scaling.type", "yarn")
+		w.Put(arch+".rope.scaling.factor", float32(c.Rope.Factor))
+		w.Put(arch+".rope.scaling.original_context_length", uint32(c.Rope.OriginalMaxPositionEmbeddings))
 	}
 	if c.Rope.Type == "linear" {
 		w.Put(arch+".rope.scaling.type", "linear")
@@ -76,9 +118,6 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	}
 	return w
 }
-
-// architectures are llama.cpp's names of model types that it calls otherwise.
-var architectures = map[string]string{"hunyuan_v1_dense": "hunyuan-dense"}
 
 // ropeBase writes theta. The converter raises HunYuan's by alpha.
 func (w *GGUF) ropeBase(arch string, c *hf.Config) {
@@ -148,7 +187,7 @@ func (w *GGUF) weight(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(nam
 			data = le.AppendUint32(data, math.Float32bits(v+1))
 		}
 	}
-	if heads := pairedHeads(x.Name, c); (c.ModelType == "llama" || c.ModelType == "internlm2") && heads > 0 {
+	if heads := pairedHeads(x.Name, c); slices.Contains(paired, c.ModelType) && heads > 0 {
 		data = pairRows(data, x.Shape[0], heads)
 	}
 	w.Tensor(name, kind, x.Shape, data)
