@@ -8,7 +8,7 @@ var internlm2 = family{
 	apply: func(c *Config, o object) {
 		c.AttentionBias = o.boolean("bias", true)
 		c.AttentionOutputBias = c.AttentionBias
-		c.GroupedQKV = true
+		c.GroupedQKV = !o.boolean(splitQKV, false)
 		c.TensorNames = map[string]string{
 			"model.embed_tokens": "model.tok_embeddings", "lm_head": "output",
 			"input_layernorm": "attention_norm", "post_attention_layernorm": "ffn_norm",
@@ -18,8 +18,18 @@ var internlm2 = family{
 	},
 }
 
-// internlm2GGUF is Llama's: the converter takes q, k and v apart and pairs their rows.
-var internlm2GGUF = ggufArchitecture{name: "LlamaForCausalLM", paired: true}
+// splitQKV is the key of what only GGUF files have: q, k and v taken apart.
+const splitQKV = "split_qkv"
+
+// internlm2GGUF has q, k and v apart, with their rows paired.
+var internlm2GGUF = ggufArchitecture{
+	name: "InternLM2ForCausalLM", paired: true,
+	parts: map[string]string{
+		"token_embd": "model.tok_embeddings", "output": "output", "attn_norm": "attention_norm", "ffn_norm": "ffn_norm",
+		"attn_output": "attention.wo", "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3", "ffn_down": "feed_forward.w2",
+	},
+	complete: func(values map[string]any) { values["bias"], values[splitQKV] = values["attention_bias"], true },
+}
 
 // internlm3 is Llama with two switches for biases, as modeling_internlm3.py has them.
 var internlm3 = family{
