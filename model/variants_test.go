@@ -47,7 +47,20 @@ func TestVariantsCount(t *testing.T) {
 				for i := range ids {
 					ids[i] = int32(7 * i % b.Embed.Out)
 				}
-				return logitsAfter(t, m, m.NewStream(model.StreamOptions{}), ids)
+				var hidden []float32
+				st := m.NewStream(model.StreamOptions{})
+				err = st.Feed(t.Context(), ids, 0, func(_ int, h []float32) error {
+					hidden = append(hidden, h...)
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				streamed, of := make([]float32, 40*b.Head.Out), make([]float32, 40*b.Head.Out)
+				st.Logits(streamed, hidden)
+				m.Logits(of, hidden)
+				modeltest.Near(t, "logits of the model and of the stream", of, streamed, 0)
+				return streamed
 			}
 			if r := modeltest.Relative(logits(changed), logits(as), 1e-6); r < 1e-3 {
 				t.Errorf("the logits change by %.2g of them", r)
@@ -56,5 +69,38 @@ func TestVariantsCount(t *testing.T) {
 				t.Error("the identity is the same")
 			}
 		})
+	}
+}
+
+// overwriting clears what the maps of a layer read, when the last of them has read it, as
+// what decorates a backend may.
+type overwriting struct {
+	model.Ops[[]float32]
+	layers []*model.Layer
+}
+
+func (o overwriting) Linear(m *model.Linear, x []float32) []float32 {
+	y := o.Ops.Linear(m, x)
+	for _, l := range o.layers {
+		if m == l.V || m == l.Up {
+			clear(x)
+		}
+	}
+	return y
+}
+
+// TestMapsReadTheirOwn: without norms before them, too, what maps read is not the residual
+// stream itself.
+func TestMapsReadTheirOwn(t *testing.T) {
+	for _, family := range []string{"llama", "olmo2"} {
+		b := openFamily(t, testfiles.Base(t, family), func(w model.Tensors) model.Tensors { return w })
+		m, err := model.New(b, model.FullAttention(16), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := make([]int32, 40)
+		wrap := func(o model.Ops[[]float32], _ int) model.Ops[[]float32] { return overwriting{o, b.Layers} }
+		want := logitsAfter(t, m, m.NewStream(model.StreamOptions{}), ids)
+		modeltest.Near(t, family, logitsAfter(t, m, m.NewStream(model.StreamOptions{Wrap: wrap}), ids), want, 0)
 	}
 }
