@@ -285,7 +285,7 @@ func (w *writer) copyBaseFiles() error {
 	if err != nil {
 		return err
 	}
-	if files[hf.ConfigFile], err = hf.ConfigText(w.BaseDir); err != nil {
+	if files[hf.ConfigFile], err = hf.ConfigText(w.BaseDir, w.model.Base.Config.Ignored...); err != nil {
 		return err
 	}
 	if text, err := os.ReadFile(filepath.Join(w.BaseDir, hf.GenerationFile)); err == nil { // few models need one

@@ -15,13 +15,13 @@ import (
 // inspectAdapter describes an adapter's folder.
 func inspectAdapter(_ context.Context, r *Report, dir string, _ Options) error {
 	r.Kind = "adapter"
-	r.table(r.adapter(dir))
+	r.table(r.adapter(dir, nil))
 	return nil
 }
 
 // adapter describes the adapter in a folder, holds it to its base, and returns
-// the table of its tensors.
-func (r *Report) adapter(dir string) (table Table) {
+// the table of its tensors. ignore are keys of the base's configuration.
+func (r *Report) adapter(dir string, ignore []string) (table Table) {
 	a, err := model.ReadAdapter(dir)
 	if err != nil {
 		r.problem(err)
@@ -49,18 +49,18 @@ func (r *Report) adapter(dir string) (table Table) {
 	case a.Block.FeatureDim > have: // would make room for more than the file can hold
 		r.problem(fmt.Errorf("%s: block.feature_dim is %d, but the adapter has only %d parameters", filepath.Join(dir, model.AdapterConfig), a.Block.FeatureDim, have))
 	case len(r.Problems) == before:
-		r.belongs(dir, base)
+		r.belongs(dir, base, ignore)
 	}
 	return table
 }
 
 // belongs reports an adapter that its base does not take.
-func (r *Report) belongs(dir, base string) {
+func (r *Report) belongs(dir, base string, ignore []string) {
 	if _, err := os.Stat(base); errors.Is(err, fs.ErrNotExist) {
 		r.problem(fmt.Errorf("the base is not at %s; put it there, or correct base in %s", base, filepath.Join(dir, model.AdapterConfig)))
 		return
 	}
-	b, err := model.LoadBase(base)
+	b, err := model.LoadBase(base, ignore...)
 	if err != nil {
 		r.problem(err)
 		return

@@ -17,15 +17,40 @@ func inspectModel(_ context.Context, r *Report, path string, _ Options) error {
 	r.Kind = "model"
 	c, err := hf.LoadConfig(path)
 	r.problem(err)
+	var keys []hf.Key
 	if c != nil {
 		r.config(c)
+		keys = c.Keys
+	} else if refused := (*hf.KeysError)(nil); errors.As(err, &refused) {
+		keys = refused.Keys
 	}
 	r.weights(c, path)
 	r.tokenizer(c, path)
+	r.keys(keys)
 	return nil
 }
 
+// keys lists what became of each key of a model's configuration.
+func (r *Report) keys(keys []hf.Key) {
+	table := Table{Title: "configuration", Columns: []string{"key", "value", "use", "why"}}
+	for _, use := range []hf.Use{hf.KeyRefused, hf.KeyUnknown, hf.KeyIgnored, hf.KeyUsed} {
+		for _, k := range keys {
+			if k.Use == use {
+				var why any
+				if k.Reason != "" {
+					why = k.Reason
+				}
+				table.row(k.Name, k.Value, string(k.Use), why)
+			}
+		}
+	}
+	r.table(table)
+}
+
 func (r *Report) config(c *hf.Config) {
+	for _, w := range c.Warnings() {
+		r.note("%s", w)
+	}
 	r.fact("architecture", c.Architecture)
 	r.fact("layers", c.NumHiddenLayers)
 	r.fact("hidden size", c.HiddenSize)

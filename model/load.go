@@ -13,9 +13,10 @@ import (
 
 // LoadBase opens the model in a Hugging Face folder (config.json and
 // safetensors) or a GGUF file, and holds its weights as DTypeAuto says. The
-// checkpoint stays mapped while the process lives.
-func LoadBase(path string) (*Base, error) {
-	c, err := hf.LoadConfig(path)
+// checkpoint stays mapped while the process lives. Keys of the configuration to ignore are
+// those of [hf.LoadConfig].
+func LoadBase(path string, ignore ...string) (*Base, error) {
+	c, err := hf.LoadConfig(path, ignore...)
 	if err != nil {
 		return nil, err
 	}

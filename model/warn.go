@@ -6,13 +6,14 @@ import (
 	"eisft/model/schedule"
 )
 
-// Warnings says where base and block go together badly, though they can be run.
+// Warnings says what of the base is ignored, and where base and block go together badly,
+// though they can be run.
 func (m *Model) Warnings() []string {
 	visible, c := m.Spec.Capacity(), m.Base.Config
+	out := c.Warnings()
 	if visible >= schedule.Unbounded { // the base itself
-		return nil
+		return out
 	}
-	var out []string
 	if trained := c.MaxPositionEmbeddings; m.Spec.Positions == PositionsCompact && visible > trained {
 		out = append(out, fmt.Sprintf("the block shows %d tokens at once (sink %d + slots %d + window %d + segment %d), but the base was trained on texts of %d: what it writes may be nonsense; make the block smaller",
 			visible, m.Spec.Sink, m.Spec.Slots, m.Spec.Window, m.Spec.Segment, trained))

@@ -90,20 +90,25 @@ type Config struct {
 	BOS int   // -1 if there is none
 	EOS []int // all tokens that end a generation
 	Pad int   // -1 if there is none
+
+	Keys    []Key    // the file's keys in alphabetical order, and what became of each
+	Ignored []string // the keys that LoadConfig was told to ignore
 }
 
 // LoadConfig reads the configuration of a model: a folder with config.json (and
 // generation_config.json, which may name more tokens that end a generation), a
-// folder with one .gguf file, or a .gguf file.
-func LoadConfig(path string) (*Config, error) {
+// folder with one .gguf file, or a .gguf file. A key that is not understood and may change
+// what the model computes is an error. Those listed in ignore, as Config.Keys names them, are
+// taken to be absent.
+func LoadConfig(path string, ignore ...string) (*Config, error) {
 	if isGGUF(path) {
-		return loadGGUFConfig(path)
+		return loadGGUFConfig(path, ignore)
 	}
 	file := filepath.Join(path, ConfigFile)
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if gguf, _ := FindGGUF(path); gguf != "" {
-			return loadGGUFConfig(gguf)
+			return loadGGUFConfig(gguf, ignore)
 		}
 		return nil, fmt.Errorf("load config: %w; want a folder with config.json or one .gguf file", err)
 	}
@@ -114,10 +119,14 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o, err = o.without(ignore); err != nil {
+		return nil, err
+	}
 	c, err := newConfig(o)
 	if err != nil {
 		return nil, err
 	}
+	c.Ignored = ignore
 	if err := c.addGeneration(filepath.Join(path, GenerationFile)); err != nil {
 		return nil, err
 	}
@@ -159,6 +168,7 @@ func newConfig(o object) (*Config, error) {
 	if o.has("quantization_config") {
 		o.fail("quantization_config", o.values["quantization_config"], "none: take the model as it was before quantization")
 	}
+	whole := o
 	o = fam.textOf(o)
 	fam = fam.textOr(o)
 	o = o.withDefaults(fam.defaults)
@@ -179,11 +189,15 @@ func newConfig(o object) (*Config, error) {
 	if fam.apply != nil {
 		fam.apply(c, o)
 	}
+	c.checkKeys(whole, fam.ignored)
 	if *o.err != nil {
 		return nil, *o.err
 	}
 	return c, nil
 }
+
+// maxLayers bounds the lists that have an entry per layer.
+const maxLayers = 1 << 14
 
 func (c *Config) readSizes(o object) {
 	c.VocabSize = o.size("vocab_size")
@@ -195,7 +209,6 @@ func (c *Config) readSizes(o object) {
 	if *o.err != nil {
 		return
 	}
-	const maxLayers = 1 << 14
 	if c.NumHiddenLayers > maxLayers {
 		o.fail("num_hidden_layers", c.NumHiddenLayers, fmt.Sprintf("at most %d", maxLayers))
 	}
@@ -239,9 +252,9 @@ func (c *Config) activation(o object, fam family) string {
 // readLayerTypes takes the layer types from the file, or else from the rule of the family.
 func (c *Config) readLayerTypes(o object, fam family) {
 	c.LayerTypes = make([]LayerType, c.NumHiddenLayers)
-	window := o.integer("sliding_window", 1, maxSize, 0)
-	if fam.slides == nil || !o.boolean("use_sliding_window", true) {
-		window = 0
+	window := 0
+	if fam.slides != nil && o.boolean("use_sliding_window", true) {
+		window = o.integer("sliding_window", 1, maxSize, 0)
 	}
 	names := o.texts("layer_types")
 	if names != nil && len(names) != c.NumHiddenLayers {

@@ -161,7 +161,7 @@ func TestConfigErrors(t *testing.T) {
 		"no window":         {tiny(`"eos_token_id":2`, `"layer_types":["full_attention","sliding_attention","full_attention"]`), "config.json: sliding_window: found nothing, want a window in use"},
 		"quantized":         {tiny(`"eos_token_id":2`, `"quantization_config":{"quant_method":"awq"}`), `config.json: quantization_config: found {"quant_method":"awq"}, want none`},
 		"softcap":           {fmt.Sprintf(gemma3Text, `"attn_logit_softcapping":30,`), "config.json: attn_logit_softcapping: found 30, want null"},
-		"local theta":       {fmt.Sprintf(gemma3Text, `"rope_local_base_freq":0,`), "config.json: rope_local_base_freq: rope_theta: found 0"},
+		"local theta":       {fmt.Sprintf(gemma3Text, `"rope_local_base_freq":0,`), "config.json: rope_local_base_freq: found 0, want a number above 1"},
 		"no text model":     {`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":null}`, "config.json: text_config: found nothing, want the text model's values"},
 		"text model":        {strings.Replace(gemma34B, "2560", "0", 1), "config.json: text_config.hidden_size: found 0, want an integer from 1 to"},
 		"text model type":   {`{"architectures":["Gemma3ForConditionalGeneration"],"text_config":[1]}`, "config.json: text_config: found [1], want an object"},

@@ -51,8 +51,12 @@ var ggufArchitectures = map[string]ggufArchitecture{
 			"ffn_norm":            "pre_feedforward_layernorm",
 			"post_ffw_norm":       "post_feedforward_layernorm",
 		},
-		keys:     map[string]string{"final_logit_softcapping": "final_logit_softcapping"},
-		complete: func(values map[string]any) { completeGemmaScale(values, "62") },
+		keys: map[string]string{
+			"rope_local_base_freq":    "rope.freq_base_swa",
+			"attn_logit_softcapping":  "attn_logit_softcapping",
+			"final_logit_softcapping": "final_logit_softcapping",
+		},
+		complete: completeGemma3,
 	},
 	"gemma":    ggufGemma,
 	"gemma2":   ggufGemma2,
@@ -62,6 +66,15 @@ var ggufArchitectures = map[string]ggufArchitecture{
 	"exaone4":  ggufExaone4,
 	"minicpm":  ggufMiniCPM,
 	"mistral3": ggufMistral3,
+}
+
+// completeGemma3 adds what llama.cpp takes for granted: the theta of layers that slide, and
+// the scale of the attention.
+func completeGemma3(values map[string]any) {
+	if values["rope_local_base_freq"] == nil {
+		values["rope_local_base_freq"] = json.Number("10000")
+	}
+	completeGemmaScale(values, "62")
 }
 
 // ggufKeys maps keys of config.json to metadata, below the architecture's name.
@@ -96,18 +109,21 @@ var ggufNames = map[string]string{
 	"ffn_down":    "mlp.down_proj",
 }
 
-func loadGGUFConfig(path string) (*Config, error) {
+func loadGGUFConfig(path string, ignore []string) (*Config, error) {
 	g, err := OpenGGUF(path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := g.config()
+	c, err := g.config(ignore)
+	if err == nil {
+		c.Ignored = ignore
+	}
 	return c, errors.Join(err, g.Close())
 }
 
-// ConfigText returns the config.json of a model, which for a GGUF file is what its
-// metadata say in that form.
-func ConfigText(path string) ([]byte, error) {
+// ConfigText returns the config.json of a model without the keys to ignore, which for a
+// GGUF file is what its metadata say in that form.
+func ConfigText(path string, ignore ...string) ([]byte, error) {
 	gguf := ""
 	if isGGUF(path) || !exists(filepath.Join(path, ConfigFile)) {
 		var err error
@@ -116,14 +132,30 @@ func ConfigText(path string) ([]byte, error) {
 		}
 	}
 	if gguf == "" {
-		return os.ReadFile(filepath.Join(path, ConfigFile))
+		return configText(filepath.Join(path, ConfigFile), ignore)
 	}
 	g, err := OpenGGUF(gguf)
 	if err != nil {
 		return nil, err
 	}
-	o, err := g.object()
+	o, err := g.object(ignore)
 	if err := errors.Join(err, g.Close()); err != nil {
+		return nil, err
+	}
+	return json.MarshalIndent(o.values, "", "  ")
+}
+
+// configText returns a config.json without the keys to ignore; as it is, if there are none.
+func configText(file string, ignore []string) ([]byte, error) {
+	text, err := os.ReadFile(file)
+	if err != nil || len(ignore) == 0 {
+		return text, err
+	}
+	o, err := parseObject(file, text)
+	if err == nil {
+		o, err = o.without(ignore)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return json.MarshalIndent(o.values, "", "  ")
@@ -143,11 +175,11 @@ func openGGUFCheckpoint(path string) (*Checkpoint, error) {
 
 // addGGUF adds a file's tensors under Hugging Face's names.
 func (c *Checkpoint) addGGUF(g *GGUF) error {
-	config, err := g.config()
+	config, err := g.sizes()
 	if err != nil {
 		return err
 	}
-	arch := ggufArchitectures[g.Metadata["general.architecture"].(string)] // g.config has checked it
+	arch := ggufArchitectures[g.Metadata["general.architecture"].(string)] // g.sizes has checked it
 	for _, name := range g.Names() {
 		if slices.Contains(ropeTensors, name) {
 			continue
@@ -196,50 +228,113 @@ func pairedHeads(name string, c *Config) int {
 	}
 }
 
-// config reads the metadata as it reads a config.json.
-func (g *GGUF) config() (*Config, error) {
-	o, err := g.object()
+// config reads the metadata as it reads a config.json, as if those to ignore were not there.
+func (g *GGUF) config(ignore []string) (*Config, error) {
+	o, err := g.object(ignore)
 	if err != nil {
 		return nil, err
 	}
 	return newConfig(o)
 }
 
+// sizes reads as much of the metadata as the reading of tensors needs.
+func (g *GGUF) sizes() (*Config, error) {
+	o, known, err := g.values(nil)
+	if err != nil {
+		return nil, err
+	}
+	c := &Config{Architecture: known.name}
+	c.readSizes(o.withDefaults(families[known.name].defaults))
+	return c, *o.err
+}
+
 // object translates the metadata to the keys of a config.json.
-func (g *GGUF) object() (object, error) {
+func (g *GGUF) object(ignore []string) (object, error) {
+	o, known, err := g.values(ignore)
+	if err != nil {
+		return o, err
+	}
+	if known.complete != nil {
+		known.complete(o.values)
+	}
+	return o, g.addRope(o, known)
+}
+
+// values translates single metadata. The architecture is the one that the file names.
+func (g *GGUF) values(ignore []string) (object, ggufArchitecture, error) {
 	arch, _ := g.Metadata["general.architecture"].(string)
 	known, ok := ggufArchitectures[arch]
 	if !ok {
-		return object{}, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
+		return object{}, known, fmt.Errorf("%s: general.architecture: found %q, want one of %s", g.path, arch,
 			strings.Join(slices.Sorted(maps.Keys(ggufArchitectures)), ", "))
 	}
-	o := newObject(g.path, map[string]any{"architectures": []any{known.name}})
-	o.source = map[string]string{"bos_token_id": "tokenizer.ggml.bos_token_id", "pad_token_id": "tokenizer.ggml.padding_token_id"}
+	o, err := newObject(g.path, g.Metadata).without(ignore)
+	if err != nil {
+		return o, known, err
+	}
+	o.metadata, o.values = arch+".", map[string]any{"architectures": []any{known.name}}
+	o.source["architectures"] = "general.architecture"
+	o.source["bos_token_id"], o.source["pad_token_id"] = "tokenizer.ggml.bos_token_id", "tokenizer.ggml.padding_token_id"
 	for key, suffix := range ggufKeys {
-		o.source[key] = arch + "." + suffix
+		o.source[key] = o.metadata + suffix
 	}
 	for key, suffix := range known.keys {
-		o.source[key] = arch + "." + suffix
+		o.source[key] = o.metadata + suffix
 	}
 	for key, from := range o.source {
-		o.values[key] = g.value(from) // nil rather than absent: transformers' defaults are not llama.cpp's
+		if key != "architectures" {
+			o.values[key] = o.metadatum(from) // nil rather than absent: transformers' defaults are not llama.cpp's
+		}
 	}
-	o.values["eos_token_id"] = g.endTokens()
+	if o.values["sliding_window"] == json.Number("0") { // as Phi-4 has it
+		o.values["sliding_window"] = nil
+	}
+	o.values["eos_token_id"] = o.endTokens()
 	if t := g.tensors["token_embd.weight"]; len(t.Shape) == 2 {
 		o.values["vocab_size"] = json.Number(strconv.Itoa(t.Shape[0]))
 	}
 	_, untied := g.tensors["output.weight"]
 	_, biased := g.tensors["blk.0.attn_q.bias"]
 	o.values["tie_word_embeddings"], o.values["attention_bias"] = !untied, biased
-	if known.complete != nil {
-		known.complete(o.values)
-	}
-	return o, g.addRope(o, arch, known)
+	o.addPattern()
+	return o, known, nil
 }
 
-// value returns a metadata value as a JSON decoder would give it, nil if it is absent.
-func (g *GGUF) value(key string) any {
-	switch v := g.Metadata[key].(type) {
+// addPattern adds which layers slide: all but the last of so many (0: all), or those of a
+// list of truths, one per layer.
+func (o object) addPattern() {
+	const key = "sliding_window_pattern"
+	name := o.metadata + "attention." + key
+	o.source[key], o.values[key] = name, o.metadatum(name)
+	var slides []bool
+	switch list := o.values[key].(type) {
+	case []bool:
+		slides = list
+	case []int64: // as some writers have truths
+		for _, n := range list {
+			slides = append(slides, n != 0)
+		}
+	case json.Number:
+		if n, _ := o.root[o.metadata+"block_count"].(int64); list == "0" && n > 0 && n <= maxLayers {
+			slides = slices.Repeat([]bool{true}, int(n))
+		}
+	}
+	if slides == nil {
+		return
+	}
+	types := make([]any, len(slides))
+	for i, s := range slides {
+		types[i] = string(FullAttention)
+		if s {
+			types[i] = string(SlidingAttention)
+		}
+	}
+	o.values[key], o.values["layer_types"], o.source["layer_types"] = nil, types, name
+}
+
+// metadatum returns a metadata value as a JSON decoder would give it, nil if it is absent.
+func (o object) metadatum(name string) any {
+	switch v := o.root[name].(type) {
 	case int64:
 		return json.Number(strconv.FormatInt(v, 10))
 	case float64: // most are stored as float32: 1e-5, not 9.999999747e-06
@@ -251,10 +346,11 @@ func (g *GGUF) value(key string) any {
 
 // endTokens lists the tokens that end a text, a turn and a message (Llama 3's turn
 // that asks for a tool's answer).
-func (g *GGUF) endTokens() any {
+func (o object) endTokens() any {
 	var all []any
 	for _, key := range []string{"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"} {
-		switch v := g.value(key).(type) {
+		o.read[key] = true
+		switch v := o.metadatum(key).(type) {
 		case nil:
 		case json.Number:
 			if !slices.Contains(all, any(v)) {

@@ -2,6 +2,7 @@ package hf
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 )
@@ -17,46 +18,119 @@ const (
 
 var ropeTensors = []string{ropeFreqs, ropeShort, ropeLong}
 
-// addRope adds how the rotary embedding differs from the plain one.
-func (g *GGUF) addRope(o object, arch string, known ggufArchitecture) error {
-	if err := g.addPartial(o, arch, known); err != nil {
+// addRope adds how the rotary embedding differs from the plain one. What this does not
+// read of it is judged by metadataRules.
+func (g *GGUF) addRope(o object, known ggufArchitecture) error {
+	if err := g.addPartial(o, known); err != nil {
 		return err
 	}
-	o.source["rope_scaling"] = arch + ".rope.scaling"
-	original := g.value(arch + ".rope.scaling.original_context_length")
-	kind, _ := g.Metadata[arch+".rope.scaling.type"].(string)
+	o.source["rope_scaling"] = o.metadata + "rope.scaling"
+	record := ropeRecord{o, map[string]any{}}
+	kind, _ := record.metadatum("type").(string)
+	one := json.Number("1")
 	switch {
-	case g.tensors[ropeFreqs].Name != "": // llama3's: whatever the length, with a scale of 1
+	case g.tensors[ropeFreqs].Name != "": // llama3's: whatever the length
 		o.source["rope_scaling"] = ropeFreqs
-		one, context := json.Number("1"), o.values["max_position_embeddings"]
-		return g.addDivided(o, ropeFreqs, ropeFreqs, map[string]any{"factor": one, "attention_factor": one, "original_max_position_embeddings": context})
+		record.values["factor"], record.values["original_max_position_embeddings"] = one, o.values["max_position_embeddings"]
+		record.take("attention_factor", "attn_factor", one)
+		return g.addDivided(record, ropeFreqs, ropeFreqs)
 	case g.tensors[ropeShort].Name != "":
-		return g.addDivided(o, ropeShort, ropeLong, map[string]any{
-			"attention_factor": g.value(arch + ".rope.scaling.attn_factor"), "original_max_position_embeddings": original,
-		})
-	case kind != "" && kind != "none":
-		o.values["rope_scaling"] = map[string]any{
-			"rope_type": kind, "factor": g.value(arch + ".rope.scaling.factor"), "original_max_position_embeddings": original,
-		}
-	case kind == "" && g.value(arch+".rope.scale_linear") != nil: // what files had before rope.scaling
-		o.values["rope_scaling"] = map[string]any{"rope_type": "linear", "factor": g.value(arch + ".rope.scale_linear")}
+		record.take("attention_factor", "attn_factor", nil) // converters write it
+		record.take("original_max_position_embeddings", "original_context_length", nil)
+		return g.addDivided(record, ropeShort, ropeLong)
+	case kind == "" || kind == "linear": // llama.cpp takes linear for granted
+		record.addLinear()
+	case kind == "none":
+		o.read[o.metadata+"rope.scaling.type"] = true
+	default:
+		record.addScaling(kind)
 	}
 	return nil
 }
 
+// ropeRecord is the record rope_scaling of a model that is described in metadata.
+type ropeRecord struct {
+	object
+	values map[string]any
+}
+
+// metadatum returns what stands below rope.scaling.
+func (r ropeRecord) metadatum(suffix string) any {
+	return r.object.metadatum(r.metadata + "rope.scaling." + suffix)
+}
+
+// take puts metadata below rope.scaling in the record.
+func (r ropeRecord) take(key, suffix string, otherwise any) {
+	r.source["rope_scaling."+key] = r.metadata + "rope.scaling." + suffix
+	if r.values[key] = r.metadatum(suffix); r.values[key] == nil {
+		r.values[key] = otherwise
+	}
+}
+
+// addLinear adds the type linear if there is a factor, which files had elsewhere once.
+func (r ropeRecord) addLinear() {
+	r.take("rope_type", "type", "linear")
+	r.take("factor", "factor", nil)
+	if old := r.metadata + "rope.scale_linear"; r.values["factor"] == nil {
+		r.source["rope_scaling.factor"], r.values["factor"] = old, r.object.metadatum(old)
+	}
+	if f, ok := number(r.values["factor"]); r.values["factor"] != nil && (!ok || f != 0) { // 0 is none
+		r.object.values["rope_scaling"] = r.values
+	}
+}
+
+// addScaling adds another type. What yarn_attn_factor multiplies is the factor of YaRN's
+// formula: see rope_yarn in ggml's ops.cpp.
+func (r ropeRecord) addScaling(kind string) {
+	r.take("rope_type", "type", nil)
+	r.take("factor", "factor", json.Number("0"))
+	r.take("original_max_position_embeddings", "original_context_length", nil)
+	if kind == "yarn" {
+		r.take("attn_factor", "yarn_attn_factor", nil)
+		r.take("beta_fast", "yarn_beta_fast", nil)
+		r.take("beta_slow", "yarn_beta_slow", nil)
+		r.take("extrapolation_factor", "yarn_ext_factor", nil)
+		if f, ok := number(r.values["extrapolation_factor"]); ok && f < 0 {
+			r.values["extrapolation_factor"] = nil // not set
+		}
+	}
+	r.object.values["rope_scaling"] = r.values
+}
+
 // addPartial adds which part of a head is turned.
-func (g *GGUF) addPartial(o object, arch string, known ggufArchitecture) error {
-	key := arch + ".rope.dimension_count"
-	turned, ok := g.Metadata[key].(int64)
+func (g *GGUF) addPartial(o object, known ggufArchitecture) error {
 	head := g.headSize(o)
+	turned, err := o.size64("rope.dimension_count", head)
 	switch {
-	case !ok || turned == head:
-		return nil
+	case err != nil:
+		return err
+	case turned == head:
 	case known.partial && head > 0:
 		o.values["partial_rotary_factor"] = json.Number(strconv.FormatFloat(float64(turned)/float64(head), 'g', -1, 64))
-		return nil
 	default:
-		return fmt.Errorf("%s: %s: found %d, want the head size, which is %d", g.path, key, turned, head)
+		return fmt.Errorf("%s: %srope.dimension_count: found %d, want the head size, which is %d", g.path, o.metadata, turned, head)
+	}
+	for suffix, want := range map[string]int64{
+		"rope.dimension_count_swa": turned, "attention.key_length_swa": head, "attention.value_length_swa": head, "attention.value_length": head,
+	} {
+		if n, err := o.size64(suffix, want); err != nil || n != want {
+			return errors.Join(err, fmt.Errorf("%s: %s%s: found %d, want %d: heads are of one size", g.path, o.metadata, suffix, n, want))
+		}
+	}
+	return nil
+}
+
+// size64 returns an integer of the architecture's metadata.
+func (o object) size64(suffix string, otherwise int64) (int64, error) {
+	name := o.metadata + suffix
+	o.read[name] = true
+	switch v := o.root[name].(type) {
+	case nil:
+		return otherwise, nil
+	case int64:
+		return v, nil
+	default:
+		return 0, fmt.Errorf("%s: %s: found %s, want an integer", o.file, name, brief(v))
 	}
 }
 
@@ -76,8 +150,11 @@ func (g *GGUF) headSize(o object) int64 {
 
 // addDivided adds a rotary embedding whose inverse frequencies are divided by the numbers
 // of tensors, within the original context and beyond.
-func (g *GGUF) addDivided(o object, short, long string, record map[string]any) error {
-	record["rope_type"] = "longrope"
+func (g *GGUF) addDivided(r ropeRecord, short, long string) error {
+	if kind := r.metadatum("type"); kind == "longrope" {
+		r.take("rope_type", "type", nil)
+	}
+	r.values["rope_type"] = "longrope"
 	for key, name := range map[string]string{"short_factor": short, "long_factor": long} {
 		numbers, err := g.tensors[name].Float32()
 		if err != nil {
@@ -87,8 +164,8 @@ func (g *GGUF) addDivided(o object, short, long string, record map[string]any) e
 		for i, f := range numbers {
 			factors[i] = json.Number(strconv.FormatFloat(float64(f), 'g', -1, 32))
 		}
-		record[key] = factors
+		r.values[key] = factors
 	}
-	o.values["rope_scaling"] = record
+	r.object.values["rope_scaling"] = r.values
 	return nil
 }

@@ -24,9 +24,10 @@ var hunyuan = family{
 		c.MLPBias = o.boolean("mlp_bias", false)
 		c.TensorNames = map[string]string{"self_attn.q_norm": "self_attn.query_layernorm", "self_attn.k_norm": "self_attn.key_layernorm"}
 		if c.Rope.Type == "dynamic" {
-			c.Rope.Alpha = o.rope().number("alpha", 0, 0)
+			p := o.rope()
+			c.Rope.Alpha = p.number("alpha", 0, 0)
 			c.RopeLocal = c.Rope
-			o.checkRope("rope_scaling.", c.Rope, c)
+			p.checkRope(c.Rope, c, nil)
 		}
 		if o.boolean("use_cla", false) {
 			o.fail("use_cla", true, "false: layers that share their keys and values are not supported")

@@ -2,7 +2,6 @@ package hf
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,13 +13,20 @@ import (
 
 // object reads typed values from a decoded JSON object. The first failure is
 // kept and names the file, the key's path, what was found and what was wanted;
-// a caller reads all it needs and looks at the failure once.
+// a caller reads all it needs and looks at the failure once. What was read is
+// kept too: see keys.
 type object struct {
 	file   string
-	path   string            // of the object within the file: "" or "rope_scaling."
-	values map[string]any    // numbers as json.Number, so that integers stay exact
-	source map[string]string // names of keys for messages, where they come from another place
-	err    *error            // shared with the objects inside this one
+	path   string         // of the object within the file: "" or "rope_scaling."
+	values map[string]any // numbers as json.Number, so that integers stay exact
+
+	// Shared with the objects inside this one.
+	root     map[string]any    // all that the file holds, by its own names
+	source   map[string]string // the file's names of paths, where they differ: of a GGUF file's metadata
+	metadata string            // what the names of an architecture's metadata begin with: "llama."; "" for JSON
+	read     map[string]bool   // the file's names of what was asked for
+	dropped  map[string]any    // what the user wants to be ignored, by path
+	err      *error
 }
 
 // parseObject decodes the JSON object that a file consists of.
@@ -49,7 +55,25 @@ func errorOffset(err error, text []byte) int {
 }
 
 func newObject(file string, values map[string]any) object {
-	return object{file: file, values: values, err: new(error)}
+	return object{file: file, values: values, root: values, source: map[string]string{}, read: map[string]bool{}, err: new(error)}
+}
+
+// name is what the file calls a key of this object.
+func (o object) name(key string) string {
+	record := strings.TrimSuffix(o.path, ".")
+	if from, ok := o.source[o.path+key]; ok {
+		return from
+	}
+	if from, ok := o.source[record]; ok {
+		return from + "." + key
+	}
+	return o.path + key
+}
+
+// value returns what stands under a key, nil if that is nothing or null.
+func (o object) value(key string) any {
+	o.read[o.name(key)] = true
+	return o.values[key]
 }
 
 // fail keeps the first failure. A nil found means that the key is absent or null.
@@ -57,28 +81,30 @@ func (o object) fail(key string, found any, want string) {
 	if *o.err != nil {
 		return
 	}
-	if from := o.source[key]; from != "" {
-		key = from
+	*o.err = fmt.Errorf("%s: %s: found %s, want %s", o.file, o.name(key), shown(found), want)
+}
+
+// shown returns a value for a message; nil is nothing.
+func shown(found any) string {
+	if found == nil {
+		return "nothing"
 	}
-	text := "nothing"
-	if found != nil {
-		text = fmt.Sprint(found)
-		if b, err := json.Marshal(found); err == nil {
-			text = string(b)
-		}
-		if len(text) > 80 {
-			text = strings.ToValidUTF8(text[:80], "") + "…"
-		}
+	text := fmt.Sprint(found)
+	if b, err := json.Marshal(found); err == nil {
+		text = string(b)
 	}
-	*o.err = fmt.Errorf("%s: %s%s: found %s, want %s", o.file, o.path, key, text, want)
+	if len(text) > 80 {
+		text = strings.ToValidUTF8(text[:80], "") + "…"
+	}
+	return text
 }
 
 // has says whether the key has a value other than null.
-func (o object) has(key string) bool { return o.values[key] != nil }
+func (o object) has(key string) bool { return o.value(key) != nil }
 
 // integer returns an integer between low and high; absent or null gives the default.
 func (o object) integer(key string, low, high, otherwise int) int {
-	v := o.values[key]
+	v := o.value(key)
 	if v == nil {
 		return otherwise
 	}
@@ -105,7 +131,7 @@ func (o object) size(key string) int {
 
 // number returns a finite number of at least low; absent or null gives the default.
 func (o object) number(key string, low, otherwise float64) float64 {
-	v := o.values[key]
+	v := o.value(key)
 	if v == nil {
 		return otherwise
 	}
@@ -119,7 +145,7 @@ func (o object) number(key string, low, otherwise float64) float64 {
 }
 
 func (o object) boolean(key string, otherwise bool) bool {
-	v := o.values[key]
+	v := o.value(key)
 	if v == nil {
 		return otherwise
 	}
@@ -131,7 +157,7 @@ func (o object) boolean(key string, otherwise bool) bool {
 }
 
 func (o object) text(key, otherwise string) string {
-	v := o.values[key]
+	v := o.value(key)
 	if v == nil {
 		return otherwise
 	}
@@ -161,7 +187,7 @@ func (o object) factors(key string) []float64 {
 
 // tokens returns one token id or a list of them; absent or null gives nil.
 func (o object) tokens(key string, vocab int) []int {
-	if _, ok := o.values[key].(json.Number); ok {
+	if _, ok := o.value(key).(json.Number); ok {
 		return []int{o.integer(key, 0, vocab-1, 0)}
 	}
 	want := fmt.Sprintf("a token id from 0 to %d or a list of them", vocab-1)
@@ -173,7 +199,7 @@ func (o object) tokens(key string, vocab int) []int {
 }
 
 func list[T any](o object, key, want string, item func(any) (T, bool)) []T {
-	v := o.values[key]
+	v := o.value(key)
 	if v == nil {
 		return nil
 	}
@@ -195,8 +221,9 @@ func list[T any](o object, key, want string, item func(any) (T, bool)) []T {
 
 // child returns the object under a key; absent or null gives one without values.
 func (o object) child(key string) object {
-	c := object{file: o.file, path: o.path + cmp.Or(o.source[key], key) + ".", err: o.err}
-	if v := o.values[key]; v != nil {
+	c := o
+	c.path, c.values = o.path+key+".", nil
+	if v := o.value(key); v != nil {
 		var ok bool
 		if c.values, ok = v.(map[string]any); !ok {
 			o.fail(key, v, "an object")

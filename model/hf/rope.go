@@ -1,8 +1,10 @@
 package hf
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -61,9 +63,9 @@ func (r Rope) InvFreq(headDim int) (invFreq []float32, attentionScale float32, e
 // modeling_rope_utils.py has them, dynamic with alpha as its
 // modeling_hunyuan_v1_dense.py; ntkmixed as rotary_embedding.py of vivo-ai-lab/BlueLM.
 func (r Rope) InvFreqAt(headDim, length int) (invFreq []float32, attentionScale float32, err error) {
-	dim, err := r.check(headDim)
+	dim, field, err := r.check(headDim)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("%s: %w", field, err)
 	}
 	beyond := length > r.OriginalMaxPositionEmbeddings
 	theta, scale := r.Theta, 1.0
@@ -180,16 +182,16 @@ func (r Rope) longRopeAttention() float64 {
 	return math.Sqrt(1 + math.Log(max(r.Factor, 1))/math.Log(float64(r.OriginalMaxPositionEmbeddings)))
 }
 
-// check returns how many dimensions of a head are rotated.
-func (r Rope) check(headDim int) (dim int, err error) {
+// check returns how many dimensions of a head are rotated. An error is said of a field.
+func (r Rope) check(headDim int) (dim int, field string, err error) {
 	kind := orElse(r.Type, "default")
 	if !slices.Contains(RopeTypes(), kind) {
-		return 0, fmt.Errorf("rope_type: found %q, want one of %s", r.Type, strings.Join(RopeTypes(), ", "))
+		return 0, "rope_type", fmt.Errorf("found %q, want one of %s", r.Type, strings.Join(RopeTypes(), ", "))
 	}
 	part := orElse(r.PartialRotaryFactor, 1)
 	dim = int(float64(headDim) * part)
 	if part < 0 || part > 1 || dim < 2 || dim%2 != 0 {
-		return 0, fmt.Errorf("partial_rotary_factor: found %g, which rotates %d of %d dimensions, want an even number of at least 2 and at most all", part, dim, headDim)
+		return 0, "partial_rotary_factor", fmt.Errorf("found %g, which rotates %d of %d dimensions, want an even number of at least 2 and at most all", part, dim, headDim)
 	}
 	type rule struct {
 		field string
@@ -223,10 +225,10 @@ func (r Rope) check(headDim int) (dim int, err error) {
 	}
 	for _, u := range rules {
 		if !u.ok {
-			return 0, fmt.Errorf("%s: found %g, want %s", u.field, u.value, u.want)
+			return 0, u.field, fmt.Errorf("found %g, want %s", u.value, u.want)
 		}
 	}
-	return dim, nil
+	return dim, "", nil
 }
 
 func orElse[T comparable](v, otherwise T) T {
@@ -241,37 +243,46 @@ func orElse[T comparable](v, otherwise T) T {
 // from rope_parameters, which may hold one record for each, or from the older
 // rope_theta and rope_scaling, where Gemma 3 names the second one's theta.
 func readRopes(o object, c *Config) (full, local Rope) {
-	p := o.rope()
+	p, newer := o.child("rope_scaling"), o.child("rope_parameters")
 	if len(p.values) == 0 {
-		p.path = "" // what is wrong stands beside it
+		return readRopeRecords(o, newer, c)
 	}
+	full, local = readRopeRecords(o, p, c)
+	if len(newer.values) > 0 {
+		if a, b := readRopeRecords(o, newer, c); !reflect.DeepEqual([]Rope{a, b}, []Rope{full, local}) {
+			o.fail("rope_parameters", o.values["rope_parameters"], "what rope_scaling says, or one of the two")
+		}
+	}
+	return full, local
+}
+
+func readRopeRecords(o, p object, c *Config) (full, local Rope) {
 	theta := o.number("rope_theta", 0, 10000)
 	if p.has("full_attention") || p.has("sliding_attention") {
 		localTheta := o.number("rope_local_base_freq", 0, theta)
 		return readRope(o, p.child("full_attention"), theta, c), readRope(o, p.child("sliding_attention"), localTheta, c)
 	}
 	full = readRope(o, p, theta, c)
-	if !o.has("rope_local_base_freq") {
+	if c.SlidingWindow == 0 || !o.has("rope_local_base_freq") {
 		return full, full
 	}
 	local = Rope{Type: "default", Theta: o.number("rope_local_base_freq", 0, theta), PartialRotaryFactor: full.PartialRotaryFactor}
-	o.checkRope("rope_local_base_freq: ", local, c)
+	o.checkRope(local, c, map[string]string{"rope_theta": o.name("rope_local_base_freq")})
 	return full, local
 }
 
 // rope returns the record of a configuration's rotary embedding.
 func (o object) rope() object {
-	p := o.child("rope_scaling")
-	if len(p.values) == 0 {
-		p = o.child("rope_parameters")
+	if p := o.child("rope_scaling"); len(p.values) > 0 {
+		return p
 	}
-	return p
+	return o.child("rope_parameters")
 }
 
-// checkRope keeps the failure of a record that lies at path.
-func (o object) checkRope(path string, r Rope, c *Config) {
-	if _, err := r.check(c.HeadDim); err != nil && *o.err == nil {
-		*o.err = fmt.Errorf("%s: %s%w", o.file, path, err)
+// checkRope keeps the failure of a record. Fields may have other names in it.
+func (o object) checkRope(r Rope, c *Config, names map[string]string) {
+	if _, field, err := r.check(c.HeadDim); err != nil && *o.err == nil {
+		*o.err = fmt.Errorf("%s: %s: %w", o.file, cmp.Or(names[field], o.name(field)), err)
 	}
 }
 
@@ -285,36 +296,81 @@ func readRope(o, p object, theta float64, c *Config) Rope {
 	if r.Type == "su" || c.ModelType == "phi3" && r.Type == "yarn" {
 		r.Type = "longrope" // its names in Phi-3's first releases
 	}
-	if r.Type != "default" {
-		r.readScaling(o, p, c)
+	switch r.Type {
+	case "linear":
+		r.Factor = p.number("factor", 0, 0)
+	case "dynamic":
+		r.readDynamic(p, c)
+	case "llama3":
+		r.Factor = p.number("factor", 0, 0)
+		r.OriginalMaxPositionEmbeddings = readOriginal(o, p, 0)
+		r.LowFreqFactor, r.HighFreqFactor = p.number("low_freq_factor", 0, 0), p.number("high_freq_factor", 0, 0)
+	case "yarn":
+		r.readExtended(o, p, c)
+		r.readYarn(p)
+	case "ntkmixed":
+		r.Factor, r.Power = p.number("factor", 0, 0), p.number("power", 0, 0)
+	case "longrope":
+		r.readExtended(o, p, c)
+		r.AttentionFactor = p.number("attention_factor", 0, 0)
+		r.ShortFactor, r.LongFactor = p.factors("short_factor"), p.factors("long_factor")
 	}
-	o.checkRope(p.path, r, c)
+	beside := map[string]string{}
+	for _, field := range []string{"rope_theta", "partial_rotary_factor"} {
+		if !p.has(field) {
+			beside[field] = o.name(field)
+		}
+	}
+	p.checkRope(r, c, beside)
 	return r
 }
 
-func (r *Rope) readScaling(o, p object, c *Config) {
-	original := p.integer("original_max_position_embeddings", 0, maxSize, o.integer("original_max_position_embeddings", 0, maxSize, 0))
-	switch r.Type {
-	case "dynamic": // transformers measures its stretch by the configured length
-		original = c.MaxPositionEmbeddings
-	case "yarn", "longrope":
-		original = orElse(original, c.MaxPositionEmbeddings)
+// readOriginal reads the context before it was extended, which Phi-3 has beside the record.
+func readOriginal(o, p object, otherwise int) int {
+	beside := o.integer("original_max_position_embeddings", 0, maxSize, 0)
+	return orElse(p.integer("original_max_position_embeddings", 0, maxSize, beside), otherwise)
+}
+
+// readExtended reads how far the context was extended.
+func (r *Rope) readExtended(o, p object, c *Config) {
+	r.OriginalMaxPositionEmbeddings = readOriginal(o, p, c.MaxPositionEmbeddings)
+	r.Factor = p.number("factor", 0, float64(c.MaxPositionEmbeddings)/float64(r.OriginalMaxPositionEmbeddings))
+}
+
+// readDynamic: transformers measures the stretch by the configured length.
+func (r *Rope) readDynamic(p object, c *Config) {
+	r.Factor, r.OriginalMaxPositionEmbeddings = p.number("factor", 0, 0), c.MaxPositionEmbeddings
+	const key = "original_max_position_embeddings"
+	if n := p.integer(key, 0, maxSize, c.MaxPositionEmbeddings); n != c.MaxPositionEmbeddings {
+		p.fail(key, n, fmt.Sprintf("max_position_embeddings, which is %d: that is what rope_type dynamic measures by", c.MaxPositionEmbeddings))
 	}
-	factor := 0.0
-	if r.Type == "yarn" || r.Type == "longrope" {
-		factor = float64(c.MaxPositionEmbeddings) / float64(original)
-	}
-	r.OriginalMaxPositionEmbeddings = original
-	r.Factor = p.number("factor", 0, factor)
-	r.LowFreqFactor = p.number("low_freq_factor", 0, 0)
-	r.HighFreqFactor = p.number("high_freq_factor", 0, 0)
-	r.BetaFast = p.number("beta_fast", 0, 0)
-	r.BetaSlow = p.number("beta_slow", 0, 0)
+}
+
+// readYarn reads what YaRN alone has. Of the two keys with nearly one name,
+// attention_factor is the factor of cosines and sines (transformers), and attn_factor
+// multiplies the one of the formula (YaRN's own code, vLLM and llama.cpp).
+func (r *Rope) readYarn(p object) {
+	r.BetaFast, r.BetaSlow = p.number("beta_fast", 0, 0), p.number("beta_slow", 0, 0)
 	r.NoTruncate = !p.boolean("truncate", true)
-	r.MScale = p.number("mscale", 0, 0)
-	r.MScaleAllDim = p.number("mscale_all_dim", 0, 0)
-	r.Power = p.number("power", 0, 0)
+	r.MScale, r.MScaleAllDim = p.number("mscale", 0, 0), p.number("mscale_all_dim", 0, 0)
+	if r.MScaleAllDim == 0 && r.MScale != 0 && r.MScale != 1 {
+		p.fail("mscale", r.MScale, "1, or mscale_all_dim beside it: alone it is read in more than one way")
+	}
+	if r.MScale == 0 && r.MScaleAllDim != 0 {
+		p.fail("mscale_all_dim", r.MScaleAllDim, "mscale beside it: alone it is read in more than one way")
+	}
+	if f := p.number("extrapolation_factor", 0, 1); f != 1 {
+		p.fail("extrapolation_factor", f, "1: frequencies that turn often are kept as they are")
+	}
+	times, product := p.number("attn_factor", 0, 1), r.yarnAttention()
 	r.AttentionFactor = p.number("attention_factor", 0, 0)
-	r.ShortFactor = p.factors("short_factor")
-	r.LongFactor = p.factors("long_factor")
+	switch product *= times; {
+	case times == 1:
+	case times == 0:
+		p.fail("attn_factor", times, "a positive number")
+	case r.AttentionFactor == 0 && r.MScaleAllDim == 0:
+		r.AttentionFactor = product
+	case math.Abs(product/r.AttentionFactor-1) > 1e-6:
+		p.fail("attn_factor", times, "none beside attention_factor or mscale, which set the same to something else")
+	}
 }

@@ -45,6 +45,8 @@ type Config struct {
 type Model struct {
 	Path  string      `yaml:"path"` // a Hugging Face model folder or a GGUF file
 	DType model.DType `yaml:"dtype"`
+	// Ignore are keys of the model's configuration that are taken to be absent: see hf.LoadConfig.
+	Ignore []string `yaml:"ignore,omitempty"`
 }
 
 // Block is the EdgeInfinite block: a preset and what differs from it.

@@ -75,7 +75,7 @@ func OpenUntrained(c *config.Config) (*Run, error) {
 // openBase opens what the configuration's model folder holds.
 func (r *Run) openBase() (*model.Base, error) {
 	path := r.Config.Model.Path
-	base, err := model.LoadBase(path)
+	base, err := model.LoadBase(path, r.Config.Model.Ignore...)
 	if err != nil {
 		return nil, err
 	}
