@@ -134,7 +134,11 @@ func TestFamilyNames(t *testing.T) {
 	parts := slices.Collect(maps.Values(ggufNames))
 	parts = append(parts, "self_attn.qkv_proj")
 	for arch, f := range families {
-		c, err := parse(`{"architectures":["` + arch + `"],"text_config":{` + sizes + `},"bos_token_id":1,"pad_token_id":0,` + sizes + `}`)
+		values := `"bos_token_id":1,"pad_token_id":0,` + sizes
+		if f.text != "" {
+			values = `"` + f.text + `":{` + values + `}`
+		}
+		c, err := parse(`{"architectures":["` + arch + `"],` + values + `}`)
 		if err != nil {
 			t.Fatalf("%s (%s): %v", arch, f.modelType, err)
 		}

@@ -8,7 +8,10 @@ var stablelm = family{
 	modelType: "stablelm",
 	defaults: `{"num_key_value_heads": 32, "max_position_embeddings": 4096, "layer_norm_eps": 1e-5,
 		"partial_rotary_factor": 0.25, "bos_token_id": 0, "eos_token_id": 0}`,
-	ignored: map[string]string{"hidden_dropout": "drops out in the base's training alone"},
+	ignored: map[string]string{
+		"hidden_dropout":        "drops out in the base's training alone",
+		"use_parallel_residual": "of GGUF files: their tensors say it", // converters write true where a config.json says nothing
+	},
 	apply: func(c *Config, o object) {
 		c.LayerNorm = true
 		c.RMSNormEps = float32(o.number("layer_norm_eps", 0, 1e-5))
