@@ -2,6 +2,9 @@ package hf
 
 import "strings"
 
+// aToken is why the keys of special tokens change nothing.
+const aToken = "a token, which the tokenizer knows"
+
 // hunyuan is Llama with norms over each head of q and k after rotary embedding, whose theta
 // grows with alpha instead of with the length: HunYuan's dense models, as transformers'
 // modeling_hunyuan_v1_dense.py has them.
@@ -11,10 +14,9 @@ var hunyuan = family{
 		"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}`,
 	ignored: map[string]string{
 		"add_classification_head": "of classifiers", "class_num": "of classifiers", "pool_type": "of classifiers",
-		"cla_share_factor": "of use_cla", "dense_list": "the order of sizes in training",
-		"eod_token_id": "the end of a document in training", "mask_init_id": "training", "sep_token_id": "the tokenizer's", "pad_id": "the tokenizer's",
-		"org_vocab_size": "the vocabulary before padding", "im_start_id": "of images", "im_end_id": "of images", "im_newline_id": "of images",
-		"text_start_id": "of images", "text_end_id": "of images",
+		"cla_share_factor": "of use_cla, which is refused", "org_vocab_size": "the vocabulary before padding",
+		"pad_id": aToken, "sep_token_id": aToken, "eod_token_id": aToken, "mask_init_id": aToken,
+		"im_start_id": aToken, "im_end_id": aToken, "im_newline_id": aToken, "text_start_id": aToken, "text_end_id": aToken,
 	},
 	apply: func(c *Config, o object) {
 		c.QKNorm = o.boolean("use_qk_norm", true)
