@@ -15,6 +15,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 )
@@ -95,6 +96,10 @@ var families = map[string]func(*hf.Config){
 	},
 	"head norms":     func(c *hf.Config) { c.QKNorm = true },
 	"partial rotary": func(c *hf.Config) { c.Rope.PartialRotaryFactor = 0.5 },
+	"layer norms":    func(c *hf.Config) { c.LayerNorm, c.EmbeddingNorm = true, true },
+	"norms after rotary": func(c *hf.Config) {
+		c.QKNorm, c.QKNormAfterRotary, c.Rope.PartialRotaryFactor = true, true, 0.5
+	},
 	"sliding window": func(c *hf.Config) {
 		c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.FullAttention, hf.SlidingAttention}
 		c.RopeLocal = hf.Rope{Type: "default", Theta: 50}
@@ -140,6 +145,36 @@ func TestFamilies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGoldenFamilies compares the graphs of golden checkpoints with the Go model, which
+// their goldens hold: with embeddings that the host looks up and with those of the graph.
+func TestGoldenFamilies(t *testing.T) {
+	orttest.Require(t)
+	absolute := func(s *model.Spec) { s.Positions = model.PositionsAbsolute }
+	for _, name := range []string{"stablelm", "bluelm", "hunyuan", "ernie4_5", "internlm2"} {
+		for what, change := range map[string]func(*model.Spec){"compact": nil, "absolute": absolute} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				b, err := model.LoadBase(testfiles.Base(t, name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, o := exporttest.Join(t, b, exporttest.Block(change)), options()
+				bounds := []float64{1e-4, 0.02}
+				if change == nil {
+					o.Quantized = exporttest.Quantized(t, m)
+				} else { // which quantized graphs do not have
+					o.Inputs, bounds = lower.InputIDs, bounds[:1]
+				}
+				_, info := exported(t, m, o)
+				for i, bound := range bounds {
+					if v := info.Verification[i]; v.MaxLogitError > bound || v.Written == 0 {
+						t.Errorf("%+v: want at most %g, with tokens in memory", v, bound)
+					}
+				}
+			})
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ func TestRandomCombinations(t *testing.T) {
 		m := exporttest.Model(t, spec, func(c *hf.Config) {
 			randomBase(r, c)
 			randomVariant(rand.New(rand.NewPCG(seed, 7)), c)
+			randomNorms(rand.New(rand.NewPCG(seed, 5)), c)
 		})
 		for _, p := range m.Params.List() {
 			if strings.Contains(p.Name, "memory.feature_") { // steeper ones hardly touch: of few tokens, ε outweighs them
@@ -83,6 +84,12 @@ func randomBase(r *rand.Rand, c *hf.Config) {
 	c.QKNorm, c.PostNorms = pick(r, true, false), pick(r, true, false)
 	c.TieWordEmbeddings, c.AttentionBias = pick(r, true, false), pick(r, true, false)
 	c.QueryPreAttnScale = pick(r, c.QueryPreAttnScale, 0.1, 0.6)
+}
+
+// randomNorms changes what norms compute and where they are.
+func randomNorms(r *rand.Rand, c *hf.Config) {
+	c.LayerNorm, c.EmbeddingNorm = pick(r, true, false), pick(r, true, false)
+	c.QKNormAfterRotary = c.QKNorm && !c.QKNormWhole && pick(r, true, false)
 }
 
 // randomVariant draws what only some families have.

@@ -102,6 +102,12 @@ func ropeText(rope hf.Rope) string {
 	if rope.Factor != 0 {
 		text += fmt.Sprintf(", factor %g", rope.Factor)
 	}
+	if rope.Alpha != 0 {
+		text += fmt.Sprintf(", alpha %g", rope.Alpha)
+	}
+	if rope.Power != 0 {
+		text += fmt.Sprintf(", power %g", rope.Power)
+	}
 	if rope.OriginalMaxPositionEmbeddings != 0 {
 		text += fmt.Sprintf(" over %d positions", rope.OriginalMaxPositionEmbeddings)
 	}

@@ -31,7 +31,10 @@ const AdapterFormat = "eisft-adapter-1"
 
 // Parameters returns the number of the base's scalars.
 func (b *Base) Parameters() int {
-	n := b.Embed.In*b.Embed.Out + len(b.Norm.Weight)
+	n := b.Embed.In * b.Embed.Out
+	for _, m := range b.Norms() {
+		n += m.Parameters()
+	}
 	if b.Head != b.Embed {
 		n += b.Head.In * b.Head.Out
 	}
@@ -40,7 +43,7 @@ func (b *Base) Parameters() int {
 			n += m.In*m.Out + len(m.Bias)
 		}
 		for _, m := range l.Norms() {
-			n += len(m.Weight)
+			n += m.Parameters()
 		}
 	}
 	return n

@@ -36,6 +36,8 @@ type Attention struct {
 	SlidingWindow int
 	// Cos and Sin [T,m] are the rotary tables of the new tokens.
 	Cos, Sin []float32
+	// QueryWeight [d] multiplies the dimensions of queries after rotary embedding; nil: 1.
+	QueryWeight []float32
 }
 
 // NewTokens are the inputs of the attention that belong to the new tokens:
@@ -47,11 +49,22 @@ type NewTokens struct {
 	Rows        int
 }
 
-// rotated returns a copy of x [T,heads·d] after rotary embedding.
-func (a *Attention) rotated(x []float32, heads, rows int) []float32 {
-	out := scratch.Borrow(rows * heads * a.HeadDim)
-	RotateRows(out, x, rows, heads, a.HeadDim, a.Cos, a.Sin, false)
+// rotated returns a copy of the queries q [T,H·d] after rotary embedding, weighed.
+func (a *Attention) rotated(q []float32, rows int) []float32 {
+	out := scratch.Borrow(rows * a.Heads * a.HeadDim)
+	RotateRows(out, q, rows, a.Heads, a.HeadDim, a.Cos, a.Sin, false)
+	a.weigh(out)
 	return out
+}
+
+// weigh multiplies queries after rotary embedding, or their gradient, by their weights.
+func (a *Attention) weigh(q []float32) {
+	if a.QueryWeight == nil {
+		return
+	}
+	for ; len(q) > 0; q = q[a.HeadDim:] {
+		kernels.Mul(q[:a.HeadDim], a.QueryWeight)
+	}
 }
 
 // visible returns the range [from,to) of the keys that new token t sees.
@@ -164,7 +177,7 @@ func (a *Attention) group() int { return a.Heads / a.KVHeads }
 type forward struct {
 	*Attention
 	in       NewTokens
-	q        []float32 // after rotary embedding
+	q        []float32 // after rotary embedding, weighed
 	keys     visibleKeys
 	dst, lse []float32
 }
@@ -181,7 +194,7 @@ func (a *Attention) Forward(dst, lse []float32, in NewTokens) {
 
 // attend is Forward with keys and values of in prepared, of more tokens if need be.
 func (a *Attention) attend(dst, lse []float32, in NewTokens, keys visibleKeys) {
-	f := forward{Attention: a, in: in, q: a.rotated(in.Q, a.Heads, in.Rows), keys: keys, dst: dst, lse: lse}
+	f := forward{Attention: a, in: in, q: a.rotated(in.Q, in.Rows), keys: keys, dst: dst, lse: lse}
 	heads := 1
 	if in.Rows == 1 {
 		heads = a.group() // their keys are read once

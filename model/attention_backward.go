@@ -15,7 +15,7 @@ type AttentionGrads struct {
 // Backward adds the gradients of Forward for the upstream gradient dOut, given
 // its output and lse. Stored keys and values are constants.
 func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewTokens) {
-	b := backward{Attention: a, grads: g, in: in, q: a.rotated(in.Q, a.Heads, in.Rows), bias: a.bias(), dOut: dOut, out: out, lse: lse}
+	b := backward{Attention: a, grads: g, in: in, q: a.rotated(in.Q, in.Rows), bias: a.bias(), dOut: dOut, out: out, lse: lse}
 	k, v := a.all(in)
 	n := a.Past + in.Rows
 	b.keysT, b.valuesT = a.pack(k, n, in.Rows, true), a.pack(v, n, in.Rows, true)
@@ -29,6 +29,7 @@ func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewT
 	if g.Q == nil {
 		return
 	}
+	a.weigh(dq)
 	RotateRows(dq, dq, in.Rows, a.Heads, a.HeadDim, a.Cos, a.Sin, true)
 	RotateRows(dk, dk, in.Rows, a.KVHeads, a.HeadDim, a.Cos, a.Sin, true)
 	kernels.Add(g.Q, dq)
@@ -40,7 +41,7 @@ type backward struct {
 	*Attention
 	grads                AttentionGrads
 	in                   NewTokens
-	q, bias              []float32 // q after rotary embedding
+	q, bias              []float32 // q after rotary embedding, weighed
 	keysT, valuesT, keys headRows  // keys after rotary embedding
 	dq, dk               []float32 // gradients after rotary embedding
 	dOut, out            []float32

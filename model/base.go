@@ -15,7 +15,9 @@ type Base struct {
 	Config *hf.Config
 	Dims   Dims
 	Embed  *Linear // the embedding table, [vocabulary, D]
-	// EmbeddingScale is what embeddings are multiplied by: √D in Gemma, else 1.
+	// EmbeddingNorm is over the table's rows as they are looked up; nil in most families.
+	EmbeddingNorm *Norm
+	// EmbeddingScale is what embeddings are multiplied by, after the norm: √D in Gemma, else 1.
 	EmbeddingScale float32
 	Layers         []*Layer
 	Norm           *Norm
@@ -45,6 +47,13 @@ type Layer struct {
 	Q, K, V, O     *Linear // self_attn.q_proj, k_proj, v_proj, o_proj
 	QNorm, KNorm   *Norm   // self_attn.q_norm, k_norm: over each head or over all of them; nil in most families
 	AttentionScale float32 // q·k is multiplied by it: 1/√d in most families
+	// QueryWeight [d] multiplies the dimensions of queries after rotary embedding; nil in
+	// most families. Where norms over the heads of q and k come after rotary embedding, it is
+	// the product of their weights: turning keeps the root mean square, so that the norms
+	// themselves, QNorm and KNorm with weights of 1, may come before. Keys are stored without
+	// it. The product of a query with a key then depends on their positions, and not on their
+	// distance alone: compact positions, which the base has seen, are not those of the text.
+	QueryWeight []float32
 	// AttentionSoftcap is c of the logits c·tanh(scale·q·k/c), before mask and softmax; 0: not capped.
 	AttentionSoftcap float32
 	Rotary           *Rotary // without frequencies where keys and queries are not turned (NoPE)
@@ -62,12 +71,38 @@ type Layer struct {
 	ResidualScale float32
 }
 
-// Norm is a frozen root-mean-square norm, applied to groups of len(Weight).
+// Norm is a frozen root-mean-square norm, or a LayerNorm, applied to groups of len(Weight).
 type Norm struct {
 	Name   string
 	Weight []float32
 	Eps    float32
+	// Center says that the mean is subtracted first: a LayerNorm (arXiv 1607.06450).
+	Center bool
+	Bias   []float32 // of a LayerNorm, as long as Weight; nil: none
 }
+
+// Apply writes the norm of each group of len(n.Weight) values of x.
+func (n *Norm) Apply(dst, x []float32) {
+	rows, cols := len(x)/len(n.Weight), len(n.Weight)
+	if n.Center {
+		kernels.LayerNorm(dst, x, n.Weight, n.Bias, rows, cols, n.Eps)
+	} else {
+		kernels.RMSNorm(dst, x, n.Weight, rows, cols, n.Eps)
+	}
+}
+
+// Backward writes the gradient of the input x, given that of the output.
+func (n *Norm) Backward(dx, dOut, x []float32) {
+	rows, cols := len(x)/len(n.Weight), len(n.Weight)
+	if n.Center {
+		kernels.LayerNormGrad(dx, dOut, x, n.Weight, rows, cols, n.Eps)
+	} else {
+		kernels.RMSNormGrad(dx, dOut, x, n.Weight, rows, cols, n.Eps)
+	}
+}
+
+// Parameters returns the number of the norm's scalars.
+func (n *Norm) Parameters() int { return len(n.Weight) + len(n.Bias) }
 
 // Activation is the nonlinearity of a gated feed-forward layer.
 type Activation string
@@ -141,7 +176,24 @@ func (b *Base) embed(x []float32, ids []int32) {
 	for t, id := range ids {
 		b.Embed.convert(x[t*d:(t+1)*d], int(id), int(id)+1)
 	}
+	b.FinishEmbeddings(x)
+}
+
+// FinishEmbeddings turns rows of the embedding table x [n,D] into what the first layer
+// reads.
+func (b *Base) FinishEmbeddings(x []float32) {
+	if b.EmbeddingNorm != nil {
+		b.EmbeddingNorm.Apply(x, x)
+	}
 	if b.EmbeddingScale != 1 {
 		kernels.Scale(b.EmbeddingScale, x)
 	}
+}
+
+// Norms lists the norms of the whole base, but for those of its layers.
+func (b *Base) Norms() []*Norm {
+	if b.EmbeddingNorm == nil {
+		return []*Norm{b.Norm}
+	}
+	return []*Norm{b.EmbeddingNorm, b.Norm}
 }

@@ -9,7 +9,7 @@ package model
 // Values are [T, features], token-major. A backend knows the layer's stored
 // state; it decides how the stored keys, the slots and the memory are held.
 type Ops[V any] interface {
-	// Norm is the root-mean-square norm of each group of len(n.Weight) features.
+	// Norm is the norm n of each group of len(n.Weight) features.
 	Norm(n *Norm, x V) V
 	// Copy is x as a value of its own, in the place of a norm that a layer does not have:
 	// what decorates the backend may change what maps read, but not the residual stream.

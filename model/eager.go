@@ -32,11 +32,6 @@ func (e *eager) Norm(n *Norm, x []float32) []float32 {
 	return y
 }
 
-// Apply writes the norm of each group of len(n.Weight) values of x.
-func (n *Norm) Apply(dst, x []float32) {
-	kernels.RMSNorm(dst, x, n.Weight, len(x)/len(n.Weight), len(n.Weight), n.Eps)
-}
-
 func (e *eager) Linear(l *Linear, x []float32) []float32 {
 	y := e.new(e.rows * l.Out)
 	l.Apply(y, x)

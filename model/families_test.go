@@ -16,6 +16,7 @@ import (
 // families are tiny checkpoints with a golden.safetensors.
 var families = []string{
 	"gemma3", "llama", "llama31", "mistral", "phi3", "qwen2", "qwen3",
+	"bluelm", "ernie4_5", "hunyuan", "internlm2", "internlm3", "stablelm", "yi",
 	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
 }
 
@@ -153,7 +154,7 @@ func TestFamiliesGoOn(t *testing.T) {
 	}
 	absolute := spec
 	absolute.Positions = model.PositionsAbsolute
-	for _, name := range []string{"phi3", "gemma3", "gemma2", "smollm3", "exaone4", "olmo2"} {
+	for _, name := range []string{"phi3", "gemma3", "gemma2", "smollm3", "exaone4", "olmo2", "hunyuan", "stablelm"} {
 		for _, s := range []model.Spec{spec, absolute} {
 			t.Run(name+" "+string(s.Positions), func(t *testing.T) {
 				dir := testfiles.Base(t, name)

@@ -135,6 +135,7 @@ func (f *floats) pastOf(layer *Layer) Past {
 	p := Past{Attention: Attention{
 		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
 		SlotAt: parts.Sinks, Soft: f.options.Soft, SlidingWindow: layer.SlidingWindow, Cos: a.cos, Sin: a.sin,
+		QueryWeight: layer.QueryWeight,
 	}}
 	if l.Score != nil && f.model.Spec.Slots > 0 {
 		from, to := parts.Sinks*d.KVHeads, (parts.Sinks+parts.Slots)*d.KVHeads

@@ -42,6 +42,59 @@ func TestFamiliesFromGGUF(t *testing.T) {
 	}
 }
 
+// TestMoreFamiliesFromGGUF reads families whose tensors and metadata llama.cpp's converter
+// names or orders in other ways: LayerNorm, norms after rotary embedding with theta raised
+// by alpha, rows for neighbours that turn, and q, k and v taken apart.
+func TestMoreFamiliesFromGGUF(t *testing.T) {
+	for _, family := range []string{"stablelm", "hunyuan", "ernie4_5"} {
+		t.Run(family, func(t *testing.T) { compareWithGGUF(t, testfiles.Base(t, family)) })
+	}
+	t.Run("internlm2", func(t *testing.T) { compareWithGGUF(t, withoutBiases(t, testfiles.Base(t, "internlm2"))) })
+}
+
+// withoutBiases copies InternLM2's golden without its biases, which llama.cpp's converter
+// cannot read, and without the dynamic rotary scaling beyond the original length, which it
+// leaves out.
+func withoutBiases(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	ck, err := hf.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ck.Close() }()
+	var entries []hf.Entry
+	for _, name := range ck.Names() {
+		if strings.HasSuffix(name, ".bias") {
+			continue
+		}
+		x, err := ck.Tensor(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := x.Float32()
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, hf.Entry{Name: name, Shape: x.Shape, Data: values})
+	}
+	if err := hf.WriteFile(filepath.Join(dir, "model.safetensors"), entries, nil); err != nil {
+		t.Fatal(err)
+	}
+	for name, replace := range map[string]*strings.Replacer{
+		hf.ConfigFile: strings.NewReplacer(`"bias": true`, `"bias": false`, `"dynamic"`, `"default"`, `"factor": 2.0`, `"factor": 1.0`), "golden.safetensors": strings.NewReplacer(),
+	} {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), []byte(replace.Replace(string(text))), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // compareWithGGUF compares the logits of a folder with those of a GGUF file made of it.
 func compareWithGGUF(t *testing.T, dir string) {
 	t.Helper()

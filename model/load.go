@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -46,6 +47,9 @@ type Tensors interface {
 // must be there with its shape, and no other. Without weights (nil) it is a base of
 // sizes alone, which can be counted (package shapes) and not run.
 func NewBase(c *hf.Config, t Tensors) (*Base, error) {
+	if err := checkNorms(c); err != nil {
+		return nil, err
+	}
 	if !(c.QueryPreAttnScale > 0) {
 		return nil, fmt.Errorf("QueryPreAttnScale is %g; it must be above 0: what q·k is multiplied by, 1/√d in most families", c.QueryPreAttnScale)
 	}
@@ -73,7 +77,10 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	if t != nil {
 		w.names = t.Names()
 	}
-	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false)
+	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false, nil)
+	if c.EmbeddingNorm {
+		b.EmbeddingNorm = w.normOf("model.embed_layer_norm", c.HiddenSize, true)
+	}
 	for i := range c.NumHiddenLayers {
 		l := w.layer(i)
 		l.Rotary = full
@@ -91,6 +98,22 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 	b.CopyWeights(math.MaxInt64)
 	b.Warnings = w.warnings
 	return b, w.err
+}
+
+// checkNorms refuses norms after rotary embedding where turning changes what they divide by.
+func checkNorms(c *hf.Config) error {
+	if !c.QKNormAfterRotary {
+		return nil
+	}
+	if c.QKNormWhole {
+		return errors.New("norms after rotary embedding are over each head, not over all of them")
+	}
+	for _, r := range []hf.Rope{c.Rope, c.RopeLocal} {
+		if _, scale, err := r.InvFreq(c.HeadDim); err == nil && scale != 1 { // other errors are told by newRotary
+			return fmt.Errorf("rotary embedding %s multiplies queries and keys by %g, but q and k are normed after it, which is supported for a factor of 1 only", r.Type, scale)
+		}
+	}
+	return nil
 }
 
 // weights reads tensors by name as a configuration describes them, and keeps
@@ -122,7 +145,16 @@ func (w *weights) layer(i int) *Layer {
 		if c.QKNormWhole {
 			q, k = q*c.NumAttentionHeads, k*c.NumKeyValueHeads
 		}
-		l.QNorm, l.KNorm = w.norm(p+"self_attn.q_norm", q), w.norm(p+"self_attn.k_norm", k)
+		l.QNorm, l.KNorm = w.normOf(p+"self_attn.q_norm", q, false), w.normOf(p+"self_attn.k_norm", k, false)
+	}
+	if c.QKNormAfterRotary {
+		l.QueryWeight = slices.Repeat([]float32{1}, c.HeadDim)
+		for _, n := range []*Norm{l.QNorm, l.KNorm} {
+			for i, v := range n.Weight {
+				l.QueryWeight[i] *= v
+				n.Weight[i] = 1
+			}
+		}
 	}
 	if !c.PostNorms {
 		l.PostAttentionNorm = w.norm(p+"post_attention_layernorm", c.HiddenSize)
@@ -141,8 +173,8 @@ func (w *weights) maps(l *Layer, p string) {
 	stacks := map[Role][]*Linear{}
 	for _, r := range mapRoles {
 		out, in, biased := r.shape(w.config)
-		if !w.config.FusedProjections || r.reads == r.role && r.stacked == "" {
-			*r.of(l) = w.linear(p+string(r.role), out, in, biased)
+		if !w.stacks(r) {
+			*r.of(l) = w.linear(p+string(r.role), out, in, biased, w.unpaired(r.role, out))
 			continue
 		}
 		m := &Linear{Name: p + string(r.role), In: in, Out: out}
@@ -151,54 +183,116 @@ func (w *weights) maps(l *Layer, p string) {
 	}
 	for _, r := range mapRoles {
 		if stack := stacks[r.role]; stack != nil {
-			w.stacked(p+r.stacked, stack)
+			_, _, biased := r.shape(w.config)
+			w.stacked(p+r.stacked, stack, biased, w.ungrouped(r.role))
 		}
 	}
 }
 
-// stacked makes the parts maps of the rows of one matrix, in order, without copying it.
-func (w *weights) stacked(name string, parts []*Linear) {
+// stacks says whether the map of a role is stored as rows of one with others.
+func (w *weights) stacks(r mapRole) bool {
+	if r.reads == r.role && r.stacked == "" {
+		return false
+	}
+	return w.config.FusedProjections || w.config.GroupedQKV && r.reads == RoleQuery
+}
+
+// unpaired is the order in which rows are taken from the checkpoint where rotary embedding
+// turns neighbours there; nil: as they are.
+func (w *weights) unpaired(r Role, rows int) []int {
+	if !w.config.InterleavedRotary || r != RoleQuery && r != RoleKey {
+		return nil
+	}
+	return hf.UnpairedRows(rows, rows/w.config.HeadDim)
+}
+
+// ungrouped is the order, of queries, keys and values, in which the rows of a matrix are
+// taken that has for each KV head its queries, its key and its value; nil: as they are.
+func (w *weights) ungrouped(r Role) []int {
+	c := w.config
+	if !c.GroupedQKV || r != RoleQuery {
+		return nil
+	}
+	group := c.NumAttentionHeads / c.NumKeyValueHeads
+	var order []int
+	for _, heads := range [][2]int{{0, group}, {group, group + 1}, {group + 1, group + 2}} {
+		for g := range c.NumKeyValueHeads {
+			for h := heads[0]; h < heads[1]; h++ {
+				first := (g*(group+2) + h) * c.HeadDim
+				order = append(order, positions(first, first+c.HeadDim)...)
+			}
+		}
+	}
+	return order
+}
+
+// stacked makes the parts maps of the rows of one matrix, in the given order, and without
+// copying it where it is in order (nil).
+func (w *weights) stacked(name string, parts []*Linear, biased bool, order []int) {
 	out := 0
 	for _, l := range parts {
 		out += l.Out
 	}
-	t, at := w.tensor(name+".weight", out, parts[0].In), 0
+	all, at := w.linear(name, out, parts[0].In, biased, order), 0
 	for _, l := range parts {
 		l.copies = w.copies
 		if w.err == nil {
-			l.tensor = t.Rows(at, at+l.Out)
+			l.tensor = all.tensor.Rows(at, at+l.Out)
+			if biased {
+				l.Bias = all.Bias[at : at+l.Out]
+			}
 		}
 		at += l.Out
 	}
 }
 
-func (w *weights) linear(name string, out, in int, biased bool) *Linear {
-	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), copies: w.copies}
+// linear reads a map, whose rows are taken in the given order; nil: as they are.
+func (w *weights) linear(name string, out, in int, biased bool, order []int) *Linear {
+	l := &Linear{Name: name, In: in, Out: out, tensor: w.gathered(name+".weight", order, out, in), copies: w.copies}
 	if biased {
-		l.Bias = w.vector(name+".bias", out)
+		l.Bias = w.floats(w.gathered(name+".bias", order, out))
 	}
 	return l
 }
 
-func (w *weights) norm(name string, n int) *Norm {
-	v := w.vector(name+".weight", n)
+// gathered is a tensor with its rows in the given order; nil: as they are.
+func (w *weights) gathered(name string, order []int, shape ...int) hf.Tensor {
+	t := w.tensor(name, shape...)
+	if order == nil || w.err != nil || w.tensors == nil {
+		return t
+	}
+	return t.Gather(order)
+}
+
+// norm is one of the base's norms, of the kind that its family has.
+func (w *weights) norm(name string, n int) *Norm { return w.normOf(name, n, w.config.LayerNorm) }
+
+// normOf is a root-mean-square norm, or a LayerNorm with a bias.
+func (w *weights) normOf(name string, n int, layerNorm bool) *Norm {
+	norm := &Norm{Name: name, Weight: w.vector(name+".weight", n), Eps: w.config.RMSNormEps, Center: layerNorm}
 	if w.config.NormAddsOne {
-		for i := range v {
-			v[i]++
+		for i := range norm.Weight {
+			norm.Weight[i]++
 		}
 	}
-	return &Norm{Name: name, Weight: v, Eps: w.config.RMSNormEps}
+	if layerNorm {
+		norm.Bias = w.vector(name+".bias", n)
+	}
+	return norm
 }
 
 // vector reads n numbers.
-func (w *weights) vector(name string, n int) []float32 {
-	t := w.tensor(name, n)
+func (w *weights) vector(name string, n int) []float32 { return w.floats(w.tensor(name, n)) }
+
+// floats returns a vector's numbers.
+func (w *weights) floats(t hf.Tensor) []float32 {
 	if w.err != nil {
 		return nil
 	}
 	if w.tensors == nil {
-		return make([]float32, n)
+		return make([]float32, t.Shape[0])
 	}
+	name := t.Name
 	v, err := t.Float32()
 	for i := 0; err == nil && i < len(v); i++ {
 		if v[i]-v[i] != 0 {
@@ -209,10 +303,12 @@ func (w *weights) vector(name string, n int) []float32 {
 	return v
 }
 
+// tensor returns a tensor by the name that a Llama checkpoint has for it.
 func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 	if w.err != nil {
 		return hf.Tensor{}
 	}
+	name = w.config.TensorName(name)
 	if w.tensors == nil {
 		return hf.Tensor{Name: name, DType: w.config.StoredAs(), Shape: shape}
 	}
@@ -232,29 +328,30 @@ func (w *weights) tensor(name string, shape ...int) hf.Tensor {
 func (w *weights) head(b *Base) {
 	c := w.config
 	b.Head = b.Embed
-	own := slices.Contains(w.names, headName+".weight")
+	name := c.TensorName(headName + ".weight")
+	own := slices.Contains(w.names, name)
 	switch {
-	case c.TieWordEmbeddings && !(own && w.differs(b.Embed.tensor)):
-		w.read[headName+".weight"] = own
+	case c.TieWordEmbeddings && !(own && w.differs(name, b.Embed.tensor)):
+		w.read[name] = own
 		return
 	case c.TieWordEmbeddings:
-		w.warnings = append(w.warnings, fmt.Sprintf("the checkpoint has a %s.weight that differs from model.embed_tokens.weight, and is read, as transformers 5 does, though tie_word_embeddings is true in config.json or by default (transformers 4 reads the embedding in its place): write tie_word_embeddings: false into config.json, or remove the tensor", headName))
+		w.warnings = append(w.warnings, fmt.Sprintf("the checkpoint has a %s that differs from model.embed_tokens.weight, and is read, as transformers 5 does, though tie_word_embeddings is true in config.json or by default (transformers 4 reads the embedding in its place): write tie_word_embeddings: false into config.json, or remove the tensor", name))
 	case w.tensors != nil && w.names != nil && !own && w.err == nil:
-		w.err = fmt.Errorf("tensor %s.weight is not in the checkpoint, but tie_word_embeddings is false in config.json or by the default of a %s: write tie_word_embeddings: true into config.json if the model was trained with one table for both, otherwise download the model again", headName, c.Architecture)
+		w.err = fmt.Errorf("tensor %s is not in the checkpoint, but tie_word_embeddings is false in config.json or by the default of a %s: write tie_word_embeddings: true into config.json if the model was trained with one table for both, otherwise download the model again", name, c.Architecture)
 		return
 	}
-	b.Head = w.linear(headName, c.VocabSize, c.HiddenSize, false)
+	b.Head = w.linear(headName, c.VocabSize, c.HiddenSize, false, nil)
 }
 
 // headName is the map to logits in a checkpoint.
 const headName = "lm_head"
 
 // differs says whether the head's own tensor is another one than the embedding's table.
-func (w *weights) differs(embed hf.Tensor) bool {
+func (w *weights) differs(name string, embed hf.Tensor) bool {
 	if w.err != nil {
 		return false
 	}
-	own, err := w.tensors.Tensor(headName + ".weight")
+	own, err := w.tensors.Tensor(name)
 	w.err = err
 	return own.DType != embed.DType || !slices.Equal(own.Shape, embed.Shape) || !bytes.Equal(own.Data, embed.Data)
 }
@@ -269,7 +366,7 @@ func (w *weights) refuseStrays() {
 			continue
 		}
 		part, known := hf.Beside(name)
-		if !known && (strings.HasPrefix(name, "model.") || part == headName) {
+		if !known && (strings.HasPrefix(name, "model.") || name == w.config.TensorName(headName+".weight")) {
 			w.err = fmt.Errorf("tensor %s has no place in a %s with the values of config.json; they belong to different models, or the model is a variant that is not supported", name, w.config.Architecture)
 		}
 		beside[part]++

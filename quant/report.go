@@ -124,10 +124,13 @@ func ReadReport(dir string) (*Report, error) {
 // checkpoint's type both times, norms, biases and the adapter in float32.
 func size(m *model.Model, q *Quantized) Change[int] {
 	b := m.Base
-	rest := b.Embed.Bytes() + 4*m.Params.Count() + 4*len(b.Norm.Weight)
+	rest := b.Embed.Bytes() + 4*m.Params.Count()
+	for _, n := range b.Norms() {
+		rest += 4 * n.Parameters()
+	}
 	for _, l := range b.Layers {
 		for _, n := range l.Norms() {
-			rest += 4 * len(n.Weight)
+			rest += 4 * n.Parameters()
 		}
 	}
 	c := Change[int]{Before: rest, After: rest}

@@ -1,8 +1,11 @@
 package lower
 
 import (
+	"slices"
+
 	"eisft/export/ir"
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/quant/encoding"
 )
 
@@ -103,7 +106,13 @@ func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*
 
 // scaledQuery returns the queries after rotary embedding, times the attention's scale.
 func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
-	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), l.Scalar(l.frozen.AttentionScale))
+	scale := l.Scalar(l.frozen.AttentionScale)
+	if w := l.frozen.QueryWeight; w != nil {
+		scaled := slices.Clone(w)
+		kernels.Scale(l.frozen.AttentionScale, scaled)
+		scale = l.Const(l.frozen.Q.Name+".rotated_weight", []int{len(w)}, scaled)
+	}
+	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), scale)
 }
 
 // visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].

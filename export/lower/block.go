@@ -81,7 +81,7 @@ func (l *layer) Residual(m *model.Layer, x, y *ir.Value) *ir.Value {
 	return l.Add(x, y)
 }
 
-// Norm is the formula of kernels.RMSNorm.
+// Norm is the formula of kernels.RMSNorm, or of kernels.LayerNorm.
 func (l *layer) Norm(n *model.Norm, x *ir.Value) *ir.Value {
 	y := l.norm(n, x)
 	if n == l.frozen.KNorm {
@@ -96,9 +96,15 @@ func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
 	if groups {
 		x = b.Reshape(x, 1, x.Dim(1), x.Dim(2)/size, size)
 	}
+	if n.Center {
+		x = b.Sub(x, b.ReduceMean(x, -1))
+	}
 	mean := b.ReduceMean(b.Mul(x, x), -1)
 	y := b.Div(x, b.Sqrt(b.Add(mean, b.Scalar(n.Eps))))
 	y = b.Mul(y, b.Const(n.Name+".weight", []int{size}, n.Weight))
+	if n.Bias != nil {
+		y = b.Add(y, b.Const(n.Name+".bias", []int{size}, n.Bias))
+	}
 	if groups {
 		y = b.Reshape(y, shape...)
 	}

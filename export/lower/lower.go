@@ -15,7 +15,6 @@ import (
 	"eisft/export/manifest"
 	"eisft/internal/enum"
 	"eisft/model"
-	"eisft/model/kernels"
 	"eisft/quant"
 )
 
@@ -197,9 +196,7 @@ func (b *builder) tokenInput() *ir.Value {
 // scaled where the family scales it.
 func Embeddings(b *model.Base) []float32 {
 	table := slices.Clone(b.Embed.Weight())
-	if b.EmbeddingScale != 1 {
-		kernels.Scale(b.EmbeddingScale, table)
-	}
+	b.FinishEmbeddings(table)
 	return table
 }
 

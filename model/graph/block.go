@@ -51,8 +51,7 @@ func (b *builder) norm(n func() *model.Norm, x *G.Node) *G.Node {
 	return b.apply("norm", shapeOf(x), func(out []float32, in [][]float32) {
 		n().Apply(out, in[0])
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		n := n()
-		kernels.RMSNormGrad(grads[0], dOut, in[0], n.Weight, len(dOut)/len(n.Weight), len(n.Weight), n.Eps)
+		n().Backward(grads[0], dOut, in[0])
 	}, x)
 }
 

@@ -13,19 +13,37 @@ import (
 
 // TestFamilyGradients checks what Llama does not have: norms after attention
 // and feed-forward, partial rotary embedding, a sliding window, GELU and scaled
-// embeddings.
+// embeddings; LayerNorm, also of embeddings, and weights after rotary embedding.
 func TestFamilyGradients(t *testing.T) {
 	all := specs()
-	for _, name := range []string{"slots", "slot-hedgehog-linear-slots", "vector-elu-delta"} {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(11, 12))
-			m := testModel(t, all[name], r, gemma)
-			m.Base.EmbeddingScale = 2
-			k, run := blockOf(m, 0, 7, r)
-			checkProgram(t, m, k, run)
-			checkRecorded(t, m, testSample(r), softOptions())
-		})
+	for what, change := range map[string]layerOf{"gemma": gemma, "layer norms": layerNorms} {
+		for _, name := range []string{"slots", "slot-hedgehog-linear-slots", "vector-elu-delta"} {
+			t.Run(what+"/"+name, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(11, 12))
+				m := testModel(t, all[name], r, change)
+				if what == "gemma" {
+					m.Base.EmbeddingScale = 2
+				} else {
+					m.Base.Norm, m.Base.EmbeddingNorm = centered(m.Base.Norm, r), centered(randomNorm(r, m.Base.Dims.Hidden), r)
+				}
+				k, run := blockOf(m, 0, 7, r)
+				checkProgram(t, m, k, run)
+				checkRecorded(t, m, testSample(r), softOptions())
+			})
+		}
 	}
+}
+
+// layerNorms is a layer with LayerNorm, and with weights of queries after rotary embedding.
+func layerNorms(l *model.Layer, d model.Dims, r *rand.Rand) {
+	l.InputNorm, l.PostAttentionNorm = centered(l.InputNorm, r), centered(l.PostAttentionNorm, r)
+	l.QueryWeight = randomNorm(r, d.HeadDim).Weight
+}
+
+// centered makes a LayerNorm of a norm.
+func centered(n *model.Norm, r *rand.Rand) *model.Norm {
+	n.Center, n.Bias = true, random(r, len(n.Weight), 0.3)
+	return n
 }
 
 // TestVariantGradients checks what only some families have: blocks, samples and attention
@@ -71,6 +89,7 @@ func gemma(l *model.Layer, d model.Dims, r *rand.Rand) {
 // families are the golden checkpoints.
 var families = []string{
 	"phi3", "gemma3", "llama", "llama31", "mistral", "qwen2", "qwen3",
+	"bluelm", "ernie4_5", "hunyuan", "internlm2", "internlm3", "stablelm", "yi",
 	"exaone4", "gemma", "gemma2", "granite", "minicpm", "ministral3", "olmo2", "olmo3", "smollm3",
 }
 
@@ -151,6 +170,9 @@ func TestTransferOfWhatKeepsEverything(t *testing.T) {
 	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
 			m := familyModel(t, name, spec)
+			if m.Base.Layers[0].QueryWeight != nil { // scores depend on positions, not on distances alone
+				m.Spec.Positions = model.PositionsAbsolute
+			}
 			for _, l := range m.Params.Layers {
 				clear(l.RetentionWeight.Data)
 				for g := range l.RetentionBias.Data {

@@ -87,7 +87,7 @@ func TestFormIsComplete(t *testing.T) {
 	known := map[string]string{
 		"Spec.Sink": run, "Spec.Window": run, "Spec.Segment": run, "Spec.Slots": run, "Spec.SlotLayers": run, "Spec.Positions": run,
 		"Spec.Memory": "blockForm", "Spec.Feature": "blockForm", "Spec.FeatureDim": "blockForm", "Spec.Gate": "blockForm", "Spec.Map": "blockForm", "Spec.WriteGate": "blockForm",
-		"Layer.Index": run, "Layer.Rotary": run, "Layer.SlidingWindow": run, "Layer.AttentionScale": run, "Layer.AttentionSoftcap": run, "Layer.ResidualScale": run, "Layer.Activation": "form",
+		"Layer.Index": run, "Layer.Rotary": run, "Layer.SlidingWindow": run, "Layer.AttentionScale": run, "Layer.QueryWeight": run, "Layer.AttentionSoftcap": run, "Layer.ResidualScale": run, "Layer.Activation": "form",
 	}
 	for _, of := range []reflect.Type{reflect.TypeFor[model.Spec](), reflect.TypeFor[model.Layer]()} {
 		for i := range of.NumField() {

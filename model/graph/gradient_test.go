@@ -210,6 +210,7 @@ func blockOf(m *model.Model, i, tokens int, r *rand.Rand) (key, run) {
 	out.attention = model.Attention{
 		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: random(r, past*12, 1), PastV: random(r, past*12, 1), Past: past, SlotAt: 2, Soft: true,
 		SlidingWindow: layer.SlidingWindow, Cos: random(r, tokens*pairs, 1), Sin: random(r, tokens*pairs, 1),
+		QueryWeight: layer.QueryWeight,
 	}
 	if s.Slots > 0 {
 		out.attention.Score = random(r, s.Slots*d.KVHeads, 1)

@@ -235,6 +235,11 @@ func (o *plainOps) Attend(_ *model.Layer, q, k, v []float32, column *model.Colum
 	a, d, rows := o.attention, o.dims(), o.rows(q)
 	rq, rk, out := make([]float32, len(q)), make([]float32, len(k)), make([]float32, len(q))
 	model.RotateRows(rq, q, rows, d.Heads, d.HeadDim, a.Cos, a.Sin, false)
+	for i := range rq {
+		if w := a.QueryWeight; w != nil {
+			rq[i] *= w[i%len(w)]
+		}
+	}
 	model.RotateRows(rk, k, rows, d.KVHeads, d.HeadDim, a.Cos, a.Sin, false)
 	w := d.KVHeads * d.HeadDim
 	keys, values := slices.Concat(a.PastK[:a.Past*w], rk), slices.Concat(a.PastV[:a.Past*w], v)

@@ -301,7 +301,7 @@ func (t *transfer) attention(i, first int) model.Attention {
 	cos, sin := layer.Rotary.At(pos)
 	a := model.Attention{
 		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
-		Cos: cos[first*pairs:], Sin: sin[first*pairs:],
+		Cos: cos[first*pairs:], Sin: sin[first*pairs:], QueryWeight: layer.QueryWeight,
 	}
 	a.PastK = make([]float32, first*w)
 	model.RotateRows(a.PastK, t.lessons[i].k, first, d.KVHeads, d.HeadDim, cos[:first*pairs], sin[:first*pairs], false)

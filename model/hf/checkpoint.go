@@ -100,7 +100,7 @@ func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", c.nameInFiles(name), len(c.tensors))
 	}
 	if s.pairedHeads > 0 {
-		s.Data = unpairRows(s.Data, s.Shape[0], s.pairedHeads)
+		s.Tensor = s.Gather(UnpairedRows(s.Shape[0], s.pairedHeads))
 	}
 	if s.shifted {
 		return s.minusOne()

@@ -10,6 +10,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"eisft/internal/head"
 )
@@ -42,11 +43,11 @@ type Config struct {
 	IntermediateSize      int // of the feed-forward layer
 	NumHiddenLayers       int
 	NumAttentionHeads     int
-	NumKeyValueHeads      int    // a divisor of NumAttentionHeads
-	HeadDim               int    // even
-	HiddenAct             string // "silu" or "gelu_pytorch_tanh"
-	MaxPositionEmbeddings int    // the length the model was made for
-	RMSNormEps            float32
+	NumKeyValueHeads      int     // a divisor of NumAttentionHeads
+	HeadDim               int     // even
+	HiddenAct             string  // "silu" or "gelu_pytorch_tanh"
+	MaxPositionEmbeddings int     // the length the model was made for
+	RMSNormEps            float32 // of all norms
 
 	Rope      Rope // of layers with full attention
 	RopeLocal Rope // of layers with sliding attention; only Gemma 3 has another one there
@@ -59,9 +60,14 @@ type Config struct {
 	AttentionOutputBias bool // o_proj has a bias
 	MLPBias             bool // gate_proj, up_proj and down_proj have biases
 
+	LayerNorm         bool    // norms subtract the mean and have a bias (arXiv 1607.06450); else they are root-mean-square norms
+	EmbeddingNorm     bool    // embed_layer_norm, a norm with mean and bias, over the embeddings
 	QKNorm            bool    // q_norm and k_norm over each head, before rotary embedding
+	QKNormAfterRotary bool    // with QKNorm: after it
+	InterleavedRotary bool    // rotary embedding turns neighbours, 2i and 2i+1 of a head, instead of its halves
 	QueryPreAttnScale float64 // q·k is multiplied by it: 1/√d in most families
 	FusedProjections  bool    // qkv_proj (q, k, v stacked) and gate_up_proj (gate, up stacked)
+	GroupedQKV        bool    // qkv_proj alone is stacked: of each KV head its queries, its key and its value
 	NormAddsOne       bool    // norms multiply by 1 + weight
 	PostNorms         bool    // the outputs of attention and feed-forward are normed before they are added
 	EmbeddingScale    float64 // embeddings are multiplied by it: √D in Gemma, else 1
@@ -76,6 +82,9 @@ type Config struct {
 	// ScaledQueriesFrom is the position from which on queries have another scale (Llama 4's
 	// temperature), which no layer computes; 0: there is none.
 	ScaledQueriesFrom int
+	// TensorNames are the checkpoint's names of parts that Llama calls otherwise, by
+	// Llama's: "lm_head", or below model.layers.N, "self_attn.o_proj".
+	TensorNames map[string]string
 
 	BOS int   // -1 if there is none
 	EOS []int // all tokens that end a generation
@@ -143,6 +152,19 @@ func (c *Config) StoredAs() DType {
 	default:
 		return DTypeF32
 	}
+}
+
+// TensorName returns what the checkpoint calls a tensor that has the given name in a
+// Llama checkpoint: "model.layers.0.mlp.gate_proj.weight".
+func (c *Config) TensorName(name string) string {
+	dot := strings.LastIndexByte(name, '.')
+	part, kind := name[:dot], name[dot:]
+	prefix := ""
+	if rest, inLayer := strings.CutPrefix(part, "model.layers."); inLayer {
+		index, below, _ := strings.Cut(rest, ".")
+		prefix, part = "model.layers."+index+".", below
+	}
+	return prefix + orElse(c.TensorNames[part], part) + kind
 }
 
 // newConfig interprets a configuration's values.

@@ -42,6 +42,15 @@ var families = map[string]family{
 	"Phi3ForCausalLM":    phi3,
 	"Gemma3ForCausalLM":  gemma3,
 
+	"StableLmForCausalLM":       stablelm,
+	"BlueLMForCausalLM":         bluelm,
+	"InternLM2ForCausalLM":      internlm2,
+	"InternLM3ForCausalLM":      internlm3,
+	"HunYuanDenseV1ForCausalLM": hunyuan,
+	"Ernie4_5ForCausalLM":       ernie45,
+	"Ernie4_5_ForCausalLM":      ernie45, // the name before transformers had it
+	"YiForCausalLM":             yi,
+
 	"Gemma3ForConditionalGeneration": gemma3Multimodal,
 
 	"GemmaForCausalLM":      gemma,

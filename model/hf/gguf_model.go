@@ -40,6 +40,10 @@ var ggufArchitectures = map[string]ggufArchitecture{
 		name: "Phi3ForCausalLM", partial: true,
 		parts: map[string]string{"attn_qkv": "self_attn.qkv_proj", "ffn_up": "mlp.gate_up_proj"},
 	},
+	"stablelm":      stablelmGGUF,
+	"internlm2":     internlm2GGUF,
+	"hunyuan-dense": hunyuanGGUF,
+	"ernie4_5":      ernie45GGUF,
 	"gemma3": {
 		name: "Gemma3ForCausalLM", shifted: true,
 		parts: map[string]string{
@@ -221,22 +225,6 @@ func pairedHeads(name string, c *Config) int {
 	default:
 		return 0
 	}
-}
-
-// unpairRows undoes what llama.cpp's converter does to the rows of q and k: of
-// each head of d rows, its row 2i+j is Hugging Face's row j·d/2+i.
-func unpairRows(data []byte, rows, heads int) []byte {
-	size, d := len(data)/rows, rows/heads
-	out := make([]byte, 0, len(data))
-	for h := range heads {
-		for j := range 2 {
-			for i := range d / 2 {
-				from := (h*d + 2*i + j) * size
-				out = append(out, data[from:from+size]...)
-			}
-		}
-	}
-	return out
 }
 
 // config reads the metadata as it reads a config.json, as if those to ignore were not there.

@@ -33,13 +33,18 @@ type Rope struct {
 	// AttentionFactor multiplies cosines and sines; 0 is the formula of the type.
 	AttentionFactor float64 `json:"attention_factor,omitempty"` // yarn, longrope
 
+	// Alpha multiplies theta by alpha^(d/(d-2)) whatever the length (dynamic, in HunYuan);
+	// 0: dynamic changes with the length.
+	Alpha float64 `json:"alpha,omitempty"`
+	Power float64 `json:"power,omitempty"` // ntkmixed
+
 	ShortFactor []float64 `json:"short_factor,omitempty"` // longrope, one per frequency
 	LongFactor  []float64 `json:"long_factor,omitempty"`  // longrope, beyond the original length
 }
 
 // RopeTypes lists the types that InvFreq computes.
 func RopeTypes() []string {
-	return []string{"default", "linear", "dynamic", "llama3", "yarn", "longrope"}
+	return []string{"default", "linear", "dynamic", "llama3", "yarn", "longrope", "ntkmixed"}
 }
 
 // InvFreq returns the inverse frequencies, one per rotated pair of dimensions,
@@ -55,7 +60,8 @@ func (r Rope) InvFreq(headDim int) (invFreq []float32, attentionScale float32, e
 //
 // Sources: RoFormer (arXiv 2104.09864), YaRN (arXiv 2309.00071), LongRoPE
 // (arXiv 2402.13753); linear, dynamic (NTK) and llama3 as transformers'
-// modeling_rope_utils.py has them.
+// modeling_rope_utils.py has them, dynamic with alpha as its
+// modeling_hunyuan_v1_dense.py; ntkmixed as rotary_embedding.py of vivo-ai-lab/BlueLM.
 func (r Rope) InvFreqAt(headDim, length int) (invFreq []float32, attentionScale float32, err error) {
 	dim, field, err := r.check(headDim)
 	if err != nil {
@@ -63,7 +69,7 @@ func (r Rope) InvFreqAt(headDim, length int) (invFreq []float32, attentionScale 
 	}
 	beyond := length > r.OriginalMaxPositionEmbeddings
 	theta, scale := r.Theta, 1.0
-	if r.Type == "dynamic" && beyond {
+	if r.Type == "dynamic" && (beyond || r.Alpha != 0) {
 		theta *= r.ntkStretch(dim, length)
 	}
 	inv := make([]float64, dim/2)
@@ -80,6 +86,8 @@ func (r Rope) InvFreqAt(headDim, length int) (invFreq []float32, attentionScale 
 	case "yarn":
 		r.scaleYarn(inv)
 		scale = r.yarnAttention()
+	case "ntkmixed":
+		r.scaleMixed(inv)
 	case "longrope":
 		factors := r.ShortFactor
 		if beyond {
@@ -98,10 +106,23 @@ func (r Rope) InvFreqAt(headDim, length int) (invFreq []float32, attentionScale 
 }
 
 // ntkStretch is the factor of theta that keeps the highest frequency and brings
-// the lowest one to the interpolation that the length needs.
+// the lowest one to the interpolation that the length needs, or to alpha.
 func (r Rope) ntkStretch(dim, length int) float64 {
-	ratio := float64(length) / float64(r.OriginalMaxPositionEmbeddings)
-	return math.Pow(r.Factor*ratio-(r.Factor-1), float64(dim)/float64(dim-2))
+	stretch := r.Alpha
+	if stretch == 0 {
+		ratio := float64(length) / float64(r.OriginalMaxPositionEmbeddings)
+		stretch = r.Factor*ratio - (r.Factor - 1)
+	}
+	return math.Pow(stretch, float64(dim)/float64(dim-2))
+}
+
+// scaleMixed divides the j-th of n frequencies, from 1 on, by exp(a·j^power), where a makes
+// the last divisor the factor.
+func (r Rope) scaleMixed(inv []float64) {
+	a := math.Log(r.Factor) / math.Pow(float64(len(inv)), r.Power)
+	for i := range inv {
+		inv[i] /= math.Exp(a * math.Pow(float64(i+1), r.Power))
+	}
 }
 
 // scaleLlama3 divides frequencies with a wavelength beyond the original context
@@ -182,7 +203,14 @@ func (r Rope) check(headDim int) (dim int, field string, err error) {
 	if kind != "default" {
 		rules = append(rules, rule{"factor", r.Factor, r.Factor > 0, "a positive number"})
 	}
-	if kind != "default" && kind != "linear" {
+	if kind == "dynamic" {
+		rules = append(rules, rule{"alpha", r.Alpha, r.Alpha >= 0 && (r.Alpha == 0 || dim > 2), "a number of at least 0, and more than 2 rotated dimensions"})
+	}
+	if kind == "ntkmixed" {
+		rules = append(rules, rule{"factor", r.Factor, r.Factor == math.Trunc(r.Factor) && r.Factor <= 1<<16, "a whole number, at most 65536: implementations disagree on others"},
+			rule{"power", r.Power, r.Power > 0, "a positive number"})
+	}
+	if kind != "default" && kind != "linear" && kind != "ntkmixed" {
 		original := r.OriginalMaxPositionEmbeddings
 		rules = append(rules, rule{"original_max_position_embeddings", float64(original), original > 1, "an integer above 1"})
 	}
@@ -243,6 +271,14 @@ func readRopeRecords(o, p object, c *Config) (full, local Rope) {
 	return full, local
 }
 
+// rope returns the record of a configuration's rotary embedding.
+func (o object) rope() object {
+	if p := o.child("rope_scaling"); len(p.values) > 0 {
+		return p
+	}
+	return o.child("rope_parameters")
+}
+
 // checkRope keeps the failure of a record. Fields may have other names in it.
 func (o object) checkRope(r Rope, c *Config, names map[string]string) {
 	if _, field, err := r.check(c.HeadDim); err != nil && *o.err == nil {
@@ -272,6 +308,8 @@ func readRope(o, p object, theta float64, c *Config) Rope {
 	case "yarn":
 		r.readExtended(o, p, c)
 		r.readYarn(p)
+	case "ntkmixed":
+		r.Factor, r.Power = p.number("factor", 0, 0), p.number("power", 0, 0)
 	case "longrope":
 		r.readExtended(o, p, c)
 		r.AttentionFactor = p.number("attention_factor", 0, 0)

@@ -90,6 +90,32 @@ func (t Tensor) Rows(lo, hi int) Tensor {
 	return t
 }
 
+// Gather returns a copy whose row i is row order[i] of the tensor, or element of a vector.
+func (t Tensor) Gather(order []int) Tensor {
+	size := len(t.Data) / max(t.Shape[0], 1)
+	data := make([]byte, 0, len(order)*size)
+	for _, from := range order {
+		data = append(data, t.Data[from*size:(from+1)*size]...)
+	}
+	t.Data, t.Shape = data, append([]int{len(order)}, t.Shape[1:]...)
+	return t
+}
+
+// UnpairedRows is the order in which the rows of q or k are taken where rotary embedding
+// turns neighbours (2i and 2i+1 of a head) instead of the halves of a head (i and i+d/2),
+// so that the halves turn: of each head of d rows, row j·d/2+i is the stored row 2i+j.
+func UnpairedRows(rows, heads int) []int {
+	order, d := make([]int, 0, rows), rows/heads
+	for h := range heads {
+		for j := range 2 {
+			for i := range d / 2 {
+				order = append(order, h*d+2*i+j)
+			}
+		}
+	}
+	return order
+}
+
 // Float32 converts the numbers of a floating-point tensor into a new slice; see
 // [Tensor.ReadFloat32].
 func (t Tensor) Float32() ([]float32, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -115,6 +116,16 @@ func TestGradientsAgreeWithFiniteDifferences(t *testing.T) {
 		if n > 1 { // one element alone is its own norm: the gradient vanishes up to eps
 			checkGrad(t, "RMSNormGrad", x, dx, func() float64 { RMSNorm(out, x, w, rows, n, eps); return dot64(out, dy) })
 		}
+		LayerNormGrad(dx, dy, x, w, rows, n, eps)
+		if n > 2 { // of two elements one is the other's negative: the gradient vanishes up to eps
+			b := normals(r, n, 1)
+			checkGrad(t, "LayerNormGrad", x, dx, func() float64 { LayerNorm(out, x, w, b, rows, n, eps); return dot64(out, dy) })
+		}
+		inPlace := slices.Clone(dy)
+		LayerNormGrad(inPlace, inPlace, x, w, rows, n, eps)
+		if err := closeTo(inPlace, dx, 0); err != nil {
+			t.Errorf("LayerNormGrad in place: %v", err)
+		}
 	}
 }
 
@@ -134,6 +145,39 @@ func TestRMSNorm(t *testing.T) {
 		RMSNorm(x, x, w, rows, cols, eps)
 		if err := closeTo(x, want, 1e-6); err != nil {
 			t.Errorf("cols=%d: %v", cols, err)
+		}
+	}
+}
+
+func TestLayerNorm(t *testing.T) {
+	r := rand.New(rand.NewPCG(24, 25))
+	for _, cols := range oddSizes[1:] {
+		for _, b := range [][]float32{nil, normals(r, cols, 1)} {
+			const rows, eps = 3, 1e-5
+			x, w := normals(r, rows*cols, 2), normals(r, cols, 1)
+			want := make([]float32, rows*cols)
+			for i := range rows {
+				row, sum, squares := x[i*cols:][:cols], 0.0, 0.0
+				for j := range row {
+					row[j] += 3
+					sum += float64(row[j])
+				}
+				mean := sum / float64(cols)
+				for _, v := range row {
+					squares += (float64(v) - mean) * (float64(v) - mean)
+				}
+				for j, v := range row {
+					y := (float64(v) - mean) / math.Sqrt(squares/float64(cols)+eps) * float64(w[j])
+					if b != nil {
+						y += float64(b[j])
+					}
+					want[i*cols+j] = float32(y)
+				}
+			}
+			LayerNorm(x, x, w, b, rows, cols, eps)
+			if err := closeTo(x, want, 3e-6); err != nil {
+				t.Errorf("cols=%d, bias %t: %v", cols, b != nil, err)
+			}
 		}
 	}
 }
@@ -294,6 +338,7 @@ func TestKernelsPanicOnShortSlices(t *testing.T) {
 		"SoftmaxGrad": func() { SoftmaxGrad(x, short, x) },
 		"RMSNorm":     func() { RMSNorm(x, x, short, 1, 16, 1e-6) },
 		"RMSNormGrad": func() { RMSNormGrad(x, short, x, x, 1, 16, 1e-6) },
+		"LayerNorm":   func() { LayerNorm(x, x, x, short, 1, 16, 1e-6) },
 		"SiLUMul":     func() { SiLUMul(x, short, x) },
 		"SiLUMulGrad": func() { SiLUMulGrad(x, x, x, x, short) },
 		"Rotate":      func() { Rotate(x, short, 1, 16, x, x, false) },

@@ -18,6 +18,7 @@ const (
 	templateFile  = "chat_template.jinja"
 	processorFile = "chat_template.json"
 	specialFile   = "special_tokens_map.json"
+	pieceFile     = "tokenizer.model"
 )
 
 // source is where a model's tokenizer is described: a folder, or a GGUF file that
@@ -53,6 +54,18 @@ func openSource(path string) (*source, error) {
 		return nil, s.failure(err)
 	}
 	return s, nil
+}
+
+// advice says what to do where a folder has SentencePiece's model alone, as models with
+// code of their own have it (BlueLM, InternLM2).
+func (s *source) advice() string {
+	if _, err := os.Stat(filepath.Join(s.dir, pieceFile)); err != nil || s.gguf != nil {
+		return ""
+	}
+	return fmt.Sprintf("; the folder has %[1]s, which is not read: convert it once with transformers, "+
+		"t = AutoTokenizer.from_pretrained(%[2]q, trust_remote_code=True); t.save_pretrained(%[2]q), or, where that writes no %[3]s, "+
+		"transformers.convert_slow_tokenizer.LlamaConverter(t).convert().save(%[4]q), and compare the ids of a few texts",
+		pieceFile, s.dir, tokenizerFile, filepath.Join(s.dir, tokenizerFile))
 }
 
 func (s *source) failure(err error) error {

@@ -45,7 +45,7 @@ func Load(path string) (*Tokenizer, error) {
 	}
 	data, from, err := s.read(tokenizerFile)
 	if err != nil {
-		return nil, fmt.Errorf("load tokenizer: %w", err)
+		return nil, fmt.Errorf("load tokenizer: %w%s", err, s.advice())
 	}
 	t, err := parse(data)
 	if err != nil {

@@ -18,13 +18,16 @@ var names = map[string]string{
 	"self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
 	"self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
 	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	"self_attn.query_layernorm": "attn_q_norm", "self_attn.key_layernorm": "attn_k_norm",
+	"ffn_norm": "ffn_norm", "model.tok_embeddings": "token_embd", "output": "output", "attention_norm": "attn_norm", "attention.wo": "attn_output",
+	"feed_forward.w1": "ffn_gate", "feed_forward.w3": "ffn_up", "feed_forward.w2": "ffn_down",
 }
 
 // architectures are llama.cpp's names of model types, where they differ.
-var architectures = map[string]string{"olmo3": "olmo2", "ministral3": "mistral3"}
+var architectures = map[string]string{"olmo3": "olmo2", "ministral3": "mistral3", "hunyuan_v1_dense": "hunyuan-dense"}
 
 // paired are the model types whose rows of q and k the converter reorders.
-var paired = []string{"llama", "granite", "smollm3", "minicpm", "ministral3"}
+var paired = []string{"llama", "granite", "smollm3", "minicpm", "ministral3", "internlm2"}
 
 // putVariant writes what only some families have, as their converters do.
 func (w *GGUF) putVariant(arch string, c *hf.Config) {
@@ -71,8 +74,12 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 	} {
 		w.Put(arch+"."+key, uint32(value))
 	}
-	w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
-	w.Put(arch+".rope.freq_base", float32(c.Rope.Theta))
+	if c.LayerNorm {
+		w.Put(arch+".attention.layer_norm_epsilon", c.RMSNormEps)
+	} else {
+		w.Put(arch+".attention.layer_norm_rms_epsilon", c.RMSNormEps)
+	}
+	w.ropeBase(arch, c)
 	if c.SlidingWindow > 0 {
 		w.Put(arch+".attention.sliding_window", uint32(c.SlidingWindow))
 	}
@@ -103,9 +110,50 @@ func Convert(t testing.TB, c *hf.Config, ck *hf.Checkpoint, encoding func(name s
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.weight(t, c, x, encoding)
+		if strings.Contains(name, ".attention.wqkv.") {
+			w.grouped(t, c, x, encoding)
+		} else {
+			w.weight(t, c, x, encoding)
+		}
 	}
 	return w
+}
+
+// ropeBase writes theta. The converter raises HunYuan's by alpha.
+func (w *GGUF) ropeBase(arch string, c *hf.Config) {
+	theta := c.Rope.Theta
+	if c.Rope.Alpha > 0 {
+		theta *= math.Pow(c.Rope.Alpha, float64(c.HeadDim)/float64(c.HeadDim-2))
+		w.Put(arch+".rope.scaling.type", "none")
+		w.Put(arch+".rope.scaling.factor", float32(1))
+	}
+	w.Put(arch+".rope.freq_base", float32(theta))
+}
+
+// grouped writes a matrix of InternLM2 that has, for each KV head, its queries, its key and
+// its value, as q, k and v: reshape(groups, queries + 2, d, D) and take them apart.
+func (w *GGUF) grouped(t testing.TB, c *hf.Config, x hf.Tensor, encoding func(name string) Encoding) {
+	t.Helper()
+	queries := c.NumAttentionHeads / c.NumKeyValueHeads
+	size := len(x.Data) / (c.NumAttentionHeads + 2*c.NumKeyValueHeads) // bytes of a head
+	parts := map[string][]byte{}
+	for head := range c.NumAttentionHeads + 2*c.NumKeyValueHeads {
+		part := "q_proj"
+		switch head % (queries + 2) {
+		case queries:
+			part = "k_proj"
+		case queries + 1:
+			part = "v_proj"
+		}
+		parts[part] = append(parts[part], x.Data[head*size:(head+1)*size]...)
+	}
+	for _, part := range []string{"q_proj", "k_proj", "v_proj"} {
+		y := x
+		y.Name = strings.Replace(x.Name, "attention.wqkv", "self_attn."+part, 1)
+		y.Data = parts[part]
+		y.Shape = []int{x.Shape[0] * len(y.Data) / len(x.Data), x.Shape[1]}
+		w.weight(t, c, y, encoding)
+	}
 }
 
 // floats adds a tensor of numbers.
