@@ -2,7 +2,7 @@
 EISFT := bin/eisft
 LINT := .cache/bin/golangci-lint
 
-.PHONY: quickstart setup build test test-race test-slow lint fmt bench clean
+.PHONY: quickstart setup build test test-race test-slow lint fmt bench fuzz clean
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
@@ -39,6 +39,10 @@ fmt:
 BENCHTIME := 1s
 bench: setup
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
+
+FUZZTIME := 20s
+fuzz:
+	scripts/fuzz.sh $(FUZZTIME)
 
 clean:
 	rm -rf bin out runs

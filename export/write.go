@@ -77,6 +77,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 	base, spec := w.model.Base, w.model.Spec
 	m := &manifest.Manifest{
 		Schema: manifest.Schema, Producer: "eisft", Model: w.Name, Opset: opset, Positions: string(spec.Positions),
+		Base: base.Identity(), Trained: w.model.Params.Identity(),
 		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
 	}
 	if err := addKinds(m, w.model); err != nil {

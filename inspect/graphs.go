@@ -100,6 +100,10 @@ func (r *Report) ports(title string, ports []ir.Port) {
 func (r *Report) manifest(m *manifest.Manifest) {
 	r.fact("model", m.Model)
 	r.fact("producer", m.Producer)
+	if m.Base != "" {
+		r.fact("base identity", m.Base)
+		r.fact("trained identity", m.Trained)
+	}
 	r.fact("opset", m.Opset)
 	r.fact("size", size(m))
 	r.fact("precisions", strings.Join(m.Precisions(), ", "))

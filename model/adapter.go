@@ -1,12 +1,8 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 
@@ -32,33 +28,6 @@ type Adapter struct {
 
 // AdapterFormat names the version of the adapter's files.
 const AdapterFormat = "eisft-adapter-1"
-
-// Identity tells bases apart: a hash of the sizes, the embeddings of the first
-// tokens, the rotary frequencies, every norm, and a scale of attention that is not 1/√d.
-// It reads little of a large model.
-func (b *Base) Identity() string {
-	h := sha256.New()
-	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
-	rows := make([]float32, min(b.Embed.Out, 16)*b.Embed.In)
-	b.Embed.convert(rows, 0, len(rows)/b.Embed.In)
-	_ = binary.Write(h, binary.LittleEndian, rows) // a hash never fails
-	if n := b.EmbeddingNorm; n != nil {
-		_ = binary.Write(h, binary.LittleEndian, n.Weight)
-		_ = binary.Write(h, binary.LittleEndian, n.Bias)
-	}
-	for _, l := range b.Layers {
-		_ = binary.Write(h, binary.LittleEndian, l.Rotary.InvFreq)
-		for _, n := range l.Norms() {
-			_ = binary.Write(h, binary.LittleEndian, n.Weight)
-			_ = binary.Write(h, binary.LittleEndian, n.Bias)
-		}
-		_ = binary.Write(h, binary.LittleEndian, l.QueryWeight)
-		if usual := float32(1 / math.Sqrt(float64(b.Dims.HeadDim))); l.AttentionScale != usual {
-			_ = binary.Write(h, binary.LittleEndian, l.AttentionScale)
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
 
 // Parameters returns the number of the base's scalars.
 func (b *Base) Parameters() int {
@@ -138,8 +107,8 @@ func LoadAdapter(b *Base, dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id := b.Identity(); a.BaseID != id {
-		return nil, fmt.Errorf("%s: the adapter was trained for the base %s (identity %s), but the base given has identity %s; give the base it was trained for", dir, a.Base, a.BaseID, id)
+	if err := b.CheckIdentity(a.BaseID); err != nil {
+		return nil, fmt.Errorf("%s: the adapter was trained for the base %s: %w; give the base it was trained for", dir, a.Base, err)
 	}
 	m, err := New(b, a.Block, nil)
 	if err != nil {

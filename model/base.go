@@ -23,7 +23,8 @@ type Base struct {
 	Norm           *Norm
 	Head           *Linear // logits; shares Embed's table when tied
 
-	copies *weightCopies
+	copies   *weightCopies
+	identity *identity // nil: computed each time
 }
 
 // Layer is one decoder layer of the frozen base. The comments are the parts'

@@ -27,6 +27,7 @@ func LoadBase(path string) (*Base, error) {
 		_ = ck.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	b.identity.files = ck.Files()
 	b.Hold(DTypeAuto)
 	return b, nil
 }
@@ -62,7 +63,7 @@ func NewBase(c *hf.Config, t Tensors) (*Base, error) {
 		t = newTextPart(t)
 	}
 	d := Dims{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim, Hidden: c.HiddenSize}
-	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}}
+	b := &Base{Config: c, Dims: d, EmbeddingScale: float32(c.EmbeddingScale), copies: &weightCopies{}, identity: &identity{}}
 	w := &weights{tensors: t, config: c, copies: b.copies, read: map[string]bool{}}
 	b.Embed = w.linear("model.embed_tokens", c.VocabSize, c.HiddenSize, false, nil)
 	if c.EmbeddingNorm {

@@ -97,6 +97,18 @@ func (s Spec) At(layer int) Spec {
 // Equal says whether two blocks are the same.
 func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
 
+// Difference names the first field in which s differs from t, "slots 256, but 128", or
+// returns "" if there is none.
+func (s Spec) Difference(t Spec) string {
+	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
+		}
+	}
+	return ""
+}
+
 // ScoreSign is the sign of the score in the weight of what is written to the
 // memory: ω = 1-σ(ρ) = σ(-ρ) with slots, σ of the write gate's logit without.
 func (s Spec) ScoreSign() float32 {
@@ -144,19 +156,28 @@ func (s Spec) Capacity() int { return s.Sizes().Capacity() }
 // allocate; heads have some hundred dimensions.
 const maxFeatureDim = 4096
 
+// maxSpecTokens bounds sink, window, segment and slots, so that no sum of them overflows.
+const maxSpecTokens = schedule.Unbounded
+
 // Validate reports the first field that holds a value the block cannot have.
 // The message begins with the field's name as it stands in a config.
 func (s Spec) Validate() error {
 	for _, f := range []struct {
-		name       string
-		value, min int
-	}{{"sink", s.Sink, 0}, {"window", s.Window, 0}, {"segment", s.Segment, 1}, {"slots", s.Slots, 0}, {"feature_dim", s.FeatureDim, 0}} {
+		name            string
+		value, min, max int
+	}{
+		{"sink", s.Sink, 0, maxSpecTokens},
+		{"window", s.Window, 0, maxSpecTokens},
+		{"segment", s.Segment, 1, maxSpecTokens},
+		{"slots", s.Slots, 0, maxSpecTokens},
+		{"feature_dim", s.FeatureDim, 0, maxFeatureDim},
+	} {
 		if f.value < f.min {
 			return fmt.Errorf("%s is %d; it must be at least %d", f.name, f.value, f.min)
 		}
-	}
-	if s.FeatureDim > maxFeatureDim {
-		return fmt.Errorf("feature_dim is %d; it must be at most %d", s.FeatureDim, maxFeatureDim)
+		if f.value > f.max {
+			return fmt.Errorf("%s is %d; it must be at most %d", f.name, f.value, f.max)
+		}
 	}
 	if err := s.validateSlotLayers(); err != nil {
 		return err

@@ -1,14 +1,10 @@
 package model
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	"eisft/model/hf"
@@ -19,12 +15,13 @@ import (
 // every layer the n stored tokens and the memory, and in the metadata what the
 // state belongs to and its counts. Keys after rotary embedding are not kept:
 // they follow from the keys.
-const stateFormat = "eisft-state-1"
+const stateFormat = "eisft-state-2"
 
 // The keys of a state file's metadata; all others are the caller's notes.
 const (
 	stateFormatKey = "format"
 	stateHeaderKey = "state"
+	stateSumKey    = "sha256" // of the tensors and all other metadata
 )
 
 // stateHeader is the JSON in a state file's metadata.
@@ -46,15 +43,6 @@ func (h stateHeader) parts() schedule.Parts {
 	return schedule.Plan{Layers: []schedule.Sizes{h.Block.Sizes()}}.Parts(0, h.Seen, h.Seen-h.Recent)
 }
 
-// Identity tells trained parameters apart: a hash of their values.
-func (p *Params) Identity() string {
-	h := sha256.New()
-	for _, q := range p.List() {
-		_ = binary.Write(h, binary.LittleEndian, q.Data) // a hash never fails
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
 // Save writes the stream's state, so that OpenStream goes on exactly there: a
 // long text is read once and asked many times. notes are the caller's own and
 // come back from OpenStream. The file is as large as the state: it does not
@@ -71,7 +59,7 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{stateFormatKey: stateFormat, stateHeaderKey: string(header)}
+	meta := map[string]string{stateFormatKey: stateFormat, stateHeaderKey: string(header), stateSumKey: ""}
 	for key, v := range notes {
 		if _, taken := meta[key]; taken {
 			return fmt.Errorf("write %s: the note %q has a name of the format's own", path, key)
@@ -85,6 +73,9 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 		for _, f := range l.fields(i, s.Parts(i).Stored(), m) {
 			entries = append(entries, f.entry())
 		}
+	}
+	if meta[stateSumKey], err = hf.Checksum(entries, meta); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return hf.WriteFile(path, entries, meta)
 }
@@ -142,6 +133,32 @@ func (f stateField) read(file *hf.File) error {
 	return err
 }
 
+// check reports numbers that no stream of so many tokens has.
+func (f stateField) check(seen int) error {
+	if f.floats != nil {
+		if i := slices.IndexFunc(*f.floats, func(v float32) bool { return v-v != 0 }); i >= 0 {
+			return fmt.Errorf("tensor %s holds %g, want finite numbers; the file is damaged", f.name, (*f.floats)[i])
+		}
+		return nil
+	}
+	for _, v := range *f.ints {
+		if v < 0 || int(v) >= seen {
+			return fmt.Errorf("tensor %s holds the token %d, want 0 to %d; the file is damaged", f.name, v, seen-1)
+		}
+	}
+	return nil
+}
+
+// intact compares a state's content with the hash that it was saved with.
+func intact(f *hf.File) error {
+	meta := maps.Clone(f.Metadata)
+	meta[stateSumKey] = ""
+	if have, want := f.Checksum(meta), f.Metadata[stateSumKey]; have != want {
+		return fmt.Errorf("the content has the sha256 %.16s…, want %.16s…; the file is damaged", have, want)
+	}
+	return nil
+}
+
 // OpenStream goes on from a state that Save has written with the same base,
 // block and parameters, and returns the notes saved with it.
 func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]string, error) {
@@ -157,12 +174,13 @@ func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]st
 	notes := maps.Clone(f.Metadata)
 	delete(notes, stateFormatKey)
 	delete(notes, stateHeaderKey)
+	delete(notes, stateSumKey)
 	return st, notes, nil
 }
 
 func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 	if have := f.Metadata[stateFormatKey]; have != stateFormat {
-		return nil, fmt.Errorf("format is %q, want %q; it is not a state that this version of eisft has saved", have, stateFormat)
+		return nil, fmt.Errorf("format is %q, want %q; it is not a state that this version of eisft has saved: read the text again", have, stateFormat)
 	}
 	var h stateHeader
 	if err := json.Unmarshal([]byte(f.Metadata[stateHeaderKey]), &h); err != nil {
@@ -172,6 +190,9 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 		return nil, err
 	}
 	if err := h.check(); err != nil {
+		return nil, err
+	}
+	if err := intact(f); err != nil {
 		return nil, err
 	}
 	o.Soft = false // the state has none
@@ -185,6 +206,9 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 			if err := field.read(f); err != nil {
 				return nil, err
 			}
+			if err := field.check(h.Seen); err != nil {
+				return nil, err
+			}
 		}
 		s.Layers[i].rotateRestored(m.Base.Layers[i].Rotary, q.Plan(), m.Base.Dims)
 	}
@@ -193,27 +217,16 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 
 // belongs reports a state that was made with something else than m.
 func (h stateHeader) belongs(m *Model) error {
-	if id := m.Base.Identity(); h.Base != id {
-		return fmt.Errorf("the state was saved with another base model (identity %s; this one is %s); open it with that one, or read the text again", h.Base, id)
+	if err := m.Base.CheckIdentity(h.Base); err != nil {
+		return fmt.Errorf("the state was saved with another base model: %w; open it with that one, or read the text again", err)
 	}
 	if !h.Block.Equal(m.Spec) {
-		return fmt.Errorf("the state was saved with another block (%s here); open it with the same run and policy, or read the text again", h.Block.difference(m.Spec))
+		return fmt.Errorf("the state was saved with another block (%s here); open it with the same run and policy, or read the text again", h.Block.Difference(m.Spec))
 	}
 	if id := m.Params.Identity(); h.Params != id {
 		return fmt.Errorf("the state was saved with other trained parameters (identity %s; these are %s); open it with the same run, or read the text again", h.Params, id)
 	}
 	return nil
-}
-
-// difference names the first field in which s differs from t: "slots 256, but 128".
-func (s Spec) difference(t Spec) string {
-	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
-	for i := range a.NumField() {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
-		}
-	}
-	return "none, but none"
 }
 
 // check reports counts that no stream reaches.

@@ -1,9 +1,12 @@
 package model_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -142,10 +145,10 @@ func TestOpenStreamRefuses(t *testing.T) {
 		change func(*[]hf.Entry, map[string]string)
 		want   string
 	}{
-		"another base":      {demo, nil, "the state was saved with another base model (identity "},
+		"another base":      {demo, nil, "the state was saved with another base model: its identity was "},
 		"another block":     {otherBlock, nil, fmt.Sprintf("the state was saved with another block (slots %d, but 7 here); open it with the same run and policy", e.Model.Spec.Slots)},
 		"other params":      {untrained, nil, "the state was saved with other trained parameters (identity "},
-		"no state":          {nil, func(_ *[]hf.Entry, meta map[string]string) { clear(meta) }, `format is "", want "eisft-state-1"; it is not a state`},
+		"no state":          {nil, func(_ *[]hf.Entry, meta map[string]string) { clear(meta) }, `format is "", want "eisft-state-2"; it is not a state`},
 		"no header":         {nil, func(_ *[]hf.Entry, meta map[string]string) { delete(meta, "state") }, `metadata "state": unexpected end of JSON input`},
 		"negative":          {nil, header(func(h map[string]any) { h["sinks"] = -1 }), "sinks is -1 after 90 tokens, want 4; the file is damaged"},
 		"too many":          {nil, header(func(h map[string]any) { h["window"] = 1e9 }), "window is 1000000000 after 90 tokens, want 16; the file is damaged"},
@@ -156,7 +159,15 @@ func TestOpenStreamRefuses(t *testing.T) {
 		"not evicted":       {nil, header(func(h map[string]any) { h["evicted"] = false }), "evicted is false after 90 tokens; the file is damaged"},
 		"other counts":      {nil, header(func(h map[string]any) { h["recent"], h["seen"] = 2, 82 }), "but the counts of the state make it"},
 		"missing tensor":    {nil, func(x *[]hf.Entry, _ map[string]string) { *x = (*x)[1:] }, "tensor layers.0.k is not in the file"},
-		"tensor of other":   {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want a floating-point type"},
+		"token too large":   {nil, func(x *[]hf.Entry, _ map[string]string) { entry(x, "layers.1.token").Data.([]int32)[3] = 90 }, "tensor layers.1.token holds the token 90, want 0 to 89; the file is damaged"},
+		"token negative":    {nil, func(x *[]hf.Entry, _ map[string]string) { entry(x, "layers.1.token").Data.([]int32)[3] = -1 }, "tensor layers.1.token holds the token -1, want 0 to 89; the file is damaged"},
+		"score not a number": {nil, func(x *[]hf.Entry, _ map[string]string) {
+			entry(x, "layers.0.score").Data.([]float32)[2] = float32(math.NaN())
+		}, "tensor layers.0.score holds NaN, want finite numbers; the file is damaged"},
+		"memory without end": {nil, func(x *[]hf.Entry, _ map[string]string) {
+			entry(x, "layers.0.memory").Data.([]float32)[2] = float32(math.Inf(1))
+		}, "tensor layers.0.memory holds +Inf, want finite numbers; the file is damaged"},
+		"tensor of other": {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want a floating-point type"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, m := good, tc.model
@@ -172,7 +183,45 @@ func TestOpenStreamRefuses(t *testing.T) {
 	}
 }
 
-// rewrite copies a safetensors file of floats and int32 with changes.
+// TestOpenStreamDamaged flips single bits of a state's file behind its header.
+func TestOpenStreamDamaged(t *testing.T) {
+	e := modeltest.OpenEdge(t, "retain-memory")
+	path := filepath.Join(t.TempDir(), "state")
+	st := e.Model.NewStream(model.StreamOptions{})
+	logitsAfter(t, e.Model, st, e.IDs[:90])
+	if err := st.Save(path, map[string]string{"note": "mine"}); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(good) / 4; i < len(good); i += len(good) / 7 {
+		bad := slices.Clone(good)
+		bad[i] ^= 1
+		if err := os.WriteFile(path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := e.Model.OpenStream(path, model.StreamOptions{}); err == nil || !strings.Contains(err.Error(), "the file is damaged") {
+			t.Errorf("byte %d of %d altered: error %v", i, len(good), err)
+		}
+	}
+	note := bytes.Replace(good, []byte("mine"), []byte("your"), 1)
+	if err := os.WriteFile(path, note, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := e.Model.OpenStream(path, model.StreamOptions{}); err == nil || !strings.Contains(err.Error(), "the file is damaged") {
+		t.Errorf("a note altered: error %v", err)
+	}
+}
+
+// entry finds an entry by its name.
+func entry(entries *[]hf.Entry, name string) hf.Entry {
+	return (*entries)[slices.IndexFunc(*entries, func(e hf.Entry) bool { return e.Name == name })]
+}
+
+// rewrite copies a safetensors file of floats and int32 with changes, and gives it the hash
+// of what it holds then.
 func rewrite(t *testing.T, from, to string, change func(*[]hf.Entry, map[string]string)) {
 	t.Helper()
 	f, err := hf.OpenFile(from)
@@ -190,7 +239,9 @@ func rewrite(t *testing.T, from, to string, change func(*[]hf.Entry, map[string]
 		if x.DType == hf.DTypeF32 {
 			e.Data, err = x.Float32()
 		} else {
-			e.Data = make([]int32, len(x.Data)/4)
+			ids := make([]int32, len(x.Data)/4)
+			_, err = binary.Decode(x.Data, binary.LittleEndian, ids)
+			e.Data = ids
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -199,6 +250,12 @@ func rewrite(t *testing.T, from, to string, change func(*[]hf.Entry, map[string]
 	}
 	meta := maps.Clone(f.Metadata)
 	change(&entries, meta)
+	if meta["sha256"] != "" {
+		meta["sha256"] = ""
+		if meta["sha256"], err = hf.Checksum(entries, meta); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := hf.WriteFile(to, entries, meta); err != nil {
 		t.Fatal(err)
 	}

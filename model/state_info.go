@@ -38,6 +38,7 @@ func ReadStateInfo(f *hf.File) (*StateInfo, error) {
 	notes := maps.Clone(f.Metadata)
 	delete(notes, stateFormatKey)
 	delete(notes, stateHeaderKey)
+	delete(notes, stateSumKey)
 	return &StateInfo{
 		Base: h.Base, Block: h.Block, Seen: h.Seen,
 		Sinks: h.Sinks, Slots: h.Slots, Window: h.Window, Recent: h.Recent, Evicted: h.Evicted, Notes: notes,

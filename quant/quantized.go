@@ -120,8 +120,8 @@ var errOther = errors.New("the quantized files belong to another model; run eisf
 
 // fits checks that q has every weight and point of a base, and no other.
 func (q *Quantized) fits(b *model.Base) error {
-	if id := b.Identity(); q.Base != id {
-		return fmt.Errorf("the base has identity %s, but the quantized one had %s: %w", id, q.Base, errOther)
+	if err := b.CheckIdentity(q.Base); err != nil {
+		return fmt.Errorf("the quantized base was another one: %w: %w", err, errOther)
 	}
 	list := frozen(b)
 	for _, f := range list {

@@ -217,7 +217,7 @@ func TestApplyToOtherModel(t *testing.T) {
 		damage func(q *Quantized)
 		want   string
 	}{
-		{"base", func(q *Quantized) { q.Base = "other" }, "the base has identity " + m.Base.Identity() + ", but the quantized one had other"},
+		{"base", func(q *Quantized) { q.Base = "2-other" }, "the quantized base was another one: its identity was 2-other, that of the base given is " + m.Base.Identity()},
 		{"weight missing", func(q *Quantized) { q.Weights = q.Weights[1:] }, "model.layers.0.self_attn.q_proj has no quantized weights"},
 		{"weight too much", func(q *Quantized) { q.Weights = append(q.Weights, &Weight{Name: "x"}) }, "there are 58 quantized weights and 90 encodings, but the base has 57 maps and 90 points"},
 		{"shape", func(q *Quantized) { q.Weights[0] = &Weight{Name: q.Weights[0].Name, Out: 1, In: 2} }, "model.layers.0.self_attn.q_proj is [1,2] quantized and [256,256] in the base"},

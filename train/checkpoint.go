@@ -61,7 +61,11 @@ func (t *trainer) saveCheckpoint(at position) error {
 	if err := t.Model.SaveAdapter(t.Dir, t.config.Model.Path); err != nil {
 		return err
 	}
-	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block)}
+	inputs, err := json.Marshal(t.inputs)
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs)}
 	return hf.WriteFile(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
@@ -82,6 +86,9 @@ func (t *trainer) restore() (position, error) {
 	}
 	if at.Stage < 0 || at.Stage >= len(t.config.Stages) || at.Step < 0 || at.Step > t.config.Stages[at.Stage].NumSteps() {
 		return position{}, fmt.Errorf("%s: position %+v is not one of this configuration's stages", path, at)
+	}
+	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
+		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)

@@ -54,6 +54,7 @@ type trainer struct {
 	encoder   *data.Encoder
 	engine    *graph.Engine
 	optimizer *adamW
+	inputs    inputs
 
 	evaluation runs.Evaluation
 }
@@ -115,7 +116,8 @@ func (t *trainer) open() (err error) {
 	}
 	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
 	t.use(t.Model)
-	return nil
+	t.inputs, err = readInputs(t.config, t.Model.Base)
+	return err
 }
 
 // use goes on with m.

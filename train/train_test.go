@@ -54,16 +54,53 @@ const (
 	distillStage = "{kind: distill, steps: 2, batch: 1, tokens: 64}"
 )
 
-// TestSameSeedSameWeights runs both kinds of stage twice.
+// TestCoresSameBits trains the same configurations on other numbers of cores: every sum is
+// added up in an order that does not depend on them.
+func TestCoresSameBits(t *testing.T) {
+	for name, change := range map[string]func(*config.Config){
+		"default, distilled": func(c *config.Config) { c.Stages = tinyConfig(t, "["+distillStage+", "+sftStage+"]").Stages },
+		"delta, mass gate":   func(c *config.Config) { c.Block.Memory, c.Block.Gate = model.MemoryDelta, model.GateMass },
+		"elu, query gate":    func(c *config.Config) { c.Block.Feature, c.Block.Gate = model.FeatureELU, model.GateQuery },
+		"map, write gate":    func(c *config.Config) { c.Block.Map, c.Block.WriteGate, c.Block.Slots = true, true, 0 },
+		"stored weights":     func(c *config.Config) { c.Model.DType = model.DTypeStored },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := tinyConfig(t, "["+sftStage+"]")
+			change(c)
+			var first []*model.Param
+			for _, cores := range []int{1, 2, 7} {
+				params := trainedOn(t, c, cores)
+				if first == nil {
+					first = params
+				}
+				for i, p := range params {
+					if !slices.Equal(p.Data, first[i].Data) {
+						t.Errorf("%s differs between one core and %d", p.Name, cores)
+					}
+				}
+			}
+		})
+	}
+}
+
+func trainedOn(t *testing.T, c *config.Config, cores int) []*model.Param {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cores))
+	run, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run.Model.Params.List()
+}
+
+// TestSameSeedSameWeights trains twice; both runs are kept and open as they were left.
 func TestSameSeedSameWeights(t *testing.T) {
 	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
 	first, err := Train(t.Context(), c, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cores := runtime.GOMAXPROCS(1)
 	second, err := Train(t.Context(), c, Options{})
-	runtime.GOMAXPROCS(cores)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +111,7 @@ func TestSameSeedSameWeights(t *testing.T) {
 	fresh := model.NewParams(first.Model.Spec, first.Model.Base.Dims, len(first.Model.Base.Layers))
 	for i, p := range first.Model.Params.List() {
 		if !slices.Equal(p.Data, second.Model.Params.List()[i].Data) {
-			t.Errorf("%s differs between two runs with the same seed, on %d cores and on one", p.Name, cores)
+			t.Errorf("%s differs between two runs with the same seed", p.Name)
 		}
 		moved = moved || !slices.Equal(p.Data, fresh.List()[i].Data)
 	}
@@ -251,6 +288,74 @@ func TestResumeErrors(t *testing.T) {
 }
 
 // TestNoSampleFits leaves no run folder behind.
+// TestBlockOfAnotherConfiguration: a run whose adapter and configuration contradict each other
+// does not open.
+func TestBlockOfAnotherConfiguration(t *testing.T) {
+	run, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := run.Config
+	for _, tc := range []struct {
+		change func(*model.Spec)
+		want   string
+	}{
+		{func(s *model.Spec) { s.Window = 32 }, "config.yaml and adapter_config.json describe different blocks (window 32, but 16); they belong to different runs"},
+		{func(s *model.Spec) { s.SlotLayers = []int{2} }, "adapter_config.json has slots in layer 0, but config.yaml has none there"},
+		{func(*model.Spec) {}, ""},
+	} {
+		changed := c
+		tc.change(&changed.Block.Spec)
+		if err := changed.Write(filepath.Join(run.Dir, runs.ConfigFile)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := runs.Open(run.Dir); tc.want != "" {
+			wantError(t, err, tc.want)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.
+func TestResumeWithOtherInputs(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	base := filepath.Join(t.TempDir(), "base")
+	if err := os.CopyFS(base, os.DirFS(c.Model.Path)); err != nil {
+		t.Fatal(err)
+	}
+	c.Model.Path = base
+	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
+		t.Fatalf("got %v, want ErrStopped", err)
+	}
+	for _, tc := range []struct{ path, want string }{
+		{c.Data.Train, "data.train: its content has changed since the checkpoint was written"},
+		{filepath.Join(base, "model.safetensors"), "model.path: its content has changed"},
+		{filepath.Join(base, "tokenizer_config.json"), "model.path/tokenizer_config.json: its content has changed"},
+	} {
+		good, err := os.ReadFile(tc.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := append(slices.Clone(good), ' ')
+		if filepath.Ext(tc.path) == ".safetensors" {
+			bad = slices.Clone(good)
+			bad[len(bad)-1] ^= 0x80 // the sign of the last weight
+		}
+		if err := os.WriteFile(tc.path, bad, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Train(t.Context(), c, Options{Resume: true})
+		wantError(t, err, runs.CheckpointFile, tc.want, "resume with what was there, or start a new run without --resume")
+		if err := os.WriteFile(tc.path, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Train(t.Context(), c, Options{Resume: true}); err != nil {
+		t.Errorf("with all as it was: %v", err)
+	}
+}
+
 func TestNoSampleFits(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
 	c.Data.MaxTokens = 40

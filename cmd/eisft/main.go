@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/mapped"
 	"eisft/internal/progress"
 )
 
@@ -37,7 +38,7 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	app := newApp()
 	app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
-	err := app.RunContext(ctx, args)
+	err := runApp(ctx, app, args)
 	if err == nil {
 		return 0
 	}
@@ -58,4 +59,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	default:
 		return exitError
 	}
+}
+
+// runApp runs a command; a mapped file that cannot be read any more is its error.
+func runApp(ctx context.Context, app *cli.App, args []string) (err error) {
+	defer mapped.Recover(func(e *mapped.Error) { err = e })
+	defer mapped.Watch()()
+	return app.RunContext(ctx, args)
 }

@@ -12,6 +12,7 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/internal/filehash"
 )
 
 // Severity says whether a finding keeps a graph from running.
@@ -75,7 +76,7 @@ func Path(path string, target Target) ([]Finding, error) {
 	}
 	findings := Check(models, m, target)
 	if m != nil {
-		for _, err := range m.VerifyFiles(path) {
+		for _, err := range m.VerifyFiles(path, filehash.Compute) {
 			findings = append(findings, Finding{Error, manifest.Name, "", err.Error()})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/ort"
+	"eisft/internal/filehash"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/schedule"
@@ -68,11 +69,15 @@ type graph struct {
 	session *ort.Session
 }
 
-// Open loads an exported folder.
+// Open loads an exported folder. It fails if a file is not the one that was exported: an
+// altered weight would only be seen in what the model writes.
 func Open(dir string, o Options) (*Model, error) {
 	info, err := manifest.Read(dir)
 	if err != nil {
 		return nil, err
+	}
+	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
+		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
 	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
 	if err := m.choose(info, o); err != nil {

@@ -193,6 +193,24 @@ func TestFeedErrors(t *testing.T) {
 
 // TestOpenErrors: a folder that contradicts itself is refused when it is opened or
 // bound, never later.
+// TestOpenAltered: a folder whose files are not those that were exported does not open.
+func TestOpenAltered(t *testing.T) {
+	dir := folder(t, exporttest.Model(t, exporttest.Block(nil), nil), nil)
+	path := filepath.Join(dir, export.WeightsFile)
+	weights, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights[len(weights)/2] ^= 0x40
+	if err := os.WriteFile(path, weights, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = host.Open(dir, host.Options{})
+	if err == nil || !strings.Contains(err.Error(), export.WeightsFile+" has sha256 ") || !strings.Contains(err.Error(), "export again, or copy the folder again") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	good := folder(t, m, nil)

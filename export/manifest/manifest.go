@@ -5,8 +5,6 @@ package manifest
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +13,7 @@ import (
 	"slices"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/filehash"
 	"eisft/model/schedule"
 	"eisft/quant/encoding"
 )
@@ -34,9 +33,13 @@ const manifestBytes = 16 << 20
 
 // Manifest tells a host all it needs to run an exported folder.
 type Manifest struct {
-	Schema    int    `json:"schema"`
-	Producer  string `json:"producer"`
-	Model     string `json:"model"`
+	Schema   int    `json:"schema"`
+	Producer string `json:"producer"`
+	Model    string `json:"model"`
+	// Base and Trained are the identities of the base and of the trained parameters
+	// ([model.Base.Identity], [model.Params.Identity]).
+	Base      string `json:"base_identity,omitempty"`
+	Trained   string `json:"trained_identity,omitempty"`
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
 	// Kinds are the kinds of layers that there are, in the order in which they come.
@@ -290,7 +293,7 @@ func (m *Manifest) Mirror() (string, error) {
 
 // AddFile puts the file name of folder, with its size and sha256, on the list.
 func (m *Manifest) AddFile(folder, name string) error {
-	f, err := digest(folder, name)
+	f, err := digest(folder, name, filehash.Compute)
 	if err != nil {
 		return err
 	}
@@ -351,11 +354,12 @@ func Parse(raw []byte) (*Manifest, error) {
 	return m, m.Validate()
 }
 
-// VerifyFiles compares every listed file with its size and sha256.
-func (m *Manifest) VerifyFiles(folder string) []error {
+// VerifyFiles compares every listed file with its size and sha256, which sum finds:
+// filehash.Compute, or filehash.Sum where what was found before will do.
+func (m *Manifest) VerifyFiles(folder string, sum func(path string) (string, error)) []error {
 	var errs []error
 	for i, want := range m.Files {
-		got, err := digest(folder, want.Name)
+		got, err := digest(folder, want.Name, sum)
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("files[%d]: %w", i, err))
@@ -368,13 +372,12 @@ func (m *Manifest) VerifyFiles(folder string) []error {
 	return errs
 }
 
-func digest(folder, name string) (File, error) {
-	file, err := os.Open(filepath.Join(folder, name))
+func digest(folder, name string, sum func(path string) (string, error)) (File, error) {
+	path := filepath.Join(folder, name)
+	info, err := os.Stat(path)
 	if err != nil {
 		return File{}, err
 	}
-	defer file.Close()
-	hash := sha256.New()
-	n, err := io.Copy(hash, file)
-	return File{Name: name, Bytes: n, SHA256: hex.EncodeToString(hash.Sum(nil))}, err
+	hash, err := sum(path)
+	return File{Name: name, Bytes: info.Size(), SHA256: hash}, err
 }

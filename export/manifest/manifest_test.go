@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/filehash"
 	"eisft/quant/encoding"
 )
 
@@ -72,14 +73,14 @@ func TestManifestRoundTrip(t *testing.T) {
 	if !reflect.DeepEqual(got, m) {
 		t.Errorf("got %+v, want %+v", got, m)
 	}
-	if errs := got.VerifyFiles(dir); errs != nil {
+	if errs := got.VerifyFiles(dir, filehash.Compute); errs != nil {
 		t.Errorf("unchanged files: %v", errs)
 	}
 	for content, want := range map[string]string{"abd": "files[0]: prompt.onnx has sha256 ", "abcd": "files[0]: prompt.onnx has 4 bytes, want 3"} {
 		if err := os.WriteFile(filepath.Join(dir, "prompt.onnx"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if errs := got.VerifyFiles(dir); len(errs) != 1 || !strings.Contains(errs[0].Error(), want) {
+		if errs := got.VerifyFiles(dir, filehash.Compute); len(errs) != 1 || !strings.Contains(errs[0].Error(), want) {
 			t.Errorf("changed file: got %v, want %q", errs, want)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
+	"eisft/internal/mapped"
 	"eisft/internal/scratch"
 )
 
@@ -42,6 +43,7 @@ type op struct {
 type frame struct {
 	run     run
 	buffers [][]float32
+	fault   error // in a mapped file, under which Gorgonia's own errors hide it
 }
 
 func (f *frame) borrow(n int) []float32 {
@@ -74,7 +76,9 @@ func functionType(shapes []tensor.Shape) hm.Type {
 func (o *op) InferShape(...G.DimSizer) (tensor.Shape, error) { return o.output.Clone(), nil }
 
 // Do implements [G.Op].
-func (o *op) Do(inputs ...G.Value) (G.Value, error) {
+func (o *op) Do(inputs ...G.Value) (_ G.Value, err error) {
+	defer mapped.Recover(func(e *mapped.Error) { o.frame.fault, err = e, e }) // Gorgonia runs ops in a goroutine of its own
+	defer mapped.Watch()()
 	in, err := floats(o.name, o.inputs, inputs)
 	if err != nil {
 		return nil, err
@@ -181,7 +185,9 @@ func (g *gradients) InferShape(...G.DimSizer) (tensor.Shape, error) {
 	return tensor.Shape{g.size()}, nil
 }
 
-func (g *gradients) Do(inputs ...G.Value) (G.Value, error) {
+func (g *gradients) Do(inputs ...G.Value) (_ G.Value, err error) {
+	defer mapped.Recover(func(e *mapped.Error) { g.of.frame.fault, err = e, e })
+	defer mapped.Watch()()
 	in, err := floats(g.String(), g.shapes(), inputs)
 	if err != nil {
 		return nil, err

@@ -189,10 +189,10 @@ func (p *program) do(r run) error {
 	defer func() {
 		p.vm.Reset()
 		p.frame.release()
-		p.frame.run = run{}
+		p.frame.run, p.frame.fault = run{}, nil
 	}()
 	if err := p.vm.RunAll(); err != nil {
-		return err
+		return cmp.Or(p.frame.fault, err)
 	}
 	if r.result != nil {
 		r.result(floatsOf(p.result))

@@ -23,6 +23,7 @@ const (
 // they come from. It may be used from several goroutines.
 type Checkpoint struct {
 	tensors map[string]stored
+	files   []string
 	closers []func() error
 }
 
@@ -62,6 +63,9 @@ func Open(path string) (*Checkpoint, error) {
 
 // Names lists the tensors in alphabetical order.
 func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.tensors)) }
+
+// Files lists the files that the weights lie in.
+func (c *Checkpoint) Files() []string { return slices.Clone(c.files) }
 
 // Has says whether the checkpoint holds the tensor.
 func (c *Checkpoint) Has(name string) bool {
@@ -144,7 +148,7 @@ func openShards(dir string, shards []string, weightMap map[string]string) (*Chec
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
-		c.closers = append(c.closers, f.Close)
+		c.files, c.closers = append(c.files, f.path), append(c.closers, f.Close)
 		files[shard] = f
 		if weightMap == nil {
 			for name, t := range f.tensors {

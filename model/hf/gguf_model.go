@@ -139,7 +139,7 @@ func openGGUFCheckpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{tensors: map[string]stored{}, closers: []func() error{g.Close}}
+	c := &Checkpoint{tensors: map[string]stored{}, files: []string{path}, closers: []func() error{g.Close}}
 	if err := c.addGGUF(g); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"eisft/internal/mapped"
 )
 
 // mapFile maps a file read-only into memory; no page is read before it is used.
@@ -35,7 +37,11 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("map %s into memory: %w", path, err)
 	}
-	return data, func() error { return unix.Munmap(data) }, nil
+	forget := mapped.Add(path, data)
+	return data, func() error {
+		forget()
+		return unix.Munmap(data)
+	}, nil
 }
 
 func fileKind(m os.FileMode) string {

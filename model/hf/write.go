@@ -3,10 +3,14 @@ package hf
 import (
 	"bufio"
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"io"
+	"maps"
 	"slices"
 
 	"eisft/internal/atomicfile"
@@ -60,6 +64,41 @@ func WriteFile(path string, entries []Entry, metadata map[string]string) error {
 
 // encodeHeader returns the header's length and JSON, padded with spaces so that
 // the data begins at a multiple of 8.
+// Checksum returns the sha256, in hexadecimal, of tensors and metadata: whatever a file of
+// them says, wherever it says it.
+func Checksum(entries []Entry, metadata map[string]string) (string, error) {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, func(a, b Entry) int { return cmp.Compare(a.Name, b.Name) })
+	h := newChecksum(metadata)
+	for _, e := range entries {
+		p := payloadOf(e.Data)
+		fmt.Fprintf(h, "%q %s %v\n", e.Name, p.dtype, e.Shape)
+		if err := p.write(h); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Checksum is that of the file's tensors with the given metadata.
+func (f *File) Checksum(metadata map[string]string) string {
+	h := newChecksum(metadata)
+	for _, name := range f.Names() {
+		t := f.tensors[name]
+		fmt.Fprintf(h, "%q %s %v\n", name, t.DType, t.Shape)
+		h.Write(t.Data)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func newChecksum(metadata map[string]string) hash.Hash {
+	h := sha256.New()
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		fmt.Fprintf(h, "%q %q\n", key, metadata[key])
+	}
+	return h
+}
+
 func encodeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
 	object := map[string]any{}
 	if len(metadata) > 0 {

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"eisft/internal/mapped"
 )
 
 // Threads returns the number of cores the package uses: GOMAXPROCS.
@@ -51,7 +53,8 @@ type job struct {
 	next    atomic.Int64
 	team    []*worker
 	helping atomic.Int32 // how many of the team have not finished
-	alone   waiter       // for nobody helping
+	fault   atomic.Pointer[mapped.Error]
+	alone   waiter // for nobody helping
 }
 
 var jobs = sync.Pool{New: func() any {
@@ -70,7 +73,7 @@ func runJob(n, step int, span func(lo, hi int), item func(i int)) {
 		w.job.Store(j)
 		w.called.notify()
 	}
-	j.work()
+	j.guarded()
 	for _, w := range j.team {
 		if w.job.CompareAndSwap(j, nil) {
 			dismiss(w)
@@ -78,8 +81,22 @@ func runJob(n, step int, span func(lo, hi int), item func(i int)) {
 		}
 	}
 	j.alone.wait()
+	fault := j.fault.Swap(nil)
 	j.span, j.item = nil, nil
 	jobs.Put(j)
+	if fault != nil {
+		panic(fault)
+	}
+}
+
+// guarded works, and keeps a fault in a mapped file for the caller, where it goes on when nobody
+// works any more.
+func (j *job) guarded() {
+	defer mapped.Recover(func(e *mapped.Error) {
+		j.fault.Store(e)
+		j.next.Store(int64(j.n))
+	})
+	j.work()
 }
 
 func (j *job) work() {
@@ -110,10 +127,11 @@ func startWorker() *worker {
 }
 
 func (w *worker) run() {
+	mapped.Watch()
 	for {
 		w.called.wait()
 		if j := w.job.Swap(nil); j != nil {
-			j.work()
+			j.guarded()
 			dismiss(w)
 			if j.helping.Add(-1) == 0 {
 				j.alone.notify()

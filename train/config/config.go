@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -74,16 +75,17 @@ const maxSize = 16 << 10
 // the file's folder, except for output. The error names every problem on a line
 // of its own: file:line, key path, what was found and what is wanted.
 func Load(path string) (*Config, error) {
-	info, err := os.Stat(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxSize {
-		return nil, fmt.Errorf("%s: %d bytes are too many for a configuration (at most %d); is it one?", path, info.Size(), maxSize)
-	}
-	text, err := os.ReadFile(path)
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1)) // of a device, too
 	if err != nil {
 		return nil, err
+	}
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: more than %d bytes, too many for a configuration; is it one?", path, maxSize)
 	}
 	return Parse(text, path)
 }

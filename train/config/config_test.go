@@ -165,6 +165,13 @@ func TestParseErrors(t *testing.T) {
 :12: stages[0].betas[1] is -0.5; it must be at least 0 and below 1
 :13: stages[0].lr.gate is -1; it must not be negative
 :14: stages[0].weight_decay.gate is -1; it must not be negative`},
+		{"numbers beyond all sense", small + "    steps: 9223372036854775807\n    batch: 1000000000000\nblock: {sink: 9223372036854775807, feature_dim: 1000000000}\ncheckpoint: {every: 1000000001}\n", `:9: block.sink is 9223372036854775807; it must be at most 1048576
+:10: checkpoint.every is 1000000001; it must be at most 1000000000
+:7: stages[0].steps is 9223372036854775807; it must be at most 1000000000
+:8: stages[0].batch is 1000000000000; it must be at most 65536`},
+		{"feature maps beyond all sense", small + "block: {feature_dim: 1000000000}\n", ":7: block.feature_dim is 1000000000; it must be at most 4096"},
+		{"lengths beyond all sense", strings.Replace(small, "data:\n", "data:\n  max_tokens: 9223372036854775807\n", 1) + "  - {kind: distill, tokens: 9223372036854775807}\n", `:4: data.max_tokens is 9223372036854775807; it must be at most 1000000000
+:8: stages[1].tokens is 9223372036854775807; it must be at most 1000000000`},
 		{"ranges of the penalty", small + "    keep: 1.5\n    keep_weight: -1\n", ":7: stages[0].keep is 1.5; it must be from 0 to 1\n:8: stages[0].keep_weight is -1; it must not be negative"},
 		{"ranges of the sections", small + "eval: {samples: -1, max_new_tokens: 0}\ncheckpoint: {every: -1}\nname: a/b\noutput: ''\n", `:9: name is "a/b"; it must be the name of a folder, since the run is written to one
 :10: output is missing, but it is required
@@ -206,6 +213,11 @@ func TestLoadRefusesLargeFiles(t *testing.T) {
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "too many for a configuration") {
 		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat("/dev/zero"); err == nil {
+		if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "too many for a configuration") {
+			t.Errorf("a device without end: error %v", err)
+		}
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !os.IsNotExist(err) {
 		t.Errorf("error %v for a missing file", err)

@@ -44,6 +44,7 @@ func (s Distill) validate(d *document, path string, c *Config) {
 	if s.Tokens < least {
 		d.problem(path+".tokens", "is %d; it must be at least %d: %s", s.Tokens, least, why)
 	}
+	d.atMost(path+".tokens", s.Tokens, maxCount)
 	if c.Data.MaxTokens < least {
 		d.problem("data.max_tokens", "is %d; for %s it must be at least %d: %s", c.Data.MaxTokens, path, least, why)
 	}

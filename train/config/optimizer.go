@@ -46,9 +46,12 @@ func (o Optimizer) over(block model.Spec, rates Rates) Optimizer {
 	return o
 }
 
+// maxBatch bounds the samples of a step, whose places are made before they are read.
+const maxBatch = 1 << 16
+
 func (o Optimizer) check(d *document, path string, block model.Spec) {
 	d.atLeast(path+".steps", o.Steps, 1)
-	d.atLeast(path+".batch", o.Batch, 1)
+	d.within(path+".batch", o.Batch, 1, maxBatch)
 	d.atLeast(path+".warmup", o.Warmup, 0)
 	d.between(path+".min_lr", o.MinLR, 0, 1)
 	d.notNegative(path+".clip", o.Clip)

@@ -191,7 +191,7 @@ func havingKey(key string) []string {
 // groups returns the parameter groups that a block has.
 func groups(block model.Spec) []model.Group {
 	var out []model.Group
-	block.SlotLayers = nil // one layer stands for all
+	block.SlotLayers, block.FeatureDim = nil, 1 // one layer stands for all, of any size
 	for _, p := range model.NewParams(block, model.Dims{Heads: 1, KVHeads: 1, HeadDim: 1, Hidden: 1}, 1).List() {
 		if !slices.Contains(out, p.Group) {
 			out = append(out, p.Group)

@@ -37,6 +37,15 @@ func (d *document) validate(c *Config) {
 // validateBlock reports what the block itself finds wrong. Its message begins
 // with the field's name, which becomes a key path if the file has that key.
 func (d *document) validateBlock(block model.Spec, trained bool) {
+	for _, f := range []struct {
+		key    string
+		tokens int
+	}{{"sink", block.Sink}, {"window", block.Window}, {"segment", block.Segment}, {"slots", block.Slots}} {
+		if f.tokens > maxBlockTokens { // a block without bounds is for the policy full
+			d.problem("block."+f.key, "is %d; it must be at most %d", f.tokens, maxBlockTokens)
+			return
+		}
+	}
 	err := block.Validate()
 	if err == nil {
 		if trained && len(groups(block)) == 0 {
@@ -55,6 +64,10 @@ func (d *document) validateBlock(block model.Spec, trained bool) {
 // leavesWindow reports a length in tokens at which the base model alone sees
 // everything, so that the block is never used.
 func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
+	if block.Validate() != nil { // said elsewhere
+		return
+	}
+	d.atMost(path, tokens, maxCount)
 	if all := block.Sizes().Short(); tokens <= all {
 		d.problem(path, "is %d; it must be more than sink + window + segment = %d, or no token ever leaves the window", tokens, all)
 	}
@@ -75,8 +88,26 @@ func (d *document) required(path, value string) {
 }
 
 func (d *document) atLeast(path string, v, least int) {
+	d.within(path, v, least, maxCount)
+}
+
+// maxCount bounds what is counted: tokens, samples, steps. Nobody has more, and sums and
+// products of a few of them are far from what an int holds.
+const maxCount = 1_000_000_000
+
+// maxBlockTokens is more than any base was trained for, and more than fits a phone.
+const maxBlockTokens = 1 << 20
+
+func (d *document) within(path string, v, least, most int) {
 	if v < least {
 		d.problem(path, "is %d; it must be at least %d", v, least)
+	}
+	d.atMost(path, v, most)
+}
+
+func (d *document) atMost(path string, v, most int) {
+	if v > most {
+		d.problem(path, "is %d; it must be at most %d", v, most)
 	}
 }
 

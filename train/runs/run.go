@@ -55,7 +55,28 @@ func Open(dir string) (*Run, error) {
 	if r.Model, err = model.LoadAdapter(base, real); err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
+	if err := r.blockFits(); err != nil {
+		return nil, fmt.Errorf("run %s: %w", dir, err)
+	}
 	return r, nil
+}
+
+// blockFits holds the adapter's block to that of the configuration, of which pruning may
+// have taken away the slots of some layers and nothing else.
+func (r *Run) blockFits() error {
+	want, kept := r.Config.Block.Spec, r.Model.Spec
+	for _, i := range r.Model.SlotLayers() {
+		if want.At(i).Slots == 0 {
+			return fmt.Errorf("%s has slots in layer %d, but %s has none there; they belong to different runs", model.AdapterConfig, i, ConfigFile)
+		}
+	}
+	if want.SlotLayers = kept.SlotLayers; kept.Slots == 0 {
+		want.Slots = 0
+	}
+	if difference := want.Difference(kept); difference != "" {
+		return fmt.Errorf("%s and %s describe different blocks (%s); they belong to different runs", ConfigFile, model.AdapterConfig, difference)
+	}
+	return nil
 }
 
 // OpenUntrained opens the base that a configuration names, with its block as

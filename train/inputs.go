@@ -1,0 +1,66 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"eisft/internal/filehash"
+	"eisft/model"
+	"eisft/train/config"
+)
+
+// inputs are the hashes of what a run reads beside its configuration, by their
+// keys in it: model.path (the weights), model.path/tokenizer.json, data.train. A run that goes on with another base or
+// other data is neither the one nor the other.
+type inputs map[string]string
+
+func readInputs(c *config.Config, base *model.Base) (inputs, error) {
+	in := inputs{"model.path": base.Identity()}
+	add := func(key, path string) error {
+		sum, err := filehash.Sum(path)
+		if err == nil {
+			in[key] = sum
+		}
+		return err
+	}
+	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
+		err := add("model.path/"+name, filepath.Join(c.Model.Path, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // a GGUF file has them inside
+			return nil, err
+		}
+	}
+	if err := add("data.train", c.Data.Train); err != nil {
+		return nil, err
+	}
+	if c.Eval.Data == "" || c.Eval.Data == c.Data.Train {
+		return in, nil
+	}
+	return in, add("eval.data", c.Eval.Data)
+}
+
+// changed reports an input that is not what text, written by a checkpoint, says of it. A
+// checkpoint of an older version says nothing.
+func (in inputs) changed(text string) error {
+	if text == "" {
+		return nil
+	}
+	var then inputs
+	if err := json.Unmarshal([]byte(text), &then); err != nil {
+		return fmt.Errorf("inputs: %w", err)
+	}
+	all := maps.Clone(then)
+	maps.Copy(all, in)
+	for _, what := range slices.Sorted(maps.Keys(all)) {
+		if then[what] != in[what] {
+			return fmt.Errorf("%s: its content has changed since the checkpoint was written (hash %.12s then, %.12s now); resume with what was there, or start a new run without --resume",
+				what, then[what], in[what])
+		}
+	}
+	return nil
+}
