@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -81,14 +82,16 @@ var irrelevant = []string{
 	"TensorNames", "GroupedQKV", "InterleavedRotary", // where a checkpoint has what
 }
 
-// facts lists what the configuration says. Fields that are zero are left out, so that a field
-// that comes with a new family leaves the others' identities as they are.
+// facts lists what the configuration says. Fields that are zero are left out, in the rotary
+// embeddings' records too, so that a field that comes with a new family leaves the others'
+// identities as they are.
 func (b *Base) facts() string {
 	text := identityVersion + "\n"
 	c := reflect.ValueOf(*b.Config)
 	for i := range c.NumField() {
 		if f := c.Type().Field(i); !c.Field(i).IsZero() && !slices.Contains(irrelevant, f.Name) {
-			text += fmt.Sprintf("%s %v\n", f.Name, c.Field(i))
+			value, _ := json.Marshal(c.Field(i).Interface()) // numbers, texts and lists of them never fail
+			text += fmt.Sprintf("%s %s\n", f.Name, value)
 		}
 	}
 	return text
