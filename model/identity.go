@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -76,16 +77,21 @@ func (b *Base) firstIdentity() string {
 
 // irrelevant are the fields of a configuration that change no number that the base computes,
 // and those that its weights show.
-var irrelevant = []string{"DType", "MaxPositionEmbeddings", "BOS", "EOS", "Pad", "Keys"}
+var irrelevant = []string{
+	"DType", "MaxPositionEmbeddings", "BOS", "EOS", "Pad", "Keys",
+	"TensorNames", "GroupedQKV", "InterleavedRotary", // where a checkpoint has what
+}
 
-// facts lists what the configuration says. Fields that are zero are left out, so that a field
-// that comes with a new family leaves the others' identities as they are.
+// facts lists what the configuration says. Fields that are zero are left out, in the rotary
+// embeddings' records too, so that a field that comes with a new family leaves the others'
+// identities as they are.
 func (b *Base) facts() string {
 	text := identityVersion + "\n"
 	c := reflect.ValueOf(*b.Config)
 	for i := range c.NumField() {
 		if f := c.Type().Field(i); !c.Field(i).IsZero() && !slices.Contains(irrelevant, f.Name) {
-			text += fmt.Sprintf("%s %v\n", f.Name, c.Field(i))
+			value, _ := json.Marshal(c.Field(i).Interface()) // numbers, texts and lists of them never fail
+			text += fmt.Sprintf("%s %s\n", f.Name, value)
 		}
 	}
 	return text
@@ -96,13 +102,19 @@ func (b *Base) hash() string {
 	h := sha256.New()
 	_, _ = io.WriteString(h, b.facts()) // a hash never fails
 	var parts []part
-	add := func(l *Linear) {
-		parts = append(parts, l.part())
-		if l.Bias != nil {
-			parts = append(parts, part{l.Name + " bias", asBytes(l.Bias)})
+	vector := func(name string, v []float32) {
+		if v != nil {
+			parts = append(parts, part{name, asBytes(v)})
 		}
 	}
-	norm := func(n *Norm) { parts = append(parts, part{n.Name, asBytes(n.Weight)}) }
+	add := func(l *Linear) {
+		parts = append(parts, l.part())
+		vector(l.Name+" bias", l.Bias)
+	}
+	norm := func(n *Norm) {
+		vector(n.Name, n.Weight)
+		vector(n.Name+" bias", n.Bias)
+	}
 	add(b.Embed)
 	for _, l := range b.Layers {
 		for _, m := range l.Maps() {
@@ -111,11 +123,14 @@ func (b *Base) hash() string {
 		for _, n := range l.Norms() {
 			norm(n)
 		}
+		vector("rotated query", l.QueryWeight)
 		if l.Rotary != nil {
 			parts = append(parts, part{"rotary", asBytes(l.Rotary.InvFreq)})
 		}
 	}
-	norm(b.Norm)
+	for _, n := range b.Norms() {
+		norm(n)
+	}
 	if b.Head != b.Embed {
 		add(b.Head)
 	}

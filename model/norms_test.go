@@ -47,28 +47,15 @@ func TestParametersOfFamilies(t *testing.T) {
 func TestIdentityKnowsNorms(t *testing.T) {
 	for name, part := range map[string]func(*model.Base) []float32{
 		"stablelm":  func(b *model.Base) []float32 { return b.Layers[1].PostAttentionNorm.Bias },
-		"bluelm":    func(b *model.Base) []float32 { return b.EmbeddingNorm.Weight },
+		"bluelm":    func(b *model.Base) []float32 { return b.EmbeddingNorm.Bias },
 		"hunyuan":   func(b *model.Base) []float32 { return b.Layers[1].QueryWeight },
 		"internlm2": func(b *model.Base) []float32 { return b.Layers[0].InputNorm.Weight },
 	} {
-		b, err := model.LoadBase(testfiles.Base(t, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		was := b.Identity()
+		b := openFamily(t, testfiles.Base(t, name), func(w model.Tensors) model.Tensors { return w })
 		part(b)[3]++
-		if b.Identity() == was {
+		if b.Identity() == openFamily(t, testfiles.Base(t, name), func(w model.Tensors) model.Tensors { return w }).Identity() {
 			t.Errorf("%s: the identity does not depend on %v", name, part(b))
 		}
-	}
-	b, err := model.LoadBase(testfiles.Base(t, "bluelm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	was := b.Identity()
-	b.EmbeddingNorm.Bias[0]++
-	if b.Identity() == was {
-		t.Error("the identity does not depend on the bias of the embeddings' norm")
 	}
 }
 
