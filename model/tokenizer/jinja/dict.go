@@ -26,7 +26,7 @@ func (d *Dict) set(in *interp, key, v Value) error {
 	if err != nil {
 		return err
 	}
-	if err := in.alloc(64); err != nil {
+	if err := in.alloc(256); err != nil { // and 4 steps
 		return err
 	}
 	d.put(h, key, v)

@@ -176,6 +176,9 @@ func escaped(in *interp, s string) (markup, error) {
 	if err := in.alloc(5 * len(s)); err != nil {
 		return "", err
 	}
+	if err := in.spend(len(s) / 8); err != nil {
+		return "", err
+	}
 	return markup(escapes.Replace(s)), nil
 }
 

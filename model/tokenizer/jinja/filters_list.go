@@ -8,9 +8,14 @@ import (
 	"strings"
 )
 
-func lengthFilter(_ *scope, v Value, a args) (Value, error) {
+func lengthFilter(s *scope, v Value, a args) (Value, error) {
 	if err := a.none(); err != nil {
 		return nil, err
+	}
+	if t, ok := isText(v); ok {
+		if err := s.in.spend(len(t) / 64); err != nil {
+			return nil, err
+		}
 	}
 	n, err := length(v)
 	return n, err
@@ -75,7 +80,7 @@ func reverseFilter(s *scope, v Value, a args) (Value, error) {
 	if _, ok := v.(*generator); ok {
 		return l, nil
 	}
-	return &generator{"a reversed list", items(l.items)}, nil
+	return generated(l.items), nil
 }
 
 func itemsFilter(s *scope, v Value, a args) (Value, error) {
@@ -84,13 +89,13 @@ func itemsFilter(s *scope, v Value, a args) (Value, error) {
 	}
 	switch v := v.(type) {
 	case *undefined:
-		return &generator{"a generator", items(nil)}, nil
+		return generated(nil), nil
 	case *Dict:
 		list, err := dictItems(s.in, v)
 		if err != nil {
 			return nil, err
 		}
-		return &generator{"a generator", items(list.items)}, nil
+		return generated(list.items), nil
 	}
 	return nil, wanted("a dict", v)
 }
@@ -135,7 +140,7 @@ func sliceFilter(s *scope, v Value, a args) (Value, error) {
 			}
 		}
 	}
-	return &generator{"a generator", items(out)}, nil
+	return generated(out), nil
 }
 
 // shortColumn reports whether a column has no more items than the shortest there is: all
@@ -174,7 +179,7 @@ func batchFilter(s *scope, v Value, a args) (Value, error) {
 		}
 		out = append(out, &List{row})
 	}
-	return &generator{"a generator", items(out)}, nil
+	return generated(out), nil
 }
 
 // getter reads an attribute "a.b.0" of an item; without one (nil) it returns the item. Where
@@ -286,6 +291,9 @@ func sortFilter(s *scope, v Value, a args) (Value, error) {
 		for _, n := range strings.Split(names, ",") {
 			by = append(by, n)
 		}
+	}
+	if err := s.in.allocTimes(int64(len(by)+2), 64*len(list)); err != nil {
+		return nil, err
 	}
 	tuples := make([]*tuple, len(list))
 	all := make([]Value, len(list))

@@ -8,7 +8,7 @@ import (
 // mapFilter applies a filter to each item, or takes an attribute of it.
 func mapFilter(s *scope, v Value, a args) (Value, error) {
 	if !truth(v) {
-		return &generator{"a generator", items(nil)}, nil
+		return generated(nil), nil
 	}
 	apply, err := mapped(s, a)
 	if err != nil {
@@ -18,7 +18,7 @@ func mapFilter(s *scope, v Value, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &generator{"a generator", func() (Value, bool, error) {
+	return generate(v, func() (Value, bool, error) {
 		x, ok, err := next()
 		if err == nil && ok {
 			if err = s.in.spend(1); err == nil {
@@ -26,7 +26,7 @@ func mapFilter(s *scope, v Value, a args) (Value, error) {
 			}
 		}
 		return x, ok && err == nil, err
-	}}, nil
+	})
 }
 
 func mapped(s *scope, a args) (func(Value) (Value, error), error) {
@@ -59,7 +59,7 @@ func mapped(s *scope, a args) (func(Value) (Value, error), error) {
 func selectFilter(attr, want bool) filterFunc {
 	return func(s *scope, v Value, a args) (Value, error) {
 		if !truth(v) {
-			return &generator{"a generator", items(nil)}, nil
+			return generated(nil), nil
 		}
 		get := getter(s.in, nil, nil)
 		if attr {
@@ -77,7 +77,7 @@ func selectFilter(attr, want bool) filterFunc {
 		if err != nil {
 			return nil, err
 		}
-		return &generator{"a generator", func() (Value, bool, error) {
+		return generate(v, func() (Value, bool, error) {
 			for {
 				x, ok, err := next()
 				if err == nil {
@@ -98,7 +98,7 @@ func selectFilter(attr, want bool) filterFunc {
 					return x, true, nil
 				}
 			}
-		}}, nil
+		})
 	}
 }
 
@@ -142,7 +142,7 @@ func uniqueFilter(s *scope, v Value, a args) (Value, error) {
 			out = append(out, v)
 		}
 	}
-	return &generator{"a generator", items(out)}, nil
+	return generated(out), nil
 }
 
 // extreme is min (-1) or max (1).

@@ -33,6 +33,9 @@ func truncateFilter(s *scope, v Value, a args) (Value, error) {
 			return nil, err
 		}
 	}
+	if err := s.in.spend(len(text) / 16); err != nil {
+		return nil, err
+	}
 	n, _ := length(text)
 	room := most - int64(utf8.RuneCountInString(end))
 	switch {
@@ -57,6 +60,9 @@ func wordCountFilter(s *scope, v Value, a args) (Value, error) {
 	text, err := toText(s.in, v)
 	if err == nil {
 		err = s.in.alloc(8 * len(text))
+	}
+	if err == nil {
+		err = s.in.spend(len(text))
 	}
 	if err != nil {
 		return nil, err
@@ -98,6 +104,9 @@ func wordWrapFilter(s *scope, v Value, a args) (Value, error) {
 	var out []string
 	for _, line := range lines {
 		if err := s.in.alloc(64 * len(line)); err != nil {
+			return nil, err
+		}
+		if err := s.in.spend(4 * len(line)); err != nil {
 			return nil, err
 		}
 		wrapped := wrapLine(line, int(min(width, maxBytes)), truthOr(b[1], true))
@@ -173,6 +182,9 @@ func stripTagsFilter(s *scope, v Value, a args) (Value, error) {
 	if err == nil {
 		err = s.in.alloc(3 * len(text))
 	}
+	if err == nil {
+		err = s.in.spend(2 * len(text))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -228,6 +240,9 @@ func urlQuote(in *interp, v Value, query bool) (string, error) {
 	text, err := toText(in, v)
 	if err == nil {
 		err = in.alloc(4 * len(text))
+	}
+	if err == nil {
+		err = in.spend(len(text) / 2)
 	}
 	if err != nil {
 		return "", err

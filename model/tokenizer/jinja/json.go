@@ -16,7 +16,7 @@ import (
 func FromJSON(data []byte) (Value, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	v, err := decode(dec)
+	v, err := decode(dec, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -26,7 +26,10 @@ func FromJSON(data []byte) (Value, error) {
 	return v, nil
 }
 
-func decode(dec *json.Decoder) (Value, error) {
+func decode(dec *json.Decoder, depth int) (Value, error) {
+	if depth > maxDeep {
+		return nil, fmt.Errorf("JSON is nested more than %d deep", maxDeep)
+	}
 	token, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -36,11 +39,11 @@ func decode(dec *json.Decoder) (Value, error) {
 		return jsonNumber(string(t))
 	case json.Delim:
 		if t == '{' {
-			return decodeObject(dec)
+			return decodeObject(dec, depth)
 		}
 		l := &List{}
 		for dec.More() {
-			v, err := decode(dec)
+			v, err := decode(dec, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -53,14 +56,14 @@ func decode(dec *json.Decoder) (Value, error) {
 	}
 }
 
-func decodeObject(dec *json.Decoder) (Value, error) {
+func decodeObject(dec *json.Decoder, depth int) (Value, error) {
 	d := &Dict{}
 	for dec.More() {
 		key, err := dec.Token()
 		if err != nil {
 			return nil, err
 		}
-		v, err := decode(dec)
+		v, err := decode(dec, depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -259,6 +262,9 @@ var jsonEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`,
 
 func (w *jsonWriter) text(s string) error {
 	if err := w.in.alloc(2*len(s) + 2); err != nil {
+		return err
+	}
+	if err := w.in.spend(len(s) / 4); err != nil {
 		return err
 	}
 	b := &w.b

@@ -42,8 +42,10 @@ type lexer struct {
 	tokens    []token
 }
 
-var rawBegin = regexp.MustCompile(`^\{%[-+]?[\s\x1c-\x1f]*raw[\s\x1c-\x1f]*(-%\}[\s\x1c-\x1f]*|%\})`)
-var rawEnd = regexp.MustCompile(`\{%[-+]?[\s\x1c-\x1f]*endraw[\s\x1c-\x1f]*(\+%\}|-%\}[\s\x1c-\x1f]*|%\}\n?)`)
+var (
+	rawBegin = regexp.MustCompile(`^\{%[-+]?[\s\x1c-\x1f]*raw[\s\x1c-\x1f]*(-%\}[\s\x1c-\x1f]*|%\})`)
+	rawEnd   = regexp.MustCompile(`\{%[-+]?[\s\x1c-\x1f]*endraw[\s\x1c-\x1f]*(\+%\}|-%\}[\s\x1c-\x1f]*|%\}\n?)`)
+)
 
 // lex returns the tokens of a template. Line breaks become \n and the last one is dropped,
 // as Jinja2 does by default.

@@ -12,17 +12,20 @@ const (
 	maxSource  = 1 << 20    // bytes of a template
 	maxNesting = 200        // of statements and expressions
 	maxChain   = 1000       // operators, filters or subscripts in a row
-	maxSteps   = 10_000_000 // evaluated nodes, items and, by the 64, characters
+	maxSteps   = 5_000_000  // evaluated nodes, items and, by some dozens, characters
 	maxBytes   = 256 << 20  // of all strings and lists ever made, output included
 	maxCalls   = 100        // macros and recursive loops that wait for each other
 	maxRange   = 100_000    // as in Jinja's sandbox
 	maxDeep    = 500        // lists in lists, for printing and comparing
+	// maxTime ends what the steps let through, on a machine that is very slow or busy.
+	maxTime = 20 * time.Second
 )
 
 // interp is one rendering: its output and what it may still spend.
 type interp struct {
 	vars  map[string]Value
 	now   func() time.Time
+	begun time.Time
 	out   *strings.Builder
 	steps int
 	bytes int
@@ -33,7 +36,7 @@ type interp struct {
 // newInterp begins a rendering. A long conversation may take more bytes than a short one:
 // each of its own 64 times.
 func newInterp(vars map[string]Value, now func() time.Time) *interp {
-	in := &interp{vars: vars, now: now, out: &strings.Builder{}, steps: maxSteps, bytes: maxBytes, line: 1}
+	in := &interp{vars: vars, now: now, out: &strings.Builder{}, steps: maxSteps, bytes: maxBytes, line: 1, begun: time.Now()}
 	for _, v := range vars {
 		n := weight(v, 0)
 		in.bytes += 64 * n
@@ -69,8 +72,14 @@ func weight(v Value, depth int) int {
 
 // spend counts n steps.
 func (in *interp) spend(n int) error {
-	if in.steps -= n; in.steps < 0 {
+	const often = 1 << 14
+	before := in.steps / often
+	in.steps -= n
+	switch {
+	case in.steps < 0:
 		return fmt.Errorf("the template takes more than %d steps; a loop in it is too long", maxSteps)
+	case in.steps/often != before && time.Since(in.begun) > maxTime:
+		return fmt.Errorf("the template takes more than %v", maxTime)
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func (l *loop) length() (int64, error) {
 		l.counted = n
 		return n, nil
 	}
-	left, err := toList(l.in, &generator{"loop", l.next})
+	left, err := toList(l.in, &generator{next: l.next})
 	if err != nil {
 		return 0, err
 	}

@@ -95,6 +95,9 @@ func (m *macro) invoke(in *interp, a args) (Value, error) {
 // bind gives the macro's parameters their values.
 func (m *macro) bind(s *scope, a args) error {
 	sig := m.sig
+	if err := s.in.alloc(64 * len(sig.params) * (1 + len(a.names))); err != nil {
+		return err
+	}
 	given := min(len(a.pos), len(sig.params))
 	left := args{}
 	byName := map[string]Value{}

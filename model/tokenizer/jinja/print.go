@@ -127,6 +127,9 @@ func repr(in *interp, b *strings.Builder, v Value, depth int) error {
 	if err == nil {
 		err = in.alloc(b.Len() - before)
 	}
+	if err == nil {
+		err = in.spend(1 + (b.Len()-before)/4)
+	}
 	return err
 }
 

@@ -3,6 +3,7 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,7 +34,7 @@ func init() {
 		"isalpha": all(unicode.IsLetter), "isdigit": all(isDigit), "isdecimal": all(unicode.IsDigit), "isnumeric": all(unicode.IsNumber),
 		"isalnum": all(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }), "isspace": all(isSpace),
 		"isupper": cased(unicode.IsUpper, unicode.IsLower), "islower": cased(unicode.IsLower, unicode.IsUpper), "istitle": test(isTitle),
-		"isascii": test(isASCII),
+		"isascii":      test(isASCII),
 		"isprintable":  test(func(s string) bool { return strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 }),
 		"isidentifier": test(isIdentifier),
 	} {
@@ -41,10 +42,14 @@ func init() {
 	}
 }
 
+// escaping are the methods that give markup of markup.
+const escaping = `capitalize title lower upper replace ljust rjust lstrip rstrip center strip expandtabs
+	swapcase zfill partition rpartition join split rsplit splitlines`
+
 // textMethod makes a method of str and of markup: there, what is put in is escaped first,
 // and what comes out is markup.
 func textMethod(name string, f textFunc) methodFunc {
-	escapes := strings.Contains(" capitalize title lower upper replace ljust rjust lstrip rstrip center strip expandtabs swapcase zfill partition rpartition join split rsplit splitlines ", " "+name+" ")
+	escapes := slices.Contains(strings.Fields(escaping), name)
 	return func(s *scope, self Value, a args) (Value, error) {
 		text, _ := isText(self)
 		if err := s.in.spend(1 + len(text)/16); err != nil {

@@ -268,9 +268,9 @@ func zfill(in *interp, s string, a args) (Value, error) {
 }
 
 // How many fill characters of n stand to the left of a text of odd or even width.
-func padLeft(int64, int64) int64            { return 0 }
-func padRight(n, _ int64) int64             { return n }
-func padCenter(n, width int64) int64        { return n/2 + n&width&1 }
+func padLeft(int64, int64) int64     { return 0 }
+func padRight(n, _ int64) int64      { return n }
+func padCenter(n, width int64) int64 { return n/2 + n&width&1 }
 func padding(left func(n, width int64) int64) textFunc {
 	return func(in *interp, s string, a args) (Value, error) {
 		v, err := a.bind(1, "/width", "/fillchar")

@@ -28,8 +28,9 @@ type (
 	integers struct{ start, stop, step int64 }
 	// generator gives its items once.
 	generator struct {
-		what string
-		next iterator
+		what  string
+		next  iterator
+		depth int // how many generators it takes its items from, one from the other
 	}
 	// view is what a dict's keys(), values() and items() return.
 	view struct {
@@ -233,6 +234,21 @@ func iterate(v Value) (iterator, error) {
 	}
 	return nil, fmt.Errorf("%s cannot be iterated over", typeName(v))
 }
+
+// generate returns a generator whose items come from those of v.
+func generate(v Value, next iterator) (*generator, error) {
+	g := &generator{what: "a generator", next: next}
+	if from, ok := v.(*generator); ok {
+		g.depth = from.depth + 1
+	}
+	if g.depth > maxDeep {
+		return nil, fmt.Errorf("more than %d generators follow each other; make a list between them (|list)", maxDeep)
+	}
+	return g, nil
+}
+
+// generated is a generator of a list's items.
+func generated(list []Value) *generator { return &generator{what: "a generator", next: items(list)} }
 
 func items(list []Value) iterator {
 	return func() (Value, bool, error) {
