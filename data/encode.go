@@ -110,6 +110,14 @@ func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn,
 // token spans the border (a template that ends its prompt in a newline before an answer
 // that starts with one), that token belongs to the answer.
 func (e *Encoder) Encode(s Sample) (Encoded, error) {
+	enc, err := e.encode(s)
+	if failed := e.tokenizer.Err(); failed != nil {
+		return Encoded{}, fmt.Errorf("%s: %w", s.Where, failed)
+	}
+	return enc, err
+}
+
+func (e *Encoder) encode(s Sample) (Encoded, error) {
 	if err := s.Check(); err != nil {
 		return Encoded{}, err
 	}

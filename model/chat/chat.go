@@ -96,7 +96,11 @@ func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) 
 		return nil, err
 	}
 	s.turn = begin
-	if end := tk.Encode(s.form.next, false)[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
+	ids := tk.Encode(s.form.next, false)
+	if err := tk.Err(); err != nil {
+		return nil, err
+	}
+	if end := ids[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
 		s.stop = append(s.stop, end[0])
 	}
 	return s, nil
@@ -138,11 +142,14 @@ func (s *Session) Read(ctx context.Context, text string, progress Progress) erro
 		return errEmpty
 	}
 	text = s.continued(text)
-	ids := s.encode(text)
+	ids, err := s.encode(text)
+	if err != nil {
+		return err
+	}
 	if s.turn != raw {
 		s.turn = open
 	}
-	_, err := s.stream.Read(ctx, ids, progress.of(len(ids)))
+	_, err = s.stream.Read(ctx, ids, progress.of(len(ids)))
 	return err
 }
 
@@ -161,7 +168,10 @@ func (s *Session) Ask(ctx context.Context, text string, o AnswerOptions) (string
 	if strings.TrimSpace(text) == "" && s.turn != open {
 		return "", errEmpty
 	}
-	ids := s.encode(s.continued(text) + s.form.end)
+	ids, err := s.encode(s.continued(text) + s.form.end)
+	if err != nil {
+		return "", err
+	}
 	next, err := s.stream.Read(ctx, ids, o.Progress.of(len(ids)))
 	if err != nil {
 		return "", err
@@ -209,8 +219,8 @@ func (s *Session) continued(text string) string {
 
 // encode tokenizes text. Special tokens of a template stand in it; a raw text
 // gets those that the tokenizer puts at the beginning.
-func (s *Session) encode(text string) []int32 {
-	return s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0)
+func (s *Session) encode(text string) ([]int32, error) {
+	return s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0), s.tokenizer.Err()
 }
 
 // of begins a reading of total ids and returns p as the stream's callback.

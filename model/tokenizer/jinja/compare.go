@@ -183,7 +183,7 @@ func contains(in *interp, list, v Value) (bool, error) {
 		if !ok {
 			return false, wanted("a string to look for in a string", v)
 		}
-		return strings.Contains(s, t), in.spend(len(s) / 64)
+		return strings.Contains(s, t), in.spend(len(s) / 32)
 	}
 	switch l := list.(type) {
 	case *Dict:

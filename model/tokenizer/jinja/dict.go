@@ -133,6 +133,9 @@ func hashTuple(in *interp, t *tuple, depth int) (any, error) {
 		if err := in.alloc(len(text) + len(part)); err != nil {
 			return nil, err
 		}
+		if err := in.spend(len(part)); err != nil {
+			return nil, err
+		}
 		text += part
 	}
 	return tupleKey(text + ")"), nil

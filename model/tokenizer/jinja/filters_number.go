@@ -100,7 +100,7 @@ func onlyASCIIDigits(in *interp, text string) error {
 			return fmt.Errorf("the digit %q is not supported", r)
 		}
 	}
-	return in.spend(len(text) / 16)
+	return in.spend(len(text) / 4)
 }
 
 // withoutUnderscores drops the underscores of a number, which stand between digits.

@@ -201,16 +201,24 @@ func strftimeFunc(s *scope, a args) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.in.alloc(16 * len(format)); err != nil { // as long as a name of a month may be
+		return nil, err
+	}
+	if err := s.in.spend(4 * len(format)); err != nil {
+		return nil, err
+	}
 	return strftime(format, s.in.now())
+}
+
+// layouts are the directives of strftime in the words of package time.
+var layouts = map[byte]string{
+	'd': "02", 'b': "Jan", 'B': "January", 'm': "01", 'Y': "2006", 'y': "06", 'a': "Mon", 'A': "Monday",
+	'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'j': "002", 'z': "", 'Z': "", '%': "%",
+	'e': "_2", 'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'h': "Jan",
 }
 
 // strftime formats a time as Python does, without a time zone.
 func strftime(format string, now time.Time) (string, error) {
-	layouts := map[byte]string{
-		'd': "02", 'b': "Jan", 'B': "January", 'm': "01", 'Y': "2006", 'y': "06", 'a': "Mon", 'A': "Monday",
-		'H': "15", 'I': "03", 'M': "04", 'S': "05", 'p': "PM", 'j': "002", 'z': "", 'Z': "", '%': "%",
-		'e': "_2", 'F': "2006-01-02", 'T': "15:04:05", 'R': "15:04", 'D': "01/02/06", 'h': "Jan",
-	}
 	var b strings.Builder
 	for i := 0; i < len(format); i++ {
 		if format[i] != '%' || i+1 == len(format) {

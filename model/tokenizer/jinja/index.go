@@ -127,9 +127,9 @@ func itemAt(in *interp, v Value, i int64) (Value, bool, error) {
 		s, _ := isText(v)
 		c, ok := charAt(s, i)
 		if _, ok := v.(markup); ok {
-			return markup(c), ok, in.spend(len(s) / 64)
+			return markup(c), ok, in.spend(len(s) / 16)
 		}
-		return c, ok, in.spend(len(s) / 64)
+		return c, ok, in.spend(len(s) / 16)
 	case *integers:
 		if i < 0 {
 			i += v.len()

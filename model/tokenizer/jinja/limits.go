@@ -13,7 +13,7 @@ const (
 	maxNesting = 200        // of statements and expressions
 	maxChain   = 1000       // operators, filters or subscripts in a row
 	maxSteps   = 5_000_000  // evaluated nodes, items and, by some dozens, characters
-	maxBytes   = 256 << 20  // of all strings and lists ever made, output included
+	maxBytes   = 128 << 20  // of all strings and lists ever made, output included
 	maxCalls   = 100        // macros and recursive loops that wait for each other
 	maxRange   = 100_000    // as in Jinja's sandbox
 	maxDeep    = 500        // lists in lists, for printing and comparing

@@ -31,7 +31,7 @@ func splitting(fromEnd bool) textFunc {
 		if sep == "" {
 			return nil, errors.New("the separator is empty")
 		}
-		if err := in.alloc(32 * min(strings.Count(s, sep)+1, int(most)+1)); err != nil {
+		if err := in.alloc(64 * min(strings.Count(s, sep)+1, int(most)+1)); err != nil {
 			return nil, err
 		}
 		return splitAt(s, sep, most, fromEnd), nil
@@ -74,7 +74,7 @@ func splitSpace(in *interp, s string, most int64, fromEnd bool) (Value, error) {
 		if s == "" {
 			break
 		}
-		if err := in.alloc(32); err != nil {
+		if err := in.alloc(64); err != nil {
 			return nil, err
 		}
 		from, to := 0, len(s)
@@ -124,7 +124,7 @@ func lineEnd(s string) (at, n int) {
 func linesOf(in *interp, s string, keep bool) ([]string, error) {
 	var out []string
 	for s != "" {
-		if err := in.alloc(32); err != nil {
+		if err := in.alloc(64); err != nil {
 			return nil, err
 		}
 		i, n := lineEnd(s)
