@@ -188,3 +188,65 @@ func explodeOne(source string, part int) error {
 	in.steps, in.bytes = in.steps/part, in.bytes/part
 	return (&scope{in: in}).run(parsed.body)
 }
+
+// TestDeep: what is nested or chained too deep is an error, and short work.
+func TestDeep(t *testing.T) {
+	rep := strings.Repeat
+	const n = 100000
+	for name, source := range map[string]string{
+		"conditions":      "{{ " + rep("1 if 1 else ", 20000) + "1 }}",
+		"open conditions": "{{ " + rep("(1 if ", 20000),
+		"brackets":        "{{ " + rep("(", n) + rep(")", n) + " }}",
+		"lists":           "{{ " + rep("[", n) + rep("]", n) + " }}",
+		"dicts":           "{{ " + rep("{1:", n) + "1" + rep("}", n) + " }}",
+		"calls":           "{{ " + rep("f(", n) + rep(")", n) + " }}",
+		"called":          "{{ f" + rep("()", n) + " }}",
+		"subscripts":      "{{ " + rep("a[", n) + "1" + rep("]", n) + " }}",
+		"attributes":      "{{ a" + rep(".a", n) + " }}",
+		"items":           "{{ a" + rep("[0]", n) + " }}",
+		"filters":         "{{ a" + rep("|e", n) + " }}",
+		"filter names":    "{{ a|e" + rep(".e", n) + " }}",
+		"block filters":   "{% set a" + rep("|e", n) + " %}{% endset %}",
+		"sums":            "{{ 1" + rep("+1", n) + " }}",
+		"powers":          "{{ 1" + rep("**1", n) + " }}",
+		"ors":             "{{ 1" + rep(" or 1", n) + " }}",
+		"nots":            "{{ " + rep("not ", n) + "1 }}",
+		"signs":           "{{ " + rep("- ", n) + "1 }}",
+		"tests":           "{{ " + rep("1 is eq(", n),
+		"if":              rep("{% if 1 %}", n),
+		"for":             rep("{% for a in b %}", n),
+		"macro":           rep("{% macro a() %}", n),
+		"call":            rep("{% call a() %}", n),
+		"set":             rep("{% set a %}", n),
+		"with":            rep("{% with %}", n),
+		"targets":         "{% set " + rep("(", n) + "a" + rep(")", n) + " = 1 %}",
+		"generation":      rep("{% generation %}", n/2),
+		"arguments":       "{{ f(" + rep("a=1,", n) + ") }}",
+		"parameters":      "{% macro f(" + rep("a,", n) + ") %}{% endmacro %}",
+		"comments":        rep("{#", n),
+		"raw":             rep("{% raw %}", n),
+		"ints":            "{{ " + rep("9", n) + " }}",
+	} {
+		begun := time.Now()
+		_, err := Parse("t", source)
+		if err == nil || !strings.HasPrefix(err.Error(), "t:1: ") || len(err.Error()) > 300 {
+			t.Errorf("%s: %.300v", name, err)
+		}
+		if took := time.Since(begun); took > 10*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+	for name, source := range map[string]string{ // long, and right
+		"elifs":       "{% if 0 %}" + rep("{% elif 0 %}", 50000) + "{% endif %}",
+		"compares":    "{{ 1" + rep("==1", n) + " }}",
+		"concats":     "{{ 1" + rep("~1", n) + " }}",
+		"one list":    "{{ [" + rep("1,", n) + "] | length }}",
+		"strings":     "{{ " + rep("'a'", n) + " }}",
+		"text":        rep("{ ", n),
+		"expressions": rep("{{1}}", n),
+	} {
+		if _, err := render(source, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

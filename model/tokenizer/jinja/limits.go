@@ -9,14 +9,14 @@ import (
 // The bounds of an untrusted template. Real ones stay below a thousandth of each: with six
 // turns of a conversation they take some hundred steps and kilobytes.
 const (
-	maxSource  = 1 << 20    // bytes of a template
-	maxNesting = 200        // of statements and expressions
-	maxChain   = 1000       // operators, filters or subscripts in a row
-	maxSteps   = 5_000_000  // evaluated nodes, items and, by some dozens, characters
-	maxBytes   = 128 << 20  // of all strings and lists ever made, output included
-	maxCalls   = 100        // macros and recursive loops that wait for each other
-	maxRange   = 100_000    // as in Jinja's sandbox
-	maxDeep    = 500        // lists in lists, for printing and comparing
+	maxSource  = 1 << 20   // bytes of a template
+	maxNesting = 200       // of statements and expressions
+	maxChain   = 1000      // operators, filters or subscripts in a row
+	maxSteps   = 5_000_000 // evaluated nodes, items and, by some dozens, characters
+	maxBytes   = 128 << 20 // of all strings and lists ever made, output included
+	maxCalls   = 100       // macros and recursive loops that wait for each other
+	maxRange   = 100_000   // as in Jinja's sandbox
+	maxDeep    = 500       // lists in lists, for printing and comparing
 	// maxTime ends what the steps let through, on a machine that is very slow or busy.
 	maxTime = 20 * time.Second
 )
