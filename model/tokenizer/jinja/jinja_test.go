@@ -93,10 +93,10 @@ func TestRefused(t *testing.T) {
 		"a\n{{ raise_exception('why ' ~ 1) }}":                     "t:2: the template refuses the messages: why 1",
 		"{% macro f() %}\n{{ nope.x }}{% endmacro %}\n\n{{ f() }}": `t:2: "nope" is undefined`,
 		"{% for x in [1] %}\n\n{{ x.y.z }}{% endfor %}":            `t:3: int has no attribute "y"`,
-		"{% set ns = namespace(x=[1]) %}{% for i in range(600) %}{% set ns.x = ns.x | select %}{% endfor %}":                    "t:1: filter select: more than 500 generators follow each other",
-		"{% set ns = namespace(x=[1]) %}{% for i in range(600) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}":                 "t:1: lists are nested too deep to be printed",
+		"{% set ns = namespace(x=[1]) %}{% for i in range(600) %}{% set ns.x = ns.x | select %}{% endfor %}":                             "t:1: filter select: more than 500 generators follow each other",
+		"{% set ns = namespace(x=[1]) %}{% for i in range(600) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}":                          "t:1: lists are nested too deep to be printed",
 		"{% set ns = namespace(x=[1]) %}{% for i in range(600) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x == [] or ns.x == ns.x[:] }}": "t:1: lists are nested too deep to be compared",
-		"{% for i in range(200) %}{% set _ = 'a' * 1000000 %}{% endfor %}": "t:1: the template makes texts and lists of more than 128 MiB",
+		"{% for i in range(200) %}{% set _ = 'a' * 1000000 %}{% endfor %}":                                                               "t:1: the template makes texts and lists of more than 128 MiB",
 		"\xff": "t:1: the template is not UTF-8",
 	} {
 		_, err := render(source, map[string]Value{"big": big.NewInt(0).Lsh(big.NewInt(1), 70)})
