@@ -114,6 +114,9 @@ func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn,
 // [tokenizer.Tokenizer.Limit]).
 func (e *Encoder) Encode(s Sample) (Encoded, error) {
 	enc, err := e.encode(s)
+	if failed := e.tokenizer.Err(); failed != nil {
+		err = fmt.Errorf("%s: %w", s.Where, failed)
+	}
 	if err != nil {
 		return Encoded{}, err
 	}

@@ -360,13 +360,13 @@ func (w *weights) differs(name string, embed hf.Tensor) bool {
 // does in the model is not known, so the model would be computed wrongly. Of what stands
 // beside the decoder it warns.
 func (w *weights) refuseStrays() {
-	beside := map[string]int{}
+	beside, head := map[string]int{}, strings.TrimSuffix(w.config.TensorName(headName+".weight"), ".weight")
 	for _, name := range w.names {
 		if w.err != nil || w.read[name] || strings.HasSuffix(name, "rotary_emb.inv_freq") {
 			continue
 		}
 		part, known := hf.Beside(name)
-		if !known && (strings.HasPrefix(name, "model.") || name == w.config.TensorName(headName+".weight")) {
+		if !known && (strings.HasPrefix(name, "model.") || strings.HasPrefix(name, head+".")) {
 			w.err = fmt.Errorf("tensor %s has no place in a %s with the values of config.json; they belong to different models, or the model is a variant that is not supported", name, w.config.Architecture)
 		}
 		beside[part]++

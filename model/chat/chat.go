@@ -96,7 +96,11 @@ func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) 
 		return nil, err
 	}
 	s.turn = begin
-	if end := tk.Encode(s.form.next, false)[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
+	ids := tk.Encode(s.form.next, false)
+	if err := tk.Err(); err != nil {
+		return nil, err
+	}
+	if end := ids[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
 		s.stop = append(s.stop, end[0])
 	}
 	return s, nil
@@ -214,9 +218,12 @@ func (s *Session) continued(text string) string {
 
 // encode tokenizes text. Special tokens of a template stand in it; a raw text
 // gets those that the tokenizer puts at the beginning. It fails for tokens that the model's
-// embedding has no row for.
+// embedding has no row for, and where the tokenizer fails.
 func (s *Session) encode(text string) ([]int32, error) {
 	ids := s.tokenizer.Encode(text, s.turn == raw && s.stream.Seen() == 0)
+	if err := s.tokenizer.Err(); err != nil {
+		return nil, err
+	}
 	return ids, s.tokenizer.Check(ids)
 }
 

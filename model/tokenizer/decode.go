@@ -27,6 +27,12 @@ func (t *Tokenizer) Decode(ids []int32, skipSpecial bool) string {
 			tokens = append(tokens, t.tokens[id])
 		}
 	}
+	return t.text(tokens)
+}
+
+// text decodes tokens; it is "" where a pattern of the decoder has failed.
+func (t *Tokenizer) text(tokens []string) string {
+	defer t.caught()
 	return t.decode.text(tokens)
 }
 

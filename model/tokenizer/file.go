@@ -82,8 +82,11 @@ func parse(data []byte) (*Tokenizer, error) {
 		}
 		return nil, jsonError(data, err)
 	}
-	t := &Tokenizer{idle: newIdle()}
-	var err error
+	t := &Tokenizer{idle: newIdle(), failed: &failure{}, from: tokenizerFile}
+	err := errors.Join(checkGrowth(f.Normalizer, "normalizer"), checkGrowth(f.Decoder, "decoder"))
+	if err != nil {
+		return nil, err
+	}
 	if t.normalize, err = buildNormalizer(f.Normalizer, "normalizer"); err != nil {
 		return nil, err
 	}

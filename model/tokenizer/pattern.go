@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -23,11 +24,15 @@ func (p pattern) compile(path string) (finder, error) {
 	case knownPatterns[*p.Regex] != nil:
 		return findAll(knownPatterns[*p.Regex]), nil
 	}
+	if n := len(*p.Regex); n > maxPattern {
+		return nil, fmt.Errorf("%s.pattern.Regex: it is %d bytes long, want at most %d", path, n, maxPattern)
+	}
 	re, err := regexp2.Compile(*p.Regex, regexp2.None)
 	if err != nil {
 		return nil, fmt.Errorf("%s.pattern.Regex: %w", path, err)
 	}
-	return findRegexp(re), nil
+	re.MatchTimeout = matchTime
+	return findRegexp(re, path), nil
 }
 
 func findString(s string) finder {
@@ -47,8 +52,8 @@ func findString(s string) finder {
 }
 
 // findRegexp searches the text's characters once and translates their indexes to
-// bytes as it goes. The expression has no time limit, so no search fails.
-func findRegexp(re *regexp2.Regexp) finder {
+// bytes as it goes. Where that takes too long it panics with a patternError.
+func findRegexp(re *regexp2.Regexp, path string) finder {
 	return func(text string) (found []span) {
 		chars := []rune(text)
 		char, at := 0, 0 // the same place, in characters and in bytes
@@ -58,11 +63,20 @@ func findRegexp(re *regexp2.Regexp) finder {
 			}
 			return at
 		}
-		for m, _ := re.FindRunesMatch(chars); m != nil; m, _ = re.FindNextMatch(m) {
+		ends := time.Now().Add(searchTime + time.Duration(len(chars))*charTime)
+		m, err := re.FindRunesMatch(chars)
+		for n := 0; err == nil && m != nil; n++ {
 			if m.Length > 0 {
 				from := seek(m.Index)
 				found = append(found, span{from, seek(m.Index + m.Length)})
 			}
+			if n%256 == 0 && time.Now().After(ends) {
+				panic(&patternError{where: path, pattern: re.String(), chars: len(chars)})
+			}
+			m, err = re.FindNextMatch(m)
+		}
+		if err != nil { // its only one is that of time
+			panic(&patternError{path, re.String(), len(chars), err})
 		}
 		return found
 	}

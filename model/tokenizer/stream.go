@@ -35,11 +35,11 @@ func (s *Stream) Flush() string {
 	}
 	// What the held tokens add depends on those before them (a space at the start of
 	// the text is stripped, elsewhere it stays), so both are decoded with context.
-	before := s.t.decode.text(append([]string(nil), s.context...))
-	all := s.t.decode.text(append(append([]string(nil), s.context...), s.held...))
+	before := s.t.text(append([]string(nil), s.context...))
+	all := s.t.text(append(append([]string(nil), s.context...), s.held...))
 	text, ok := strings.CutPrefix(all, before)
 	if !ok { // stray bytes changed how the bytes before them read
-		text = s.t.decode.text(append([]string(nil), s.held...))
+		text = s.t.text(append([]string(nil), s.held...))
 	}
 	s.context, s.held, s.raw = s.held, nil, s.raw[:0]
 	return text

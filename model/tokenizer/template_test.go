@@ -6,7 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"eisft/model/tokenizer/jinja"
 )
 
 // templateIn makes a checkpoint folder with a chat template and loads it.
@@ -62,34 +63,34 @@ func TestTemplatesMatchJinja(t *testing.T) {
 
 func TestTemplateErrors(t *testing.T) {
 	for _, c := range []struct{ name, source, want string }{
-		{"unknown statement", "a\n{% include 'x' %}", `line 2, "{% include 'x' %}": gonja cannot read it: ControlStructure 'include' not found`},
-		{"unknown filter", "{{ 'a' | frobnicate }}", "filter 'frobnicate' not found"},
-		{"unknown test", "{{ 'a' is frobnicated }}", "test 'frobnicated' not found"},
-		{"unknown method", "{{ 'a'.frobnicate() }}", "unknown method 'frobnicate' for 'a'"},
-		{"changing a list", "{% set l = [] %}{{ l.append(1) }}", "unknown method 'append'"},
-		{"unclosed if", "{% if true %}", "Unexpected EOF, expected tag elif or else or endif"},
-		{"unclosed tag", "x\n\n{{ messages", "line 3: the tag has no }}"},
-		{"unclosed comment", "{# x", "line 1: the comment has no #}"},
-		{"unclosed string", "{{ 'x }}", "line 1: the string 'x }}... has no end"},
-		{"unclosed bracket", "{{ (1 }}", `line 1: "}" closes no bracket`},
-		{"empty tag", "{{ }}", "line 1: the tag is empty"},
-		{"odd character", "{{ a ? b }}", `line 1: unexpected "?"`},
-		{"power", "{{ 2 ** 3 }}", "gonja cannot read it"},
-		{"raw", "{% raw %}{{{% endraw %}", "{% raw %} is not supported"},
-		{"for without in", "{% for x %}{% endfor %}", `"for" without "in"`},
-		{"recursive for", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", "recursive\" is not supported"},
-		{"recursive macro", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "macro f: calls are nested more than 100 deep"},
-		{"nesting", "{{ " + strings.Repeat("(", 200) + "1" + strings.Repeat(")", 200) + " }}", "nested more than 100 deep"},
-		{"size", strings.Repeat(" ", maxTemplateSize+1), "is 1048577 bytes long, want at most 1048576"},
-		{"attribute of nothing", "{{ nothing.x }}", "nothing"},
-		{"date", "{{ strftime_now('%Q') }}", `%Q in "%Q" is not supported`},
-		{"range", "{% for i in range(1000000) %}{% endfor %}", "more than 100000 numbers"},
+		{"include", "a\n{% include 'x' %}", "2: {% include %} is not supported: a chat template stands alone"},
+		{"unknown statement", "\n{% frob %}", "2: unknown statement {% frob %}"},
+		{"unknown filter", "{{ 'a' | frobnicate }}", `1: no filter is named "frobnicate"`},
+		{"unknown test", "{{ 'a' is frobnicated }}", `1: no test is named "frobnicated"`},
+		{"unknown method", "\n\n{{ 'a'.frobnicate() }}", `3: str has no attribute "frobnicate"`},
+		{"changing a list", "{% set l = [] %}{{ l.append(1) }}", `1: the attribute "append" of a list is not safe`},
+		{"unclosed if", "a\n{% if true %}\n\n", "2: {% if %} has no {% endif %}"},
+		{"unclosed tag", "x\n\n{{ messages", "3: the tag has no }}"},
+		{"unclosed comment", "{# x", "1: the comment has no #}"},
+		{"unclosed string", "{{ 'x }}", "1: the string 'x }}... has no end"},
+		{"unclosed bracket", "{{ (1 }}", `1: found '}', want ')'`},
+		{"empty tag", "{{ }}", "1: an expression is missing"},
+		{"odd character", "{{ a ? b }}", `1: unexpected "?"`},
+		{"loop without end", "{% for i in range(100000) %}\n{% for j in range(100000) %}{% endfor %}{% endfor %}", "2: the template takes more than 5000000 steps"},
+		{"raw", "{% raw %}{{", "1: {% raw %} has no {% endraw %}"},
+		{"for without in", "{% for x %}{% endfor %}", "1: found \"%}\", want in"},
+		{"recursive macro", "{% macro f() %}\n{{ f() }}{% endmacro %}{{ f() }}", "2: macro f: calls are nested more than 100 deep"},
+		{"nesting", "{{ " + strings.Repeat("(", 300) + "1" + strings.Repeat(")", 300) + " }}", "1: expressions or statements are nested more than 200 deep"},
+		{"size", strings.Repeat(" ", 1<<20+1), "1: the template is 1048577 bytes long, want at most 1048576"},
+		{"attribute of nothing", "{{ nothing.x }}", `1: "nothing" is undefined`},
+		{"date", "{{ strftime_now('%Q') }}", `1: function strftime_now: %Q in "%Q" is not supported`},
+		{"range", "{% for i in range(1000000) %}{% endfor %}", "1: function range: it has 1000000 numbers"},
 	} {
 		template, err := templateIn(t, c.source)
 		if err == nil {
 			_, err = template.Render([]Message{{Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
 		}
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "chat_template.jinja: ") {
+		if err == nil || !strings.Contains(err.Error(), "chat_template.jinja:"+c.want) {
 			t.Errorf("%s: error %v\nwant %s", c.name, err, c.want)
 		}
 	}
@@ -181,32 +182,23 @@ func BenchmarkRender(b *testing.B) {
 	}
 }
 
-func TestStrftime(t *testing.T) {
-	now := time.Date(2024, 7, 6, 5, 4, 3, 0, time.UTC)
-	got, err := strftime("%d %b %Y, %A %B %H:%M:%S %j%% %y-%m %I%p %a", now)
-	if want := "06 Jul 2024, Saturday July 05:04:03 188% 24-07 05AM Sat"; got != want || err != nil {
-		t.Errorf("strftime = %q, %v; want %q", got, err, want)
-	}
-}
-
 // FuzzTemplate checks that no template panics.
 func FuzzTemplate(f *testing.F) {
-	paths, err := filepath.Glob("testdata/templates/*.jinja")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, path := range paths {
-		f.Add(read(f, "testdata/templates", filepath.Base(path)))
+	for _, seed := range []string{
+		"{% for m in messages %}<{{ m.role }}>{{ m['content'] | trim }}{% endfor %}", "{{ bos_token }}{% if add_generation_prompt %}a{% endif %}",
+		"{%- if messages[0].role != 'user' %}{{ raise_exception('no') }}{% endif -%}",
+	} {
+		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, source string) {
 		if len(source) > 1<<12 {
 			return
 		}
-		jinja, err := compileJinja(source)
+		parsed, err := jinja.Parse("fuzz", source)
 		if err != nil {
 			return
 		}
-		template := Template{from: "fuzz", jinja: jinja}
+		template := Template{jinja: parsed}
 		_, _ = template.Render([]Message{{Role: "system", Content: "S"}, {Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
 	})
 }

@@ -33,6 +33,8 @@ type Tokenizer struct {
 	config  config
 	rows    int           // of the model's embedding; 0: not known
 	idle    chan *encoder // encoders kept for their word caches
+	from    string        // the file, for errors
+	failed  *failure
 }
 
 // Load reads the tokenizer of a model: the tokenizer.json of its folder and, where there
@@ -51,6 +53,7 @@ func Load(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", from, err)
 	}
+	t.from = from
 	if t.config, err = s.config(); err != nil {
 		return nil, err
 	}
@@ -59,14 +62,26 @@ func Load(path string) (*Tokenizer, error) {
 
 // Encode returns the ids of text. Special and other added tokens written in the
 // text are always recognised; with special, the ids that the post-processor adds
-// (BOS, EOS) stand around them. Bytes that are not UTF-8 are read as U+FFFD.
+// (BOS, EOS) stand around them. Bytes that are not UTF-8 are read as U+FFFD. A text that
+// the tokenizer.json's own patterns cannot be searched for in time has no ids; [Tokenizer.Err]
+// says so.
 func (t *Tokenizer) Encode(text string, special bool) []int32 {
+	ids, ok := t.tryEncode(text, special)
+	if !ok {
+		return nil
+	}
+	return ids
+}
+
+// tryEncode is Encode; ok is false where a pattern has failed.
+func (t *Tokenizer) tryEncode(text string, special bool) (ids []int32, ok bool) {
+	defer t.caught()
 	if !utf8.ValidString(text) {
 		text = string([]rune(text))
 	}
 	e := t.takeEncoder()
 	defer t.putEncoder(e)
-	ids := make([]int32, 0, len(text)/4+len(t.prefix)+len(t.suffix)+1)
+	ids = make([]int32, 0, len(text)/4+len(t.prefix)+len(t.suffix)+1)
 	if special {
 		ids = append(ids, t.prefix...)
 	}
@@ -87,7 +102,7 @@ func (t *Tokenizer) Encode(text string, special bool) []int32 {
 	if special {
 		ids = append(ids, t.suffix...)
 	}
-	return ids
+	return ids, true
 }
 
 // TokenID returns the id of the token written content, which for byte-level and

@@ -16,7 +16,7 @@ func sameWords(t *testing.T, text string) {
 	t.Helper()
 	for pattern, wordLen := range knownPatterns {
 		got := findAll(wordLen)(text)
-		want := findRegexp(regexps[pattern])(text)
+		want := findRegexp(regexps[pattern], pattern)(text)
 		if !slices.Equal(got, want) {
 			t.Fatalf("%s\nsplits %q\n into %q\nregexp2 says %q", pattern, text, cutAt(text, got), cutAt(text, want))
 		}
