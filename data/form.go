@@ -3,10 +3,14 @@ package data
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"eisft/internal/enum"
+	"eisft/internal/progress"
 )
 
 // Format names a form of rows.
@@ -177,6 +181,16 @@ func (f form) String() string {
 		names = append(names, col.name)
 	}
 	return fmt.Sprintf("%s (columns %s)", f.format, strings.Join(names, ", "))
+}
+
+// Formats lists the forms of rows, in the order in which they are tried.
+func Formats() []Format { return formats.Names() }
+
+// Announce writes what will be read, and how it is understood, to w (nil: nobody).
+func (s *Source) Announce(w io.Writer) {
+	if w != nil {
+		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s", s.path, humanize.Comma(int64(s.Len())), s.Form()))
+	}
 }
 
 // Format is the form of the file's rows.

@@ -397,6 +397,9 @@ func (r *row) setJSON(col column, raw json.RawMessage) (err error) {
 		}
 		return r.setNumber(col.cell, v)
 	case turnsKind:
+		if raw, err = unquoted(raw); err != nil || isNull(raw) {
+			return err
+		}
 		r.turns[col.cell], err = messagesOf(raw)
 		return err
 	case pairsKind:

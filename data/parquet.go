@@ -137,7 +137,7 @@ func (p *parquetFile) bindColumn(col column) (*node, error) {
 		ok = single && n.holds == textValue || n.list() != nil && n.list().holds == textValue || n.child("text") != nil
 	case turnsKind:
 		turn := n.list()
-		ok = turn != nil && turn.leaf == nil && (turn.child("role") != nil || turn.child("from") != nil)
+		ok = single && n.holds == textValue || turn != nil && turn.leaf == nil && (turn.child("role") != nil || turn.child("from") != nil)
 	case partKind:
 		ok = single && n.holds == textValue || n.list() != nil && n.list().leaf == nil
 	case pairsKind, jsonKind:
@@ -229,15 +229,15 @@ func (r *row) setParquet(c boundColumn) error {
 		return r.setNumber(c.cell, n.number(v))
 	}
 	text, err := n.text(v)
+	if err == nil {
+		err = checkText(text)
+	}
 	if err != nil {
 		return err
 	}
 	switch c.kind {
 	case textKind, idKind, textsKind, answersKind, partKind:
-		if err := checkText(text); err != nil {
-			return err
-		}
 		return r.setText(c.cell, text)
 	}
-	return r.setJSON(c.column, []byte(text)) // a string column that holds JSON
+	return r.setJSON(c.column, appendText(nil, text)) // a string that holds JSON
 }

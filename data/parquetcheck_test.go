@@ -60,7 +60,7 @@ func TestPagesThatClaimTooMuch(t *testing.T) {
 		"":                    func(*format.PageHeader) {},
 		"do not fit into the": func(h *format.PageHeader) { h.CompressedPageSize = math.MaxInt32 },
 		"a page claims ":      func(h *format.PageHeader) { h.UncompressedPageSize = math.MaxInt32 },
-		" the header claims ": func(h *format.PageHeader) { h.UncompressedPageSize-- },
+		"page at byte ":       func(h *format.PageHeader) { h.UncompressedPageSize++ },
 		"the checksum is ":    func(h *format.PageHeader) { h.CRC++ },
 		" of the row group's 2": func(h *format.PageHeader) {
 			h.DataPageHeader.V.NumValues = math.MaxInt32

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/metrics"
 	"strings"
 	"testing"
@@ -321,4 +322,12 @@ func TestTemporaryFileIsRemoved(t *testing.T) {
 			t.Errorf("file %d left %v behind (%v)", i, left, err)
 		}
 	}
+}
+
+// held is how many bytes are in use after a collection.
+func held() uint64 {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
