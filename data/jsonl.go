@@ -33,9 +33,6 @@ type lines struct {
 // gap says that from a row on, lines have other numbers than one more than those before.
 type gap struct{ row, number int }
 
-// maxLine bounds a row's text in bytes.
-const maxLine = 256 << 20
-
 func openLines(path string) (table, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -268,8 +265,8 @@ func (l *lines) object(i int) (map[string]json.RawMessage, error) {
 	if i+1 < len(l.offsets) {
 		end = l.offsets[i+1]
 	}
-	if end-l.offsets[i] > maxLine {
-		return nil, fmt.Errorf("%d bytes in one row, at most %d can be read", end-l.offsets[i], maxLine)
+	if end-l.offsets[i] > maxRow {
+		return nil, fmt.Errorf("%d bytes in one row, at most %d can be read", end-l.offsets[i], maxRow)
 	}
 	b := make([]byte, end-l.offsets[i])
 	if _, err := l.file.ReadAt(b, l.offsets[i]); err != nil {

@@ -50,9 +50,6 @@ const (
 	uuidValue
 )
 
-// maxCell bounds the text that a nested cell becomes.
-const maxCell = 256 << 20
-
 // corruptError is about a file that cannot be what a writer made.
 type corruptError struct{ reason string }
 
@@ -293,8 +290,8 @@ func (n *node) items(out []byte, each func([]byte) ([]byte, error), begin, end b
 		if !more {
 			return append(out, end), nil
 		}
-		if out = append(out, ','); len(out) > maxCell {
-			return nil, fmt.Errorf("more than %d bytes in one row", maxCell)
+		if out = append(out, ','); len(out) > maxRow {
+			return nil, fmt.Errorf("more than %d bytes in one row", maxRow)
 		}
 	}
 }

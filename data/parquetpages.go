@@ -207,7 +207,7 @@ func (l *leaf) bytes(p page, dst []byte, head int) ([]byte, error) {
 }
 
 func (l *leaf) readDictionary(p page) error {
-	if p.encoding != format.Plain && p.encoding != format.PlainDictionary {
+	if p.encoding != format.Plain && p.encoding != oldDictionary {
 		return fmt.Errorf("dictionary: %w: %s", errEncoding, p.encoding)
 	}
 	if err := l.take(p.unpacked); err != nil {
@@ -394,11 +394,11 @@ func decompress(codec format.CompressionCodec, dst, src []byte, size int) ([]byt
 	if len(src) == 0 && size == 0 {
 		return dst[:0], nil
 	}
-	var out []byte
+	out := dst[:0]
 	var err error
 	switch codec {
 	case format.Uncompressed:
-		out = append(dst[:0], src...)
+		out = append(out, src...)
 	case format.Snappy:
 		out, err = unpackSnappy(dst, src, size)
 	case format.Zstd:

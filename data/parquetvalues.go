@@ -14,6 +14,10 @@ import (
 // memory for them first is at the file's mercy. The encodings are those of
 // https://github.com/apache/parquet-format/blob/master/Encodings.md.
 
+// oldDictionary is how writers of the format's first version call indexes into a
+// dictionary, and the dictionary.
+const oldDictionary = format.PlainDictionary //nolint:staticcheck // such files are still read
+
 var (
 	errPageEnds = errors.New("its data end before its values do")
 	errEncoding = errors.New("encoding that is not supported")
@@ -385,7 +389,7 @@ func (l *leaf) newDecoder(encoding format.Encoding, b []byte, most int) (decoder
 		return &plain{kind: l.kind, size: l.size}, nil
 	case encoding == format.Plain:
 		return &plain{b: b, kind: l.kind, size: l.size}, nil
-	case encoding == format.PlainDictionary || encoding == format.RLEDictionary:
+	case encoding == oldDictionary || encoding == format.RLEDictionary:
 		if b[0] > 32 {
 			return nil, fmt.Errorf("indexes of %d bits", b[0])
 		}

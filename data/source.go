@@ -33,6 +33,9 @@ type table interface {
 // maxExpansion is how many times larger than its compressed form a file may be. Deflate cannot exceed 1032; text does not reach 100.
 const maxExpansion = 1000
 
+// maxRow bounds a row in JSON, in bytes: it is read as a whole.
+const maxRow = 64 << 20
+
 // ErrEmpty is returned by Open for a file without a row.
 var ErrEmpty = errors.New("no rows")
 

@@ -279,7 +279,18 @@ func TestBadOptions(t *testing.T) {
 // the rows are read, or an error names the file, and no count in it makes the reader
 // allocate at will.
 func TestEveryWrongByte(t *testing.T) {
-	whole := parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil})
+	everyWrongByte(t, parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil}))
+	for _, name := range []string{"shift", "chat_constant", "text_sparse"} { // dictionaries, runs, nulls
+		whole, err := os.ReadFile(filepath.Join("testdata", name+".parquet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		everyWrongByte(t, whole)
+	}
+}
+
+func everyWrongByte(t *testing.T, whole []byte) {
+	t.Helper()
 	path := write(t, "a.parquet", whole)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
