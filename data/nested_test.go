@@ -130,8 +130,10 @@ func TestNestedColumns(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, version %d", codec, version), func(t *testing.T) {
 				var b bytes.Buffer
 				w := parquet.NewGenericWriter[nestedRow](&b, parquet.Compression(codec), parquet.DataPageVersion(version), parquet.PageBufferSize(512), parquet.MaxRowsPerRowGroup(64))
-				if _, err := w.Write(rows); err != nil {
-					t.Fatal(err)
+				for i := range rows { // one at a time: pages end between calls
+					if _, err := w.Write(rows[i : i+1]); err != nil {
+						t.Fatal(err)
+					}
 				}
 				if err := w.Close(); err != nil {
 					t.Fatal(err)
