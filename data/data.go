@@ -2,14 +2,24 @@
 // files, renders them with a chat template and marks the tokens that carry loss.
 //
 // A sample is a conversation of user and assistant turns (S-SFT trains on the
-// assistant's) or a plain text (for distillation). Three forms of rows are read:
+// assistant's) or a plain text (for distillation). These forms of rows are recognised by
+// their columns, in this order, if Options name no Format:
 //
-//   - LongBench: columns context, input, answers (and _id, dataset, length, depth);
-//     the user message is made by a prompt template, the first answer is the assistant's
-//   - chat: column messages, a list of {role, content}
+//   - messages: column messages, a list of {role, content}; tool_calls, reasoning_content
+//     and whatever else a message has goes to the chat template
+//   - sharegpt: column conversations, the same or a list of {from, value}
+//   - longbench: columns context, input, answers; the user message is made by a prompt
+//     template, the first answer is the assistant's
+//   - qa: columns question, context, answers: the same; answers may be SQuAD's {text: [...]}
+//   - alpaca: columns instruction, output (and input, system, history); the user message
+//     is the instruction with the input, if there is one, on the next line
+//   - prompt: columns prompt, completion, strings or lists of messages
 //   - text: column text
 //
-// Column names can be mapped; see [Options].
+// The columns system, tools, documents and chat_template_kwargs of chats go to the
+// template, too; _id, dataset, length and depth are read where they are there. Content
+// that is a list of text parts is their texts, one right behind the other, as templates
+// that know of parts write them. Column names can be mapped; see [Options].
 package data
 
 import (
@@ -18,6 +28,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/internal/enum"
 	"eisft/model/tokenizer"
 )
 
@@ -30,6 +41,9 @@ type Sample struct {
 	Where string
 	// Messages are the turns; the last one is the assistant's. Nil for a plain text.
 	Messages []tokenizer.Message
+	// Variables are what a template knows beside the messages, as the row has it: tools,
+	// documents, what its chat_template_kwargs name.
+	Variables []tokenizer.Field
 	// Text is a plain text without turns.
 	Text string
 	// Answers are all accepted answers; the first one is the assistant's message.
@@ -48,15 +62,22 @@ type Sample struct {
 // Columns maps what a sample is made of to column names of a file. An empty name
 // stands for the usual one, which is the field's tag.
 type Columns struct {
-	ID       string `yaml:"_id"`
-	Dataset  string `yaml:"dataset"`
-	Context  string `yaml:"context"`
-	Input    string `yaml:"input"`
-	Answers  string `yaml:"answers"` // a list of strings or one string
-	Length   string `yaml:"length"`
-	Depth    string `yaml:"depth"` // negative or null: unknown
-	Messages string `yaml:"messages"`
-	Text     string `yaml:"text"`
+	ID          string `yaml:"_id"`
+	Dataset     string `yaml:"dataset"`
+	Context     string `yaml:"context"`
+	Input       string `yaml:"input"`   // of qa: question
+	Answers     string `yaml:"answers"` // a list of strings or one string
+	Length      string `yaml:"length"`
+	Depth       string `yaml:"depth"`    // negative or null: unknown
+	Messages    string `yaml:"messages"` // of sharegpt: conversations
+	Text        string `yaml:"text"`
+	Instruction string `yaml:"instruction"`
+	Output      string `yaml:"output"`
+	System      string `yaml:"system"`
+	History     string `yaml:"history"` // a list of pairs of strings: earlier turns
+	Prompt      string `yaml:"prompt"`
+	Completion  string `yaml:"completion"`
+	Tools       string `yaml:"tools"` // a list, or a string that holds it in JSON
 }
 
 // DefaultPrompt makes a user message where Options name no other template.
@@ -64,8 +85,10 @@ const DefaultPrompt = "{context}\n\n{input}"
 
 // Options say how rows become samples. The zero value reads the usual columns.
 type Options struct {
+	// Format is the form of the rows; empty: what their columns say.
+	Format  Format  `yaml:"format,omitempty"`
 	Columns Columns `yaml:"columns,omitempty"`
-	// Prompt makes the user message of a LongBench row: {context} and {input} stand
+	// Prompt makes the user message of a longbench or qa row: {context} and {input} stand
 	// for the columns. Empty means DefaultPrompt.
 	Prompt string `yaml:"prompt,omitempty"`
 	// Prompts are templates for rows whose dataset column has the key's value.
@@ -80,6 +103,11 @@ func (o Options) prompt(dataset, context, input string) string {
 
 // check reports a template that leaves the question out: every row would lose it.
 func (o Options) check() error {
+	if o.Format != "" {
+		if err := enum.Check("format", o.Format, formats.Names()...); err != nil {
+			return err
+		}
+	}
 	if err := checkPrompt("prompt", o.Prompt); err != nil {
 		return err
 	}
@@ -100,7 +128,7 @@ func checkPrompt(key, template string) error {
 	return nil
 }
 
-var roles = []string{"system", "user", "assistant", "tool"}
+var roles = []string{"system", "developer", "user", "assistant", "tool", "function"}
 
 // Check reports a sample that cannot be trained on: no text and no messages, an
 // unknown role, no user turn before an answer, an empty answer or none at the end.
@@ -121,7 +149,7 @@ func (s Sample) Check() error {
 		case m.Role != "assistant":
 		case !user:
 			return fmt.Errorf("%s: message %d is an answer without a user turn before it", s.Where, i+1)
-		case strings.TrimSpace(m.Content) == "":
+		case strings.TrimSpace(m.Content) == "" && !saysElse(m):
 			return fmt.Errorf("%s: message %d is an empty answer", s.Where, i+1)
 		case s.Messages[i-1].Role == "assistant":
 			return fmt.Errorf("%s: messages %d and %d are both the assistant's", s.Where, i, i+1)
@@ -134,4 +162,11 @@ func (s Sample) Check() error {
 		return fmt.Errorf("%s: no answer: the last of its %d messages is of the role %q, want assistant", s.Where, len(s.Messages), last.Role)
 	}
 	return nil
+}
+
+// saysElse says that an answer without content calls tools or thinks.
+func saysElse(m tokenizer.Message) bool {
+	return calls(m) || slices.ContainsFunc(m.Fields, func(f tokenizer.Field) bool {
+		return f.Name == "reasoning_content" && string(f.Value) != `""`
+	})
 }

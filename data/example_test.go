@@ -37,11 +37,11 @@ func Example() {
 		return
 	}
 	turn := encoded.Turns[0]
-	fmt.Println(source.Len(), "rows of the form", source.Form())
+	fmt.Println(source.Len(), "rows of the form", source.Format())
 	fmt.Println(len(encoded.IDs), "tokens in", encoded.Where)
 	fmt.Printf("learned: %q\n", tk.Decode(encoded.IDs[turn.Start:turn.End], false))
 	// Output:
-	// 157 rows of the form LongBench
+	// 157 rows of the form longbench
 	// 1856 tokens in demo/test.parquet:row 1
 	// learned: "8,200 dollars<|end|>"
 }

@@ -35,6 +35,8 @@ func FuzzLines(f *testing.F) {
 		`{"context":"a: x\nb: y","input":"Who?","answers":["b"],"length":5,"depth":0.5,"dataset":null}`,
 		"\n{\"text\":\"t\"}\r\n\n{\"text\":\"\\u00e9\"}",
 		`{"messages":[{"role":`, `[]`, "\xff\xfe",
+		`[{"text": "a"}, {"text": "b\\"]"}]`, `{"conversations":[{"from":"human","value":"q"},{"from":"function_call","value":"{\"name\":1}"}]}`,
+		`{"question":"q","context":"c","answers":{"text":["a"]}}`, `{"prompt":[{"role":"user","content":[{"type":"text","text":"\ud83d\ude00"}]}],"completion":"c","tools":"[]"}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -45,6 +47,13 @@ func FuzzParquet(f *testing.F) {
 	f.Add(parquetOf(f, chatRow{7, []message{{"user", "Hi", 0}, {"assistant", "Hello", 1}}}))
 	f.Add(parquetOf(f, longRow{"x", "set", "a: x\nb: y", "Who?", []string{"b", "B"}, 5, ptr(0.5)}, longRow{"x", "set", "c", "i", []string{"a"}, 5, nil}))
 	f.Add(parquetOf[chatRow](f))
+	for _, name := range []string{"shift", "chat_constant", "nulls"} {
+		b, err := os.ReadFile(filepath.Join("testdata", name+".parquet"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Add([]byte("PAR1\x00\x00\x00\x00PAR1"))
 	fuzzFile(f, "a.parquet")
 }

@@ -11,24 +11,27 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sort"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
-	"eisft/model/tokenizer"
+	"eisft/internal/utf8text"
 )
 
-// lines is a file with one JSON object a line. Blank lines are no rows.
+// lines is a file with one JSON object a line, blank lines aside, or with one JSON array
+// of objects. Of a row no more is kept than where it begins.
 type lines struct {
 	file      *os.File
-	temporary bool // the file is an unpacked copy
-	index     []line
+	temporary bool // the file is an unpacked copy that could not be unlinked while it is open
+	offsets   []int64
+	gaps      []gap
+	end       int64 // of the last row
+	array     bool
 }
 
-// line says where a row's text lies in the file.
-type line struct {
-	offset int64
-	size   int
-	number int // counted from 1
-}
+// gap says that from a row on, lines have other numbers than one more than those before.
+type gap struct{ row, number int }
 
 func openLines(path string) (table, error) {
 	f, err := os.Open(path)
@@ -53,7 +56,8 @@ func openGzipLines(path string) (table, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lines{file: unpacked, temporary: true}
+	// Nothing is left behind where a process is killed, if the system lets go of the name.
+	l := &lines{file: unpacked, temporary: os.Remove(unpacked.Name()) != nil}
 	if err := unpack(unpacked, f, info.Size()); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
@@ -81,19 +85,76 @@ func indexLines(l *lines) (table, error) {
 	if err := l.scan(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
+	l.offsets, l.gaps = slices.Clip(l.offsets), slices.Clip(l.gaps)
 	return l, nil
 }
 
 func (l *lines) scan() error {
-	if _, err := l.file.Seek(0, io.SeekStart); err != nil {
+	var head [64]byte
+	n, err := l.file.ReadAt(head[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if err := notLines(head[:n]); err != nil {
+		return err
+	}
+	from := int64(0)
+	if bytes.HasPrefix(head[:n], []byte(utf8text.BOM)) {
+		from = int64(len(utf8text.BOM))
+	}
+	if _, err := l.file.Seek(from, io.SeekStart); err != nil {
 		return err
 	}
 	r := bufio.NewReaderSize(l.file, 1<<16)
-	at := line{number: 1}
-	blank := true
+	first, err := firstByte(r)
+	if err != nil {
+		return err
+	}
+	if _, err := l.file.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
+	r.Reset(l.file)
+	if l.array = first == '['; l.array {
+		return l.scanArray(r, from)
+	}
+	return l.scanLines(r, from)
+}
+
+// notLines recognises files that are something else, by how they begin.
+func notLines(head []byte) error {
+	switch {
+	case bytes.HasPrefix(head, []byte(magic)):
+		return errors.New("a parquet file: give it a name that ends in .parquet")
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return errors.New("packed with gzip: give it a name that ends in .jsonl.gz, or unpack it")
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
+		return errors.New("a zip archive: unpack it")
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return errors.New("packed with zstd: unpack it")
+	}
+	return utf8text.Encoding(head)
+}
+
+// firstByte is the first one that is no white space; 0: there is none.
+func firstByte(r *bufio.Reader) (byte, error) {
+	for {
+		c, err := r.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return 0, nil
+		}
+		if err != nil || !isSpace(c) {
+			return c, err
+		}
+	}
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func (l *lines) scanLines(r *bufio.Reader, at int64) error {
+	start, number, want, blank := at, 1, 1, true
 	for {
 		part, err := r.ReadSlice('\n')
-		at.size += len(part)
+		at += int64(len(part))
 		blank = blank && len(bytes.TrimSpace(part)) == 0
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
@@ -103,17 +164,87 @@ func (l *lines) scan() error {
 			return err
 		}
 		if !blank {
-			l.index = append(l.index, at)
+			if number != want {
+				l.gaps = append(l.gaps, gap{len(l.offsets), number})
+			}
+			l.offsets, want = append(l.offsets, start), number+1
+			l.end = at
 		}
 		if last {
 			return nil
 		}
-		at, blank = line{offset: at.offset + int64(at.size), number: at.number + 1}, true
+		start, number, blank = at, number+1, true
 	}
 }
 
-func (l *lines) len() int           { return len(l.index) }
-func (l *lines) where(i int) string { return fmt.Sprintf("line %d", l.index[i].number) }
+// scanArray finds the elements of an array without understanding them: commas that are
+// in no string and no nested value part them.
+func (l *lines) scanArray(r *bufio.Reader, at int64) error {
+	var (
+		depth           int // of brackets; 1: in the array
+		inText, escaped bool
+		begun           bool // an element
+	)
+	for ; ; at++ {
+		c, err := r.ReadByte()
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("the JSON array ends in its row %d: no ] at byte %d, where the file ends", max(len(l.offsets), 1), at)
+		}
+		if err != nil {
+			return err
+		}
+		if inText {
+			inText = escaped || c != '"'
+			escaped = !escaped && c == '\\'
+			continue
+		}
+		if depth == 1 && !begun && !isSpace(c) && c != ']' {
+			if c == ',' {
+				return fmt.Errorf("byte %d: a comma in the JSON array without a row before it", at)
+			}
+			l.offsets, begun = append(l.offsets, at), true
+		}
+		switch c {
+		case '"':
+			inText = true
+		case '[', '{':
+			depth++
+		case ',':
+			begun = begun && depth > 1
+		case ']', '}':
+			if depth--; depth == 0 {
+				l.end = at
+				return l.behindArray(r, at+1)
+			}
+		}
+	}
+}
+
+// behindArray makes sure that nothing follows the array.
+func (l *lines) behindArray(r *bufio.Reader, at int64) error {
+	c, err := firstByte(r)
+	if err == nil && c != 0 {
+		err = fmt.Errorf("%q follows the JSON array that ends at byte %d: want one array, or one object a line", c, at)
+	}
+	return err
+}
+
+func (l *lines) len() int { return len(l.offsets) }
+
+// number is the line of a row, counted from 1.
+func (l *lines) number(i int) int {
+	if g := sort.Search(len(l.gaps), func(g int) bool { return l.gaps[g].row > i }); g > 0 {
+		return l.gaps[g-1].number + i - l.gaps[g-1].row
+	}
+	return i + 1
+}
+
+func (l *lines) where(i int) string {
+	if l.array {
+		return fmt.Sprintf("row %d", i+1)
+	}
+	return fmt.Sprintf("line %d", l.number(i))
+}
 
 func (l *lines) columns() ([]string, error) {
 	object, err := l.object(0)
@@ -128,13 +259,87 @@ func (l *lines) close() error {
 	return err
 }
 
-// object parses the i-th row's line.
+// object parses the i-th row.
 func (l *lines) object(i int) (map[string]json.RawMessage, error) {
-	b := make([]byte, l.index[i].size)
-	if _, err := l.file.ReadAt(b, l.index[i].offset); err != nil {
+	end := l.end
+	if i+1 < len(l.offsets) {
+		end = l.offsets[i+1]
+	}
+	if end-l.offsets[i] > maxRow {
+		return nil, fmt.Errorf("%d bytes in one row, at most %d can be read", end-l.offsets[i], maxRow)
+	}
+	b := make([]byte, end-l.offsets[i])
+	if _, err := l.file.ReadAt(b, l.offsets[i]); err != nil {
 		return nil, err
 	}
-	return parseObject(b)
+	b = bytes.TrimSpace(b)
+	if l.array {
+		b = bytes.TrimSpace(bytes.TrimSuffix(b, []byte(",")))
+	}
+	if err := checkJSONText(b); err != nil {
+		return nil, fmt.Errorf("%w; the row begins at byte %d of the file", err, l.offsets[i])
+	}
+	object, err := parseObject(b)
+	if err != nil && !l.array {
+		if n := l.spans(i); n > 1 {
+			return nil, fmt.Errorf("its JSON object goes on over %d lines: want one object a line (jq -c . makes it so), or one array of objects", n)
+		}
+	}
+	return object, err
+}
+
+// spans is how many lines the JSON value takes that begins with a row; 0: it does not end
+// within the next MiB.
+func (l *lines) spans(i int) int {
+	const most = 1 << 20
+	text, err := io.ReadAll(io.NewSectionReader(l.file, l.offsets[i], most))
+	if err != nil {
+		return 0
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	var value json.RawMessage
+	if d.Decode(&value) != nil {
+		return 0
+	}
+	return bytes.Count(bytes.TrimSpace(text[:d.InputOffset()]), []byte("\n")) + 1
+}
+
+// checkJSONText reports bytes that are no text, and half a surrogate pair among the
+// escapes, which the decoder would replace by another character.
+func checkJSONText(b []byte) error {
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		return utf8text.Check(string(b))
+	}
+	const hi, lo, end = 0xd800, 0xdc00, 0xe000
+	for i := 0; i+1 < len(b); i++ {
+		next := bytes.IndexByte(b[i:], '\\')
+		if next < 0 {
+			break
+		}
+		i += next
+		unit, ok := escape(b[i:])
+		switch {
+		case ok && unit >= hi && unit < lo:
+			if second, _ := escape(b[i+6:]); second < lo || second >= end {
+				return fmt.Errorf("byte %d: %s is half a character of UTF-16, without its other half", i, b[i:i+6])
+			}
+			i += 11
+		case ok && unit >= lo && unit < end:
+			return fmt.Errorf("byte %d: %s is half a character of UTF-16, without its other half", i, b[i:i+6])
+		default:
+			i++ // what is escaped
+		}
+	}
+	return nil
+}
+
+// escape reads \uXXXX.
+func escape(b []byte) (uint64, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return v, err == nil
 }
 
 func parseObject(b []byte) (map[string]json.RawMessage, error) {
@@ -162,7 +367,7 @@ func (l *lines) row(i int, f form) (row, error) {
 
 func rowOfObject(object map[string]json.RawMessage, f form) (row, error) {
 	r := emptyRow()
-	for _, col := range f {
+	for _, col := range f.columns {
 		raw, ok := object[col.name]
 		if !ok && col.required {
 			return r, missingColumn(col.name, col.name, slices.Sorted(maps.Keys(object)))
@@ -177,8 +382,10 @@ func rowOfObject(object map[string]json.RawMessage, f form) (row, error) {
 	return r, nil
 }
 
-// setJSON fills the cell of a column.
-func (r *row) setJSON(col column, raw json.RawMessage) error {
+// setJSON fills the cell of a column with what is not null.
+func (r *row) setJSON(col column, raw json.RawMessage) (err error) {
+	text := raw[0] == '"'
+	r.set[col.cell] = true
 	switch col.kind {
 	case numberKind:
 		var v float64
@@ -187,39 +394,75 @@ func (r *row) setJSON(col column, raw json.RawMessage) error {
 		}
 		return r.setNumber(col.cell, v)
 	case turnsKind:
-		return r.setTurns(raw)
-	case idKind:
-		if raw[0] != '"' {
-			var v json.Number
-			err := unmarshalAs(raw, &v, col.kind)
-			r.setText(col.cell, v.String())
+		if raw, err = unquoted(raw); err != nil || isNull(raw) {
 			return err
 		}
-	case textsKind:
-		if raw[0] != '"' {
-			return unmarshalAs(raw, &r.answers, col.kind)
+		r.turns[col.cell], err = messagesOf(raw)
+		return err
+	case pairsKind:
+		return unmarshalAs(raw, &r.history, col.kind)
+	case jsonKind:
+		v, err := variablesOf(col.cell, raw)
+		r.variables = append(r.variables, v...)
+		return err
+	case idKind:
+		if !text {
+			var v json.Number
+			err := unmarshalAs(raw, &v, col.kind)
+			r.texts[col.cell] = v.String()
+			return err
+		}
+	case partKind:
+		if !text {
+			r.turns[col.cell], err = messagesOf(raw)
+			return err
+		}
+	case textsKind, answersKind:
+		if !text {
+			r.answers, err = answersOf(raw, col.kind)
+			return err
 		}
 	}
 	var v string
 	if err := unmarshalAs(raw, &v, col.kind); err != nil {
 		return err
 	}
-	r.setText(col.cell, v)
-	return nil
-}
-
-func (r *row) setTurns(raw json.RawMessage) error {
-	var messages []struct{ Role, Content *string }
-	if err := unmarshalAs(raw, &messages, turnsKind); err != nil {
+	if err := checkText(v); err != nil {
 		return err
 	}
-	for i, m := range messages {
-		if m.Role == nil || m.Content == nil {
-			return fmt.Errorf("message %d has no role or no content", i+1)
+	return r.setText(col.cell, v)
+}
+
+// answersOf reads a list of strings, or what SQuAD has it in.
+func answersOf(raw json.RawMessage, want kind) ([]string, error) {
+	if want == answersKind && raw[0] == '{' {
+		fields, err := fieldsOf(raw)
+		if err != nil {
+			return nil, err
 		}
-		r.messages = append(r.messages, tokenizer.Message{Role: *m.Role, Content: *m.Content})
+		text, _ := takeField(fields, "text")
+		if raw = text.Value; raw == nil {
+			return nil, fmt.Errorf("found a JSON object without text, want %s", want)
+		}
+		if raw[0] == '"' {
+			answer, err := stringOf(raw)
+			return []string{answer}, err
+		}
 	}
-	return nil
+	var list []*string
+	if err := unmarshalAs(raw, &list, want); err != nil {
+		return nil, err
+	}
+	answers := make([]string, len(list))
+	for i, answer := range list {
+		if answer == nil {
+			return nil, fmt.Errorf("answer %d is null", i+1)
+		}
+		if answers[i] = *answer; checkText(*answer) != nil {
+			return nil, fmt.Errorf("answer %d: %w", i+1, checkText(*answer))
+		}
+	}
+	return answers, nil
 }
 
 // unmarshalAs decodes valid JSON and says in the file's terms what was found instead.

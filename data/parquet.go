@@ -3,51 +3,55 @@ package data
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 	"sort"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
-
-	"eisft/model/tokenizer"
 )
 
-// parquetFile reads rows by index. It keeps one row reader open, so that reading in
-// order decodes every page once and holds only the current pages.
+// parquetFile reads rows by index. It holds the current page of every column that is
+// wanted, and of no other.
 type parquetFile struct {
-	file   *os.File
-	size   int64
-	pq     *parquet.File
-	first  []int   // first[g] is the first row of row group g; the last entry is the number of rows
-	leaves []*leaf // by column index of the leaf; nil: not wanted
-
-	rows  parquet.Rows // open at row next of group
-	group int
-	next  int
-	buf   [1]parquet.Row
+	file  *os.File
+	size  int64
+	pq    *parquet.File
+	first []int // first[g] is the first row of row group g; the last entry is the number of rows
+	cells []boundColumn
+	group int   // row group that the cells are open at; -1: none
+	held  int64 // bytes of all pages
 }
 
-// leaf is a parquet column with values that is read for a column of the form.
-type leaf struct {
+// boundColumn is a column of the file that is read for one of the form.
+type boundColumn struct {
 	column
-	field string // of a message: role or content
+	node *node
 }
+
+const (
+	// maxHeld is how many bytes the pages of one row may take in memory beside
+	// maxText for each byte of the file: equal texts take next to nothing in a file.
+	maxHeld = 256 << 20
+	// maxText is how many times larger than its packed form a text is at most.
+	maxText = 100
+	// maxRows bounds the rows of a file: their order in an epoch is held in memory.
+	maxRows = 1 << 27
+)
 
 func openParquet(path string) (table, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	p := &parquetFile{file: f}
+	p := &parquetFile{file: f, group: -1}
 	if err := guarded(p.open); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return p, nil
 }
 
-// guarded runs f and turns its panic into an error: the parquet reader trusts counts
-// and offsets of the file beyond what checkFooter and checkPages can verify.
+// guarded runs f and turns its panic into an error: the parquet library trusts the
+// file beyond what checkFooter can verify.
 func guarded(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -73,8 +77,8 @@ func (p *parquetFile) open() error {
 	p.first = []int{0}
 	for g, group := range p.pq.RowGroups() {
 		n := group.NumRows()
-		if n < 0 || n > p.size {
-			return fmt.Errorf("corrupt parquet file: row group %d claims %d rows, the file has %d bytes", g, n, p.size)
+		if n < 0 || n > maxRows-int64(p.first[g]) {
+			return fmt.Errorf("row group %d claims %d rows: a file may have %d; split it", g, n, maxRows)
 		}
 		p.first = append(p.first, p.first[g]+int(n))
 	}
@@ -95,185 +99,145 @@ func (p *parquetFile) columns() ([]string, error) {
 	return names, nil
 }
 
-func (p *parquetFile) close() error { return errors.Join(p.closeRows(), p.file.Close()) }
+func (p *parquetFile) close() error { return p.file.Close() }
 
-func (p *parquetFile) closeRows() error {
-	if p.rows == nil {
-		return nil
-	}
-	rows := p.rows
-	p.rows = nil
-	return guarded(rows.Close)
-}
-
-// bind finds the leaf columns of a form and checks their types.
+// bind finds the columns of a form and checks their types.
 func (p *parquetFile) bind(f form) error {
 	return guarded(func() error {
-		for _, col := range f {
-			if err := p.bindColumn(col, p.pq.Root().Column(col.name)); err != nil {
+		for _, col := range f.columns {
+			n, err := p.bindColumn(col)
+			if err != nil {
 				return fmt.Errorf("column %s: %w", col.name, err)
+			}
+			if n != nil {
+				p.cells = append(p.cells, boundColumn{col, n})
 			}
 		}
 		return nil
 	})
 }
 
-func (p *parquetFile) bindColumn(col column, c *parquet.Column) error {
-	switch {
-	case col.kind == turnsKind:
-		return p.bindTurns(col, c)
-	case c.Leaf() && !c.Repeated():
-		return p.bindLeaf(leaf{column: col}, c)
-	case col.kind == textsKind:
-		return p.bindList(col, c)
-	}
-	return fmt.Errorf("found a group of columns, want %s", col.kind)
-}
-
-// bindList accepts a list of strings in any of the layouts writers use: a group with
-// one leaf that repeats once.
-func (p *parquetFile) bindList(col column, c *parquet.Column) error {
-	leaves := leavesOf(c, nil)
-	if len(leaves) != 1 || leaves[0].MaxRepetitionLevel() != 1 {
-		return fmt.Errorf("found a group of %d columns, want %s", len(leaves), col.kind)
-	}
-	return p.bindLeaf(leaf{column: col}, leaves[0])
-}
-
-// bindTurns wants the leaves role and content in a group that repeats once. Other
-// fields of a message are not read.
-func (p *parquetFile) bindTurns(col column, c *parquet.Column) error {
-	found := 0
-	var names []string
-	for _, l := range leavesOf(c, nil) {
-		names = append(names, l.Name())
-		if (l.Name() != "role" && l.Name() != "content") || l.MaxRepetitionLevel() != 1 {
-			continue
+// bindColumn returns nil for an id of a type that is none: it is there for people.
+func (p *parquetFile) bindColumn(col column) (*node, error) {
+	limit := maxHeld + maxText*p.size
+	n := newNode(p.pq.Root().Column(col.name), func(c *parquet.Column) *leaf { return newLeaf(c, p.file, &p.held, limit) })
+	ok := false
+	switch single := n.leaf != nil && !n.repeated; col.kind {
+	case textKind:
+		ok = single && n.holds == textValue
+	case idKind:
+		if ok = single && n.holds != otherValue; !ok && !col.required {
+			return nil, nil
 		}
-		found++
-		if err := p.bindLeaf(leaf{col, l.Name()}, l); err != nil {
-			return fmt.Errorf("%s: %w", l.Name(), err)
-		}
-	}
-	if found != 2 {
-		return fmt.Errorf("found %s with the fields %s, want %s", c.Type(), strings.Join(names, ", "), col.kind)
-	}
-	return nil
-}
-
-func (p *parquetFile) bindLeaf(l leaf, c *parquet.Column) error {
-	kind := c.Type().Kind()
-	ok := kind == parquet.ByteArray
-	switch whole := kind == parquet.Int32 || kind == parquet.Int64; {
-	case l.kind == numberKind:
-		ok = whole || kind == parquet.Float || kind == parquet.Double
-	case l.kind == idKind:
-		ok = ok || whole
+	case numberKind:
+		ok = single && n.holds == numberValue
+	case textsKind:
+		ok = single && n.holds == textValue || n.list() != nil && n.list().holds == textValue
+	case answersKind:
+		ok = single && n.holds == textValue || n.list() != nil && n.list().holds == textValue || n.child("text") != nil
+	case turnsKind:
+		turn := n.list()
+		ok = single && n.holds == textValue || turn != nil && turn.leaf == nil && (turn.child("role") != nil || turn.child("from") != nil)
+	case partKind:
+		ok = single && n.holds == textValue || n.list() != nil && n.list().leaf == nil
+	case pairsKind, jsonKind:
+		ok = true
 	}
 	if !ok {
-		return fmt.Errorf("found the parquet type %s, want %s", c.Type(), l.kind)
+		return nil, fmt.Errorf("found %s, want %s", n.describe(), col.kind)
 	}
-	for len(p.leaves) <= c.Index() {
-		p.leaves = append(p.leaves, nil)
-	}
-	p.leaves[c.Index()] = &l
-	return nil
-}
-
-func leavesOf(c *parquet.Column, to []*parquet.Column) []*parquet.Column {
-	if c.Leaf() {
-		return append(to, c)
-	}
-	for _, child := range c.Columns() {
-		to = leavesOf(child, to)
-	}
-	return to
+	return n, nil
 }
 
 func (p *parquetFile) row(i int, _ form) (r row, err error) {
 	err = guarded(func() error {
 		if err := p.seek(i); err != nil {
-			return err
-		}
-		n, err := p.rows.ReadRows(p.buf[:])
-		if n != 1 {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
 			return fmt.Errorf("corrupt parquet file: row group %d: %w", p.group, err)
 		}
-		p.next++
-		r, err = p.cells(p.buf[0])
+		r, err = p.read()
 		return err
 	})
-	if err != nil {
-		err = errors.Join(err, p.closeRows())
+	if err != nil { // wherever the leaves are now
+		p.closeGroup()
 	}
 	return r, err
 }
 
-// seek opens the row group of row i and moves to it.
+// seek moves all leaves to row i.
 func (p *parquetFile) seek(i int) error {
-	if p.rows != nil && p.next == i && i < p.first[p.group+1] {
-		return nil
-	}
-	if p.rows == nil || i < p.first[p.group] || i >= p.first[p.group+1] {
-		if err := p.closeRows(); err != nil {
-			return err
-		}
+	if p.group < 0 || i < p.first[p.group] || i >= p.first[p.group+1] {
+		p.closeGroup()
 		p.group = sort.SearchInts(p.first, i+1) - 1
-		if err := checkPages(p.file, p.size, p.pq.Metadata().RowGroups[p.group].Columns); err != nil {
-			return fmt.Errorf("corrupt parquet file: row group %d: %w", p.group, err)
+		group := &p.pq.Metadata().RowGroups[p.group]
+		for _, c := range p.cells {
+			for _, l := range c.node.leaves {
+				if err := l.openGroup(p.size, group); err != nil {
+					return err
+				}
+			}
 		}
-		p.rows = p.pq.RowGroups()[p.group].Rows()
 	}
-	if err := p.rows.SeekToRow(int64(i - p.first[p.group])); err != nil {
-		return fmt.Errorf("corrupt parquet file: row group %d: %w", p.group, err)
+	for _, c := range p.cells {
+		for _, l := range c.node.leaves {
+			if err := l.seek(i - p.first[p.group]); err != nil {
+				return err
+			}
+		}
 	}
-	p.next = i
 	return nil
 }
 
-// cells copies the values of a row into its cells.
-func (p *parquetFile) cells(values parquet.Row) (row, error) {
+func (p *parquetFile) closeGroup() {
+	for _, c := range p.cells {
+		for _, l := range c.node.leaves {
+			l.close()
+		}
+	}
+	p.group = -1
+}
+
+// read takes the row that all leaves are at.
+func (p *parquetFile) read() (row, error) {
 	r := emptyRow()
-	var names, contents []string
-	for _, v := range values {
-		if v.Column() < 0 || v.Column() >= len(p.leaves) || p.leaves[v.Column()] == nil || v.IsNull() {
-			continue
-		}
-		switch l := p.leaves[v.Column()]; {
-		case l.field == "role":
-			names = append(names, v.String())
-		case l.field == "content":
-			contents = append(contents, v.String())
-		case l.kind == textsKind:
-			r.answers = append(r.answers, v.String())
-		case l.kind == numberKind:
-			if err := r.setNumber(l.cell, float(v)); err != nil {
-				return r, fmt.Errorf("column %s: %w", l.name, err)
+	for _, c := range p.cells {
+		if err := r.setParquet(c); err != nil {
+			if corrupt := (*corruptError)(nil); errors.As(err, &corrupt) {
+				return r, fmt.Errorf("corrupt parquet file: column %s: %w", c.name, err)
 			}
-		default:
-			r.setText(l.cell, v.String())
+			return r, fmt.Errorf("column %s: %w", c.name, err)
 		}
-	}
-	if len(names) != len(contents) {
-		return r, fmt.Errorf("%d messages with a role, %d with content: want both in every message", len(names), len(contents))
-	}
-	for i := range names {
-		r.messages = append(r.messages, tokenizer.Message{Role: names[i], Content: contents[i]})
 	}
 	return r, nil
 }
 
-func float(v parquet.Value) float64 {
-	switch v.Kind() {
-	case parquet.Int32:
-		return float64(v.Int32())
-	case parquet.Int64:
-		return float64(v.Int64())
-	case parquet.Float:
-		return float64(v.Float())
+// setParquet reads a cell of a row. What is nested becomes JSON, so that it is
+// understood in one place.
+func (r *row) setParquet(c boundColumn) error {
+	n := c.node
+	if n.leaf == nil || n.repeated {
+		raw, err := n.json(nil)
+		if err != nil || string(raw) == "null" {
+			return err
+		}
+		return r.setJSON(c.column, slices.Clip(raw))
 	}
-	return v.Double()
+	v, null, err := n.value()
+	if err != nil || null {
+		return err
+	}
+	if c.kind == numberKind {
+		return r.setNumber(c.cell, n.number(v))
+	}
+	text, err := n.text(v)
+	if err == nil {
+		err = checkText(text)
+	}
+	if err != nil {
+		return err
+	}
+	switch c.kind {
+	case textKind, idKind, textsKind, answersKind, partKind:
+		return r.setText(c.cell, text)
+	}
+	return r.setJSON(c.column, appendText(nil, text)) // a string that holds JSON
 }

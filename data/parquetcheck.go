@@ -10,9 +10,11 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// The parquet reader allocates what the file's counts ask for before it reads on. A
-// few wrong bytes would make that gigabytes, which no recover catches, so footer and
-// page headers are checked first. Both are Thrift structs in compact protocol
+// The parquet library allocates what the file's counts ask for before it reads on. A
+// few wrong bytes would make that gigabytes, which no recover catches. So footer and page
+// headers are checked before it gets them, and pages are read without it (parquetpages.go):
+// what they hold in memory is bounded by [maxHeld], their values are decoded one at a time.
+// Footer and headers are Thrift structs in compact protocol
 // (https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md).
 
 const magic = "PAR1"
@@ -48,52 +50,81 @@ func checkFooter(r io.ReaderAt, size int64) error {
 	if _, err := r.ReadAt(footer, size-8-n); err != nil {
 		return err
 	}
-	if _, err := structSize(footer); err != nil {
+	used, err := structSize(footer)
+	if err == nil {
+		err = checkSchema(footer[:used])
+	}
+	if err != nil {
 		return fmt.Errorf("corrupt parquet footer: %w", err)
 	}
 	return nil
 }
 
-// checkPages walks the page headers of a row group and checks that the pages lie in
-// the file and that what they claim to hold is within reason.
-func checkPages(r io.ReaderAt, size int64, columns []format.ColumnChunk) error {
-	for i := range columns {
-		c := &columns[i].MetaData
-		start := c.DataPageOffset
-		if d := c.DictionaryPageOffset; d != 0 {
-			start = d
+// checkSchema checks that the footer's tree of columns is no deeper than maxNesting and
+// that every row group has all of its leaves: the reader takes memory for the product of
+// leaves and row groups, and for the sum of the leaves' depths.
+func checkSchema(footer []byte) error {
+	var file format.FileMetaData
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), footer, &file); err != nil {
+		return err
+	}
+	leaves := 0
+	var open []int32 // children to come, of the groups around the column
+	for i := range file.Schema {
+		column := &file.Schema[i]
+		if column.Type.Valid {
+			leaves++
 		}
-		if start < 4 || c.TotalCompressedSize < 0 || start > size || c.TotalCompressedSize > size-start {
-			return fmt.Errorf("column %v: %d bytes at %d lie outside of the file's %d", c.PathInSchema, c.TotalCompressedSize, start, size)
+		if n := column.NumChildren; n.Valid && n.V > 0 {
+			if open = append(open, n.V); len(open) > maxNesting {
+				return errDeep
+			}
+			continue
 		}
-		if err := checkChunk(io.NewSectionReader(r, start, c.TotalCompressedSize), size); err != nil {
-			return fmt.Errorf("column %v: %w", c.PathInSchema, err)
+		for len(open) > 0 {
+			if open[len(open)-1]--; open[len(open)-1] > 0 {
+				break
+			}
+			open = open[:len(open)-1]
+		}
+	}
+	for g := range file.RowGroups {
+		if n := len(file.RowGroups[g].Columns); n != leaves {
+			return fmt.Errorf("row group %d has %d columns, the schema %d", g, n, leaves)
 		}
 	}
 	return nil
 }
 
-// checkChunk checks the pages of one column chunk of a file of size bytes.
-func checkChunk(chunk *io.SectionReader, size int64) error {
+// listPages walks through the pages of a column chunk in a file of size bytes, and checks
+// that they lie in it.
+func listPages(r io.ReaderAt, size int64, c *format.ColumnMetaData) ([]page, error) {
+	start := c.DataPageOffset
+	if d := c.DictionaryPageOffset; d != 0 {
+		start = min(start, d)
+	}
+	if start < 4 || c.TotalCompressedSize < 0 || start > size || c.TotalCompressedSize > size-start {
+		return nil, fmt.Errorf("%d bytes at %d lie outside of the file's %d", c.TotalCompressedSize, start, size)
+	}
+	chunk := io.NewSectionReader(r, start, c.TotalCompressedSize)
+	var pages []page
 	for at := int64(0); at < chunk.Size(); {
 		header, n, err := pageHeader(chunk, at)
 		if err != nil {
-			return fmt.Errorf("page header at byte %d of the chunk: %w", at, err)
+			return nil, fmt.Errorf("page header at byte %d: %w", start+at, err)
 		}
-		packed, unpacked := int64(header.CompressedPageSize), int64(header.UncompressedPageSize)
-		if packed < 0 || packed > chunk.Size()-at-n {
-			return fmt.Errorf("page at byte %d of the chunk: %d bytes do not fit into its %d", at, packed, chunk.Size())
+		packed := int64(header.CompressedPageSize)
+		if packed < 0 || header.UncompressedPageSize < 0 || packed > chunk.Size()-at-n {
+			return nil, fmt.Errorf("page at byte %d: %d bytes do not fit into the column's %d", start+at, packed, chunk.Size())
 		}
-		if unpacked < 0 || unpacked > maxExpansion*(packed+64) {
-			return fmt.Errorf("page at byte %d of the chunk: %d bytes claim to hold %d", at, packed, unpacked)
+		p, err := newPage(header, start+at+n)
+		if err != nil {
+			return nil, fmt.Errorf("page at byte %d: %w", start+at, err)
 		}
-		values := max(header.DataPageHeader.V.NumValues, header.DataPageHeaderV2.V.NumValues, header.DictionaryPageHeader.V.NumValues)
-		if int64(values) > size {
-			return fmt.Errorf("page at byte %d of the chunk: claims %d values, the file has %d bytes", at, values, size)
-		}
+		pages = append(pages, p)
 		at += n + packed
 	}
-	return nil
+	return pages, nil
 }
 
 // pageHeader reads the header at a byte of a chunk and returns its length too.

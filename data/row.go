@@ -1,7 +1,6 @@
 package data
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -12,29 +11,39 @@ import (
 	"eisft/model/tokenizer"
 )
 
-// row holds the cells of one row by what they mean. Cells that are null or whose
-// column the file does not have keep their zero value (depth: NaN).
+// row holds the cells of one row by what they mean.
 type row struct {
-	id, dataset, context, input, text string
-	answers                           []string
-	messages                          []tokenizer.Message
-	length                            int
-	depth                             float64
+	set       [cells]bool // the cell is there and not null
+	texts     [cells]string
+	turns     [cells][]tokenizer.Message
+	answers   []string
+	history   [][]string // turns of user and assistant
+	variables []tokenizer.Field
+	length    int
+	depth     float64 // NaN: not known
 }
 
 // kind is a type of cell.
 type kind int
 
 const (
-	textKind kind = iota
-	idKind        // a string or a number
-	numberKind
-	textsKind // a list of strings or one string
-	turnsKind // a list of {role, content}
+	textKind    kind = iota
+	idKind           // a string or a number
+	numberKind       // a number
+	textsKind        // a list of strings or one string
+	answersKind      // the same, or a struct that has it as its text
+	turnsKind        // a list of messages
+	partKind         // a string or a list of messages
+	pairsKind        // a list of pairs of strings
+	jsonKind         // anything, or a string that holds it in JSON
 )
 
 func (k kind) String() string {
-	return [...]string{"a string", "a string or a number", "a number", "a string or a list of strings", "a list of {role, content}"}[k]
+	return [...]string{
+		"a string", "a string or a number", "a number", "a string or a list of strings",
+		"a string, a list of strings or {text: a list of strings}", "a list of {role, content} or {from, value}",
+		"a string or a list of {role, content}", "a list of pairs of strings", "JSON",
+	}[k]
 }
 
 // column is a column to read: its name in the file, which cell of the row it fills,
@@ -59,103 +68,130 @@ const (
 	depthCell
 	messagesCell
 	textCell
+	instructionCell
+	outputCell
+	systemCell
+	historyCell
+	promptCell
+	completionCell
+	toolsCell
+	documentsCell
+	kwargsCell // what else the template knows, by name
+	cells      // how many there are
 )
 
-// form is what the rows of a file are made of.
-type form []column
+func emptyRow() row { return row{depth: math.NaN()} }
 
-func (f form) has(c cell) bool {
-	return slices.ContainsFunc(f, func(col column) bool { return col.cell == c })
+// setText fills a cell that holds one string; as answers it is the only one.
+func (r *row) setText(c cell, v string) error {
+	r.set[c] = true
+	switch c {
+	case answersCell:
+		r.answers = []string{v}
+	case promptCell:
+		r.turns[c] = []tokenizer.Message{{Role: "user", Content: v}}
+	case completionCell:
+		r.turns[c] = []tokenizer.Message{{Role: "assistant", Content: v}}
+	default:
+		r.texts[c] = v
+	}
+	return nil
 }
 
-// detectForm chooses the first form whose leading column is there (chat before
-// LongBench before text), among those forms whose leading column the options name if
-// they name any. Columns of the form must exist; _id, dataset, length and depth must
-// only if the options name them.
-func detectForm(c Columns, have []string) (form, error) {
-	forms := []struct {
-		named bool
-		main  form
-	}{
-		{c.Messages != "", form{{cmp.Or(c.Messages, "messages"), turnsKind, messagesCell, true}}},
-		{c.Context != "", form{
-			{cmp.Or(c.Context, "context"), textKind, contextCell, true},
-			{cmp.Or(c.Input, "input"), textKind, inputCell, true},
-			{cmp.Or(c.Answers, "answers"), textsKind, answersCell, true},
-		}},
-		{c.Text != "", form{{cmp.Or(c.Text, "text"), textKind, textCell, true}}},
+// setNumber fills a numeric cell.
+func (r *row) setNumber(c cell, v float64) error {
+	r.set[c] = true
+	if c == depthCell {
+		r.depth = v
+		return nil
 	}
-	anyNamed := c.Messages != "" || c.Context != "" || c.Text != ""
-	var wanted []string
-	for _, f := range forms {
-		lead := f.main[0].name
-		if anyNamed && !f.named {
-			continue
-		}
-		if wanted = append(wanted, lead); slices.Contains(have, lead) {
-			return withOptional(f.main, c, have)
-		}
+	if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
+		return fmt.Errorf("found %g, want a whole number", v)
 	}
-	return nil, missingColumn(strings.Join(wanted, " or "), wanted[0], have)
-}
-
-// withOptional adds the columns a row may have to those it must have.
-func withOptional(f form, c Columns, have []string) (form, error) {
-	f = append(f,
-		column{cmp.Or(c.ID, "_id"), idKind, idCell, c.ID != ""},
-		column{cmp.Or(c.Dataset, "dataset"), textKind, datasetCell, c.Dataset != ""},
-		column{cmp.Or(c.Length, "length"), numberKind, lengthCell, c.Length != ""},
-		column{cmp.Or(c.Depth, "depth"), numberKind, depthCell, c.Depth != ""},
-	)
-	var found form
-	for _, col := range f {
-		switch {
-		case slices.Contains(have, col.name):
-			found = append(found, col)
-		case col.required:
-			return nil, missingColumn(col.name, col.name, have)
-		}
-	}
-	return found, nil
-}
-
-// missingColumn says what was looked for, what is there, and the nearest name to it.
-func missingColumn(wanted, name string, have []string) error {
-	msg := fmt.Sprintf("no column %s: the file has %s", wanted, strings.Join(have, ", "))
-	if near := nearest.Name(name, have); near != "" {
-		msg += fmt.Sprintf("; did you mean %s?", near)
-	}
-	return errors.New(msg)
+	r.length = int(v)
+	return nil
 }
 
 // sample makes the sample of a row.
-func (r row) sample(f form, o Options) (Sample, error) {
-	s := Sample{ID: r.id, Dataset: r.dataset, Length: r.length, Depth: math.NaN()}
-	switch {
-	case f.has(messagesCell):
-		s.Messages = r.messages
-		return s, nil
-	case f.has(textCell):
-		if s.Text = r.text; s.Text == "" {
-			return s, errors.New("empty text")
+func (r *row) sample(f form, o Options) (Sample, error) {
+	for _, col := range f.columns {
+		if col.required && !r.set[col.cell] {
+			return Sample{}, fmt.Errorf("column %s is null, want %s", col.name, col.kind)
 		}
-		return s, nil
 	}
-	if len(r.answers) == 0 {
-		return s, errors.New("no answer: the list of answers is empty")
+	s := Sample{ID: r.texts[idCell], Dataset: r.texts[datasetCell], Length: r.length, Depth: math.NaN(), Variables: r.variables}
+	if err := formats.Get(f.format).fill(r, &s, o); err != nil {
+		return s, err
 	}
-	s.Answers = r.answers
-	s.Messages = []tokenizer.Message{
-		{Role: "user", Content: o.prompt(r.dataset, r.context, r.input)},
-		{Role: "assistant", Content: r.answers[0]},
-	}
-	if r.depth >= 0 {
-		if r.depth > 1 {
-			return s, fmt.Errorf("depth is %g, want a fraction of the context between 0 and 1, or a negative number if it is not known", r.depth)
+	if s.Messages != nil && r.texts[systemCell] != "" {
+		if s.Messages[0].Role == "system" {
+			return s, errors.New("the row has a column system and a message of the role system")
 		}
-		s.Depth, s.Fact = r.depth, lineAt(r.context, r.depth)
+		s.Messages = slices.Insert(s.Messages, 0, tokenizer.Message{Role: "system", Content: r.texts[systemCell]})
 	}
 	return s, nil
+}
+
+func fillChat(r *row, s *Sample, _ Options) error {
+	if s.Messages = r.turns[messagesCell]; len(s.Messages) == 0 {
+		return errors.New("no messages")
+	}
+	return nil
+}
+
+func fillText(r *row, s *Sample, _ Options) error {
+	if s.Text = r.texts[textCell]; s.Text == "" {
+		return errors.New("empty text")
+	}
+	return nil
+}
+
+// fillQuestion makes LongBench rows and questions about a context, or about none.
+func fillQuestion(r *row, s *Sample, o Options) error {
+	if len(r.answers) == 0 {
+		return errors.New("no answer: the list of answers is empty")
+	}
+	s.Answers = r.answers
+	prompt := r.texts[inputCell]
+	if r.set[contextCell] {
+		prompt = o.prompt(s.Dataset, r.texts[contextCell], prompt)
+	}
+	s.Messages = ask(prompt, r.answers[0])
+	if r.depth >= 0 {
+		if r.depth > 1 {
+			return fmt.Errorf("depth is %g, want a fraction of the context between 0 and 1, or a negative number if it is not known", r.depth)
+		}
+		s.Depth, s.Fact = r.depth, lineAt(r.texts[contextCell], r.depth)
+	}
+	return nil
+}
+
+// fillAlpaca puts the input on the line behind the instruction.
+func fillAlpaca(r *row, s *Sample, _ Options) error {
+	for i, turn := range r.history {
+		if len(turn) != 2 {
+			return fmt.Errorf("history: number %d has %d strings, want an instruction and its answer", i+1, len(turn))
+		}
+		s.Messages = append(s.Messages, ask(turn[0], turn[1])...)
+	}
+	prompt := r.texts[instructionCell]
+	if input := r.texts[inputCell]; strings.TrimSpace(input) != "" {
+		prompt += "\n" + input
+	}
+	s.Messages = append(s.Messages, ask(prompt, r.texts[outputCell])...)
+	return nil
+}
+
+func fillPrompt(r *row, s *Sample, _ Options) error {
+	s.Messages = slices.Concat(r.turns[promptCell], r.turns[completionCell])
+	if len(s.Messages) == 0 {
+		return errors.New("no messages")
+	}
+	return nil
+}
+
+func ask(prompt, answer string) []tokenizer.Message {
+	return []tokenizer.Message{{Role: "user", Content: prompt}, {Role: "assistant", Content: answer}}
 }
 
 // lineAt returns the line of the context that lies at depth. The line's number was
@@ -166,35 +202,11 @@ func lineAt(context string, depth float64) string {
 	return strings.TrimSpace(lines[min(i, len(lines)-1)])
 }
 
-func emptyRow() row { return row{depth: math.NaN()} }
-
-// setText fills a cell that holds one string; as answers it is the only one.
-func (r *row) setText(c cell, v string) {
-	switch c {
-	case idCell:
-		r.id = v
-	case datasetCell:
-		r.dataset = v
-	case contextCell:
-		r.context = v
-	case inputCell:
-		r.input = v
-	case textCell:
-		r.text = v
-	case answersCell:
-		r.answers = []string{v}
+// missingColumn says what was looked for, what is there, and the nearest name to it.
+func missingColumn(wanted, name string, have []string) error {
+	msg := fmt.Sprintf("no column %s: the file has %s", wanted, strings.Join(have, ", "))
+	if near := nearest.Name(name, have); near != "" {
+		msg += fmt.Sprintf("; did you mean %s?", near)
 	}
-}
-
-// setNumber fills a numeric cell.
-func (r *row) setNumber(c cell, v float64) error {
-	if c == depthCell {
-		r.depth = v
-		return nil
-	}
-	if v != math.Trunc(v) || math.Abs(v) > 1<<53 {
-		return fmt.Errorf("found %g, want a whole number", v)
-	}
-	r.length = int(v)
-	return nil
+	return errors.New(msg)
 }

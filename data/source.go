@@ -3,6 +3,8 @@ package data
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -28,17 +30,19 @@ type table interface {
 	close() error
 }
 
-// maxExpansion is how many times larger than its compressed form a file or a page
-// may claim to be. Deflate cannot exceed 1032; text does not reach 100.
+// maxExpansion is how many times larger than its compressed form a file may be. Deflate cannot exceed 1032; text does not reach 100.
 const maxExpansion = 1000
+
+// maxRow bounds a row in JSON, in bytes: it is read as a whole.
+const maxRow = 64 << 20
 
 // ErrEmpty is returned by Open for a file without a row.
 var ErrEmpty = errors.New("no rows")
 
-// Open opens a .parquet, .jsonl or .jsonl.gz file and finds out its form from its
-// columns. Neither kind is ever held in memory as a whole: parquet is read page by
-// page, of a .jsonl only the positions of the lines are kept, and a .jsonl.gz is
-// unpacked into a temporary file that Close removes.
+// Open opens a .parquet, .jsonl, .json or packed .jsonl.gz file and finds out its form
+// from its columns. None is ever held in memory as a whole: parquet is read page by page,
+// of lines or of a JSON array only the positions of the rows are kept, and what is packed
+// is unpacked into a temporary file without a name, or one that Close removes.
 //
 // It fails with the file's name and what was found for a file that is empty
 // (ErrEmpty), cut off or corrupt, and for columns that are missing or of a wrong type.
@@ -58,15 +62,36 @@ func Open(path string, o Options) (*Source, error) {
 }
 
 func openTable(path string) (table, error) {
-	switch name := strings.ToLower(filepath.Base(path)); {
-	case strings.HasSuffix(name, ".parquet"):
-		return openParquet(path)
-	case strings.HasSuffix(name, ".jsonl"):
-		return openLines(path)
-	case strings.HasSuffix(name, ".jsonl.gz"):
-		return openGzipLines(path)
+	open := map[string]func(string) (table, error){
+		".parquet": openParquet,
+		".jsonl":   openLines, ".json": openLines,
+		".jsonl.gz": openGzipLines, ".json.gz": openGzipLines,
 	}
-	return nil, errors.New("not a data file: want a name that ends in .parquet, .jsonl or .jsonl.gz")
+	name := strings.ToLower(filepath.Base(path))
+	for ending, open := range open {
+		if strings.HasSuffix(name, ending) {
+			if err := checkPointer(path); err != nil {
+				return nil, err
+			}
+			return open(path)
+		}
+	}
+	return nil, errors.New("not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz or .json")
+}
+
+// checkPointer reports what Git leaves in the place of a large file.
+func checkPointer(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	const pointer = "version https://git-lfs.github.com/spec/"
+	head := make([]byte, len(pointer))
+	if _, err := io.ReadFull(f, head); err == nil && string(head) == pointer {
+		return errors.New("a pointer of Git LFS and not the file itself: run git lfs pull where it is")
+	}
+	return nil
 }
 
 // detect settles the form of the rows and checks that its columns are there.
@@ -78,7 +103,7 @@ func (s *Source) detect() error {
 	if err != nil {
 		return fmt.Errorf("%s:%s: %w", s.path, s.table.where(0), err)
 	}
-	if s.form, err = detectForm(s.options.Columns, names); err != nil {
+	if s.form, err = detectForm(s.options, names); err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
 	}
 	if p, ok := s.table.(*parquetFile); ok {
@@ -93,7 +118,7 @@ func (s *Source) detect() error {
 func (s *Source) Len() int { return s.table.len() }
 
 // At reads the i-th sample, 0 <= i < Len. Reading in order is cheapest: a jump in a
-// parquet file decodes its row group from the start. The error names file and row.
+// parquet file opens the pages that the row is in. The error names file and row.
 func (s *Source) At(i int) (Sample, error) {
 	if i < 0 || i >= s.Len() {
 		return Sample{}, fmt.Errorf("%s: no sample %d: the file has %d", s.path, i, s.Len())

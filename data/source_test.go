@@ -3,11 +3,13 @@ package data_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/metrics"
 	"strings"
 	"testing"
@@ -114,6 +116,10 @@ func readAll(path string, o data.Options) ([]data.Sample, error) {
 
 func TestForms(t *testing.T) {
 	chat := []tokenizer.Message{{Role: "user", Content: "Hi"}, {Role: "assistant", Content: "Hello"}}
+	weighted := []tokenizer.Message{
+		{Role: "user", Content: "Hi", Fields: []tokenizer.Field{{Name: "weight", Value: json.RawMessage("0")}}},
+		{Role: "assistant", Content: "Hello", Fields: []tokenizer.Field{{Name: "weight", Value: json.RawMessage("1")}}},
+	}
 	qa := []tokenizer.Message{{Role: "user", Content: "a: x\nb: y\n\nWho?"}, {Role: "assistant", Content: "b"}}
 	for _, c := range []struct {
 		name    string
@@ -130,7 +136,7 @@ func TestForms(t *testing.T) {
 		{
 			"chat in parquet", "a.parquet", parquetOf(t, chatRow{7, []message{{"user", "Hi", 0}, {"assistant", "Hello", 1}}}),
 			data.Options{},
-			data.Sample{ID: "7", Where: "row 1", Messages: chat, Depth: math.NaN()},
+			data.Sample{ID: "7", Where: "row 1", Messages: weighted, Depth: math.NaN()},
 		},
 		{
 			"LongBench in json", "a.jsonl.gz", zipped(t, `{"context":"a: x\nb: y","input":"Who?","answers":["b","B"],"length":5,"depth":0.5}`),
@@ -198,7 +204,7 @@ func TestBadFiles(t *testing.T) {
 		content    []byte
 		want       string // behind the path
 	}{
-		{"other extension", "a.csv", nil, ": not a data file: want a name that ends in .parquet, .jsonl or .jsonl.gz"},
+		{"other extension", "a.csv", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz or .json"},
 		{"empty jsonl", "a.jsonl", []byte(" \n\n"), ": no rows"},
 		{"empty file", "a.parquet", nil, ": no rows"},
 		{"parquet without rows", "a.parquet", parquetOf[longRow](t), ": no rows"},
@@ -209,9 +215,9 @@ func TestBadFiles(t *testing.T) {
 		{"not gzip", "a.jsonl.gz", []byte("{}"), ": unpack: "},
 		{"gzip bomb", "a.jsonl.gz", zipped(t, strings.Repeat("x", 1<<22)), ": not a text"},
 		{"not JSON", "a.jsonl", []byte("{\"text\": \"a\"\n"), ":line 1: not a JSON object: unexpected end of JSON input"},
-		{"not an object", "a.jsonl", []byte("[1]"), ":line 1: a JSON array, want an object {...}"},
+		{"not an object", "a.jsonl", []byte("[1]"), ":row 1: a JSON number, want an object {...}"},
 		{"null", "a.jsonl", line("null"), ":line 2: a JSON null, want an object {...}"},
-		{"no known column", "a.jsonl", []byte(`{"mesages":[],"id":1}`), ": no column messages or context or text: the file has id, mesages; did you mean mesages?"},
+		{"no known column", "a.jsonl", []byte(`{"mesages":[],"id":1}`), ": no column messages or conversations or context or question or instruction or prompt or text: the file has id, mesages; did you mean mesages?"},
 		{"missing column", "a.jsonl", []byte(`{"context":"c","input":"i","answer":"a"}`), ": no column answers: the file has answer, context, input; did you mean answer?"},
 		{"missing in a later row", "a.jsonl", line(`{"x":1}`), ":line 2: no column messages: the file has x"},
 		{"wrong type in json", "a.jsonl", []byte(`{"context":5,"input":"i","answers":["a"]}`), ":line 1: column context: found a JSON number, want a string"},
@@ -219,14 +225,14 @@ func TestBadFiles(t *testing.T) {
 		{"wrong length", "a.jsonl", []byte(`{"context":"c","input":"i","answers":"a","length":1.5}`), ":line 1: column length: found 1.5, want a whole number"},
 		{"depth beyond 1", "a.jsonl", []byte(`{"context":"c","input":"i","answers":"a","depth":7}`), ":line 1: depth is 7, want a fraction"},
 		{"wrong type in parquet", "a.parquet", parquetOf(t, wrongContext{}), ": column context: found the parquet type INT(64,true), want a string"},
-		{"wrong group in parquet", "a.parquet", parquetOf(t, wrongMessages{[]string{"a"}}), ": column messages: found LIST with the fields element, want a list of {role, content}"},
+		{"wrong group in parquet", "a.parquet", parquetOf(t, wrongMessages{[]string{"a"}}), ": column messages: found a list of the parquet type STRING, want a list of {role, content} or {from, value}"},
 		{"row without answer", "a.parquet", whole, ":row 2: no answer: the list of answers is empty"},
-		{"null list", "a.parquet", parquetOf(t, nullableRow{}), ":row 1: no messages and no text"},
-		{"null content", "a.parquet", parquetOf(t, nullable), ":row 1: 1 messages with a role, 0 with content: want both in every message"},
-		{"content missing", "a.jsonl", line(`{"messages":[{"role":"user"}]}`), ":line 2: column messages: message 1 has no role or no content"},
-		{"content of a wrong type", "a.jsonl", line(`{"messages":[{"role":"user","content":["a"]}]}`), ":line 2: column messages: found a JSON array at content, want a list of {role, content}"},
-		{"no messages", "a.jsonl", line(`{"messages":[]}`), ":line 2: no messages and no text"},
-		{"unknown role", "a.jsonl", line(`{"messages":[{"role":"human","content":"q"}]}`), `:line 2: message 1 has the role "human", want one of system, user, assistant, tool`},
+		{"null list", "a.parquet", parquetOf(t, nullableRow{}), ":row 1: column messages is null, want a list of"},
+		{"null content", "a.parquet", parquetOf(t, nullable), ":row 1: column messages: message 1: no content, and no tool_calls instead of it"},
+		{"content missing", "a.jsonl", line(`{"messages":[{"role":"user"}]}`), ":line 2: column messages: message 1: no content, and no tool_calls instead of it"},
+		{"content of a wrong type", "a.jsonl", line(`{"messages":[{"role":"user","content":["a"]}]}`), ":line 2: column messages: message 1: content: part 1 is a JSON string, want {\"type\": \"text\", \"text\": …}"},
+		{"no messages", "a.jsonl", line(`{"messages":[]}`), ":line 2: no messages"},
+		{"unknown role", "a.jsonl", line(`{"messages":[{"role":"human","content":"q"}]}`), `:line 2: message 1 has the role "human", want one of system, developer, user, assistant, tool, function`},
 		{"no user turn", "a.jsonl", line(`{"messages":[{"role":"system","content":"q"}]}`), ":line 2: no user turn"},
 		{"answer first", "a.jsonl", line(`{"messages":[{"role":"assistant","content":"q"}]}`), ":line 2: message 1 is an answer without a user turn before it"},
 		{"empty answer", "a.jsonl", line(`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":" "}]}`), ":line 2: message 2 is an empty answer"},
@@ -273,7 +279,18 @@ func TestBadOptions(t *testing.T) {
 // the rows are read, or an error names the file, and no count in it makes the reader
 // allocate at will.
 func TestEveryWrongByte(t *testing.T) {
-	whole := parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil})
+	everyWrongByte(t, parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil}))
+	for _, name := range []string{"shift", "chat_constant", "text_sparse"} { // dictionaries, runs, nulls
+		whole, err := os.ReadFile(filepath.Join("testdata", name+".parquet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		everyWrongByte(t, whole)
+	}
+}
+
+func everyWrongByte(t *testing.T, whole []byte) {
+	t.Helper()
 	path := write(t, "a.parquet", whole)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
@@ -316,4 +333,12 @@ func TestTemporaryFileIsRemoved(t *testing.T) {
 			t.Errorf("file %d left %v behind (%v)", i, left, err)
 		}
 	}
+}
+
+// held is how many bytes are in use after a collection.
+func held() uint64 {
+	runtime.GC()
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }

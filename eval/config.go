@@ -34,6 +34,7 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	source.Announce(w)
 	samples, err := Load(source, data.NewEncoder(tk, tpl, 0), c.Samples)
 	if err != nil {
 		return nil, err

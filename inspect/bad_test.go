@@ -29,14 +29,14 @@ func TestErrors(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"absent":            "there is no such file or folder",
-		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .parquet, .jsonl, .jsonl.gz, or a folder",
+		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .parquet, .jsonl, .jsonl.gz, .json, .json.gz, or a folder",
 		"strange":           "found notes.txt, want a folder with one of config.yaml, manifest.json,",
 		"empty":             "found an empty folder, want",
 		"empty.jsonl":       "no rows",
 		"short.safetensors": "found 3 bytes, want at least the 8",
 		"bad.onnx":          "not an ONNX file",
 		"cut.parquet":       "cut.parquet",
-		"other.jsonl":       "no column messages or context or text: the file has question",
+		"other.jsonl":       "no column context: the file has question",
 	} {
 		_, err := inspect.Path(t.Context(), filepath.Join(dir, name), inspect.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -58,6 +58,8 @@ var files = []struct {
 	{".parquet", inspectData},
 	{".jsonl", inspectData},
 	{".jsonl.gz", inspectData},
+	{".json", inspectData},
+	{".json.gz", inspectData},
 }
 
 // Path describes the file or folder at path.

@@ -78,6 +78,7 @@ func (j *Job) questions() (_ []eval.Sample, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	source.Announce(j.Progress)
 	return eval.Load(source, j.encoder(), j.Evaluation.Samples)
 }
 
@@ -90,6 +91,7 @@ func (j *Job) calibrate(ctx context.Context) (_ *Statistics, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
+	source.Announce(j.Progress)
 	n := source.Len()
 	if j.Calibration.Samples > 0 {
 		n = min(n, j.Calibration.Samples)

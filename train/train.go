@@ -114,6 +114,7 @@ func (t *trainer) open() (err error) {
 	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options); err != nil {
 		return err
 	}
+	t.source.Announce(t.options.Progress)
 	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
 	t.use(t.Model)
 	t.inputs, err = readInputs(t.config, t.Model.Base)

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"eisft/internal/utf8text"
 	"eisft/model/chat"
 )
 
@@ -66,6 +67,10 @@ func talk(c *cli.Context) error {
 
 // turn carries out one line: a command, or a question to be answered.
 func turn(c *cli.Context, session *chat.Session, line string, options chat.AnswerOptions) error {
+	if err := utf8text.Check(line); err != nil { // the conversation is not lost for that
+		fmt.Fprintf(c.App.ErrWriter, "the question is not read: %v\n", err)
+		return nil
+	}
 	if !strings.HasPrefix(line, "/") {
 		return answer(c, session, line, options)
 	}

@@ -27,7 +27,7 @@ taken from the eval section of the run's configuration. A policy is a way to rea
    eisft eval --policy window --policy edgeinfinite --samples 50`,
 		Flags: append(
 			runFlags(),
-			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl or .jsonl.gz)"},
+			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json)"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
 			&cli.IntFlag{Name: "samples", Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
 			&cli.IntFlag{Name: "max-new-tokens", Usage: "cut answers at `N` tokens", DefaultText: configured},

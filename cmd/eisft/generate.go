@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"eisft/internal/utf8text"
 )
 
 func generateCommand() *cli.Command {
@@ -76,6 +78,9 @@ func readPrompt(c *cli.Context) (string, error) {
 		if prompt == "" {
 			return "", usagef(c, "there is no prompt; give --prompt-file FILE, --prompt TEXT or both")
 		}
+		if err := utf8text.Check(prompt); err != nil {
+			return "", fmt.Errorf("--prompt: %w", err)
+		}
 		return prompt, nil
 	}
 	var text []byte
@@ -88,8 +93,12 @@ func readPrompt(c *cli.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("--prompt-file: %w", err)
 	}
-	if prompt == "" {
-		return string(text), nil
+	read := strings.TrimPrefix(string(text), utf8text.BOM)
+	if err := utf8text.Check(read); err != nil {
+		return "", fmt.Errorf("--prompt-file: %s: %w", name, err)
 	}
-	return strings.TrimRight(string(text), " \t\r\n") + "\n\n" + prompt, nil
+	if prompt == "" {
+		return read, nil
+	}
+	return strings.TrimRight(read, " \t\r\n") + "\n\n" + prompt, nil
 }

@@ -21,7 +21,7 @@ before and after. Writes the quantized weights, their encodings and a report
 
    eisft quantize --calib data.parquet`,
 		Flags: []cli.Flag{
-			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (.parquet, .jsonl or .jsonl.gz), whose columns are as in the configuration's data section (required)"},
+			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json), whose columns are as in the configuration's data section (required)"},
 			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", Value: 16},
 			&cli.PathFlag{Name: "run", Usage: "quantize the trained run in `FOLDER`", Value: latestRun},
 			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + enum.List(quant.SchemeNames()), Value: "w8a16"},

@@ -125,7 +125,7 @@ func TestGenerateWithoutTemplate(t *testing.T) {
 	if r.code != 0 || r.stdout != answer+"\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q; want %q", r.code, r.stdout, r.stderr, answer)
 	}
-	if r := eisft(t, "eval", "--config", "s.yaml", "--data", "train.jsonl"); r.code != exitError || !strings.HasPrefix(r.stderr, "eisft: train.jsonl:line 1: no chat template: ") {
+	if r := eisft(t, "eval", "--config", "s.yaml", "--data", "train.jsonl"); r.code != exitError || !strings.Contains(r.stderr, "\neisft: train.jsonl:line 1: no chat template: ") {
 		t.Errorf("eval: exit code %d, stderr %q", r.code, r.stderr)
 	}
 }
@@ -152,6 +152,8 @@ func TestGenerateErrors(t *testing.T) {
 	if r := eisft(t, "generate", "--prompt", "Hello.", "--max-new-tokens", "0", "--save-state", "s.state"); r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
+	writeFile(t, "binary.txt", "abc\x00")
+	writeFile(t, "utf16.txt", "\xff\xfea\x00")
 	hello := []string{"--prompt", "Hello."}
 	for _, tc := range []struct {
 		name string
@@ -161,6 +163,9 @@ func TestGenerateErrors(t *testing.T) {
 	}{
 		{"no prompt", nil, exitUsage, "there is no prompt; give --prompt-file FILE, --prompt TEXT or both\nRun 'eisft generate --help' for usage.\n"},
 		{"empty prompt", []string{"--prompt", " "}, exitError, "there is nothing to read: the prompt is empty\n"},
+		{"binary prompt file", []string{"--prompt-file", "binary.txt"}, exitError, "--prompt-file: binary.txt: byte 3 is 0: binary data, not a text\n"},
+		{"prompt file in UTF-16", []string{"--prompt-file", "utf16.txt"}, exitError, "--prompt-file: utf16.txt: the text is in UTF-16LE from byte 0 on, want UTF-8: convert it, as with iconv -f UTF-16LE -t UTF-8\n"},
+		{"prompt in Latin-1", []string{"--prompt", "caf\xe9"}, exitError, "--prompt: byte 3 (0xe9) is not UTF-8\n"},
 		{"missing prompt file", []string{"--prompt-file", "none.txt"}, exitError, "--prompt-file: open none.txt: no such file or directory\n"},
 		{"missing run", append(hello, "--run", "runs/none"), exitError, "there is no run runs/none; train one with eisft train --config FILE, or name its folder with --run\n"},
 		{"run and config", append(hello, "--run", "runs/latest", "--config", "s.yaml"), exitUsage, "--run and --config exclude each other"},
@@ -222,7 +227,7 @@ func TestChat(t *testing.T) {
 func TestEval(t *testing.T) {
 	runFolder(t)
 	r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "2", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json")
-	if r.code != 0 || r.stderr != "" {
+	if r.code != 0 || r.stderr != "train.jsonl: 8 rows of the form messages (columns messages)\n" {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
 	lines := strings.Split(r.stdout, "\n")
@@ -260,7 +265,7 @@ func TestEvalErrors(t *testing.T) {
 		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json none/eval.json: stat none: no such file or directory\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if r := eisft(t, append([]string{"eval"}, tc.args...)...); r.code != tc.code || !strings.HasPrefix(r.stderr, "eisft: "+tc.want) || r.stdout != "" {
+			if r := eisft(t, append([]string{"eval"}, tc.args...)...); r.code != tc.code || !strings.Contains("\n"+r.stderr, "\neisft: "+tc.want) || r.stdout != "" {
 				t.Errorf("exit code %d, stderr %q, stdout %q; want %d and %q", r.code, r.stderr, r.stdout, tc.code, tc.want)
 			}
 		})

@@ -116,6 +116,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown nested key", small + "block:\n  windw: 3\n", `:8: block.windw is not a known key; did you mean "window"?`},
 		{"unknown key of a stage", small + "    lr: {gates: 1}\n", `:7: stages[0].lr.gates is not a known key; did you mean "gate"?`},
 		{"unlike any key", small + "checkpoint: {xyz: 1}\n", `:7: checkpoint.xyz is not a known key; known here: every`},
+		{"format", small + "eval: {format: alpacca}\n", `:7: eval.format is "alpacca"; did you mean "alpaca"? It must be one of messages, sharegpt, longbench, qa, alpaca, prompt, text`},
 		{"column", small + "eval: {columns: {contex: a}}\n", `:7: eval.columns.contex is not a known key; did you mean "context"?`},
 		{"word for a number", small + "seed: abc\n", `:7: seed must be a whole number, not "abc"`},
 		{"fraction for an integer", small + "seed: 1.5\n", `:7: seed must be a whole number, not 1.5`},

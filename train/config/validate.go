@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/enum"
 	"eisft/model"
@@ -20,6 +21,7 @@ func (d *document) validate(c *Config) {
 	d.required("model.path", c.Model.Path)
 	oneOf(d, "model.dtype", c.Model.DType, model.DTypes())
 	d.required("data.train", c.Data.Train)
+	d.format("data.format", c.Data.Format)
 	d.required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
@@ -74,10 +76,18 @@ func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
 }
 
 func (d *document) validateEval(e eval.Config) {
+	d.format("eval.format", e.Format)
 	d.atLeast("eval.samples", e.Samples, 0)
 	d.atLeast("eval.max_new_tokens", e.MaxNewTokens, 1)
 	for i, p := range e.Policies {
 		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies())
+	}
+}
+
+// format reports a form of rows that there is not; "" is that which their columns say.
+func (d *document) format(path string, f data.Format) {
+	if f != "" {
+		oneOf(d, path, f, data.Formats())
 	}
 }
 

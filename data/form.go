@@ -1,0 +1,204 @@
+package data
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"eisft/internal/enum"
+	"eisft/internal/progress"
+)
+
+// Format names a form of rows.
+type Format string
+
+// The forms of rows.
+const (
+	FormatMessages  Format = "messages"
+	FormatShareGPT  Format = "sharegpt"
+	FormatLongBench Format = "longbench"
+	FormatQA        Format = "qa"
+	FormatAlpaca    Format = "alpaca"
+	FormatPrompt    Format = "prompt"
+	FormatText      Format = "text"
+)
+
+// rowForm is what rows of one form have.
+type rowForm struct {
+	// named says that the options name the column by which the form is known.
+	named func(c Columns) bool
+	// columns are those of the form; the first one is that by which it is known.
+	columns func(c Columns) []column
+	// fill makes the sample's messages or text.
+	fill func(r *row, s *Sample, o Options) error
+}
+
+// formats are in the order in which they are tried.
+var formats = enum.NewTable[Format, rowForm]("format").
+	With(FormatMessages, rowForm{
+		func(c Columns) bool { return c.Messages != "" },
+		func(c Columns) []column { return chatColumns(c, cmp.Or(c.Messages, "messages")) },
+		fillChat,
+	}).
+	With(FormatShareGPT, rowForm{
+		func(c Columns) bool { return c.Messages != "" },
+		func(c Columns) []column { return chatColumns(c, cmp.Or(c.Messages, "conversations")) },
+		fillChat,
+	}).
+	With(FormatLongBench, rowForm{
+		func(c Columns) bool { return c.Context != "" },
+		func(c Columns) []column {
+			return []column{
+				{cmp.Or(c.Context, "context"), textKind, contextCell, true},
+				{cmp.Or(c.Input, "input"), textKind, inputCell, true},
+				{cmp.Or(c.Answers, "answers"), textsKind, answersCell, true},
+				{cmp.Or(c.Depth, "depth"), numberKind, depthCell, c.Depth != ""},
+			}
+		},
+		fillQuestion,
+	}).
+	With(FormatQA, rowForm{
+		func(c Columns) bool { return c.Context != "" },
+		func(c Columns) []column {
+			return []column{
+				{cmp.Or(c.Input, "question"), textKind, inputCell, true},
+				{cmp.Or(c.Context, "context"), textKind, contextCell, true},
+				{cmp.Or(c.Answers, "answers"), answersKind, answersCell, true},
+				{cmp.Or(c.Depth, "depth"), numberKind, depthCell, c.Depth != ""},
+			}
+		},
+		fillQuestion,
+	}).
+	With(FormatAlpaca, rowForm{
+		func(c Columns) bool { return c.Instruction != "" },
+		func(c Columns) []column {
+			return []column{
+				{cmp.Or(c.Instruction, "instruction"), textKind, instructionCell, true},
+				{cmp.Or(c.Output, "output"), textKind, outputCell, true},
+				{cmp.Or(c.Input, "input"), textKind, inputCell, c.Input != ""},
+				{cmp.Or(c.System, "system"), textKind, systemCell, c.System != ""},
+				{cmp.Or(c.History, "history"), pairsKind, historyCell, c.History != ""},
+			}
+		},
+		fillAlpaca,
+	}).
+	With(FormatPrompt, rowForm{
+		func(c Columns) bool { return c.Prompt != "" },
+		func(c Columns) []column {
+			return append([]column{
+				{cmp.Or(c.Prompt, "prompt"), partKind, promptCell, true},
+				{cmp.Or(c.Completion, "completion"), partKind, completionCell, true},
+			}, templateColumns(c)...)
+		},
+		fillPrompt,
+	}).
+	With(FormatText, rowForm{
+		func(c Columns) bool { return c.Text != "" },
+		func(c Columns) []column { return []column{{cmp.Or(c.Text, "text"), textKind, textCell, true}} },
+		fillText,
+	})
+
+func chatColumns(c Columns, name string) []column {
+	return append([]column{{name, turnsKind, messagesCell, true}}, templateColumns(c)...)
+}
+
+// templateColumns are what a chat template knows beside messages.
+func templateColumns(c Columns) []column {
+	return []column{
+		{cmp.Or(c.System, "system"), textKind, systemCell, c.System != ""},
+		{cmp.Or(c.Tools, "tools"), jsonKind, toolsCell, c.Tools != ""},
+		{"documents", jsonKind, documentsCell, false},
+		{"chat_template_kwargs", jsonKind, kwargsCell, false},
+	}
+}
+
+// form is what the rows of a file are made of.
+type form struct {
+	format  Format
+	columns []column
+}
+
+// detectForm chooses the format that the options name, or the first one whose columns are
+// all there, among those whose leading column the options name if they name any.
+func detectForm(o Options, have []string) (form, error) {
+	if o.Format != "" {
+		return settle(o.Format, o.Columns, have)
+	}
+	var candidates []Format
+	for _, name := range formats.Names() {
+		if formats.Get(name).named(o.Columns) {
+			candidates = append(candidates, name)
+		}
+	}
+	if candidates == nil {
+		candidates = formats.Names()
+	}
+	for _, name := range candidates {
+		if f, err := settle(name, o.Columns, have); err == nil {
+			return f, nil
+		}
+	}
+	var wanted []string
+	for _, name := range candidates {
+		lead := formats.Get(name).columns(o.Columns)[0].name
+		if slices.Contains(have, lead) { // a column beside it is missing
+			return settle(name, o.Columns, have)
+		}
+		if !slices.Contains(wanted, lead) {
+			wanted = append(wanted, lead)
+		}
+	}
+	return form{}, missingColumn(strings.Join(wanted, " or "), wanted[0], have)
+}
+
+// settle takes the columns of a format that are there. Those that a row must have must be,
+// and _id, dataset and length if the options name them.
+func settle(name Format, c Columns, have []string) (form, error) {
+	f := form{format: name}
+	for _, col := range append(formats.Get(name).columns(c),
+		column{cmp.Or(c.ID, "_id"), idKind, idCell, c.ID != ""},
+		column{cmp.Or(c.Dataset, "dataset"), textKind, datasetCell, c.Dataset != ""},
+		column{cmp.Or(c.Length, "length"), numberKind, lengthCell, c.Length != ""},
+	) {
+		switch {
+		case slices.Contains(have, col.name):
+			f.columns = append(f.columns, col)
+		case col.required:
+			return form{}, missingColumn(col.name, col.name, have)
+		}
+	}
+	return f, nil
+}
+
+// String names the format and the columns that are read.
+func (f form) String() string {
+	var names []string
+	for _, col := range f.columns {
+		names = append(names, col.name)
+	}
+	return fmt.Sprintf("%s (columns %s)", f.format, strings.Join(names, ", "))
+}
+
+// Formats lists the forms of rows, in the order in which they are tried.
+func Formats() []Format { return formats.Names() }
+
+// Announce writes what will be read, and how it is understood, to w (nil: nobody).
+func (s *Source) Announce(w io.Writer) {
+	if w != nil {
+		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s", s.path, humanize.Comma(int64(s.Len())), s.Form()))
+	}
+}
+
+// Format is the form of the file's rows.
+func (s *Source) Format() Format { return s.form.format }
+
+// Form says what the rows of the file are, and from which columns they are read:
+// "alpaca (columns instruction, output, input)".
+func (s *Source) Form() string { return s.form.String() }
+
+// Columns lists the columns of the first row, whether they are read or not.
+func (s *Source) Columns() ([]string, error) { return s.table.columns() }
