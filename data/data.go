@@ -30,6 +30,9 @@ type Sample struct {
 	Where string
 	// Messages are the turns; the last one is the assistant's. Nil for a plain text.
 	Messages []tokenizer.Message
+	// Variables are what a template knows beside the messages, as the row has it: tools,
+	// documents, what its chat_template_kwargs name.
+	Variables []tokenizer.Field
 	// Text is a plain text without turns.
 	Text string
 	// Answers are all accepted answers; the first one is the assistant's message.
