@@ -96,8 +96,10 @@ func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) 
 		return nil, err
 	}
 	s.turn = begin
-	if end := tk.Encode(s.form.next, false)[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
-		s.stop = append(s.stop, end[0])
+	if ends, err := tokenizer.EndsOfTurn(tk, tpl); err == nil { // else the model's own tokens have to end an answer
+		for _, end := range ends {
+			s.stop = append(s.stop, end.ID)
+		}
 	}
 	return s, nil
 }

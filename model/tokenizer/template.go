@@ -47,6 +47,8 @@ type Template struct {
 	from   string // where it was read, for errors
 	config config
 	jinja  *exec.Template
+
+	variables []Field // of every rendering
 }
 
 // ErrNoTemplate is wrapped by LoadTemplate's error for a checkpoint without a chat
@@ -145,7 +147,7 @@ func (t *Template) Render(msgs []Message, o RenderOptions) (text string, err err
 			vars[name] = string(token)
 		}
 	}
-	for _, v := range o.Variables {
+	for _, v := range slices.Concat(t.variables, o.Variables) {
 		if vars[v.Name], err = jinjaJSON(v); err != nil {
 			return "", err
 		}
