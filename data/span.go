@@ -102,9 +102,7 @@ func (c *conversation) spans() ([]span, error) {
 	return spans, nil
 }
 
-// start finds where answer i starts: behind its prompt. Where the text is not the
-// prompt's any more within what only the prompt has, the answer starts where other words
-// in its place would.
+// start finds where answer i starts: behind its prompt, as far as the text repeats that.
 func (c *conversation) start(i int) (span, error) {
 	prompt, err := c.renderPart(c.messages[:i], true)
 	if err != nil {
@@ -113,19 +111,24 @@ func (c *conversation) start(i int) (span, error) {
 	if strings.HasPrefix(c.text, prompt) {
 		return span{message: i, start: len(prompt)}, nil
 	}
-	head, _, ok := c.changed(c.messages, i)
-	if ok && strings.HasPrefix(c.text, head) && strings.HasPrefix(prompt, head) {
-		return span{message: i, start: len(head), unused: prompt[len(head):]}, nil
-	}
 	before, err := c.renderPart(c.messages[:i], false)
 	if err != nil {
 		return span{}, err
 	}
 	n := commonPrefix([]byte(c.text), []byte(prompt))
-	if ok && strings.HasPrefix(c.text, before) && len(before) <= n {
-		return span{}, fmt.Errorf("the chat template's generation prompt goes on with %q where this answer goes on with %q: with the options of the template (data.template_options) as they are, the model is not asked for such an answer", excerpt(prompt[n:]), excerpt(c.text[n:]))
+	if len(before) > n || !strings.HasPrefix(prompt, before) {
+		return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
 	}
-	return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
+	// What stands before the answer whatever its words are is the template's, not its own.
+	head, _, ok := c.changed(c.messages, i)
+	if !ok || !strings.HasPrefix(c.text, head) {
+		return span{}, fmt.Errorf("the chat template's generation prompt goes on with %q where this answer goes on with %q: with the template's options (data.template_options) as they are, the model is not asked for such an answer", excerpt(prompt[n:]), excerpt(c.text[n:]))
+	}
+	at := len(head)
+	if at > n { // not within a word or a tag
+		at = len(before) + 1 + strings.LastIndexAny(c.text[len(before):n], ">] \n")
+	}
+	return span{message: i, start: at, unused: prompt[at:]}, nil
 }
 
 // finish finds where an answer ends: where what follows it, whatever its words are,
@@ -147,7 +150,7 @@ func (c *conversation) finish(s *span, behind int) error {
 		}
 		err := c.close(s, own)
 		if err == nil {
-			return c.hasWords(*s)
+			return errors.Join(c.hasWords(*s), c.isAlone(*s))
 		}
 		if failed == nil {
 			failed = err
@@ -237,6 +240,25 @@ func (c *conversation) hasWords(s span) error {
 		return fmt.Errorf("the content is null, for which the chat template writes %q; it does not know such messages, give the answer a content", excerpt(text))
 	}
 	return nil
+}
+
+// isAlone reports an answer that holds what the tool behind it has said: the rendered
+// answer changes with that.
+func (c *conversation) isAlone(s span) error {
+	next := s.message + 1
+	if next == len(c.messages) || c.messages[next].Role == "user" {
+		return nil
+	}
+	messages := slices.Clone(c.messages)
+	for ; next < len(messages) && messages[next].Role != "assistant"; next++ {
+		messages[next].Content = c.mark
+	}
+	text, err := c.renderPart(messages, false)
+	if err != nil || strings.HasPrefix(text, c.text[:s.own]) { // some templates read what a tool says
+		return nil
+	}
+	n := commonPrefix([]byte(c.text), []byte(text))
+	return fmt.Errorf("the chat template renders message %d within this answer, so that it would be learned: %q", s.message+2, excerpt(c.text[n:]))
 }
 
 // endNames lists the tokens that end an answer, for messages.
