@@ -22,6 +22,8 @@ type Encoded struct {
 	Turns []Turn
 	// Dropped is how many later answers were left out to keep to the Encoder's limit.
 	Dropped int
+	// Cut says that a plain text was longer than the Encoder's limit.
+	Cut bool
 	// Unrepeated is how many answers do not begin as the template's generation prompt ends,
 	// <think> for example, and Unused what the prompt of the first of these has besides.
 	Unrepeated int
@@ -132,10 +134,11 @@ func (e *Encoder) lastFitting(turns []Turn) Turn {
 
 func (e *Encoder) encodeText(s Sample) Encoded {
 	ids := e.tokenizer.Encode(s.Text, true)
-	if e.max > 0 {
-		ids = ids[:min(len(ids), e.max)]
+	cut := e.max > 0 && len(ids) > e.max
+	if cut {
+		ids = ids[:e.max]
 	}
-	return Encoded{Where: s.Where, IDs: ids, Loss: make([]bool, len(ids))}
+	return Encoded{Where: s.Where, IDs: ids, Loss: make([]bool, len(ids)), Cut: cut}
 }
 
 // encodeMessages encodes a conversation whatever its length.

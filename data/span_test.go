@@ -174,7 +174,7 @@ func conversations() map[string][]tokenizer.Message {
 func TestSpansOfTemplates(t *testing.T) {
 	// What a template cannot be trained with, and the reason in its words.
 	refused := map[string]string{
-		"chatml": "nothing follows an answer", // the last one has no end
+		"chatml":          "nothing follows an answer", // the last one has no end
 		"mistral/systems": "message 3: the chat template renders the turns before this answer differently",
 		"gemma/system":    "System role not supported", "gemma/systems": "System role not supported",
 	}
@@ -324,7 +324,9 @@ func TestTemplateOptions(t *testing.T) {
 // calls is a conversation in which the assistant calls a tool.
 func calls(t testing.TB) data.Sample {
 	t.Helper()
-	field := func(name, value string) tokenizer.Field { return tokenizer.Field{Name: name, Value: json.RawMessage(value)} }
+	field := func(name, value string) tokenizer.Field {
+		return tokenizer.Field{Name: name, Value: json.RawMessage(value)}
+	}
 	return data.Sample{Where: "test", Depth: math.NaN(), Messages: []tokenizer.Message{
 		{Role: "user", Content: "Weather?"},
 		{Role: "assistant", Content: "Let me look.", Fields: []tokenizer.Field{

@@ -10,6 +10,8 @@
 package tokenizer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"runtime"
 	"unicode/utf8"
@@ -31,7 +33,8 @@ type Tokenizer struct {
 	addedID map[string]int32 // added tokens by content
 	special []bool           // by id: left out by Decode on request
 	config  config
-	idle    chan *encoder // encoders kept for their word caches
+	sum     [sha256.Size]byte // of tokenizer.json
+	idle    chan *encoder     // encoders kept for their word caches
 }
 
 // Load reads the tokenizer of a model: the tokenizer.json of its folder and, where there
@@ -53,6 +56,7 @@ func Load(path string) (*Tokenizer, error) {
 	if t.config, err = s.config(); err != nil {
 		return nil, err
 	}
+	t.sum = sha256.Sum256(data)
 	return t, nil
 }
 
@@ -102,6 +106,10 @@ func (t *Tokenizer) TokenID(content string) (int32, bool) {
 // VocabSize returns the largest id plus one: the rows that an embedding needs.
 // The embedding of a checkpoint may have more.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
+
+// Fingerprint is the SHA-256, in hexadecimal digits, of the tokenizer.json that the
+// tokenizer was made of; of a GGUF file, of the one that its metadata became.
+func (t *Tokenizer) Fingerprint() string { return hex.EncodeToString(t.sum[:]) }
 
 // BOS returns the content of tokenizer_config.json's bos_token, "" if it has none.
 func (t *Tokenizer) BOS() string { return string(t.config.BOS) }

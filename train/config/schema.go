@@ -81,6 +81,10 @@ func (d *document) checkMapping(n ast.Node, t reflect.Type, path string) {
 		d.problem(path, "must be a section of keys, not %s", describe(n))
 		return
 	}
+	if t == reflect.TypeFor[TemplateOptions]() { // keys and values are the template's
+		d.checkFields(m, path, func(string, ast.Node) (reflect.Type, string) { return nil, "" })
+		return
+	}
 	if t == reflect.TypeFor[map[string]string]() { // the keys are the user's own
 		d.checkFields(m, path, func(string, ast.Node) (reflect.Type, string) { return t.Elem(), "" })
 		return

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"eisft/model"
 	"eisft/model/tokenizer"
@@ -86,8 +87,30 @@ func (r *Run) openBase() (*model.Base, error) {
 	if r.Template, err = tokenizer.LoadTemplate(path); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
 	}
+	if err := r.setTemplateOptions(); err != nil {
+		return nil, err
+	}
 	if n := r.Tokenizer.VocabSize(); n > base.Embed.Out {
 		return nil, fmt.Errorf("%s: the tokenizer has %d tokens, but the model embeds only %d; they belong to different models", path, n, base.Embed.Out)
 	}
 	return base, nil
+}
+
+// setTemplateOptions gives the chat template the configuration's options, which it must
+// know.
+func (r *Run) setTemplateOptions() error {
+	options, err := r.Config.Data.TemplateOptions.Fields()
+	if err != nil || len(options) == 0 {
+		return err
+	}
+	if r.Template == nil {
+		return fmt.Errorf("data.template_options: %s: %w", r.Config.Model.Path, tokenizer.ErrNoTemplate)
+	}
+	for _, o := range options {
+		if !strings.Contains(r.Template.Source(), o.Name) {
+			return fmt.Errorf("data.template_options.%s: the chat template of %s does not use it", o.Name, r.Config.Model.Path)
+		}
+	}
+	r.Template = r.Template.With(options)
+	return nil
 }
