@@ -44,7 +44,10 @@ type Survey struct {
 	DroppedAnswers, DroppedSamples, CutTexts int
 	MaxTokens                                int
 	Tokens, Supervised                       int // of all good rows
-	Hash                                     string
+	// TextEnd is the EOS with which the template ends answers, if it is none of the
+	// tokenizer's tokens.
+	TextEnd string
+	Hash    string
 }
 
 // BadRow is a row that cannot be trained on.
@@ -91,6 +94,14 @@ func CheckRows(ctx context.Context, s *Source, e *Encoder, o CheckOptions) (*Sur
 	}
 	for i, c := range checks {
 		found.add(i, s, c, o)
+	}
+	if e.template != nil {
+		ends, _ := e.ends() // what is wrong with them is said of every row
+		for _, end := range ends {
+			if end.ID == tokenizer.NoToken {
+				found.TextEnd = end.Text
+			}
+		}
 	}
 	if time.Since(started) > worthKeeping {
 		writeSurvey(kept, found)
@@ -314,6 +325,9 @@ func (f *Survey) Warnings() []string {
 	if f.UnrepeatedSamples > 0 {
 		warn("the chat template's generation prompt ends in %q, which %s of %s not repeat: they are learned without it; options of the template (data.template_options) may change its prompt",
 			f.Unused, count(f.UnrepeatedAnswers, "answer", "answers"), count(f.UnrepeatedSamples, "sample does", "samples do"))
+	}
+	if f.TextEnd != "" {
+		warn("the chat template ends answers with %s, which the tokenizer's vocabulary does not have: it is learned as the words that it is written with, and no generated answer will end with it", f.TextEnd)
 	}
 	if f.DroppedSamples > 0 {
 		warn("the last %s of %s beyond data.max_tokens, which is %d, and not learned", count(f.DroppedAnswers, "answer", "answers"), count(f.DroppedSamples, "sample are", "samples are"), f.MaxTokens)

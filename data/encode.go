@@ -77,7 +77,9 @@ func (e *Encoder) EndsOfTurn() ([]int32, error) {
 	ends, err := e.ends()
 	var ids []int32
 	for _, end := range ends {
-		ids = append(ids, end.ID)
+		if end.ID != tokenizer.NoToken {
+			ids = append(ids, end.ID)
+		}
 	}
 	return ids, err
 }
@@ -207,6 +209,9 @@ func newTokens(c *conversation, spans []span) (*tokens, error) {
 
 // find notes all places of a token that ends turns.
 func (t *tokens) find(end tokenizer.Token) error {
+	if end.ID == tokenizer.NoToken {
+		return nil
+	}
 	var at []int
 	for i, id := range t.ids {
 		if id == end.ID {
@@ -227,8 +232,14 @@ func (t *tokens) find(end tokenizer.Token) error {
 
 // turn returns the tokens of a span.
 func (t *tokens) turn(s span) Turn {
-	end := slices.IndexFunc(t.ends, func(p place) bool { return p.from == s.endAt })
-	return Turn{Start: t.index(s.start), End: t.ends[end].index + 1, Message: s.message, Distance: -1}
+	turn := Turn{Start: t.index(s.start), Message: s.message, Distance: -1}
+	if s.end.ID == tokenizer.NoToken {
+		turn.End = t.index(s.endAt + len(s.end.Text))
+	} else {
+		end := slices.IndexFunc(t.ends, func(p place) bool { return p.from == s.endAt })
+		turn.End = t.ends[end].index + 1
+	}
+	return turn
 }
 
 // index returns how many tokens the text has before a byte offset; a token that spans

@@ -24,8 +24,9 @@ var specials = []string{
 	"<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>",
 }
 
-// withTemplate returns the demo base's tokenizer with all specials, and a template.
-func withTemplate(t testing.TB, template string) (*tokenizer.Tokenizer, *tokenizer.Template) {
+// withTemplate returns the demo base's tokenizer with all specials, and a template. The EOS
+// is </s> if none is given.
+func withTemplate(t testing.TB, template string, eos ...string) (*tokenizer.Tokenizer, *tokenizer.Template) {
 	t.Helper()
 	text, err := os.ReadFile(testfiles.Repository(t, "model/demo/tokenizer.json"))
 	if err != nil {
@@ -65,7 +66,7 @@ func withTemplate(t testing.TB, template string) (*tokenizer.Tokenizer, *tokeniz
 		t.Fatal(err)
 	}
 	put("tokenizer.json", file)
-	put("tokenizer_config.json", map[string]string{"bos_token": "<s>", "eos_token": "</s>", "chat_template": template})
+	put("tokenizer_config.json", map[string]string{"bos_token": "<s>", "eos_token": cmp.Or(append(eos, "</s>")...), "chat_template": template})
 	tk, err := tokenizer.Load(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -289,6 +290,23 @@ func TestSpansOfCases(t *testing.T) {
 				t.Errorf("%d answers without %q, want %q", enc.Unrepeated, enc.Unused, c.unused)
 			}
 		})
+	}
+}
+
+// TestEndIsNoToken encodes with a tokenizer that does not have the EOS of its configuration.
+func TestEndIsNoToken(t *testing.T) {
+	const eos = "<end of it>"
+	tk, tpl := withTemplate(t, "{% for m in messages %}<|im_start|>{{ m.content }}"+eos+"{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}", eos)
+	encoder := data.NewEncoder(tk, tpl, 0)
+	enc, err := encoder.Encode(chat("q", "one", "r", "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := gocmp.Diff([]string{"one" + eos, "two" + eos}, lossText(tk, enc)); d != "" {
+		t.Error(d)
+	}
+	if ends, err := encoder.EndsOfTurn(); err != nil || len(ends) > 0 {
+		t.Errorf("tokens %d end a turn (%v), want none", ends, err)
 	}
 }
 

@@ -98,7 +98,9 @@ func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) 
 	s.turn = begin
 	if ends, err := tokenizer.EndsOfTurn(tk, tpl); err == nil { // else the model's own tokens have to end an answer
 		for _, end := range ends {
-			s.stop = append(s.stop, end.ID)
+			if end.ID != tokenizer.NoToken {
+				s.stop = append(s.stop, end.ID)
+			}
 		}
 	}
 	return s, nil

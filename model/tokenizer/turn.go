@@ -10,13 +10,22 @@ import (
 // Token is a token and how it is written in a text.
 type Token struct {
 	Text string
-	ID   int32
+	ID   int32 // NoToken for an EOS that is a text of ordinary tokens
 }
 
-// SpecialAt returns the special token that a text begins with, white space aside.
+// NoToken is the id of a [Token] that the vocabulary does not have.
+const NoToken = -1
+
+// SpecialAt returns the special token that a text begins with, white space aside. It knows
+// the EOS of tokenizer_config.json where the vocabulary does not have that, too.
 func (t *Tokenizer) SpecialAt(text string) (Token, bool) {
 	const longest = 128 // in bytes: no special token is longer
 	text = strings.TrimSpace(text)
+	if eos := t.EOS(); eos != "" && strings.HasPrefix(text, eos) {
+		if _, known := t.TokenID(eos); !known {
+			return Token{eos, NoToken}, true
+		}
+	}
 	ids := t.Encode(text[:min(len(text), longest)], false)
 	if len(ids) == 0 || t.Decode(ids[:1], true) != "" {
 		return Token{}, false

@@ -81,13 +81,7 @@ func (r *Run) openBase() (*model.Base, error) {
 		return nil, err
 	}
 	base.Hold(r.Config.Model.DType)
-	if r.Tokenizer, err = tokenizer.Load(path); err != nil {
-		return nil, err
-	}
-	if r.Template, err = tokenizer.LoadTemplate(path); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
-		return nil, err
-	}
-	if err := r.setTemplateOptions(); err != nil {
+	if r.Tokenizer, r.Template, err = OpenText(&r.Config); err != nil {
 		return nil, err
 	}
 	if n := r.Tokenizer.VocabSize(); n > base.Embed.Out {
@@ -96,21 +90,30 @@ func (r *Run) openBase() (*model.Base, error) {
 	return base, nil
 }
 
-// setTemplateOptions gives the chat template the configuration's options, which it must
-// know.
-func (r *Run) setTemplateOptions() error {
-	options, err := r.Config.Data.TemplateOptions.Fields()
-	if err != nil || len(options) == 0 {
-		return err
+// OpenText opens the tokenizer of a configuration's model and its chat template (nil if it
+// has none), with the options that the configuration gives it. Options that the template
+// does not use are an error.
+func OpenText(c *config.Config) (*tokenizer.Tokenizer, *tokenizer.Template, error) {
+	path := c.Model.Path
+	tk, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, nil, err
 	}
-	if r.Template == nil {
-		return fmt.Errorf("data.template_options: %s: %w", r.Config.Model.Path, tokenizer.ErrNoTemplate)
+	options, err := c.Data.TemplateOptions.Fields()
+	if err != nil {
+		return nil, nil, err
+	}
+	template, err := tokenizer.LoadTemplate(path)
+	switch {
+	case errors.Is(err, tokenizer.ErrNoTemplate) && len(options) == 0:
+		return tk, nil, nil
+	case err != nil:
+		return nil, nil, err
 	}
 	for _, o := range options {
-		if !strings.Contains(r.Template.Source(), o.Name) {
-			return fmt.Errorf("data.template_options.%s: the chat template of %s does not use it", o.Name, r.Config.Model.Path)
+		if !strings.Contains(template.Source(), o.Name) {
+			return nil, nil, fmt.Errorf("data.template_options.%s: the chat template of %s does not use it", o.Name, path)
 		}
 	}
-	r.Template = r.Template.With(options)
-	return nil
+	return tk, template.With(options), nil
 }
