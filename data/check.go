@@ -310,7 +310,7 @@ func (f *Survey) Warnings() []string {
 		all = append(all, f.Path+": "+fmt.Sprintf(format, args...))
 	}
 	if len(f.Bad) > 0 {
-		warn("%d of %s cannot be trained on and left out (data.on_bad_row: skip):%s", len(f.Bad), count(f.Rows, "row is", "rows are"), f.list())
+		warn("%d of %s cannot be trained on, left out (data.on_bad_row: skip):%s", len(f.Bad), count(f.Rows, "row", "rows"), f.list())
 	}
 	for _, l := range f.Lost {
 		what := l.What
