@@ -169,18 +169,20 @@ func TestRowsHash(t *testing.T) {
 			t.Errorf("%s changes the hash", name)
 		}
 	}
+	seen := map[string]string{first: "the row"}
 	const long = `{"context":"c","input":"i","answers":["a"]}` + "\n"
 	for name, other := range map[string]string{
-		"an answer":  hash("a.jsonl", strings.Replace(row, `"a"`, `"b"`, 1), data.Options{}, 0),
-		"a row more": hash("a.jsonl", row+row, data.Options{}, 0),
-		"a bad row":  hash("a.jsonl", row+"{", data.Options{}, 0),
-		"a prompt":   hash("a.jsonl", long, data.Options{Prompt: "{input} {context}"}, 0),
-		"no prompt":  hash("a.jsonl", long, data.Options{}, 0),
+		"an answer":                      hash("a.jsonl", strings.Replace(row, `"a"`, `"b"`, 1), data.Options{}, 0),
+		"an answer that counts as right": hash("a.jsonl", strings.Replace(long, `["a"]`, `["a","b"]`, 1), data.Options{}, 0),
+		"a row more":                     hash("a.jsonl", row+row, data.Options{}, 0),
+		"a bad row":                      hash("a.jsonl", row+"{", data.Options{}, 0),
+		"a prompt":                       hash("a.jsonl", long, data.Options{Prompt: "{input} {context}"}, 0),
+		"no prompt":                      hash("a.jsonl", long, data.Options{}, 0),
 	} {
-		if other == first {
-			t.Errorf("%s does not change the hash", name)
+		if was := seen[other]; was != "" {
+			t.Errorf("%s has the hash of %s", name, was)
 		}
-		first = other
+		seen[other] = name
 	}
 }
 

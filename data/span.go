@@ -63,16 +63,11 @@ func (c *conversation) renderPart(messages []tokenizer.Message, prompt bool) (st
 	return text, nil
 }
 
-// marked stands in the place of an answer: words, and none of the message's fields.
-func (c *conversation) marked() tokenizer.Message {
-	return tokenizer.Message{Role: "assistant", Content: c.mark}
-}
-
 // changed renders messages with other words in the place of answer i and returns what
 // stands before and behind them; ok is false where the template does not do that.
 func (c *conversation) changed(messages []tokenizer.Message, i int) (head, tail string, ok bool) {
 	messages = slices.Clone(messages)
-	messages[i] = c.marked()
+	messages[i] = tokenizer.Message{Role: "assistant", Content: c.mark} // without its fields
 	text, err := c.renderPart(messages, false)
 	if err != nil || strings.Count(text, c.mark) != 1 {
 		return "", "", false
@@ -93,9 +88,16 @@ func (c *conversation) spans() ([]span, error) {
 		}
 		spans = append(spans, s)
 	}
-	m := c.markAll(spans)
+	tails := c.tails(spans)
 	for k := range spans {
-		if err := c.finish(&spans[k], m.behind(k, c.text, spans)); err != nil {
+		limit, behind := len(c.text), -1
+		if k+1 < len(spans) {
+			limit = spans[k+1].start
+		}
+		if tails != nil {
+			behind = cutSuffix(c.text[:limit], tails[k])
+		}
+		if err := c.finish(&spans[k], behind); err != nil {
 			return nil, fmt.Errorf("message %d: %w", spans[k].message+1, err)
 		}
 	}
@@ -134,14 +136,13 @@ func (c *conversation) start(i int) (span, error) {
 // finish finds where an answer ends: where what follows it, whatever its words are,
 // begins. behind is where that was found with other words in the place of all answers;
 // -1 if it was not. Where the template does not render these (it may want tool calls
-// in their place), other words in the place of this answer alone, with the messages
-// behind it and without them, tell the same.
+// in their place), other words in the place of this answer alone tell the same, or the text
+// without the messages behind it.
 func (c *conversation) finish(s *span, behind int) error {
 	failed := error(nil)
 	for _, find := range []func() int{
 		func() int { return behind },
 		func() int { return c.behindChanged(s.message) },
-		func() int { return c.behindLast(s.message) },
 		func() int { return c.ownEnd(s) },
 	} {
 		own := find()
@@ -170,21 +171,6 @@ func (c *conversation) behindChanged(i int) int {
 		return -1
 	}
 	return cutSuffix(c.text, tail)
-}
-
-// behindLast is behindChanged without the messages behind the answer, where the text
-// begins as it does without them.
-func (c *conversation) behindLast(i int) int {
-	alone, err := c.renderPart(c.messages[:i+1], false)
-	if err != nil {
-		return -1
-	}
-	_, tail, ok := c.changed(c.messages[:i+1], i)
-	own, found := strings.CutSuffix(alone, tail)
-	if !ok || !found || !strings.HasPrefix(c.text, own) {
-		return -1
-	}
-	return len(own)
 }
 
 // ownEnd is where the special token stands that ends the text without the messages behind
@@ -270,35 +256,22 @@ func (c *conversation) endNames() string {
 	return strings.Join(names, " or ")
 }
 
-// marks is a conversation with other words, each its own, in the place of all answers.
-type marks struct {
-	conversation *conversation
-	messages     []tokenizer.Message
-	words        []string
-	tails        []string // what follows each, up to the next one; nil if the template does not render that
-}
-
-// markAll renders the conversation with other words in the place of all its answers.
-func (c *conversation) markAll(spans []span) marks {
-	m := marks{conversation: c, messages: slices.Clone(c.messages)}
+// tails renders the conversation with other words, each its own, in the place of all its
+// answers and returns what follows each of them, up to the next one; nil if the template
+// does not render that.
+func (c *conversation) tails(spans []span) (tails []string) {
+	messages := slices.Clone(c.messages)
+	words := make([]string, len(spans))
 	for k, s := range spans {
-		m.messages[s.message] = c.marked()
-		m.messages[s.message].Content += strconv.Itoa(k) + "."
-		m.words = append(m.words, m.messages[s.message].Content)
+		words[k] = c.mark + strconv.Itoa(k) + "."
+		messages[s.message] = tokenizer.Message{Role: "assistant", Content: words[k]}
 	}
-	m.tails = m.render(len(c.messages), len(spans), false)
-	return m
-}
-
-// render renders the first n messages, with so many answers, and returns what follows each
-// of these; nil if the template does not render them.
-func (m marks) render(n, answers int, prompt bool) (tails []string) {
-	text, err := m.conversation.renderPart(m.messages[:n], prompt)
+	text, err := c.renderPart(messages, false)
 	if err != nil {
 		return nil
 	}
-	for k, words := range m.words[:answers] {
-		head, tail, ok := strings.Cut(text, words)
+	for k := range spans {
+		head, tail, ok := strings.Cut(text, words[k])
 		if !ok {
 			return nil
 		}
@@ -308,27 +281,6 @@ func (m marks) render(n, answers int, prompt bool) (tails []string) {
 		text = tail
 	}
 	return append(tails, text)
-}
-
-// behind is where the text goes on behind answer k; -1 if it cannot be found. What follows
-// an answer is what stands before the next one, up to where that starts.
-func (m marks) behind(k int, text string, spans []span) int {
-	if m.tails == nil {
-		return -1
-	}
-	if k+1 == len(spans) {
-		return cutSuffix(text, m.tails[k])
-	}
-	next := spans[k+1]
-	if at := cutSuffix(text[:next.start], m.tails[k]); at >= 0 {
-		return at
-	}
-	// The template writes more before the next answer than its prompt has.
-	tails := m.render(next.message, k+1, true)
-	if tails == nil {
-		return -1
-	}
-	return cutSuffix(text[:next.start], strings.TrimSuffix(tails[k], next.unused))
 }
 
 // cutSuffix is where a text's suffix begins; -1 if it does not end with that.

@@ -356,6 +356,27 @@ func calls(t testing.TB) data.Sample {
 	}}
 }
 
+// TestOnlyLastAnswerEnds refuses templates in which the next turn begins right behind an
+// answer: the model would learn to write that for the user.
+func TestOnlyLastAnswerEnds(t *testing.T) {
+	for name, header := range map[string]string{"a token a role": "<|{{ m.role }}|>", "a token for all": "<|start|>{{ m.role }}\n"} {
+		prompt := strings.ReplaceAll(header, "{{ m.role }}", "assistant")
+		tk, tpl := withTemplate(t, "{% for m in messages %}"+header+"{{ m.content }}{% if loop.last and m.role == 'assistant' %}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}"+prompt+"{% endif %}")
+		encoder := data.NewEncoder(tk, tpl, 0)
+		_, err := encoder.Encode(chat("q", "a", "r", "b"))
+		if want := "test: message 2: the chat template does not end this answer with <|end|>"; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", name, err, want)
+		}
+		enc, err := encoder.Encode(chat("q", "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := gocmp.Diff([]string{"a<|end|>"}, lossText(tk, enc)); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 // TestToolWithinAnswer refuses a template that has what a tool says within the answer
 // before it.
 func TestToolWithinAnswer(t *testing.T) {
@@ -377,6 +398,18 @@ func TestContentIsNull(t *testing.T) {
 	}
 }
 
+// TestEndWithinAnswer refuses an answer whose thinking, a field, has the token that ends a
+// turn.
+func TestEndWithinAnswer(t *testing.T) {
+	tk, tpl := withTemplate(t, templateOf(t, testfiles.Golden(t, "qwen3/tokenizer_config.json")))
+	s := calls(t)
+	s.Messages[1].Fields[0].Value = json.RawMessage(`"it is <|im_end|> here"`)
+	_, err := data.NewEncoder(tk, tpl, 0).Encode(s)
+	if want := "test: message 2: this answer contains <|im_end|>, which ends a turn"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // TestSpansOfCalls encodes calls of tools.
 func TestSpansOfCalls(t *testing.T) {
 	const call = "<tool_call>\n{\"name\": \"w\", \"arguments\": {\"place\": 1}}\n</tool_call>"
@@ -393,6 +426,11 @@ func TestSpansOfCalls(t *testing.T) {
 		"two ends": {
 			twoEnds,
 			[]string{`<|channel|>commentary<|message|>{"place": 1}<|call|>`, "<|channel|>final<|message|>It is sunny.<|return|>"},
+			[]string{"reasoning_content", "tool_call_id", data.LostContent},
+		},
+		"alternating": { // Mistral's: no call, no answer of a tool
+			"{% for m in messages %}{% if m.role == 'tool' and not messages[loop.index0 - 1].tool_calls %}{{ raise_exception('no call') }}{% endif %}<|start|>{{ m.role }} {% if m.tool_calls %}{{ m.tool_calls[0].function.arguments }}{% else %}{{ m.content }}{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<|start|>assistant {% endif %}",
+			[]string{`{"place": 1}<|end|>`, " It is sunny.<|end|>"}, // the prompt's space is part of the word
 			[]string{"reasoning_content", "tool_call_id", data.LostContent},
 		},
 		"chatml": {
