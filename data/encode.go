@@ -1,8 +1,10 @@
 package data
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -20,6 +22,12 @@ type Encoded struct {
 	Turns []Turn
 	// Dropped is how many later answers were left out to keep to the Encoder's limit.
 	Dropped int
+	// Cut says that a plain text was longer than the Encoder's limit.
+	Cut bool
+	// Unrepeated is how many answers do not begin as the template's generation prompt ends,
+	// <think> for example, and Unused what the prompt of the first of these has besides.
+	Unrepeated int
+	Unused     string
 }
 
 // Turn is an answer of the assistant within an Encoded.
@@ -44,13 +52,7 @@ type Encoder struct {
 	tokenizer *tokenizer.Tokenizer
 	template  *tokenizer.Template
 	max       int
-	end       func() (endOfTurn, error)
-}
-
-// endOfTurn is the special token with which the template ends a turn.
-type endOfTurn struct {
-	text string
-	id   int32
+	ends      func() ([]tokenizer.Token, error)
 }
 
 // NewEncoder returns an encoder of samples of at most maxTokens tokens (0: no limit).
@@ -62,53 +64,38 @@ type endOfTurn struct {
 func NewEncoder(tk *tokenizer.Tokenizer, tpl *tokenizer.Template, maxTokens int) *Encoder {
 	return &Encoder{
 		tokenizer: tk, template: tpl, max: maxTokens,
-		end: sync.OnceValues(func() (endOfTurn, error) { return findEndOfTurn(tk, tpl) }),
+		ends: sync.OnceValues(func() ([]tokenizer.Token, error) { return tokenizer.EndsOfTurn(tk, tpl) }),
 	}
 }
 
-// EndOfTurn returns the special token with which the chat template ends a turn. It fails
-// for an encoder without a template, or with one that ends none.
-func (e *Encoder) EndOfTurn() (int32, error) {
+// EndsOfTurn returns the special tokens with which the chat template ends an answer, as
+// [tokenizer.EndsOfTurn] finds them. It fails for an encoder without a template.
+func (e *Encoder) EndsOfTurn() ([]int32, error) {
 	if e.template == nil {
-		return 0, tokenizer.ErrNoTemplate
+		return nil, tokenizer.ErrNoTemplate
 	}
-	end, err := e.end()
-	return end.id, err
-}
-
-// findEndOfTurn renders an answer and takes the first token that follows it.
-func findEndOfTurn(tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (endOfTurn, error) {
-	const answer = "The answer is 42"
-	text, err := tpl.Render([]tokenizer.Message{{Role: "user", Content: "?"}, {Role: "assistant", Content: answer}}, tokenizer.RenderOptions{})
-	if err != nil {
-		return endOfTurn{}, fmt.Errorf("chat template: %w", err)
+	ends, err := e.ends()
+	var ids []int32
+	for _, end := range ends {
+		if end.ID != tokenizer.NoToken {
+			ids = append(ids, end.ID)
+		}
 	}
-	at := strings.LastIndex(text, answer)
-	if at < 0 {
-		return endOfTurn{}, fmt.Errorf("chat template: the answer %q is not in the rendered text %q", answer, text)
-	}
-	tail := strings.TrimSpace(text[at+len(answer):])
-	ids := tk.Encode(tail, false)
-	if len(ids) == 0 {
-		return endOfTurn{}, errors.New("chat template: nothing follows an answer: a model trained with it would never learn to stop; add the end-of-turn token to the template")
-	}
-	end := endOfTurn{tk.Decode(ids[:1], false), ids[0]}
-	if tk.Decode(ids[:1], true) != "" || !strings.HasPrefix(tail, end.text) {
-		return endOfTurn{}, fmt.Errorf("chat template: an answer is followed by %q, which does not start with a special token of the tokenizer", tail)
-	}
-	return end, nil
+	return ids, err
 }
 
 // Encode tokenizes a sample.
 //
 // The ids of a conversation are those of its whole rendered text. An answer's tokens
-// are found without knowing the template: the text rendered up to the answer, with the
-// generation prompt, must be a prefix of the whole; what follows it, up to and including
-// the end-of-turn token, is the turn (with Qwen3 the last one includes the empty
-// <think> block that its template writes, since the model has to produce it). The
-// turn's first token is where the ids cease to be those of the prompt alone; where a
-// token spans the border (a template that ends its prompt in a newline before an answer
-// that starts with one), that token belongs to the answer.
+// are found without knowing the template, from renderings of the conversation without
+// the answer, and with other words in its place: they go from the end of the generation
+// prompt to the token that ends the turn, inclusive (with Qwen3 the last turn includes the
+// empty <think> block that its template writes, since the model has to produce it). What a
+// prompt has and the text does not (<think> where answers of earlier turns are rendered
+// without it) is not learned. The turn's first token is where the ids cease to be those
+// of the text before it alone; where a token spans the border (a template that ends its
+// prompt in a newline before an answer that starts with one), that token belongs to the
+// answer.
 //
 // A token that the model's embedding has no row for is an error (see
 // [tokenizer.Tokenizer.Limit]).
@@ -166,45 +153,41 @@ func (e *Encoder) lastFitting(turns []Turn) Turn {
 
 func (e *Encoder) encodeText(s Sample) Encoded {
 	ids := e.tokenizer.Encode(s.Text, true)
-	if e.max > 0 {
-		ids = ids[:min(len(ids), e.max)]
+	cut := e.max > 0 && len(ids) > e.max
+	if cut {
+		ids = ids[:e.max]
 	}
-	return Encoded{Where: s.Where, IDs: ids, Loss: make([]bool, len(ids))}
+	return Encoded{Where: s.Where, IDs: ids, Loss: make([]bool, len(ids)), Cut: cut}
 }
 
 // encodeMessages encodes a conversation whatever its length.
 func (e *Encoder) encodeMessages(s Sample, messages []tokenizer.Message) (Encoded, error) {
-	end, err := e.end()
+	c, err := e.render(messages, s.Variables)
 	if err != nil {
 		return Encoded{}, err
 	}
-	whole, err := e.template.Render(messages, tokenizer.RenderOptions{})
+	spans, err := c.spans()
 	if err != nil {
-		return Encoded{}, fmt.Errorf("chat template: %w", err)
+		return Encoded{}, err
 	}
-	t, err := newTokens(e.tokenizer, end, whole)
+	t, err := newTokens(c, spans)
 	if err != nil {
 		return Encoded{}, err
 	}
 	enc := Encoded{Where: s.Where, IDs: t.ids, Loss: make([]bool, len(t.ids))}
-	for i, m := range messages {
-		if strings.Contains(m.Content, end.text) {
-			return Encoded{}, fmt.Errorf("message %d contains %s, which ends a turn", i+1, end.text)
-		}
-		if m.Role != "assistant" {
-			continue
-		}
-		turn, err := e.turn(t, messages[:i])
-		if err != nil {
-			return Encoded{}, fmt.Errorf("message %d: %w", i+1, err)
-		}
+	for _, span := range spans {
+		turn := t.turn(span)
 		enc.Turns = append(enc.Turns, turn)
 		for j := turn.Start; j < turn.End; j++ {
 			enc.Loss[j] = true
 		}
+		if span.unused != "" {
+			enc.Unrepeated++
+			enc.Unused = cmp.Or(enc.Unused, span.unused)
+		}
 	}
 	if s.Fact != "" {
-		at := strings.Index(whole, s.Fact)
+		at := strings.Index(c.text, s.Fact)
 		if at < 0 {
 			return Encoded{}, fmt.Errorf("the fact %q is not in the rendered text", s.Fact)
 		}
@@ -213,70 +196,87 @@ func (e *Encoder) encodeMessages(s Sample, messages []tokenizer.Message) (Encode
 	return enc, nil
 }
 
-// turn finds the answer that follows the messages before it.
-func (e *Encoder) turn(t *tokens, before []tokenizer.Message) (Turn, error) {
-	prompt, err := e.template.Render(before, tokenizer.RenderOptions{GenerationPrompt: true})
-	if err != nil {
-		return Turn{}, fmt.Errorf("chat template: %w", err)
-	}
-	if !strings.HasPrefix(t.text, prompt) {
-		n := commonPrefix(t.text, prompt)
-		return Turn{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q", n, excerpt(t.text[n:]), excerpt(prompt[n:]))
-	}
-	ended := strings.Count(prompt, t.end.text)
-	if ended == len(t.ends) {
-		return Turn{}, fmt.Errorf("the chat template does not end this answer with %s", t.end.text)
-	}
-	return Turn{Start: t.index(len(prompt)), End: t.ends[ended] + 1, Message: len(before), Distance: -1}, nil
-}
-
 // tokens are the tokens of a rendered conversation.
 type tokens struct {
 	tokenizer *tokenizer.Tokenizer
-	end       endOfTurn
 	text      string
 	ids       []int32
-	ends      []int // where end.id is in ids, one for every end.text in text
+	ends      []place // of turns, in order
 }
 
-func newTokens(tk *tokenizer.Tokenizer, end endOfTurn, text string) (*tokens, error) {
-	t := &tokens{tokenizer: tk, end: end, text: text, ids: tk.Encode(text, false)}
-	for i, id := range t.ids {
-		if id == end.id {
-			t.ends = append(t.ends, i)
+// place is where a token stands: its bytes in the text, and its index among the tokens.
+type place struct{ from, to, index int }
+
+func newTokens(c *conversation, spans []span) (*tokens, error) {
+	tk := c.encoder.tokenizer
+	t := &tokens{tokenizer: tk, text: c.text, ids: tk.Encode(c.text, false)}
+	var seen []tokenizer.Token
+	for _, s := range spans {
+		if slices.Contains(seen, s.end) {
+			continue
+		}
+		seen = append(seen, s.end)
+		if err := t.find(s.end); err != nil {
+			return nil, err
 		}
 	}
-	if n := strings.Count(text, end.text); n != len(t.ends) {
-		return nil, fmt.Errorf("the text has %d times %s, its tokens %d times: the tokenizer does not take it as one token everywhere", n, end.text, len(t.ends))
-	}
+	slices.SortFunc(t.ends, func(a, b place) int { return a.from - b.from })
 	return t, nil
+}
+
+// find notes all places of a token that ends turns.
+func (t *tokens) find(end tokenizer.Token) error {
+	if end.ID == tokenizer.NoToken {
+		return nil
+	}
+	var at []int
+	for i, id := range t.ids {
+		if id == end.ID {
+			at = append(at, i)
+		}
+	}
+	if n := strings.Count(t.text, end.Text); n != len(at) {
+		return fmt.Errorf("the text has %d times %s, its tokens %d times: the tokenizer does not take it as one token everywhere", n, end.Text, len(at))
+	}
+	from := 0
+	for _, i := range at {
+		from += strings.Index(t.text[from:], end.Text)
+		t.ends = append(t.ends, place{from, from + len(end.Text), i})
+		from += len(end.Text)
+	}
+	return nil
+}
+
+// turn returns the tokens of a span.
+func (t *tokens) turn(s span) Turn {
+	turn := Turn{Start: t.index(s.start), Message: s.message, Distance: -1}
+	if s.end.ID == tokenizer.NoToken {
+		turn.End = t.index(s.endAt + len(s.end.Text))
+	} else {
+		end := slices.IndexFunc(t.ends, func(p place) bool { return p.from == s.endAt })
+		turn.End = t.ends[end].index + 1
+	}
+	return turn
 }
 
 // index returns how many tokens the text has before a byte offset; a token that spans
 // the offset is not counted. It encodes no more than what follows the last end of a
 // turn before the offset: a special token starts afresh in every tokenizer.
 func (t *tokens) index(offset int) int {
-	head := t.text[:offset]
-	start, base := 0, 0
-	if at := strings.LastIndex(head, t.end.text); at >= 0 {
-		start, base = at, t.ends[strings.Count(head[:at], t.end.text)]
+	n, _ := slices.BinarySearchFunc(t.ends, offset, func(p place, offset int) int { return p.to - offset - 1 })
+	from, base := 0, 0
+	if n > 0 {
+		from, base = t.ends[n-1].from, t.ends[n-1].index
 	}
-	piece := t.tokenizer.Encode(head[start:], false)
-	rest := t.ids[base:]
-	n := 0
-	for n < len(piece) && n < len(rest) && piece[n] == rest[n] {
-		n++
-	}
-	return base + n
+	piece := t.tokenizer.Encode(t.text[from:offset], false)
+	return base + commonPrefix(piece, t.ids[base:])
 }
 
-func commonPrefix(a, b string) int {
+// commonPrefix is how many elements a and b begin with alike.
+func commonPrefix[T comparable](a, b []T) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
 	}
 	return n
 }
-
-// excerpt is the beginning of a text, for messages.
-func excerpt(s string) string { return s[:min(len(s), 40)] }

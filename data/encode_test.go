@@ -69,8 +69,8 @@ func TestEncodeMarksAnswers(t *testing.T) {
 			}
 			wantConsistent(t, got)
 			for _, turn := range got.Turns {
-				if end, err := e.EndOfTurn(); err != nil || end != got.IDs[turn.End-1] {
-					t.Errorf("a turn ends with token %d (%v), this one with %d", end, err, got.IDs[turn.End-1])
+				if ends, err := e.EndsOfTurn(); err != nil || !slices.Equal(ends, got.IDs[turn.End-1:turn.End]) {
+					t.Errorf("a turn ends with tokens %d (%v), this one with %d", ends, err, got.IDs[turn.End-1])
 				}
 			}
 			if d := cmp.Diff(c.want, lossText(tk, got)); d != "" {
@@ -193,7 +193,7 @@ func TestEncodeWithoutTemplate(t *testing.T) {
 	if _, err := e.Encode(chat("q", "a")); !errors.Is(err, tokenizer.ErrNoTemplate) || !strings.HasPrefix(err.Error(), "test: no chat template: the sample is a conversation") {
 		t.Errorf("a conversation: error %v, want %v", err, tokenizer.ErrNoTemplate)
 	}
-	if _, err := e.EndOfTurn(); !errors.Is(err, tokenizer.ErrNoTemplate) {
+	if _, err := e.EndsOfTurn(); !errors.Is(err, tokenizer.ErrNoTemplate) {
 		t.Errorf("the end of a turn: error %v, want %v", err, tokenizer.ErrNoTemplate)
 	}
 }

@@ -1,54 +1,34 @@
 package data
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
-// Loader reads, encodes and hands out the samples of a source in shuffled order,
-// epoch after epoch. Samples that are too long are skipped and counted.
+// Loader reads, encodes and hands out samples of a source in shuffled order, epoch after
+// epoch.
 type Loader struct {
 	source  *Source
-	n       int // samples in use
+	rows    []int // in use
 	encoder *Encoder
 	sampler *Sampler
-	skipped int
-	reason  error
 }
 
-// NewLoader uses the first n samples of a source (0: all) and starts at a cursor; the
-// zero Cursor is the beginning.
-func NewLoader(s *Source, n int, e *Encoder, seed uint64, at Cursor) (*Loader, error) {
-	if n == 0 || n > s.Len() {
-		n = s.Len()
-	}
-	sampler, err := NewSampler(seed, n, at)
+// NewLoader uses the rows of a source that [Survey.Use] returns, and starts at a cursor;
+// the zero Cursor is the beginning. The order depends on the number of rows alone.
+func NewLoader(s *Source, rows []int, e *Encoder, seed uint64, at Cursor) (*Loader, error) {
+	sampler, err := NewSampler(seed, len(rows), at)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	}
-	return &Loader{source: s, n: n, encoder: e, sampler: sampler}, nil
+	return &Loader{source: s, rows: rows, encoder: e, sampler: sampler}, nil
 }
 
-// Next returns the next sample that fits the encoder's limit. It fails if a whole epoch
-// has none, and on a row that cannot be read or encoded.
+// Next returns the next sample. It fails on a row that cannot be read or encoded.
 func (l *Loader) Next() (Encoded, error) {
-	for range l.n {
-		s, err := l.source.At(l.sampler.Next())
-		if err != nil {
-			return Encoded{}, err
-		}
-		enc, err := l.encoder.Encode(s)
-		if !errors.Is(err, ErrTooLong) {
-			return enc, err
-		}
-		l.skipped++
-		l.reason = err
+	s, err := l.source.At(l.rows[l.sampler.Next()])
+	if err != nil {
+		return Encoded{}, err
 	}
-	return Encoded{}, fmt.Errorf("%s: not one of its %d samples fits; the last one: %w", l.source.path, l.n, l.reason)
+	return l.encoder.Encode(s)
 }
 
 // Cursor is where Next will go on: a Loader made with it hands out the same samples.
 func (l *Loader) Cursor() Cursor { return l.sampler.Cursor() }
-
-// Skipped is how many samples were too long so far, and the last one's error (nil if none).
-func (l *Loader) Skipped() (int, error) { return l.skipped, l.reason }

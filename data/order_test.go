@@ -2,6 +2,7 @@ package data_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -80,18 +81,18 @@ func TestLoader(t *testing.T) {
 	row := func(answer string) string {
 		return `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"` + answer + `"}]}` + "\n"
 	}
-	source, err := data.Open(write(t, "a.jsonl", []byte(row("a")+row(strings.Repeat("long ", 100))+row("b"))), data.Options{})
+	source, err := data.Open(write(t, "a.jsonl", []byte(row("a")+row("left out")+row("b")+row("c"))), data.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer source.Close()
-	encoder := demoEncoder(t, 50)
-	whole, err := data.NewLoader(source, 0, encoder, 1, data.Cursor{})
+	encoder, rows := demoEncoder(t, 50), []int{0, 2, 3}
+	whole, err := data.NewLoader(source, rows, encoder, 1, data.Cursor{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for step := range 7 {
-		resumed, err := data.NewLoader(source, 0, encoder, 1, whole.Cursor())
+		resumed, err := data.NewLoader(source, rows, encoder, 1, whole.Cursor())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -100,27 +101,12 @@ func TestLoader(t *testing.T) {
 		if err := errors.Join(errA, errB); err != nil {
 			t.Fatal(err)
 		}
-		if a.Where != b.Where || strings.HasSuffix(a.Where, "line 2") {
-			t.Errorf("step %d: %s, resumed %s", step, a.Where, b.Where)
+		row := rows[data.Order(1, step/3, 3)[step%3]]
+		if want := fmt.Sprintf("line %d", row+1); a.Where != b.Where || !strings.HasSuffix(a.Where, want) {
+			t.Errorf("step %d: %s, resumed %s, want %s", step, a.Where, b.Where, want)
 		}
 	}
-	if n, reason := whole.Skipped(); n != 3 || !errors.Is(reason, data.ErrTooLong) {
-		t.Errorf("skipped %d (%v), want 3 in 7 of 2 out of 3 samples", n, reason)
-	}
-	loader, err := data.NewLoader(source, 0, demoEncoder(t, 5), 1, data.Cursor{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := loader.Next(); !errors.Is(err, data.ErrTooLong) || !strings.Contains(err.Error(), "not one of its 3 samples fits; the last one: ") {
-		t.Errorf("got %v", err)
-	}
-	first, err := data.NewLoader(source, 1, encoder, 1, data.Cursor{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if e, err := first.Next(); err != nil || !strings.HasSuffix(e.Where, "line 1") {
-			t.Errorf("of one sample: got %s (%v)", e.Where, err)
-		}
+	if _, err := data.NewLoader(source, nil, encoder, 1, data.Cursor{}); !errors.Is(err, data.ErrEmpty) {
+		t.Errorf("no rows: %v", err)
 	}
 }

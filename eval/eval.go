@@ -42,11 +42,11 @@ func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 		if len(enc.Turns) == 0 {
 			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", enc.Where)
 		}
-		end, err := e.EndOfTurn()
+		ends, err := e.EndsOfTurn()
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Sample{Encoded: enc, Stop: []int32{end}}
+		out[i] = Sample{Encoded: enc, Stop: ends}
 		for _, t := range enc.Turns {
 			accepted := []string{row.Messages[t.Message].Content}
 			if len(enc.Turns) == 1 && len(row.Answers) > 0 {

@@ -72,9 +72,6 @@ func (t *trainer) findSlots(ctx context.Context, s config.Prune) (pruned, error)
 		if err != nil {
 			return pruned{}, err
 		}
-		if len(e.Turns) == 0 {
-			return pruned{}, fmt.Errorf("%s: the sample is a plain text; to find out which layers need slots it takes questions and answers", e.Where)
-		}
 		p.samples = append(p.samples, eval.Sample{Encoded: e})
 	}
 	if err := p.run(ctx, t.options.Progress); err != nil {

@@ -113,5 +113,5 @@ func TestPruneErrors(t *testing.T) {
 	}
 	c.Data.Train = text
 	_, err := Train(t.Context(), c, Options{})
-	wantError(t, err, "stage 1 (prune)", "text.jsonl", "is a plain text", "takes questions and answers")
+	wantError(t, err, "text.jsonl: 1 of 1 row cannot be trained on:\n  line 1: no answer to learn from", "this is a plain text")
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"eisft/data"
 	"eisft/model"
@@ -52,6 +53,7 @@ type trainer struct {
 	group     Group
 	source    *data.Source
 	encoder   *data.Encoder
+	rows      []int // of source, to train on
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
@@ -79,6 +81,9 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
+	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
 	at, err := t.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -131,8 +136,6 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	open := t.start
 	if t.options.Resume {
 		open = t.reopen
-	} else if err := t.tryData(); err != nil {
-		return position{}, err
 	}
 	if _, err := meet(t.group, true); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
@@ -174,18 +177,31 @@ func (t *trainer) reopen(context.Context) (dir string, err error) {
 	return t.Dir, t.readEvaluation()
 }
 
-// tryData reads one sample, so that data of which none fits is found at once.
-func (t *trainer) tryData() error {
-	loader, err := t.loader(data.Cursor{})
+// checkRows reads all rows before anything is trained, and settles which are used.
+func (t *trainer) checkRows(ctx context.Context) error {
+	answers := slices.ContainsFunc(t.config.Stages, func(s config.Stage) bool { return s.Kind() != config.KindDistill })
+	found, err := onFirst(t.group, func() (*data.Survey, error) {
+		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Samples: t.config.Data.Samples, Answers: answers, Progress: t.options.Progress})
+	})
 	if err != nil {
+		if ctx.Err() != nil {
+			return errStoppedEarly
+		}
 		return err
 	}
-	_, err = loader.Next()
-	return err
+	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
+		return err
+	}
+	if t.options.Warn != nil {
+		for _, w := range found.Warnings() {
+			t.options.Warn(w)
+		}
+	}
+	return nil
 }
 
 func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
-	return data.NewLoader(t.source, t.config.Data.Samples, t.encoder, uint64(t.config.Seed), at)
+	return data.NewLoader(t.source, t.rows, t.encoder, uint64(t.config.Seed), at)
 }
 
 // stop saves the last whole step and says how to go on.

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"eisft/data"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
@@ -198,6 +199,9 @@ func TestResumeIsExact(t *testing.T) {
 		if !errors.Is(err, ErrStopped) {
 			t.Fatal(err)
 		}
+		if run == nil { // stopped while rows were checked
+			continue
+		}
 		if _, err := os.Stat(run.Dir); err != nil { // stopped before the first step
 			continue
 		}
@@ -287,6 +291,41 @@ func TestResumeErrors(t *testing.T) {
 	wantError(t, err, runs.CheckpointFile)
 }
 
+// TestBadRows: rows that cannot be trained on are found before anything is trained, or left
+// out; a run that is resumed leaves out the same.
+func TestBadRows(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	good, err := os.ReadFile(c.Data.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := filepath.Join(t.TempDir(), "bad.jsonl")
+	lines := strings.SplitAfter(string(good), "\n")
+	text := lines[0] + `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":" "}]}` + "\n" + strings.Join(lines[1:], "")
+	if err := os.WriteFile(bad, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Data.Train = bad
+	_, err = Train(t.Context(), c, Options{})
+	wantError(t, err, "bad.jsonl: 1 of 5 rows cannot be trained on:\n  line 2: message 2 is an empty answer\n", "data.on_bad_row: skip")
+	c.Data.OnBadRow = data.BadRowSkip
+	var warnings []string
+	got, err := Train(t.Context(), c, Options{Warn: func(m string) { warnings = append(warnings, m) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := losses(t, got.Dir), losses(t, want.Dir); a != b {
+		t.Errorf("without the bad row: losses %s, want %s", a, b)
+	}
+	if all := strings.Join(warnings, "\n"); strings.Count(all, "left out (data.on_bad_row: skip):\n  line 2: message 2 is an empty answer") != 1 {
+		t.Errorf("warned of %q", all)
+	}
+}
+
 // TestNoSampleFits leaves no run folder behind.
 // TestBlockOfAnotherConfiguration: a run whose adapter and configuration contradict each other
 // does not open.
@@ -360,7 +399,7 @@ func TestNoSampleFits(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
 	c.Data.MaxTokens = 40
 	_, err := Train(t.Context(), c, Options{})
-	wantError(t, err, "chats.jsonl", "not one of its 4 samples fits")
+	wantError(t, err, "chats.jsonl: 4 of 4 rows cannot be trained on", "line 4: sample is too long", "longer than data.max_tokens, which is 40: raise it")
 	if _, err := os.Stat(c.Output); err == nil {
 		t.Errorf("%s was made all the same", c.Output)
 	}

@@ -54,23 +54,39 @@ func verbs() []*cli.Command {
 		runCommand(),
 		benchCommand(),
 		inspectCommand(),
+		dataCommand(),
 		envCommand(),
 	}
 	for _, c := range commands {
-		c.Flags = append(c.Flags, profileFlags()...)
-		c.OnUsageError = badFlag
-		c.Action = profiled(checkedArgs(c.Action))
+		finish(c)
+		for _, sub := range c.Subcommands {
+			finish(sub)
+		}
 	}
 	return commands
 }
 
+// finish gives a command what all have.
+func finish(c *cli.Command) {
+	c.OnUsageError = badFlag
+	if len(c.Subcommands) > 0 {
+		return
+	}
+	c.Flags = append(c.Flags, profileFlags()...)
+	c.Action = profiled(checkedArgs(c.Action))
+}
+
 // noCommand runs where the first argument is no command.
 func noCommand(c *cli.Context) error {
+	commands := c.App.Commands
+	if len(c.Command.Subcommands) > 0 {
+		commands = c.Command.Subcommands
+	}
 	if !c.Args().Present() {
-		return cli.ShowAppHelp(c)
+		return cli.ShowSubcommandHelp(c)
 	}
 	name := c.Args().First()
-	suggestion := cli.SuggestCommand(c.App.Commands, name)
+	suggestion := cli.SuggestCommand(commands, name)
 	if strings.Contains(suggestion, `""`) { // nothing is like it
 		return usagef(c, "unknown command %q", name)
 	}

@@ -76,6 +76,9 @@ func TestHelp(t *testing.T) {
 	commands := [][]string{{"--help"}}
 	for _, c := range verbs() {
 		commands = append(commands, []string{c.Name, "--help"})
+		for _, sub := range c.Subcommands {
+			commands = append(commands, []string{c.Name, sub.Name, "--help"})
+		}
 	}
 	for _, args := range commands {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
@@ -85,7 +88,7 @@ func TestHelp(t *testing.T) {
 			}
 			name := "help.txt"
 			if len(args) > 1 {
-				name = "help-" + args[0] + ".txt"
+				name = "help-" + strings.Join(args[:len(args)-1], "-") + ".txt"
 			}
 			golden(t, name, strings.ReplaceAll(r.stdout, version(), "VERSION"))
 		})

@@ -96,12 +96,15 @@ func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) 
 		return nil, err
 	}
 	s.turn = begin
-	ids := tk.Encode(s.form.next, false)
+	if ends, err := tokenizer.EndsOfTurn(tk, tpl); err == nil { // else the model's own tokens have to end an answer
+		for _, end := range ends {
+			if end.ID != tokenizer.NoToken {
+				s.stop = append(s.stop, end.ID)
+			}
+		}
+	}
 	if err := tk.Err(); err != nil {
 		return nil, err
-	}
-	if end := ids[:1]; tk.Decode(end, true) == "" { // a special token ends an answer
-		s.stop = append(s.stop, end[0])
 	}
 	return s, nil
 }

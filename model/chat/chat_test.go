@@ -238,3 +238,31 @@ func TestForm(t *testing.T) {
 		}
 	}
 }
+
+// TestStopsAtBothEnds: an answer ends with the token of a last one, and with that of one
+// before a user's turn, where a template has two.
+func TestStopsAtBothEnds(t *testing.T) {
+	dir := t.TempDir()
+	const template = `{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' and loop.last %}<|endoftext|>{% else %}<|end|>{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|><think>{% endif %}`
+	if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(template), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	tpl, err := tokenizer.LoadTemplate(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, tk, _ := demoParts(t)
+	s, err := New(m, tk, tpl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []string{"<|endoftext|>", "<|end|>"} {
+		id, ok := tk.TokenID(end)
+		if !ok || !slices.Contains(s.stop[len(StopIDs(m.Base.Config, tk)):], id) {
+			t.Errorf("%s does not end an answer: %d", end, s.stop)
+		}
+	}
+	if want := (form{"<|user|>", "<|end|><|user|>", "<|end|><|assistant|><think>"}); s.form != want {
+		t.Errorf("the form is %+v, want %+v", s.form, want)
+	}
+}

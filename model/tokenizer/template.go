@@ -41,6 +41,8 @@ type Template struct {
 	source string
 	config config
 	jinja  *jinja.Template
+
+	variables []Field // of every rendering
 }
 
 // ErrNoTemplate is wrapped by LoadTemplate's error for a checkpoint without a chat
@@ -137,7 +139,7 @@ func (t *Template) Render(msgs []Message, o RenderOptions) (string, error) {
 			vars[name] = string(token)
 		}
 	}
-	for _, v := range o.Variables {
+	for _, v := range slices.Concat(t.variables, o.Variables) {
 		var err error
 		if vars[v.Name], err = v.value(); err != nil {
 			return "", err

@@ -10,6 +10,8 @@
 package tokenizer
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"runtime"
 	"unicode/utf8"
@@ -31,9 +33,10 @@ type Tokenizer struct {
 	addedID map[string]int32 // added tokens by content
 	special []bool           // by id: left out by Decode on request
 	config  config
-	rows    int           // of the model's embedding; 0: not known
-	idle    chan *encoder // encoders kept for their word caches
-	from    string        // the file, for errors
+	sum     [sha256.Size]byte // of tokenizer.json
+	rows    int               // of the model's embedding; 0: not known
+	idle    chan *encoder     // encoders kept for their word caches
+	from    string            // the file, for errors
 	failed  *failure
 }
 
@@ -57,6 +60,7 @@ func Load(path string) (*Tokenizer, error) {
 	if t.config, err = s.config(); err != nil {
 		return nil, err
 	}
+	t.sum = sha256.Sum256(data)
 	return t, nil
 }
 
@@ -118,6 +122,10 @@ func (t *Tokenizer) TokenID(content string) (int32, bool) {
 // VocabSize returns the largest id plus one: the rows that an embedding needs.
 // The embedding of a checkpoint may have more.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
+
+// Fingerprint is the SHA-256, in hexadecimal digits, of the tokenizer.json that the
+// tokenizer was made of; of a GGUF file, of the one that its metadata became.
+func (t *Tokenizer) Fingerprint() string { return hex.EncodeToString(t.sum[:]) }
 
 // BOS returns the content of tokenizer_config.json's bos_token, "" if it has none.
 func (t *Tokenizer) BOS() string { return string(t.config.BOS) }

@@ -5,12 +5,15 @@ package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -22,6 +25,7 @@ import (
 	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
 	"eisft/model"
+	"eisft/model/tokenizer"
 )
 
 // Config is a training configuration with every default filled in. Its paths
@@ -60,8 +64,28 @@ type Block struct {
 type Data struct {
 	Train        string `yaml:"train"` // a parquet, jsonl, jsonl.gz or json file
 	data.Options `yaml:",inline"`
-	MaxTokens    int `yaml:"max_tokens"` // longer samples lose their last turns, or are passed over
-	Samples      int `yaml:"samples"`    // use only the first so many; 0: all
+	MaxTokens    int           `yaml:"max_tokens"` // longer samples lose their last turns; bad if none fits
+	Samples      int           `yaml:"samples"`    // use only the first so many; 0: all
+	OnBadRow     data.OnBadRow `yaml:"on_bad_row"` // what becomes of rows that cannot be trained on
+	// TemplateOptions are what the chat template knows beside the messages, wherever it is
+	// used: enable_thinking, …
+	TemplateOptions TemplateOptions `yaml:"template_options,omitempty"`
+}
+
+// TemplateOptions are variables of a chat template by name, of any type that JSON has.
+type TemplateOptions map[string]any
+
+// Fields returns the options in the order of their names.
+func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
+	var fields []tokenizer.Field
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		value, err := json.Marshal(o[name])
+		if err != nil {
+			return nil, fmt.Errorf("data.template_options.%s: %w", name, err)
+		}
+		fields = append(fields, tokenizer.Field{Name: name, Value: value})
+	}
+	return fields, nil
 }
 
 // Checkpoint says when training is saved on its way.

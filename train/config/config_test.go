@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/model"
 )
@@ -39,7 +40,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Name:  "small",
 		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto},
 		Block: Block{Preset: "eisft", Spec: eisft},
-		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048},
+		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048, OnBadRow: data.BadRowFail},
 		Stages: Stages{SSFT{
 			Choice: ChoiceSoft, KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
 			Optimizer: Optimizer{
@@ -391,4 +392,32 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("read back\n%+v, want\n%+v", again, c)
 		}
 	})
+}
+
+// TestTemplateOptions: options of the chat template have any type, and come back as they
+// were written.
+func TestTemplateOptions(t *testing.T) {
+	c := parse(t, strings.Replace(small, "train.parquet\n", "train.parquet\n  on_bad_row: skip\n  template_options: {b: [1, x, {y: 2.5}], a: false, c: text}\n", 1))
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	if err := c.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*Config{c, again} {
+		fields, err := c.Data.TemplateOptions.Fields()
+		var got []string
+		for _, f := range fields {
+			got = append(got, f.Name+"="+string(f.Value))
+		}
+		if want := `a=false b=[1,"x",{"y":2.5}] c="text"`; strings.Join(got, " ") != want || err != nil || c.Data.OnBadRow != data.BadRowSkip {
+			t.Errorf("%s, %q (%v), want %s", got, c.Data.OnBadRow, err, want)
+		}
+	}
+	_, err = Parse([]byte(strings.Replace(small, "train.parquet\n", "train.parquet\n  on_bad_row: skp\n", 1)), "c.yaml")
+	if want := `c.yaml:5: data.on_bad_row is "skp"; did you mean "skip"? It must be one of fail, skip`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/model"
 )
@@ -14,7 +15,7 @@ func defaults(file string) *Config {
 		Name:       strings.TrimSuffix(base, filepath.Ext(base)),
 		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
-		Data:       Data{MaxTokens: 2048},
+		Data:       Data{MaxTokens: 2048, OnBadRow: data.BadRowFail},
 		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: eval.Policies()},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",

@@ -54,13 +54,16 @@ func (d *document) line(path string) int {
 
 func (d *document) err() error { return errors.Join(d.problems...) }
 
+// noValue is what is wrong with a key that stands alone.
+const noValue = "has no value; give one or remove the key"
+
 // check compares a node with the type that it is to be decoded into.
 func (d *document) check(n ast.Node, t reflect.Type, path string) {
 	if path != "" {
 		d.lines[path] = n.GetToken().Position.Line
 	}
 	if _, ok := n.(*ast.NullNode); ok {
-		d.problem(path, "has no value; give one or remove the key")
+		d.problem(path, noValue)
 		return
 	}
 	switch t.Kind() {
@@ -79,6 +82,15 @@ func (d *document) checkMapping(n ast.Node, t reflect.Type, path string) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
 		d.problem(path, "must be a section of keys, not %s", describe(n))
+		return
+	}
+	if t == reflect.TypeFor[TemplateOptions]() { // keys and values are the template's
+		d.checkFields(m, path, func(_ string, value ast.Node) (reflect.Type, string) {
+			if value.Type() == ast.NullType {
+				return nil, noValue
+			}
+			return nil, ""
+		})
 		return
 	}
 	if t == reflect.TypeFor[map[string]string]() { // the keys are the user's own

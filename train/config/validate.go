@@ -26,6 +26,12 @@ func (d *document) validate(c *Config) {
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
 	d.atLeast("data.samples", c.Data.Samples, 0)
+	oneOf(d, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())
+	for _, own := range []string{"messages", "add_generation_prompt"} {
+		if _, ok := c.Data.TemplateOptions[own]; ok {
+			d.problem("data.template_options."+own, "is no option: it is the sample's")
+		}
+	}
 	d.validateEval(c.Eval)
 	d.atLeast("checkpoint.every", c.Checkpoint.Every, 0)
 	if len(c.Stages) == 0 {

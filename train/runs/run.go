@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"eisft/model"
 	"eisft/model/tokenizer"
@@ -101,10 +102,7 @@ func (r *Run) openBase() (*model.Base, error) {
 		return nil, err
 	}
 	base.Hold(r.Config.Model.DType)
-	if r.Tokenizer, err = tokenizer.Load(path); err != nil {
-		return nil, err
-	}
-	if r.Template, err = tokenizer.LoadTemplate(path); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
+	if r.Tokenizer, r.Template, err = OpenText(&r.Config); err != nil {
 		return nil, err
 	}
 	w, err := r.Tokenizer.Limit(base.Embed.Out)
@@ -115,4 +113,32 @@ func (r *Run) openBase() (*model.Base, error) {
 		base.Warnings = append(base.Warnings, w)
 	}
 	return base, nil
+}
+
+// OpenText opens the tokenizer of a configuration's model and its chat template (nil if it
+// has none), with the options that the configuration gives it. Options that the template
+// does not use are an error.
+func OpenText(c *config.Config) (*tokenizer.Tokenizer, *tokenizer.Template, error) {
+	path := c.Model.Path
+	tk, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	options, err := c.Data.TemplateOptions.Fields()
+	if err != nil {
+		return nil, nil, err
+	}
+	template, err := tokenizer.LoadTemplate(path)
+	switch {
+	case errors.Is(err, tokenizer.ErrNoTemplate) && len(options) == 0:
+		return tk, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	for _, o := range options {
+		if !strings.Contains(template.Source(), o.Name) {
+			return nil, nil, fmt.Errorf("data.template_options.%s: the chat template of %s does not use it", o.Name, path)
+		}
+	}
+	return tk, template.With(options), nil
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/inspect"
+	"eisft/train/config"
+)
+
+func dataCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "data",
+		Usage:       "look at what is trained on",
+		Subcommands: []*cli.Command{previewCommand()},
+		ArgsUsage:   "COMMAND",
+		Action:      noCommand,
+	}
+}
+
+func previewCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "preview",
+		Usage:     "show rows as they are trained on",
+		ArgsUsage: "FILE",
+		Description: `Shows rows of a data file as the base's chat template renders them. What is learned
+is coloured, or stands in ⟦ ⟧ where the output is no terminal; beside it stands what the
+template leaves out and what is beyond the limit of tokens. Columns, prompts and options
+of the template are those of the configuration. The exit code is 1 if a row that is
+shown cannot be trained on.
+
+   eisft data preview --config configs/s-sft.yaml
+   eisft data preview --model model/demo --rows 10:12 chats.jsonl`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "show what the configuration `FILE` trains on, or the named file in its place"},
+			&cli.PathFlag{Name: "model", Usage: "show rows for the model in `FOLDER`, without a configuration"},
+			&cli.StringFlag{Name: "rows", Usage: "show rows `FROM:TO`, counted from 0, without the last one, or one row", Value: "0:5"},
+			&cli.IntFlag{Name: "max-tokens", Usage: "the greatest length of a sample is `N` tokens; 0: any", DefaultText: configured},
+			&cli.BoolFlag{Name: "full", Usage: "show long texts as a whole"},
+		},
+		Action: previewData,
+	}
+}
+
+func previewData(c *cli.Context) error {
+	o := inspect.PreviewOptions{Full: c.Bool("full"), Color: hasColor(c.App.Writer)}
+	switch {
+	case c.NArg() > 1:
+		return usagef(c, "name one file")
+	case c.IsSet("config") && c.IsSet("model"):
+		return usagef(c, "--config and --model exclude each other: a configuration names its model")
+	case c.IsSet("config"):
+		cfg, err := loadConfig(c.String("config"))
+		if err != nil {
+			return err
+		}
+		o.Config, o.MaxTokens = *cfg, cfg.Data.MaxTokens
+	case c.IsSet("model"):
+		o.Config.Model = config.Model{Path: c.Path("model")}
+	default:
+		return usagef(c, "give --config FILE or --model FOLDER: a chat template says how rows are rendered")
+	}
+	if c.Args().Present() {
+		o.Config.Data.Train = c.Args().First()
+	}
+	if o.Config.Data.Train == "" {
+		return usagef(c, "name a data file")
+	}
+	if c.IsSet("max-tokens") {
+		if o.MaxTokens = c.Int("max-tokens"); o.MaxTokens < 0 {
+			return usagef(c, "--max-tokens is %d; it must be at least 1, or 0 for any length", o.MaxTokens)
+		}
+	}
+	var err error
+	if o.From, o.To, err = parseRows(c.String("rows")); err != nil {
+		return usagef(c, "--rows %w", err)
+	}
+	return inspect.Preview(c.Context, c.App.Writer, o)
+}
+
+// parseRows reads FROM:TO, either of which may be left out, or the number of one row.
+func parseRows(s string) (from, to int, err error) {
+	wrong := fmt.Errorf("is %q; want FROM:TO, such as 0:5, or the number of a row", s)
+	number := func(s string, missing int) int {
+		if s == "" {
+			return missing
+		}
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return -1
+		}
+		return n
+	}
+	first, last, isRange := strings.Cut(s, ":")
+	from = number(first, 0)
+	if to = from + 1; isRange {
+		to = number(last, math.MaxInt)
+	}
+	if s == "" || from < 0 || to <= from {
+		return 0, 0, wrong
+	}
+	return from, to, nil
+}
+
+// hasColor reports a terminal whose user has not asked for none (https://no-color.org).
+func hasColor(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isTerminal(f) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

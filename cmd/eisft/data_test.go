@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/internal/testfiles"
+)
+
+// chatRows writes conversations to chats.jsonl of the working directory: one that can be
+// trained on, one that cannot, and one that would work on a terminal's controls.
+func chatRows(t *testing.T) {
+	t.Helper()
+	row := func(question, answer string) string {
+		b, err := json.Marshal(map[string]any{"messages": []map[string]string{{"role": "user", "content": question}, {"role": "assistant", "content": answer}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b) + "\n"
+	}
+	writeFile(t, "chats.jsonl", row("What pet?", "a red fox\nor two")+row("q", " ")+row("\x1b[2J\u009b", "gone"))
+}
+
+func TestDataPreview(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	chatRows(t)
+	r := eisft(t, "data", "preview", "--model", demo, "chats.jsonl")
+	const want = `chats.jsonl:line 1: 18 tokens, 8 of them learned (44.4 %), answers: 1
+<|user|>
+What pet?<|end|>
+<|assistant|>
+⟦a red fox
+or two<|end|>⟧
+
+chats.jsonl:line 2: message 2 is an empty answer
+
+chats.jsonl:line 3: 16 tokens, 3 of them learned (18.8 %), answers: 1
+<|user|>
+␛[2J�<|end|>
+<|assistant|>
+⟦gone<|end|>⟧
+
+3 of 3 rows shown, 34 tokens, 11 of them learned (32.4 %)
+`
+	if r.stdout != want || r.code != exitError || r.stderr != "eisft: chats.jsonl: 1 of the 3 rows shown cannot be trained on\n" {
+		t.Errorf("exit code %d, stderr %q, stdout\n%s\nwant\n%s", r.code, r.stderr, r.stdout, want)
+	}
+	if r := eisft(t, "data", "preview", "--model", demo, "--rows", "0", "chats.jsonl"); r.code != 0 || !strings.Contains(r.stdout, "1 of 3 rows shown") {
+		t.Errorf("exit code %d, stdout\n%s", r.code, r.stdout)
+	}
+}
+
+// TestDataPreviewOfConfig shows what the configuration trains on, with its limit.
+func TestDataPreviewOfConfig(t *testing.T) {
+	t.Chdir(testfiles.Repository(t, "configs"))
+	r := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--max-tokens", "1680", "--rows", "3")
+	for _, want := range []string{"train.parquet:row 4: ", "answers: 4\n", "  answers beyond 1680 tokens, left out: 3\n", "\n… ", " characters …\n", "⟦5464<|end|>⟧"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in\n%s", want, r.stdout)
+		}
+	}
+	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "3")
+	if strings.Contains(full.stdout, "characters …") || len(full.stdout) < len(r.stdout)+4000 || full.code != 0 {
+		t.Errorf("exit code %d (%s), as a whole\n%s", full.code, full.stderr, full.stdout)
+	}
+}
+
+// TestTemplateOptions: options of the template are those of the configuration, and ones that
+// it does not know are refused.
+func TestTemplateOptions(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	if err := os.CopyFS("base", os.DirFS(demo)); err != nil {
+		t.Fatal(err)
+	}
+	template := `{% for m in messages %}<|{{ m.role }}|>{{ '' if quiet else 'loud ' }}{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`
+	writeFile(t, filepath.Join("base", "chat_template.jinja"), template)
+	chatRows(t)
+	for option, want := range map[string]string{
+		"":                                 "<|user|>loud What pet?",
+		"template_options: {quiet: true}":  "<|user|>What pet?",
+		"template_options: {quiet: false}": "<|user|>loud What pet?",
+	} {
+		writeFile(t, "c.yaml", "model: {path: base}\ndata:\n  train: chats.jsonl\n  "+option+"\nstages:\n  - kind: s-sft\n")
+		if r := eisft(t, "data", "preview", "--config", "c.yaml", "--rows", "0"); !strings.Contains(r.stdout, want) || r.code != 0 {
+			t.Errorf("%s: exit code %d (%s), no %q in\n%s", option, r.code, r.stderr, want, r.stdout)
+		}
+	}
+	for option, want := range map[string]string{
+		"{quite: true}":       "data.template_options.quite: the chat template of ",
+		"{messages: []}":      "c.yaml:4: data.template_options.messages is no option: it is the sample's",
+		"{quiet: }":           "c.yaml:4: data.template_options.quiet has no value; give one or remove the key",
+		"quiet":               "c.yaml:4: data.template_options must be a section of keys",
+		"{quiet: {a: [1, x]}": "c.yaml",
+	} {
+		writeFile(t, "c.yaml", "model: {path: base}\ndata:\n  train: chats.jsonl\n  template_options: "+option+"\nstages:\n  - kind: s-sft\n")
+		for _, verb := range [][]string{{"data", "preview", "--rows", "0"}, {"generate", "--prompt", "x"}} {
+			if r := eisft(t, append(verb, "--config", "c.yaml")...); r.code != exitError || !strings.Contains(r.stderr, want) {
+				t.Errorf("%s: exit code %d, stderr %q, want %q", option, r.code, r.stderr, want)
+			}
+		}
+	}
+}
+
+func TestDataErrors(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	chatRows(t)
+	preview := func(args ...string) []string { return append([]string{"data", "preview"}, args...) }
+	const help = "\nRun 'eisft data preview --help' for usage.\n"
+	for _, tc := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"data", "previw"}, exitUsage, "eisft: unknown command \"previw\". Did you mean \"preview\"?\nRun 'eisft data --help' for usage.\n"},
+		{preview(), exitUsage, "eisft: give --config FILE or --model FOLDER: a chat template says how rows are rendered" + help},
+		{preview("--model", demo), exitUsage, "eisft: name a data file" + help},
+		{preview("--model", demo, "a", "b"), exitUsage, "eisft: name one file" + help},
+		{preview("--model", demo, "--config", "c", "a"), exitUsage, "eisft: --config and --model exclude each other: a configuration names its model" + help},
+		{preview("--model", demo, "--rwos", "3", "a"), exitUsage, "eisft: unknown flag --rwos; did you mean --rows?" + help},
+		{preview("--model", demo, "--rows", "5:3", "a"), exitUsage, `eisft: --rows is "5:3"; want FROM:TO, such as 0:5, or the number of a row` + help},
+		{preview("--model", demo, "--max-tokens", "-1", "a"), exitUsage, "eisft: --max-tokens is -1; it must be at least 1, or 0 for any length" + help},
+		{preview("--model", demo, "a.jsonl"), exitError, "eisft: a.jsonl: open a.jsonl: no such file or directory\n"},
+		{preview("--model", demo, "--rows", "3:", "chats.jsonl"), exitError, "eisft: chats.jsonl: there is no row 3: the file has 3, and the first is 0\n"},
+		{preview("--model", "nothing", "chats.jsonl"), exitError, "eisft: load tokenizer: "},
+	} {
+		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
+			if r := eisft(t, tc.args...); r.code != tc.code || !strings.HasPrefix(r.stderr, tc.want) || r.stdout != "" {
+				t.Errorf("exit code %d, stderr %q, stdout %q; want %d and %q", r.code, r.stderr, r.stdout, tc.code, tc.want)
+			}
+		})
+	}
+}
+
+func TestParseRows(t *testing.T) {
+	for in, want := range map[string][2]int{
+		"0:5": {0, 5}, "3": {3, 4}, ":2": {0, 2}, "7:": {7, math.MaxInt}, ":": {0, math.MaxInt},
+		"": {}, "x": {}, "2:2": {}, "-1": {}, "1:x": {}, "1:2:3": {}, "99999999999999999999": {},
+	} {
+		from, to, err := parseRows(in)
+		if [2]int{from, to} != want || (err != nil) != (want == [2]int{}) {
+			t.Errorf("parseRows(%q) = %d, %d, %v; want %v", in, from, to, err, want)
+		}
+	}
+}

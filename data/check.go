@@ -1,0 +1,347 @@
+package data
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"eisft/internal/progress"
+	"eisft/model/tokenizer"
+)
+
+// OnBadRow is what becomes of rows that cannot be trained on.
+type OnBadRow string
+
+// What becomes of bad rows.
+const (
+	BadRowFail OnBadRow = "fail" // training does not start
+	BadRowSkip OnBadRow = "skip" // they are left out
+)
+
+// OnBadRows lists what may become of bad rows.
+func OnBadRows() []OnBadRow { return []OnBadRow{BadRowFail, BadRowSkip} }
+
+// Survey is what was found of the rows of a file before anything is trained on them.
+type Survey struct {
+	Path string
+	Rows int // looked at
+	Bad  []BadRow
+	Lost []Loss // what the chat template renders nothing of
+	// UnrepeatedAnswers of UnrepeatedSamples are those of Encoded.Unrepeated, Unused what the
+	// prompt of the first of them has besides.
+	UnrepeatedAnswers, UnrepeatedSamples int
+	Unused                               string
+	// DroppedAnswers of DroppedSamples are beyond MaxTokens, as are the ends of CutTexts texts.
+	DroppedAnswers, DroppedSamples, CutTexts int
+	MaxTokens                                int
+	Tokens, Supervised                       int // of all good rows
+	// TextEnd is the EOS with which the template ends answers, if it is none of the
+	// tokenizer's tokens.
+	TextEnd string
+	Hash    string
+}
+
+// BadRow is a row that cannot be trained on.
+type BadRow struct {
+	Row     int    // as [Source.At] counts
+	Where   string // "row 12", "line 12"
+	Reason  string
+	TooLong bool // for the Encoder's limit
+}
+
+// Loss is how many samples have something, as [Encoder.Lost] names it, that the template
+// does not render.
+type Loss struct {
+	What    string
+	Samples int
+}
+
+// CheckOptions say how rows are checked.
+type CheckOptions struct {
+	Samples  int       // only the first so many; 0: all
+	Answers  bool      // a row without supervised tokens is bad, too
+	Progress io.Writer // receives the progress line (nil: none)
+}
+
+// CheckRows reads and encodes rows as training will, on all cores, and says what is wrong
+// with them. What took longer than a moment is kept in the user's cache folder, and found
+// there if rows ([Source.RowsHash]), tokenizer, template, options and program are the same.
+func CheckRows(ctx context.Context, s *Source, e *Encoder, o CheckOptions) (*Survey, error) {
+	n := s.first(o.Samples)
+	hash, err := s.RowsHash(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	kept := e.cacheFile(hash, o)
+	if found, ok := readSurvey(kept); ok {
+		found.Path = s.path
+		return found, nil
+	}
+	started := time.Now()
+	found := &Survey{Path: s.path, Rows: n, Hash: hash, MaxTokens: e.max}
+	checks, err := e.checkAll(ctx, s, n, o)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range checks {
+		found.add(i, s, c, o)
+	}
+	if e.template != nil {
+		ends, _ := e.ends() // what is wrong with them is said of every row
+		for _, end := range ends {
+			if end.ID == tokenizer.NoToken {
+				found.TextEnd = end.Text
+			}
+		}
+	}
+	if time.Since(started) > worthKeeping {
+		writeSurvey(kept, found)
+	}
+	return found, nil
+}
+
+// first is how many rows a limit leaves (0: all).
+func (s *Source) first(limit int) int {
+	if limit == 0 {
+		return s.Len()
+	}
+	return min(limit, s.Len())
+}
+
+// RowsHash is the SHA-256, in hexadecimal digits, of what training learns from in the first
+// n rows (0: all), in their order: messages with their fields, variables, texts and answers,
+// after columns and prompts were applied. A row that cannot be read counts by its error. Not
+// covered are names and form of the file, ids, datasets, lengths and depths.
+func (s *Source) RowsHash(ctx context.Context, n int) (string, error) {
+	sum := sha256.New()
+	rows := json.NewEncoder(sum)
+	for i := range s.first(n) {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		sample, err := s.At(i)
+		if err == nil {
+			err = rows.Encode(struct {
+				Messages  []tokenizer.Message
+				Variables []tokenizer.Field
+				Text      string
+				Answers   []string
+			}{sample.Messages, sample.Variables, sample.Text, sample.Answers})
+		}
+		if err != nil {
+			fmt.Fprintf(sum, "row %d: %s\n", i, s.reason(i, err))
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// reason is an error of a row without the name of file and row.
+func (s *Source) reason(i int, err error) string {
+	return strings.TrimPrefix(err.Error(), s.path+":"+s.table.where(i)+": ")
+}
+
+// check is what was found of one row.
+type check struct {
+	err                 error
+	tokens, supervised  int
+	lost                []string
+	dropped, unrepeated int
+	unused              string
+	cut                 bool
+}
+
+// checkAll reads rows one after the other and encodes them on all cores.
+func (e *Encoder) checkAll(ctx context.Context, s *Source, n int, o CheckOptions) ([]check, error) {
+	line := progress.Start(o.Progress, progress.Task{What: "checking data", Unit: "rows", Total: n})
+	defer line.End()
+	checks := make([]check, n)
+	type job struct {
+		row    int
+		sample Sample
+	}
+	jobs := make(chan job, 2*runtime.GOMAXPROCS(0))
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for j := range jobs {
+				checks[j.row] = e.check(j.sample)
+				line.Add(1)
+			}
+		})
+	}
+	for i := range n {
+		if ctx.Err() != nil {
+			break
+		}
+		sample, err := s.At(i)
+		if err != nil {
+			checks[i] = check{err: err}
+			line.Add(1)
+			continue
+		}
+		jobs <- job{i, sample}
+	}
+	close(jobs)
+	workers.Wait()
+	return checks, ctx.Err()
+}
+
+// check encodes a sample and finds what its template loses.
+func (e *Encoder) check(s Sample) check {
+	enc, err := e.Encode(s)
+	if err != nil {
+		return check{err: err}
+	}
+	c := check{
+		tokens: len(enc.IDs), dropped: enc.Dropped, unrepeated: enc.Unrepeated, unused: enc.Unused,
+		cut: enc.Cut,
+	}
+	for _, t := range enc.Turns {
+		c.supervised += t.End - t.Start
+	}
+	c.lost, c.err = e.Lost(s)
+	return c
+}
+
+// add counts a row.
+func (f *Survey) add(i int, s *Source, c check, o CheckOptions) {
+	if c.err == nil && o.Answers && c.supervised == 0 {
+		c.err = errors.New("no answer to learn from: the stages s-sft and prune need conversations, this is a plain text")
+	}
+	if c.err != nil {
+		f.Bad = append(f.Bad, BadRow{i, s.table.where(i), s.reason(i, c.err), errors.Is(c.err, ErrTooLong)})
+		return
+	}
+	f.Tokens += c.tokens
+	f.Supervised += c.supervised
+	for _, what := range c.lost {
+		at := slices.IndexFunc(f.Lost, func(l Loss) bool { return l.What == what })
+		if at < 0 {
+			at, f.Lost = len(f.Lost), append(f.Lost, Loss{What: what})
+		}
+		f.Lost[at].Samples++
+	}
+	if c.unrepeated > 0 {
+		if f.UnrepeatedSamples == 0 {
+			f.Unused = c.unused
+		}
+		f.UnrepeatedSamples++
+		f.UnrepeatedAnswers += c.unrepeated
+	}
+	if c.dropped > 0 {
+		f.DroppedSamples++
+		f.DroppedAnswers += c.dropped
+	}
+	if c.cut {
+		f.CutTexts++
+	}
+}
+
+// Use returns the rows to train on. Bad ones fail it, or are left out.
+func (f *Survey) Use(bad OnBadRow) ([]int, error) {
+	if len(f.Bad) == f.Rows || len(f.Bad) > 0 && bad != BadRowSkip {
+		return nil, f.failure(bad)
+	}
+	rows := make([]int, 0, f.Rows-len(f.Bad))
+	next := f.Bad
+	for i := range f.Rows {
+		if len(next) > 0 && next[0].Row == i {
+			next = next[1:]
+			continue
+		}
+		rows = append(rows, i)
+	}
+	return rows, nil
+}
+
+// failure says which rows cannot be trained on, and what to do.
+func (f *Survey) failure(bad OnBadRow) error {
+	advice := "mend or remove them"
+	if bad != BadRowSkip && len(f.Bad) < f.Rows {
+		advice += ", or leave them out with data.on_bad_row: skip"
+	}
+	long := 0
+	for _, b := range f.Bad {
+		if b.TooLong {
+			long++
+		}
+	}
+	if long > 0 {
+		advice += fmt.Sprintf("; %s longer than data.max_tokens, which is %d: raise it", count(long, "is", "are"), f.MaxTokens)
+	}
+	err := fmt.Errorf("%s: %d of %s cannot be trained on:%s\n%s", f.Path, len(f.Bad), count(f.Rows, "row", "rows"), f.list(), advice)
+	if long > 0 {
+		return tooLong{err}
+	}
+	return err
+}
+
+// tooLong is an error that is also ErrTooLong.
+type tooLong struct{ error }
+
+func (tooLong) Is(target error) bool { return target == ErrTooLong }
+
+// list writes the first bad rows, a line each.
+func (f *Survey) list() string {
+	const most = 10
+	var lines strings.Builder
+	for _, b := range f.Bad[:min(len(f.Bad), most)] {
+		fmt.Fprintf(&lines, "\n  %s: %s", b.Where, b.Reason)
+	}
+	if more := len(f.Bad) - most; more > 0 {
+		fmt.Fprintf(&lines, "\n  and %d more", more)
+	}
+	return lines.String()
+}
+
+// Warnings say what of the rows in use is not learned.
+func (f *Survey) Warnings() []string {
+	var all []string
+	warn := func(format string, args ...any) {
+		all = append(all, f.Path+": "+fmt.Sprintf(format, args...))
+	}
+	if len(f.Bad) > 0 {
+		warn("%d of %s cannot be trained on, left out (data.on_bad_row: skip):%s", len(f.Bad), count(f.Rows, "row", "rows"), f.list())
+	}
+	for _, l := range f.Lost {
+		what := l.What
+		switch what {
+		case LostThinking:
+			what = "the thinking (<think>…</think>) in answers"
+		case LostContent:
+			what = "the content of answers"
+		}
+		warn("%s of %s is not rendered by the chat template, and not learned", what, count(l.Samples, "sample", "samples"))
+	}
+	if f.UnrepeatedSamples > 0 {
+		warn("the chat template's generation prompt ends in %q, which %s of %s not repeat: they are learned without it; options of the template (data.template_options) may change its prompt",
+			f.Unused, count(f.UnrepeatedAnswers, "answer", "answers"), count(f.UnrepeatedSamples, "sample does", "samples do"))
+	}
+	if f.TextEnd != "" {
+		warn("the chat template ends answers with %s, which the tokenizer's vocabulary does not have: it is learned as the words that it is written with, and no generated answer will end with it", f.TextEnd)
+	}
+	if f.DroppedSamples > 0 {
+		warn("the last %s of %s beyond data.max_tokens, which is %d, and not learned", count(f.DroppedAnswers, "answer", "answers"), count(f.DroppedSamples, "sample are", "samples are"), f.MaxTokens)
+	}
+	if f.CutTexts > 0 {
+		warn("%s longer than data.max_tokens, which is %d, and cut off there", count(f.CutTexts, "text is", "texts are"), f.MaxTokens)
+	}
+	return all
+}
+
+// count is a number and what is counted.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

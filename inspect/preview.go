@@ -1,0 +1,193 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	"eisft/data"
+	"eisft/model/tokenizer"
+	"eisft/train/config"
+	"eisft/train/runs"
+)
+
+// PreviewOptions say which rows of a data file are shown, and how.
+type PreviewOptions struct {
+	// Config is the configuration that the rows would be trained with. Of a base alone, it
+	// has the path of that.
+	Config    config.Config
+	From, To  int // rows, counted from 0: from From to before To; what the file has not is left out
+	MaxTokens int // of a sample; 0: no limit
+	Full      bool
+	Color     bool // learned text is coloured, otherwise it stands in ⟦ ⟧
+}
+
+// Preview writes rows of a data file as they are trained on: the text that the chat template
+// renders, the tokens that are learned marked, and what is left out of it. It fails if a
+// row cannot be trained on, after all were shown.
+func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
+	tk, template, err := runs.OpenText(&o.Config)
+	if err != nil {
+		return err
+	}
+	source, err := data.Open(o.Config.Data.Train, o.Config.Data.Options)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	if o.From >= source.Len() {
+		return fmt.Errorf("%s: there is no row %d: the file has %d, and the first is 0", o.Config.Data.Train, o.From, source.Len())
+	}
+	p := preview{writer: w, options: o, tokenizer: tk, encoder: data.NewEncoder(tk, template, o.MaxTokens)}
+	to := min(o.To, source.Len())
+	for i := o.From; i < to; i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		sample, err := source.At(i)
+		if err == nil {
+			err = p.sample(sample)
+		}
+		if err != nil {
+			p.bad++
+			p.printf("%s\n\n", visible(err.Error()))
+		}
+	}
+	p.printf("%d of %d rows shown, %d tokens, %d of them learned (%s)\n", to-o.From, source.Len(), p.tokens, p.learned, share(p.learned, p.tokens))
+	if p.err == nil && p.bad > 0 {
+		return fmt.Errorf("%s: %d of the %d rows shown cannot be trained on", o.Config.Data.Train, p.bad, to-o.From)
+	}
+	return p.err
+}
+
+// preview is one call of Preview.
+type preview struct {
+	writer               io.Writer
+	options              PreviewOptions
+	tokenizer            *tokenizer.Tokenizer
+	encoder              *data.Encoder
+	tokens, learned, bad int
+	err                  error
+}
+
+func (p *preview) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.writer, format, args...)
+	}
+}
+
+// sample shows one.
+func (p *preview) sample(s data.Sample) error {
+	e, err := p.encoder.Encode(s)
+	if err != nil {
+		return err
+	}
+	lost, err := p.encoder.Lost(s)
+	if err != nil {
+		return err
+	}
+	learned := 0
+	for _, t := range e.Turns {
+		learned += t.End - t.Start
+	}
+	p.tokens, p.learned = p.tokens+len(e.IDs), p.learned+learned
+	p.printf("%s: %d tokens, %d of them learned (%s), answers: %d\n", s.Where, len(e.IDs), learned, share(learned, len(e.IDs)), len(e.Turns))
+	if len(lost) > 0 {
+		p.printf("  not rendered by the chat template: %s\n", strings.Join(lost, ", "))
+	}
+	if e.Unrepeated > 0 {
+		p.printf("  answers that do not repeat %q, with which the generation prompt ends: %d\n", e.Unused, e.Unrepeated)
+	}
+	if e.Dropped > 0 {
+		p.printf("  answers beyond %d tokens, left out: %d\n", p.options.MaxTokens, e.Dropped)
+	}
+	if e.Cut {
+		p.printf("  the text is cut off at %d tokens\n", p.options.MaxTokens)
+	}
+	p.text(e)
+	return nil
+}
+
+// text shows the sample's tokens as text.
+func (p *preview) text(e data.Encoded) {
+	at, shown := 0, ""
+	piece := func(to int, learned bool) {
+		text := p.tokenizer.Decode(e.IDs[:to], false)
+		part, ok := strings.CutPrefix(text, shown)
+		if !ok { // a character of several tokens ends beyond the border
+			part = p.tokenizer.Decode(e.IDs[at:to], false)
+		}
+		at, shown = to, text
+		p.printf("%s", p.marked(part, learned))
+	}
+	for _, t := range e.Turns {
+		piece(t.Start, false)
+		piece(t.End, true)
+	}
+	piece(len(e.IDs), false)
+	if !strings.HasSuffix(shown, "\n") {
+		p.printf("\n")
+	}
+	p.printf("\n")
+}
+
+// What learned text is marked with.
+const (
+	colorOn, colorOff = "\x1b[1;32m", "\x1b[0m"
+	openMark, endMark = "⟦", "⟧"
+)
+
+// marked is a piece of text as it is shown.
+func (p *preview) marked(text string, learned bool) string {
+	if !learned && !p.options.Full {
+		text = abridged(text)
+	}
+	text = visible(text)
+	switch {
+	case !learned || text == "":
+		return text
+	case p.options.Color:
+		// A terminal's colour may end with the line.
+		return colorOn + strings.ReplaceAll(text, "\n", colorOff+"\n"+colorOn) + colorOff
+	default:
+		return openMark + text + endMark
+	}
+}
+
+// ends is how many characters are shown of both ends of a long text that is not learned.
+const ends = 400
+
+func abridged(text string) string {
+	all := []rune(text)
+	if len(all) <= 3*ends {
+		return text
+	}
+	return fmt.Sprintf("%s\n… %d characters …\n%s", string(all[:ends]), len(all)-2*ends, string(all[len(all)-ends:]))
+}
+
+// visible shows control characters, which a terminal would obey.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case r < ' ':
+			return '␀' + r
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		default:
+			return r
+		}
+	}, text)
+}
+
+// share is a part of a whole in percent.
+func share(part, whole int) string {
+	if whole == 0 {
+		return "0 %"
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(whole))
+}
