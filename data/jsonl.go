@@ -53,7 +53,8 @@ func openGzipLines(path string) (table, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lines{file: unpacked, temporary: true}
+	// A file that is open can be removed, except on Windows: nothing is left of a killed process.
+	l := &lines{file: unpacked, temporary: os.Remove(unpacked.Name()) != nil}
 	if err := unpack(unpacked, f, info.Size()); err != nil {
 		return nil, errors.Join(err, l.close())
 	}

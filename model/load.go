@@ -118,6 +118,14 @@ func (p textPart) Tensor(name string) (hf.Tensor, error) {
 	return p.Tensors.Tensor("language_model." + name) // which says that it is not there
 }
 
+// FileOf returns the file that holds a tensor, "" if it is not known.
+func (p textPart) FileOf(name string) string {
+	if t, ok := p.Tensors.(interface{ FileOf(name string) string }); ok {
+		return t.FileOf(p.names[name])
+	}
+	return ""
+}
+
 // weights reads tensors by name as a configuration describes them, and keeps
 // the first error.
 type weights struct {
@@ -185,6 +193,9 @@ func (w *weights) stacked(name string, parts []*Linear) {
 
 func (w *weights) linear(name string, out, in int, biased bool) *Linear {
 	l := &Linear{Name: name, In: in, Out: out, tensor: w.tensor(name+".weight", out, in), copies: w.copies}
+	if t, ok := w.tensors.(interface{ FileOf(name string) string }); ok {
+		l.file = t.FileOf(name + ".weight")
+	}
 	if biased {
 		l.Bias = w.vector(name+".bias", out)
 	}

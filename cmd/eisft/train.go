@@ -33,7 +33,7 @@ command with --resume goes on exactly there.
 			if err != nil {
 				return err
 			}
-			cfg, err := loadConfig(name)
+			cfg, err := loadConfig(c.Context, name)
 			if err != nil {
 				return err
 			}

@@ -29,6 +29,7 @@ type Checkpoint struct {
 // stored is a tensor as it lies in its file.
 type stored struct {
 	Tensor
+	file string
 	// pairedHeads is not 0 if the rows of that many heads were reordered for
 	// interleaved rotary embedding, as GGUF files of the llama family have them.
 	pairedHeads int
@@ -68,6 +69,9 @@ func (c *Checkpoint) Has(name string) bool {
 	_, ok := c.tensors[name]
 	return ok
 }
+
+// FileOf returns the file that holds a tensor, "" if there is no such tensor.
+func (c *Checkpoint) FileOf(name string) string { return c.tensors[name].file }
 
 // Tensor returns a tensor: a view of the mapped file, or a copy where GGUF
 // stores rows in another order than Hugging Face, or other numbers.
@@ -148,7 +152,7 @@ func openShards(dir string, shards []string, weightMap map[string]string) (*Chec
 		files[shard] = f
 		if weightMap == nil {
 			for name, t := range f.tensors {
-				c.tensors[name] = stored{Tensor: t}
+				c.tensors[name] = stored{Tensor: t, file: f.path}
 			}
 		}
 	}
@@ -159,7 +163,7 @@ func openShards(dir string, shards []string, weightMap map[string]string) (*Chec
 				filepath.Join(dir, indexFile), name, weightMap[name])
 			return nil, errors.Join(err, c.Close())
 		}
-		c.tensors[name] = stored{Tensor: t}
+		c.tensors[name] = stored{Tensor: t, file: files[weightMap[name]].path}
 	}
 	return c, nil
 }
