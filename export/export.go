@@ -103,6 +103,9 @@ func (o Options) check(m *model.Model, out string) error {
 	if _, err := os.Lstat(out); err == nil && !o.Replace {
 		return fmt.Errorf("%w: %s; name another one, or let it be replaced", ErrExists, out)
 	}
+	if err := atomicfile.CheckDir(out); err != nil {
+		return err
+	}
 	if err := o.replaceable(out); err != nil {
 		return err
 	}

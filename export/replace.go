@@ -19,7 +19,7 @@ func (o Options) replaceable(out string) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%s cannot be replaced: %w", out, err)
 	}
 	if info, err := os.Stat(real); err != nil || !info.IsDir() {
 		return err // the writer says that a file is no folder
