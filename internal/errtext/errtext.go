@@ -31,7 +31,7 @@ func Of(err error) string {
 // causes lists an error and all that it wraps.
 func causes(err error) []error {
 	all := []error{err}
-	if several, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one step at a time
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range several.Unwrap() {
 			all = append(all, causes(e)...)
 		}
