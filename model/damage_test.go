@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -61,9 +62,9 @@ func TestNotNumbers(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.Generate(t.Context(), next, model.GenerateOptions{MaxNewTokens: 1})
-		want := path + ": tensor " + name + " holds NaN in row "
+		want := fmt.Sprintf("%s: tensor %s holds NaN in row %d;", path, name, row)
 		if !errors.Is(err, model.ErrNotNumbers) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %s%d", err, want, row)
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

@@ -75,6 +75,13 @@ func TestDirKeepsWhatAppears(t *testing.T) {
 		}
 		wantNames(t, path, "thesis")
 		wantNames(t, parent, "out")
+		if err := os.Remove(filepath.Join(path, "thesis")); err != nil {
+			t.Fatal(err)
+		}
+		if err := fill(t, path, "new").Commit(); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("Commit onto an empty folder: %v, want fs.ErrExist", err)
+		}
+		wantNames(t, path)
 	})
 }
 
