@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -58,6 +59,10 @@ func Open(path string, o Options) (*Source, error) {
 }
 
 func openTable(path string) (table, error) {
+	// To open a pipe waits for its writer, and what is read must be there a second time.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	}
 	switch name := strings.ToLower(filepath.Base(path)); {
 	case strings.HasSuffix(name, ".parquet"):
 		return openParquet(path)

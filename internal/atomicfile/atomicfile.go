@@ -184,13 +184,18 @@ func Check(path string) error {
 		return err
 	}
 	defer f.Abort()
-	if _, err := f.Write(make([]byte, probeBytes)); err != nil {
-		return err
-	}
-	if err := f.out.Sync(); err != nil {
+	if err := testWrite(f.out); err != nil {
 		return fmt.Errorf("write %s: %w", path, cause(err))
 	}
 	return nil
+}
+
+// testWrite finds out whether there is room for a block.
+func testWrite(f *os.File) error {
+	if _, err := f.Write(make([]byte, probeBytes)); err != nil {
+		return err
+	}
+	return f.Sync()
 }
 
 // Symlink makes path a link to target, in place of a link that is there.

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // Dir is a folder under construction. Commit or Replace publishes it under its final
@@ -207,5 +206,10 @@ func probe(path string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(name) }()
-	return Check(filepath.Join(name, strings.TrimPrefix(filepath.Base(path), ".")))
+	f, err := os.Create(filepath.Join(name, "test"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return testWrite(f)
 }

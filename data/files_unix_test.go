@@ -6,8 +6,21 @@ import (
 	"compress/gzip"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 )
+
+// TestPipe: a pipe is refused, and not waited for.
+func TestPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.jsonl")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Open(path, Options{}); err == nil || !strings.Contains(err.Error(), path+": it is not a regular file") {
+		t.Errorf("%v", err)
+	}
+}
 
 // TestNothingTemporaryIsLeft: the unpacked copy of a file has no name, so that nothing of
 // it is left however the process ends.
