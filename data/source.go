@@ -62,6 +62,10 @@ func Open(path string, o Options) (*Source, error) {
 }
 
 func openTable(path string) (table, error) {
+	// To open a pipe waits for its writer, and what is read must be there a second time.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	}
 	open := map[string]func(string) (table, error){
 		".parquet": openParquet,
 		".jsonl":   openLines, ".json": openLines,

@@ -44,6 +44,9 @@ func readTurns(ctx context.Context, m *model.Model, o model.StreamOptions, s Sam
 		if out[i], err = likelihood(ctx, st, m.Base.Dims.Hidden, next, s.answer(i)); err != nil {
 			return nil, err
 		}
+		if out[i]-out[i] != 0 {
+			return nil, m.NotNumbers()
+		}
 		at = t.End
 	}
 	return out, nil

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -30,8 +31,11 @@ type Options struct {
 	QuantizedOnly bool
 	Name          string // of the model, for the manifest
 	BaseDir       string // the base's folder or GGUF file, from which configuration and tokenizer are copied
-	// Replace lets an export take the place of an earlier one.
+	// Replace lets an export take the place of an earlier one: of a folder that holds
+	// nothing but what its manifest lists, and in which neither RunDir (if any) nor BaseDir
+	// nor the working directory lie.
 	Replace bool
+	RunDir  string
 	// NoVerify leaves the comparison in ONNX Runtime out.
 	NoVerify bool
 }
@@ -41,7 +45,7 @@ var ErrExists = errors.New("the folder exists")
 
 // Export writes the model into the folder out, checks it as Check does, and adds the
 // figures of the comparison to the manifest. Nothing is left behind when it fails or
-// ctx is cancelled.
+// ctx is cancelled. What appears at out while it works stays, and the export fails.
 func Export(ctx context.Context, m *model.Model, out string, o Options) (*manifest.Manifest, *Report, error) {
 	if err := o.check(m, out); err != nil {
 		return nil, nil, err
@@ -76,13 +80,34 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 	if err := info.Write(dir.Path()); err != nil {
 		return nil, nil, err
 	}
-	return info, report, dir.Commit()
+	if err := o.publish(dir, out); err != nil {
+		return nil, nil, err
+	}
+	return info, report, nil
+}
+
+// publish gives the complete folder its name.
+func (o Options) publish(dir *atomicfile.Dir, out string) error {
+	if o.Replace {
+		return dir.Replace(func(string) error { return o.replaceable(out) })
+	}
+	err := dir.Commit()
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s appeared while the export was at work: it stays, and the export is not kept; export again with another name, or let %s be replaced", out, out)
+	}
+	return err
 }
 
 // check finds everything that can be wrong with the options before a file is written.
 func (o Options) check(m *model.Model, out string) error {
 	if _, err := os.Lstat(out); err == nil && !o.Replace {
 		return fmt.Errorf("%w: %s; name another one, or let it be replaced", ErrExists, out)
+	}
+	if err := atomicfile.CheckDir(out); err != nil {
+		return err
+	}
+	if err := o.replaceable(out); err != nil {
+		return err
 	}
 	if len(o.Sizes) == 0 {
 		return errors.New("there is no shape to export")

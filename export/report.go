@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"eisft/export/check"
@@ -140,18 +141,24 @@ func WriteFiles(w io.Writer, m *manifest.Manifest) error {
 }
 
 // FindQuantized returns the folder of a run's quantized model, "" if it has none. The
-// error lists them where it has several.
+// error of a run with several says how one of them is named. Hidden folders are what a
+// quantization that was killed left behind.
 func FindQuantized(run string) (string, error) {
-	found, err := filepath.Glob(filepath.Join(run, "quant", "*", quant.EncodingsFile))
-	if err != nil || len(found) == 0 {
+	all, err := filepath.Glob(filepath.Join(run, "quant", "*", quant.EncodingsFile))
+	if err != nil {
 		return "", err
 	}
-	if len(found) > 1 {
-		list := ""
-		for _, f := range found {
-			list += " " + filepath.Dir(f)
+	var found []string
+	for _, f := range all {
+		if dir := filepath.Dir(f); !strings.HasPrefix(filepath.Base(dir), ".") {
+			found = append(found, dir)
 		}
-		return "", fmt.Errorf("the run has several quantized models; name one of them with --quant:%s", list)
 	}
-	return filepath.Dir(found[0]), nil
+	switch len(found) {
+	case 0:
+		return "", nil
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("the run has several quantized models; name one of them with --quant: %s", strings.Join(found, " "))
 }

@@ -76,7 +76,7 @@ func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 func (w *writer) header() (*manifest.Manifest, error) {
 	base, spec := w.model.Base, w.model.Spec
 	m := &manifest.Manifest{
-		Schema: manifest.Schema, Producer: "eisft", Model: w.Name, Opset: opset, Positions: string(spec.Positions),
+		Schema: manifest.Schema, Producer: manifest.Producer, Model: w.Name, Opset: opset, Positions: string(spec.Positions),
 		Base: base.Identity(), Trained: w.model.Params.Identity(),
 		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"eisft/internal/relpath"
 	"eisft/model"
 	"eisft/model/hf"
 )
@@ -27,7 +28,7 @@ func (r *Report) adapter(dir string, ignore []string) (table Table) {
 		r.problem(err)
 		return table
 	}
-	base := filepath.Join(dir, a.Base)
+	base := relpath.Of(dir, a.Base)
 	r.fact("base", base)
 	r.fact("base identity", a.BaseID)
 	r.fact("base parameters", Count(a.BaseSize))

@@ -89,7 +89,13 @@ func Path(ctx context.Context, path string, o Options) (*Report, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	r := &Report{Path: path}
-	return r, inspect(ctx, r, real, o)
+	if err := inspect(ctx, r, real, o); err != nil {
+		return r, err
+	}
+	if info.IsDir() {
+		r.leftovers(real, ".")
+	}
+	return r, nil
 }
 
 func inspectorOfFile(path string) (inspector, error) {
@@ -114,7 +120,7 @@ func inspectorOfFolder(path string) (inspector, error) {
 	var wanted []string
 	for _, f := range folders {
 		for _, e := range entries {
-			if ok, err := filepath.Match(f.has, e.Name()); ok && err == nil {
+			if ok, err := filepath.Match(f.has, e.Name()); ok && err == nil && !strings.HasPrefix(e.Name(), ".") {
 				return f.inspect, nil
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
+
+	"eisft/internal/errtext"
 )
 
 // Report is what was found out about a path.
@@ -60,7 +62,7 @@ func (r *Report) note(format string, args ...any) {
 // problem adds an error to the problems; nil is none.
 func (r *Report) problem(err error) {
 	if err != nil {
-		r.Problems = append(r.Problems, err.Error())
+		r.Problems = append(r.Problems, errtext.Of(err))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"eisft/eval"
+	"eisft/internal/atomicfile"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -35,7 +36,17 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 	r.gained(dir)
 	r.quantizations(dir)
 	r.exports(dir)
+	r.leftovers(dir, "..", "quant", "export")
 	return nil
+}
+
+// leftovers notes what processes that were killed have left in folders of dir.
+func (r *Report) leftovers(dir string, names ...string) {
+	for _, name := range names {
+		for _, left := range atomicfile.Leftovers(filepath.Join(dir, name)) {
+			r.note("%s was left behind by a process that was killed; the next command that writes there removes it", filepath.Join(r.Path, name, left))
+		}
+	}
 }
 
 // stage is what metrics.jsonl says of one stage.
@@ -202,7 +213,7 @@ func (t *Table) scores(name string, result *eval.Result, more ...any) {
 	t.row(append(cells, more...)...)
 }
 
-// subfolders lists the folders in dir/name.
+// subfolders lists the folders in dir/name that are not hidden.
 func subfolders(dir, name string) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -210,7 +221,7 @@ func subfolders(dir, name string) ([]string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			found = append(found, filepath.Join(dir, name, e.Name()))
 		}
 	}

@@ -1,12 +1,18 @@
 package model
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/relpath"
 	"eisft/model/hf"
 )
 
@@ -20,10 +26,15 @@ const (
 type Adapter struct {
 	Format   string `json:"format"` // AdapterFormat
 	Block    Spec   `json:"block"`
-	Base     string `json:"base"`          // path of the base, relative to the adapter's folder
+	Base     string `json:"base"`          // path of the base, relative to the adapter's folder or absolute
 	BaseID   string `json:"base_identity"` // Base.Identity
 	Trained  int    `json:"parameters"`    // number of trained scalars
 	BaseSize int    `json:"base_parameters"`
+	// Weights is the sha256 of AdapterWeights, "" in files of earlier versions.
+	Weights string `json:"weights_sha256,omitempty"`
+	// Before is the description of the adapter that was saved before into the same folder:
+	// its weights are still there if saving was cut off between the two files.
+	Before *Adapter `json:"before,omitempty"`
 }
 
 // AdapterFormat names the version of the adapter's files.
@@ -50,37 +61,55 @@ func (b *Base) Parameters() int {
 }
 
 // SaveAdapter writes the model's trained parameters and their description into
-// a folder. basePath is where the base was read from.
+// a folder. basePath is where the base was read from. Whenever it is cut off, the folder
+// holds either the adapter that was there before or the new one: the description is
+// written first, and names the weights that it belongs to, and the one before.
 func (m *Model) SaveAdapter(dir, basePath string) error {
-	rel, err := relative(dir, basePath)
+	base, err := relpath.From(dir, basePath)
 	if err != nil {
 		return err
 	}
-	a := Adapter{Format: AdapterFormat, Block: m.Spec, Base: rel, BaseID: m.Base.Identity(), Trained: m.Params.Count(), BaseSize: m.Base.Parameters()}
+	entries, metadata := m.Params.Entries(""), map[string]string{"format": AdapterFormat}
+	sum := sha256.New()
+	if err := hf.Encode(sum, entries, metadata); err != nil {
+		return err
+	}
+	a := Adapter{
+		Format: AdapterFormat, Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
+		Weights: hex.EncodeToString(sum.Sum(nil)),
+	}
+	if before, err := ReadAdapter(dir); err == nil && before.Weights != a.Weights { // else there is none that could be used
+		before.Before = nil
+		if before.Weights, err = sumOf(filepath.Join(dir, AdapterWeights)); err == nil {
+			a.Before = before
+		}
+	}
 	text, err := json.MarshalIndent(a, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := hf.WriteFile(filepath.Join(dir, AdapterWeights), m.Params.Entries(""), map[string]string{"format": AdapterFormat}); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(dir, AdapterConfig), append(text, '\n')); err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(dir, AdapterConfig), append(text, '\n'))
+	return hf.WriteFile(filepath.Join(dir, AdapterWeights), entries, metadata)
 }
 
-// relative returns path as seen from dir.
-func relative(dir, path string) (string, error) {
-	from, err := filepath.Abs(dir)
+// sumOf returns the sha256 of a file.
+func sumOf(path string) (string, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
-	to, err := filepath.Abs(path)
-	if err != nil {
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
 		return "", err
 	}
-	return filepath.Rel(from, to)
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// ReadAdapter reads the description of the adapter in a folder.
+// ReadAdapter reads the description of the adapter in a folder: of those in AdapterConfig
+// the one that belongs to the weights that are there.
 func ReadAdapter(dir string) (*Adapter, error) {
 	path := filepath.Join(dir, AdapterConfig)
 	text, err := os.ReadFile(path)
@@ -94,6 +123,9 @@ func ReadAdapter(dir string) (*Adapter, error) {
 	if found := hf.Describe(dir); a.Format == "" && found != "" {
 		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)
 	}
+	if a, err = a.ofWeights(filepath.Join(dir, AdapterWeights)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	if a.Format != AdapterFormat {
 		return nil, fmt.Errorf("%s: format is %q; this version of eisft reads %q", path, a.Format, AdapterFormat)
 	}
@@ -101,6 +133,25 @@ func ReadAdapter(dir string) (*Adapter, error) {
 		return nil, fmt.Errorf("%s: block.%w", path, err)
 	}
 	return a, nil
+}
+
+// ofWeights returns a, or the description before it, whichever the file belongs to.
+func (a *Adapter) ofWeights(path string) (*Adapter, error) {
+	if a.Weights == "" {
+		return a, nil
+	}
+	sum, err := sumOf(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // whoever reads the weights says so
+		return a, nil
+	case err != nil:
+		return nil, err
+	case sum == a.Weights:
+		return a, nil
+	case a.Before != nil && sum == a.Before.Weights:
+		return a.Before, nil
+	}
+	return nil, fmt.Errorf("weights_sha256 is %s, but %s has %s; the file is damaged, or that of another adapter", a.Weights, AdapterWeights, sum)
 }
 
 // LoadAdapter joins a base with the adapter in a folder. It fails if the

@@ -23,9 +23,12 @@ type GenerateOptions struct {
 func Generate(next []float32, o GenerateOptions, feed func(ids []int32) error) ([]int32, error) {
 	var out []int32
 	for len(out) < o.MaxNewTokens {
-		id := o.Sampler.choose(next)
+		id := int32(-1)
+		if numbers(next) {
+			id = o.Sampler.choose(next)
+		}
 		if id < 0 {
-			return out, fmt.Errorf("token %d of the answer: the model's logits are not numbers; its weights or the block's are damaged", len(out)+1)
+			return out, fmt.Errorf("token %d of the answer: %w; its weights or the block's are damaged", len(out)+1, ErrNotNumbers)
 		}
 		if slices.Contains(o.Stop, id) {
 			break

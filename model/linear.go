@@ -18,6 +18,7 @@ type Linear struct {
 	In, Out int
 	Bias    []float32 // [Out], or nil
 
+	file              string        // the checkpoint's, "" if it is not known
 	tensor            hf.Tensor     // W in the checkpoint; nothing if matrix was given
 	copies            *weightCopies // nil if matrix was given
 	forward, backward factor

@@ -249,6 +249,9 @@ func (w *weights) stacked(name string, parts []*Linear, biased bool, order []int
 // linear reads a map, whose rows are taken in the given order; nil: as they are.
 func (w *weights) linear(name string, out, in int, biased bool, order []int) *Linear {
 	l := &Linear{Name: name, In: in, Out: out, tensor: w.gathered(name+".weight", order, out, in), copies: w.copies}
+	if t, ok := w.tensors.(interface{ FileOf(name string) string }); ok {
+		l.file = t.FileOf(w.config.TensorName(name + ".weight"))
+	}
 	if biased {
 		l.Bias = w.floats(w.gathered(name+".bias", order, out))
 	}

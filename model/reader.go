@@ -194,10 +194,14 @@ func (r *Reader[V]) Read(ctx context.Context, ids []int32, progress func(done in
 // returned, but not the stop token. When ctx is cancelled or Token fails, the
 // tokens written until then come with the error.
 func (r *Reader[V]) Generate(ctx context.Context, next []float32, o GenerateOptions) ([]int32, error) {
-	return Generate(next, o, func(ids []int32) error {
+	out, err := Generate(next, o, func(ids []int32) error {
 		return r.Feed(ctx, ids, 0, func(_ int, hidden V) error {
 			r.Logits(next, hidden)
 			return nil
 		})
 	})
+	if errors.Is(err, ErrNotNumbers) {
+		err = fmt.Errorf("token %d of the answer: %w", len(out)+1, r.model.NotNumbers())
+	}
+	return out, err
 }

@@ -272,7 +272,7 @@ func TestSaveRefuses(t *testing.T) {
 	}{
 		"soft slots": {e.Model.NewStream(model.StreamOptions{Soft: true}), nil, "a state with soft slots keeps every token"},
 		"taken name": {e.Model.NewStream(model.StreamOptions{}), map[string]string{"state": "x"}, `the note "state" has a name of the format's own`},
-		"no folder":  {e.Model.NewStream(model.StreamOptions{}), nil, "no such file or directory"},
+		"no folder":  {e.Model.NewStream(model.StreamOptions{}), nil, "there is no folder "},
 	} {
 		path := path
 		if name == "no folder" {

@@ -163,7 +163,11 @@ func (c *calibrator) finish() (*Statistics, error) {
 	}
 	for _, p := range points(c.model.Base) {
 		if !s.observers[p.name].finite() {
-			return nil, fmt.Errorf("activation %s holds NaN or infinity; the model or its adapter is damaged", p.name)
+			err := fmt.Errorf("activation %s holds NaN or infinity", p.name)
+			if damage := c.model.Damage(); damage != nil {
+				return nil, fmt.Errorf("%w: %w", err, damage)
+			}
+			return nil, fmt.Errorf("%w, though all weights are numbers: they are too large for float32 on these samples", err)
 		}
 	}
 	warn := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"eisft/data"
 	"eisft/eval"
@@ -46,6 +48,9 @@ type File struct {
 // Run calibrates, quantizes, evaluates and writes, in this order: where it
 // fails, or ctx is cancelled, the folder is what it was before.
 func (j *Job) Run(ctx context.Context) (*Report, error) {
+	if err := j.checkOutput(); err != nil {
+		return nil, err
+	}
 	questions, err := j.questions()
 	if err != nil {
 		return nil, err
@@ -173,5 +178,24 @@ func (j *Job) write(q *Quantized, r *Report) error {
 	if err := atomicfile.WriteFile(filepath.Join(d.Path(), PageFile), page); err != nil {
 		return err
 	}
-	return d.Commit()
+	return d.Replace(owned)
+}
+
+// checkOutput finds out before the work whether the folder can be written.
+func (j *Job) checkOutput() error {
+	if err := owned(j.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return atomicfile.CheckDir(j.Dir)
+}
+
+// owned tells why a folder may not be replaced: it holds what this package did not write.
+func owned(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.IsDir() || !slices.Contains([]string{WeightsFile, EncodingsFile, ReportFile, PageFile}, e.Name()) {
+			return fmt.Errorf("%s cannot be replaced: %s in it was not written by eisft quantize; move it away", dir, e.Name())
+		}
+	}
+	return err
 }

@@ -133,7 +133,7 @@ func TestJobStopped(t *testing.T) {
 	if err := os.MkdirAll(j.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	old := filepath.Join(j.Dir, "old")
+	old := filepath.Join(j.Dir, WeightsFile)
 	if err := os.WriteFile(old, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +148,31 @@ func TestJobStopped(t *testing.T) {
 	}
 	if _, err := os.Stat(old); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestJobOutput: a folder that may not or cannot be written is found before the work.
+func TestJobOutput(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(dir string) error
+		want    string
+	}{
+		"somebody's file": {func(dir string) error {
+			return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644))
+		}, "notes.txt in it was not written by eisft quantize; move it away"},
+		"a file in its place": {func(dir string) error {
+			return errors.Join(os.MkdirAll(filepath.Dir(dir), 0o755), os.WriteFile(dir, nil, 0o644))
+		}, "not a directory"},
+		"a file above": {func(dir string) error { return os.WriteFile(filepath.Dir(dir), nil, 0o644) }, "not a"},
+	} {
+		j := demoJob(t)
+		j.Calibration.Path = "gone.jsonl" // the work would begin with it
+		if err := c.prepare(j.Dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Dir(j.Dir)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }
 

@@ -135,7 +135,7 @@ func TestCalibrateDamagedModel(t *testing.T) {
 	m := demoModel(t)
 	m.Base.Norm.Weight[3] = float32(math.NaN())
 	_, err := Calibrate(t.Context(), m, each(sample(t, 10)))
-	if want := "activation lm_head:in holds NaN or infinity; the model or its adapter is damaged"; err == nil || err.Error() != want {
+	if want := "activation lm_head:in holds NaN or infinity: tensor model.norm.weight holds NaN at index 3; the checkpoint is damaged: download it again"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 }

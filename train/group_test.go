@@ -294,9 +294,20 @@ func TestRankFails(t *testing.T) {
 			}
 		}, "stage 1 (s-sft), step 1: ", true},
 		{"while it writes", 0, func(t *testing.T, c *config.Config) {
-			if err := os.MkdirAll(filepath.Join(c.Output, runs.Latest), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			made := make(chan struct{})
+			t.Cleanup(func() { <-made })
+			go func() { // as soon as the run has its folder, something takes the place of the link
+				defer close(made)
+				for t.Context().Err() == nil {
+					if _, err := os.Stat(runDir(c, 1)); err == nil {
+						if err := os.Mkdir(filepath.Join(c.Output, runs.Latest), 0o755); err != nil {
+							t.Error(err)
+						}
+						return
+					}
+					time.Sleep(time.Millisecond)
+				}
+			}()
 		}, "checkpoint: ", true},
 		{"in the evaluation", 0, func(_ *testing.T, c *config.Config) { c.Eval.Data = c.Data.Train + "-gone" }, "evaluation: ", false},
 	} {

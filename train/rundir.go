@@ -8,30 +8,53 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
+	"eisft/internal/atomicfile"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
 
-// newRunDir makes the folder of a new run: OUTPUT/NAME, or OUTPUT/NAME-2, … if
-// there is one already. No run is ever overwritten.
-func newRunDir(c *config.Config) (string, error) {
-	if err := os.MkdirAll(c.Output, 0o755); err != nil {
-		return "", err
+// checkOutput finds out before the work whether a new run's folder can be made.
+func checkOutput(c *config.Config) error {
+	link := filepath.Join(c.Output, runs.Latest)
+	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("%s is not a link; move it away, it is where eisft points to the newest run", link)
 	}
 	for i := 1; ; i++ {
 		dir := runDir(c, i)
-		err := os.Mkdir(dir, 0o755)
-		if err == nil || !errors.Is(err, fs.ErrExist) {
-			return dir, err
+		if _, err := os.Lstat(dir); err != nil {
+			return atomicfile.CheckDir(dir)
 		}
 	}
 }
 
+// newRunDir makes the folder of a new run: OUTPUT/NAME, or OUTPUT/NAME-2, … if
+// there is one already. No run is ever overwritten.
+func newRunDir(c *config.Config) (string, *atomicfile.Lock, error) {
+	if err := os.MkdirAll(c.Output, 0o755); err != nil {
+		return "", nil, err
+	}
+	for i := 1; ; i++ {
+		dir := runDir(c, i)
+		err := os.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		lock, err := lockRun(dir)
+		return dir, lock, err
+	}
+}
+
+// runDir is the folder of the i-th run of a name, from 1.
 func runDir(c *config.Config, i int) string {
 	if i == 1 {
 		return filepath.Join(c.Output, c.Name)
@@ -39,26 +62,78 @@ func runDir(c *config.Config, i int) string {
 	return filepath.Join(c.Output, fmt.Sprintf("%s-%d", c.Name, i))
 }
 
-// resumeDir finds the newest stopped run of a configuration: one that has a checkpoint.
-func resumeDir(c *config.Config) (string, error) {
-	newest, stopped := "", ""
-	for i := 1; ; i++ {
-		dir := runDir(c, i)
-		if _, err := os.Stat(dir); err != nil {
-			break
-		}
-		newest = dir
-		if _, err := os.Stat(filepath.Join(dir, runs.CheckpointFile)); err == nil {
-			stopped = dir
-		}
+// lockRun keeps other processes from training in a run's folder.
+func lockRun(dir string) (*atomicfile.Lock, error) {
+	lock, err := atomicfile.TakeLock(filepath.Join(dir, runs.LockFile))
+	if errors.As(err, new(*atomicfile.LockedError)) {
+		return nil, fmt.Errorf("%s is being trained: %w; wait until that has ended", dir, err)
 	}
+	return lock, err
+}
+
+// resumeDir finds the run of a configuration that was stopped last, and locks it: of those
+// that have a checkpoint the one with the newest.
+func resumeDir(c *config.Config) (string, *atomicfile.Lock, error) {
+	found, err := runDirs(c)
+	if err != nil {
+		return "", nil, err
+	}
+	newest, stopped := latestOf(found, ""), latestOf(found, runs.CheckpointFile)
 	switch {
 	case newest == "":
-		return "", fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
+		return "", nil, fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
 	case stopped == "":
-		return "", fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run", newest)
+		return "", nil, fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run", newest)
 	}
-	return stopped, sameConfig(c, filepath.Join(stopped, runs.ConfigFile))
+	if err := sameConfig(c, filepath.Join(stopped, runs.ConfigFile)); err != nil {
+		return "", nil, err
+	}
+	lock, err := lockRun(stopped)
+	if err != nil {
+		return "", nil, err
+	}
+	if _, err := os.Stat(filepath.Join(stopped, runs.CheckpointFile)); err != nil { // whoever had the lock has finished
+		lock.Release()
+		return "", nil, fmt.Errorf("%s was finished by another process just now", stopped)
+	}
+	return stopped, lock, nil
+}
+
+// runDirs lists the folders of runs of a configuration's name: NAME and NAME-2, …, except
+// those of a configuration that is itself called so.
+func runDirs(c *config.Config) ([]string, error) {
+	entries, err := os.ReadDir(c.Output)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		rest, ok := strings.CutPrefix(e.Name(), c.Name)
+		if n, err := strconv.Atoi(strings.TrimPrefix(rest, "-")); !ok || rest != "" && (err != nil || rest != fmt.Sprintf("-%d", n) || n < 2) {
+			continue
+		}
+		dir := filepath.Join(c.Output, e.Name())
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			continue
+		}
+		if was, err := config.Load(filepath.Join(dir, runs.ConfigFile)); err == nil && was.Name != c.Name {
+			continue
+		}
+		found = append(found, dir)
+	}
+	return found, nil
+}
+
+// latestOf returns the folder whose file (or which itself, without a name) was written
+// last, "" if none has one.
+func latestOf(dirs []string, file string) (latest string) {
+	var written time.Time
+	for _, dir := range dirs {
+		if info, err := os.Stat(filepath.Join(dir, file)); err == nil && (latest == "" || !info.ModTime().Before(written)) {
+			latest, written = dir, info.ModTime()
+		}
+	}
+	return latest
 }
 
 // sameConfig fails if the run was started with another configuration: what
@@ -137,13 +212,5 @@ func asJSON(v reflect.Value) string {
 
 // pointLatest makes OUTPUT/latest a link to the run.
 func pointLatest(dir string) error {
-	link := filepath.Join(filepath.Dir(dir), runs.Latest)
-	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-		return fmt.Errorf("%s is not a link; move it away, it is where eisft points to the newest run", link)
-	}
-	temp := fmt.Sprintf("%s.%d", link, os.Getpid())
-	if err := os.Symlink(filepath.Base(dir), temp); err != nil {
-		return err
-	}
-	return os.Rename(temp, link)
+	return atomicfile.Symlink(filepath.Base(dir), filepath.Join(filepath.Dir(dir), runs.Latest))
 }

@@ -73,7 +73,10 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 		}
 		norm, err := clip(grads, o.Trainable, o.Clip)
 		if err != nil && at == (position{}) {
-			err = fmt.Errorf("the gradient is %v before anything was trained: the base has weights that are not numbers; eisft inspect %s may tell which", norm, t.config.Model.Path)
+			err = fmt.Errorf("the gradient is %v before anything was trained", norm)
+			if damage := t.Model.Damage(); damage != nil {
+				err = fmt.Errorf("%w: %w", err, damage)
+			}
 		}
 		if err != nil {
 			return failed(err)

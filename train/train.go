@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
@@ -21,14 +22,16 @@ import (
 
 // Options say how a training run is started.
 type Options struct {
-	// Resume goes on with the newest stopped run of the configuration.
+	// Resume goes on with the run of the configuration that was stopped last.
 	Resume bool
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
 	// Warn is told what does not fit together though it can be trained (nil: nobody).
 	Warn func(message string)
+	// Note is told which run is resumed (nil: nobody).
+	Note func(message string)
 	// Group are the ranks that train this run together (nil: this process alone). They
-	// see the same files. Progress and Warn of rank 0 are used.
+	// see the same files. Progress, Warn and Note of rank 0 are used.
 	//
 	// The ranks' gradients are added in the order of the ranks, one process adds those of
 	// one sample after the other: what they train is the same but for float32's rounding,
@@ -57,6 +60,7 @@ type trainer struct {
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
+	lock      *atomicfile.Lock // of the run folder, on rank 0
 
 	evaluation runs.Evaluation
 }
@@ -70,9 +74,10 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 		t.group = alone{}
 	}
 	if t.group.Rank() > 0 {
-		t.options.Progress, t.options.Warn = nil, nil
+		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
 	run, err := t.train(ctx)
+	t.lock.Release()
 	return run, t.part(err)
 }
 
@@ -146,7 +151,11 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	}
 	t.Dir = dir
 	if t.options.Resume {
-		return t.restore()
+		at, err := t.restore()
+		if err == nil && t.options.Note != nil {
+			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", dir, at.Step, at.Stage+1))
+		}
+		return at, err
 	}
 	t.optimizer = newAdamW(t.Model.Params)
 	return position{}, nil
@@ -154,10 +163,13 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 
 // start evaluates the untrained block and makes the run folder.
 func (t *trainer) start(ctx context.Context) (dir string, err error) {
+	if err := checkOutput(t.config); err != nil {
+		return "", err
+	}
 	if err := t.evaluateBefore(ctx); err != nil {
 		return "", err
 	}
-	if t.Dir, err = newRunDir(t.config); err != nil {
+	if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
 		return "", err
 	}
 	if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
@@ -171,7 +183,7 @@ func (t *trainer) start(ctx context.Context) (dir string, err error) {
 
 // reopen finds the run folder to resume.
 func (t *trainer) reopen(context.Context) (dir string, err error) {
-	if t.Dir, err = resumeDir(t.config); err != nil {
+	if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
 		return "", err
 	}
 	return t.Dir, t.readEvaluation()

@@ -39,7 +39,7 @@ use.
 }
 
 func runBench(c *cli.Context) error {
-	if err := checkFolder("json", c.Path("json")); err != nil {
+	if err := checkFile("json", c.Path("json")); err != nil {
 		return err
 	}
 	m, err := benchModel(c)

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"eisft/internal/errtext"
 	"eisft/internal/utf8text"
 	"eisft/model/chat"
 )
@@ -81,7 +82,7 @@ func turn(c *cli.Context, session *chat.Session, line string, options chat.Answe
 		return nil
 	}
 	if err := session.Save(file); err != nil { // the conversation is not lost for that
-		fmt.Fprintln(c.App.ErrWriter, err)
+		fmt.Fprintln(c.App.ErrWriter, errtext.Of(err))
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func previewData(c *cli.Context) error {
 	case c.IsSet("config") && c.IsSet("model"):
 		return usagef(c, "--config and --model exclude each other: a configuration names its model")
 	case c.IsSet("config"):
-		cfg, err := loadConfig(c.String("config"))
+		cfg, err := loadConfig(c.Context, c.String("config"))
 		if err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func policyTitles() string {
 }
 
 func evaluate(c *cli.Context) error {
-	if err := checkFolder("json", c.Path("json")); err != nil {
+	if err := checkFile("json", c.Path("json")); err != nil {
 		return err
 	}
 	run, err := openRun(c)

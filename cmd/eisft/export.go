@@ -35,7 +35,7 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsAll)},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
-			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there"},
+			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.BoolFlag{Name: "verify", Usage: "compare the graphs with the Go model; --verify=false saves the time", Value: true},
 		},
 		Action: exportRun,
@@ -56,7 +56,7 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	options.Name, options.BaseDir = run.Config.Name, run.Config.Model.Path
+	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
 	}

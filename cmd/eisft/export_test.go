@@ -68,7 +68,7 @@ func TestExportErrors(t *testing.T) {
 		{"check an empty folder", []string{"check", taken}, exitError, "eisft: " + taken + ": there is no .onnx file in it\n"},
 		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of qnn, mediatek, litert, openvino`},
 		{"run nothing", []string{"run", "--prompt", "x"}, exitUsage, "eisft: --graph is required\n"},
-		{"run no export", []string{"run", "--graph", taken, "--prompt", "x"}, exitError, "eisft: open " + filepath.Join(taken, manifest.Name)},
+		{"run no export", []string{"run", "--graph", taken, "--prompt", "x"}, exitError, "eisft: " + filepath.Join(taken, manifest.Name) + ": no such file or directory"},
 		{"run without a prompt", []string{"run", "--graph", taken}, exitUsage, "eisft: there is no prompt"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

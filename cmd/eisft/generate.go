@@ -49,7 +49,7 @@ func generate(c *cli.Context) error {
 	if save == "" && options.MaxNewTokens == 0 {
 		return usagef(c, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read")
 	}
-	if err := checkFolder("save-state", save); err != nil {
+	if err := checkFile("save-state", save); err != nil {
 		return err
 	}
 	prompt, err := readPrompt(c)
@@ -83,13 +83,12 @@ func readPrompt(c *cli.Context) (string, error) {
 		}
 		return prompt, nil
 	}
-	var text []byte
-	var err error
-	if name == "-" {
-		text, err = io.ReadAll(c.App.Reader)
-	} else {
-		text, err = os.ReadFile(name)
-	}
+	text, err := wait(c.Context, func() ([]byte, error) {
+		if name == "-" {
+			return io.ReadAll(c.App.Reader)
+		}
+		return os.ReadFile(name)
+	})
 	if err != nil {
 		return "", fmt.Errorf("--prompt-file: %w", err)
 	}

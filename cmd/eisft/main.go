@@ -10,10 +10,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/errtext"
 	"eisft/internal/mapped"
 	"eisft/internal/progress"
 )
@@ -26,12 +28,45 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, func() {
-		stop() // the default action is back: a second signal ends the program at once
+	os.Exit(run(untilSignal(), os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// untilSignal returns a context that ends with Ctrl-C or SIGTERM; its cause says which.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		by := "Ctrl-C"
+		if s := <-signals; s != os.Interrupt {
+			by = "SIGTERM"
+		}
+		signal.Stop(signals) // the default action is back: a second signal ends the program at once
 		progress.Println(os.Stderr, "eisft: stopping; press Ctrl-C again to exit at once")
-	})
-	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+		cancel(errors.New("stopped by " + by))
+	}()
+	return ctx
+}
+
+// wait carries out what may wait for ever for somebody else, such as reading a pipe, and
+// cannot be cancelled. When ctx ends it is left behind: the process ends, too.
+func wait[T any](ctx context.Context, do func() (T, error)) (T, error) {
+	type result struct {
+		found T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		found, err := do()
+		done <- result{found, err}
+	}()
+	select {
+	case r := <-done:
+		return r.found, r.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // run executes one command line and returns its exit code.
@@ -42,10 +77,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return 0
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = errors.New("stopped") // what was at work when the key was pressed says nothing
+	if ctx.Err() != nil && strings.Contains(err.Error(), context.Canceled.Error()) {
+		err = context.Cause(ctx) // what was at work when the key was pressed says nothing
 	}
-	fmt.Fprintf(stderr, "eisft: %v\n", err)
+	fmt.Fprintf(stderr, "eisft: %s\n", errtext.Of(err))
 	var usage *usageError
 	var noHelp cli.ExitCoder // of the help command, for a topic that does not exist
 	switch {

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/atomicfile"
 	"eisft/internal/progress"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -42,37 +43,35 @@ func warn(c *cli.Context, message string) {
 
 func findRun(c *cli.Context) (*runs.Run, error) {
 	if !c.IsSet("config") {
-		return runs.Open(c.Path("run"))
+		return wait(c.Context, func() (*runs.Run, error) { return runs.Open(c.Path("run")) })
 	}
 	if c.IsSet("run") {
 		return nil, usagef(c, "--run and --config exclude each other: a run has its own configuration")
 	}
-	cfg, err := loadConfig(c.Path("config"))
+	cfg, err := loadConfig(c.Context, c.Path("config"))
 	if err != nil {
 		return nil, err
 	}
-	return runs.OpenUntrained(cfg)
+	return wait(c.Context, func() (*runs.Run, error) { return runs.OpenUntrained(cfg) })
 }
 
 // loadConfig reads the configuration that a command line names.
-func loadConfig(name string) (*config.Config, error) {
+func loadConfig(ctx context.Context, name string) (*config.Config, error) {
 	path, err := config.Find(name)
 	if err != nil {
 		return nil, err
 	}
-	return config.Load(path)
+	return wait(ctx, func() (*config.Config, error) { return config.Load(path) })
 }
 
-// checkFolder finds out before the work whether the file that a flag names can
-// be written after it.
-func checkFolder(flag, path string) error {
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is not a folder", dir)
+// checkFile finds out before the work whether the file that a flag names, if it names
+// one, can be written after it.
+func checkFile(flag, path string) error {
+	if path == "" {
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("--%s %s: %w", flag, path, err)
+	if err := atomicfile.Check(path); err != nil {
+		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	return nil
 }

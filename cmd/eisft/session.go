@@ -53,7 +53,7 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 		template = nil
 	}
 	if path := c.Path("state"); path != "" {
-		return chat.Open(path, m, run.Tokenizer, template)
+		return wait(c.Context, func() (*chat.Session, error) { return chat.Open(path, m, run.Tokenizer, template) })
 	}
 	return chat.New(m, run.Tokenizer, template)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,7 +69,7 @@ func goldenPrompt(t *testing.T) (text, question, answer string) {
 
 func writeFile(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o777), os.WriteFile(name, []byte(text), 0o666)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -166,7 +167,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"binary prompt file", []string{"--prompt-file", "binary.txt"}, exitError, "--prompt-file: binary.txt: byte 3 is 0: binary data, not a text\n"},
 		{"prompt file in UTF-16", []string{"--prompt-file", "utf16.txt"}, exitError, "--prompt-file: utf16.txt: the text is in UTF-16LE from byte 0 on, want UTF-8: convert it, as with iconv -f UTF-16LE -t UTF-8\n"},
 		{"prompt in Latin-1", []string{"--prompt", "caf\xe9"}, exitError, "--prompt: byte 3 (0xe9) is not UTF-8\n"},
-		{"missing prompt file", []string{"--prompt-file", "none.txt"}, exitError, "--prompt-file: open none.txt: no such file or directory\n"},
+		{"missing prompt file", []string{"--prompt-file", "none.txt"}, exitError, "--prompt-file: none.txt: no such file or directory\n"},
 		{"missing run", append(hello, "--run", "runs/none"), exitError, "there is no run runs/none; train one with eisft train --config FILE, or name its folder with --run\n"},
 		{"run and config", append(hello, "--run", "runs/latest", "--config", "s.yaml"), exitUsage, "--run and --config exclude each other"},
 		{"missing config", append(hello, "--config", "none.yaml"), exitError, "none.yaml: no such file here"},
@@ -175,8 +176,8 @@ func TestGenerateErrors(t *testing.T) {
 		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
 		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` + "\n"},
-		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state none/s.state: stat none: no such file or directory\n"},
-		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: open none.state: no such file or directory\n"},
+		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state: write none/s.state: there is no folder none\n"},
+		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
 		{"no state", append(hello, "--state", filepath.Join(latestRun, model.AdapterWeights)), exitError, filepath.Join(latestRun, model.AdapterWeights) + `: format is "` + model.AdapterFormat + `", want "eisft-state-1"`},
 		{"state of another policy", append(hello, "--state", "s.state", "--policy", "window"), exitError, "s.state: the state was saved with another block (slots 16, but 0 here); open it with the same run and policy"},
@@ -255,14 +256,14 @@ func TestEvalErrors(t *testing.T) {
 		want string
 	}{
 		{"no data", nil, exitUsage, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE\nRun "},
-		{"missing data", []string{"--data", "none.parquet"}, exitError, "none.parquet: open none.parquet: no such file or directory\n"},
+		{"missing data", []string{"--data", "none.parquet"}, exitError, "none.parquet: no such file or directory\n"},
 		{"missing column", []string{"--data", "question.jsonl"}, exitError, "question.jsonl: no column answers: the file has context, input"},
 		{"plain text", []string{"--data", "text.jsonl"}, exitError, "text.jsonl:line 1: the sample is a plain text; to evaluate recall it needs a question and its answer\n"},
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
 		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
-		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json none/eval.json: stat none: no such file or directory\n"},
+		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json: write none/eval.json: there is no folder none\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if r := eisft(t, append([]string{"eval"}, tc.args...)...); r.code != tc.code || !strings.Contains("\n"+r.stderr, "\neisft: "+tc.want) || r.stdout != "" {

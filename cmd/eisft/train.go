@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/progress"
 	"eisft/train"
 	"eisft/train/runs"
 )
@@ -25,19 +26,20 @@ command with --resume goes on exactly there.
    eisft train --config configs/s-sft.yaml`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`; a bare name is also looked for in the configs folder (required)"},
-			&cli.BoolFlag{Name: "resume", Usage: "go on with the newest stopped run of this configuration"},
+			&cli.BoolFlag{Name: "resume", Usage: "go on with the run of this configuration that was stopped last"},
 		},
 		Action: func(c *cli.Context) error {
 			name, err := required(c, "config")
 			if err != nil {
 				return err
 			}
-			cfg, err := loadConfig(name)
+			cfg, err := loadConfig(c.Context, name)
 			if err != nil {
 				return err
 			}
 			run, err := train.Train(c.Context, cfg, train.Options{
 				Resume: c.Bool("resume"), Progress: os.Stderr, Warn: func(message string) { warn(c, message) },
+				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			})
 			if err != nil {
 				return err

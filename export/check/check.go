@@ -112,7 +112,7 @@ func openAll(folder string, m *manifest.Manifest) ([]*ir.Model, error) {
 			return nil, err
 		}
 		for _, e := range entries {
-			if strings.HasSuffix(e.Name(), ".onnx") {
+			if strings.HasSuffix(e.Name(), ".onnx") && !strings.HasPrefix(e.Name(), ".") {
 				files = append(files, e.Name())
 			}
 		}

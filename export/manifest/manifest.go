@@ -25,6 +25,9 @@ const (
 	Key  = "eisft.manifest"
 )
 
+// Producer is what wrote a manifest.
+const Producer = "eisft"
+
 // Schema is the schema version that this package writes and reads.
 const Schema = 3
 
@@ -324,6 +327,18 @@ func (m *Manifest) Write(folder string) error {
 // VerifyFiles does.
 func Read(folder string) (*Manifest, error) {
 	path := filepath.Join(folder, Name)
+	raw, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func readBounded(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -331,16 +346,9 @@ func Read(folder string) (*Manifest, error) {
 	defer file.Close()
 	raw, err := io.ReadAll(io.LimitReader(file, manifestBytes+1))
 	if err == nil && len(raw) > manifestBytes {
-		err = fmt.Errorf("above %d bytes, which is no manifest", manifestBytes)
+		err = fmt.Errorf("%s: above %d bytes, which is no manifest", path, manifestBytes)
 	}
-	var m *Manifest
-	if err == nil {
-		m, err = Parse(raw)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return m, nil
+	return raw, err
 }
 
 // Parse decodes and validates a manifest. Errors begin with the key path.
@@ -387,4 +395,32 @@ func digest(folder, name string, sum func(path string) (string, error)) (File, e
 	}
 	hash, err := sum(path)
 	return File{Name: name, Bytes: info.Size(), SHA256: hash}, err
+}
+
+// Stray returns the name of an entry of an exported folder that its manifest does not
+// list, "" if there is none; the manifest may be of any version. It fails if the folder
+// has entries, but no manifest that eisft wrote.
+func Stray(folder string) (string, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil || len(entries) == 0 {
+		return "", err
+	}
+	raw, err := readBounded(filepath.Join(folder, Name))
+	if err != nil {
+		return "", err
+	}
+	var m struct {
+		Producer string
+		Files    []File
+	}
+	if err := json.Unmarshal(raw, &m); err != nil || m.Producer != Producer {
+		return "", fmt.Errorf("its %s was not written by eisft export", Name)
+	}
+	for _, e := range entries {
+		listed := slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == e.Name() })
+		if e.IsDir() || !listed && e.Name() != Name {
+			return e.Name(), nil
+		}
+	}
+	return "", nil
 }

@@ -61,7 +61,7 @@ func TestFailedWriteFailsCommit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = f.tmp.Close() // stands for a full disk
+	_ = f.out.Close() // stands for a full disk
 	if _, err := f.Write([]byte("x")); err == nil {
 		t.Fatal("write to a broken file succeeded")
 	}

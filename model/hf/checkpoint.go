@@ -32,7 +32,7 @@ type Checkpoint struct {
 // stored is a tensor as it lies in its file.
 type stored struct {
 	Tensor
-	file string // of a folder of safetensors
+	file string // as its folder, or an index, names it
 	// pairedHeads is not 0 if the rows of that many heads were reordered for
 	// interleaved rotary embedding, as GGUF files of the llama family have them.
 	pairedHeads int
@@ -87,6 +87,17 @@ func (c *Checkpoint) Files() []string { return slices.Clone(c.files) }
 func (c *Checkpoint) Has(name string) bool {
 	_, ok := c.tensors[name]
 	return ok
+}
+
+// FileOf returns the file that holds a tensor, "" if there is no such tensor.
+func (c *Checkpoint) FileOf(name string) string {
+	file := c.tensors[name].file
+	for _, path := range c.files {
+		if file != "" && strings.HasSuffix(path, file) {
+			return path
+		}
+	}
+	return ""
 }
 
 // Tensor returns a tensor: a view of the mapped file, or a copy where GGUF

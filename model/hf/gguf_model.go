@@ -187,7 +187,7 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 		if t.Name = arch.translate(name); t.Name == "" {
 			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.path, name, config.Architecture)
 		}
-		s := stored{Tensor: t, shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
+		s := stored{Tensor: t, file: g.path, shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
 		if arch.paired {
 			s.pairedHeads = pairedHeads(name, config)
 		}

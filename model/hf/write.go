@@ -28,11 +28,28 @@ type Entry struct {
 // BF16 are numbers to be written as bfloat16, rounded to nearest, ties to even.
 type BF16 []float32
 
-// WriteFile writes a safetensors file in one atomic step. Equal arguments give
-// equal bytes, in whatever order the entries come: tensors are sorted by the
-// size of their numbers, largest first, and then by name. Like this every
-// tensor is aligned to its type, which PyTorch's reader needs.
+// WriteFile writes a safetensors file in one atomic step, with the bytes of [Encode].
 func WriteFile(path string, entries []Entry, metadata map[string]string) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := Encode(w, entries, metadata); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Encode writes the bytes of a safetensors file. Equal arguments give equal bytes, in
+// whatever order the entries come: tensors are sorted by the size of their numbers,
+// largest first, and then by name. Like this every tensor is aligned to its type, which
+// PyTorch's reader needs.
+func Encode(w io.Writer, entries []Entry, metadata map[string]string) error {
 	entries = slices.Clone(entries)
 	slices.SortFunc(entries, func(a, b Entry) int {
 		x, y := layouts[payloadOf(a.Data).dtype].size, layouts[payloadOf(b.Data).dtype].size
@@ -40,14 +57,8 @@ func WriteFile(path string, entries []Entry, metadata map[string]string) error {
 	})
 	header, err := encodeHeader(entries, metadata)
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	f, err := atomicfile.Create(path)
-	if err != nil {
 		return err
 	}
-	defer f.Abort()
-	w := bufio.NewWriterSize(f, 1<<20)
 	if _, err := w.Write(header); err != nil {
 		return err
 	}
@@ -56,10 +67,7 @@ func WriteFile(path string, entries []Entry, metadata map[string]string) error {
 			return err
 		}
 	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Commit()
+	return nil
 }
 
 // encodeHeader returns the header's length and JSON, padded with spaces so that

@@ -24,6 +24,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
+	"eisft/internal/relpath"
 	"eisft/model"
 	"eisft/model/tokenizer"
 )
@@ -139,11 +140,8 @@ func Parse(text []byte, path string) (*Config, error) {
 		return nil, d.err()
 	}
 	for _, p := range c.paths() {
-		switch {
-		case filepath.IsAbs(*p):
-			*p = filepath.Clean(*p)
-		case *p != "":
-			*p = filepath.Join(dir, *p)
+		if *p != "" {
+			*p = relpath.Of(dir, *p)
 		}
 	}
 	return c, nil
@@ -210,7 +208,8 @@ func (c *Config) paths() []*string {
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are
-// written relative to the file, so that they survive a move of both.
+// written relative to the file, so that they survive a move of both, or absolute where
+// links on the way to the file would lead them astray.
 func (c *Config) Write(path string) error {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
@@ -231,7 +230,7 @@ func (c *Config) marshal(dir string) ([]byte, error) {
 			continue
 		}
 		var err error
-		if *p, err = filepath.Rel(dir, *p); err != nil {
+		if *p, err = relpath.From(dir, *p); err != nil {
 			return nil, err
 		}
 	}

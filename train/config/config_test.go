@@ -181,6 +181,10 @@ func TestParseErrors(t *testing.T) {
 :7: eval.max_new_tokens is 0; it must be at least 1
 :8: checkpoint.every is -1; it must be at least 0`},
 		{"key of the other kind", small + "    tokens: 5\n", ":7: stages[0].tokens belongs to stages of kind distill; remove it"},
+		{"name of the link", small + "name: Latest\n", `:7: name is "Latest", which is what the link to the newest run is called; give the run another name`},
+		{"hidden name", small + "name: .a\n", `:7: name is ".a"; it must not begin with a dot, since folders of runs are not hidden`},
+		{"name of a folder above", small + "name: ..\n", `:7: name is ".."; it must be the name of a folder, since the run is written to one`},
+		{"name with another system's separator", small + "name: 'a\\b'\n", `:7: name is "a\\b"; it must be the name of a folder, since the run is written to one`},
 		{"earlier name of a key", small + "    slots: sofd\n", `:7: stages[0].choice is "sofd"; did you mean "soft"? It must be one of soft, hard`},
 		{"earlier name of a key beside it", small + "    choice: soft\n    slots: hard\n", ":8: stages[0].slots is an earlier name of choice, which is here, too; remove one of them"},
 		{"key of the other kind", small + "  - {kind: distill, choice: soft}\n", ":7: stages[1].choice belongs to stages of kind s-sft; remove it"},

@@ -2,9 +2,9 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"eisft/data"
 	"eisft/eval"
@@ -15,9 +15,7 @@ import (
 // validate reports values that no run can have. It is the place for what the
 // types do not say; the block's own rules stand in [model.Spec.Validate].
 func (d *document) validate(c *Config) {
-	if c.Name == "" || c.Name == "." || c.Name == ".." || c.Name != filepath.Base(c.Name) {
-		d.problem("name", "is %q; it must be the name of a folder, since the run is written to one", c.Name)
-	}
+	d.validateName(c.Name)
 	d.required("model.path", c.Model.Path)
 	oneOf(d, "model.dtype", c.Model.DType, model.DTypes())
 	d.required("data.train", c.Data.Train)
@@ -39,6 +37,21 @@ func (d *document) validate(c *Config) {
 	}
 	for i, s := range c.Stages {
 		s.validate(d, fmt.Sprintf("stages[%d]", i), c)
+	}
+}
+
+// Latest is the link beside the runs that points to the newest trained one.
+const Latest = "latest"
+
+// validateName reports a name that a run's folder cannot have.
+func (d *document) validateName(name string) {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, unicode.IsControl):
+		d.problem("name", "is %q; it must be the name of a folder, since the run is written to one", name)
+	case strings.HasPrefix(name, "."):
+		d.problem("name", "is %q; it must not begin with a dot, since folders of runs are not hidden", name)
+	case strings.EqualFold(name, Latest): // some file systems know no case
+		d.problem("name", "is %q, which is what the link to the newest run is called; give the run another name", name)
 	}
 }
 

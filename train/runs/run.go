@@ -21,8 +21,9 @@ const (
 	MetricsFile    = "metrics.jsonl"          // one line a step
 	EvalFile       = "eval.json"              // before and after
 	CheckpointFile = "checkpoint.safetensors" // parameters, optimizer, position in the data
+	LockFile       = ".lock"                  // held by the process that trains
 	// Latest is the link beside the runs that points to the newest trained one.
-	Latest = "latest"
+	Latest = config.Latest
 )
 
 // Run is a trained run, opened.

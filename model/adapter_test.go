@@ -1,0 +1,124 @@
+package model_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/model"
+)
+
+// TestSavingCutOff: whatever a process that is killed while it saves an adapter leaves
+// behind can be opened: it is the adapter before, or the new one, with its own block.
+func TestSavingCutOff(t *testing.T) {
+	base, err := model.LoadBase("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := model.New(base, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := first.KeepSlots([]int{2, 6}) // pruned: another block, other tensors
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, before := t.TempDir(), t.TempDir()
+	save := func(m *model.Model, step float32) {
+		t.Helper()
+		m.Params.List()[0].Data[0] = step
+		if err := m.SaveAdapter(dir, "demo"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantStep := func(what string, want *model.Model, step float32) {
+		t.Helper()
+		got, err := model.LoadAdapter(base, dir)
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+			return
+		}
+		if !got.Spec.Equal(want.Spec) || got.Params.List()[0].Data[0] != step {
+			t.Errorf("%s: block %+v, step %g, want %+v, step %g", what, got.Spec, got.Params.List()[0].Data[0], want.Spec, step)
+		}
+	}
+	keep := func(name, from, to string) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(first, 1)
+	for i, next := range []*model.Model{second, second} {
+		step := float32(i + 2)
+		was, wasStep := first, float32(1)
+		if i > 0 {
+			was, wasStep = second, step-1
+		}
+		keep(model.AdapterWeights, dir, before)
+		save(next, step)
+		wantStep("saved", next, step)
+		whole, err := os.ReadFile(filepath.Join(dir, model.AdapterWeights))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(model.AdapterWeights, before, dir) // the description is written, the weights are not yet
+		wantStep("cut off", was, wasStep)
+		save(next, step) // resumed
+		wantStep("saved again", next, step)
+		again, err := os.ReadFile(filepath.Join(dir, model.AdapterWeights))
+		if err != nil || string(again) != string(whole) {
+			t.Errorf("the weights differ when they are saved again (%v)", err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, model.AdapterWeights), []byte("damaged"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := model.LoadAdapter(base, dir); err == nil || !strings.Contains(err.Error(), "weights_sha256 is ") {
+		t.Errorf("damaged weights: %v", err)
+	}
+}
+
+// TestEarlierAdapters: a description that does not name its weights is that of theirs.
+func TestEarlierAdapters(t *testing.T) {
+	base, err := model.LoadBase("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(base, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := m.SaveAdapter(dir, "demo"); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, model.AdapterConfig)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, found := strings.Cut(string(text), ",\n  \"weights_sha256\"")
+	if !found {
+		t.Fatalf("no weights_sha256 in %s", text)
+	}
+	if err := os.WriteFile(path, []byte(before+"\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := model.LoadAdapter(base, dir); err != nil {
+		t.Error(err)
+	}
+}
