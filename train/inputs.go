@@ -41,7 +41,10 @@ func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 	if c.Eval.Data == "" || c.Eval.Data == c.Data.Train {
 		return in, nil
 	}
-	return in, add("eval.data", c.Eval.Data)
+	if err := add("eval.data", c.Eval.Data); err != nil && !errors.Is(err, fs.ErrNotExist) { // evaluation says so
+		return nil, fmt.Errorf("evaluation: %w", err)
+	}
+	return in, nil
 }
 
 // changed reports an input that is not what text, written by a checkpoint, says of it. A

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"eisft/export/manifest"
+	"eisft/internal/filehash"
 	"eisft/train/runs"
 )
 
@@ -96,7 +97,7 @@ func TestExportsRace(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if errs := m.VerifyFiles("ex"); len(errs) > 0 {
+			if errs := m.VerifyFiles("ex", filehash.Compute); len(errs) > 0 {
 				t.Error(errs)
 			}
 			if r.code == 0 {

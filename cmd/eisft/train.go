@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -38,7 +37,7 @@ command with --resume goes on exactly there.
 				return err
 			}
 			run, err := train.Train(c.Context, cfg, train.Options{
-				Resume: c.Bool("resume"), Progress: os.Stderr, Warn: func(message string) { warn(c, message) },
+				Resume: c.Bool("resume"), Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
 				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			})
 			if err != nil {

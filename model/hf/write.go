@@ -70,8 +70,6 @@ func Encode(w io.Writer, entries []Entry, metadata map[string]string) error {
 	return nil
 }
 
-// encodeHeader returns the header's length and JSON, padded with spaces so that
-// the data begins at a multiple of 8.
 // Checksum returns the sha256, in hexadecimal, of tensors and metadata: whatever a file of
 // them says, wherever it says it.
 func Checksum(entries []Entry, metadata map[string]string) (string, error) {
@@ -107,6 +105,8 @@ func newChecksum(metadata map[string]string) hash.Hash {
 	return h
 }
 
+// encodeHeader returns the header's length and JSON, padded with spaces so that
+// the data begins at a multiple of 8.
 func encodeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
 	object := map[string]any{}
 	if len(metadata) > 0 {
