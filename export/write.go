@@ -14,6 +14,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/internal/atomicfile"
+	"eisft/internal/head"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/tokenizer"
@@ -293,7 +294,7 @@ func (w *writer) copyBaseFiles() error {
 	if files[hf.ConfigFile], err = hf.ConfigText(base, w.model.Base.Config.Ignored...); err != nil {
 		return err
 	}
-	if text, err := os.ReadFile(filepath.Join(base, hf.GenerationFile)); err == nil { // few models need one
+	if text, err := head.Read(filepath.Join(base, hf.GenerationFile), head.Description); err == nil { // few models need one
 		files[hf.GenerationFile] = text
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {

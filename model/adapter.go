@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/head"
 	"eisft/internal/relpath"
 	"eisft/model/hf"
 )
@@ -112,7 +113,7 @@ func sumOf(path string) (string, error) {
 // the one that belongs to the weights that are there.
 func ReadAdapter(dir string) (*Adapter, error) {
 	path := filepath.Join(dir, AdapterConfig)
-	text, err := os.ReadFile(path)
+	text, err := head.Read(path, head.Description)
 	if err != nil {
 		return nil, fmt.Errorf("adapter: %w", err)
 	}

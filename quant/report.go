@@ -4,11 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"text/tabwriter"
 
 	"eisft/eval"
+	"eisft/internal/head"
 	"eisft/model"
 	"eisft/quant/encoding"
 )
@@ -106,7 +106,7 @@ func weightRule(f encoding.Format) string {
 // ReadReport reads the report in a quantized model's folder.
 func ReadReport(dir string) (*Report, error) {
 	path := filepath.Join(dir, ReportFile)
-	text, err := os.ReadFile(path)
+	text, err := head.Read(path, head.Description)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,11 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/head"
 	"eisft/internal/utf8text"
 )
 
@@ -85,9 +84,9 @@ func readPrompt(c *cli.Context) (string, error) {
 	}
 	text, err := wait(c.Context, func() ([]byte, error) {
 		if name == "-" {
-			return io.ReadAll(c.App.Reader)
+			return head.ReadFrom(c.App.Reader, "standard input", head.Prompt)
 		}
-		return os.ReadFile(name)
+		return head.Read(name, head.Prompt)
 	})
 	if err != nil {
 		return "", fmt.Errorf("--prompt-file: %w", err)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 )
 
@@ -28,9 +29,36 @@ func Check(begin []byte) error {
 	return fmt.Errorf("found a Git LFS pointer in the place of %s that it stands for: run git lfs pull in its folder, or download the file itself", size)
 }
 
+// Bounds of what is read at once, in bytes: far above what any model or run has.
+const (
+	Description = 16 << 20  // of a model, an adapter, a run
+	Index       = 64 << 20  // of shards
+	Vocabulary  = 512 << 20 // tokenizer.json, of which the largest have 35 MB
+	Prompt      = 1 << 30
+)
+
+// Read reads a file of at most so many bytes, which may be a device or a pipe without end.
+func Read(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return ReadFrom(f, path, most)
+}
+
+// ReadFrom reads at most so many bytes of r, which errors call name.
+func ReadFrom(r io.Reader, name string, most int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(text)) > most {
+		return nil, fmt.Errorf("%s: found more than %d bytes, too many for what it should be", name, most)
+	}
+	return text, err
+}
+
 // ReadText reads a file of UTF-8 text: without the byte order mark that some editors put in front.
-func ReadText(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
+func ReadText(path string, most int64) ([]byte, error) {
+	text, err := Read(path, most)
 	if err != nil {
 		return nil, err
 	}

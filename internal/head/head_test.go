@@ -27,7 +27,7 @@ func TestReadText(t *testing.T) {
 		if tc.err != "" {
 			want = path + ": " + tc.err
 		}
-		got, err := ReadText(path)
+		got, err := ReadText(path, Description)
 		text := ""
 		if err != nil {
 			text = err.Error()
@@ -36,7 +36,25 @@ func TestReadText(t *testing.T) {
 			t.Errorf("%s: %q, %q; want %q, %q", name, got, text, tc.want, want)
 		}
 	}
-	if _, err := ReadText(filepath.Join(t.TempDir(), "absent")); !os.IsNotExist(err) {
+	if _, err := ReadText(filepath.Join(t.TempDir(), "absent"), Description); !os.IsNotExist(err) {
 		t.Errorf("absent: %v", err)
+	}
+}
+
+// TestRead: what has no end is read through a limit.
+func TestRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	if err := os.WriteFile(path, []byte("12345"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(path, 5); string(got) != "12345" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_, err := Read(path, 4)
+	if want := path + ": found more than 4 bytes, too many for what it should be"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if _, err := Read(filepath.Join(t.TempDir(), "none"), 4); !os.IsNotExist(err) {
+		t.Errorf("got %v for a missing file", err)
 	}
 }

@@ -108,7 +108,7 @@ func LoadConfig(path string, ignore ...string) (*Config, error) {
 		return loadGGUFConfig(path, ignore)
 	}
 	file := filepath.Join(path, ConfigFile)
-	text, err := head.ReadText(file)
+	text, err := head.ReadText(file, head.Description)
 	if errors.Is(err, fs.ErrNotExist) {
 		if gguf, several := FindGGUF(path); several != nil && exists(path) {
 			return nil, several
@@ -290,7 +290,7 @@ func (c *Config) readLayerTypes(o object, fam family) {
 
 // addGeneration adds the tokens of generation_config.json, if there is such a file.
 func (c *Config) addGeneration(file string) error {
-	text, err := head.ReadText(file)
+	text, err := head.ReadText(file, head.Description)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

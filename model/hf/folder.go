@@ -37,7 +37,7 @@ func Snapshot(path string) (string, error) {
 			revisions = append(revisions, e.Name())
 		}
 	}
-	main, err := os.ReadFile(filepath.Join(path, "refs", "main"))
+	main, err := head.Read(filepath.Join(path, "refs", "main"), head.Description)
 	switch revision := strings.TrimSpace(string(main)); {
 	case err == nil && slices.Contains(revisions, revision):
 		return filepath.Join(snapshots, revision), nil
@@ -124,7 +124,7 @@ const rePickled = "which is not read since it can run code: save the model as sa
 const adapterFile = "adapter_config.json"
 
 func describeAdapter(dir string) string {
-	text, err := head.ReadText(filepath.Join(dir, adapterFile))
+	text, err := head.ReadText(filepath.Join(dir, adapterFile), head.Description)
 	if err != nil {
 		return ""
 	}

@@ -146,7 +146,7 @@ func ConfigText(path string, ignore ...string) ([]byte, error) {
 
 // configText returns a config.json without the keys to ignore; as it is, if there are none.
 func configText(file string, ignore []string) ([]byte, error) {
-	text, err := head.ReadText(file)
+	text, err := head.ReadText(file, head.Description)
 	if err != nil || len(ignore) == 0 {
 		return text, err
 	}

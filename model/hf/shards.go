@@ -55,7 +55,7 @@ func openFolder(dir string) (*Checkpoint, error) {
 // readIndex reads which file of a folder each tensor is in.
 func readIndex(dir string) (map[string]string, error) {
 	path := filepath.Join(dir, indexFile)
-	text, err := head.ReadText(path)
+	text, err := head.ReadText(path, head.Index)
 	if err != nil {
 		return nil, fmt.Errorf("open checkpoint: %w", err)
 	}

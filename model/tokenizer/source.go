@@ -77,7 +77,7 @@ func (s *source) failure(err error) error {
 func (s *source) read(name string) (text []byte, from string, err error) {
 	if s.gguf == nil {
 		from = filepath.Join(s.dir, name)
-		text, err = head.ReadText(from)
+		text, err = head.ReadText(from, head.Vocabulary)
 		return text, from, err
 	}
 	switch name {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -24,6 +23,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
+	"eisft/internal/head"
 	"eisft/internal/relpath"
 	"eisft/model"
 	"eisft/model/tokenizer"
@@ -102,17 +102,9 @@ const maxSize = 16 << 10
 // the file's folder, except for output. The error names every problem on a line
 // of its own: file:line, key path, what was found and what is wanted.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
+	text, err := head.ReadText(path, maxSize)
 	if err != nil {
 		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize+1)) // of a device, too
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxSize {
-		return nil, fmt.Errorf("%s: more than %d bytes, too many for a configuration; is it one?", path, maxSize)
 	}
 	return Parse(text, path)
 }

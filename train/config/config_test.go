@@ -217,11 +217,18 @@ func TestLoadRefusesLargeFiles(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, maxSize+1), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "too many for a configuration") {
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "found more than 16384 bytes, too many for what it should be") {
 		t.Errorf("error %v", err)
 	}
+	marked := filepath.Join(t.TempDir(), "marked.yaml")
+	if err := os.WriteFile(marked, []byte("\ufeff"+small), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(marked); err != nil {
+		t.Errorf("with a byte order mark: %v", err)
+	}
 	if _, err := os.Stat("/dev/zero"); err == nil {
-		if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "too many for a configuration") {
+		if _, err := Load("/dev/zero"); err == nil || !strings.Contains(err.Error(), "found more than 16384 bytes, too many for what it should be") {
 			t.Errorf("a device without end: error %v", err)
 		}
 	}

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"eisft/eval"
+	"eisft/internal/head"
 )
 
 // Evaluation is what eval.json holds: every policy before the first stage, and
@@ -21,7 +21,7 @@ type Evaluation struct {
 func ReadEvaluation(dir string) (Evaluation, error) {
 	var e Evaluation
 	path := filepath.Join(dir, EvalFile)
-	text, err := os.ReadFile(path)
+	text, err := head.Read(path, head.Description)
 	if err != nil {
 		return e, err
 	}
