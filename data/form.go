@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/dustin/go-humanize"
 
@@ -187,18 +186,10 @@ func (f form) String() string {
 // Formats lists the forms of rows, in the order in which they are tried.
 func Formats() []Format { return formats.Names() }
 
-// announced is what Announce has said: a run opens its data more than once.
-var announced sync.Map
-
-// Announce writes what will be read, and how it is understood, to w (nil: nobody), once in a
-// process.
+// Announce writes what will be read, and how it is understood, to w (nil: nobody).
 func (s *Source) Announce(w io.Writer) {
-	line := fmt.Sprintf("%s: %s rows of the form %s", s.path, humanize.Comma(int64(s.Len())), s.Form())
-	if w == nil {
-		return
-	}
-	if _, before := announced.LoadOrStore(line, true); !before {
-		progress.Println(w, line)
+	if w != nil {
+		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s", s.path, humanize.Comma(int64(s.Len())), s.Form()))
 	}
 }
 

@@ -21,6 +21,17 @@ type Config struct {
 	Policies     []Policy `yaml:"policies"`
 }
 
+// Announce writes to w (nil: nobody) how a configuration's data are understood. It fails
+// where they cannot be opened.
+func Announce(c Config, w io.Writer) error {
+	source, err := data.Open(c.Data, c.Options)
+	if err != nil {
+		return err
+	}
+	source.Announce(w)
+	return source.Close()
+}
+
 // Evaluate carries out a configuration's evaluation: all its policies over its
 // data. Progress receives a line a policy (nil: none).
 func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, w io.Writer) (results []*Result, err error) {
@@ -34,7 +45,6 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	source.Announce(w)
 	samples, err := Load(source, data.NewEncoder(tk, tpl, 0), c.Samples)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,11 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	if t.config.Eval.Data == "" {
 		return nil
 	}
+	if t.config.Eval.Data != t.config.Data.Train { // which has been announced
+		if err := eval.Announce(t.config.Eval, t.options.Progress); err != nil {
+			return fmt.Errorf("evaluation: %w", err)
+		}
+	}
 	results, err := t.measure(ctx, t.config.Eval)
 	if err != nil && ctx.Err() != nil {
 		return errStoppedEarly

@@ -76,6 +76,9 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := eval.Announce(section, c.App.ErrWriter); err != nil {
+		return err
+	}
 	results, err := eval.Evaluate(c.Context, run.Model, run.Tokenizer, run.Template, section, c.App.ErrWriter)
 	if err != nil {
 		return err
