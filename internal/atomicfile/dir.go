@@ -199,13 +199,30 @@ func CheckDir(path string) error {
 	return nil
 }
 
-// probe writes a folder with a file beside path and removes them.
+// probe writes a folder with a file beside path and removes them. It tries again where
+// another process has swept the folder before it was locked.
 func probe(path string) error {
-	name := temporary(path, 0)
+	for try := 0; ; try++ {
+		err := probeOnce(temporary(path, try))
+		if !errors.Is(err, fs.ErrNotExist) || try == maxTries {
+			return err
+		}
+	}
+}
+
+func probeOnce(name string) error {
 	if err := os.Mkdir(name, 0o777); err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(name) }()
+	lock, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if hold(lock, name) == lockBusy {
+		return fs.ErrNotExist // a sweep has it
+	}
 	f, err := os.Create(filepath.Join(name, "test"))
 	if err != nil {
 		return err

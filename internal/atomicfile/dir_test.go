@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -187,4 +188,22 @@ func TestDirInMissingParent(t *testing.T) {
 	if _, err := CreateDir(filepath.Join(t.TempDir(), "no", "out")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("CreateDir: %v, want os.ErrNotExist", err)
 	}
+}
+
+// TestCheckDirTogether: many find out at once whether a folder can be written, while others
+// sweep what looks left behind.
+func TestCheckDirTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	var work sync.WaitGroup
+	for range 8 {
+		work.Go(func() {
+			for range 50 {
+				if err := CheckDir(path); err != nil {
+					t.Error(err)
+				}
+				sweep(filepath.Dir(path))
+			}
+		})
+	}
+	work.Wait()
 }
