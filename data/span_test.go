@@ -267,15 +267,21 @@ func TestSpansOfCases(t *testing.T) {
 		want         []string
 		unused       string
 	}{
-		{"loss-two-ends/base", "loss-two-ends/multi.jsonl", []string{"one<|end|>", "two<|endoftext|>"}, ""},
-		{"loss-two-ends/base", "loss-two-ends/single.jsonl", []string{"one<|endoftext|>"}, ""},
+		{"testdata/loss-two-ends", "testdata/loss-two-ends/multi.jsonl", []string{"one<|end|>", "two<|endoftext|>"}, ""},
+		{"testdata/loss-two-ends", "testdata/loss-two-ends/single.jsonl", []string{"one<|endoftext|>"}, ""},
 		{"r1-distill/tokenizer", "r1-distill/single.jsonl", []string{"one<｜end▁of▁sentence｜>"}, "<think>\n"},
 		{"r1-distill/tokenizer", "r1-distill/think.jsonl", []string{"\n\nA<｜end▁of▁sentence｜>"}, "<think>\n"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			// eos_token is what the case's own tokenizer_config.json says; the template spells it out.
-			tk, tpl := withTemplate(t, templateOf(t, testfiles.Shared(t, "cases/inputs/"+c.config+"/tokenizer_config.json")))
-			sample, err := open(t, testfiles.Shared(t, "cases/inputs/"+c.file)).At(0)
+			path := func(name string) string {
+				if strings.HasPrefix(name, "testdata/") {
+					return name
+				}
+				return testfiles.Shared(t, "cases/inputs/"+name)
+			}
+			tk, tpl := withTemplate(t, templateOf(t, path(c.config+"/tokenizer_config.json")))
+			sample, err := open(t, path(c.file)).At(0)
 			if err != nil {
 				t.Fatal(err)
 			}
