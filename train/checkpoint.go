@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
@@ -65,7 +66,10 @@ func (t *trainer) saveCheckpoint(at position) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs)}
+	meta := map[string]string{
+		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
+		"ranks": strconv.Itoa(t.group.Size()),
+	}
 	return hf.WriteFile(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
@@ -89,6 +93,9 @@ func (t *trainer) restore() (position, error) {
 	}
 	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if was := f.Metadata["ranks"]; was != "" && was != strconv.Itoa(t.group.Size()) && t.options.Warn != nil {
+		t.options.Warn(fmt.Sprintf("%s was trained by %s ranks and goes on with %d: the result differs from that of the same number throughout by float32's rounding", t.Dir, was, t.group.Size()))
 	}
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)

@@ -275,6 +275,26 @@ func TestRanksStop(t *testing.T) {
 	}
 }
 
+// TestOtherRanks: a run that goes on with another number of ranks says so.
+func TestOtherRanks(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	results := trainRanks(2, func(int) (context.Context, *config.Config, Options) {
+		return stopAtLine{t.Context(), filepath.Join(c.Output, c.Name, runs.MetricsFile), 1}, c, Options{}
+	})
+	for _, r := range results {
+		if !errors.Is(r.err, ErrStopped) {
+			t.Fatalf("got %v, want ErrStopped", r.err)
+		}
+	}
+	var said []string
+	if _, err := Train(t.Context(), c, Options{Resume: true, Warn: func(m string) { said = append(said, m) }}); err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(said, "\n"); !strings.Contains(all, "was trained by 2 ranks and goes on with 1") {
+		t.Errorf("warnings %q, want one of another number of ranks", all)
+	}
+}
+
 // TestRankFails: a rank that fails ends all, and none waits for it.
 func TestRankFails(t *testing.T) {
 	for _, tc := range []struct {
