@@ -197,7 +197,7 @@ func FuzzPath(f *testing.F) {
 			f.Add(uint8(i), []byte(content))
 		}
 	}
-	state := []byte(`{"__metadata__":{"format":"eisft-state-1","state":"{}"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`)
+	state := []byte(`{"__metadata__":{"format":"eisft-state-2","state":"{}"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`)
 	f.Add(uint8(7), slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(state))), state, make([]byte, 4)))
 	f.Fuzz(func(t *testing.T, kind uint8, content []byte) {
 		inspectGarbage(t, kinds[int(kind)%len(kinds)], content)
