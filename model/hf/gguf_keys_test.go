@@ -50,6 +50,7 @@ func TestMetadataRefused(t *testing.T) {
 		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1":                                                                    {"qwen3", map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)}},
 		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1.1386 (the factor of YaRN's formula), 0.87825 (its reciprocal) or 1": {"qwen3", yarn(map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)})},
 		"qwen3.rope.scaling.yarn_attn_factor: found 0, want a positive number":                                                      {"qwen3", yarn(map[string]any{".rope.scaling.yarn_attn_factor": float32(0)})},
+		"mistral3.rope.scaling.yarn_log_multiplier: found 0.5, want 1":                                                              {"mistral3", yarn(map[string]any{".rope.scaling.yarn_log_multiplier": float32(0.5)})},
 		"qwen3.rope.scaling.type: found \"ntk\", want one of default":                                                               {"qwen3", map[string]any{".rope.scaling.type": "ntk", ".rope.scaling.factor": float32(4)}},
 		"qwen3.rope.scaling.colour: found 1; this is not understood for Qwen3ForCausalLM":                                           {"qwen3", map[string]any{".rope.scaling.colour": uint32(1)}},
 		"llama.rope.scaling.yarn_ext_factor: found 1, want 0 or -1; this is not":                                                    {"llama", map[string]any{".rope.scaling.type": "linear", ".rope.scaling.factor": float32(2), ".rope.scaling.yarn_ext_factor": float32(1)}},

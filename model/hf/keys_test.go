@@ -12,6 +12,15 @@ import (
 
 // published are whole configurations as people have them; what is bulky is shortened.
 var published = map[string]string{
+	"Gemma-2-9b": `{"architectures":["Gemma2ForCausalLM"],"attention_bias":false,"attention_dropout":0.0,"attn_logit_softcapping":50.0,"bos_token_id":2,"cache_implementation":"hybrid",
+		"eos_token_id":1,"final_logit_softcapping":30.0,"head_dim":256,"hidden_act":"gelu_pytorch_tanh","hidden_activation":"gelu_pytorch_tanh","hidden_size":3584,
+		"initializer_range":0.02,"intermediate_size":14336,"max_position_embeddings":8192,"model_type":"gemma2","num_attention_heads":16,"num_hidden_layers":42,"num_key_value_heads":8,
+		"pad_token_id":0,"query_pre_attn_scalar":256,"rms_norm_eps":1e-06,"rope_theta":10000.0,"sliding_window":4096,"sliding_window_size":4096,"torch_dtype":"float32",
+		"transformers_version":"4.42.0.dev0","use_cache":true,"vocab_size":256000}`,
+	"StableLM-3B with its former keys": `{"architectures":["StableLmForCausalLM"],"bos_token_id":0,"eos_token_id":0,"hidden_act":"silu","hidden_size":2560,"initializer_range":0.02,
+		"intermediate_size":6912,"layer_norm_eps":1e-05,"max_position_embeddings":4096,"model_type":"stablelm","norm_eps":1e-05,"num_attention_heads":32,"num_hidden_layers":32,
+		"num_key_value_heads":32,"partial_rotary_factor":0.25,"rope_pct":0.25,"rope_theta":10000,"rotary_scaling_factor":1.0,"tie_word_embeddings":false,"torch_dtype":"bfloat16",
+		"transformers_version":"4.38.0","use_cache":true,"use_qkv_bias":false,"vocab_size":50304}`,
 	"Llama-2-7b": `{"_name_or_path":"meta-llama/Llama-2-7b-hf","architectures":["LlamaForCausalLM"],"bos_token_id":1,"eos_token_id":2,"hidden_act":"silu",
 		"hidden_size":4096,"initializer_range":0.02,"intermediate_size":11008,"max_position_embeddings":4096,"model_type":"llama","num_attention_heads":32,
 		"num_hidden_layers":32,"num_key_value_heads":32,"pretraining_tp":1,"rms_norm_eps":1e-05,"rope_scaling":null,"tie_word_embeddings":false,
@@ -137,6 +146,8 @@ func TestKeys(t *testing.T) {
 		{`"residual_multiplier":0.22`, KeyRefused, `residual_multiplier: found 0.22, want 1;`},
 		{`"attn_logit_softcapping":50.0`, KeyRefused, `attn_logit_softcapping: found 50.0, want false, 0 or empty;`},
 		{`"sliding_window_pattern":6`, KeyRefused, `sliding_window_pattern: found 6, want layer_types beside it or false, 0 or empty;`},
+		{`"sliding_window_size":4096,"sliding_window":512`, KeyRefused, `sliding_window_size: found 4096, want the same as sliding_window;`},
+		{`"rope_pct":0.25`, KeyRefused, `rope_pct: found 0.25, want 1 or the same as partial_rotary_factor;`},
 		{`"parallel_attn":true,"alibi":true`, KeyRefused, `alibi: found true, want false, 0 or empty; parallel_attn: found true, want false, 0 or empty;`},
 		{`"parallel_attn":true,"alibi":true`, KeyRefused, `under model, as ignore: [alibi, parallel_attn]`},
 		{`"rope_scaling":{"rope_type":"linear","factor":2,"colour":1}`, KeyRefused, `rope_scaling.colour: found 1; this is not understood`},
