@@ -204,6 +204,24 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
+// TestMergedAdapter: a model in whose folder an adapter's description was left is a model, with
+// a word about it.
+func TestMergedAdapter(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../model/demo")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "adapter_config.json"), `{"peft_type": "LORA", "base_model_name_or_path": "org/base"}`)
+	r, err := inspect.Path(t.Context(), dir, inspect.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "adapter_config.json describes a PEFT adapter, which is not read: transformers would read org/base with it in place of the weights here; delete the file if the adapter is merged into them, else merge it"
+	if r.Kind != "model" || r.Err() != nil || !slices.Contains(r.Notes, dir+": "+want) {
+		t.Errorf("%s, %v, %q", r.Kind, r.Err(), r.Notes)
+	}
+}
+
 // TestForeignFolders: what people take for a model is named, with what to do.
 func TestForeignFolders(t *testing.T) {
 	for file, want := range map[string]string{

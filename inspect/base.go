@@ -89,11 +89,13 @@ func (r *Report) variant(c *hf.Config) {
 		{"logits divided by", c.LogitScale},
 		{"logits capped at", c.FinalLogitSoftcap},
 		{"attention capped at", c.AttentionSoftcap},
-		{"positions below", float64(c.ScaledQueriesFrom)},
 	} {
 		if f.value != 0 {
 			r.fact(f.name, f.value)
 		}
+	}
+	if c.ScaledQueriesFrom != 0 {
+		r.fact("positions below", c.ScaledQueriesFrom)
 	}
 }
 

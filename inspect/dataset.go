@@ -66,12 +66,20 @@ func openEncoder(dir string) (*data.Encoder, error) {
 	if err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
 	}
-	if c, err := hf.LoadConfig(dir); err == nil { // texts can be counted without a model, too
-		if _, err := tk.Limit(c.VocabSize); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
-		}
+	return data.NewEncoder(tk, template, 0), limit(tk, dir, nil)
+}
+
+// limit tells the tokenizer of a folder how many rows the model's embedding has. Texts can be
+// counted without a model, too. ignore are keys of its configuration.
+func limit(tk *tokenizer.Tokenizer, dir string, ignore []string) error {
+	c, err := hf.LoadConfig(dir, ignore...)
+	if err != nil {
+		return nil //nolint:nilerr // see above
 	}
-	return data.NewEncoder(tk, template, 0), nil
+	if _, err := tk.Limit(c.VocabSize); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }
 
 // readRows reads the first rows; encoder may be nil.

@@ -118,7 +118,11 @@ func inspectorOfFolder(path string) (inspector, error) {
 		return nil, err
 	}
 	var wanted []string
+	merged := hf.BesidePEFT(path)
 	for _, f := range folders {
+		if merged && f.has == model.AdapterConfig {
+			continue
+		}
 		for _, e := range entries {
 			if ok, err := filepath.Match(f.has, e.Name()); ok && err == nil && !strings.HasPrefix(e.Name(), ".") {
 				return f.inspect, nil

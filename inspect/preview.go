@@ -33,6 +33,9 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := limit(tk, o.Config.Model.Path, o.Config.Model.Ignore); err != nil {
+		return err
+	}
 	source, err := data.Open(o.Config.Data.Train, o.Config.Data.Options)
 	if err != nil {
 		return err

@@ -76,13 +76,16 @@ func TestTokenWithoutRow(t *testing.T) {
 		{"run", "--graph", "runs/latest/export/32x84", "--prompt", "What is [PAD]?"},
 	} {
 		r := eisft(t, args...)
-		if r.code != exitError || !strings.HasSuffix(r.stderr, padError) || strings.Contains(strings.Join(args, " "), "bad.") && !strings.Contains(r.stderr, "bad.jsonl:line ") {
+		if r.code != exitError || !strings.Contains(r.stderr, padError) || strings.Contains(strings.Join(args, " "), "bad.") && !strings.Contains(strings.ReplaceAll(r.stderr, "\n  line", "bad.jsonl:line"), "bad.jsonl:line ") {
 			t.Errorf("eisft %v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
-	r := eisftIn(t, "What is [PAD]?\n", "chat")
-	if !strings.Contains(r.stderr+r.stdout, strings.TrimSpace(padError)) {
+	r := eisftIn(t, "What is [PAD]?\nWhere do we meet?\n", "chat", "--max-new-tokens", "2")
+	if r.code != 0 || strings.Count(r.stderr, "the question is not read: "+padError) != 1 || r.stdout == "" {
 		t.Errorf("chat: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := eisft(t, "data", "preview", "--config", "bad.yaml", "--rows", "0"); r.code != exitError || !strings.Contains(r.stdout, "bad.jsonl:line 1: "+padError) {
+		t.Errorf("preview: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := eisft(t, "inspect", "--model", base, "bad.jsonl"); !strings.Contains(r.stdout, "bad.jsonl:line 1: "+strings.TrimSpace(padError)) {
 		t.Errorf("inspect: exit code %d, %s%s", r.code, r.stdout, r.stderr)

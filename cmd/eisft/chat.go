@@ -73,6 +73,10 @@ func turn(c *cli.Context, session *chat.Session, line string, options chat.Answe
 		return nil
 	}
 	if !strings.HasPrefix(line, "/") {
+		if err := session.Check(line); err != nil {
+			fmt.Fprintf(c.App.ErrWriter, "the question is not read: %v\n", err)
+			return nil
+		}
 		return answer(c, session, line, options)
 	}
 	name, file, _ := strings.Cut(line, " ")

@@ -155,6 +155,13 @@ func (s *Session) Read(ctx context.Context, text string, progress Progress) erro
 	return err
 }
 
+// Check reports a text that cannot be read, such as one with a token that the model's
+// embedding has no row for.
+func (s *Session) Check(text string) error {
+	_, err := s.encode(s.continued(text))
+	return err
+}
+
 // AnswerOptions say how an answer is written.
 type AnswerOptions struct {
 	MaxNewTokens int

@@ -124,16 +124,39 @@ const rePickled = "which is not read since it can run code: save the model as sa
 const adapterFile = "adapter_config.json"
 
 func describeAdapter(dir string) string {
+	kind, base := peftAdapter(dir)
+	if kind == "" {
+		return ""
+	}
+	return fmt.Sprintf("a PEFT adapter (%s in %s), which is not a model: merge it into %s (merge_and_unload of PEFT, then save_pretrained) and name the folder that this is saved to", kind, adapterFile, base)
+}
+
+// peftAdapter returns the kind of the PEFT adapter that a folder describes, "" if it is none,
+// and what it belongs to.
+func peftAdapter(dir string) (kind, base string) {
 	text, err := head.ReadText(filepath.Join(dir, adapterFile), head.Description)
 	if err != nil {
-		return ""
+		return "", ""
 	}
 	var c struct {
 		Type string `json:"peft_type"`
 		Base string `json:"base_model_name_or_path"`
 	}
-	if err := json.Unmarshal(text, &c); err != nil || c.Type == "" {
-		return ""
+	if err := json.Unmarshal(text, &c); err != nil {
+		return "", ""
 	}
-	return fmt.Sprintf("a PEFT adapter (%s in %s), which is not a model: merge it into %s (merge_and_unload of PEFT, then save_pretrained) and name the folder that this is saved to", c.Type, adapterFile, cmp.Or(c.Base, "its base"))
+	return c.Type, cmp.Or(c.Base, "its base")
+}
+
+// BesidePEFT says whether a folder is a whole model in which the description of a PEFT
+// adapter was left.
+func BesidePEFT(dir string) bool {
+	if kind, _ := peftAdapter(dir); kind == "" || !exists(filepath.Join(dir, ConfigFile)) {
+		return false
+	}
+	found, err := filesIn(dir, ".safetensors")
+	return err == nil && slices.ContainsFunc(found, func(path string) bool {
+		name := filepath.Base(path)
+		return name == weightsFile || shardName.MatchString(name)
+	})
 }

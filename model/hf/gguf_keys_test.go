@@ -42,34 +42,37 @@ func TestMetadataRefused(t *testing.T) {
 		arch string
 		more map[string]any
 	}{
-		"qwen3.rope.scaling.yarn_log_multiplier: found 0.10000000149011612, want 0; this is not": {"qwen3", yarn(map[string]any{".rope.scaling.yarn_log_multiplier": float32(0.1)})},
-		"qwen3.rope.scaling.yarn_ext_factor: found 0.5, want 1: frequencies":                     {"qwen3", yarn(map[string]any{".rope.scaling.yarn_ext_factor": float32(0.5)})},
-		"qwen3.rope.scaling.yarn_beta_fast: found \"32\", want a number":                         {"qwen3", yarn(map[string]any{".rope.scaling.yarn_beta_fast": "32"})},
-		"qwen3.rope.scaling.attn_factor: found 0.5, want 1":                                      {"qwen3", yarn(map[string]any{".rope.scaling.attn_factor": float32(0.5)})},
-		"qwen3.rope.scaling.factor: found 0, want a positive number":                             {"qwen3", map[string]any{".rope.scaling.type": "yarn"}},
-		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1":                                 {"qwen3", map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)}},
-		"qwen3.rope.scaling.type: found \"ntk\", want one of default":                            {"qwen3", map[string]any{".rope.scaling.type": "ntk", ".rope.scaling.factor": float32(4)}},
-		"qwen3.rope.scaling.colour: found 1; this is not understood for Qwen3ForCausalLM":        {"qwen3", map[string]any{".rope.scaling.colour": uint32(1)}},
-		"llama.rope.scaling.yarn_ext_factor: found 1, want 0 or -1; this is not":                 {"llama", map[string]any{".rope.scaling.type": "linear", ".rope.scaling.factor": float32(2), ".rope.scaling.yarn_ext_factor": float32(1)}},
-		"gemma3.rope.global.freq_base: found 1000000; this is not":                               {"gemma3", map[string]any{".rope.global.freq_base": float32(1e6)}},
-		"qwen3.rope.dimension_sections: found [1,2,3,0], want zeros":                             {"qwen3", map[string]any{".rope.dimension_sections": []int32{1, 2, 3, 0}}},
-		"qwen3.rope.dimension_count: found 8, want the head size, which is 16":                   {"qwen3", map[string]any{".rope.dimension_count": uint32(8)}},
-		"qwen3.rope.dimension_count: found \"8\", want an integer":                               {"qwen3", map[string]any{".rope.dimension_count": "8"}},
-		"qwen3.rope.dimension_count_swa: found 8, want 16: heads are of one size":                {"qwen3", map[string]any{".rope.dimension_count_swa": uint32(8)}},
-		"qwen3.rope.freq_base_swa: found 50000; this is not understood":                          {"qwen3", map[string]any{".rope.freq_base_swa": float32(50000)}},
-		"qwen3.attention.value_length: found 32, want 16: heads are of one size":                 {"qwen3", map[string]any{".attention.value_length": uint32(32)}},
-		"qwen3.attention.causal: found false, want true":                                         {"qwen3", map[string]any{".attention.causal": false}},
-		"qwen3.attention.scale: found 0.5, want 0":                                               {"qwen3", map[string]any{".attention.scale": float32(0.5)}},
-		"qwen3.attention.clamp_kqv: found 8, want 0":                                             {"qwen3", map[string]any{".attention.clamp_kqv": float32(8)}},
-		"qwen3.attention.max_alibi_bias: found 8, want 0":                                        {"qwen3", map[string]any{".attention.max_alibi_bias": float32(8)}},
-		"qwen3.attention.sliding_window: found 128, want 0 or one of at least context_length":    {"qwen3", map[string]any{".attention.sliding_window": uint32(128)}},
-		"qwen3.attention.sliding_window_pattern: found 6; this is not":                           {"qwen3", map[string]any{".attention.sliding_window_pattern": uint32(6)}},
-		"qwen3.final_logit_softcapping: found 30, want 0":                                        {"qwen3", map[string]any{".final_logit_softcapping": float32(30)}},
-		"qwen3.attn_logit_softcapping: found 50, want 0":                                         {"qwen3", map[string]any{".attn_logit_softcapping": float32(50)}},
-		"qwen3.leading_dense_block_count: found 8, want false, 0 or empty":                       {"qwen3", map[string]any{".leading_dense_block_count": uint32(8)}},
-		"llama.logit_scale: found 0.5, want 0 or 1":                                              {"llama", map[string]any{".logit_scale": float32(0.5)}},
-		"xielu.alpha_n: found 2; this is not understood for LlamaForCausalLM":                    {"llama", map[string]any{"xielu.alpha_n": float32(2)}},
-		"llama.attention.head_count: found [4,4,4], want an integer":                             {"llama", map[string]any{".attention.head_count": []int32{4, 4, 4}}},
+		"qwen3.rope.scaling.yarn_log_multiplier: found 0.10000000149011612, want 0; this is not":                                    {"qwen3", yarn(map[string]any{".rope.scaling.yarn_log_multiplier": float32(0.1)})},
+		"qwen3.rope.scaling.yarn_ext_factor: found 0.5, want 1: frequencies":                                                        {"qwen3", yarn(map[string]any{".rope.scaling.yarn_ext_factor": float32(0.5)})},
+		"qwen3.rope.scaling.yarn_beta_fast: found \"32\", want a number":                                                            {"qwen3", yarn(map[string]any{".rope.scaling.yarn_beta_fast": "32"})},
+		"qwen3.rope.scaling.attn_factor: found 0.5, want 1":                                                                         {"qwen3", yarn(map[string]any{".rope.scaling.attn_factor": float32(0.5)})},
+		"qwen3.rope.scaling.factor: found 0, want a positive number":                                                                {"qwen3", map[string]any{".rope.scaling.type": "yarn"}},
+		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1":                                                                    {"qwen3", map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)}},
+		"qwen3.rope.scaling.yarn_attn_factor: found 0.5, want 1.1386 (the factor of YaRN's formula), 0.87825 (its reciprocal) or 1": {"qwen3", yarn(map[string]any{".rope.scaling.yarn_attn_factor": float32(0.5)})},
+		"qwen3.rope.scaling.yarn_attn_factor: found 0, want a positive number":                                                      {"qwen3", yarn(map[string]any{".rope.scaling.yarn_attn_factor": float32(0)})},
+		"mistral3.rope.scaling.yarn_log_multiplier: found 0.5, want 1":                                                              {"mistral3", yarn(map[string]any{".rope.scaling.yarn_log_multiplier": float32(0.5)})},
+		"qwen3.rope.scaling.type: found \"ntk\", want one of default":                                                               {"qwen3", map[string]any{".rope.scaling.type": "ntk", ".rope.scaling.factor": float32(4)}},
+		"qwen3.rope.scaling.colour: found 1; this is not understood for Qwen3ForCausalLM":                                           {"qwen3", map[string]any{".rope.scaling.colour": uint32(1)}},
+		"llama.rope.scaling.yarn_ext_factor: found 1, want 0 or -1; this is not":                                                    {"llama", map[string]any{".rope.scaling.type": "linear", ".rope.scaling.factor": float32(2), ".rope.scaling.yarn_ext_factor": float32(1)}},
+		"gemma3.rope.global.freq_base: found 1000000; this is not":                                                                  {"gemma3", map[string]any{".rope.global.freq_base": float32(1e6)}},
+		"qwen3.rope.dimension_sections: found [1,2,3,0], want zeros":                                                                {"qwen3", map[string]any{".rope.dimension_sections": []int32{1, 2, 3, 0}}},
+		"qwen3.rope.dimension_count: found 8, want the head size, which is 16":                                                      {"qwen3", map[string]any{".rope.dimension_count": uint32(8)}},
+		"qwen3.rope.dimension_count: found \"8\", want an integer":                                                                  {"qwen3", map[string]any{".rope.dimension_count": "8"}},
+		"qwen3.rope.dimension_count_swa: found 8, want 16: heads are of one size":                                                   {"qwen3", map[string]any{".rope.dimension_count_swa": uint32(8)}},
+		"qwen3.rope.freq_base_swa: found 50000; this is not understood":                                                             {"qwen3", map[string]any{".rope.freq_base_swa": float32(50000)}},
+		"qwen3.attention.value_length: found 32, want 16: heads are of one size":                                                    {"qwen3", map[string]any{".attention.value_length": uint32(32)}},
+		"qwen3.attention.causal: found false, want true":                                                                            {"qwen3", map[string]any{".attention.causal": false}},
+		"qwen3.attention.scale: found 0.5, want 0":                                                                                  {"qwen3", map[string]any{".attention.scale": float32(0.5)}},
+		"qwen3.attention.clamp_kqv: found 8, want 0":                                                                                {"qwen3", map[string]any{".attention.clamp_kqv": float32(8)}},
+		"qwen3.attention.max_alibi_bias: found 8, want 0":                                                                           {"qwen3", map[string]any{".attention.max_alibi_bias": float32(8)}},
+		"qwen3.attention.sliding_window: found 128, want 0 or one of at least context_length":                                       {"qwen3", map[string]any{".attention.sliding_window": uint32(128)}},
+		"qwen3.attention.sliding_window_pattern: found 6; this is not":                                                              {"qwen3", map[string]any{".attention.sliding_window_pattern": uint32(6)}},
+		"qwen3.final_logit_softcapping: found 30, want 0":                                                                           {"qwen3", map[string]any{".final_logit_softcapping": float32(30)}},
+		"qwen3.attn_logit_softcapping: found 50, want 0":                                                                            {"qwen3", map[string]any{".attn_logit_softcapping": float32(50)}},
+		"qwen3.leading_dense_block_count: found 8, want false, 0 or empty":                                                          {"qwen3", map[string]any{".leading_dense_block_count": uint32(8)}},
+		"llama.logit_scale: found 0.5, want 0 or 1":                                                                                 {"llama", map[string]any{".logit_scale": float32(0.5)}},
+		"xielu.alpha_n: found 2; this is not understood for LlamaForCausalLM":                                                       {"llama", map[string]any{"xielu.alpha_n": float32(2)}},
+		"llama.attention.head_count: found [4,4,4], want an integer":                                                                {"llama", map[string]any{".attention.head_count": []int32{4, 4, 4}}},
 		"gemma3.attention.sliding_window_pattern: found 2, want as many entries as num_hidden_layers, which is 3": {"gemma3", map[string]any{
 			".attention.sliding_window": uint32(128), ".attention.sliding_window_pattern": []bool{true, false},
 		}},
@@ -79,6 +82,9 @@ func TestMetadataRefused(t *testing.T) {
 		hf.WantError(t, err, want)
 	}
 }
+
+// yarn4 is the factor of cosines and sines by YaRN's formula, for a context four times as long.
+var yarn4 = 1 + 0.1*math.Log(4)
 
 // TestMetadataRead says how metadata are read.
 func TestMetadataRead(t *testing.T) {
@@ -104,10 +110,18 @@ func TestMetadataRead(t *testing.T) {
 		"no factor":        {"qwen3", map[string]any{".rope.scaling.type": "linear", ".rope.scaling.factor": float32(0)}, func(c *hf.Config) bool { return c.Rope.Type == "default" }},
 		"yarn": {"qwen3", map[string]any{
 			".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(4), ".rope.scaling.yarn_beta_fast": float32(16),
-			".rope.scaling.yarn_beta_slow": float32(2), ".rope.scaling.yarn_attn_factor": float32(0.5), ".rope.scaling.yarn_ext_factor": float32(-1),
+			".rope.scaling.yarn_beta_slow": float32(2), ".rope.scaling.yarn_attn_factor": float32(1 / yarn4), ".rope.scaling.yarn_ext_factor": float32(-1),
 		}, func(c *hf.Config) bool {
 			r := c.Rope
-			return r.Factor == 4 && r.OriginalMaxPositionEmbeddings == 512 && r.BetaFast == 16 && r.BetaSlow == 2 && math.Abs(r.AttentionFactor-0.5*(1+0.1*math.Log(4))) < 1e-7
+			return r.Factor == 4 && r.OriginalMaxPositionEmbeddings == 512 && r.BetaFast == 16 && r.BetaSlow == 2 && math.Abs(r.AttentionFactor-1) < 1e-6
+		}},
+		"yarn, the formula said": {"qwen3", map[string]any{
+			".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(4), ".rope.scaling.yarn_attn_factor": float32(yarn4),
+		}, func(c *hf.Config) bool { return math.Abs(c.Rope.AttentionFactor-yarn4) < 1e-6 }},
+		"yarn, Olmo 3": {"olmo2", map[string]any{
+			".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(8), ".rope.scaling.yarn_attn_factor": float32(1.2079441541679836), ".attention.sliding_window": uint32(8),
+		}, func(c *hf.Config) bool {
+			return math.Abs(c.Rope.AttentionFactor-1.2079441541679836) < 1e-6 && c.RopeLocal.Type == "default"
 		}},
 		"every layer slides": {"gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": uint32(0)}, slides("sss")},
 		"one of two slides":  {"gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": uint32(2)}, slides("sfs")},

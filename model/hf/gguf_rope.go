@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -79,14 +80,13 @@ func (r ropeRecord) addLinear() {
 	}
 }
 
-// addScaling adds another type. What yarn_attn_factor multiplies is the factor of YaRN's
-// formula: see rope_yarn in ggml's ops.cpp.
+// addScaling adds another type.
 func (r ropeRecord) addScaling(kind string) {
 	r.take("rope_type", "type", nil)
 	r.take("factor", "factor", json.Number("0"))
 	r.take("original_max_position_embeddings", "original_context_length", nil)
 	if kind == "yarn" {
-		r.take("attn_factor", "yarn_attn_factor", nil)
+		r.takeYarnAttention()
 		r.take("beta_fast", "yarn_beta_fast", nil)
 		r.take("beta_slow", "yarn_beta_slow", nil)
 		r.take("extrapolation_factor", "yarn_ext_factor", nil)
@@ -95,6 +95,28 @@ func (r ropeRecord) addScaling(kind string) {
 		}
 	}
 	r.object.values["rope_scaling"] = r.values
+}
+
+// takeYarnAttention takes yarn_attn_factor, under which llama.cpp's converter writes one of two
+// keys: attention_factor, which replaces the factor of YaRN's formula (Olmo 3), or attn_factor,
+// which multiplies it (DeepSeek-R1-0528). llama.cpp multiplied, too, and takes the formula alone
+// since its pull request 17945. What is read is what can mean one thing only: the formula's own
+// value, which replaces it, its reciprocal, and 1, which is also the default.
+func (r ropeRecord) takeYarnAttention() {
+	const suffix = "yarn_attn_factor"
+	near := func(a, b float64) bool { return math.Abs(a-b) < 1e-4 }
+	factor, _ := number(r.values["factor"])
+	formula := 1 + 0.1*math.Log(max(factor, 1))
+	value := r.metadatum(suffix)
+	f, ok := number(value)
+	if ok && f != 1 && near(f, formula) {
+		r.take("attention_factor", suffix, nil)
+		return
+	}
+	r.take("attn_factor", suffix, nil)
+	if ok && f > 0 && f != 1 && !near(f*formula, 1) {
+		r.fail("rope_scaling.attn_factor", value, fmt.Sprintf("%.5g (the factor of YaRN's formula), %.5g (its reciprocal) or 1: what another one means, readers do not agree on", formula, 1/formula))
+	}
 }
 
 // addPartial adds which part of a head is turned.

@@ -13,7 +13,7 @@ var hunyuan = family{
 	defaults: `{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
 		"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}`,
 	ignored: map[string]string{
-		"add_classification_head": "of classifiers", "class_num": "of classifiers", "pool_type": "of classifiers",
+		"add_classification_head": "of classifiers", "class_num": "of classifiers", "pool_type": "of classifiers", "dense_list": "of classifiers",
 		"cla_share_factor": "of use_cla, which is refused", "org_vocab_size": "the vocabulary before padding",
 		"pad_id": aToken, "sep_token_id": aToken, "eod_token_id": aToken, "mask_init_id": aToken,
 		"im_start_id": aToken, "im_end_id": aToken, "im_newline_id": aToken, "text_start_id": aToken, "text_end_id": aToken,

@@ -52,6 +52,15 @@ func beside(key string) condition {
 	return condition{key + " beside it", func(_ any, beside map[string]any) bool { return beside[key] != nil }}
 }
 
+// same holds for a number that another key of the same record has too.
+func same(key string) condition {
+	return condition{"the same as " + key, func(v any, beside map[string]any) bool {
+		a, ok := number(v)
+		b, known := number(beside[key])
+		return ok && known && a == b
+	}}
+}
+
 // either holds where one of two does.
 func either(a, b condition) condition {
 	return condition{a.text + " or " + b.text, func(v any, beside map[string]any) bool { return a.holds(v, beside) || b.holds(v, beside) }}
@@ -101,7 +110,7 @@ func harmlessKeys() map[string]harmless {
 	table(t, framework, always, "use_cache", "cache_implementation", "return_dict", "output_attentions", "output_hidden_states", "output_scores",
 		"return_dict_in_generate", "output_router_logits", "use_bfloat16", "tf_legacy_loss", "chunk_size_feed_forward", "torch_compile", "keys_to_ignore_at_inference",
 		"attn_implementation", "low_cpu_mem_usage", "is_decoder", "use_parallel_embedding", "fused_ops", "use_cuda_graph", "is_composition",
-		"use_return_dict", "model_parallel", "sequence_parallel", "tensor_parallel_degree", "tensor_model_parallel_size", "pipeline_model_parallel_size", "world_size", "num_logits_to_keep", "logits_to_keep", "device_map", "is_llama_config", "use_fused_crossentropy", "use_fused_rope", "use_fused_rms_norm", "fuse_norm", "fuse_swiglu", "fuse_cross_entropy", "use_fused_mlp", "use_kernels")
+		"use_return_dict", "model_parallel", "sequence_parallel", "tensor_parallel_degree", "tensor_model_parallel_size", "pipeline_model_parallel_size", "world_size", "num_logits_to_keep", "logits_to_keep", "device_map", "is_llama_config", "use_fused_crossentropy", "use_fused_rope", "use_fused_rms_norm", "fuse_norm", "fuse_swiglu", "fuse_cross_entropy", "use_fused_mlp", "use_kernels", "enable_lm_head_fp32", "enable_attention_fp32_softmax")
 	table(t, generation, always, "max_length", "min_length", "max_new_tokens", "min_new_tokens", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty",
 		"temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
 		"bad_words_ids", "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
@@ -113,11 +122,13 @@ func harmlessKeys() map[string]harmless {
 	table(t, "the weights say their type", always, "params_dtype", "compute_dtype", "bf16", "fp16", "fp32", "torch_dtype_str")
 	table(t, "the context before it was extended; nothing extends it", always, "original_max_position_embeddings")
 	table(t, "no layer slides", always, "sliding_window")
+	table(t, "sliding_window says the same", same("sliding_window"), "sliding_window_size")
 	table(t, "layer_types goes before it", either(beside("layer_types"), off), "sliding_window_pattern", "_sliding_window_pattern")
 	table(t, "no layer slides", is(false), "use_sliding_window")
 	table(t, "no layer slides, or layer_types says which", condition{}, "max_window_layers")
 	table(t, "hidden_activation goes before it", beside("hidden_activation"), "hidden_act")
-	table(t, "norms are RMSNorm, with rms_norm_eps", beside("rms_norm_eps"), "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon", "layernorm_epsilon")
+	table(t, "norms are RMSNorm, with rms_norm_eps", beside("rms_norm_eps"), "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "layernorm_epsilon")
+	table(t, "another key says the same", either(beside("rms_norm_eps"), same("layer_norm_eps")), "norm_eps")
 	table(t, notHere, off, "attention_bias", "mlp_bias", "qkv_bias", "add_qkv_bias", "use_qkv_bias", "use_bias", "bias", "lm_head_bias", "attention_out_bias", "o_proj_bias", "no_bias",
 		"use_qk_norm", "qk_norm", "qk_layernorm", "use_mrope", "rope_interleaved", "rope_interleave", "rope_traditional", "is_encoder_decoder",
 		"add_cross_attention", "cross_attention_hidden_size", "tie_encoder_decoder", "pruned_heads", "parallel_attn", "use_parallel_residual", "alibi", "use_alibi", "use_sinks", "use_attention_sinks",
@@ -131,7 +142,8 @@ func harmlessKeys() map[string]harmless {
 	table(t, "it is what the model computes", is("swiglu"), "activation")
 	table(t, "it is what the model computes", is("rope", "rotary"), "position_embedding_type", "pos_emb", "pos_embd_type")
 	table(t, "it is what the model computes", is("rmsnorm", "rms_norm", "RMSNorm"), "norm_type", "normalization", "norm")
-	table(t, "a factor of 1", is(1), "full_attn_mod", "interpolate_factor", "logit_scale", "logits_scaling", "residual_multiplier", "embedding_multiplier", "rope_ratio", "rope_scaling_factor", "embedding_scale", "logits_scale", "rotary_pct", "rope_pct", "rotary_percent")
+	table(t, "a factor of 1", is(1), "full_attn_mod", "interpolate_factor", "logit_scale", "logits_scaling", "residual_multiplier", "embedding_multiplier", "rope_ratio", "rope_scaling_factor", "rotary_scaling_factor", "embedding_scale", "logits_scale")
+	table(t, "the part of a head that is turned", either(is(1), same("partial_rotary_factor")), "rotary_pct", "rope_pct", "rotary_percent")
 	return t
 }
 

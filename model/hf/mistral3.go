@@ -26,8 +26,10 @@ var ministral3 = family{
 			rope = o.child("rope_parameters")
 		}
 		rope.integer("max_position_embeddings", 0, maxSize, 0) // stands there twice
-		if o.has("yarn_log_multiplier") {
+		if m := o.number("yarn_log_multiplier", 0, 0); m == 1 {
 			c.Rope.AttentionFactor, c.RopeLocal.AttentionFactor = 1, 1
+		} else if m != 0 {
+			o.fail("yarn_log_multiplier", m, "1: it is mscale_all_dim, and the file does not say what mscale is")
 		}
 		beta := rope.number("llama_4_scaling_beta", 0, o.number("llama_4_scaling_beta", 0, 0))
 		if beta == 0 {
@@ -39,8 +41,8 @@ var ministral3 = family{
 	},
 }
 
-// ggufMistral3 has no mscale: llama.cpp takes it to be what yarn_log_multiplier is,
-// mscale_all_dim, so that YaRN's factor of cosines and sines is 1.
+// ggufMistral3 has no mscale, which llama.cpp takes to be 1. yarn_log_multiplier is
+// mscale_all_dim, of which the models have 1, so that YaRN's factor of cosines and sines is 1.
 var ggufMistral3 = ggufArchitecture{
 	name: "Ministral3ForCausalLM", paired: true,
 	keys: map[string]string{"llama_4_scaling_beta": "attention.temperature_scale", "yarn_log_multiplier": "rope.scaling.yarn_log_multiplier"},

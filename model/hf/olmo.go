@@ -11,7 +11,8 @@ var olmo2 = family{
 }
 
 // olmo3 is olmo2 with a sliding window in three layers of four, whose rotary embedding is
-// never scaled (Olmo 3 report, allenai.org/olmo).
+// never scaled (Olmo 3 report, allenai.org/olmo), as in transformers 4.57 and llama.cpp;
+// modular_olmo3.py of transformers 5 says so too, but scales that of all layers.
 var olmo3 = family{
 	modelType: "olmo3",
 	defaults: `{"max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 5e5, "sliding_window": 4096,

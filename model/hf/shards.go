@@ -49,6 +49,9 @@ func openFolder(dir string) (*Checkpoint, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.mention(dir, found)
+	if kind, base := peftAdapter(dir); kind != "" {
+		c.warn("%s: %s describes a PEFT adapter, which is not read: transformers would read %s with it in place of the weights here; delete the file if the adapter is merged into them, else merge it", dir, adapterFile, base)
+	}
 	return c, nil
 }
 
