@@ -147,13 +147,22 @@ func detectForm(o Options, have []string) (form, error) {
 	for _, name := range candidates {
 		lead := formats.Get(name).columns(o.Columns)[0].name
 		if slices.Contains(have, lead) { // a column beside it is missing
-			return settle(name, o.Columns, have)
+			_, err := settle(name, o.Columns, have)
+			return form{}, otherNames(o, err)
 		}
 		if !slices.Contains(wanted, lead) {
 			wanted = append(wanted, lead)
 		}
 	}
-	return form{}, missingColumn(strings.Join(wanted, " or "), wanted[0], have)
+	return form{}, otherNames(o, missingColumn(strings.Join(wanted, " or "), wanted[0], have))
+}
+
+// otherNames adds to the error of a missing column what to do about it, unless it was done.
+func otherNames(o Options, err error) error {
+	if o.Columns != (Columns{}) {
+		return err
+	}
+	return fmt.Errorf("%w (data.columns gives other names)", err)
 }
 
 // settle takes the columns of a format that are there, and the others apart. Those that a row
