@@ -139,7 +139,7 @@ func (c *conversation) start(i int) (span, error) {
 	}
 	n := commonPrefix([]byte(c.text), []byte(prompt))
 	if len(before) > n || !strings.HasPrefix(prompt, before) {
-		return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
+		return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q; a conversation that ends with this answer may be rendered alike", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
 	}
 	// What stands before the answer whatever its words are is the template's, not its own.
 	head, _, ok := c.changed(c.messages, i)

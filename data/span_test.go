@@ -426,6 +426,23 @@ func TestLostInPart(t *testing.T) {
 	}
 }
 
+// TestOtherBefore refuses an answer that is asked for behind other words than it is learned
+// behind, and says what may help: Qwen3 forgets what a call's answer thought at the user's next
+// turn.
+func TestOtherBefore(t *testing.T) {
+	tk, tpl := withTemplate(t, templateOf(t, testfiles.Golden(t, "qwen3/tokenizer_config.json")))
+	encoder := data.NewEncoder(tk, tpl, 0)
+	s := calls(t)
+	if _, err := encoder.Encode(s); err != nil {
+		t.Error(err)
+	}
+	s.Messages = append(s.Messages, chat("And there?", "Rain.").Messages...)
+	_, err := encoder.Encode(s)
+	if want := "test: message 4: the chat template renders the turns before this answer differently"; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "a conversation that ends with this answer may be rendered alike") {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // TestEndWithinAnswer refuses an answer whose thinking, a field, has the token that ends a
 // turn.
 func TestEndWithinAnswer(t *testing.T) {
