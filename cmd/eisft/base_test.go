@@ -76,7 +76,7 @@ func TestTokenWithoutRow(t *testing.T) {
 		{"run", "--graph", "runs/latest/export/32x84", "--prompt", "What is [PAD]?"},
 	} {
 		r := eisft(t, args...)
-		if r.code != exitError || !strings.HasSuffix(r.stderr, padError) || strings.Contains(strings.Join(args, " "), "bad.") && !strings.Contains(r.stderr, "bad.jsonl:line ") {
+		if r.code != exitError || !strings.Contains(r.stderr, padError) || strings.Contains(strings.Join(args, " "), "bad.") && !strings.Contains(r.stderr, "bad.jsonl:") {
 			t.Errorf("eisft %v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
