@@ -269,6 +269,35 @@ func TestRecognisedForms(t *testing.T) {
 	}
 }
 
+// TestLaterColumns: a column that the first row of lines does not have is read where another
+// row has it.
+func TestLaterColumns(t *testing.T) {
+	for rows, want := range map[string]string{
+		hello + "\n" + `{"system": "s", "tools": [1], "messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}`: "system: s, " + helped + ", [tools: [1]]",
+		`[{"instruction": "a", "output": "b"}, {"instruction": "a", "output": "b", "input": "i", "history": [["c", "d"]]}]`:                        "user: c, assistant: d, user: a\ni, assistant: b",
+	} {
+		s := open(t, write(t, "a.jsonl", []byte(rows)))
+		sample, err := s.At(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := said(sample); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", rows, got, want)
+		}
+	}
+}
+
+// TestFirstRowBad: a row that cannot be read is as bad where it is the first one as elsewhere.
+func TestFirstRowBad(t *testing.T) {
+	s := open(t, write(t, "a.jsonl", []byte("{\"messages\"\n"+hello+"\n")))
+	if _, err := s.At(0); err == nil || !strings.Contains(err.Error(), "line 1: not a JSON object") {
+		t.Errorf("row 1: got %v", err)
+	}
+	if sample, err := s.At(1); err != nil || said(sample) != helped {
+		t.Errorf("row 2: got %s, %v", said(sample), err)
+	}
+}
+
 // TestForcedForm: a row that could be of two forms is what the options say, and other
 // columns than the usual ones are read by name.
 func TestForcedForm(t *testing.T) {

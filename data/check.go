@@ -84,6 +84,9 @@ func CheckRows(ctx context.Context, s *Source, e *Encoder, o CheckOptions) (*Sur
 	kept := e.cacheFile(hash, o)
 	if found, ok := readSurvey(kept); ok {
 		found.Path = s.path
+		for i, b := range found.Bad { // the same rows may stand elsewhere in a file
+			found.Bad[i].Where = s.table.where(b.Row)
+		}
 		return found, nil
 	}
 	started := time.Now()

@@ -221,6 +221,25 @@ func TestCheckIsKept(t *testing.T) {
 			t.Errorf("read back: %s", d)
 		}
 	}
+	// The same rows at other lines, an EOS and a limit of tokens that are none of the file's.
+	row := `{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "%s"}]}` + "\n\n"
+	moved := open(t, write(t, "a.jsonl", fmt.Appendf(nil, strings.Repeat(row, 3), "a", " ", "<think>hm</think>b")))
+	again := survey(t, moved, data.NewEncoder(tk, tpl, 0), data.CheckOptions{})
+	if n := len(kept()); n != 6 || len(again.Bad) != 1 || again.Bad[0].Where != "line 3" {
+		t.Errorf("other lines: %d checks are kept, bad are %v", n, again.Bad)
+	}
+	other, _ := withTemplate(t, r1, "<|end|>")
+	survey(t, source, data.NewEncoder(other, tpl, 0), data.CheckOptions{})
+	if n := len(kept()); n != 7 {
+		t.Errorf("another EOS: %d checks are kept, want 7", n)
+	}
+	if _, err := other.Limit(other.VocabSize() - 1); err != nil {
+		t.Fatal(err)
+	}
+	survey(t, source, data.NewEncoder(other, tpl, 0), data.CheckOptions{})
+	if n := len(kept()); n != 8 {
+		t.Errorf("another embedding: %d checks are kept, want 8", n)
+	}
 	for _, path := range kept() { // a mark that only reading back can show
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -119,7 +119,8 @@ func templateColumns(c Columns) []column {
 // form is what the rows of a file are made of.
 type form struct {
 	format  Format
-	columns []column
+	columns []column // that the file has, or its first row where each row names its own
+	others  []column // that a row may have as well, where each names its own
 }
 
 // detectForm chooses the format that the options name, or the first one whose columns are
@@ -146,17 +147,26 @@ func detectForm(o Options, have []string) (form, error) {
 	for _, name := range candidates {
 		lead := formats.Get(name).columns(o.Columns)[0].name
 		if slices.Contains(have, lead) { // a column beside it is missing
-			return settle(name, o.Columns, have)
+			_, err := settle(name, o.Columns, have)
+			return form{}, otherNames(o, err)
 		}
 		if !slices.Contains(wanted, lead) {
 			wanted = append(wanted, lead)
 		}
 	}
-	return form{}, missingColumn(strings.Join(wanted, " or "), wanted[0], have)
+	return form{}, otherNames(o, missingColumn(strings.Join(wanted, " or "), wanted[0], have))
 }
 
-// settle takes the columns of a format that are there. Those that a row must have must be,
-// and _id, dataset and length if the options name them.
+// otherNames adds to the error of a missing column what to do about it, unless it was done.
+func otherNames(o Options, err error) error {
+	if o.Columns != (Columns{}) {
+		return err
+	}
+	return fmt.Errorf("%w (data.columns gives other names)", err)
+}
+
+// settle takes the columns of a format that are there, and the others apart. Those that a row
+// must have must be there, and _id, dataset and length if the options name them.
 func settle(name Format, c Columns, have []string) (form, error) {
 	f := form{format: name}
 	for _, col := range append(formats.Get(name).columns(c),
@@ -169,9 +179,19 @@ func settle(name Format, c Columns, have []string) (form, error) {
 			f.columns = append(f.columns, col)
 		case col.required:
 			return form{}, missingColumn(col.name, col.name, have)
+		default:
+			f.others = append(f.others, col)
 		}
 	}
 	return f, nil
+}
+
+// column is the i-th one, the others behind those that are known to be there.
+func (f form) column(i int) column {
+	if i < len(f.columns) {
+		return f.columns[i]
+	}
+	return f.others[i-len(f.columns)]
 }
 
 // String names the format and the columns that are read.

@@ -246,9 +246,20 @@ func (l *lines) where(i int) string {
 	return fmt.Sprintf("line %d", l.number(i))
 }
 
+// columns are those of the first row that can be read, or the error of the first one.
 func (l *lines) columns() ([]string, error) {
-	object, err := l.object(0)
-	return slices.Sorted(maps.Keys(object)), err
+	const most = 1000 // of rows that cannot: the file is something else
+	first := error(nil)
+	for i := range min(l.len(), most) {
+		object, err := l.object(i)
+		if err == nil {
+			return slices.Sorted(maps.Keys(object)), nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return nil, first
 }
 
 func (l *lines) close() error {
@@ -367,7 +378,8 @@ func (l *lines) row(i int, f form) (row, error) {
 
 func rowOfObject(object map[string]json.RawMessage, f form) (row, error) {
 	r := emptyRow()
-	for _, col := range f.columns {
+	for i := range len(f.columns) + len(f.others) {
+		col := f.column(i)
 		raw, ok := object[col.name]
 		if !ok && col.required {
 			return r, missingColumn(col.name, col.name, slices.Sorted(maps.Keys(object)))

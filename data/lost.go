@@ -1,6 +1,7 @@
 package data
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,8 @@ const (
 // Lost returns what the chat template renders nothing of: names of the messages' fields
 // (tool_calls, name, …) and of the sample's own variables (tools, …), in the order in which
 // the sample has them, then LostThinking and LostContent where an answer's words are not
-// in the text. A field is lost if the text is the same without all fields of its name.
+// in the text. A field is lost if the text is the same without all fields of its name;
+// thinking in a field of its own also where some answer's is not in the text.
 func (e *Encoder) Lost(s Sample) ([]string, error) {
 	if s.Messages == nil || e.template == nil {
 		return nil, nil
@@ -28,15 +30,18 @@ func (e *Encoder) Lost(s Sample) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: chat template: %w", s.Where, err)
 	}
+	missing := func(part string) bool { return !strings.Contains(text, part) }
 	var lost []string
 	for _, name := range names {
 		without, err := e.template.Render(withoutField(s.Messages, name), tokenizer.RenderOptions{Variables: dropped(s.Variables, name)})
-		if err == nil && without == text { // a template that fails without it uses it
+		switch {
+		case err == nil && without == text: // a template that fails without it uses it
 			lost = append(lost, name)
+		case slices.Contains(thinkingFields, name) && slices.ContainsFunc(texts(s.Messages, name), missing):
+			lost = append(lost, name+" of some messages")
 		}
 	}
 	thinking, words := said(s.Messages)
-	missing := func(part string) bool { return !strings.Contains(text, part) }
 	if slices.ContainsFunc(thinking, missing) {
 		lost = append(lost, LostThinking)
 	}
@@ -46,12 +51,29 @@ func (e *Encoder) Lost(s Sample) ([]string, error) {
 	return lost, nil
 }
 
-// fieldNames are the names of what a sample has beside roles and contents.
+// thinkingFields are where data sets have what an answer thinks, if not in its content.
+var thinkingFields = []string{"reasoning_content", "reasoning", "thinking"}
+
+// texts are the strings that messages have in a field, without white space around them.
+func texts(messages []tokenizer.Message, name string) []string {
+	var all []string
+	for _, m := range messages {
+		for _, f := range m.Fields {
+			if text := ""; f.Name == name && json.Unmarshal(f.Value, &text) == nil {
+				all = append(all, strings.TrimSpace(text))
+			}
+		}
+	}
+	return all
+}
+
+// fieldNames are the names of what a sample has beside roles and contents, and is not empty.
 func fieldNames(s Sample) []string {
 	var names []string
 	add := func(fields []tokenizer.Field) {
 		for _, f := range fields {
-			if f.Name != "content" && string(f.Value) != "null" && !slices.Contains(names, f.Name) {
+			empty := slices.Contains([]string{"null", "[]", "{}", `""`}, string(f.Value))
+			if f.Name != "content" && !empty && !slices.Contains(names, f.Name) {
 				names = append(names, f.Name)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"eisft/internal/enum"
@@ -60,9 +61,27 @@ func messageOf(raw json.RawMessage) (m tokenizer.Message, err error) {
 		return m, fmt.Errorf("%s: %w", content.Name, err)
 	}
 	if role.Name == "from" {
-		return shareGPT(m)
+		if m, err = shareGPT(m); err != nil {
+			return m, err
+		}
 	}
-	return m, nil
+	return m, isLearned(m)
+}
+
+// isLearned reports an answer that its data set wants learned less than others, or not at
+// all, as fine-tuning services write it. All answers are learned alike.
+func isLearned(m tokenizer.Message) error {
+	if m.Role != "assistant" {
+		return nil
+	}
+	for _, f := range m.Fields {
+		value := string(f.Value)
+		weight, err := strconv.ParseFloat(value, 64)
+		if f.Name == "weight" && (err != nil || weight != 1) || f.Name == "train" && value != "true" {
+			return fmt.Errorf("%s is %.20s, but all answers are learned, and alike: let the conversation end before this one, or take the field out", f.Name, value)
+		}
+	}
+	return nil
 }
 
 // takeField takes the field of the first name that is there out of a list of fields.

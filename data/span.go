@@ -46,12 +46,32 @@ func (e *Encoder) render(messages []tokenizer.Message, variables []tokenizer.Fie
 		}
 	}
 	if c.text, err = c.renderPart(messages, false); err != nil {
-		return nil, err
+		return nil, c.nullContent(err)
 	}
 	for n := 0; c.mark == "" || strings.Contains(c.text, c.mark); n++ {
 		c.mark = fmt.Sprintf("Answer%dHere", n)
 	}
 	return c, nil
+}
+
+// nullContent says of an error in rendering that it is for a content that is null, where the
+// template renders an empty one.
+func (c *conversation) nullContent(failed error) error {
+	null := slices.IndexFunc(c.messages, hasNull)
+	if null < 0 {
+		return failed
+	}
+	if _, err := c.renderPart(withoutField(c.messages, "content"), false); err != nil {
+		return failed
+	}
+	return fmt.Errorf("message %d: the content is null, at which the chat template fails; it renders the conversation with an empty one, \"\", in its place: %w", null+1, failed)
+}
+
+// hasNull reports a content that is null.
+func hasNull(m tokenizer.Message) bool {
+	return slices.ContainsFunc(m.Fields, func(f tokenizer.Field) bool {
+		return f.Name == "content" && string(f.Value) == "null"
+	})
 }
 
 // renderPart renders messages; prompt asks for the generation prompt behind them.
@@ -119,7 +139,7 @@ func (c *conversation) start(i int) (span, error) {
 	}
 	n := commonPrefix([]byte(c.text), []byte(prompt))
 	if len(before) > n || !strings.HasPrefix(prompt, before) {
-		return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
+		return span{}, fmt.Errorf("the chat template renders the turns before this answer differently when they are followed by it: at byte %d %q, without it %q; a conversation that ends with this answer may be rendered alike", n, excerpt(c.text[n:]), excerpt(prompt[n:]))
 	}
 	// What stands before the answer whatever its words are is the template's, not its own.
 	head, _, ok := c.changed(c.messages, i)
@@ -219,10 +239,7 @@ func (c *conversation) hasWords(s span) error {
 	if text == "" {
 		return errors.New("the chat template renders nothing of this answer")
 	}
-	null := slices.ContainsFunc(m.Fields, func(f tokenizer.Field) bool {
-		return f.Name == "content" && string(f.Value) == "null"
-	})
-	if null && strings.HasPrefix(text, "None") {
+	if hasNull(m) && strings.HasPrefix(text, "None") {
 		return fmt.Errorf("the content is null, for which the chat template writes %q; it does not know such messages, give the answer a content", excerpt(text))
 	}
 	return nil

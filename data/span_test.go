@@ -404,6 +404,51 @@ func TestContentIsNull(t *testing.T) {
 	}
 }
 
+// TestContentIsNullFails names the message whose null content a template fails at.
+func TestContentIsNullFails(t *testing.T) {
+	s := calls(t)
+	s.Messages[1].Fields = append(s.Messages[1].Fields, tokenizer.Field{Name: "content", Value: json.RawMessage("null")})
+	tk, tpl := withTemplate(t, strings.Replace(twoEnds, "{{ m.role }}", "{{ m.role }}{% if '<' in m.content %}{% endif %}", 1))
+	_, err := data.NewEncoder(tk, tpl, 0).Encode(s)
+	if want := "test: message 2: the content is null, at which the chat template fails; it renders the conversation with an empty one"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestLostInPart says that the thinking of one answer is rendered and that of another is not,
+// and nothing of fields that are empty.
+func TestLostInPart(t *testing.T) {
+	tk, tpl := withTemplate(t, templateOf(t, testfiles.Golden(t, "qwen3/tokenizer_config.json")))
+	s := chat("q", "a", "r", "b")
+	for i, thought := range map[int]string{1: `"hm"`, 3: `"well\n"`} {
+		s.Messages[i].Fields = []tokenizer.Field{{Name: "reasoning_content", Value: json.RawMessage(thought)}, {Name: "audio", Value: json.RawMessage("[]")}}
+	}
+	lost, err := data.NewEncoder(tk, tpl, 0).Lost(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := gocmp.Diff([]string{"reasoning_content of some messages"}, lost); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestOtherBefore refuses an answer that is asked for behind other words than it is learned
+// behind, and says what may help: Qwen3 forgets what a call's answer thought at the user's next
+// turn.
+func TestOtherBefore(t *testing.T) {
+	tk, tpl := withTemplate(t, templateOf(t, testfiles.Golden(t, "qwen3/tokenizer_config.json")))
+	encoder := data.NewEncoder(tk, tpl, 0)
+	s := calls(t)
+	if _, err := encoder.Encode(s); err != nil {
+		t.Error(err)
+	}
+	s.Messages = append(s.Messages, chat("And there?", "Rain.").Messages...)
+	_, err := encoder.Encode(s)
+	if want := "test: message 4: the chat template renders the turns before this answer differently"; err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), "a conversation that ends with this answer may be rendered alike") {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // TestEndWithinAnswer refuses an answer whose thinking, a field, has the token that ends a
 // turn.
 func TestEndWithinAnswer(t *testing.T) {

@@ -48,6 +48,9 @@ func generate(c *cli.Context) error {
 	if save == "" && options.MaxNewTokens == 0 {
 		return usagef(c, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read")
 	}
+	if save == "" && c.IsSet("save-state") {
+		return usagef(c, "--save-state is empty; name a file")
+	}
 	if err := checkFile("save-state", save); err != nil {
 		return err
 	}

@@ -175,6 +175,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"top-p above one", append(hello, "--top-p", "1.5"), exitUsage, "--top-p is 1.5; it must be more than 0 and at most 1\nRun "},
 		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
+		{"no name for the state", append(hello, "--save-state", ""), exitUsage, "--save-state is empty; name a file\nRun "},
 		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` + "\n"},
 		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state: write none/s.state: there is no folder none\n"},
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
