@@ -16,7 +16,7 @@ import (
 )
 
 // inputs are the hashes of what a run reads beside its configuration, by their
-// keys in it: model.path (the weights), model.path/tokenizer.json, data.train. A run that goes on with another base or
+// keys in it: model.path (the weights), model.path/tokenizer.json, data.train (the rows in use). A run that goes on with another base or
 // other data is neither the one nor the other.
 type inputs map[string]string
 
@@ -34,9 +34,6 @@ func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // a GGUF file has them inside
 			return nil, err
 		}
-	}
-	if err := add("data.train", c.Data.Train); err != nil {
-		return nil, err
 	}
 	if c.Eval.Data == "" || c.Eval.Data == c.Data.Train {
 		return in, nil

@@ -204,6 +204,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
 		return err
 	}
+	t.inputs["data.train"] = found.Hash
 	if t.options.Warn != nil {
 		for _, w := range found.Warnings() {
 			t.options.Warn(w)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -377,6 +378,9 @@ func TestResumeWithOtherInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		bad := append(slices.Clone(good), ' ')
+		if tc.path == c.Data.Train {
+			bad = bytes.Replace(good, []byte("It is 4711."), []byte("It is 4712."), 1)
+		}
 		if filepath.Ext(tc.path) == ".safetensors" {
 			bad = slices.Clone(good)
 			bad[len(bad)-1] ^= 0x80 // the sign of the last weight
@@ -389,6 +393,13 @@ func TestResumeWithOtherInputs(t *testing.T) {
 		if err := os.WriteFile(tc.path, good, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	same, err := os.ReadFile(c.Data.Train)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(c.Data.Train, append(same, '\n'), 0o644); err != nil { // the same rows
+		t.Fatal(err)
 	}
 	if _, err := Train(t.Context(), c, Options{Resume: true}); err != nil {
 		t.Errorf("with all as it was: %v", err)
