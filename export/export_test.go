@@ -3,6 +3,7 @@ package export_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -297,6 +298,8 @@ func TestFit(t *testing.T) {
 		{export.Size{Tokens: 1, Cache: 266}, slots, 1, 256, ""},
 		{export.Size{Tokens: 512, Cache: 2048}, window, 0, 1528, ""},
 		{export.Size{Tokens: 512, Cache: 776}, slots, 0, 0, "shape 512x776 does not fit: a cache of 776 must hold 8 sinks, a window of 256, a segment of 512 and at least one slot, 777 in all; want 512x777 or larger, or at most 511x776"},
+		{export.Size{Tokens: 32, Cache: 1<<20 + 1}, slots, 0, 0, "shape 32x1048577 has 1048577 tokens or places; it must have at most 1048576"},
+		{export.Size{Tokens: math.MaxInt, Cache: math.MaxInt}, slots, 0, 0, "shape 9223372036854775807x9223372036854775807 has 9223372036854775807 tokens or places; it must have at most 1048576"},
 		{export.Size{Tokens: 128, Cache: 200}, window, 0, 0, "shape 128x200 does not fit: a cache of 200 must hold 8 sinks, a window of 256, a segment of 128, 392 in all; want 128x392 or larger"},
 	} {
 		got, err := c.size.Fit(c.block)

@@ -15,11 +15,18 @@ type Size struct {
 // String returns the shape's name, "512x2048".
 func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Tokens, s.Cache) }
 
+// maxPlaces bounds T and C: it is more than fits a phone, and more than the graphs could be
+// compared in.
+const maxPlaces = 1 << 20
+
 // Fit returns a trained block in the sizes of a shape. Segments have T tokens, sinks
 // and window stay as they were trained, and the slots take what the cache has left:
 // the retention score ranks tokens, however many are kept. Without slots the window
 // takes it. The error says which shapes would fit.
 func (s Size) Fit(block model.Spec) (model.Spec, error) {
+	if most := max(s.Tokens, s.Cache); most > maxPlaces {
+		return block, fmt.Errorf("shape %s has %d tokens or places; it must have at most %d", s, most, maxPlaces)
+	}
 	fitted := block
 	fitted.Segment = s.Tokens
 	needed, what := block.Sink+block.Window+s.Tokens, ""

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
 	"eisft/data"
+	"eisft/internal/utf8text"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -56,7 +56,7 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 		}
 		if err != nil {
 			p.bad++
-			p.printf("%s\n\n", visible(err.Error()))
+			p.printf("%s\n\n", utf8text.Visible(err.Error()))
 		}
 	}
 	p.printf("%d of %d rows shown, %d tokens, %d of them learned (%s)\n", to-o.From, source.Len(), p.tokens, p.learned, share(p.learned, p.tokens))
@@ -148,7 +148,7 @@ func (p *preview) marked(text string, learned bool) string {
 	if !learned && !p.options.Full {
 		text = abridged(text)
 	}
-	text = visible(text)
+	text = utf8text.Visible(text)
 	switch {
 	case !learned || text == "":
 		return text
@@ -169,22 +169,6 @@ func abridged(text string) string {
 		return text
 	}
 	return fmt.Sprintf("%s\n… %d characters …\n%s", string(all[:ends]), len(all)-2*ends, string(all[len(all)-ends:]))
-}
-
-// visible shows control characters, which a terminal would obey.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return r
-		case r < ' ':
-			return '␀' + r
-		case unicode.IsControl(r):
-			return unicode.ReplacementChar
-		default:
-			return r
-		}
-	}, text)
 }
 
 // share is a part of a whole in percent.

@@ -21,7 +21,7 @@ const stateFormat = "eisft-state-2"
 const (
 	stateFormatKey = "format"
 	stateHeaderKey = "state"
-	stateSumKey    = "sha256" // of the tensors and all other metadata
+	stateSumKey    = hf.SumKey
 )
 
 // stateHeader is the JSON in a state file's metadata.
@@ -74,10 +74,7 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 			entries = append(entries, f.entry())
 		}
 	}
-	if meta[stateSumKey], err = hf.Checksum(entries, meta); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return hf.WriteFile(path, entries, meta)
+	return hf.WriteSummed(path, entries, meta)
 }
 
 // stateField is a tensor of a state's file: floats, or else ints.
@@ -149,16 +146,6 @@ func (f stateField) check(seen int) error {
 	return nil
 }
 
-// intact compares a state's content with the hash that it was saved with.
-func intact(f *hf.File) error {
-	meta := maps.Clone(f.Metadata)
-	meta[stateSumKey] = ""
-	if have, want := f.Checksum(meta), f.Metadata[stateSumKey]; have != want {
-		return fmt.Errorf("the content has the sha256 %.16s…, want %.16s…; the file is damaged", have, want)
-	}
-	return nil
-}
-
 // OpenStream goes on from a state that Save has written with the same base,
 // block and parameters, and returns the notes saved with it.
 func (m *Model) OpenStream(path string, o StreamOptions) (*Stream, map[string]string, error) {
@@ -192,7 +179,7 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	if err := intact(f); err != nil {
+	if err := f.Intact(); err != nil {
 		return nil, err
 	}
 	o.Soft = false // the state has none

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/filehash"
 	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
@@ -37,6 +38,7 @@ type encodings struct {
 	Range       Range        `json:"range"`
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
+	WeightsSum  string       `json:"weights_sha256,omitempty"` // of WeightsFile; "" in files of earlier versions
 	Weights     []weightInfo `json:"weights"`
 	Activations []*Point     `json:"activations"`
 }
@@ -73,7 +75,12 @@ func (q *Quantized) write(dir string) error {
 			tensors = append(tensors, hf.Entry{Name: w.Name + zerosSuffix, Shape: w.paramShape(f), Data: zeros})
 		}
 	}
-	if err := hf.WriteFile(filepath.Join(dir, WeightsFile), tensors, map[string]string{"scheme": q.Scheme.Name}); err != nil {
+	path := filepath.Join(dir, WeightsFile)
+	err := hf.WriteFile(path, tensors, map[string]string{"scheme": q.Scheme.Name})
+	if err != nil {
+		return err
+	}
+	if e.WeightsSum, err = filehash.Compute(path); err != nil {
 		return err
 	}
 	return writeJSON(filepath.Join(dir, EncodingsFile), e)
@@ -103,11 +110,27 @@ func Load(dir string) (*Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, err := parseEncodings(text)
+	q, sum, err := parseEncodings(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return q, q.readWeights(filepath.Join(dir, WeightsFile))
+	path = filepath.Join(dir, WeightsFile)
+	if err := q.readWeights(path); err != nil {
+		return nil, err
+	}
+	return q, intact(path, sum)
+}
+
+// intact compares a file with the hash that it was written with, if that is known.
+func intact(path, want string) error {
+	if want == "" {
+		return nil
+	}
+	have, err := filehash.Sum(path)
+	if err == nil && have != want {
+		err = fmt.Errorf("%s: the content has the sha256 %.16s…, but %s has %.16s…; the file is damaged: run eisft quantize again", path, have, EncodingsFile, want)
+	}
+	return err
 }
 
 // readBounded reads a file of at most n bytes.
@@ -127,55 +150,56 @@ func readBounded(path string, n int64) ([]byte, error) {
 	return text, nil
 }
 
-// parseEncodings reads EncodingsFile; the weights have no codes yet.
-func parseEncodings(text []byte) (*Quantized, error) {
+// parseEncodings reads EncodingsFile; the weights have no codes yet. sum is the hash of
+// their file.
+func parseEncodings(text []byte) (q *Quantized, sum string, err error) {
 	var version struct{ Schema int }
 	if err := json.Unmarshal(text, &version); err != nil {
-		return nil, fmt.Errorf("not valid JSON: %w", err)
+		return nil, "", fmt.Errorf("not valid JSON: %w", err)
 	}
 	if err := checkSchema(version.Schema); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	var e encodings
 	if err := json.Unmarshal(text, &e); err != nil {
-		return nil, fmt.Errorf("not valid JSON: %w", err)
+		return nil, "", fmt.Errorf("not valid JSON: %w", err)
 	}
 	want, err := ParseScheme(e.Scheme.Name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if e.Scheme != want {
-		return nil, fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
+		return nil, "", fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}
 	if _, err := ParseRange(string(e.Range)); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	q := &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
+	q = &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
 	names := map[string]bool{}
 	for i, a := range e.Activations {
 		if a == nil {
-			return nil, fmt.Errorf("activation %d is null", i)
+			return nil, "", fmt.Errorf("activation %d is null", i)
 		}
 		if names[a.Name] {
-			return nil, fmt.Errorf("activation %q is there twice", a.Name)
+			return nil, "", fmt.Errorf("activation %q is there twice", a.Name)
 		}
 		names[a.Name] = true
 		if err := checkPoint(a.Encoding, q.Scheme); err != nil {
-			return nil, fmt.Errorf("activation %q: %w", a.Name, err)
+			return nil, "", fmt.Errorf("activation %q: %w", a.Name, err)
 		}
 		q.Points = append(q.Points, a)
 	}
 	for _, w := range e.Weights {
 		if names[w.Name] {
-			return nil, fmt.Errorf("weight %q is there twice", w.Name)
+			return nil, "", fmt.Errorf("weight %q is there twice", w.Name)
 		}
 		names[w.Name] = true
 		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
-			return nil, fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
+			return nil, "", fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
 		q.Weights = append(q.Weights, newWeight(w.Name, w.Format))
 	}
-	return q, nil
+	return q, e.WeightsSum, nil
 }
 
 // checkSchema reports a version of the files that this package does not read.

@@ -115,6 +115,14 @@ func TestLoadDamagedWeights(t *testing.T) {
 		replaceWeights(t, dir, q)
 		wantError(t, dir, "it has 4 tensors, but encodings.json lists 1 weights, of 2 tensors; run eisft quantize again")
 	})
+	t.Run("other codes", func(t *testing.T) {
+		dir, q := save(t, tiny()), tiny()
+		q.Weights[0].Codes[0]++
+		replaceWeights(t, dir, q)
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), "the file is damaged: run eisft quantize again") {
+			t.Errorf("error %v", err)
+		}
+	})
 	t.Run("missing", func(t *testing.T) {
 		dir := save(t, tiny())
 		if err := os.Remove(filepath.Join(dir, WeightsFile)); err != nil {
@@ -150,7 +158,7 @@ func FuzzEncodings(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte(`{"schema":2,"scheme":{"name":"w8a16"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		q, err := parseEncodings(text)
+		q, _, err := parseEncodings(text)
 		if err != nil {
 			return
 		}

@@ -24,8 +24,12 @@ type position struct {
 	Cursor data.Cursor `json:"cursor"`
 }
 
-// checkpointFormat names the version of the checkpoint's file.
-const checkpointFormat = "eisft-checkpoint-1"
+// checkpointFormat names the version of the checkpoint's file. Those of the first one have
+// no hash of their content.
+const (
+	checkpointFormat      = "eisft-checkpoint-2"
+	firstCheckpointFormat = "eisft-checkpoint-1"
+)
 
 // record writes what a step found, and a checkpoint if it is to be saved.
 func (t *trainer) record(m runs.Metrics, at position, save bool) error {
@@ -70,7 +74,7 @@ func (t *trainer) saveCheckpoint(at position) error {
 		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
 		"ranks": strconv.Itoa(t.group.Size()),
 	}
-	return hf.WriteFile(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
+	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
 // restore reads the checkpoint back and drops the metrics written after it.
@@ -81,7 +85,13 @@ func (t *trainer) restore() (position, error) {
 		return position{}, err
 	}
 	defer func() { _ = f.Close() }()
-	if have := f.Metadata["format"]; have != checkpointFormat {
+	switch have := f.Metadata["format"]; have {
+	case checkpointFormat:
+		if err := f.Intact(); err != nil {
+			return position{}, fmt.Errorf("%s: %w: start a new run without --resume", path, err)
+		}
+	case firstCheckpointFormat:
+	default:
 		return position{}, fmt.Errorf("%s: format is %q; this version of eisft resumes %q", path, have, checkpointFormat)
 	}
 	var at position

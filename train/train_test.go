@@ -285,11 +285,15 @@ func TestResumeErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, text[:len(text)/2], 0o644); err != nil {
-		t.Fatal(err)
+	altered := bytes.Clone(text)
+	altered[len(text)-2] ^= 1
+	for damaged, want := range map[string]string{string(text[:len(text)/2]): "", string(altered): "the file is damaged"} {
+		if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Train(t.Context(), c, Options{Resume: true})
+		wantError(t, err, runs.CheckpointFile, want)
 	}
-	_, err = Train(t.Context(), c, Options{Resume: true})
-	wantError(t, err, runs.CheckpointFile)
 }
 
 // TestBadRows: rows that cannot be trained on are found before anything is trained, or left

@@ -58,7 +58,7 @@ func runBench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := report.WriteTable(c.App.Writer); err != nil || !c.IsSet("json") {
+	if err := report.WriteTable(c.App.Writer); err != nil || c.Path("json") == "" {
 		return err
 	}
 	text, err := json.MarshalIndent(report, "", "  ")
@@ -68,6 +68,9 @@ func runBench(c *cli.Context) error {
 	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
 }
 
+// maxSegment is more than any base was trained for.
+const maxSegment = 1 << 20
+
 // benchModel opens the base with an untrained block.
 func benchModel(c *cli.Context) (*model.Model, error) {
 	spec, err := model.Preset(c.String("preset"))
@@ -75,7 +78,9 @@ func benchModel(c *cli.Context) (*model.Model, error) {
 		return nil, usagef(c, "--%w", err)
 	}
 	if c.IsSet("segment") {
-		spec.Segment = c.Int("segment")
+		if spec.Segment = c.Int("segment"); spec.Segment > maxSegment {
+			return nil, usagef(c, "--segment is %d; it must be at most %d", spec.Segment, maxSegment)
+		}
 	}
 	if err := spec.Validate(); err != nil {
 		return nil, usagef(c, "--%w", err)

@@ -13,6 +13,7 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{"--dtype", "float16"}, `eisft: --dtype is "float16"; did you mean "float32"? It must be one of auto, float32, stored` + "\n"},
 		{[]string{"--preset", "none"}, "eisft: --"},
 		{[]string{"--segment", "0"}, "eisft: --segment"},
+		{[]string{"--segment", "1000000000"}, "eisft: --segment is 1000000000; it must be at most 1048576"},
 	} {
 		r := eisft(t, append([]string{"bench", "--model", "../../model/demo"}, tc.args...)...)
 		if r.code != exitUsage || !strings.HasPrefix(r.stderr, tc.want) || r.stdout != "" {

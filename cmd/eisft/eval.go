@@ -83,7 +83,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := eval.WriteTable(c.App.Writer, results); err != nil || !c.IsSet("json") {
+	if err := eval.WriteTable(c.App.Writer, results); err != nil || c.Path("json") == "" {
 		return err
 	}
 	text, err := json.MarshalIndent(results, "", "  ")

@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"eisft/internal/head"
 	"eisft/internal/utf8text"
 )
 
@@ -73,6 +74,19 @@ func generate(c *cli.Context) error {
 	return session.Save(save)
 }
 
+// maxPrompt bounds a prompt in bytes: all of it is in memory while it is tokenized, and to
+// read more would take days.
+const maxPrompt = 256 << 20
+
+// readText reads a prompt.
+func readText(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxPrompt+1))
+	if err == nil && len(text) > maxPrompt {
+		err = fmt.Errorf("more than %d bytes, too many for a prompt; is it a text?", maxPrompt)
+	}
+	return text, err
+}
+
 // readPrompt joins the parts that promptFlags name.
 func readPrompt(c *cli.Context) (string, error) {
 	name, prompt := c.Path("prompt-file"), c.String("prompt")
@@ -87,9 +101,14 @@ func readPrompt(c *cli.Context) (string, error) {
 	}
 	text, err := wait(c.Context, func() ([]byte, error) {
 		if name == "-" {
-			return head.ReadFrom(c.App.Reader, "standard input", head.Prompt)
+			return readText(c.App.Reader)
 		}
-		return head.Read(name, head.Prompt)
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		return readText(f)
 	})
 	if err != nil {
 		return "", fmt.Errorf("--prompt-file: %w", err)

@@ -273,3 +273,17 @@ func TestEvalErrors(t *testing.T) {
 		})
 	}
 }
+
+// endless is a text without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestPromptIsBounded(t *testing.T) {
+	if _, err := readText(endless{}); err == nil || err.Error() != "more than 268435456 bytes, too many for a prompt; is it a text?" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"eisft/internal/utf8text"
 )
 
 // Of returns an error's text as a person reads it best. Errors of package os name the call
 // that failed and the path (stat x: …), and whoever wraps them names the path again: the
-// text says what failed for which path, once.
+// text says what failed for which path, once. Control characters out of others' files are
+// shown, not obeyed.
 func Of(err error) string {
 	text := err.Error()
 	for _, e := range causes(err) {
@@ -21,7 +24,7 @@ func Of(err error) string {
 			text = strings.ReplaceAll(text, e.Error(), e.Err.Error())
 		}
 	}
-	lines := strings.Split(text, "\n")
+	lines := strings.Split(utf8text.Visible(text), "\n")
 	for i, line := range lines {
 		lines[i] = once(line)
 	}

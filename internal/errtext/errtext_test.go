@@ -27,6 +27,7 @@ func TestOf(t *testing.T) {
 		{errors.New("s.yaml: s.yaml:3: no"), "s.yaml:3: no"},
 		{errors.New("tensor: x: y: x: z"), "tensor: x: y: x: z"},
 		{errors.New(": "), ": "},
+		{errors.New("the template refuses: \x1b[2Jno"), "the template refuses: ␛[2Jno"},
 		{errors.New("stopped"), "stopped"},
 	} {
 		if got := Of(c.err); got != c.want {

@@ -1,5 +1,5 @@
 // Package filehash computes hashes of files and remembers them while the files stay as they
-// are: by path, size, time of change, device and inode. What is remembered lies in the
+// are: by path, size, times of change, device and inode. What is remembered lies in the
 // user's cache folder; without one, hashes are computed each time.
 package filehash
 

@@ -50,6 +50,7 @@ func TestCached(t *testing.T) {
 			}
 			write("six", old.Add(time.Minute))
 		}, true},
+		{"other bytes, and the time put back", "ten", func() { write("ten", old.Add(time.Minute)) }, true},
 		{"fresh", "now", func() { write("now", time.Now()) }, true},
 		{"still fresh", "now", func() {}, true},
 	} {

@@ -34,7 +34,6 @@ const (
 	Description = 16 << 20  // of a model, an adapter, a run
 	Index       = 64 << 20  // of shards
 	Vocabulary  = 512 << 20 // tokenizer.json, of which the largest have 35 MB
-	Prompt      = 1 << 30
 )
 
 // Read reads a file of at most so many bytes, which may be a device or a pipe without end.
@@ -44,14 +43,9 @@ func Read(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	return ReadFrom(f, path, most)
-}
-
-// ReadFrom reads at most so many bytes of r, which errors call name.
-func ReadFrom(r io.Reader, name string, most int64) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, most+1))
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(text)) > most {
-		return nil, fmt.Errorf("%s: found more than %d bytes, too many for what it should be", name, most)
+		return nil, fmt.Errorf("%s: found more than %d bytes, too many for what it should be", path, most)
 	}
 	return text, err
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -55,4 +56,20 @@ func Encoding(b []byte) error {
 		return nil
 	}
 	return fmt.Errorf("the text is in %s from byte 0 on, want UTF-8: convert it, as with iconv -f %s -t UTF-8", name, name)
+}
+
+// Visible shows control characters, which a terminal would obey.
+func Visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return r
+		case r < ' ':
+			return '␀' + r
+		case unicode.IsControl(r):
+			return unicode.ReplacementChar
+		default:
+			return r
+		}
+	}, text)
 }

@@ -70,6 +70,29 @@ func Encode(w io.Writer, entries []Entry, metadata map[string]string) error {
 	return nil
 }
 
+// SumKey is where a file's metadata has the hash of its tensors and of all other metadata.
+const SumKey = "sha256"
+
+// WriteSummed is [WriteFile] with a hash of the content in the metadata, for [File.Intact].
+func WriteSummed(path string, entries []Entry, metadata map[string]string) error {
+	metadata = maps.Clone(metadata)
+	metadata[SumKey] = ""
+	sum, err := Checksum(entries, metadata)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	metadata[SumKey] = sum
+	return WriteFile(path, entries, metadata)
+}
+
+// Intact compares the content with the hash that WriteSummed has put into the metadata.
+func (f *File) Intact() error {
+	if have, want := f.checksum(), f.Metadata[SumKey]; have != want {
+		return fmt.Errorf("the content has the sha256 %.16s…, want %.16s…; the file is damaged", have, want)
+	}
+	return nil
+}
+
 // Checksum returns the sha256, in hexadecimal, of tensors and metadata: whatever a file of
 // them says, wherever it says it.
 func Checksum(entries []Entry, metadata map[string]string) (string, error) {
@@ -86,8 +109,10 @@ func Checksum(entries []Entry, metadata map[string]string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Checksum is that of the file's tensors with the given metadata.
-func (f *File) Checksum(metadata map[string]string) string {
+// checksum is that of the file's tensors and metadata, without the hash there.
+func (f *File) checksum() string {
+	metadata := maps.Clone(f.Metadata)
+	metadata[SumKey] = ""
 	h := newChecksum(metadata)
 	for _, name := range f.Names() {
 		t := f.tensors[name]
