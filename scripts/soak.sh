@@ -141,12 +141,12 @@ full() {
 }
 refused=0 passed=0
 mkdir -p "$work/full"
-size=$(du -sk runs | cut -f1)
+size=$(du -sk . | cut -f1)
 for room in 4 64 256 1024 4096 16384; do
 	for command in "train --config c.yaml" "quantize --run runs/soak --calib $samples --samples 1 --eval-samples 1" \
 		"export --run runs/soak --shape 32x160 --verify=false" "generate --run runs/soak --prompt-file text --max-new-tokens 0 --save-state other"; do
 		# shellcheck disable=SC2086
-		if ! full $((size + room + 64)) "$work/full" "$dir" "$eisft" $command; then
+		if ! full $((size + size / 20 + room)) "$work/full" "$dir" "$eisft" $command; then
 			echo 'disk full: no right to mount a tmpfs here; not tried' >&2
 			break 2
 		fi
