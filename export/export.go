@@ -119,6 +119,11 @@ func (o Options) check(m *model.Model, out string) error {
 		if _, err := size.Fit(m.Spec); err != nil {
 			return err
 		}
+		if !o.NoVerify {
+			if err := size.fits(m.Base, model.AvailableMemory()); err != nil {
+				return err
+			}
+		}
 		for _, l := range m.Base.Layers {
 			if limit := l.Rotary.Limit; limit > 0 && size.Cache > limit {
 				return fmt.Errorf("shape %s has positions beyond %d, where the base's rotary embedding has other frequencies, or its queries another scale; want a cache of at most %d", size, limit, limit)

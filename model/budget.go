@@ -35,15 +35,15 @@ func (b *Base) Hold(d DType) {
 	case DTypeStored:
 		b.CopyWeights(0)
 	default:
-		b.CopyWeights(min(availableMemory()/2, copiedFloat32))
+		b.CopyWeights(min(AvailableMemory()/2, copiedFloat32))
 	}
 }
 
-// availableMemory estimates the bytes that can still be allocated: what Linux
-// says of the machine and of the control group, and no bound where neither can
-// be asked.
-func availableMemory() int64 {
-	n := int64(math.MaxInt64)
+// AvailableMemory estimates the bytes that can still be allocated: what Linux
+// says of the machine and of the control group, what the process was allowed (ulimit -v),
+// and no bound where none can be asked.
+func AvailableMemory() int64 {
+	n := addressSpace()
 	if _, rest, ok := strings.Cut(readText("/proc/meminfo"), "MemAvailable:"); ok {
 		n = min(n, 1024*number(rest))
 	}

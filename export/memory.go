@@ -1,0 +1,29 @@
+package export
+
+import (
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+
+	"eisft/model"
+)
+
+// verificationBytes estimates what the verification of a shape takes beside the weights: the
+// caches of the Go model, of the host and of the runtime, and the scores of one layer's
+// attention there, twice.
+func (s Size) verificationBytes(b *model.Base) int64 {
+	const copies, float = 3, 4
+	d := b.Dims
+	cache := int64(len(b.Layers)) * int64(s.Cache+s.Tokens) * int64(d.KVHeads*d.HeadDim) * 2 * float
+	scores := int64(d.Heads) * int64(s.Tokens) * int64(s.Cache+s.Tokens) * float
+	return copies*cache + 2*scores
+}
+
+// fits reports a shape whose verification would take more memory than there is.
+func (s Size) fits(b *model.Base, available int64) error {
+	if need := s.verificationBytes(b); need > available {
+		return fmt.Errorf("shape %s: to compare its graphs with the Go model takes about %s, but only %s are free; export a smaller one, or do not compare (--verify=false)",
+			s, humanize.IBytes(uint64(need)), humanize.IBytes(uint64(max(available, 0))))
+	}
+	return nil
+}

@@ -1,0 +1,8 @@
+//go:build !(linux || darwin)
+
+package model
+
+import "math"
+
+// addressSpace returns the bytes of memory that the process may map in all: it is not asked here.
+func addressSpace() int64 { return math.MaxInt64 }
