@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"eisft/internal/head"
 )
 
 // Source gives random access to the samples of one file. It is not safe for
@@ -90,9 +92,8 @@ func checkPointer(path string) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	const pointer = "version https://git-lfs.github.com/spec/"
-	head := make([]byte, len(pointer))
-	if _, err := io.ReadFull(f, head); err == nil && string(head) == pointer {
+	begin := make([]byte, 64)
+	if n, err := io.ReadFull(f, begin); (err == nil || errors.Is(err, io.ErrUnexpectedEOF)) && head.IsPointer(begin[:n]) {
 		return errors.New("a pointer of Git LFS and not the file itself: run git lfs pull where it is")
 	}
 	return nil

@@ -6,12 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/internal/relpath"
 	"eisft/model/hf"
@@ -81,7 +80,7 @@ func (m *Model) SaveAdapter(dir, basePath string) error {
 	}
 	if before, err := ReadAdapter(dir); err == nil && before.Weights != a.Weights { // else there is none that could be used
 		before.Before = nil
-		if before.Weights, err = sumOf(filepath.Join(dir, AdapterWeights)); err == nil {
+		if before.Weights, err = filehash.Compute(filepath.Join(dir, AdapterWeights)); err == nil {
 			a.Before = before
 		}
 	}
@@ -93,20 +92,6 @@ func (m *Model) SaveAdapter(dir, basePath string) error {
 		return err
 	}
 	return hf.WriteFile(filepath.Join(dir, AdapterWeights), entries, metadata)
-}
-
-// sumOf returns the sha256 of a file.
-func sumOf(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // ReadAdapter reads the description of the adapter in a folder: of those in AdapterConfig
@@ -141,7 +126,7 @@ func (a *Adapter) ofWeights(path string) (*Adapter, error) {
 	if a.Weights == "" {
 		return a, nil
 	}
-	sum, err := sumOf(path)
+	sum, err := filehash.Compute(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // whoever reads the weights says so
 		return a, nil

@@ -8,16 +8,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"eisft/internal/utf8text"
 )
 
 // lfs is how a Git LFS pointer begins
 // (https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md).
 const lfs = "version https://git-lfs.github.com/spec/"
 
+// IsPointer says whether a file that begins so is a Git LFS pointer.
+func IsPointer(begin []byte) bool { return bytes.HasPrefix(begin, []byte(lfs)) }
+
 // Check reports a file that is a Git LFS pointer: begin is its beginning, of 256 bytes or more
 // where it has that many.
 func Check(begin []byte) error {
-	if !bytes.HasPrefix(begin, []byte(lfs)) {
+	if !IsPointer(begin) {
 		return nil
 	}
 	size := "the file"
@@ -63,5 +68,5 @@ func ReadText(path string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), nil
+	return bytes.TrimPrefix(text, []byte(utf8text.BOM)), nil
 }
