@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/internal/progress"
 	"eisft/model/tokenizer"
 )
@@ -279,9 +281,9 @@ func (f *Survey) failure(bad OnBadRow) error {
 		}
 	}
 	if long > 0 {
-		advice += fmt.Sprintf("; %s longer than data.max_tokens, which is %d: raise it", count(long, "is", "are"), f.MaxTokens)
+		advice += fmt.Sprintf("; %s longer than data.max_tokens, which is %d: raise it", english.Plural(long, "is", "are"), f.MaxTokens)
 	}
-	err := fmt.Errorf("%s: %d of %s cannot be trained on:%s\n%s", f.Path, len(f.Bad), count(f.Rows, "row", "rows"), f.list(), advice)
+	err := fmt.Errorf("%s: %d of %s cannot be trained on:%s\n%s", f.Path, len(f.Bad), english.Plural(f.Rows, "row", "rows"), f.list(), advice)
 	if long > 0 {
 		return tooLong{err}
 	}
@@ -313,7 +315,7 @@ func (f *Survey) Warnings() []string {
 		all = append(all, f.Path+": "+fmt.Sprintf(format, args...))
 	}
 	if len(f.Bad) > 0 {
-		warn("%d of %s cannot be trained on, left out (data.on_bad_row: skip):%s", len(f.Bad), count(f.Rows, "row", "rows"), f.list())
+		warn("%d of %s cannot be trained on, left out (data.on_bad_row: skip):%s", len(f.Bad), english.Plural(f.Rows, "row", "rows"), f.list())
 	}
 	for _, l := range f.Lost {
 		what := l.What
@@ -323,28 +325,20 @@ func (f *Survey) Warnings() []string {
 		case LostContent:
 			what = "the content of answers"
 		}
-		warn("%s of %s is not rendered by the chat template, and not learned", what, count(l.Samples, "sample", "samples"))
+		warn("%s of %s is not rendered by the chat template, and not learned", what, english.Plural(l.Samples, "sample", "samples"))
 	}
 	if f.UnrepeatedSamples > 0 {
 		warn("the chat template's generation prompt ends in %q, which %s of %s not repeat: they are learned without it; options of the template (data.template_options) may change its prompt",
-			f.Unused, count(f.UnrepeatedAnswers, "answer", "answers"), count(f.UnrepeatedSamples, "sample does", "samples do"))
+			f.Unused, english.Plural(f.UnrepeatedAnswers, "answer", "answers"), english.Plural(f.UnrepeatedSamples, "sample does", "samples do"))
 	}
 	if f.TextEnd != "" {
 		warn("the chat template ends answers with %s, which the tokenizer's vocabulary does not have: it is learned as the words that it is written with, and no generated answer will end with it", f.TextEnd)
 	}
 	if f.DroppedSamples > 0 {
-		warn("the last %s of %s beyond data.max_tokens, which is %d, and not learned", count(f.DroppedAnswers, "answer", "answers"), count(f.DroppedSamples, "sample are", "samples are"), f.MaxTokens)
+		warn("the last %s of %s beyond data.max_tokens, which is %d, and not learned", english.Plural(f.DroppedAnswers, "answer", "answers"), english.Plural(f.DroppedSamples, "sample are", "samples are"), f.MaxTokens)
 	}
 	if f.CutTexts > 0 {
-		warn("%s longer than data.max_tokens, which is %d, and cut off there", count(f.CutTexts, "text is", "texts are"), f.MaxTokens)
+		warn("%s longer than data.max_tokens, which is %d, and cut off there", english.Plural(f.CutTexts, "text is", "texts are"), f.MaxTokens)
 	}
 	return all
-}
-
-// count is a number and what is counted.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

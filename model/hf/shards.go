@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/internal/head"
 )
 
@@ -133,7 +135,7 @@ func complete(dir string, shards []string, who string) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %s %s, of which %s not there: %s; download what is missing into the folder",
-		dir, who, count(len(shards), "file"), count(len(missing), "is", "are"), some(missing))
+		dir, who, english.Plural(len(shards), "file", ""), english.Plural(len(missing), "is", "are"), some(missing))
 }
 
 // compare holds model.safetensors to an index beside it, of which nothing is read.
@@ -264,15 +266,4 @@ func some(names []string) string {
 		names = append(slices.Clone(names[:most]), fmt.Sprintf("%d more", len(names)-most))
 	}
 	return strings.Join(names, ", ")
-}
-
-// count renders a number with its noun, or with a verb's singular and plural.
-func count(n int, forms ...string) string {
-	if len(forms) == 1 {
-		forms = append(forms, forms[0]+"s")
-	}
-	if n == 1 {
-		return "1 " + forms[0]
-	}
-	return strconv.Itoa(n) + " " + forms[1]
 }
