@@ -16,6 +16,9 @@ type Format struct {
 	// Block is how many consecutive weights of a row have a scale; 0: the row has one.
 	// Activations have one scale a tensor.
 	Block int `json:"block,omitempty"`
+	// LowPower makes the scales of a row's blocks whole multiples, 1 to 16, of one float
+	// scale of the row (low-power blockwise quantization).
+	LowPower bool `json:"low_power,omitempty"`
 }
 
 // None tells whether the tensors stay in float.

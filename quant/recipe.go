@@ -1,0 +1,83 @@
+package quant
+
+// Recipe says how a model is quantized: the scheme, and the methods that choose what its
+// codes stand for. It is a YAML file (configs/quant); the command line's flags override its
+// keys.
+type Recipe struct {
+	Scheme string `yaml:"scheme" json:"scheme"`
+	Target string `yaml:"target" json:"target"` // what the graphs are for: signs of activations, what is refused
+	Ranges Range  `yaml:"ranges" json:"ranges"` // of activations
+	// Transforms rewrite the float model, in this order, into one that computes the same and
+	// rounds better.
+	Transforms  []string    `yaml:"transforms" json:"transforms,omitempty"`
+	SmoothQuant SmoothQuant `yaml:"smoothquant" json:"smoothquant,omitzero"`
+	AWQ         AWQ         `yaml:"awq" json:"awq,omitzero"`
+	Rotate      Rotate      `yaml:"rotate" json:"rotate,omitzero"`
+	// Weights is the rule that chooses scales and codes of a map's weights.
+	Weights string `yaml:"weights" json:"weights"`
+	SeqMSE  SeqMSE `yaml:"seqmse" json:"seqmse,omitzero"`
+	GPTQ    GPTQ   `yaml:"gptq" json:"gptq,omitzero"`
+	// Reconstruct fits each quantized block to the float one afterwards.
+	Reconstruct Reconstruct `yaml:"reconstruct" json:"reconstruct,omitzero"`
+	// Cache is the width of keys and values: auto, int8 or int16.
+	Cache string `yaml:"cache" json:"cache"`
+	// Exceptions give tensors another width; the last one that matches a name holds.
+	Exceptions []Exception `yaml:"exceptions" json:"exceptions,omitempty"`
+	Mixed      Mixed       `yaml:"mixed" json:"mixed,omitzero"`
+	Seed       int64       `yaml:"seed" json:"seed"` // of what is random: rotations, the order of samples
+}
+
+// SmoothQuant moves outliers of activations into weights (arXiv 2211.10438, eq. 4).
+type SmoothQuant struct {
+	Alpha float32 `yaml:"alpha" json:"alpha"`
+}
+
+// AWQ scales the channels that large activations meet (arXiv 2306.00978, section 3.2).
+type AWQ struct {
+	Grid int `yaml:"grid" json:"grid"` // exponents that are tried
+}
+
+// Rotate turns the residual stream (R1) and the values of each KV head (R2) by orthogonal
+// matrices that are folded into weights (QuaRot, arXiv 2404.00456; SpinQuant, 2405.16406).
+type Rotate struct {
+	R1    string `yaml:"r1" json:"r1"` // hadamard (random signs), learned or none
+	R2    string `yaml:"r2" json:"r2"`
+	Steps int    `yaml:"steps" json:"steps"` // of learning
+}
+
+// SeqMSE chooses the scale of each channel or block by the error of the map's output on
+// quantized inputs, one layer after the other (AIMET's sequential MSE).
+type SeqMSE struct {
+	Candidates int `yaml:"candidates" json:"candidates"`
+	Samples    int `yaml:"samples" json:"samples"` // of the calibration data
+}
+
+// GPTQ rounds one input after the other and lets those that follow make up for the error
+// (arXiv 2210.17323).
+type GPTQ struct {
+	Block    int     `yaml:"block" json:"block"`         // columns that are updated at once
+	ActOrder bool    `yaml:"act_order" json:"act_order"` // largest diagonal of the Hessian first
+	Damping  float32 `yaml:"damping" json:"damping"`     // share of the diagonal's mean that is added to it
+}
+
+// Reconstruct fits scales and rounding of a layer's weights to the layer's float output
+// (BRECQ, arXiv 2102.05426; AdaRound, 2004.10568).
+type Reconstruct struct {
+	Steps    int     `yaml:"steps" json:"steps"` // a layer; 0: none
+	Tokens   int     `yaml:"tokens" json:"tokens"`
+	LR       float32 `yaml:"lr" json:"lr"`
+	Rounding bool    `yaml:"rounding" json:"rounding"` // offsets of the rounding are fitted
+	Scales   bool    `yaml:"scales" json:"scales"`     // scales are
+}
+
+// Exception gives the tensors whose names match a pattern another width.
+type Exception struct {
+	Match string `yaml:"match" json:"match"` // path.Match on the name of a map ("*.down_proj") or point ("*:in")
+	Bits  int    `yaml:"bits" json:"bits"`   // 4, 8 or 16
+}
+
+// Mixed promotes maps to 8 bits, those that help most for their bytes first.
+type Mixed struct {
+	MaxLossIncrease float64 `yaml:"max_loss_increase" json:"max_loss_increase"` // nats a token; 0: no promotion by loss
+	MaxBytes        int     `yaml:"max_bytes" json:"max_bytes"`                 // of the quantized model; 0: no limit
+}
