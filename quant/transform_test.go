@@ -142,7 +142,7 @@ func valueMatrices(m *model.Model, f *Folded, layer int) []float32 {
 				}
 			}
 			if s.Values != nil {
-				c = product(c, s.Values[layer][kv*d*d:(kv+1)*d*d], d, d)
+				c = product(c, s.Values[layer][kv*d*d:(kv+1)*d*d], d)
 			}
 		}
 		all = append(all, c...)
@@ -151,7 +151,7 @@ func valueMatrices(m *model.Model, f *Folded, layer int) []float32 {
 }
 
 // product is a·b with b [n,n].
-func product(a, b []float32, n, _ int) []float32 {
+func product(a, b []float32, n int) []float32 {
 	out := make([]float32, len(a))
 	for i := range len(a) / n {
 		for j := range n {
@@ -189,7 +189,7 @@ func difference(m *model.Model, f *Folded, got, want outcome) string {
 		turned, c := []float32(nil), valueMatrices(m, f, i)
 		d, head := dims.HeadDim, len(wantMatrix)/dims.KVHeads
 		for kv := range dims.KVHeads {
-			turned = append(turned, product(wantMatrix[kv*head:(kv+1)*head], c[kv*d*d:(kv+1)*d*d], d, d)...)
+			turned = append(turned, product(wantMatrix[kv*head:(kv+1)*head], c[kv*d*d:(kv+1)*d*d], d)...)
 		}
 		if e := apart(mass, wantMass); e > most {
 			return fmt.Sprintf("layer %d: the memory's mass differs by %.2g", i, e)
