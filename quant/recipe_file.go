@@ -54,7 +54,7 @@ func LoadRecipe(file string, overrides ...Override) (*RecipeFile, error) {
 // defaultRecipe has the values of keys that are not given. Sections of methods have those
 // in methodDefaults.
 func defaultRecipe() *Recipe {
-	return &Recipe{Scheme: "w8a16", Ranges: RangeMinMax, Weights: string(RoundingRTN), Samples: 16}
+	return &Recipe{Scheme: "w8a16", Ranges: RangeMinMax, Weights: RoundNearest, Samples: 16}
 }
 
 // methodDefaults are the keys of the methods' sections where one is used.
@@ -322,7 +322,7 @@ func short(v float32) float64 {
 
 // checkScheme reports methods that a scheme has no use for, and a target that cannot run it.
 func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
-	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, TargetNames()) && !slices.Contains(s.Targets, r.Target) {
+	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, TargetNames()) && !slices.Contains(s.targets(), r.Target) {
 		d.Problem("target", "is %s, which cannot run %s; %s, and %s runs %s", r.Target, s.Name, runsOn(s), r.Target, enum.List(SchemesFor(r.Target)))
 	}
 	floats := s.Activation.None()
@@ -349,10 +349,10 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 }
 
 func runsOn(s Scheme) string {
-	if len(s.Targets) == 0 {
+	if len(s.targets()) == 0 {
 		return "no target runs it"
 	}
-	return "run it on " + enum.List(s.Targets)
+	return "run it on " + enum.List(s.targets())
 }
 
 // Fit reports exceptions that match nothing in a base.

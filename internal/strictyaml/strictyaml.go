@@ -35,8 +35,17 @@ type Document struct {
 	// Special, if not nil, checks nodes of types that have rules of their own, and says
 	// whether it did.
 	Special  func(n ast.Node, t reflect.Type, path string) bool
-	lines    map[string]int // key path -> line
+	lines    map[string]int    // key path -> line
+	flags    map[string]string // key path -> the flag that gives its value
 	problems []error
+}
+
+// Override says that a flag gives a key its value: problems of the key are then the flag's.
+func (d *Document) Override(path, flag string) {
+	if d.flags == nil {
+		d.flags = map[string]string{}
+	}
+	d.flags[path] = flag
 }
 
 // New returns a document that stands in a file.
@@ -79,7 +88,24 @@ func (d *Document) Problem(path, format string, args ...any) {
 	if path == "" {
 		subject = "the file"
 	}
-	d.problems = append(d.problems, fmt.Errorf("%s: %s %s", at, subject, fmt.Sprintf(format, args...)))
+	if key, rest := d.overridden(path); key != "" {
+		at, subject = "", d.flags[key]+rest
+	}
+	if at != "" {
+		at += ": "
+	}
+	d.problems = append(d.problems, fmt.Errorf("%s%s %s", at, subject, fmt.Sprintf(format, args...)))
+}
+
+// overridden returns the key of path, or around it, whose value a flag gives, and what of
+// path comes after the key.
+func (d *Document) overridden(path string) (key, rest string) {
+	for key := range d.flags {
+		if rest, ok := strings.CutPrefix(path, key); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			return key, rest
+		}
+	}
+	return "", ""
 }
 
 // line returns where the key at path stands, or the nearest section around it;
@@ -121,8 +147,8 @@ func (d *Document) Check(n ast.Node, t reflect.Type, path string) bool {
 	return len(d.problems) == before
 }
 
-// Has says whether the file has the key at path.
-func (d *Document) Has(path string) bool { return d.lines[path] > 0 }
+// Has says whether the file has the key at path, or a flag gives it.
+func (d *Document) Has(path string) bool { return d.lines[path] > 0 || d.flags[path] != "" }
 
 func (d *Document) checkMapping(n ast.Node, t reflect.Type, path string) {
 	m, ok := n.(ast.MapNode)
