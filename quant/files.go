@@ -194,7 +194,7 @@ func parseEncodings(text []byte) (q *Quantized, sum string, err error) {
 			return nil, "", fmt.Errorf("weight %q is there twice", w.Name)
 		}
 		names[w.Name] = true
-		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
+		if w.Bits > 8 || w.Format != e.Scheme.Weight && w.Format != e.Scheme.weightOf(w.Bits) {
 			return nil, "", fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
 		q.Weights = append(q.Weights, newWeight(w.Name, w.Format))
@@ -223,7 +223,7 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
 	for _, f := range []encoding.Format{s.Activation, s.Cache} {
-		if e.Bits == f.Bits && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
+		if (e.Bits == 8 || e.Bits == 16) && !f.None() && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}
 	}

@@ -200,6 +200,16 @@ func (r *Recipe) complete() {
 	}
 }
 
+// SetReconstruction sets the steps of reconstruction a layer, 0 for none, as a flag does.
+func (r *Recipe) SetReconstruction(steps int) {
+	if (r.Reconstruct == Reconstruct{}) {
+		r.Reconstruct = methodDefaults.Reconstruct
+	}
+	if r.Reconstruct.Steps = steps; steps == 0 {
+		r.Reconstruct = Reconstruct{}
+	}
+}
+
 // measures says whether something is chosen by the loss.
 func (r *Recipe) measures() bool { return r.Mixed != Mixed{} || r.Cache == CacheAuto }
 

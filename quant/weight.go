@@ -46,6 +46,11 @@ func (w *Weight) Bytes() int {
 	return (len(w.Codes)*w.Bits+7)/8 + 4*len(w.Scales) + (len(w.Zeros)*w.Bits+7)/8
 }
 
+// format is what the weight is encoded as.
+func (w *Weight) format() encoding.Format {
+	return encoding.Format{Bits: w.Bits, Unsigned: w.Unsigned, ZeroPoint: len(w.Zeros) > 0, Block: w.Block}
+}
+
 // fidelity compares the codes with the float weights they stand for: the share
 // that lies beyond the codes, and the signal-to-noise ratio in dB.
 func (w *Weight) fidelity(matrix []float32) (clipped, decibel float64) {
