@@ -326,7 +326,7 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		if !promote[name] {
 			return f.made.q.Weight(name).Dequantize()
 		}
-		w, err := quantizeWeight(name, l, f.scheme.weightOf(promoted))
+		w, err := (&Map{Name: name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
 		if err != nil {
 			failed = err
 			return nil

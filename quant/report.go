@@ -116,7 +116,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 		clipped, decibel := w.fidelity(f.Weight())
 		r.Weights = append(r.Weights, WeightReport{
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits,
-			Rule: weightRule(w.format()), ClipRate: clipped, SQNR: decibel,
+			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,
 		})
 	}
 	for _, p := range q.Points {
@@ -135,7 +135,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 // weightRule says how the scales of weights were chosen.
 func weightRule(f encoding.Format) string {
 	lo, hi := f.Limits()
-	rule, each := fmt.Sprintf("max|w|/%d", hi), "row"
+	rule, each := fmt.Sprintf("max|w|/%g", f.Levels()), "row"
 	if f.ZeroPoint {
 		rule = fmt.Sprintf("(max-min)/%d", hi-lo)
 	}

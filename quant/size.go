@@ -5,7 +5,8 @@ import (
 	"eisft/quant/encoding"
 )
 
-// formatBytes is what a matrix takes in a format, with its scales and zero points.
+// formatBytes is what a matrix takes in a format, with its scales and zero points: [Weight.Bytes]
+// before there is one.
 func formatBytes(f encoding.Format, out, in int) int {
 	scales := out
 	if f.Block > 0 {
@@ -14,6 +15,9 @@ func formatBytes(f encoding.Format, out, in int) int {
 	n := (out*in*f.Bits + 7) / 8
 	if f.ZeroPoint {
 		n += (scales*f.Bits + 7) / 8
+	}
+	if f.LowPower {
+		return n + 4*out + (scales+1)/2
 	}
 	return n + 4*scales
 }
