@@ -146,7 +146,7 @@ type part struct {
 
 func (l *Linear) part() part {
 	if l.tensor.Data == nil {
-		return part{l.Name + " " + string(hf.DTypeF32), asBytes(l.matrix)}
+		return part{l.Name + " " + string(hf.DTypeF32), asBytes(l.Weight())}
 	}
 	return part{fmt.Sprint(l.Name, " ", l.tensor.DType), l.tensor.Data}
 }

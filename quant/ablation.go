@@ -63,7 +63,7 @@ func (r *Recipe) variants() []variant {
 
 // ablate carries out the recipe's parts and measures the text's perplexity of each. t
 // are the losses of the float model and of what the whole recipe made.
-func (j *Job) ablate(ctx context.Context, h *heldOut, t texts) (*Ablation, error) {
+func (j *Job) ablate(ctx context.Context, h *heldOut, t textLosses) (*Ablation, error) {
 	list := j.Recipe.variants()
 	losses := make([][]eval.TextLoss, len(list))
 	losses[len(list)-1] = t.After

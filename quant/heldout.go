@@ -112,12 +112,12 @@ func (j *Job) answers(ctx context.Context, what string, m *model.Model, w model.
 	return r, nil
 }
 
-// texts are the losses of the held-out rows, of the float model and of the quantized one.
-type texts = Change[[]eval.TextLoss]
+// textLosses are the losses of the held-out rows, of the float model and of the quantized one.
+type textLosses = Change[[]eval.TextLoss]
 
 // evaluate compares the float model that was quantized with what came out.
-func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation, texts, error) {
-	var t texts
+func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation, textLosses, error) {
+	var t textLosses
 	faked, wrap, err := Apply(j.Model, made.q)
 	if err != nil {
 		return nil, t, err
@@ -203,7 +203,7 @@ func estimate(n int, figure func([]int) float64) Estimate {
 }
 
 // compare fills Comparisons from what was measured.
-func (e *Evaluation) compare(t texts) {
+func (e *Evaluation) compare(t textLosses) {
 	var text paired
 	for i, before := range t.Before {
 		if before.Tokens > 0 {

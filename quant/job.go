@@ -69,7 +69,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	if rows != nil {
-		var losses texts
+		var losses textLosses
 		if r.Evaluation, losses, err = j.evaluate(ctx, made, rows); err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (j *Job) checkOutput() error {
 func owned(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.IsDir() || !slices.Contains([]string{WeightsFile, EncodingsFile, ReportFile, PageFile}, e.Name()) {
+		if e.IsDir() || !slices.Contains([]string{WeightsFile, EncodingsFile, FoldedFile, ReportFile, PageFile}, e.Name()) {
 			return fmt.Errorf("%s cannot be replaced: %s in it was not written by eisft quantize; move it away", dir, e.Name())
 		}
 	}

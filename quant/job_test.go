@@ -95,7 +95,7 @@ func answered(distances []int, em ...float64) *eval.Result {
 func TestComparisons(t *testing.T) {
 	distances := []int{600, 10, 700, 20}
 	e := &Evaluation{Scores: Change[*eval.Result]{answered(distances, 1, 1, 1, 0), answered(distances, 1, 1, 0, 0)}}
-	e.compare(texts{
+	e.compare(textLosses{
 		Before: []eval.TextLoss{{NLL: 100, Tokens: 100}, {NLL: 100, Tokens: 100}, {}},
 		After:  []eval.TextLoss{{NLL: 101, Tokens: 100}, {NLL: 101, Tokens: 100}, {}},
 	})

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,8 +128,13 @@ func (p *pipeline) titled(stage string) string {
 	return p.what + ": " + stage
 }
 
-// transform rewrites the float model.
+// transform rewrites the float model, with statistics of channels where it wants them.
 func (p *pipeline) transform(ctx context.Context) (_ *model.Model, _ *Folded, err error) {
+	wants, err := WantsChannels(p.recipe)
+	if err != nil || !wants {
+		m, folded, failed := Transform(ctx, p.job.Model, p.recipe, nil)
+		return m, folded, cmp.Or(err, failed)
+	}
 	samples, done, err := p.job.samples(p.titled("channels"), 0)
 	if err != nil {
 		return nil, nil, err

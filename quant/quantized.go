@@ -18,7 +18,8 @@ type Quantized struct {
 	Calibration Calibration
 	Weights     []*Weight // in the order of the forward pass, the head last
 	Points      []*Point
-	Folded      *Folded // what of the float model the transforms changed; nil: nothing
+	// Folded are the transforms of the float model that was rounded, nil: there were none.
+	Folded *Folded
 }
 
 // Point is a tensor of the forward pass: its encoding, and what calibration saw.
@@ -86,9 +87,14 @@ func (q *Quantized) Point(name string) *Point {
 // Apply returns the model with the weights that q's codes stand for, and the
 // decorator that rounds every point to its encoding: together, in streams with
 // [model.StreamOptions].Wrap, they compute what the quantized graphs compute.
-// It fails if q was made for another model.
+// Transforms that q was made with are folded in first: m is the untouched model. It fails if
+// q was made for another model.
 func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 	if err := q.fits(m.Base); err != nil {
+		return nil, nil, err
+	}
+	m, err := q.Float(m)
+	if err != nil {
 		return nil, nil, err
 	}
 	b := replaceFrozen(m.Base, func(name string, l *model.Linear) *model.Linear {

@@ -12,7 +12,7 @@ import (
 
 	"eisft/internal/enum"
 	"eisft/internal/head"
-	"eisft/internal/nearest"
+	similar "eisft/internal/nearest"
 	"eisft/internal/relpath"
 	"eisft/internal/strictyaml"
 	"eisft/model"
@@ -408,7 +408,7 @@ func alike(pattern string, names []string) string {
 			known = append(known, tail)
 		}
 	}
-	if near := nearest.Name(pattern, known); near != "" {
+	if near := similar.Name(pattern, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "there are " + strings.Join(known, ", ")

@@ -204,13 +204,14 @@ func (m *Model) readTable(dir string, info *manifest.Manifest) error {
 	if m.hidden == 0 {
 		return nil
 	}
-	f, err := hf.OpenFile(filepath.Join(dir, info.Embeddings))
+	file := info.EmbeddingsOf(m.Precision)
+	f, err := hf.OpenFile(filepath.Join(dir, file))
 	if err != nil {
 		return fmt.Errorf("embeddings: %w", err)
 	}
 	t, err := f.Tensor(manifest.Embedding)
 	if err == nil && (len(t.Shape) != 2 || t.Shape[1] != m.hidden) {
-		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", info.Embeddings, t.Name, t.Shape, m.hidden)
+		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", file, t.Name, t.Shape, m.hidden)
 	}
 	if err == nil {
 		m.table, err = t.Float32()

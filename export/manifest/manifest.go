@@ -52,7 +52,8 @@ type Manifest struct {
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
-	// up; empty where the graphs take ids.
+	// up; empty where the graphs take ids. Quantization may name another one for its graphs:
+	// see EmbeddingsOf.
 	Embeddings string `json:"embeddings,omitempty"`
 
 	Shapes       []Shape        `json:"shapes"`
@@ -206,6 +207,18 @@ type State struct {
 type Quantization struct {
 	Scheme      string `json:"scheme"`
 	Calibration string `json:"calibration_sha256"`
+	// Embeddings is the file in the place of Manifest.Embeddings for the graphs of this
+	// scheme, where a rotation of the residual stream is folded into them; "" elsewhere.
+	Embeddings string `json:"embeddings,omitempty"`
+}
+
+// EmbeddingsOf returns the file of the embedding table that graphs of a precision read rows
+// of, "" where they take ids.
+func (m *Manifest) EmbeddingsOf(precision string) string {
+	if q := m.Quantization; q != nil && q.Embeddings != "" && precision == q.Scheme {
+		return q.Embeddings
+	}
+	return m.Embeddings
 }
 
 // File is a file of the export.
