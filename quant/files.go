@@ -51,7 +51,7 @@ type encodings struct {
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
 	WeightsSum  string       `json:"weights_sha256,omitempty"` // of WeightsFile; "" in files of earlier versions
-	Folded      *foldedInfo  `json:"folded,omitempty"`       // of FoldedFile, where transforms were folded in
+	Folded      *foldedInfo  `json:"folded,omitempty"`         // of FoldedFile, where transforms were folded in
 	Weights     []weightInfo `json:"weights"`
 	Activations []*Point     `json:"activations"`
 }
@@ -255,12 +255,12 @@ func parseEncodings(text []byte) (*Quantized, *encodings, error) {
 			return nil, nil, fmt.Errorf("weight %q is there twice", w.Name)
 		}
 		names[w.Name] = true
-		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
+		if w.Bits > 8 || w.Format != e.Scheme.Weight && w.Format != e.Scheme.weightOf(w.Bits) {
 			return nil, nil, fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
 		weight, err := newWeight(w)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		q.Weights = append(q.Weights, weight)
 	}
@@ -288,7 +288,7 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
 	for _, f := range []encoding.Format{s.Activation, s.Cache} {
-		if e.Bits == f.Bits && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
+		if (e.Bits == 8 || e.Bits == 16) && !f.None() && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/enum"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/quant/encoding"
@@ -54,9 +55,9 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
 		{"schema", `"schema": 3`, `"schema": 2`, "schema is 2; this version of eisft reads 3: run eisft quantize again"},
 		{"later schema", `"schema": 3`, `"schema": 4`, "schema is 4; this version of eisft reads 3: it was written by a later one"},
-		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
+		{"scheme", `"name": "w8a16"`, `"name": "xyz"`, `scheme is "xyz"; it must be one of ` + enum.List(SchemeNames())},
 		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
-		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
+		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile, entropy`},
 		{"bits", "\"bits\": 16,", "\"bits\": 5,", `activation "lm_head:in": bits is 5; it must be 4, 8 or 16`},
 		{"other bits", "\"bits\": 16,", "\"bits\": 4,", `activation "lm_head:in": it is int4 scale 0.001; scheme w8a16 has activations int16 and a cache int8`},
 		{"two scales", `"scale": 0.001`, `"axis": 0, "scales": [1, 2]`, `activation "lm_head:in": it has 2 scales; want one for the whole tensor`},
@@ -64,7 +65,7 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale 0 is -1; it must be a finite number above 0`},
 		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": it is int16 scale 0.001 zero point 3; scheme w8a16 has activations int16 and a cache int8`},
 		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in" is there twice`},
-		{"weight bits", "3\n   ],\n   \"bits\": 8", "3\n   ],\n   \"bits\": 4", `weight "lm_head" is int4; scheme w8a16 has int8`},
+		{"weight bits", "3\n   ],\n   \"bits\": 8", "3\n   ],\n   \"bits\": 16", `weight "lm_head" is int16; scheme w8a16 has int8`},
 		{"other weight", `"name": "lm_head"`, `"name": "head"`, "tensor head.weight is not in the file, which holds 2 others"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -238,8 +239,14 @@ func FuzzWeights(f *testing.F) {
 
 // weightFormats are those of weights, in rows of six.
 var weightFormats = []encoding.Format{
-	{Bits: 8}, {Bits: 4}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3},
-	{Bits: 4, Block: 2, LowPower: true}, {Bits: 4, Block: 6, LowPower: true}, {Bits: 8, Block: 3, LowPower: true},
+	{Bits: 8},
+	{Bits: 4},
+	{Bits: 4, Block: 2},
+	{Bits: 8, ZeroPoint: true},
+	{Bits: 4, ZeroPoint: true, Block: 3},
+	{Bits: 4, Block: 2, LowPower: true},
+	{Bits: 4, Block: 6, LowPower: true},
+	{Bits: 8, Block: 3, LowPower: true},
 }
 
 // TestWeightFiles: weights of every format are read back as they were written, also where

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -32,29 +33,33 @@ type Point struct {
 }
 
 // Quantize chooses the encoding of every point of the model from what
-// calibration saw, and quantizes its weights.
+// calibration saw, and rounds its weights to the nearest codes.
 func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
-	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
+	recipe := &Recipe{Scheme: s.Name, Ranges: r, Weights: RoundNearest}
+	q := encodePoints(m, s, recipe, seen, nil)
+	return q, RoundWeights(context.Background(), m, q, RoundOptions{
+		Recipe: recipe,
+		Format: func(name string, head bool) encoding.Format { return recipe.mapFormat(s, name, head) },
+	})
+}
+
+// encodePoints chooses the encoding of every point of a model from what calibration saw.
+// wide are the points of caches that get 16 bits where the recipe lets them be chosen.
+func encodePoints(m *model.Model, s Scheme, r *Recipe, seen *Statistics, wide map[string]bool) *Quantized {
+	q := &Quantized{Scheme: s, Range: r.Ranges, Base: m.Base.Identity(), Calibration: seen.Calibration}
 	for _, p := range points(m.Base) {
-		f := p.format(s)
+		f := r.pointFormat(s, p, wide)
 		if f.None() {
 			continue
 		}
 		o := seen.observers[p.name]
-		e := r.encode(o, f)
+		e := r.Ranges.encode(o, f)
 		q.Points = append(q.Points, &Point{
 			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
 			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
 		})
 	}
-	for _, f := range frozen(m.Base) {
-		w, err := (&Map{Name: f.name, Matrix: f.Weight(), Out: f.Out, In: f.In, Format: f.format(s)}).nearest()
-		if err != nil {
-			return nil, err
-		}
-		q.Weights = append(q.Weights, w)
-	}
-	return q, nil
+	return q
 }
 
 // Weight returns the weights of a map: "model.layers.0.self_attn.q_proj" or
