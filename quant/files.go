@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,18 +18,28 @@ import (
 
 // The files of a quantized model in its folder.
 const (
-	WeightsFile   = "weights.safetensors" // codes and zero points as int8, scales as float32, under checkpoint names
+	WeightsFile   = "weights.safetensors" // see the suffixes of its tensors
 	EncodingsFile = "encodings.json"
 )
 
 // Schema is the version of EncodingsFile that this package writes and reads.
-const Schema = 2
+const Schema = 3
 
-// The suffixes of a map's tensors in WeightsFile.
+// The suffixes of a map's tensors in WeightsFile, behind the name of the map.
+//
+// Codes of 8 bits are I8 [Out,In]. Those of 4 bits are U8 [Out,⌈In/2⌉], two of a row in a
+// byte: the code of an even input in the lower half, that of the odd one behind it in the
+// upper half, each in two's complement, as ONNX packs INT4. After an odd number the last
+// upper half is 0.
+//
+// Scales are F32 [Out] or, of blocks, [Out,In/block]. Low-power blockwise encodings have
+// one scale for each row, F32 [Out], and the multiple of it, 1 to 16, that is the scale of
+// each block, U8 [Out,In/block].
 const (
-	codesSuffix  = ".weight"
-	scalesSuffix = ".weight_scale"
-	zerosSuffix  = ".weight_zero_point" // where the scheme has them
+	codesSuffix     = ".weight"
+	scalesSuffix    = ".weight_scale"
+	multiplesSuffix = ".weight_block_scale" // low-power blockwise encodings alone
+	zerosSuffix     = ".weight_zero_point"  // I8, shaped as the scales; where the scheme has them
 )
 
 // encodings is EncodingsFile.
@@ -45,16 +56,68 @@ type encodings struct {
 
 // weightInfo names the tensors of a map in WeightsFile.
 type weightInfo struct {
-	Name string `json:"name"`
+	Name  string `json:"name"`
+	Shape [2]int `json:"shape"` // [Out,In]
 	encoding.Format
 }
 
+// info describes the weight in EncodingsFile.
+func (w *Weight) info() weightInfo { return weightInfo{w.Name, [2]int{w.Out, w.In}, w.Format()} }
+
 // paramShape is the shape of a weight's scales: [Out], or [Out,In/block].
-func (w *Weight) paramShape(f encoding.Format) []int {
-	if f.Block > 0 {
-		return []int{w.Out, w.In / f.Block}
+func (w *Weight) paramShape() []int {
+	if w.Block > 0 {
+		return []int{w.Out, w.In / w.Block}
 	}
 	return []int{w.Out}
+}
+
+// tensors are the weight's tensors in WeightsFile.
+func (w *Weight) tensors() []hf.Entry {
+	codes := hf.Entry{Name: w.Name + codesSuffix, Shape: []int{w.Out, w.In}, Data: w.Codes}
+	if w.Bits == 4 {
+		codes.Shape, codes.Data = []int{w.Out, (w.In + 1) / 2}, packNibbles(w.Codes, w.In)
+	}
+	scales := hf.Entry{Name: w.Name + scalesSuffix, Shape: w.paramShape(), Data: w.Scales}
+	if !w.LowPower() {
+		list := []hf.Entry{codes, scales}
+		if len(w.Zeros) > 0 {
+			zeros := make([]int8, len(w.Zeros))
+			for i, z := range w.Zeros {
+				zeros[i] = int8(z)
+			}
+			list = append(list, hf.Entry{Name: w.Name + zerosSuffix, Shape: w.paramShape(), Data: zeros})
+		}
+		return list
+	}
+	multiples := make([]uint8, len(w.Scales))
+	for i, k := range w.Multiples() {
+		multiples[i] = uint8(k)
+	}
+	scales.Shape, scales.Data = []int{w.Out}, w.Channels
+	return []hf.Entry{codes, scales, {Name: w.Name + multiplesSuffix, Shape: w.paramShape(), Data: multiples}}
+}
+
+// packNibbles puts the codes of rows of the given length two in a byte.
+func packNibbles(codes []int8, cols int) []uint8 {
+	width := (cols + 1) / 2
+	packed := make([]uint8, len(codes)/cols*width)
+	for i, c := range codes {
+		row, col := i/cols, i%cols
+		packed[row*width+col/2] |= uint8(c) & 15 << (4 * (col & 1))
+	}
+	return packed
+}
+
+// unpackNibbles is the inverse of packNibbles.
+func unpackNibbles(packed []byte, cols int) []int8 {
+	width := (cols + 1) / 2
+	codes := make([]int8, len(packed)/width*cols)
+	for i := range codes {
+		row, col := i/cols, i%cols
+		codes[i] = int8(packed[row*width+col/2]<<(4-4*(col&1))) >> 4
+	}
+	return codes
 }
 
 // write writes the files into a folder.
@@ -62,18 +125,8 @@ func (q *Quantized) write(dir string) error {
 	e := encodings{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration, Activations: q.Points}
 	var tensors []hf.Entry
 	for _, w := range q.Weights {
-		f := encoding.Format{Bits: w.Bits, Unsigned: w.Unsigned, ZeroPoint: len(w.Zeros) > 0, Block: w.Block}
-		e.Weights = append(e.Weights, weightInfo{w.Name, f})
-		tensors = append(tensors,
-			hf.Entry{Name: w.Name + codesSuffix, Shape: []int{w.Out, w.In}, Data: w.Codes},
-			hf.Entry{Name: w.Name + scalesSuffix, Shape: w.paramShape(f), Data: w.Scales})
-		if f.ZeroPoint {
-			zeros := make([]int8, len(w.Zeros))
-			for i, z := range w.Zeros {
-				zeros[i] = int8(z)
-			}
-			tensors = append(tensors, hf.Entry{Name: w.Name + zerosSuffix, Shape: w.paramShape(f), Data: zeros})
-		}
+		e.Weights = append(e.Weights, w.info())
+		tensors = append(tensors, w.tensors()...)
 	}
 	path := filepath.Join(dir, WeightsFile)
 	err := hf.WriteFile(path, tensors, map[string]string{"scheme": q.Scheme.Name})
@@ -197,7 +250,11 @@ func parseEncodings(text []byte) (q *Quantized, sum string, err error) {
 		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
 			return nil, "", fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
-		q.Weights = append(q.Weights, newWeight(w.Name, w.Format))
+		weight, err := newWeight(w)
+		if err != nil {
+			return nil, "", err
+		}
+		q.Weights = append(q.Weights, weight)
 	}
 	return q, e.WeightsSum, nil
 }
@@ -230,16 +287,26 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 	return fmt.Errorf("it is %s; scheme %s has activations %s and a cache %s", e, s.Name, s.Activation, s.Cache)
 }
 
-// newWeight returns the weight of a format, without codes and scales.
-func newWeight(name string, f encoding.Format) *Weight {
-	w := &Weight{Name: name, Encoding: encoding.Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Block: f.Block}}
+// newWeight returns a weight without codes and scales.
+func newWeight(info weightInfo) (*Weight, error) {
+	f := info.Format
+	w := &Weight{Name: info.Name, Out: info.Shape[0], In: info.Shape[1], Encoding: encoding.Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Block: f.Block}}
+	if w.Out < 1 || w.In < 1 || w.Out > math.MaxInt32 || w.In > math.MaxInt32 {
+		return nil, fmt.Errorf("weight %q is %v; want its numbers of outputs and inputs", info.Name, info.Shape)
+	}
+	if err := f.CheckRows(w.In); err != nil {
+		return nil, fmt.Errorf("weight %q: %w", info.Name, err)
+	}
 	if f.Block > 0 {
 		w.Axis = 1
 	}
 	if f.ZeroPoint {
 		w.Zeros = []int32{}
 	}
-	return w
+	if f.LowPower {
+		w.Channels = []float32{}
+	}
+	return w, nil
 }
 
 // readWeights fills in codes and scales of every weight.
@@ -263,54 +330,77 @@ func (q *Quantized) readWeights(path string) error {
 	return nil
 }
 
-// read fills in the weight from a file and returns how many tensors it has there.
+// read fills in the weight, which has its shape, from a file and returns how many tensors
+// it has there.
 func (w *Weight) read(f *hf.File) (tensors int, err error) {
-	codes, err := f.Tensor(w.Name + codesSuffix)
-	if err != nil {
-		return 0, err
-	}
-	if codes.DType != hf.DTypeI8 || len(codes.Shape) != 2 {
-		return 0, fmt.Errorf("tensor %s is %s %v; want a matrix of I8", codes.Name, codes.DType, codes.Shape)
-	}
-	w.Out, w.In = codes.Shape[0], codes.Shape[1]
-	w.Codes = signedBytes(codes.Data)
-	lo, hi := w.Limits()
-	if i := slices.IndexFunc(w.Codes, func(c int8) bool { return int32(c) < lo || int32(c) > hi }); i >= 0 {
-		return 0, fmt.Errorf("tensor %s, row %d: code %d is outside %s", codes.Name, i/w.In, w.Codes[i], w.Type())
-	}
-	shape := []int{w.Out}
-	if w.Block > 0 {
-		shape = append(shape, w.In/w.Block)
-	}
-	param := func(suffix, dtype string) (hf.Tensor, error) {
+	tensor := func(suffix string, dtype hf.DType, shape ...int) (hf.Tensor, error) {
 		t, err := f.Tensor(w.Name + suffix)
-		if err == nil && (string(t.DType) != dtype || !slices.Equal(t.Shape, shape)) {
-			err = fmt.Errorf("tensor %s is %s %v; want %s %v, one for each row or block of the codes", t.Name, t.DType, t.Shape, dtype, shape)
+		tensors++
+		if err == nil && (t.DType != dtype || !slices.Equal(t.Shape, shape)) {
+			err = fmt.Errorf("tensor %s is %s %v; %s lists a weight of %s, which has %s %v there", t.Name, t.DType, t.Shape, EncodingsFile, w.Format(), dtype, shape)
 		}
 		return t, err
 	}
-	scales, err := param(scalesSuffix, string(hf.DTypeF32))
+	if err := w.readCodes(tensor); err != nil {
+		return 0, err
+	}
+	shape := w.paramShape()
+	if w.Channels != nil {
+		shape = shape[:1]
+	}
+	scales, err := tensor(scalesSuffix, hf.DTypeF32, shape...)
 	if err != nil {
 		return 0, err
 	}
-	if w.Scales, err = scales.Float32(); err != nil {
+	numbers, err := scales.Float32()
+	if err != nil {
 		return 0, err
 	}
-	tensors = 2
-	if w.Zeros != nil {
-		zeros, err := param(zerosSuffix, string(hf.DTypeI8))
+	switch {
+	case w.Channels != nil:
+		blocks, err := tensor(multiplesSuffix, hf.DTypeU8, w.paramShape()...)
+		if err != nil {
+			return 0, err
+		}
+		multiples := make([]int32, len(blocks.Data))
+		for i, k := range blocks.Data {
+			multiples[i] = int32(k)
+		}
+		if err := w.SetMultiples(numbers, multiples); err != nil {
+			return 0, fmt.Errorf("tensor %s: %w", blocks.Name, err)
+		}
+	case w.Zeros != nil:
+		zeros, err := tensor(zerosSuffix, hf.DTypeI8, shape...)
 		if err != nil {
 			return 0, err
 		}
 		for _, z := range signedBytes(zeros.Data) {
 			w.Zeros = append(w.Zeros, int32(z))
 		}
-		tensors++
+		fallthrough
+	default:
+		w.Scales = numbers
 	}
 	if _, err := w.ParamShape([]int{w.Out, w.In}); err != nil {
 		return 0, fmt.Errorf("tensor %s: %w", scales.Name, err)
 	}
 	return tensors, nil
+}
+
+// readCodes fills in the codes.
+func (w *Weight) readCodes(tensor func(suffix string, dtype hf.DType, shape ...int) (hf.Tensor, error)) error {
+	if w.Bits == 4 {
+		packed, err := tensor(codesSuffix, hf.DTypeU8, w.Out, (w.In+1)/2)
+		if err == nil {
+			w.Codes = unpackNibbles(packed.Data, w.In)
+		}
+		return err
+	}
+	codes, err := tensor(codesSuffix, hf.DTypeI8, w.Out, w.In)
+	if err == nil {
+		w.Codes = signedBytes(codes.Data)
+	}
+	return err
 }
 
 func signedBytes(data []byte) []int8 {

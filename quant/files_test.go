@@ -1,6 +1,8 @@
 package quant
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -8,6 +10,7 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
 
@@ -49,8 +52,8 @@ func TestLoadDamagedEncodings(t *testing.T) {
 	for _, tc := range []struct{ name, old, replacement, want string }{
 		{"cut off", "\n}\n", "", "not valid JSON: unexpected end of JSON input"},
 		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
-		{"schema", `"schema": 2`, `"schema": 1`, "schema is 1; this version of eisft reads 2: run eisft quantize again"},
-		{"later schema", `"schema": 2`, `"schema": 3`, "schema is 3; this version of eisft reads 2: it was written by a later one"},
+		{"schema", `"schema": 3`, `"schema": 2`, "schema is 2; this version of eisft reads 3: run eisft quantize again"},
+		{"later schema", `"schema": 3`, `"schema": 4`, "schema is 4; this version of eisft reads 3: it was written by a later one"},
 		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
 		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
 		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
@@ -61,7 +64,7 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale 0 is -1; it must be a finite number above 0`},
 		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": it is int16 scale 0.001 zero point 3; scheme w8a16 has activations int16 and a cache int8`},
 		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in" is there twice`},
-		{"weight bits", "\"name\": \"lm_head\",\n   \"bits\": 8", "\"name\": \"lm_head\",\n   \"bits\": 4", `weight "lm_head" is int4; scheme w8a16 has int8`},
+		{"weight bits", "3\n   ],\n   \"bits\": 8", "3\n   ],\n   \"bits\": 4", `weight "lm_head" is int4; scheme w8a16 has int8`},
 		{"other weight", `"name": "lm_head"`, `"name": "head"`, "tensor head.weight is not in the file, which holds 2 others"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -156,7 +159,7 @@ func FuzzEncodings(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Add([]byte(`{"schema":2,"scheme":{"name":"w8a16"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
+	f.Add([]byte(`{"schema":3,"scheme":{"name":"w8a16"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		q, _, err := parseEncodings(text)
 		if err != nil {
@@ -198,26 +201,133 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// TestWeightFiles: weights of every format are read back as they were written.
-func TestWeightFiles(t *testing.T) {
-	for _, f := range []encoding.Format{{Bits: 8}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3}} {
-		w, err := quantizeWeight("w", model.NewLinear("w", 6, 5, normal(30, 1), nil), f)
+// FuzzWeights: whatever a weight's file holds, and whatever format it is listed with, it is
+// refused or its parts fit together and can be written again.
+func FuzzWeights(f *testing.F) {
+	for i, format := range weightFormats {
+		w, err := nearest(model.NewLinear("w", 6, 4, normal(24, 1), nil), format)
+		if err != nil {
+			f.Fatal(err)
+		}
+		text, err := os.ReadFile(filepath.Join(save(f, &Quantized{Weights: []*Weight{w}}), WeightsFile))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(i, text)
+	}
+	path := filepath.Join(f.TempDir(), WeightsFile)
+	f.Fuzz(func(t *testing.T, format int, text []byte) {
+		if format < 0 || format >= len(weightFormats) {
+			return
+		}
+		if err := os.WriteFile(path, text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		w, err := newWeight(weightInfo{"w", [2]int{4, 6}, weightFormats[format]})
 		if err != nil {
 			t.Fatal(err)
 		}
-		q := &Quantized{Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Weights: []*Weight{w}}
-		read := &Quantized{Weights: []*Weight{newWeight("w", f)}}
-		if err := read.readWeights(filepath.Join(save(t, q), WeightsFile)); err != nil {
-			t.Errorf("%s: %v", f, err)
-			continue
+		if (&Quantized{Weights: []*Weight{w}}).readWeights(path) != nil {
+			return
 		}
-		if !reflect.DeepEqual(read.Weights[0], w) {
-			t.Errorf("%s: %+v, want %+v", f, read.Weights[0], w)
+		if err := hf.Encode(io.Discard, w.tensors(), nil); err != nil || len(w.Dequantize()) != 24 {
+			t.Errorf("%+v: %v", w, err)
+		}
+	})
+}
+
+// weightFormats are those of weights, in rows of six.
+var weightFormats = []encoding.Format{
+	{Bits: 8}, {Bits: 4}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3},
+	{Bits: 4, Block: 2, LowPower: true}, {Bits: 4, Block: 6, LowPower: true}, {Bits: 8, Block: 3, LowPower: true},
+}
+
+// TestWeightFiles: weights of every format are read back as they were written, also where
+// rows have an odd length and 4 bits fill half a byte.
+func TestWeightFiles(t *testing.T) {
+	for _, f := range weightFormats {
+		for _, cols := range []int{6, 9, 12} {
+			if f.CheckRows(cols) != nil {
+				continue
+			}
+			w, err := nearest(model.NewLinear("w", cols, 5, normal(5*cols, 1), nil), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := &Quantized{Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Weights: []*Weight{w}}
+			blank, err := newWeight(w.info())
+			if err != nil {
+				t.Fatal(err)
+			}
+			read := &Quantized{Weights: []*Weight{blank}}
+			if err := read.readWeights(filepath.Join(save(t, q), WeightsFile)); err != nil {
+				t.Errorf("%s: %v", f, err)
+				continue
+			}
+			if !reflect.DeepEqual(blank, w) {
+				t.Errorf("%s: %+v, want %+v", f, blank, w)
+			}
 		}
 	}
 	for _, f := range []encoding.Format{{Bits: 16}, {Bits: 8, Unsigned: true}} {
-		if _, err := quantizeWeight("w", model.NewLinear("w", 1, 1, []float32{1}, nil), f); err == nil {
+		if _, err := nearest(model.NewLinear("w", 1, 1, []float32{1}, nil), f); err == nil {
 			t.Errorf("weights are quantized to %s", f)
+		}
+	}
+}
+
+// TestNibbles holds the packing to ONNX's of INT4: two codes of a row in a byte, the first
+// one in the lower half.
+func TestNibbles(t *testing.T) {
+	codes := []int8{1, -2, 7, -8, 0, -1}
+	if got := packNibbles(codes, 6); !bytes.Equal(got, []byte{0xe1, 0x87, 0xf0}) {
+		t.Errorf("rows of 6: %x", got)
+	}
+	if got := packNibbles(codes, 3); !bytes.Equal(got, []byte{0xe1, 0x07, 0x08, 0x0f}) {
+		t.Errorf("rows of 3: %x", got)
+	}
+}
+
+// TestReadDamagedWeights: a file that is not what encodings.json says of it.
+func TestReadDamagedWeights(t *testing.T) {
+	f := encoding.Format{Bits: 4, Block: 2, LowPower: true}
+	for _, tc := range []struct {
+		name   string
+		damage func(w *Weight, list []hf.Entry)
+		want   string
+	}{
+		{"multiple 17", func(_ *Weight, l []hf.Entry) { l[2].Data.([]uint8)[1] = 17 }, "tensor w.weight_block_scale: scale 1 is 17, 17 times the channel's 1; want a whole multiple, 1 to 16"},
+		{"multiple 0", func(_ *Weight, l []hf.Entry) { l[2].Data.([]uint8)[3] = 0 }, "tensor w.weight_block_scale: scale 3 is 0, 0 times the channel's 2; want a whole multiple, 1 to 16"},
+		{"channel scale", func(_ *Weight, l []hf.Entry) { l[1].Data.([]float32)[0] = -1 }, "tensor w.weight_block_scale: channel scale 0 is -1; it must be a finite number above 0"},
+		{"codes of 8 bits", func(_ *Weight, l []hf.Entry) { l[0].Data, l[0].Shape = make([]int8, 12), []int{2, 6} }, "tensor w.weight is I8 [2 6]; encodings.json lists a weight of int4 in blocks of 2 with low-power scales, which has U8 [2 3] there"},
+		{"other blocks", func(_ *Weight, l []hf.Entry) { l[2].Shape = []int{3, 2} }, "tensor w.weight_block_scale is U8 [3 2]; encodings.json lists a weight of int4 in blocks of 2 with low-power scales, which has U8 [2 3] there"},
+	} {
+		w := &Weight{Name: "w", Out: 2, In: 6, Encoding: encoding.Encoding{Bits: 4, Axis: 1, Block: 2}, Codes: make([]int8, 12)}
+		if err := w.SetMultiples([]float32{1, 2}, []int32{16, 1, 2, 3, 4, 5}); err != nil {
+			t.Fatal(err)
+		}
+		list := w.tensors()
+		tc.damage(w, list)
+		path := filepath.Join(t.TempDir(), WeightsFile)
+		if err := hf.WriteFile(path, list, nil); err != nil {
+			t.Fatal(err)
+		}
+		blank, err := newWeight(weightInfo{"w", [2]int{2, 6}, f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = (&Quantized{Weights: []*Weight{blank}}).readWeights(path)
+		if err == nil || !strings.HasSuffix(err.Error(), ": "+tc.want) {
+			t.Errorf("%s: %v, want %s", tc.name, err, tc.want)
+		}
+	}
+	for want, info := range map[string]weightInfo{
+		`weight "w" is [2 0]; want its numbers of outputs and inputs`:                                                                 {"w", [2]int{2, 0}, f},
+		`weight "w": rows of 40 weights cannot be cut into blocks of 32; blocks of these sizes fit: 8, 10, 20, 40`:                    {"w", [2]int{2, 40}, encoding.Format{Bits: 4, Block: 32}},
+		`weight "w": rows of 7 weights cannot be cut into blocks of -3, nor into any of 8 to 512; take a scheme with one scale a row`: {"w", [2]int{2, 7}, encoding.Format{Bits: 4, Block: -3}},
+	} {
+		if _, err := newWeight(info); err == nil || err.Error() != want {
+			t.Errorf("%+v: %v, want %s", info, err, want)
 		}
 	}
 }

@@ -46,7 +46,7 @@ func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, 
 		})
 	}
 	for _, f := range frozen(m.Base) {
-		w, err := quantizeWeight(f.name, f.Linear, f.format(s))
+		w, err := (&Map{Name: f.name, Matrix: f.Weight(), Out: f.Out, In: f.In, Format: f.format(s)}).nearest()
 		if err != nil {
 			return nil, err
 		}

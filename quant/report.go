@@ -93,7 +93,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 // weightRule says how the scales of weights were chosen.
 func weightRule(f encoding.Format) string {
 	lo, hi := f.Limits()
-	rule, each := fmt.Sprintf("max|w|/%d", hi), "row"
+	rule, each := fmt.Sprintf("max|w|/%g", f.Levels()), "row"
 	if f.ZeroPoint {
 		rule = fmt.Sprintf("(max-min)/%d", hi-lo)
 	}

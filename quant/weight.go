@@ -1,10 +1,8 @@
 package quant
 
 import (
-	"fmt"
 	"math"
 
-	"eisft/model"
 	"eisft/quant/encoding"
 )
 
@@ -17,21 +15,9 @@ type Weight struct {
 	Codes []int8 // [Out,In]
 }
 
-// quantizeWeight rounds each output channel, or each block of it, to the nearest codes:
-// of a symmetric format, the largest magnitude is the last one (scale = max|w|/127 for
-// 8 bits).
-func quantizeWeight(name string, l *model.Linear, f encoding.Format) (*Weight, error) {
-	if f.Unsigned || f.Bits != 4 && f.Bits != 8 {
-		return nil, fmt.Errorf("%s.weight: no weights are quantized to %s; want 4 or 8 signed bits", name, f)
-	}
-	matrix := l.Weight()
-	e, err := f.Rows(matrix, l.Out, l.In)
-	if err != nil {
-		return nil, fmt.Errorf("%s.weight: %w", name, err)
-	}
-	w := &Weight{Name: name, Out: l.Out, In: l.In, Encoding: e, Codes: make([]int8, l.Out*l.In)}
-	encoding.Codes(e, w.Codes, matrix, l.Out, l.In)
-	return w, nil
+// Format returns how the weights are encoded.
+func (w *Weight) Format() encoding.Format {
+	return encoding.Format{Bits: w.Bits, Unsigned: w.Unsigned, ZeroPoint: w.Zeros != nil, Block: w.Block, LowPower: w.Channels != nil}
 }
 
 // Dequantize returns the matrix that the codes stand for, [Out,In].
@@ -41,8 +27,12 @@ func (w *Weight) Dequantize() []float32 {
 	return matrix
 }
 
-// Bytes returns the size of codes, scales and zero points.
+// Bytes returns the size of codes, scales and zero points; a multiple of a channel's scale
+// takes 4 bits.
 func (w *Weight) Bytes() int {
+	if w.LowPower() {
+		return (len(w.Codes)*w.Bits+7)/8 + 4*len(w.Channels) + (len(w.Scales)+1)/2
+	}
 	return (len(w.Codes)*w.Bits+7)/8 + 4*len(w.Scales) + (len(w.Zeros)*w.Bits+7)/8
 }
 

@@ -10,13 +10,18 @@ import (
 	"eisft/quant/encoding"
 )
 
+// nearest rounds a map's weights to the nearest codes.
+func nearest(l *model.Linear, f encoding.Format) (*Weight, error) {
+	return (&Map{Name: l.Name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f}).nearest()
+}
+
 func TestQuantizeWeight(t *testing.T) {
 	l := model.NewLinear("w", 4, 3, []float32{
 		1.27, -0.635, 0.005, 0.0151, // scale 0.01
 		0, 0, 0, 0,
 		-254, 127, 3, 1, // scale 2: 63.5, 1.5 and 0.5 go to the even code
 	}, nil)
-	w, err := quantizeWeight("w", l, encoding.Format{Bits: 8})
+	w, err := nearest(l, encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +41,7 @@ func TestQuantizeWeight(t *testing.T) {
 
 func TestQuantizeDamagedWeight(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		_, err := quantizeWeight("w", model.NewLinear("w", 2, 2, []float32{1, 2, 3, float32(bad)}, nil), encoding.Format{Bits: 8})
+		_, err := nearest(model.NewLinear("w", 2, 2, []float32{1, 2, 3, float32(bad)}, nil), encoding.Format{Bits: 8})
 		if want := "w.weight: row 1 holds NaN or infinity; the checkpoint is damaged"; err == nil || err.Error() != want {
 			t.Errorf("%g: error %v, want %s", bad, err, want)
 		}
@@ -48,7 +53,7 @@ func TestQuantizeDamagedWeight(t *testing.T) {
 func TestFakeEqualsIntegers(t *testing.T) {
 	const rows, in, out = 5, 96, 48
 	l := model.NewLinear("w", in, out, normal(in*out, 0.2), nil)
-	w, err := quantizeWeight("w", l, encoding.Format{Bits: 8})
+	w, err := nearest(l, encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +96,7 @@ func TestSQNR(t *testing.T) {
 	for i := range x {
 		x[i] = (float32(i)+0.5)/n*2 - 1
 	}
-	w, err := quantizeWeight("w", model.NewLinear("w", n, 1, x, nil), encoding.Format{Bits: 8})
+	w, err := nearest(model.NewLinear("w", n, 1, x, nil), encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}

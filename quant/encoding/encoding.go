@@ -17,6 +17,10 @@ import (
 // One scale serves the whole tensor. Several serve the slices along Axis or, with
 // Block > 0, blocks of Block elements along Axis; these have the tensor's shape with
 // Axis divided by Block, row-major. Zeros is empty (symmetric) or as long as Scales.
+//
+// Low-power blockwise encodings (LPBQ) are those of a matrix with Channels: a scale for
+// each slice along the axis that has no blocks, of which the scale of each of its blocks is
+// a whole multiple, 1 to [MaxMultiple].
 type Encoding struct {
 	Bits     int  // of a code: 4, 8 or 16
 	Unsigned bool // codes are 0 to 2^Bits-1 instead of two's complement
@@ -24,6 +28,7 @@ type Encoding struct {
 	Zeros    []int32
 	Axis     int
 	Block    int
+	Channels []float32
 }
 
 // Signed is the symmetric encoding of a whole tensor by signed codes.
@@ -63,12 +68,13 @@ func (e Encoding) Symmetric() bool {
 }
 
 // Reach returns the numbers between which scale i rounds to the nearest code. That of a
-// signed symmetric encoding ends at the greatest code on both sides: one code more on the
-// negative side, which no scheme counts on, is left out.
+// signed symmetric encoding of 8 or 16 bits ends at the greatest code on both sides: one
+// code more on the negative side, which no scheme counts on, is left out. Of 4 bits it is a
+// sixteenth of all, and scales are chosen for it (see [Format.Fit]).
 func (e Encoding) Reach(i int) (lo, hi float64) {
 	low, high := e.Limits()
 	scale, zero := float64(e.Scales[i]), e.Zero(i)
-	if !e.Unsigned && zero == 0 {
+	if !e.Unsigned && zero == 0 && e.Bits > 4 {
 		low = -high
 	}
 	return scale * float64(low-zero), scale * float64(high-zero)
@@ -194,7 +200,7 @@ func (e Encoding) Equal(o Encoding) bool {
 			return false
 		}
 	}
-	return len(e.Scales) == 1 || e.Axis == o.Axis && e.Block == o.Block
+	return slices.Equal(e.Channels, o.Channels) && (len(e.Scales) == 1 || e.Axis == o.Axis && e.Block == o.Block)
 }
 
 // Difference says where e departs from what is wanted, "" where it does not.
@@ -206,6 +212,13 @@ func (e Encoding) Difference(want Encoding) string {
 		return fmt.Sprintf("its codes are %s, want %s", e.Type(), want.Type())
 	case len(e.Scales) != len(want.Scales):
 		return fmt.Sprintf("it has %d scales, want %d", len(e.Scales), len(want.Scales))
+	case len(e.Channels) != len(want.Channels):
+		return fmt.Sprintf("it has %d channel scales, want %d", len(e.Channels), len(want.Channels))
+	}
+	for i, c := range e.Channels {
+		if c != want.Channels[i] {
+			return fmt.Sprintf("channel scale %d is %.9g, want %.9g", i, c, want.Channels[i])
+		}
 	}
 	for i, s := range e.Scales {
 		at := ""
@@ -262,7 +275,7 @@ func (e Encoding) Check() error {
 	if e.Axis < 0 || e.Block < 0 {
 		return fmt.Errorf("axis is %d and block %d; neither may be negative", e.Axis, e.Block)
 	}
-	return nil
+	return e.checkChannels()
 }
 
 // ParamShape checks the encoding against a tensor's shape and gives the shape of its
@@ -291,6 +304,9 @@ func (e Encoding) ParamShape(shape []int) ([]int, error) {
 	}
 	if len(e.Scales) != want {
 		return nil, fmt.Errorf("there are %d scales; %v has %d", len(e.Scales), shape, want)
+	}
+	if e.LowPower() && (len(shape) != 2 || e.Axis > 1 || len(e.Channels) != shape[1-e.Axis]) {
+		return nil, fmt.Errorf("there are %d channel scales for blocks along axis %d of %v; want a matrix, and one for each slice along its other axis", len(e.Channels), e.Axis, shape)
 	}
 	return params, nil
 }

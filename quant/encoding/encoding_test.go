@@ -265,11 +265,11 @@ func TestFormats(t *testing.T) {
 			}
 		}
 	}
-	rows, err := Format{Bits: 4, Block: 2}.Rows([]float32{7, 0, 0, 14, -1, 3.5, 0, 0}, 2, 4)
+	rows, err := Format{Bits: 4, Block: 2}.Rows([]float32{8, 0, 0, 16, -1, 4, 0, 0}, 2, 4)
 	if want := (Encoding{Bits: 4, Scales: []float32{1, 2, 0.5, 1}, Axis: 1, Block: 2}); err != nil || !reflect.DeepEqual(rows, want) {
 		t.Errorf("%+v (%v), want %+v", rows, err, want)
 	}
-	if _, err := (Format{Bits: 4, Block: 3}).Rows(make([]float32, 8), 2, 4); err == nil || err.Error() != "rows of 4 weights cannot be cut into blocks of 3" {
+	if _, err := (Format{Bits: 4, Block: 3}).Rows(make([]float32, 8), 2, 4); err == nil || err.Error() != "rows of 4 weights cannot be cut into blocks of 3, nor into any of 8 to 512; take a scheme with one scale a row" {
 		t.Errorf("error %v", err)
 	}
 }

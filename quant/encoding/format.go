@@ -3,6 +3,8 @@ package encoding
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 )
 
 // Format is how a kind of tensor is encoded, before there are numbers to encode: what a
@@ -29,15 +31,27 @@ func (f Format) Limits() (lo, hi int32) { return limits(f.Bits, f.Unsigned) }
 
 // Fit returns scale and zero point for numbers from lo to hi: the greatest code stands
 // for the larger magnitude or, with a zero point, the codes for the whole range, which
-// always holds 0, so that 0 has a code (arXiv 1712.05877, section 2.3).
+// always holds 0, so that 0 has a code (arXiv 1712.05877, section 2.3). Of 4 signed bits it
+// is the magnitude of the least code, -8: a number at the positive end is clipped to 7 of 8
+// steps, and all others are rounded in steps that are an eighth smaller.
 func (f Format) Fit(lo, hi float32) (scale float32, zero int32) {
 	low, high := f.Limits()
 	if !f.ZeroPoint {
-		return scaleFor(max(hi, -lo), float32(high)), 0
+		return scaleFor(max(hi, -lo), f.Levels()), 0
 	}
 	lo, hi = min(lo, 0), max(hi, 0)
 	scale = scaleFor(hi-lo, float32(high-low))
 	return scale, int32(nearest(float32(low)-lo/scale, float32(low), float32(high)))
+}
+
+// Levels returns what the largest magnitude is divided by for a symmetric scale: the
+// greatest code, or 8 for 4 signed bits.
+func (f Format) Levels() float32 {
+	lo, hi := f.Limits()
+	if f.Bits == 4 && !f.Unsigned {
+		return float32(-lo)
+	}
+	return float32(hi)
 }
 
 // Tensor returns the encoding of a whole tensor with numbers from lo to hi.
@@ -56,11 +70,11 @@ func (f Format) Tensor(lo, hi float32) Encoding {
 func (f Format) Rows(x []float32, rows, cols int) (Encoding, error) {
 	e := Encoding{Bits: f.Bits, Unsigned: f.Unsigned, Axis: 0}
 	length := cols
+	if err := f.CheckRows(cols); err != nil {
+		return e, err
+	}
 	if f.Block > 0 {
 		e.Axis, e.Block, length = 1, f.Block, f.Block
-		if cols%f.Block != 0 {
-			return e, fmt.Errorf("rows of %d weights cannot be cut into blocks of %d", cols, f.Block)
-		}
 	}
 	for at := 0; at < rows*cols; at += length {
 		lo, hi := span(x[at : at+length])
@@ -73,7 +87,31 @@ func (f Format) Rows(x []float32, rows, cols int) (Encoding, error) {
 			e.Zeros = append(e.Zeros, zero)
 		}
 	}
+	if f.LowPower {
+		return e.WholeMultiples(rows, x), nil
+	}
 	return e, nil
+}
+
+// CheckRows reports blocks that a row of so many weights cannot be cut into, and which it
+// can.
+func (f Format) CheckRows(cols int) error {
+	switch {
+	case f.LowPower && (f.Block == 0 || f.ZeroPoint || f.Unsigned):
+		return fmt.Errorf("%s: low-power blockwise scales are for blocks of signed symmetric codes", f)
+	case f.Block == 0 || f.Block > 0 && cols%f.Block == 0:
+		return nil
+	}
+	var fit []string
+	for b := 8; b <= min(cols, 512); b++ {
+		if cols%b == 0 {
+			fit = append(fit, strconv.Itoa(b))
+		}
+	}
+	if len(fit) == 0 {
+		return fmt.Errorf("rows of %d weights cannot be cut into blocks of %d, nor into any of 8 to 512; take a scheme with one scale a row", cols, f.Block)
+	}
+	return fmt.Errorf("rows of %d weights cannot be cut into blocks of %d; blocks of these sizes fit: %s", cols, f.Block, strings.Join(fit, ", "))
 }
 
 // span returns the least and the greatest number, NaN if there is one.
@@ -106,6 +144,9 @@ func (f Format) String() string {
 	}
 	if f.Block > 0 {
 		s += fmt.Sprintf(" in blocks of %d", f.Block)
+	}
+	if f.LowPower {
+		s += " with low-power scales"
 	}
 	return s
 }

@@ -8,7 +8,8 @@ import (
 
 // wire is the JSON form of an encoding: "scale" and "zero_point" where one scale serves
 // the whole tensor, else "scales", "zero_points", "axis" and, where there are blocks,
-// "block".
+// "block". Low-power blockwise encodings have "channel_scales" and the multiples of them,
+// "block_scales", instead of "scales".
 type wire struct {
 	Bits      int       `json:"bits"`
 	Signed    bool      `json:"signed"`
@@ -18,15 +19,20 @@ type wire struct {
 	Zeros     []int32   `json:"zero_points,omitempty"`
 	Axis      *int      `json:"axis,omitempty"`
 	Block     int       `json:"block,omitempty"`
+	Channels  []float32 `json:"channel_scales,omitempty"`
+	Multiples []int32   `json:"block_scales,omitempty"`
 }
 
 // MarshalJSON writes the encoding as wire describes it.
 func (e Encoding) MarshalJSON() ([]byte, error) {
 	w := wire{Bits: e.Bits, Signed: !e.Unsigned, Block: e.Block}
-	if len(e.Scales) == 1 && e.Block == 0 {
+	switch {
+	case len(e.Scales) == 1 && e.Block == 0:
 		zero := e.Zero(0)
 		w.Scale, w.ZeroPoint = &e.Scales[0], &zero
-	} else {
+	case e.LowPower():
+		w.Channels, w.Multiples, w.Axis = e.Channels, e.Multiples(), &e.Axis
+	default:
 		w.Scales, w.Zeros, w.Axis = e.Scales, e.Zeros, &e.Axis
 	}
 	return json.Marshal(w)
@@ -42,6 +48,15 @@ func (e *Encoding) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	*e = Encoding{Bits: w.Bits, Unsigned: !w.Signed, Scales: w.Scales, Zeros: w.Zeros, Block: w.Block}
+	if w.Axis != nil {
+		e.Axis = *w.Axis
+	}
+	if len(w.Channels) > 0 {
+		if w.Scale != nil || len(w.Scales) > 0 || len(w.Zeros) > 0 {
+			return errors.New("an encoding with channel_scales must have block_scales, and no scale, scales or zero_points")
+		}
+		return e.SetMultiples(w.Channels, w.Multiples)
+	}
 	if (w.Scale != nil) == (len(w.Scales) > 0) {
 		return errors.New("an encoding must have either scale or scales")
 	}
@@ -50,9 +65,6 @@ func (e *Encoding) UnmarshalJSON(text []byte) error {
 		if w.ZeroPoint != nil && *w.ZeroPoint != 0 {
 			e.Zeros = []int32{*w.ZeroPoint}
 		}
-	}
-	if w.Axis != nil {
-		e.Axis = *w.Axis
 	}
 	return nil
 }
