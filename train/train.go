@@ -133,7 +133,7 @@ func (t *trainer) open() (err error) {
 
 // use goes on with m.
 func (t *trainer) use(m *model.Model) {
-	t.Model, t.engine = m, graph.NewEngine(m)
+	t.Model, t.engine = m, graph.NewEngine(m, nil)
 }
 
 // begin makes the run folder, or finds the one to resume, and returns where to go on.
