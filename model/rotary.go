@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -81,12 +82,16 @@ func positions(from, to int) []int {
 	return pos
 }
 
+// ErrOutOfReach is wrapped by the error of a position that a base's rotary embedding does not
+// reach.
+var ErrOutOfReach = errors.New("out of reach")
+
 // check reports a sequence whose positions reach the limit.
 func (r *Rotary) check(positions int) error {
 	if r.Limit == 0 || positions <= r.Limit {
 		return nil
 	}
-	return fmt.Errorf("position %d is out of reach: the base's rotary embedding has other frequencies, or its queries another scale, for sequences of more than %d tokens; use positions: compact and a block whose sink + slots + window + segment is at most that", positions-1, r.Limit)
+	return fmt.Errorf("position %d is %w: the base's rotary embedding has other frequencies, or its queries another scale, for sequences of more than %d tokens; use positions: compact and a block whose sink + slots + window + segment is at most that", positions-1, ErrOutOfReach, r.Limit)
 }
 
 // RotateRows writes the rows of x [rows,heads·d] after rotary embedding; cos

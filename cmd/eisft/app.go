@@ -53,6 +53,7 @@ func verbs() []*cli.Command {
 		checkCommand(),
 		runCommand(),
 		benchCommand(),
+		planCommand(),
 		inspectCommand(),
 		dataCommand(),
 		envCommand(),

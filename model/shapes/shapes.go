@@ -78,6 +78,12 @@ type Options struct {
 	Soft, NoRouting bool
 	CacheBytes      int // of a number in the stored keys and values
 	ActivationBytes int // of a number between steps
+	// MapBytes gives the bytes of a frozen map's weights; nil: as the base stores them.
+	MapBytes func(*model.Linear) int64
+	// Graph counts what graphs of fixed shape compute (docs/graphs.md): a stretch of several
+	// tokens takes a whole segment of rows, every row meets all places of the cache, seen or
+	// not, and the memory is always read.
+	Graph bool
 }
 
 // Stream reads a sequence.
@@ -92,8 +98,11 @@ func NewStream(m *model.Model, o Options) *Stream {
 	p.Soft, p.Routing = o.Soft, !o.NoRouting
 	c := &counter{
 		model: m, sequence: schedule.New(p), layerOf: map[*model.Linear]int{},
-		cacheBytes: bytesOr4(o.CacheBytes), activationBytes: bytesOr4(o.ActivationBytes),
+		cacheBytes: bytesOr4(o.CacheBytes), activationBytes: bytesOr4(o.ActivationBytes), mapBytes: o.MapBytes, graph: o.Graph,
 		stored: make([]int, len(p.Layers)), work: make([]Work, len(p.Layers)),
+	}
+	if c.mapBytes == nil {
+		c.mapBytes = func(l *model.Linear) int64 { return int64(l.Bytes()) }
 	}
 	for i, l := range m.Base.Layers {
 		for _, f := range l.Maps() {
@@ -145,6 +154,8 @@ type counter struct {
 	sequence                    *schedule.Sequence
 	layerOf                     map[*model.Linear]int
 	cacheBytes, activationBytes int64
+	mapBytes                    func(*model.Linear) int64
+	graph                       bool
 
 	stored []int // tokens of each layer
 	work   []Work
@@ -157,6 +168,7 @@ type counter struct {
 	looked  []bool       // whether a layer's memory has been read
 	weights map[any]bool // that have been read
 	blocks  []*block
+	tokens  int // that are new
 }
 
 // block is the backend of some rows of a stretch.
@@ -171,6 +183,10 @@ type block struct {
 func (c *counter) Begin(ids []int32, wanted int) ([]model.Block[Shape], error) {
 	c.past, c.weights, c.blocks = append(c.past[:0], c.stored...), map[any]bool{}, nil
 	c.unread, c.looked = append(c.unread[:0], c.stored...), make([]bool, len(c.stored))
+	c.tokens = len(ids)
+	if c.graph {
+		return []model.Block[Shape]{c.wholeSegment()}, nil
+	}
 	var blocks []model.Block[Shape]
 	for _, rows := range [][2]int{{0, wanted}, {wanted, len(ids)}} {
 		if rows[0] < rows[1] {
@@ -181,6 +197,17 @@ func (c *counter) Begin(ids []int32, wanted int) ([]model.Block[Shape], error) {
 		}
 	}
 	return blocks, nil
+}
+
+// wholeSegment is the block of a graph's rows: one, or as many as a segment has.
+func (c *counter) wholeSegment() model.Block[Shape] {
+	rows := 1
+	if c.tokens > 1 {
+		rows = c.model.Spec.Segment
+	}
+	b := &block{counter: c}
+	c.blocks = append(c.blocks, b)
+	return model.Block[Shape]{Ops: b, X: b.made(Shape{rows, c.model.Base.Dims.Hidden})}
 }
 
 // Each implements [model.Backend].
@@ -235,7 +262,7 @@ func (c *counter) End(blocks []model.Block[Shape], emit func(hidden Shape) error
 func (c *counter) Logits(_ []float32, hidden Shape) {
 	h := c.model.Base.Head
 	c.head.Head += int64(hidden.Rows) * int64(h.In) * int64(h.Out)
-	c.head.Weights += int64(h.Bytes())
+	c.head.Weights += c.mapBytes(h)
 	c.held.MostActivations = max(c.held.MostActivations, c.activationBytes*int64(hidden.Rows)*int64(h.In+h.Out))
 }
 
@@ -252,6 +279,9 @@ func (c *counter) tokenBytes(d model.Dims) int64 {
 func (c *counter) stateBytes() int64 {
 	d, n := c.model.Base.Dims, int64(0)
 	for i, stored := range c.stored {
+		if c.graph {
+			stored = c.model.Spec.At(i).Capacity()
+		}
 		n += int64(stored) * c.tokenBytes(d)
 		if c.model.Spec.At(i).HasScore() {
 			n += 4 * int64(stored*d.KVHeads)
@@ -299,7 +329,7 @@ func (b *block) Copy(x Shape) Shape { return b.made(x) }
 func (b *block) Linear(l *model.Linear, x Shape) Shape {
 	i := b.layerOf[l]
 	b.work[i].Maps += int64(x.Rows) * int64(l.In) * int64(l.Out)
-	b.read(i, l, int64(l.Bytes()))
+	b.read(i, l, b.mapBytes(l))
 	return b.made(Shape{x.Rows, l.Out})
 }
 
@@ -308,12 +338,16 @@ func (b *block) GatedProduct(_ *model.Layer, gate, _ Shape) Shape { return b.mad
 func (b *block) Residual(_ *model.Layer, x, _ Shape) Shape { return b.made(x) }
 
 func (b *block) Remember(l *model.Layer, _, k, _ Shape) {
-	b.stored[l.Index] += k.Rows
+	fresh := k.Rows
+	if b.graph {
+		fresh = b.tokens // rows beyond are padding
+	}
+	b.stored[l.Index] += fresh
 	w, _ := b.model.Params.Layers[l.Index].TokenScore()
 	b.work[l.Index].Scores += b.parameter(l.Index, w, int64(k.Rows))
 }
 
-func (b *block) MemoryInUse() bool { return b.sequence.Evicted() }
+func (b *block) MemoryInUse() bool { return b.graph || b.sequence.Evicted() }
 
 func (b *block) ReadMemory(l *model.Layer, q Shape) Shape {
 	d, p, w := b.model.Base.Dims, &b.model.Params.Layers[l.Index], &b.work[l.Index]
@@ -337,6 +371,9 @@ func (b *block) GateLogit(l *model.Layer, q, _ Shape) Shape {
 
 func (b *block) Attend(l *model.Layer, q, _, _ Shape, _ *model.Column[Shape]) Shape {
 	i, d := l.Index, b.model.Base.Dims
+	if b.graph {
+		return b.attendAll(l, q)
+	}
 	place, pairs := b.past[i]+b.first, 0
 	for t := range q.Rows {
 		from, to := schedule.Visible(place+t, l.SlidingWindow)
@@ -347,6 +384,16 @@ func (b *block) Attend(l *model.Layer, q, _, _ Shape, _ *model.Column[Shape]) Sh
 		b.work[i].State += int64(b.unread[i]-from) * b.tokenBytes(d)
 		b.unread[i] = from
 	}
+	return b.made(q)
+}
+
+// attendAll is attention to all places of a graph, whose scores are there as a whole, before
+// and after the softmax.
+func (b *block) attendAll(l *model.Layer, q Shape) Shape {
+	d, places := b.model.Base.Dims, b.model.Spec.At(l.Index).Capacity()
+	b.made(Shape{2 * d.Heads * q.Rows, places + q.Rows})
+	b.work[l.Index].Attention += 2 * int64(d.Heads*d.HeadDim) * int64(q.Rows) * int64(places+q.Rows)
+	b.work[l.Index].State += int64(places) * b.tokenBytes(d)
 	return b.made(q)
 }
 

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"eisft/export"
+	"eisft/export/plan"
+	"eisft/internal/atomicfile"
+	"eisft/internal/enum"
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/quant"
+)
+
+func planCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plan",
+		Usage: "predict what a model would do on a device, and which shape to export",
+		Description: `Lists shapes with what their weights, cache, activations and masks take, and
+predicts the time to the first token and tokens a second from the figures of a device
+(configs/devices) or of a file of your own. With a scenario (configs/scenarios: call-summary,
+chat, document-qa, meeting-notes) it says which shape it would take, and why. Predictions are
+no measurements.
+
+   eisft plan --device snapdragon-8-elite --scenario call-summary
+   eisft plan --model Qwen2.5-0.5B --device apple-m4`,
+		Flags: append(runFlags(),
+			&cli.PathFlag{Name: "model", Usage: "plan for the base in `FOLDER`, of which config.json is enough, with an untrained block"},
+			&cli.StringFlag{Name: "preset", Usage: "with --model: the block `NAME`", Value: "eisft"},
+			&cli.StringFlag{Name: "device", Usage: "the device `NAME` of configs/devices, or a file (required)"},
+			&cli.PathFlag{Name: "measure", Usage: "measure this machine in ONNX Runtime instead, and write what it is as a device to `FILE`"},
+			&cli.StringFlag{Name: "scheme", Usage: "quantize as `NAME`: none, " + enum.List(quant.SchemeNames()), Value: "w8a16"},
+			&cli.StringFlag{Name: "scenario", Usage: "choose for the scenario `NAME` of configs/scenarios, or a file"},
+			&cli.StringSliceFlag{Name: "shape", Usage: "look at `TxC`; may be given several times", DefaultText: "usual ones"},
+			&cli.PathFlag{Name: "json", Usage: "write the plan to `FILE`"},
+		),
+		Action: runPlan,
+	}
+}
+
+func runPlan(c *cli.Context) error {
+	if path := c.Path("measure"); path != "" {
+		return measureDevice(c, path)
+	}
+	if err := checkFile("json", c.Path("json")); err != nil {
+		return err
+	}
+	name, err := required(c, "device")
+	if err != nil {
+		return err
+	}
+	options, err := planOptions(c)
+	if err != nil {
+		return err
+	}
+	device, err := plan.LoadDevice(name)
+	if err != nil {
+		return err
+	}
+	m, err := planModel(c)
+	if err != nil {
+		return err
+	}
+	p, err := plan.New(m, device, options)
+	if err != nil {
+		return err
+	}
+	if err := p.WriteTable(c.App.Writer); err != nil || c.Path("json") == "" {
+		return err
+	}
+	text, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
+}
+
+func measureDevice(c *cli.Context, path string) error {
+	if err := checkFile("measure", path); err != nil {
+		return err
+	}
+	d, err := plan.Measure(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := d.Write(path); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %.3g GFLOP/s, %.3g GB/s, %.2g ms a run\n", path, 1e3*d.Rates.Float32, d.Bandwidth, d.Start)
+	return err
+}
+
+func planOptions(c *cli.Context) (plan.Options, error) {
+	o := plan.Options{}
+	if name := c.String("scheme"); name != "none" {
+		scheme, err := quant.ParseScheme(name)
+		if err != nil {
+			return o, usagef(c, "--%w", err)
+		}
+		o.Scheme = &scheme
+	}
+	for _, text := range c.StringSlice("shape") {
+		s, err := parseShape(text)
+		if err != nil {
+			return o, usagef(c, "%w", err)
+		}
+		o.Sizes = append(o.Sizes, export.Size(s))
+	}
+	if name := c.String("scenario"); name != "" {
+		var err error
+		o.Scenario, err = plan.LoadScenario(name)
+		return o, err
+	}
+	return o, nil
+}
+
+// planModel opens the run, or a base without its weights.
+func planModel(c *cli.Context) (*model.Model, error) {
+	if !c.IsSet("model") {
+		run, err := openRun(c)
+		if err != nil {
+			return nil, err
+		}
+		return run.Model, nil
+	}
+	spec, err := model.Preset(c.String("preset"))
+	if err != nil {
+		return nil, usagef(c, "--%w", err)
+	}
+	config, err := hf.LoadConfig(c.Path("model"))
+	if err != nil {
+		return nil, err
+	}
+	base, err := model.NewBase(config, nil)
+	if err != nil {
+		return nil, err
+	}
+	return model.New(base, spec, nil)
+}

@@ -1,0 +1,360 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"eisft/export"
+	"eisft/model"
+	"eisft/model/schedule"
+	"eisft/model/shapes"
+	"eisft/quant"
+)
+
+// Options say what is planned.
+type Options struct {
+	// Scheme is how the graphs are quantized; nil: not at all.
+	Scheme *quant.Scheme
+	// Sizes are the shapes to look at; empty: those of Candidates.
+	Sizes    []export.Size
+	Scenario *Scenario // nil: none
+}
+
+// promptLengths are those that a time is predicted for.
+var promptLengths = []int{2048, 8192, 32768}
+
+// Candidate is a shape on a device. All times are predictions.
+type Candidate struct {
+	Size export.Size `json:"size"`
+	Spec model.Spec  `json:"-"`
+
+	Slots  int `json:"slots"`
+	Window int `json:"window"`
+
+	// Bytes.
+	Weights     int64 `json:"weights_bytes"` // of maps, head, embedding and what is trained
+	Cache       int64 `json:"cache_bytes"`   // keys, values, scores and memory
+	Activations int64 `json:"activation_bytes"`
+	Mask        int64 `json:"mask_bytes"`
+
+	// Operations of one run of the prompt graph, by what is multiplied.
+	Operations map[string]float64 `json:"operations"`
+
+	FirstToken []float64 `json:"first_token_s"` // for each of promptLengths
+	Tokens     float64   `json:"tokens_per_s"`
+	// ScenarioFirst is the time to the first token of the scenario's prompt.
+	ScenarioFirst float64 `json:"scenario_first_token_s,omitempty"`
+	// Bound says what decoding waits for: memory or products.
+	Bound string `json:"bound"`
+	// Problems are why the device or the scenario refuses it; none: it fits.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Memory is what all takes at once.
+func (c *Candidate) Memory() int64 { return c.Weights + c.Cache + c.Activations + c.Mask }
+
+// Plan is what a device could run.
+type Plan struct {
+	Device     *Device      `json:"device"`
+	Scheme     string       `json:"scheme"`
+	Candidates []*Candidate `json:"candidates"`
+	Choice     *Candidate   `json:"choice,omitempty"` // nil if none fits
+	Why        string       `json:"why"`
+}
+
+// Candidates lists shapes that people use for phones, those in which the block fits.
+func Candidates(m *model.Model) []export.Size {
+	var list []export.Size
+	for _, tokens := range []int{16, 32, 64, 128, 256, 512, 1024} {
+		for _, cache := range []int{512, 1024, 2048, 4096, 8192} {
+			size := export.Size{Tokens: tokens, Cache: cache}
+			if _, err := size.Fit(m.Spec); err == nil {
+				list = append(list, size)
+			}
+		}
+	}
+	return list
+}
+
+// New predicts for every shape what it takes on a device, and chooses one.
+func New(m *model.Model, d *Device, o Options) (*Plan, error) {
+	sizes := o.Sizes
+	if len(sizes) == 0 {
+		sizes = Candidates(m)
+	}
+	if len(sizes) == 0 {
+		return nil, fmt.Errorf("no usual shape holds %d sinks, a window of %d and a segment; name one with --shape", m.Spec.Sink, m.Spec.Window)
+	}
+	p := &Plan{Device: d, Scheme: "float"}
+	if o.Scheme != nil {
+		p.Scheme = o.Scheme.Name
+	}
+	for _, size := range sizes {
+		spec, err := size.Fit(m.Spec)
+		if err != nil {
+			return nil, err
+		}
+		fitted, err := model.New(m.Base, spec, m.Params)
+		if err != nil {
+			return nil, err
+		}
+		c, err := newPredictor(fitted, d, o.Scheme).candidate(size, o.Scenario)
+		if err != nil {
+			return nil, fmt.Errorf("shape %s: %w", size, err)
+		}
+		p.Candidates = append(p.Candidates, c)
+	}
+	p.choose(o.Scenario)
+	return p, nil
+}
+
+// predictor predicts for one shape.
+type predictor struct {
+	model  *model.Model
+	device *Device
+	scheme *quant.Scheme
+	unable []string // kinds of products that the device does not have
+}
+
+func newPredictor(m *model.Model, d *Device, s *quant.Scheme) *predictor {
+	return &predictor{model: m, device: d, scheme: s}
+}
+
+// bits returns those of activations, weights of maps and of the head, and of the cache; 0
+// stands for float.
+func (p *predictor) bits() (activation, weight, head, cache int) {
+	if s := p.scheme; s != nil {
+		return s.Activation.Bits, s.Weight.Bits, s.Head.Bits, s.Cache.Bits
+	}
+	return 0, 0, 0, 0
+}
+
+// floatBytes is the size of a number that stays in float.
+func (p *predictor) floatBytes() int {
+	if p.device.Rates.Float16 > 0 {
+		return 2
+	}
+	return 4
+}
+
+func bytesOf(bits, float int) int {
+	if bits == 0 {
+		return float
+	}
+	return bits / 8
+}
+
+// mapBytes is the size of a map's weights with the scale of each output.
+func (p *predictor) mapBytes(l *model.Linear) int64 {
+	_, weight, head, _ := p.bits()
+	if l == p.model.Base.Head {
+		weight = head
+	}
+	n := int64(l.In) * int64(l.Out)
+	if weight == 0 {
+		return n * int64(p.floatBytes())
+	}
+	scales := int64(l.Out)
+	if p.scheme.Weight.Block > 0 && l != p.model.Base.Head {
+		scales = n / int64(p.scheme.Weight.Block)
+	}
+	return n*int64(weight)/8 + 4*scales
+}
+
+func (p *predictor) stream() *shapes.Stream {
+	activation, _, _, cache := p.bits()
+	return shapes.NewStream(p.model, shapes.Options{
+		NoRouting: true, Graph: true, MapBytes: p.mapBytes,
+		CacheBytes: bytesOf(cache, p.floatBytes()), ActivationBytes: bytesOf(activation, p.floatBytes()),
+	})
+}
+
+// kinds splits work by what is multiplied: activation and weight bits, 0 for float.
+func (p *predictor) kinds(w shapes.Work) map[kind]int64 {
+	activation, weight, head, cache := p.bits()
+	list := map[kind]int64{}
+	add := func(a, b int, n int64) {
+		if a == 0 || b == 0 {
+			a, b = 0, 0
+		}
+		list[kind{a, b}] += n
+	}
+	add(activation, weight, w.Maps)
+	add(activation, head, w.Head)
+	add(activation, cache, w.Attention)
+	add(0, 0, w.MemoryRead+w.MemoryWrite+w.Scores)
+	return list
+}
+
+// seconds is the time of some runs of graphs: their products or the bytes that are read,
+// whichever takes longer, and what a run takes beside.
+func (p *predictor) seconds(w shapes.Work, runs int) (total, products, bytes float64) {
+	for k, n := range p.kinds(w) {
+		if n == 0 {
+			continue
+		}
+		rate, ok := p.device.rate(k)
+		if !ok {
+			if name := k.String(); !slices.Contains(p.unable, name) {
+				p.unable = append(p.unable, name)
+			}
+			continue
+		}
+		products += 2 * float64(n) / rate
+	}
+	bytes = float64(w.Weights+w.State) / (p.device.Bandwidth * 1e9 * p.device.BandwidthShare)
+	return max(products, bytes) + float64(runs)*p.device.Start/1e3, products, bytes
+}
+
+// prompt reads tokens a stretch at a time and returns the seconds until the first token of
+// the answer.
+func (p *predictor) prompt(st *shapes.Stream, tokens int) (float64, error) {
+	total := 0.0
+	for left := tokens; left > 0; {
+		n := min(left, p.model.Spec.Segment)
+		if err := st.Feed(n, n-1); err != nil {
+			return 0, err
+		}
+		if left -= n; left == 0 {
+			st.Logits(1)
+		}
+		s, _, _ := p.seconds(st.Take().Total(), 1)
+		total += s
+	}
+	return total, nil
+}
+
+// candidate predicts a shape.
+func (p *predictor) candidate(size export.Size, scenario *Scenario) (*Candidate, error) {
+	spec, base := p.model.Spec, p.model.Base
+	c := &Candidate{Size: size, Spec: spec, Slots: spec.Slots, Window: spec.Window, Operations: map[string]float64{}}
+	st := p.stream()
+	if err := st.Feed(spec.Segment, spec.Segment-1); err != nil {
+		return nil, err
+	}
+	st.Logits(1)
+	for k, n := range p.kinds(st.Take().Total()) {
+		c.Operations[k.String()] += 2 * float64(n)
+	}
+	held := st.Held()
+	c.Cache, c.Activations = held.State, held.MostActivations
+	c.Weights = p.weights()
+	c.Mask = 2 * int64(size.Tokens) * int64(size.Cache+size.Tokens)
+	for _, tokens := range promptLengths {
+		s, err := p.prompt(p.stream(), tokens)
+		if errors.Is(err, model.ErrOutOfReach) {
+			s = 0
+		} else if err != nil {
+			return nil, err
+		}
+		c.FirstToken = append(c.FirstToken, s)
+	}
+	if err := p.decode(c); err != nil {
+		return nil, err
+	}
+	if scenario != nil {
+		var err error
+		if c.ScenarioFirst, err = p.prompt(p.stream(), scenario.Prompt); err != nil {
+			return nil, err
+		}
+	}
+	p.problems(c, base.Dims.Heads, scenario)
+	return c, nil
+}
+
+// decode predicts tokens a second, commits included: those of a whole segment, behind a
+// prompt that has filled window and slots.
+func (p *predictor) decode(c *Candidate) error {
+	spec, st := p.model.Spec, p.stream()
+	filled := spec.Sink + spec.Slots + min(spec.Window, schedule.Unbounded) + spec.Segment
+	if _, err := p.prompt(st, min(filled, maxPrompt)); err != nil {
+		return err
+	}
+	total, products, bytes := 0.0, 0.0, 0.0
+	for range spec.Segment {
+		if err := st.Feed(1, 0); err != nil {
+			return err
+		}
+		st.Logits(1)
+		s, m, b := p.seconds(st.Take().Total(), 1)
+		total, products, bytes = total+s, products+m, bytes+b
+	}
+	c.Tokens = float64(spec.Segment) / total
+	c.Bound = "memory"
+	if products > bytes {
+		c.Bound = "products"
+	}
+	return nil
+}
+
+// weights is the size of the whole model: a tied head is stored beside the embedding, which
+// has rows of 16 bits.
+func (p *predictor) weights() int64 {
+	b := p.model.Base
+	n := 2*int64(b.Embed.In)*int64(b.Embed.Out) + p.mapBytes(b.Head) + int64(p.floatBytes()*p.model.Params.Count())
+	for _, l := range b.Layers {
+		for _, m := range l.Maps() {
+			n += p.mapBytes(m)
+		}
+	}
+	return n
+}
+
+// problems lists what the device or the scenario does not allow.
+func (p *predictor) problems(c *Candidate, heads int, s *Scenario) {
+	d := p.device
+	refuse := func(format string, args ...any) { c.Problems = append(c.Problems, fmt.Sprintf(format, args...)) }
+	for _, kind := range p.unable {
+		refuse("the device has no rate for %s", kind)
+	}
+	if mask := c.Mask * int64(heads); d.MaskBytes > 0 && mask > d.MaskBytes {
+		refuse("the mask takes %s for all heads, above %s", megabytes(mask), megabytes(d.MaskBytes))
+	}
+	if d.PartBytes > 0 && c.Weights > d.PartBytes {
+		refuse("the weights take %s, above the %s of one part", megabytes(c.Weights), megabytes(d.PartBytes))
+	}
+	if most := int64(d.Memory) * 1e6; c.Memory() > most {
+		refuse("all takes %s, above %s", megabytes(c.Memory()), megabytes(most))
+	}
+	if s == nil {
+		return
+	}
+	if s.FirstToken > 0 && c.ScenarioFirst > s.FirstToken {
+		refuse("the first token takes %.2g s, above %g s", c.ScenarioFirst, s.FirstToken)
+	}
+	if s.Tokens > 0 && c.Tokens < s.Tokens {
+		refuse("%.3g tokens/s, below %g", c.Tokens, s.Tokens)
+	}
+	if most := int64(s.Memory) * 1e6; s.Memory > 0 && c.Memory() > most {
+		refuse("all takes %s, above %s", megabytes(c.Memory()), megabytes(most))
+	}
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+
+// choose takes, of what fits, the shape that keeps most tokens; of those the one that reads
+// the scenario's prompt, or 2,048 tokens, fastest.
+func (p *Plan) choose(s *Scenario) {
+	first := func(c *Candidate) float64 {
+		if s != nil {
+			return c.ScenarioFirst
+		}
+		return c.FirstToken[0]
+	}
+	for _, c := range p.Candidates {
+		if len(c.Problems) > 0 {
+			continue
+		}
+		if b := p.Choice; b == nil || c.Spec.Slots+c.Spec.Window > b.Spec.Slots+b.Spec.Window ||
+			c.Spec.Slots+c.Spec.Window == b.Spec.Slots+b.Spec.Window && first(c) < first(b) {
+			p.Choice = c
+		}
+	}
+	if p.Choice == nil {
+		least := slices.MinFunc(p.Candidates, func(a, b *Candidate) int { return len(a.Problems) - len(b.Problems) })
+		p.Why = fmt.Sprintf("no shape fits; %s fails by: %s", least.Size, least.Problems[0])
+		return
+	}
+	p.Why = fmt.Sprintf("of what fits it keeps most tokens (%d in slots and window), and of those it is the fastest to its first token", p.Choice.Spec.Slots+p.Choice.Spec.Window)
+}
