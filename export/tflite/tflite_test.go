@@ -17,7 +17,9 @@ import (
 	"eisft/export/ort/orttest"
 	"eisft/export/tflite"
 	"eisft/export/tflite/litert"
+	"eisft/internal/testfiles"
 	"eisft/model"
+	"eisft/model/hf"
 )
 
 // open opens a file in LiteRT, or skips.
@@ -60,18 +62,52 @@ func graphs(s lower.Source, tokens int) []tflite.Signature {
 	return list
 }
 
+// cases are models whose graphs have every op between them.
+var cases = map[string]func(t *testing.T) lower.Source{
+	"delta rule, Hedgehog, column": func(t *testing.T) lower.Source {
+		block := exporttest.Block(func(s *model.Spec) { s.Memory = model.MemoryDelta })
+		return lower.Source{Model: exporttest.Model(t, block, nil), Inputs: lower.InputEmbeds, Logits: lower.LogitsAll}
+	},
+	"ELU, mass gate, absolute positions, biases, ids": func(t *testing.T) lower.Source {
+		block := exporttest.Block(func(s *model.Spec) {
+			s.Feature, s.Gate, s.Positions, s.Map = model.FeatureELU, model.GateMass, model.PositionsAbsolute, true
+		})
+		m := exporttest.Model(t, block, func(c *hf.Config) { c.AttentionBias, c.QKNorm = true, true })
+		return lower.Source{Model: m, Inputs: lower.InputIDs, Logits: lower.LogitsLast}
+	},
+	"GELU, caps, output norms, sliding layers, a gate that mixes": func(t *testing.T) lower.Source {
+		block := exporttest.Block(func(s *model.Spec) { s.Gate, s.SlotLayers = model.GateVector, []int{1} })
+		b, err := model.LoadBase(testfiles.Base(t, "gemma2"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lower.Source{Model: exporttest.Join(t, b, block), Inputs: lower.InputEmbeds, Logits: lower.LogitsAll}
+	},
+	"LayerNorm, partial rotary embedding": func(t *testing.T) lower.Source {
+		b, err := model.LoadBase(testfiles.Base(t, "stablelm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return lower.Source{Model: exporttest.Join(t, b, exporttest.Block(nil)), Inputs: lower.InputEmbeds, Logits: lower.LogitsAll}
+	},
+}
+
 // TestFloatAsInONNXRuntime: every signature gives what the ONNX graph gives, on random inputs.
 func TestFloatAsInONNXRuntime(t *testing.T) {
 	orttest.Require(t)
-	m := exporttest.Model(t, exporttest.Block(func(s *model.Spec) { s.Memory = model.MemoryDelta }), nil)
-	signatures := graphs(lower.Source{Model: m, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll}, m.Spec.Segment)
-	path := filepath.Join(t.TempDir(), "model.tflite")
-	if _, err := tflite.Write(path, signatures, tflite.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	l := open(t, path)
-	for _, s := range signatures {
-		t.Run(s.Name, func(t *testing.T) { sameAsONNX(t, l, s) })
+	for name, source := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := source(t)
+			signatures := graphs(s, s.Model.Spec.Segment)
+			path := filepath.Join(t.TempDir(), "model.tflite")
+			if _, err := tflite.Write(path, signatures, tflite.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			l := open(t, path)
+			for _, s := range signatures {
+				t.Run(s.Name, func(t *testing.T) { sameAsONNX(t, l, s) })
+			}
+		})
 	}
 }
 
@@ -91,6 +127,15 @@ func sameAsONNX(t *testing.T, l *litert.Model, s tflite.Signature) {
 		n := 1
 		for _, size := range in.Shape {
 			n *= int(size)
+		}
+		if in.DType == ir.Int32 {
+			x := make([]int32, n)
+			for i := range x {
+				x[i] = random.Int32N(40)
+			}
+			given[in.Name] = ort.Tensor{Shape: in.Shape, Data: x}
+			bytes[in.Name], _ = binary.Append(nil, binary.LittleEndian, x)
+			continue
 		}
 		x := make([]float32, n)
 		for i := range x {
