@@ -85,7 +85,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
-		m.Features, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.MemoryColumn(spec)
+		m.Features, m.MemoryScale, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.StateScale(spec), lower.MemoryColumn(spec)
 	}
 	if w.Inputs == lower.InputEmbeds {
 		m.Embeddings = EmbeddingsFile

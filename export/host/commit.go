@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"eisft/export/manifest"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/schedule"
@@ -60,10 +59,8 @@ func (st *Stream) memoryColumn() float32 {
 	switch written := st.Written(); {
 	case !st.sequence.Evicted() || st.writer == nil:
 		return st.model.mask
-	case st.model.logTerm && written == 0:
-		return float32(math.Log(manifest.EmptyMemoryTokens))
 	case st.model.logTerm:
-		return float32(math.Log(float64(written)))
+		return float32(math.Log(float64(max(1, written))))
 	default:
 		return 0
 	}
@@ -77,7 +74,7 @@ func (st *Stream) commit() error {
 		turnovers := st.sequence.Commit()
 		after := st.Written()
 		for i, t := range turnovers {
-			st.commitLayer(i, t, 1/float32(after))
+			st.commitLayer(i, t, st.model.scale/float32(after))
 		}
 		if after > before && st.writer != nil {
 			if err := st.write(float32(before) / float32(after)); err != nil {
@@ -89,7 +86,7 @@ func (st *Stream) commit() error {
 }
 
 // commitLayer moves a layer's stored tokens up and hands what it drops to the writer, each
-// token with its share of the tokens written in the end.
+// token with its share of the tokens written in the end, in the scale of the state.
 func (st *Stream) commitLayer(i int, t schedule.Turnover, share float32) {
 	l := &st.layers[i]
 	for g := range st.model.heads {

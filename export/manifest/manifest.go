@@ -29,7 +29,7 @@ const (
 const Producer = "eisft"
 
 // Schema is the schema version that this package writes and reads.
-const Schema = 3
+const Schema = 4
 
 // manifestBytes bounds what Read takes: a manifest lists tensors, not values.
 const manifestBytes = 16 << 20
@@ -49,6 +49,9 @@ type Manifest struct {
 	Kinds     []Kind  `json:"kinds"`
 	MaskValue float64 `json:"mask_value"` // finite and negative
 	Features  int     `json:"features"`   // F, 0 without a memory
+	// MemoryScale is s: the memory's state is s times the means over the tokens written,
+	// and the host gives an evicted token s times its weight; 0 without a memory.
+	MemoryScale float64 `json:"memory_scale,omitempty"`
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
@@ -139,15 +142,11 @@ const Embedding = "model.embed_tokens.weight"
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
 // holds means and the mass gate needs sums. While nothing has been written, for the
-// slots have taken all, that number is EmptyMemoryTokens.
+// slots have taken all, it is 0 too.
 const (
 	ColumnZero      = "zero"
 	ColumnLogTokens = "log_tokens"
 )
-
-// EmptyMemoryTokens is how many tokens the graphs' ε, which keeps an empty memory's
-// read at zero, stands for beside the means of the memory's state.
-const EmptyMemoryTokens = 1000
 
 // The kinds of graphs.
 const (
