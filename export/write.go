@@ -86,6 +86,9 @@ func (w *writer) header() (*manifest.Manifest, error) {
 	}
 	if spec.HasMemory() {
 		m.Features, m.MemoryScale, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.StateScale(spec), lower.MemoryColumn(spec)
+		if m.MemoryColumn == manifest.ColumnLogTokens {
+			m.EmptyTokens = lower.EmptyTokens(spec)
+		}
 	}
 	if w.Inputs == lower.InputEmbeds {
 		m.Embeddings = EmbeddingsFile

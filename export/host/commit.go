@@ -59,8 +59,10 @@ func (st *Stream) memoryColumn() float32 {
 	switch written := st.Written(); {
 	case !st.sequence.Evicted() || st.writer == nil:
 		return st.model.mask
+	case st.model.logTerm && written == 0:
+		return float32(math.Log(st.model.empty))
 	case st.model.logTerm:
-		return float32(math.Log(float64(max(1, written))))
+		return float32(math.Log(float64(written)))
 	default:
 		return 0
 	}

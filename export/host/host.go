@@ -43,6 +43,7 @@ type Model struct {
 	kindOf   []int   // index in kinds, of each layer
 	mask     float32 // value of the mask where there is nothing
 	scale    float32 // s of the memory's state
+	empty    float64 // the number of tokens that an empty memory stands for
 	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
 	gated    bool    // the score of a token is the write gate's logit, else the retention score
 	layers   int
@@ -80,7 +81,7 @@ func Open(dir string, o Options) (*Model, error) {
 	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
 		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
-	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale)}
+	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), empty: info.EmptyTokens}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}

@@ -32,11 +32,15 @@ func (l *layer) ReadMemory(_ *model.Layer, q *ir.Value) *ir.Value {
 	return read.Named("read")
 }
 
+// EmptyTokens is the number of tokens of which an empty memory's least mass is that of
+// package model, its ε of 1e-6: in the mass gate even this takes a share.
+func EmptyTokens(s model.Spec) float64 { return 1e-6 * StateScale(s) / leastMass }
+
 // lookUp is φM/φz of layer i's memory; mass, if not nil, receives φz in the state's scale.
 func (b *builder) lookUp(phi *ir.Value, i int, mass **ir.Value) *ir.Value {
-	z := b.MatMul(phi, b.pastWeight[i])
+	z := b.Max(b.MatMul(phi, b.pastWeight[i]), b.Scalar(leastMass))
 	if mass != nil {
 		*mass = z
 	}
-	return b.Div(b.MatMul(phi, b.pastMemory[i]), b.Max(z, b.Scalar(leastMass)))
+	return b.Div(b.MatMul(phi, b.pastMemory[i]), z)
 }

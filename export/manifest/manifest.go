@@ -54,6 +54,9 @@ type Manifest struct {
 	MemoryScale float64 `json:"memory_scale,omitempty"`
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
+	// EmptyTokens is the number whose logarithm the column holds while the memory is in
+	// use and nothing has been written; 0 where it holds none.
+	EmptyTokens float64 `json:"empty_memory_tokens,omitempty"`
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
 	// up; empty where the graphs take ids.
 	Embeddings string `json:"embeddings,omitempty"`
@@ -142,7 +145,7 @@ const Embedding = "model.embed_tokens.weight"
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
 // holds means and the mass gate needs sums. While nothing has been written, for the
-// slots have taken all, it is 0 too.
+// slots have taken all, that number is the manifest's EmptyTokens.
 const (
 	ColumnZero      = "zero"
 	ColumnLogTokens = "log_tokens"
