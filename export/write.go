@@ -14,6 +14,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/internal/atomicfile"
+	"eisft/internal/enum"
 	"eisft/internal/head"
 	"eisft/model"
 	"eisft/model/hf"
@@ -175,11 +176,44 @@ type form struct {
 	emitter   emit.Emitter
 }
 
+// Precision is that of graphs that are not quantized.
+type Precision string
+
+// The precisions.
+const (
+	Float32 Precision = "float32"
+	Float16 Precision = "float16"
+)
+
+// floatForms are the forms of graphs that are not quantized.
+var floatForms = enum.NewTable[Precision, form]("precision").
+	With(Float32, form{manifest.Float, "", emit.Emitters.Get(emit.Float)}).
+	With(Float16, form{manifest.Float16, "-float16", emit.Emitters.Get(emit.Float16)})
+
+// ParsePrecision reads a precision as the command line has it.
+func ParsePrecision(s string) (Precision, error) {
+	_, err := floatForms.Find(Precision(s))
+	return Precision(s), err
+}
+
+// Precisions lists the precisions.
+func Precisions() []Precision { return floatForms.Names() }
+
+// floats lists the precisions of the float graphs, each once.
+func (o Options) floats() []Precision {
+	if len(o.Precisions) == 0 {
+		return []Precision{Float32}
+	}
+	return o.Precisions
+}
+
 // forms lists those of an export.
 func (w *writer) forms() []form {
 	var list []form
 	if !w.QuantizedOnly {
-		list = append(list, form{manifest.Float, "", emit.Emitters.Get(emit.Float)})
+		for _, p := range w.floats() {
+			list = append(list, floatForms.Get(p))
+		}
 	}
 	if w.Quantized != nil {
 		scheme := w.Quantized.Scheme.Name

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/schedule"
@@ -24,8 +25,8 @@ type writer struct {
 type evicted struct {
 	keys, values        tokens    // L places
 	weights             []float32 // [K,L]
-	memory, newMemory   []float32
-	memoryZ, newMemoryZ []float32
+	memory, newMemory   ort.Tensor
+	memoryZ, newMemoryZ ort.Tensor
 }
 
 // newWriter binds the commit graph to the memories that a main graph reads.
@@ -36,16 +37,16 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 	}
 	n, d := m.Shape.Segment, m.headDim
 	w := &writer{bound: b, cos: make([]float32, d/2), sin: make([]float32, d/2), reverse: make([]float32, d)}
-	w.decay = b.floats(b.input("decay", none, 1))
+	w.decay = b.write(b.input("decay", none, 1))
 	for i := range m.layers {
 		w.layers = append(w.layers, evicted{
 			keys:       b.asKeys(b.input("key", i, m.heads, 1, d, n)),
 			values:     b.asValues(b.input("value", i, m.heads, 1, n, d)),
-			weights:    b.floats(b.input("weight", i, m.heads, 1, n, 1)),
-			memory:     b.floats(b.input("memory", i, m.heads, 1, m.features, d)),
-			memoryZ:    b.floats(b.input("memory_mass", i, m.heads, 1, m.features, 1)),
-			newMemory:  b.floats(b.output("memory", i, m.heads, 1, m.features, d)),
-			newMemoryZ: b.floats(b.output("memory_mass", i, m.heads, 1, m.features, 1)),
+			weights:    b.write(b.input("weight", i, m.heads, 1, n, 1)),
+			memory:     b.input("memory", i, m.heads, 1, m.features, d),
+			memoryZ:    b.input("memory_mass", i, m.heads, 1, m.features, 1),
+			newMemory:  b.output("memory", i, m.heads, 1, m.features, d),
+			newMemoryZ: b.output("memory_mass", i, m.heads, 1, m.features, 1),
 		})
 	}
 	if b.err != nil {
@@ -143,20 +144,16 @@ func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
 	}
 	cos, sin := w.cos[:pairs], w.sin[:pairs]
 	k.rotary(cos, sin, position)
-	x, ok := keys.data.([]float32)
-	if !ok {
-		return
-	}
-	column := x[head*keys.d*keys.n+place:]
+	at := func(i int) int { return (head*keys.d+i)*keys.n + place }
 	for i := range w.reverse {
-		w.reverse[i] = column[i*keys.n]
+		w.reverse[i] = keys.float(at(i))
 	}
 	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, cos, sin, true)
 	for i, v := range w.reverse {
 		if i < 2*pairs { // what lies behind was not turned
 			v /= k.Rope.Scale * k.Rope.Scale
 		}
-		column[i*keys.n] = v
+		keys.setFloat(at(i), v)
 	}
 }
 
@@ -169,8 +166,9 @@ func (st *Stream) write(decay float32) error {
 		return err
 	}
 	for _, e := range w.layers {
-		copy(e.memory, e.newMemory)
-		copy(e.memoryZ, e.newMemoryZ)
+		if err := errors.Join(e.memory.CopyFrom(e.newMemory), e.memoryZ.CopyFrom(e.newMemoryZ)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
