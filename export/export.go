@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"eisft/export/check"
 	"eisft/export/lower"
@@ -29,8 +30,10 @@ type Options struct {
 	// leaves these out.
 	Quantized     *quant.Quantized
 	QuantizedOnly bool
-	Name          string // of the model, for the manifest
-	BaseDir       string // the base's folder or GGUF file, from which configuration and tokenizer are copied
+	// Precisions are those of the float graphs; none is float32.
+	Precisions []Precision
+	Name       string // of the model, for the manifest
+	BaseDir    string // the base's folder or GGUF file, from which configuration and tokenizer are copied
 	// Replace lets an export take the place of an earlier one: of a folder that holds
 	// nothing but what its manifest lists, and in which neither RunDir (if any) nor BaseDir
 	// nor the working directory lie.
@@ -114,6 +117,11 @@ func (o Options) check(m *model.Model, out string) error {
 	}
 	if o.QuantizedOnly && o.Quantized == nil {
 		return errors.New("there is no quantized model to export alone; make one with eisft quantize")
+	}
+	for i, p := range o.Precisions {
+		if slices.Contains(o.Precisions[:i], p) {
+			return fmt.Errorf("precision %s is given twice", p)
+		}
 	}
 	for i, size := range o.Sizes {
 		if _, err := size.Fit(m.Spec); err != nil {

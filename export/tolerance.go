@@ -29,6 +29,8 @@ var (
 	// floatShares bound what float graphs differ by. Measured: on the demo base 1.7e-6
 	// (mean 1.3e-7), on the small models at most 2.3e-5 (1.6e-6).
 	floatShares = shares{1e-4, 1e-5}
+	// halfShares bound what float16 graphs differ by.
+	halfShares = shares{3e-2, 3e-3}
 	// quantizedShares come on top of what the twin differs by.
 	quantizedShares = shares{1e-2, 3e-4}
 )

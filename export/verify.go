@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 
+	"eisft/export/half"
 	"eisft/export/host"
+	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/internal/scratch"
@@ -42,7 +45,11 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
 			}
 		}
-		err = errors.Join(c.run(ctx, prompt(fitted)), c.close())
+		ids := prompt(fitted)
+		err = errors.Join(c.run(ctx, ids), c.close())
+		for i := 0; i < len(c.pairs) && err == nil; i++ {
+			err = c.pairs[i].levels(ctx, dir, ids)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -72,21 +79,50 @@ type comparison struct {
 // pair is the graphs of one precision and the Go model that they should equal.
 type pair struct {
 	manifest.Verification
+	start    func() *model.Stream // another one like stream
 	stream   *model.Stream
 	twin     *model.Stream // the stream with noise before rounding; nil of float graphs
-	loaded   *host.Model
-	exported *host.Stream
-	sum      float64 // of the differences between stream and graphs
-	count    float64 // of logits
+	exported *driven
+	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs
+	lost     string  // what float16 lost first
 	// Differences between stream and twin.
 	twinSum, twinMax float64
 }
 
+// driven are graphs on their way, and how their logits differ from the Go model's.
+type driven struct {
+	*host.Stream
+	loaded          *host.Model
+	sum, count      float64 // of the differences; of logits
+	largest         float64
+	compared, equal int // rows
+}
+
+// drive loads graphs.
+func drive(dir string, o host.Options) (*driven, error) {
+	loaded, err := host.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	st, err := loaded.NewStream()
+	if err != nil {
+		return nil, errors.Join(err, loaded.Close())
+	}
+	return &driven{Stream: st, loaded: loaded}, nil
+}
+
+func (d *driven) close() error {
+	if d == nil {
+		return nil
+	}
+	return errors.Join(d.Close(), d.loaded.Close())
+}
+
 // add loads the graphs of a precision.
 func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error {
-	p := &pair{stream: c.float}
+	p := &pair{stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
 	p.Shape, p.Precision = shape, precision
-	if precision != manifest.Float {
+	if !manifest.IsFloat(precision) {
 		if q == nil {
 			return errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
 		}
@@ -94,7 +130,8 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 		if err != nil {
 			return err
 		}
-		p.stream = faked.NewStream(model.StreamOptions{Wrap: wrap})
+		p.start = func() *model.Stream { return faked.NewStream(model.StreamOptions{Wrap: wrap}) }
+		p.stream = p.start()
 		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturb)})
 	}
 	version, err := ort.Version()
@@ -102,21 +139,41 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 		return err
 	}
 	p.Runtime = "ONNX Runtime " + version
-	if p.loaded, err = host.Open(dir, host.Options{Shape: shape, Precision: precision}); err != nil {
+	o := host.Options{Shape: shape, Precision: precision}
+	if p.exported, err = drive(dir, o); err != nil {
 		return err
 	}
 	c.pairs = append(c.pairs, p)
-	p.exported, err = p.loaded.NewStream()
+	if precision != manifest.Float16 {
+		o.Alter, o.Ran = p.roundTrip()
+		p.halved, err = drive(dir, o)
+	}
 	return err
+}
+
+// roundTrip makes graphs compute as float16 does, and watches for what it loses.
+func (p *pair) roundTrip() (alter func(*ir.Model) error, ran func(string, []ir.Port, func(string) ort.Tensor)) {
+	alter = func(m *ir.Model) error {
+		if gone := half.Vanishing(m); len(gone) > 0 && p.lost == "" {
+			p.lost = filepath.Base(m.Path) + ": constant " + gone[0]
+		}
+		return half.Round(m)
+	}
+	ran = func(graph string, outputs []ir.Port, tensor func(string) ort.Tensor) {
+		if p.lost != "" {
+			return
+		}
+		if lost := half.Worst(outputs, func(name string) float32 { return tensor(name).Data.([]float32)[0] }); lost != "" {
+			p.lost = graph + ": " + lost
+		}
+	}
+	return alter, ran
 }
 
 func (c *comparison) close() error {
 	var errs []error
 	for _, p := range c.pairs {
-		if p.exported != nil {
-			errs = append(errs, p.exported.Close())
-		}
-		errs = append(errs, p.loaded.Close())
+		errs = append(errs, p.exported.close(), p.halved.close())
 	}
 	return errors.Join(errs...)
 }
@@ -124,12 +181,20 @@ func (c *comparison) close() error {
 func (c *comparison) figures() []manifest.Verification {
 	var list []manifest.Verification
 	for _, p := range c.pairs {
-		p.MeanLogitError = p.sum / p.count
+		e := p.exported
+		p.Compared, p.EqualTokens, p.MaxLogitError, p.MeanLogitError = e.compared, e.equal, e.largest, e.sum/e.count
 		p.Tolerance = floatShares.of(p.LogitRange)
+		if p.Precision == manifest.Float16 {
+			p.Tolerance = halfShares.of(p.LogitRange)
+		}
 		if p.twin != nil {
 			p.Tolerance = quantizedShares.of(p.LogitRange)
 			p.Tolerance.Max += twinFactor * p.twinMax
-			p.Tolerance.Mean += twinFactor * p.twinSum / p.count
+			p.Tolerance.Mean += twinFactor * p.twinSum / e.count
+		}
+		if h := p.halved; h != nil {
+			p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
+			p.RoundTrip.Finite()
 		}
 		list = append(list, p.Verification)
 	}
@@ -192,23 +257,36 @@ func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) err
 		}
 	}
 	hidden := len(states) / len(ids)
-	err := p.exported.Feed(ctx, ids, func(first int, got []float32) error {
-		vocab := p.exported.Vocabulary()
+	err := p.exported.feed(ctx, p.stream, ids, states, func(want []float32, from, to int) {
+		for _, v := range want {
+			p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
+		}
+		if p.twin != nil {
+			p.twinRows(twins[from*hidden:to*hidden], want)
+		}
+	})
+	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
+	if err == nil && p.halved != nil {
+		err = p.halved.feed(ctx, p.stream, ids, states, func([]float32, int, int) {})
+	}
+	return err
+}
+
+// feed reads ids and compares the logits that there are with those that a stream of the Go
+// model makes of its states. seen is called with the latter, a few rows of ids at a time.
+func (d *driven) feed(ctx context.Context, stream *model.Stream, ids []int32, states []float32, seen func(want []float32, from, to int)) error {
+	hidden, vocab := len(states)/len(ids), d.Vocabulary()
+	return d.Feed(ctx, ids, func(first int, got []float32) error {
 		for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
 			n := min(rowsAtOnce, rows-at)
-			from, to := (first+at)*hidden, (first+at+n)*hidden
 			want := scratch.Borrow(n * vocab)
-			p.stream.Logits(want, states[from:to])
-			p.rows(got[at*vocab:(at+n)*vocab], want)
-			if p.twin != nil {
-				p.twinRows(twins[from:to], want)
-			}
+			stream.Logits(want, states[(first+at)*hidden:(first+at+n)*hidden])
+			d.rows(got[at*vocab:(at+n)*vocab], want)
+			seen(want, first+at, first+at+n)
 			scratch.Release(want)
 		}
 		return nil
 	})
-	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
-	return err
 }
 
 // rowsAtOnce bounds the logits held at once: 64 rows of a vocabulary of 150,000 are
@@ -216,21 +294,18 @@ func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) err
 const rowsAtOnce = 64
 
 // rows compares the logits of a few tokens with those of the Go model.
-func (p *pair) rows(got, want []float32) {
-	for _, v := range want {
-		p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
-	}
+func (d *driven) rows(got, want []float32) {
 	total, largest := difference(got, want)
-	p.sum += total
-	p.count += float64(len(got))
-	if !(largest <= p.MaxLogitError) { // a NaN is the largest
-		p.MaxLogitError = largest
+	d.sum += total
+	d.count += float64(len(got))
+	if !(largest <= d.largest) { // a NaN is the largest
+		d.largest = largest
 	}
-	vocab := p.exported.Vocabulary()
+	vocab := d.Vocabulary()
 	for at := 0; at < len(got); at += vocab {
-		p.Compared++
+		d.compared++
 		if kernels.ArgMax(got[at:at+vocab]) == kernels.ArgMax(want[at:at+vocab]) {
-			p.EqualTokens++
+			d.equal++
 		}
 	}
 }

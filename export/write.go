@@ -14,6 +14,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/internal/atomicfile"
+	"eisft/internal/enum"
 	"eisft/internal/head"
 	"eisft/model"
 	"eisft/model/hf"
@@ -95,7 +96,10 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
-		m.Features, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.MemoryColumn(spec)
+		m.Features, m.MemoryScale, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.StateScale(spec), lower.MemoryColumn(spec)
+		if m.MemoryColumn == manifest.ColumnLogTokens {
+			m.EmptyTokens = lower.EmptyTokens(spec)
+		}
 	}
 	if w.Inputs == lower.InputEmbeds {
 		m.Embeddings = EmbeddingsFile
@@ -193,11 +197,46 @@ type form struct {
 	weights   *ir.Weights
 }
 
+// Precision is that of graphs that are not quantized.
+type Precision string
+
+// The precisions.
+const (
+	Float32 Precision = "float32"
+	Float16 Precision = "float16"
+)
+
+// floatForms are the forms of graphs that are not quantized.
+var floatForms = enum.NewTable[Precision, form]("precision").
+	With(Float32, form{precision: manifest.Float, emitter: emit.Emitters.Get(emit.Float)}).
+	With(Float16, form{precision: manifest.Float16, suffix: "-float16", emitter: emit.Emitters.Get(emit.Float16)})
+
+// ParsePrecision reads a precision as the command line has it.
+func ParsePrecision(s string) (Precision, error) {
+	_, err := floatForms.Find(Precision(s))
+	return Precision(s), err
+}
+
+// Precisions lists the precisions.
+func Precisions() []Precision { return floatForms.Names() }
+
+// floats lists the precisions of the float graphs, each once.
+func (o Options) floats() []Precision {
+	if len(o.Precisions) == 0 {
+		return []Precision{Float32}
+	}
+	return o.Precisions
+}
+
 // forms lists those of an export.
 func (w *writer) forms() []form {
 	var list []form
 	if !w.QuantizedOnly {
-		list = append(list, form{manifest.Float, "", emit.Emitters.Get(emit.Float), w.model, w.weights})
+		for _, p := range w.floats() {
+			f := floatForms.Get(p)
+			f.model, f.weights = w.model, w.weights
+			list = append(list, f)
+		}
 	}
 	if w.Quantized != nil {
 		scheme, weights := w.Quantized.Scheme.Name, w.weights

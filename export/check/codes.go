@@ -38,7 +38,7 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 		g.findings = &findings
 		quantized := len(g.encodings) > 0
 		if m != nil {
-			quantized = m.PrecisionOf(g.file()) != manifest.Float
+			quantized = !manifest.IsFloat(m.PrecisionOf(g.file()))
 		}
 		if quantized {
 			g.compare(q)

@@ -10,8 +10,9 @@ import (
 
 // The names of the emitters.
 const (
-	Float = "onnx-float" // all in float32; encodings are left out
-	QDQ   = "onnx-qdq"   // QuantizeLinear and DequantizeLinear around what is encoded
+	Float   = "onnx-float"   // all in float32; encodings are left out
+	Float16 = "onnx-float16" // all in float16; encodings are left out
+	QDQ     = "onnx-qdq"     // QuantizeLinear and DequantizeLinear around what is encoded
 )
 
 // Emitter turns a lowered graph into a program.
@@ -40,6 +41,7 @@ type Program interface {
 // Emitters are all emitters by name.
 var Emitters = enum.NewTable[string, Emitter]("emitter").
 	With(Float, float{}).
+	With(Float16, float16{}).
 	With(QDQ, qdq{})
 
 // translation is what an emitter to ONNX does with each part of a graph.
@@ -47,7 +49,7 @@ type translation struct {
 	*ir.Graph // under construction
 	input     func(v *ir.Value) *ir.Value
 	constant  func(v *ir.Value) *ir.Value
-	result    func(v, copied *ir.Value) *ir.Value // of a node
+	result    func(n *ir.Node, v, copied *ir.Value) *ir.Value // of a node
 	output    func(o *ir.Output, v *ir.Value)
 	node      func(n *ir.Node) (leave func()) // before a node is copied
 }
@@ -80,7 +82,7 @@ func (t *translation) copy(n *ir.Node, values map[*ir.Value]*ir.Value) {
 	copied := t.Copy(n, inputs)
 	leave()
 	for i, v := range n.Outputs() {
-		values[v] = t.result(v, copied[i])
+		values[v] = t.result(n, v, copied[i])
 	}
 }
 

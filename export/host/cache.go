@@ -1,7 +1,9 @@
 package host
 
+import "github.com/x448/float16"
+
 // tokens is a tensor of K heads with n tokens of d numbers each: values [K,1,n,d], or
-// keys, which are stored transposed [K,1,d,n]. Its numbers are float32 or codes, the same in all
+// keys, which are stored transposed [K,1,d,n]. Its numbers are float32, float16 or codes, the same in all
 // tensors of a model (bound.tokens sees to it).
 type tokens struct {
 	data       any
@@ -15,10 +17,16 @@ func (t tokens) copyTo(dst tokens, head, at int, rows []int) {
 	switch src := t.data.(type) {
 	case []float32:
 		copyTokens(dst.data.([]float32), src, dst, t, head, at, rows)
+	case []float16.Float16:
+		copyTokens(dst.data.([]float16.Float16), src, dst, t, head, at, rows)
 	case []int8:
 		copyTokens(dst.data.([]int8), src, dst, t, head, at, rows)
 	case []int16:
 		copyTokens(dst.data.([]int16), src, dst, t, head, at, rows)
+	case []uint8:
+		copyTokens(dst.data.([]uint8), src, dst, t, head, at, rows)
+	case []uint16:
+		copyTokens(dst.data.([]uint16), src, dst, t, head, at, rows)
 	}
 }
 
@@ -34,6 +42,26 @@ func copyTokens[T any](to, from []T, dst, src tokens, head, at int, rows []int) 
 		for j, r := range rows {
 			x[at+j] = y[r]
 		}
+	}
+}
+
+// float returns an element, setFloat replaces it, where they are no codes.
+func (t tokens) float(i int) float32 {
+	switch x := t.data.(type) {
+	case []float32:
+		return x[i]
+	case []float16.Float16:
+		return x[i].Float32()
+	}
+	return 0
+}
+
+func (t tokens) setFloat(i int, v float32) {
+	switch x := t.data.(type) {
+	case []float32:
+		x[i] = v
+	case []float16.Float16:
+		x[i] = float16.Fromfloat32(v)
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"eisft/export/manifest"
+	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/schedule"
@@ -25,8 +25,8 @@ type writer struct {
 type evicted struct {
 	keys, values        tokens    // L places
 	weights             []float32 // [K,L]
-	memory, newMemory   []float32
-	memoryZ, newMemoryZ []float32
+	memory, newMemory   ort.Tensor
+	memoryZ, newMemoryZ ort.Tensor
 }
 
 // newWriter binds the commit graph to the memories that a main graph reads.
@@ -37,16 +37,16 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 	}
 	n, d := m.Shape.Segment, m.headDim
 	w := &writer{bound: b, cos: make([]float32, d/2), sin: make([]float32, d/2), reverse: make([]float32, d)}
-	w.decay = b.floats(b.input("decay", none, 1))
+	w.decay = b.write(b.input("decay", none, 1))
 	for i := range m.layers {
 		w.layers = append(w.layers, evicted{
 			keys:       b.asKeys(b.input("key", i, m.heads, 1, d, n)),
 			values:     b.asValues(b.input("value", i, m.heads, 1, n, d)),
-			weights:    b.floats(b.input("weight", i, m.heads, 1, n, 1)),
-			memory:     b.floats(b.input("memory", i, m.heads, 1, m.features, d)),
-			memoryZ:    b.floats(b.input("memory_mass", i, m.heads, 1, m.features, 1)),
-			newMemory:  b.floats(b.output("memory", i, m.heads, 1, m.features, d)),
-			newMemoryZ: b.floats(b.output("memory_mass", i, m.heads, 1, m.features, 1)),
+			weights:    b.write(b.input("weight", i, m.heads, 1, n, 1)),
+			memory:     b.input("memory", i, m.heads, 1, m.features, d),
+			memoryZ:    b.input("memory_mass", i, m.heads, 1, m.features, 1),
+			newMemory:  b.output("memory", i, m.heads, 1, m.features, d),
+			newMemoryZ: b.output("memory_mass", i, m.heads, 1, m.features, 1),
 		})
 	}
 	if b.err != nil {
@@ -61,7 +61,7 @@ func (st *Stream) memoryColumn() float32 {
 	case !st.sequence.Evicted() || st.writer == nil:
 		return st.model.mask
 	case st.model.logTerm && written == 0:
-		return float32(math.Log(manifest.EmptyMemoryTokens))
+		return float32(math.Log(st.model.empty))
 	case st.model.logTerm:
 		return float32(math.Log(float64(written)))
 	default:
@@ -77,7 +77,7 @@ func (st *Stream) commit() error {
 		turnovers := st.sequence.Commit()
 		after := st.Written()
 		for i, t := range turnovers {
-			st.commitLayer(i, t, 1/float32(after))
+			st.commitLayer(i, t, st.model.scale/float32(after))
 		}
 		if after > before && st.writer != nil {
 			if err := st.write(float32(before) / float32(after)); err != nil {
@@ -89,7 +89,7 @@ func (st *Stream) commit() error {
 }
 
 // commitLayer moves a layer's stored tokens up and hands what it drops to the writer, each
-// token with its share of the tokens written in the end.
+// token with its share of the tokens written in the end, in the scale of the state.
 func (st *Stream) commitLayer(i int, t schedule.Turnover, share float32) {
 	l := &st.layers[i]
 	for g := range st.model.heads {
@@ -144,20 +144,16 @@ func (st *Stream) unrotate(k kind, keys tokens, head, place, position int) {
 	}
 	cos, sin := w.cos[:pairs], w.sin[:pairs]
 	k.rotary(cos, sin, position)
-	x, ok := keys.data.([]float32)
-	if !ok {
-		return
-	}
-	column := x[head*keys.d*keys.n+place:]
+	at := func(i int) int { return (head*keys.d+i)*keys.n + place }
 	for i := range w.reverse {
-		w.reverse[i] = column[i*keys.n]
+		w.reverse[i] = keys.float(at(i))
 	}
 	kernels.Rotate(w.reverse, w.reverse, 1, keys.d, cos, sin, true)
 	for i, v := range w.reverse {
 		if i < 2*pairs { // what lies behind was not turned
 			v /= k.Rope.Scale * k.Rope.Scale
 		}
-		column[i*keys.n] = v
+		keys.setFloat(at(i), v)
 	}
 }
 
@@ -170,8 +166,9 @@ func (st *Stream) write(decay float32) error {
 		return err
 	}
 	for _, e := range w.layers {
-		copy(e.memory, e.newMemory)
-		copy(e.memoryZ, e.newMemoryZ)
+		if err := errors.Join(e.memory.CopyFrom(e.newMemory), e.memoryZ.CopyFrom(e.newMemoryZ)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

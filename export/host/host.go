@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/x448/float16"
+
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/ort"
@@ -30,6 +32,12 @@ type Options struct {
 	Precision string
 	// Threads are those of one op; 0 leaves the choice to the runtime.
 	Threads int
+	// Level is the runtime's level of optimization.
+	Level ort.Level
+	// Alter, if not nil, changes each graph before it is loaded, and Ran is called after
+	// each run with the graph's outputs, those that Alter added among them.
+	Alter func(*ir.Model) error
+	Ran   func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor)
 }
 
 // Model is an exported model of one shape and precision, loaded. Any number of streams
@@ -42,6 +50,8 @@ type Model struct {
 	kinds    []kind  // of layers
 	kindOf   []int   // index in kinds, of each layer
 	mask     float32 // value of the mask where there is nothing
+	scale    float32 // s of the memory's state
+	empty    float64 // the number of tokens that an empty memory stands for
 	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
 	gated    bool    // the score of a token is the write gate's logit, else the retention score
 	layers   int
@@ -54,6 +64,8 @@ type Model struct {
 	table    []float32 // embeddings [V',D], nil where the graphs read ids
 
 	prompt, generation, commit *graph // commit is nil without memory
+
+	ran func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor) // see Options
 }
 
 // kind is a kind of layers: what they store and see, and how they turn their keys.
@@ -79,21 +91,21 @@ func Open(dir string, o Options) (*Model, error) {
 	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
 		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
-	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
+	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), empty: info.EmptyTokens, ran: o.Ran}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
-	if err := m.load(dir, info, o.Threads); err != nil {
+	if err := m.load(dir, info, o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
 
 // load opens the graphs and the embedding table.
-func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
+func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 	// Every session has threads of its own; those of the graphs that are idle must not
 	// take the cores from the one that runs.
-	options := ort.Options{Threads: threads, Config: map[string]string{ort.AllowSpinning: "0"}}
+	options := ort.Options{Level: o.Level, Threads: o.Threads, Config: map[string]string{ort.AllowSpinning: "0"}}
 	graphs := info.Of(m.Shape.Name, m.Precision)
 	for _, g := range []struct {
 		kind string
@@ -106,7 +118,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, threads int) error {
 		if !ok || len(listed.Parts) != 1 {
 			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
-		session, err := ort.Open(filepath.Join(dir, listed.Parts[0].File), options)
+		session, err := ort.OpenAltered(filepath.Join(dir, listed.Parts[0].File), o.Alter, options)
 		if err != nil {
 			return err
 		}
@@ -249,16 +261,57 @@ func (m *Model) bind(g *graph, given map[string]ort.Tensor) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bound{Binding: binding, graph: g.Graph, codes: m.codes}, nil
+	return &bound{Binding: binding, graph: g.Graph, codes: m.codes, ran: m.ran, outputs: g.session.Outputs()}, nil
 }
 
 // bound is a graph with its tensors. The first tensor that is missing or of another
 // shape than it should be is kept in err.
 type bound struct {
 	*ort.Binding
-	graph manifest.Graph
-	codes ir.DType // of keys and values
-	err   error
+	graph   manifest.Graph
+	codes   ir.DType // of keys and values
+	halves  []halved
+	outputs []ir.Port
+	ran     func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor) // see Options
+	err     error
+}
+
+// halved is a tensor in float16 with the float32 numbers that the host writes or reads in
+// its place.
+type halved struct {
+	half  []float16.Float16
+	full  []float32
+	input bool
+}
+
+// Run computes the outputs from what the inputs hold now.
+func (b *bound) Run() error {
+	b.store()
+	if err := b.Binding.Run(); err != nil {
+		return err
+	}
+	for _, h := range b.halves {
+		if !h.input {
+			for i, v := range h.half {
+				h.full[i] = v.Float32()
+			}
+		}
+	}
+	if b.ran != nil {
+		b.ran(b.graph.Name, b.outputs, b.Tensor)
+	}
+	return nil
+}
+
+// store rounds the inputs that are in float16.
+func (b *bound) store() {
+	for _, h := range b.halves {
+		if h.input {
+			for i, v := range h.full {
+				h.half[i] = float16.Fromfloat32(v)
+			}
+		}
+	}
 }
 
 func (b *bound) input(role string, layer int, shape ...int) ort.Tensor {
@@ -279,13 +332,25 @@ func (b *bound) tensor(ports []manifest.Port, role string, layer int, shape []in
 	return t
 }
 
-// floats returns a tensor's float32 values.
-func (b *bound) floats(t ort.Tensor) []float32 {
-	x, ok := t.Data.([]float32)
-	if !ok && b.err == nil {
-		b.err = fmt.Errorf("graph %s: a tensor holds %T, want float32", b.graph.Name, t.Data)
+// write returns the numbers of an input, of a graph in float16 those that Run rounds.
+func (b *bound) write(t ort.Tensor) []float32 { return b.floats(t, true) }
+
+// read returns the numbers of an output after a Run.
+func (b *bound) read(t ort.Tensor) []float32 { return b.floats(t, false) }
+
+func (b *bound) floats(t ort.Tensor, input bool) []float32 {
+	switch x := t.Data.(type) {
+	case []float32:
+		return x
+	case []float16.Float16:
+		full := make([]float32, len(x))
+		b.halves = append(b.halves, halved{x, full, input})
+		return full
 	}
-	return x
+	if b.err == nil {
+		b.err = fmt.Errorf("graph %s: a tensor holds %T, want float32 or float16", b.graph.Name, t.Data)
+	}
+	return nil
 }
 
 // asKeys returns a tensor [K,1,d,n] as tokens, asValues one of [K,1,n,d].

@@ -87,15 +87,15 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	}
 	r := &reader{bound: b, tokens: tokens}
 	for _, k := range m.kinds {
-		v := view{mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1))}
+		v := view{mask: b.write(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1))}
 		if pairs := len(k.Rope.InvFreq); pairs > 0 {
-			v.cos = b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs))
-			v.sin = b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs))
+			v.cos = b.write(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs))
+			v.sin = b.write(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs))
 		}
 		r.views = append(r.views, v)
 	}
 	if m.hidden > 0 {
-		r.embeds = b.floats(b.input("embeds", none, 1, tokens, m.hidden))
+		r.embeds = b.write(b.input("embeds", none, 1, tokens, m.hidden))
 	} else {
 		r.ids, _ = b.input("ids", none, 1, tokens).Data.([]int32)
 	}
@@ -104,13 +104,13 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
 		var score []float32
 		if m.layerKind(i).scored {
-			score = b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
+			score = b.read(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
 		}
 		r.scores = append(r.scores, score)
 	}
 	if p, ok := find(g.Outputs, "logits", none); ok && len(p.Shape) == 3 {
 		r.rows = p.Shape[1]
-		r.logits = b.floats(b.output("logits", none, 1, r.rows, m.vocab))
+		r.logits = b.read(b.output("logits", none, 1, r.rows, m.vocab))
 	}
 	if b.err == nil && m.hidden == 0 && r.ids == nil {
 		b.err = fmt.Errorf("graph %s: it reads neither ids nor embeddings", g.Name)
@@ -171,12 +171,13 @@ func (st *Stream) placeCache() error {
 		if pairs == 0 {
 			continue
 		}
-		cos := r.floats(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
-		sin := r.floats(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
+		cos := r.write(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
+		sin := r.write(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
 		if r.err == nil {
 			k.rotary(cos, sin, 0)
 		}
 	}
+	r.store() // the prompt graph shares them, and may run first
 	return r.err
 }
 
@@ -215,6 +216,9 @@ func (st *Stream) Slots() int {
 	}
 	return n
 }
+
+// Segment returns L, the length of a segment.
+func (st *Stream) Segment() int { return st.model.Shape.Segment }
 
 // Vocabulary returns V, the number of logits of a token.
 func (st *Stream) Vocabulary() int { return st.model.vocab }

@@ -17,6 +17,7 @@ type DType int32
 // The element types that fixed-shape graphs use.
 const (
 	Float32 = DType(onnxpb.TensorProto_FLOAT)
+	Float16 = DType(onnxpb.TensorProto_FLOAT16)
 	UInt8   = DType(onnxpb.TensorProto_UINT8)
 	Int8    = DType(onnxpb.TensorProto_INT8)
 	UInt16  = DType(onnxpb.TensorProto_UINT16)
@@ -35,6 +36,7 @@ type dtypeInfo struct {
 
 var dtypes = map[DType]dtypeInfo{
 	Float32: {name: "float32", bits: 32},
+	Float16: {name: "float16", bits: 16},
 	UInt8:   {name: "uint8", bits: 8, max: math.MaxUint8},
 	Int8:    {name: "int8", bits: 8, min: math.MinInt8, max: math.MaxInt8},
 	UInt16:  {name: "uint16", bits: 16, max: math.MaxUint16},
@@ -60,18 +62,21 @@ func ParseDType(name string) (DType, error) {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("unknown element type %q: want float32, int4, uint4, int8, uint8, int16, uint16, int32 or int64", name)
+	return 0, fmt.Errorf("unknown element type %q: want float32, float16, int4, uint4, int8, uint8, int16, uint16, int32 or int64", name)
 }
 
 // Bits is the size of an element, 0 for a type outside this package's list.
 func (d DType) Bits() int { return dtypes[d].bits }
 
 // Codes returns the range of the codes of a quantized tensor; ok is false for
-// types that carry no affine encoding (float32, int32, int64).
+// types that carry no affine encoding (float32, float16, int32, int64).
 func (d DType) Codes() (lo, hi int64, ok bool) {
 	info := dtypes[d]
 	return info.min, info.max, info.min != info.max
 }
+
+// IsFloat tells whether a type's elements are floating point numbers.
+func (d DType) IsFloat() bool { return d == Float32 || d == Float16 }
 
 // Signed tells whether a quantized type's codes are signed.
 func (d DType) Signed() bool { return dtypes[d].min < 0 }

@@ -21,6 +21,8 @@ type Options struct {
 	Opset int
 	// Weights holds the constants above 1 KiB. Nil keeps all of them in the .onnx file.
 	Weights *Weights
+	// Half makes everything float16 that is float32 in the graph that is copied.
+	Half bool
 }
 
 // Graph is an ONNX graph under construction. Every op returns its result at once,
@@ -41,6 +43,7 @@ type Graph struct {
 	scope     []string
 	keepFloat bool   // in a FloatRegion
 	point     string // what the Q and DQ nodes being added encode
+	half      bool   // see Options
 	err       error
 }
 
@@ -124,7 +127,7 @@ func (v *Value) Dim(axis int) int {
 // NewGraph starts a graph. Its name appears in error messages and in the file.
 func NewGraph(name string, o Options) *Graph {
 	g := &Graph{
-		name: name, opset: o.Opset, weights: o.Weights,
+		name: name, opset: o.Opset, weights: o.Weights, half: o.Half,
 		names: map[string]int{}, shared: map[string]*Value{}, metadata: map[string]string{},
 	}
 	if g.opset == 0 {

@@ -178,7 +178,7 @@ func inlineBytesOf(pb *onnxpb.TensorProto) []byte {
 		for _, x := range pb.GetInt64Data() {
 			raw = binary.LittleEndian.AppendUint64(raw, uint64(x))
 		}
-	default:
+	default: // float16 too
 		for _, x := range pb.GetInt32Data() {
 			word := binary.LittleEndian.AppendUint32(nil, uint32(x))
 			raw = append(raw, word[:max(dtype.Bits(), 8)/8]...)

@@ -50,6 +50,14 @@ func (g *Graph) In(n *Node) (leave func()) {
 	return func() { g.scope = before }
 }
 
+// Type is the type in this graph of what has the given one in the graph that is copied.
+func (g *Graph) Type(d DType) DType {
+	if g.half && d == Float32 {
+		return Float16
+	}
+	return d
+}
+
 // Copy adds a node of another graph, with inputs of this one, and returns its results
 // under their names.
 func (g *Graph) Copy(n *Node, inputs []*Value) []*Value {
@@ -58,7 +66,7 @@ func (g *Graph) Copy(n *Node, inputs []*Value) []*Value {
 	}
 	c := &Node{op: n.op, inputs: inputs, attrs: n.attrs, keepFloat: g.keepFloat, scope: n.scope}
 	for _, o := range n.outputs {
-		v := g.newValue(g.unique(o.name), o.dtype, o.shape)
+		v := g.newValue(g.unique(o.name), g.Type(o.dtype), o.shape)
 		v.producer = c
 		c.outputs = append(c.outputs, v)
 	}
@@ -68,11 +76,40 @@ func (g *Graph) Copy(n *Node, inputs []*Value) []*Value {
 
 // CopyConstant adds a constant of another graph.
 func (g *Graph) CopyConstant(v *Value) *Value {
+	if g.Type(v.dtype) != v.dtype {
+		return g.copyHalf(v)
+	}
 	if s := v.constant.source; s != nil {
 		return g.Stored(s.name, v.dtype, v.shape, s.load)
 	}
 	return g.tensor(v.name, v.constant.Tensor)
 }
+
+// copyHalf adds a constant of another graph in float16, under a name of its own: a file of
+// weights may hold both.
+func (g *Graph) copyHalf(v *Value) *Value {
+	make16 := func() (Tensor, error) {
+		t := v.constant.Tensor
+		if s := v.constant.source; s != nil {
+			var err error
+			if t, err = s.tensor(v.dtype, v.shape); err != nil {
+				return t, err
+			}
+		}
+		return t.Half()
+	}
+	if s := v.constant.source; s != nil {
+		return g.Stored(s.name+HalfSuffix, Float16, v.shape, make16)
+	}
+	t, err := make16()
+	if err != nil {
+		return g.fail("constant %s: %w", v.name, err)
+	}
+	return g.tensor(v.name+HalfSuffix, t)
+}
+
+// HalfSuffix ends the names of constants in float16 that are float32 elsewhere.
+const HalfSuffix = ".float16"
 
 // CopyCodes adds the codes of an encoded constant of another graph.
 func (g *Graph) CopyCodes(v *Value) *Value {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/x448/float16"
 )
 
 // Nibbles are signed 4-bit codes (-8..7), one an element. They are packed when a tensor
@@ -21,7 +23,7 @@ type Tensor struct {
 	Raw   []byte
 }
 
-// NewTensor encodes data, a []float32, []int8, []uint8, []int16, []uint16,
+// NewTensor encodes data, a []float32, []float16.Float16, []int8, []uint8, []int16, []uint16,
 // []int32, []int64, Nibbles or UNibbles of as many elements as shape has.
 func NewTensor(shape []int, data any) (Tensor, error) {
 	dtype, n, err := DataType(data)
@@ -53,6 +55,8 @@ func DataType(data any) (DType, int, error) {
 	switch d := data.(type) {
 	case []float32:
 		return Float32, len(d), nil
+	case []float16.Float16:
+		return Float16, len(d), nil
 	case []int8:
 		return Int8, len(d), nil
 	case []uint8:
@@ -84,13 +88,20 @@ func packNibbles[T int8 | uint8](codes []T, lo, hi int) ([]byte, error) {
 	return raw, nil
 }
 
-// Floats decodes a float32 tensor.
+// Floats decodes a float32 or float16 tensor.
 func (t Tensor) Floats() ([]float32, error) {
-	if t.DType != Float32 {
+	if !t.DType.IsFloat() {
 		return nil, fmt.Errorf("a tensor of %s where float32 is wanted", t.DType)
 	}
 	if err := t.validate(); err != nil {
 		return nil, err
+	}
+	if t.DType == Float16 {
+		v := make([]float32, len(t.Raw)/2)
+		for i := range v {
+			v[i] = float16.Frombits(binary.LittleEndian.Uint16(t.Raw[2*i:])).Float32()
+		}
+		return v, nil
 	}
 	v := make([]float32, len(t.Raw)/4)
 	for i := range v {
@@ -101,8 +112,8 @@ func (t Tensor) Floats() ([]float32, error) {
 
 // Ints decodes a tensor of any integer type.
 func (t Tensor) Ints() ([]int64, error) {
-	if t.DType == Float32 {
-		return nil, fmt.Errorf("a tensor of float32 where integers are wanted")
+	if t.DType.IsFloat() {
+		return nil, fmt.Errorf("a tensor of %s where integers are wanted", t.DType)
 	}
 	if err := t.validate(); err != nil {
 		return nil, err
@@ -146,4 +157,24 @@ func (t Tensor) validate() error {
 		return fmt.Errorf("%d bytes for %s %v, want %d", len(t.Raw), t.DType, t.Shape, t.DType.bytesFor(n))
 	}
 	return nil
+}
+
+// Half is the tensor in float16. It fails where a number is beyond float16's reach, and
+// where the only number of a constant would become 0.
+func (t Tensor) Half() (Tensor, error) {
+	values, err := t.Floats()
+	if err != nil {
+		return Tensor{}, err
+	}
+	halves := make([]float16.Float16, len(values))
+	for i, v := range values {
+		halves[i] = float16.Fromfloat32(v)
+		if !halves[i].IsFinite() && !math.IsInf(float64(v), 0) && !math.IsNaN(float64(v)) {
+			return Tensor{}, fmt.Errorf("element %d is %g, beyond the largest float16, 65504", i, v)
+		}
+		if len(values) == 1 && v != 0 && halves[i].Float32() == 0 {
+			return Tensor{}, fmt.Errorf("it is %g, which is 0 in float16", v)
+		}
+	}
+	return NewTensor(t.Shape, halves)
 }

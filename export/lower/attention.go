@@ -22,7 +22,7 @@ type view struct {
 // prepare cuts the mask and lays the tables of the keys out as the keys are stored,
 // once for all layers that share the view.
 func (b *builder) prepare(v *view) {
-	parts := b.Split(v.mask, 3, v.cache+b.tokens, 1)
+	parts := b.cut(v.mask, 3, v.cache+b.tokens, 1)
 	v.mask, v.memoryMask = parts[0], parts[1]
 	if v.cos == nil {
 		return
@@ -32,6 +32,21 @@ func (b *builder) prepare(v *view) {
 		v.keyCos, v.keySin = b.Concat(2, v.cacheCos, v.cos), b.Concat(2, v.cacheSin, v.sin)
 	}
 	v.keyCos, v.keySin = b.Transpose(v.keyCos, 0, 1, 3, 2), b.Transpose(v.keySin, 0, 1, 3, 2)
+}
+
+// cut divides x along an axis: by a Split where the pieces are equal, else by Slices,
+// since TFLite's uneven Split (SPLIT_V) is not on MediaTek's list.
+func (b *builder) cut(x *ir.Value, axis int, sizes ...int) []*ir.Value {
+	if len(slices.Compact(slices.Clone(sizes))) == 1 {
+		return b.Split(x, axis, sizes...)
+	}
+	var parts []*ir.Value
+	from := 0
+	for _, size := range sizes {
+		parts = append(parts, b.Slice(x, axis, from, from+size))
+		from += size
+	}
+	return parts
 }
 
 // splitHeads turns [1,T,K·r·d] into [K,r,T,d].
@@ -65,7 +80,7 @@ func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
 	if rest := x.Dim(axis) - 2*m; rest > 0 {
 		sizes = append(sizes, rest)
 	}
-	parts := b.Split(x, axis, sizes...)
+	parts := b.cut(x, axis, sizes...)
 	first := b.Sub(b.Mul(parts[0], cos), b.Mul(parts[1], sin))
 	second := b.Add(b.Mul(parts[1], cos), b.Mul(parts[0], sin))
 	return b.Concat(axis, append([]*ir.Value{first, second}, parts[2:]...)...)
@@ -99,7 +114,7 @@ func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*
 		return l.MatMul(l.Softmax(scores), values)
 	}
 	logit := l.Add(column.Logit, l.view.memoryMask) // [K,r,T,1]
-	parts := l.Split(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
+	parts := l.cut(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
 	local := l.MatMul(parts[0], values)
 	return gates.Get(l.src.Model.Spec.Gate).join(l, columnShares{keys: parts[0], local: local, column: parts[1], read: column.Read})
 }

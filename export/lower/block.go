@@ -99,9 +99,7 @@ func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
 	if n.Center {
 		x = b.Sub(x, b.ReduceMean(x, -1))
 	}
-	mean := b.ReduceMean(b.Mul(x, x), -1)
-	y := b.Div(x, b.Sqrt(b.Add(mean, b.Scalar(n.Eps))))
-	y = b.Mul(y, b.Const(n.Name+".weight", []int{size}, n.Weight))
+	y := b.Mul(b.standardize(x, n.Eps), b.Const(n.Name+".weight", []int{size}, n.Weight))
 	if n.Bias != nil {
 		y = b.Add(y, b.Const(n.Name+".bias", []int{size}, n.Bias))
 	}
@@ -172,7 +170,9 @@ func (l *layer) GatedProduct(m *model.Layer, gate, up *ir.Value) *ir.Value {
 		return l.Mul(l.Mul(gate, l.Sigmoid(gate)), up)
 	}
 	const sqrt2OverPi, cubic = 0.7978845608, 0.044715
-	inner := l.Add(gate, l.Mul(l.Scalar(cubic), l.Mul(gate, l.Mul(gate, gate))))
+	// Beyond ±8 the tangent is ±1 in float32, and the cube leaves float16 beyond ±40.
+	near := l.Max(l.Min(gate, l.Scalar(8)), l.Scalar(-8))
+	inner := l.Add(near, l.Mul(l.Scalar(cubic), l.Mul(near, l.Mul(near, near))))
 	t := l.Add(l.Tanh(l.Mul(l.Scalar(sqrt2OverPi), inner)), l.Scalar(1))
 	return l.Mul(l.Mul(l.Mul(l.Scalar(0.5), gate), t), up)
 }

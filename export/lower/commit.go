@@ -8,10 +8,10 @@ import (
 
 // Commit builds the graph that writes what a completed segment has pushed out of
 // window and slots, at most L tokens a KV head, to the memory: model.Memory.Write on a
-// state of means. The host gives each token the weight ω/(n+m) and 0 where a place is
-// empty, and memory_decay = n/(n+m), where n tokens were written before and m now. All
-// layers have the same n and m, those of the layer that writes most: reads do not change
-// with the scale of the state.
+// state of means times StateScale. The host gives each token the weight s·ω/(n+m), s being
+// that scale, and 0 where a place is empty, and memory_decay = n/(n+m), where n tokens were
+// written before and m now. All layers have the same n and m, those of the layer that
+// writes most: reads do not change with the scale of the state.
 func (s Source) Commit(g *ir.Graph) Ports {
 	b := &builder{Graph: g, src: s}
 	spec, d := s.Model.Spec, s.Model.Base.Dims

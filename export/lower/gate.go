@@ -2,6 +2,7 @@ package lower
 
 import (
 	"math"
+	"slices"
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
@@ -50,8 +51,16 @@ func MemoryColumn(s model.Spec) string {
 // gate.
 func (l *layer) GateLogit(_ *model.Layer, q, _ *ir.Value) *ir.Value {
 	d, p := l.src.Model.Base.Dims, l.params.Gate[0]
-	bias := l.Const(p.Name, []int{d.KVHeads, d.Heads / d.KVHeads, 1, len(p.Data) / d.Heads}, p.Data)
-	term := gates.Get(l.src.Model.Spec.Gate).term
+	form := gates.Get(l.src.Model.Spec.Gate)
+	data := p.Data
+	if form.maskColumn == manifest.ColumnLogTokens { // joinByMass
+		data = slices.Clone(data)
+		for i := range data {
+			data[i] -= float32(math.Log(StateScale(l.src.Model.Spec)))
+		}
+	}
+	bias := l.Const(p.Name, []int{d.KVHeads, d.Heads / d.KVHeads, 1, len(p.Data) / d.Heads}, data)
+	term := form.term
 	if term == nil {
 		return bias
 	}
@@ -81,11 +90,12 @@ func (l *layer) joinColumn(s columnShares) *ir.Value {
 }
 
 // joinByMass weighs the memory's column of the mass gate, whose logit in package model
-// is b + log m with m = mass + ε, without a logarithm: y is the softmax's last column
-// for the logit b alone, and a factor m on its exponential changes the sum of all
-// probabilities from 1 to Σp + y·m, where p are those of the keys. Of 1 - y, nothing
-// would be left beside the many tokens that m is a mean over.
+// is b + log(n·m) of the mass n·m, without a logarithm of it: y is the softmax's last
+// column for the logit b + log(n/s), and the factor s·m, which the scaled state gives, on
+// its exponential changes the sum of all probabilities from 1 to Σp + y·s·m, where p are
+// those of the keys. Of 1 - y, nothing would be left beside the many tokens that m is a
+// mean over; and with log n in place of log(n/s), little of p in float16.
 func (l *layer) joinByMass(s columnShares) *ir.Value {
-	memory := l.Mul(s.column, l.Add(l.mass, l.Scalar(memoryEps)))
+	memory := l.Mul(s.column, l.mass)
 	return l.Div(l.Add(s.local, l.Mul(memory, s.read)), l.Add(l.ReduceSum(s.keys, 3), memory))
 }

@@ -10,5 +10,5 @@ import (
 func ExampleParse() {
 	_, err := manifest.Parse([]byte(`{"schema": 2}`))
 	fmt.Println(err)
-	// Output: schema: version 2, want 3: export again with this eisft
+	// Output: schema: version 2, want 4: export again with this eisft
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,7 +30,7 @@ const (
 const Producer = "eisft"
 
 // Schema is the schema version that this package writes and reads.
-const Schema = 3
+const Schema = 4
 
 // manifestBytes bounds what Read takes: a manifest lists tensors, not values.
 const manifestBytes = 16 << 20
@@ -49,8 +50,14 @@ type Manifest struct {
 	Kinds     []Kind  `json:"kinds"`
 	MaskValue float64 `json:"mask_value"` // finite and negative
 	Features  int     `json:"features"`   // F, 0 without a memory
+	// MemoryScale is s: the memory's state is s times the means over the tokens written,
+	// and the host gives an evicted token s times its weight; 0 without a memory.
+	MemoryScale float64 `json:"memory_scale,omitempty"`
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
+	// EmptyTokens is the number whose logarithm the column holds while the memory is in
+	// use and nothing has been written; 0 where it holds none.
+	EmptyTokens float64 `json:"empty_memory_tokens,omitempty"`
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
 	// up; empty where the graphs take ids. Quantization may name another one for its graphs:
 	// see EmbeddingsOf.
@@ -131,8 +138,14 @@ func (s Shape) Sizes() schedule.Sizes {
 	return schedule.Sizes{Sink: s.Sinks, Slots: s.Slots, Window: s.Window, Segment: s.Segment}
 }
 
-// Float is the precision of graphs that are not quantized.
-const Float = "float"
+// The precisions of graphs that are not quantized: in float32, and in float16.
+const (
+	Float   = "float"
+	Float16 = "float16"
+)
+
+// IsFloat tells whether graphs of a precision are not quantized.
+func IsFloat(precision string) bool { return precision == Float || precision == Float16 }
 
 // Embedding is the name of the tensor in the file of embeddings.
 const Embedding = "model.embed_tokens.weight"
@@ -140,15 +153,11 @@ const Embedding = "model.embed_tokens.weight"
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
 // holds means and the mass gate needs sums. While nothing has been written, for the
-// slots have taken all, that number is EmptyMemoryTokens.
+// slots have taken all, that number is the manifest's EmptyTokens.
 const (
 	ColumnZero      = "zero"
 	ColumnLogTokens = "log_tokens"
 )
-
-// EmptyMemoryTokens is how many tokens the graphs' ε, which keeps an empty memory's
-// read at zero, stands for beside the means of the memory's state.
-const EmptyMemoryTokens = 1000
 
 // The kinds of graphs.
 const (
@@ -247,6 +256,43 @@ type Verification struct {
 	// LogitRange is the largest magnitude of a logit of the Go model.
 	LogitRange float64   `json:"logit_range"`
 	Tolerance  Tolerance `json:"tolerance"`
+	// Levels are the runtime's levels of optimization at which the graphs were loaded and
+	// some steps compared.
+	Levels []Level `json:"levels,omitempty"`
+	// RoundTrip is the same comparison of the graphs with everything that stays in float
+	// rounded to float16, nil where nothing is float32.
+	RoundTrip *RoundTrip `json:"float16_round_trip,omitempty"`
+}
+
+// Level is a level of optimization, and the largest difference of a logit there.
+type Level struct {
+	Name          string  `json:"name"`
+	MaxLogitError float64 `json:"max_logit_error"`
+}
+
+// RoundTrip says what rounding to float16 changes.
+type RoundTrip struct {
+	Compared       int     `json:"compared_rows"`
+	EqualTokens    int     `json:"equal_tokens"`
+	MaxLogitError  float64 `json:"max_logit_error"`
+	MeanLogitError float64 `json:"mean_logit_error"`
+	// Lost is the first number that is beyond float16, or 0 there, "" if there is none.
+	Lost string `json:"lost,omitempty"`
+}
+
+// Finite gives what is not a number, which JSON does not have, the largest value.
+func (r *RoundTrip) Finite() {
+	for _, v := range []*float64{&r.MaxLogitError, &r.MeanLogitError} {
+		if !(*v <= math.MaxFloat64) {
+			*v = math.MaxFloat64
+		}
+	}
+}
+
+// Kept tells whether at least 99 % of the best tokens stay equal and every logit is a
+// number. Of few rows, two may be near ties.
+func (r RoundTrip) Kept() bool {
+	return r.MaxLogitError < math.MaxFloat64 && r.Compared-r.EqualTokens <= max(2, r.Compared/100)
 }
 
 // Tolerance bounds the differences of logits. It follows from the Go model alone.
@@ -255,8 +301,13 @@ type Tolerance struct {
 	Mean float64 `json:"mean"`
 }
 
-// Passed tells whether both differences are within the tolerance.
+// Passed tells whether both differences are within the tolerance, at every level.
 func (v Verification) Passed() bool {
+	for _, l := range v.Levels {
+		if !(l.MaxLogitError <= v.Tolerance.Max) {
+			return false
+		}
+	}
 	return v.MaxLogitError <= v.Tolerance.Max && v.MeanLogitError <= v.Tolerance.Mean
 }
 

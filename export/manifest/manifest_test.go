@@ -172,9 +172,9 @@ func TestManifestErrors(t *testing.T) {
 	}
 	for raw, want := range map[string]string{
 		``:                         "not a manifest",
-		`{"schema":1}`:             "schema: version 1, want 3: export again",
-		`{"schema":3,"colour":1}`:  `unknown field "colour"`,
-		`{"schema":3,"opset":"a"}`: "opset",
+		`{"schema":1}`:             "schema: version 1, want 4: export again",
+		`{"schema":4,"colour":1}`:  `unknown field "colour"`,
+		`{"schema":4,"opset":"a"}`: "opset",
 	} {
 		if _, err := Parse([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", raw, err, want)
@@ -202,7 +202,7 @@ func FuzzManifest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Add([]byte(`{"schema":3}`))
+	f.Add([]byte(`{"schema":4}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		m, err := Parse(raw)
 		if err != nil {

@@ -44,6 +44,10 @@ func (m *Manifest) validateHead() error {
 		return fmt.Errorf("embeddings: %q must be a file name without a folder", m.Embeddings)
 	case m.Features < 0:
 		return fmt.Errorf("features: %d is negative", m.Features)
+	case (m.Features > 0) != (m.MemoryScale > 0) || math.IsInf(m.MemoryScale, 0):
+		return fmt.Errorf("memory_scale: %g, want a finite number above 0 with a memory, and 0 without", m.MemoryScale)
+	case (m.MemoryColumn == ColumnLogTokens) != (m.EmptyTokens > 0) || math.IsInf(m.EmptyTokens, 0):
+		return fmt.Errorf("empty_memory_tokens: %g, want a finite number above 0 with memory_column %s, and 0 else", m.EmptyTokens, ColumnLogTokens)
 	case m.Quantization != nil && m.Quantization.Scheme == "":
 		return fmt.Errorf("quantization.scheme: it is empty")
 	case m.Quantization != nil && m.Quantization.Embeddings != "" && !plainName(m.Quantization.Embeddings):

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
+	"unsafe"
 
+	"github.com/x448/float16"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
@@ -47,13 +50,34 @@ func Version() (string, error) {
 	return onnxruntime.GetVersion(), nil
 }
 
-func newEngine(path string, inputs, outputs []string, o Options) (*engine, error) {
+// externalFolder is the session entry for where the external data of a model lies that is
+// given as bytes.
+const externalFolder = "session.model_external_initializers_file_folder_path"
+
+// newEngine loads the file path or, where raw is not nil, these bytes in its place.
+func newEngine(path string, raw []byte, inputs, outputs []string, o Options) (*engine, error) {
+	if raw != nil {
+		o.Config = maps.Clone(o.Config)
+		if o.Config == nil {
+			o.Config = map[string]string{}
+		}
+		folder, err := filepath.Abs(filepath.Dir(path))
+		if err != nil {
+			return nil, err
+		}
+		o.Config[externalFolder] = folder
+	}
 	options, err := sessionOptions(o)
 	if err != nil {
 		return nil, err
 	}
 	defer options.Destroy()
-	session, err := onnxruntime.NewDynamicAdvancedSession(path, inputs, outputs, options)
+	var session *onnxruntime.DynamicAdvancedSession
+	if raw != nil {
+		session, err = onnxruntime.NewDynamicAdvancedSessionWithONNXData(raw, inputs, outputs, options)
+	} else {
+		session, err = onnxruntime.NewDynamicAdvancedSession(path, inputs, outputs, options)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +123,10 @@ func newValue(t Tensor) (value, error) {
 	switch d := t.Data.(type) {
 	case []float32:
 		return onnxruntime.NewTensor(t.Shape, d)
+	case []float16.Float16:
+		// The runtime reads bytes here, in the order of the machine.
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(d))), 2*len(d))
+		return onnxruntime.NewCustomDataTensor(t.Shape, raw, onnxruntime.TensorElementDataTypeFloat16)
 	case []int8:
 		return onnxruntime.NewTensor(t.Shape, d)
 	case []uint8:

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	"eisft/export/ir"
 )
 
@@ -25,6 +27,32 @@ const (
 	All
 )
 
+// levelNames are the levels as ONNX Runtime's documentation calls them, in the order of
+// what they do.
+var levelNames = []struct {
+	level Level
+	name  string
+}{{Disabled, "disabled"}, {Basic, "basic"}, {Extended, "extended"}, {All, "all"}}
+
+// Levels lists all levels.
+func Levels() []Level {
+	var list []Level
+	for _, l := range levelNames {
+		list = append(list, l.level)
+	}
+	return list
+}
+
+// String is the level's name.
+func (l Level) String() string {
+	for _, known := range levelNames {
+		if known.level == l {
+			return known.name
+		}
+	}
+	return fmt.Sprintf("level %d", int(l))
+}
+
 // AccuracyLevel is the session entry that chooses the precision of fused 4-bit
 // products: "1" keeps float32 activations, the runtime's default is int8.
 const AccuracyLevel = "session.qdq_matmulnbits_accuracy_level"
@@ -40,8 +68,8 @@ type Options struct {
 	Threads int               // of one op; 0 leaves the choice to the runtime
 }
 
-// Tensor is a graph's input or output. Data is a []float32, []int8, []uint8,
-// []int16, []uint16, []int32 or []int64 in row-major order.
+// Tensor is a graph's input or output. Data is a []float32, []float16.Float16,
+// []int8, []uint8, []int16, []uint16, []int32 or []int64 in row-major order.
 type Tensor struct {
 	Shape []int64
 	Data  any
@@ -54,10 +82,25 @@ type Session struct {
 }
 
 // Open loads an ONNX file whose inputs and outputs have static shapes.
-func Open(path string, o Options) (*Session, error) {
+func Open(path string, o Options) (*Session, error) { return OpenAltered(path, nil, o) }
+
+// OpenAltered loads an ONNX file with changes, which it is not written with; nil makes none.
+func OpenAltered(path string, alter func(*ir.Model) error, o Options) (*Session, error) {
 	model, err := ir.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	var raw []byte
+	if alter != nil {
+		if err := alter(model); err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		if raw, err = proto.Marshal(model.Proto); err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		if model, err = ir.Parse(path, raw); err != nil {
+			return nil, err
+		}
 	}
 	if len(model.Inputs) == 0 || len(model.Outputs) == 0 {
 		return nil, fmt.Errorf("open %s: the graph has %d inputs and %d outputs, want at least one of each", path, len(model.Inputs), len(model.Outputs))
@@ -70,7 +113,7 @@ func Open(path string, o Options) (*Session, error) {
 	if err := initialise(); err != nil {
 		return nil, err
 	}
-	e, err := newEngine(path, names(model.Inputs), names(model.Outputs), o)
+	e, err := newEngine(path, raw, names(model.Inputs), names(model.Outputs), o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}

@@ -2,7 +2,10 @@ package ort
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+
+	"github.com/x448/float16"
 
 	"eisft/export/ir"
 )
@@ -17,6 +20,8 @@ func newTensor(p ir.Port) (Tensor, error) {
 	switch p.DType {
 	case ir.Float32:
 		t.Data = make([]float32, n)
+	case ir.Float16:
+		t.Data = make([]float16.Float16, n)
 	case ir.Int8:
 		t.Data = make([]int8, n)
 	case ir.UInt8:
@@ -60,4 +65,18 @@ func elements(shape []int64) (int64, error) {
 		n *= size
 	}
 	return n, nil
+}
+
+// CopyFrom copies the elements of a tensor of the same type and shape.
+func (t Tensor) CopyFrom(o Tensor) error {
+	to, n, err := ir.DataType(t.Data)
+	if err != nil {
+		return err
+	}
+	from, m, err := ir.DataType(o.Data)
+	if err != nil || from != to || m != n {
+		return fmt.Errorf("%d elements of %s cannot take %d of %s", n, to, m, from)
+	}
+	reflect.Copy(reflect.ValueOf(t.Data), reflect.ValueOf(o.Data))
+	return nil
 }
