@@ -120,7 +120,7 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk), options: o, result: Result{Policy: p, Bounds: bounds}}
+	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: bounds}}
 	for _, s := range samples {
 		if err := e.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)

@@ -41,6 +41,11 @@ type Options struct {
 	RunDir  string
 	// NoVerify leaves the comparison in ONNX Runtime out.
 	NoVerify bool
+	// NoGolden leaves the golden vectors out.
+	NoGolden bool
+	// Hosts are names of hosts that are put beside the graphs ([HostNames]), each in a
+	// folder of its name.
+	Hosts []string
 }
 
 // ErrExists is wrapped by Export's error where the folder exists and may not be replaced.
@@ -61,7 +66,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 		return nil, nil, err
 	}
 	defer dir.Abort()
-	info, err := write(dir.Path(), m, o)
+	info, err := write(ctx, dir.Path(), m, o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,9 +1,11 @@
 package export
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -55,7 +57,7 @@ type graphFile struct {
 
 // write fills the folder dir: graphs of every size and precision over one weights file,
 // the embedding table, the base's text files and the manifest.
-func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
+func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 	weights, err := ir.CreateWeights(filepath.Join(dir, WeightsFile))
 	if err != nil {
 		return nil, err
@@ -70,6 +72,12 @@ func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 	if w.manifest, err = w.header(); err != nil {
 		return nil, err
 	}
+	if err := w.copyBaseFiles(); err != nil {
+		return nil, err
+	}
+	if w.manifest.Text, err = w.describeText(); err != nil {
+		return nil, err
+	}
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
 			return nil, err
@@ -78,8 +86,13 @@ func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 	if err := w.writeGraphs(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(weights.Commit(), w.writeEmbeddings(), w.copyBaseFiles()); err != nil {
+	if err := errors.Join(weights.Commit(), w.writeEmbeddings(), w.writeForHosts()); err != nil {
 		return nil, err
+	}
+	if !o.NoGolden {
+		if err := w.writeGolden(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return w.manifest, w.addFiles()
 }
@@ -377,14 +390,14 @@ func (w *writer) copyBaseFiles() error {
 
 // addFiles lists all that was written, with sums, and writes the manifest.
 func (w *writer) addFiles() error {
-	entries, err := os.ReadDir(w.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := w.manifest.AddFile(w.dir, e.Name()); err != nil {
+	err := fs.WalkDir(os.DirFS(w.dir), ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
 			return err
 		}
+		return w.manifest.AddFile(w.dir, name)
+	})
+	if err != nil {
+		return err
 	}
 	return w.manifest.Write(w.dir)
 }

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/export"
+	"eisft/export/hostfiles"
 	"eisft/export/lower"
+	"eisft/internal/enum"
 	"eisft/quant"
 	"eisft/train/runs"
 )
@@ -36,6 +39,8 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsAll)},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
+			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
+			&cli.BoolFlag{Name: "golden", Usage: "write golden vectors, which hosts are tested with; --golden=false saves the time", Value: true},
 			&cli.BoolFlag{Name: "verify", Usage: "compare the graphs with the Go model; --verify=false saves the time", Value: true},
 		},
 		Action: exportRun,
@@ -79,7 +84,7 @@ func exportRun(c *cli.Context) error {
 
 // exportOptions are what the flags say, and the folder to write, "" for the default.
 func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
-	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify")}
+	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify"), NoGolden: !c.Bool("golden")}
 	for _, s := range c.StringSlice("shape") {
 		parsed, err := parseShape(s)
 		if err != nil {
@@ -89,6 +94,14 @@ func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
 	}
 	if len(o.Sizes) == 0 {
 		return o, "", usagef(c, "--shape is required, such as --shape 512x2048")
+	}
+	for _, name := range c.StringSlice("host") {
+		if err := enum.Check("host", name, hostfiles.Names()...); err != nil {
+			return o, "", usagef(c, "--%w", err)
+		}
+		if !slices.Contains(o.Hosts, name) {
+			o.Hosts = append(o.Hosts, name)
+		}
 	}
 	if o.Inputs, err = lower.ParseInputs(c.String("inputs")); err != nil {
 		return o, "", usagef(c, "--%w", err)

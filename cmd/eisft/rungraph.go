@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/export"
 	"eisft/export/host"
 	"eisft/model/chat"
 	"eisft/model/hf"
@@ -25,6 +26,7 @@ the folder.
 		Flags: append(
 			append(answerFlags(256), promptFlags()...),
 			&cli.PathFlag{Name: "graph", Usage: "run the exported graphs in `FOLDER` (required)"},
+			&cli.BoolFlag{Name: "golden", Usage: "compare the graphs with the golden vectors of the folder in place of reading a prompt"},
 			&cli.StringFlag{Name: "shape", Usage: "run the graphs for `TxC`; the default is the folder's first shape"},
 			&cli.StringFlag{Name: "precision", Usage: "run the graphs in `NAME`: float, or the quantization scheme of the folder, which is the default where there is one"},
 		),
@@ -36,6 +38,9 @@ func runGraphs(c *cli.Context) (err error) {
 	dir, err := required(c, "graph")
 	if err != nil {
 		return err
+	}
+	if c.Bool("golden") {
+		return replayGolden(c, dir)
 	}
 	reading := readingLine{w: c.App.ErrWriter}
 	defer reading.end()
@@ -65,6 +70,19 @@ func runGraphs(c *cli.Context) (err error) {
 		return err
 	}
 	return answer(c, session, prompt, options)
+}
+
+// replayGolden runs the golden vectors of an exported folder.
+func replayGolden(c *cli.Context, dir string) error {
+	dir, err := hf.Snapshot(dir)
+	if err != nil {
+		return err
+	}
+	all, err := export.Replay(c.Context, dir, host.Options{Shape: c.String("shape"), Precision: c.String("precision")})
+	if err != nil {
+		return err
+	}
+	return export.WriteReplayed(c.App.Writer, all)
 }
 
 // talkTo begins a conversation with graphs, with the tokenizer that lies beside them.

@@ -109,9 +109,7 @@ func (l *layer) move(head, at int, rows []int) {
 		if l.score != nil {
 			l.score[head][at+j] = l.score[head][r]
 		}
-		if l.position != nil {
-			l.position[head][at+j] = l.position[head][r]
-		}
+		l.token[head][at+j] = l.token[head][r]
 	}
 }
 
@@ -129,8 +127,8 @@ func (st *Stream) evict(i, g int, rows []int, share float32) {
 		if l.score != nil {
 			weights[j] *= kernels.Sigmoid1(m.scoreSign() * l.score[g][r])
 		}
-		if l.position != nil {
-			st.unrotate(m.layerKind(i), e.keys, g, j, int(l.position[g][r]))
+		if m.plan.Absolute {
+			st.unrotate(m.layerKind(i), e.keys, g, j, int(l.token[g][r]))
 		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/x448/float16"
+
 	"eisft/export/ort"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -26,7 +28,7 @@ type Stream struct {
 type layer struct {
 	keys, values tokens      // the cache of C tokens
 	score        [][]float32 // [K][C], nil where none is kept
-	position     [][]int32   // [K][C] index in the sequence; absolute positions only
+	token        [][]int32   // [K][C] index in the sequence
 }
 
 // reader is a main graph with its tensors.
@@ -150,9 +152,7 @@ func (st *Stream) newLayers() {
 			if k.scored {
 				l.score = append(l.score, make([]float32, c))
 			}
-			if m.plan.Absolute {
-				l.position = append(l.position, make([]int32, c))
-			}
+			l.token = append(l.token, make([]int32, c))
 		}
 		st.layers = append(st.layers, l)
 	}
@@ -230,6 +230,48 @@ func (st *Stream) Written() int {
 		return 0
 	}
 	return st.sequence.Written()
+}
+
+// Heads returns K, the number of KV heads.
+func (st *Stream) Heads() int { return st.model.heads }
+
+// Committed returns how many of the tokens read are committed.
+func (st *Stream) Committed() int { return st.Seen() - st.sequence.Parts(0).Recent }
+
+// Held says whether the prompt is held.
+func (st *Stream) Held() bool { return st.sequence.Held() }
+
+// SlotTokens returns the indices in the sequence of the tokens in a layer's slots [K,R'].
+func (st *Stream) SlotTokens(layer int) []int32 {
+	parts := st.sequence.Parts(layer)
+	var out []int32
+	for _, tokens := range st.layers[layer].token {
+		out = append(out, tokens[parts.Sinks:parts.Sinks+parts.Slots]...)
+	}
+	return out
+}
+
+// Memory returns a layer's memory, M [K,F,d] and z [K,F] as means; nil without memory.
+func (st *Stream) Memory(layer int) (memory, mass []float32) {
+	if st.writer == nil {
+		return nil, nil
+	}
+	e := st.writer.layers[layer]
+	return floatsOf(e.memory), floatsOf(e.memoryZ)
+}
+
+// floatsOf returns the numbers of a tensor of floats.
+func floatsOf(t ort.Tensor) []float32 {
+	half, ok := t.Data.([]float16.Float16)
+	if !ok {
+		x, _ := t.Data.([]float32)
+		return x
+	}
+	x := make([]float32, len(half))
+	for i, v := range half {
+		x[i] = v.Float32()
+	}
+	return x
 }
 
 // Feed reads tokens. emit, if not nil, is called for every stretch of at most a segment
@@ -362,9 +404,7 @@ func (st *Stream) append(r *reader, pad int) {
 				copy(l.score[g][at:], r.scores[i][g*r.tokens+pad:(g+1)*r.tokens])
 			}
 			for j := range rows {
-				if l.position != nil {
-					l.position[g][at+j] = int32(st.Seen() + j)
-				}
+				l.token[g][at+j] = int32(st.Seen() + j)
 			}
 		}
 	}

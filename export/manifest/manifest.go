@@ -8,10 +8,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/filehash"
@@ -62,13 +64,48 @@ type Manifest struct {
 	// up; empty where the graphs take ids. Quantization may name another one for its graphs:
 	// see EmbeddingsOf.
 	Embeddings string `json:"embeddings,omitempty"`
+	// Text is how text becomes ids and ids text; nil where the base has no tokenizer.
+	Text *Text `json:"text,omitempty"`
 
 	Shapes       []Shape        `json:"shapes"`
 	Graphs       []Graph        `json:"graphs"`
 	States       []State        `json:"states"`
 	Quantization *Quantization  `json:"quantization,omitempty"`
 	Files        []File         `json:"files,omitempty"`
+	Golden       []Golden       `json:"golden,omitempty"`
 	Verification []Verification `json:"verification,omitempty"`
+}
+
+// Text points at the files that turn text into ids and back.
+type Text struct {
+	Tokenizer string `json:"tokenizer"` // in the form of Hugging Face's tokenizers
+	// Config has the texts of the special tokens; empty where there is no such file.
+	Config string `json:"config,omitempty"`
+	// Template is the file with the chat template (Jinja2); empty where there is none.
+	Template string `json:"template,omitempty"`
+	// Turn is what that template writes around a user's turn, for hosts without Jinja; nil
+	// where there is none, or where it cannot be taken apart.
+	Turn *Turn `json:"turn,omitempty"`
+	// StopIDs end an answer: those of the model's configuration, the tokenizer's EOS and
+	// what the chat template ends a turn with.
+	StopIDs []int32 `json:"stop_ids"`
+}
+
+// Turn is the form of a conversation: First, a question, End, the answer, Next, the next
+// question, End and so on, with the special tokens spelled out.
+type Turn struct {
+	First string `json:"first"`
+	Next  string `json:"next"`
+	End   string `json:"end"`
+}
+
+// Golden names the golden vectors of a shape and a precision: what the Go model gives,
+// step by step, for a host to be tested against.
+type Golden struct {
+	Shape     string `json:"shape"`
+	Precision string `json:"precision"`
+	Steps     string `json:"steps"`   // a JSON file, described in runtime.md
+	Tensors   string `json:"tensors"` // a safetensors file with the numbers of the steps
 }
 
 // Rope is how the host computes the cos and sin inputs: the angle of position p and
@@ -232,7 +269,7 @@ func (m *Manifest) EmbeddingsOf(precision string) string {
 
 // File is a file of the export.
 type File struct {
-	Name   string `json:"name"`
+	Name   string `json:"name"` // with slashes where it lies in a folder of the export
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
 }
@@ -360,7 +397,7 @@ func (m *Manifest) GraphFiles() []string {
 // Mirror is the manifest as each graph repeats it under Key.
 func (m *Manifest) Mirror() (string, error) {
 	short := *m
-	short.Files, short.Verification = nil, nil
+	short.Files, short.Golden, short.Verification = nil, nil, nil
 	raw, err := json.Marshal(short)
 	return string(raw), err
 }
@@ -452,7 +489,7 @@ func (m *Manifest) VerifyFiles(folder string, sum func(path string) (string, err
 }
 
 func digest(folder, name string, sum func(path string) (string, error)) (File, error) {
-	path := filepath.Join(folder, name)
+	path := filepath.Join(folder, filepath.FromSlash(name))
 	info, err := os.Stat(path)
 	if err != nil {
 		return File{}, err
@@ -480,11 +517,14 @@ func Stray(folder string) (string, error) {
 	if err := json.Unmarshal(raw, &m); err != nil || m.Producer != Producer {
 		return "", fmt.Errorf("its %s was not written by eisft export", Name)
 	}
-	for _, e := range entries {
-		listed := slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == e.Name() })
-		if e.IsDir() || !listed && e.Name() != Name {
-			return e.Name(), nil
+	stray := ""
+	err = fs.WalkDir(os.DirFS(folder), ".", func(name string, e fs.DirEntry, err error) error {
+		listed := slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name || e.IsDir() && strings.HasPrefix(f.Name, name+"/") })
+		if err != nil || name == "." || listed || name == Name {
+			return err
 		}
-	}
-	return "", nil
+		stray = name
+		return fs.SkipAll
+	})
+	return stray, err
 }

@@ -264,8 +264,8 @@ func (m *Manifest) validateFiles() error {
 		at := fmt.Sprintf("files[%d]", i)
 		sum, err := hex.DecodeString(f.SHA256)
 		switch {
-		case !plainName(f.Name):
-			return fmt.Errorf("%s.name: %q must be a file name without a folder", at, f.Name)
+		case !filepath.IsLocal(f.Name) || f.Name == "." || strings.Contains(f.Name, `\`):
+			return fmt.Errorf("%s.name: %q must be the name of a file in the export's folder", at, f.Name)
 		case f.Bytes < 0:
 			return fmt.Errorf("%s.bytes: %d is negative", at, f.Bytes)
 		case err != nil || len(sum) != 32:
@@ -275,6 +275,30 @@ func (m *Manifest) validateFiles() error {
 	for _, name := range m.GraphFiles() {
 		if len(m.Files) > 0 && !slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name }) {
 			return fmt.Errorf("files: %q, a part of a graph, is not listed", name)
+		}
+	}
+	return m.validatePointers()
+}
+
+// validatePointers checks the names of the files that text and golden vectors are in.
+func (m *Manifest) validatePointers() error {
+	for i, g := range m.Golden {
+		at := fmt.Sprintf("golden[%d]", i)
+		switch {
+		case !plainName(g.Steps):
+			return fmt.Errorf("%s.steps: %q must be a file name without a folder", at, g.Steps)
+		case !plainName(g.Tensors):
+			return fmt.Errorf("%s.tensors: %q must be a file name without a folder", at, g.Tensors)
+		case len(m.Of(g.Shape, g.Precision)) == 0:
+			return fmt.Errorf("%s: there are no graphs of shape %q and precision %q", at, g.Shape, g.Precision)
+		}
+	}
+	if m.Text == nil {
+		return nil
+	}
+	for key, name := range map[string]string{"tokenizer": m.Text.Tokenizer, "config": m.Text.Config, "template": m.Text.Template} {
+		if !plainName(name) && (name != "" || key == "tokenizer") {
+			return fmt.Errorf("text.%s: %q must be a file name without a folder", key, name)
 		}
 	}
 	return nil

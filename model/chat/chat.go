@@ -28,7 +28,7 @@ type Stream interface {
 type Session struct {
 	stream    Stream
 	tokenizer *tokenizer.Tokenizer
-	form      form
+	form      Form
 	stop      []int32
 	turn      turn
 }
@@ -87,37 +87,40 @@ func Open(path string, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.T
 }
 
 func newSession(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	s := &Session{tokenizer: tk, stop: StopIDs(c, tk), turn: raw}
+	s := &Session{tokenizer: tk, stop: StopIDs(c, tk, tpl), turn: raw}
 	if tpl == nil {
 		return s, nil
 	}
 	var err error
-	if s.form, err = formOf(tpl); err != nil {
+	if s.form, err = FormOf(tpl); err != nil {
 		return nil, err
-	}
-	s.turn = begin
-	if ends, err := tokenizer.EndsOfTurn(tk, tpl); err == nil { // else the model's own tokens have to end an answer
-		for _, end := range ends {
-			if end.ID != tokenizer.NoToken {
-				s.stop = append(s.stop, end.ID)
-			}
-		}
 	}
 	if err := tk.Err(); err != nil {
 		return nil, err
 	}
+	s.turn = begin
 	return s, nil
 }
 
-// StopIDs returns the tokens that end a generation: those of a model's
-// configuration and the tokenizer's EOS.
-func StopIDs(c *hf.Config, tk *tokenizer.Tokenizer) []int32 {
+// StopIDs returns the tokens that end an answer: those of a model's configuration, the
+// tokenizer's EOS and, where there is a chat template, what it ends a turn with.
+func StopIDs(c *hf.Config, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) []int32 {
 	var ids []int32
 	for _, id := range c.EOS {
 		ids = append(ids, int32(id))
 	}
 	if id, ok := tk.TokenID(tk.EOS()); ok {
 		ids = append(ids, id)
+	}
+	if tpl == nil {
+		return ids
+	}
+	if ends, err := tokenizer.EndsOfTurn(tk, tpl); err == nil { // else the model's own tokens have to end an answer
+		for _, end := range ends {
+			if end.ID != tokenizer.NoToken {
+				ids = append(ids, end.ID)
+			}
+		}
 	}
 	return ids
 }
@@ -177,7 +180,7 @@ func (s *Session) Ask(ctx context.Context, text string, o AnswerOptions) (string
 	if strings.TrimSpace(text) == "" && s.turn != open {
 		return "", errEmpty
 	}
-	ids, err := s.encode(s.continued(text) + s.form.end)
+	ids, err := s.encode(s.continued(text) + s.form.End)
 	if err != nil {
 		return "", err
 	}
@@ -216,9 +219,9 @@ func (s *Session) continued(text string) string {
 	text = strings.TrimRightFunc(text, unicode.IsSpace)
 	switch {
 	case s.turn == begin:
-		return s.form.first + text
+		return s.form.First + text
 	case s.turn == answered:
-		return s.form.next + text
+		return s.form.Next + text
 	case text == "":
 		return ""
 	default:

@@ -111,7 +111,7 @@ func TestTurnsAreTheTemplates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := stream.Generate(t.Context(), next, model.GenerateOptions{MaxNewTokens: 40, Stop: StopIDs(m.Base.Config, tk)})
+	out, err := stream.Generate(t.Context(), next, model.GenerateOptions{MaxNewTokens: 40, Stop: StopIDs(m.Base.Config, tk, nil)})
 	if want := tk.Decode(out, true); err != nil || got != want || got != "7468" {
 		t.Errorf("answered %q turn by turn, %q as a whole (%v), want 7468", got, want, err)
 	}
@@ -212,11 +212,11 @@ func TestRefusals(t *testing.T) {
 func TestForm(t *testing.T) {
 	for _, tc := range []struct {
 		dir, template string
-		want          form
+		want          Form
 		err           string
 	}{
-		{dir: demo, want: form{"<|user|>\n", "<|end|>\n<|user|>\n", "<|end|>\n<|assistant|>\n"}},
-		{dir: testfiles.Golden(t, "qwen3"), want: form{"<|im_start|>user\n", "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}},
+		{dir: demo, want: Form{"<|user|>\n", "<|end|>\n<|user|>\n", "<|end|>\n<|assistant|>\n"}},
+		{dir: testfiles.Golden(t, "qwen3"), want: Form{"<|im_start|>user\n", "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"}},
 		{template: "{{ messages[0]['content'] | upper }}", err: "chat template: it changes the messages"},
 		{template: "{% for m in messages %}{{ m['content'] }}|{{ loop.index }}{% endfor %}", err: `chat template: it ends the first turn with "|1", the second with "|3"`},
 		{template: "{% for m in messages %}{{ m['content'] }}{% endfor %}", err: "chat template: nothing stands between an answer and the next turn"},
@@ -232,7 +232,7 @@ func TestForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := formOf(tpl)
+		got, err := FormOf(tpl)
 		if got != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.HasPrefix(err.Error(), tc.err) {
 			t.Errorf("%s%s: %+v, %v; want %+v, %q", tc.dir, tc.template, got, err, tc.want, tc.err)
 		}
@@ -258,11 +258,11 @@ func TestStopsAtBothEnds(t *testing.T) {
 	}
 	for _, end := range []string{"<|endoftext|>", "<|end|>"} {
 		id, ok := tk.TokenID(end)
-		if !ok || !slices.Contains(s.stop[len(StopIDs(m.Base.Config, tk)):], id) {
+		if !ok || !slices.Contains(s.stop[len(StopIDs(m.Base.Config, tk, nil)):], id) {
 			t.Errorf("%s does not end an answer: %d", end, s.stop)
 		}
 	}
-	if want := (form{"<|user|>", "<|end|><|user|>", "<|end|><|assistant|><think>"}); s.form != want {
+	if want := (Form{"<|user|>", "<|end|><|user|>", "<|end|><|assistant|><think>"}); s.form != want {
 		t.Errorf("the form is %+v, want %+v", s.form, want)
 	}
 }

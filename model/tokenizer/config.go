@@ -47,11 +47,11 @@ func (c *config) special() map[string]*tokenText {
 // a tokenizer_config.json without added_tokens_decoder. Tokens that neither file names are
 // those of special_tokens_map.json in any case, or else of generation_config.json, by their ids.
 func (s *source) config() (config, error) {
-	c, _, err := s.readConfig(configFile)
+	c, _, err := s.readConfig(ConfigFile)
 	if err != nil {
 		return c, err
 	}
-	named, err := s.keys(configFile)
+	named, err := s.keys(ConfigFile)
 	if err != nil {
 		return c, err
 	}
@@ -108,7 +108,7 @@ func (s *source) generation(tokens map[string]*tokenText) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	data, from, err := s.read(tokenizerFile)
+	data, from, err := s.read(File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // whoever needs it says so
 	}

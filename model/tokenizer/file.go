@@ -82,7 +82,7 @@ func parse(data []byte) (*Tokenizer, error) {
 		}
 		return nil, jsonError(data, err)
 	}
-	t := &Tokenizer{idle: newIdle(), failed: &failure{}, from: tokenizerFile}
+	t := &Tokenizer{idle: newIdle(), failed: &failure{}, from: File}
 	err := errors.Join(checkGrowth(f.Normalizer, "normalizer"), checkGrowth(f.Decoder, "decoder"))
 	if err != nil {
 		return nil, err

@@ -25,9 +25,9 @@ func TestSpecialTokens(t *testing.T) {
 		"marks before the ids": {mark + `{}`, mark + `{}`, mark + `{"bos_token_id":2}`, "<s> "},
 	} {
 		dir := t.TempDir()
-		write(t, dir, tokenizerFile, mark+vocabulary)
-		write(t, dir, templateFile, "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}")
-		for file, text := range map[string]string{configFile: tc.config, specialFile: tc.special, "generation_config.json": tc.generation} {
+		write(t, dir, File, mark+vocabulary)
+		write(t, dir, TemplateFile, "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}")
+		for file, text := range map[string]string{ConfigFile: tc.config, specialFile: tc.special, "generation_config.json": tc.generation} {
 			if text != "" {
 				write(t, dir, file, text)
 			}
@@ -61,14 +61,14 @@ func TestFolders(t *testing.T) {
 		}
 	}
 	write(t, root, "blobs/x", tokenizerJSON(nil, "ab"))
-	if err := os.Symlink("../../blobs/x", filepath.Join(snapshot, tokenizerFile)); err != nil {
+	if err := os.Symlink("../../blobs/x", filepath.Join(snapshot, File)); err != nil {
 		t.Fatal(err)
 	}
 	if tk, err := Load(root); err != nil || tk.VocabSize() != 2 {
 		t.Errorf("cache: %v", err)
 	}
 	for file, want := range map[string]string{
-		tokenizerFile: "load tokenizer: DIR/tokenizer.json: found a Git LFS pointer in the place of the file of 9 bytes that it stands for: run git lfs pull in its folder, or download the file itself",
+		File: "load tokenizer: DIR/tokenizer.json: found a Git LFS pointer in the place of the file of 9 bytes that it stands for: run git lfs pull in its folder, or download the file itself",
 	} {
 		dir := t.TempDir()
 		write(t, dir, file, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")

@@ -13,9 +13,9 @@ import (
 
 // The files of a checkpoint that describe its tokenizer.
 const (
-	tokenizerFile = "tokenizer.json"
-	configFile    = "tokenizer_config.json"
-	templateFile  = "chat_template.jinja"
+	File          = "tokenizer.json"
+	ConfigFile    = "tokenizer_config.json"
+	TemplateFile  = "chat_template.jinja"
 	processorFile = "chat_template.json"
 	specialFile   = "special_tokens_map.json"
 	pieceFile     = "tokenizer.model"
@@ -40,7 +40,7 @@ func openSource(path string) (*source, error) {
 	if gguf == path {
 		s.dir = filepath.Dir(path)
 	}
-	if _, err := os.Stat(filepath.Join(s.dir, tokenizerFile)); err == nil || gguf == "" {
+	if _, err := os.Stat(filepath.Join(s.dir, File)); err == nil || gguf == "" {
 		return s, nil
 	}
 	g, err := hf.OpenGGUF(gguf)
@@ -65,11 +65,11 @@ func (s *source) advice() string {
 	return fmt.Sprintf("; the folder has %[1]s, which is not read: convert it once with transformers, "+
 		"t = AutoTokenizer.from_pretrained(%[2]q, trust_remote_code=True); t.save_pretrained(%[2]q), or, where that writes no %[3]s, "+
 		"transformers.convert_slow_tokenizer.LlamaConverter(t).convert().save(%[4]q), and compare the ids of a few texts",
-		pieceFile, s.dir, tokenizerFile, filepath.Join(s.dir, tokenizerFile))
+		pieceFile, s.dir, File, filepath.Join(s.dir, File))
 }
 
 func (s *source) failure(err error) error {
-	return fmt.Errorf("%s: %w; put the model's %s and %s beside the file", s.path, err, tokenizerFile, configFile)
+	return fmt.Errorf("%s: %w; put the model's %s and %s beside the file", s.path, err, File, ConfigFile)
 }
 
 // read returns the text of a file and where it stands. A file that is not there is
@@ -81,9 +81,9 @@ func (s *source) read(name string) (text []byte, from string, err error) {
 		return text, from, err
 	}
 	switch name {
-	case tokenizerFile:
+	case File:
 		text, err = s.gguf.tokenizerJSON()
-	case configFile:
+	case ConfigFile:
 		text, err = s.gguf.configJSON()
 	default:
 		err = fs.ErrNotExist
@@ -103,7 +103,7 @@ func Files(path string) (map[string][]byte, error) {
 		return nil, err
 	}
 	files := map[string][]byte{}
-	for _, name := range []string{tokenizerFile, configFile, templateFile, processorFile, specialFile} {
+	for _, name := range []string{File, ConfigFile, TemplateFile, processorFile, specialFile} {
 		text, _, err := s.read(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

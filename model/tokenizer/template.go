@@ -75,14 +75,14 @@ func LoadTemplate(path string) (*Template, error) {
 
 // template returns the text of the template and where it stands.
 func (s *source) template(c config) (text, from string, err error) {
-	data, from, err := s.read(templateFile)
+	data, from, err := s.read(TemplateFile)
 	if err == nil {
 		return string(data), from, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", "", err
 	}
-	from = filepath.Join(s.dir, configFile) + ": chat_template"
+	from = filepath.Join(s.dir, ConfigFile) + ": chat_template"
 	if s.gguf != nil {
 		from = s.path + ": tokenizer.chat_template"
 	}
@@ -93,7 +93,7 @@ func (s *source) template(c config) (text, from string, err error) {
 		from += ": chat_template"
 	}
 	if !c.hasTemplate() {
-		return "", "", fmt.Errorf("%w: %s has neither a %s nor a chat_template in %s", ErrNoTemplate, s.dir, templateFile, configFile)
+		return "", "", fmt.Errorf("%w: %s has neither a %s nor a chat_template in %s", ErrNoTemplate, s.dir, TemplateFile, ConfigFile)
 	}
 	if json.Unmarshal(c.ChatTemplate, &text) == nil {
 		return text, from, nil

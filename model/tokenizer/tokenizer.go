@@ -48,7 +48,7 @@ func Load(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load tokenizer: %w", err)
 	}
-	data, from, err := s.read(tokenizerFile)
+	data, from, err := s.read(File)
 	if err != nil {
 		return nil, fmt.Errorf("load tokenizer: %w%s", err, s.advice())
 	}

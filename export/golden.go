@@ -1,0 +1,420 @@
+package export
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+
+	"eisft/export/manifest"
+	"eisft/internal/atomicfile"
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/model/kernels"
+	"eisft/quant"
+)
+
+// Golden vectors are what the Go model gives for a few texts, call by call: the one that
+// the graphs of a precision were made from, so the fake-quantized one for quantized graphs.
+// They lie in every exported folder, so that a host can be tested with that folder alone
+// (docs/runtime.md has the format and what a host compares).
+
+// GoldenSteps is the JSON file of golden vectors.
+type GoldenSteps struct {
+	Format    int    `json:"format"` // goldenFormat
+	Shape     string `json:"shape"`
+	Precision string `json:"precision"`
+	// Layers are those whose slots and memory are recorded.
+	Layers []int `json:"layers"`
+	// Tolerance bounds the differences of a host's numbers.
+	Tolerance GoldenTolerance  `json:"tolerance"`
+	Sequences []GoldenSequence `json:"sequences"`
+}
+
+// GoldenTolerance bounds what a host's numbers may differ by.
+type GoldenTolerance struct {
+	Logits manifest.Tolerance `json:"logits"` // largest and mean difference of a logit
+	// Memory bounds the difference of a number of the memory, as a share of the largest
+	// magnitude in its tensor.
+	Memory float64 `json:"memory"`
+	// Slots is the least share of slots that are the same.
+	Slots float64 `json:"slots"`
+}
+
+// GoldenSequence is a text from its first token on. Its ids are in the tensor NAME.ids.
+type GoldenSequence struct {
+	Name  string       `json:"name"`
+	Calls []GoldenCall `json:"calls"`
+}
+
+// GoldenCall is a call that reads the next tokens of its sequence, and where the text then
+// stands.
+type GoldenCall struct {
+	Tokens    int  `json:"tokens"`
+	Read      int  `json:"read"`      // tokens, n
+	Committed int  `json:"committed"` // of them, c
+	Held      bool `json:"held"`
+	// Written is how many tokens the memory has taken up, in the layer where these are most.
+	Written int `json:"written"`
+	// State says that slots and memory are recorded: those of the calls that committed.
+	State bool `json:"state,omitempty"`
+}
+
+const (
+	goldenFormat = 1
+	// goldenStateBytes bounds the slots and memories in a file, beyond which fewer layers
+	// are recorded; two are always.
+	goldenStateBytes = 4 << 20
+	// goldenLogits bounds the logits that are recorded of a token.
+	goldenLogits = 4096
+	// goldenVocabulary is how many different tokens the texts have. They repeat, so that
+	// scores are equal and the earlier token has to be chosen.
+	goldenVocabulary = 97
+)
+
+// The sequences of golden vectors.
+const (
+	goldenHeld = "held" // a prompt of S+W+L tokens, which is held, and what follows it
+	goldenLong = "long" // until slots are full and the memory has taken up segments
+)
+
+// goldenTensor names a tensor of a call, or of a layer after it.
+func goldenTensor(sequence string, call int, what string, layer int) string {
+	return fmt.Sprintf("%s.%d.%s.%d", sequence, call, what, layer)
+}
+
+// writeGolden makes the golden vectors of every shape and precision.
+func (w *writer) writeGolden(ctx context.Context) error {
+	for _, s := range w.manifest.Shapes {
+		fitted, err := inShape(w.model, s)
+		if err != nil {
+			return err
+		}
+		for _, precision := range w.manifest.Precisions() {
+			name := fmt.Sprintf("golden-%s-%s", s.Name, precision)
+			listed := manifest.Golden{Shape: s.Name, Precision: precision, Steps: name + ".json", Tensors: name + ".safetensors"}
+			g := &goldens{model: fitted, steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
+			if precision != manifest.Float {
+				g.quantized = w.Quantized
+			}
+			if err := g.make(ctx); err != nil {
+				return fmt.Errorf("golden vectors of %s, %s: %w", s.Name, precision, err)
+			}
+			if err := g.write(w.dir, listed); err != nil {
+				return err
+			}
+			w.manifest.Golden = append(w.manifest.Golden, listed)
+		}
+	}
+	return nil
+}
+
+// goldens are golden vectors as they come.
+type goldens struct {
+	model     *model.Model // in the sizes of the shape
+	quantized *quant.Quantized
+	steps     GoldenSteps
+	entries   []hf.Entry
+
+	ids                  []int32 // of the logits that are recorded
+	count                int     // of logits compared between model and twin
+	largest, sum, spread float64
+	kept, keptByTwin     int     // slots, and those of them that the twin has too
+	memorySpread         float64 // between model and twin, as a share of the largest number
+}
+
+// goldenCalls are the texts of a shape, each as the lengths of its calls.
+func (g *goldens) calls() map[string][]int {
+	s := g.model.Spec
+	short := s.Sizes().Short()
+	held := []int{short, 1, 1}
+	first := (short/s.Segment + 1) * s.Segment
+	long, read := []int{first}, first
+	for read-s.Segment < s.Sink+s.Window+s.Slots+s.Segment {
+		long, read = append(long, s.Segment), read+s.Segment
+	}
+	long = append(long, (s.Segment+1)/2, 1, 1, 1)
+	return map[string][]int{goldenHeld: g.within(held), goldenLong: g.within(long)}
+}
+
+// within cuts calls where positions would be out of the rotary embedding's reach.
+func (g *goldens) within(calls []int) []int {
+	limit := 0
+	for _, l := range g.model.Base.Layers {
+		if l.Rotary.Limit > 0 && (limit == 0 || l.Rotary.Limit < limit) {
+			limit = l.Rotary.Limit
+		}
+	}
+	if limit == 0 || g.model.Spec.Positions != model.PositionsAbsolute {
+		return calls
+	}
+	read := 0
+	for i, n := range calls {
+		if read += n; read > limit {
+			return calls[:i]
+		}
+	}
+	return calls
+}
+
+// make runs the texts through the model.
+func (g *goldens) make(ctx context.Context) error {
+	vocab := g.model.Base.Head.Out
+	for i := range min(vocab, goldenLogits) {
+		g.ids = append(g.ids, int32(i*vocab/min(vocab, goldenLogits)))
+	}
+	calls := g.calls()
+	g.steps.Layers = g.layers(calls)
+	g.add("logit_ids", []int{len(g.ids)}, g.ids)
+	for _, name := range []string{goldenHeld, goldenLong} {
+		if len(calls[name]) == 0 {
+			continue
+		}
+		if err := g.sequence(ctx, name, calls[name]); err != nil {
+			return err
+		}
+	}
+	g.tolerance()
+	return nil
+}
+
+func (g *goldens) add(name string, shape []int, data any) {
+	g.entries = append(g.entries, hf.Entry{Name: name, Shape: shape, Data: data})
+}
+
+// layers chooses those whose state is recorded: as many as the bound has room for, the
+// first and the last of each kind before others.
+func (g *goldens) layers(calls map[string][]int) []int {
+	s, d, all := g.model.Spec, g.model.Base.Dims, len(g.model.Base.Layers)
+	commits := 0
+	for _, list := range calls {
+		commits += len(list)
+	}
+	each := d.KVHeads * 4 * (s.Slots + s.FeatureSize(d.HeadDim)*(d.HeadDim+1)) * commits
+	room := min(all, max(2, goldenStateBytes/max(1, each)))
+	order := []int{0, all - 1}
+	for i := range g.model.Base.Layers {
+		if i == 0 || (s.At(i).Slots > 0) != (s.At(i-1).Slots > 0) {
+			order = append(order, i)
+		}
+	}
+	for i := range all {
+		order = append(order, i*7%all, i)
+	}
+	var chosen []int
+	for _, l := range order {
+		if len(chosen) < room && !slices.Contains(chosen, l) {
+			chosen = append(chosen, l)
+		}
+	}
+	slices.Sort(chosen)
+	return chosen
+}
+
+// streams returns the model's stream and, for quantized graphs, its twin's (tolerance.go).
+func (g *goldens) streams() (m *model.Model, stream, twin *model.Stream, err error) {
+	if g.quantized == nil {
+		return g.model, g.model.NewStream(model.StreamOptions{}), nil, nil
+	}
+	faked, wrap, err := quant.Apply(g.model, g.quantized)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return faked, faked.NewStream(model.StreamOptions{Wrap: wrap}),
+		faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, g.quantized, disturb)}), nil
+}
+
+// sequence reads a text, call by call: tokens drawn at random, and those that the model
+// chooses where a call has one.
+func (g *goldens) sequence(ctx context.Context, name string, calls []int) error {
+	m, stream, twin, err := g.streams()
+	if err != nil {
+		return err
+	}
+	random := rand.New(rand.NewPCG(uint64(len(name)), uint64(len(calls))))
+	vocab := m.Base.Head.Out
+	sequence := GoldenSequence{Name: name}
+	var ids, best []int32
+	var logits []float32
+	committed, next := 0, int32(0)
+	for i, n := range calls {
+		part := []int32{next}
+		if n > 1 || i == 0 {
+			part = g.draw(random, n)
+		}
+		row, err := stream.Read(ctx, part, nil)
+		if err != nil {
+			return err
+		}
+		if twin != nil {
+			other, err := twin.Read(ctx, part, nil)
+			if err != nil {
+				return err
+			}
+			g.compare(row, other)
+		}
+		for _, v := range row {
+			g.spread = max(g.spread, float64(v), -float64(v))
+		}
+		next = int32(kernels.ArgMax(row[:min(vocab, m.Base.Embed.Out)]))
+		ids, best = append(ids, part...), append(best, int32(kernels.ArgMax(row)))
+		for _, id := range g.ids {
+			logits = append(logits, row[id])
+		}
+		call := GoldenCall{Tokens: n, Read: stream.Seen(), Held: stream.State.Held(), Written: written(stream)}
+		call.Committed = call.Read - stream.State.Parts(0).Recent
+		if call.State = call.Committed > committed; call.State {
+			g.state(name, i, stream, twin)
+		}
+		committed = call.Committed
+		sequence.Calls = append(sequence.Calls, call)
+	}
+	g.add(name+".ids", []int{len(ids)}, ids)
+	g.add(name+".best", []int{len(best)}, best)
+	g.add(name+".logits", []int{len(calls), len(g.ids)}, logits)
+	g.steps.Sequences = append(g.steps.Sequences, sequence)
+	return nil
+}
+
+// draw returns n tokens of a small vocabulary that is spread over the model's.
+func (g *goldens) draw(random *rand.Rand, n int) []int32 {
+	rows := g.model.Base.Embed.Out
+	few := min(rows, goldenVocabulary)
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = int32(random.IntN(few) * rows / few)
+	}
+	return ids
+}
+
+// written is how many tokens the memory has taken up.
+func written(stream *model.Stream) int {
+	if stream.State.Layers[0].Memory == nil {
+		return 0
+	}
+	return stream.State.Written()
+}
+
+// state records the slots of each KV head, as indices in the text [K,R'], and the memory as
+// means [K,F,d] and [K,F].
+func (g *goldens) state(name string, call int, stream, twin *model.Stream) {
+	d := g.model.Base.Dims
+	for _, i := range g.steps.Layers {
+		slots := slotsOf(stream, i, d)
+		if n := len(slots) / d.KVHeads; n > 0 {
+			g.add(goldenTensor(name, call, "slots", i), []int{d.KVHeads, n}, slots)
+		}
+		memory, mass := memoryOf(stream, i, d)
+		if memory != nil {
+			f := len(mass) / d.KVHeads
+			g.add(goldenTensor(name, call, "memory", i), []int{d.KVHeads, f, d.HeadDim}, memory)
+			g.add(goldenTensor(name, call, "memory_mass", i), []int{d.KVHeads, f}, mass)
+		}
+		if twin == nil {
+			continue
+		}
+		g.kept += len(slots)
+		g.keptByTwin += sameSlots(slots, slotsOf(twin, i, d), d.KVHeads)
+		otherMemory, otherMass := memoryOf(twin, i, d)
+		g.memorySpread = max(g.memorySpread, share(memory, otherMemory), share(mass, otherMass))
+	}
+}
+
+// slotsOf returns the tokens in the slots [K,R'].
+func slotsOf(stream *model.Stream, layer int, d model.Dims) []int32 {
+	parts, tokens := stream.State.Parts(layer), stream.State.Layers[layer].Token
+	var out []int32
+	for g := range d.KVHeads {
+		for r := range parts.Slots {
+			out = append(out, tokens[(parts.Sinks+r)*d.KVHeads+g])
+		}
+	}
+	return out
+}
+
+// memoryOf returns the memory as graphs hold it: what was summed up, divided by the number
+// of tokens written.
+func memoryOf(stream *model.Stream, layer int, d model.Dims) (memory, mass []float32) {
+	memory, mass = stream.State.Layers[layer].MemoryParts(d)
+	if n := float32(written(stream)); n > 0 {
+		for _, x := range [][]float32{memory, mass} {
+			for i := range x {
+				x[i] /= n
+			}
+		}
+	}
+	return memory, mass
+}
+
+// sameSlots counts the tokens of each head that both have.
+func sameSlots(a, b []int32, heads int) int {
+	n, same := len(a)/heads, 0
+	for h := range heads {
+		for _, t := range a[h*n : (h+1)*n] {
+			if _, ok := slices.BinarySearch(b[h*n:(h+1)*n], t); ok {
+				same++
+			}
+		}
+	}
+	return same
+}
+
+// share returns the largest difference as a share of the largest number.
+func share(a, b []float32) float64 {
+	_, largest := difference(a, b)
+	most := 0.0
+	for _, v := range a {
+		most = max(most, float64(v), -float64(v))
+	}
+	if most == 0 {
+		return largest
+	}
+	return largest / most
+}
+
+// compare notes what lies between the logits of model and twin.
+func (g *goldens) compare(row, other []float32) {
+	total, largest := difference(row, other)
+	g.sum += total
+	g.count += len(row)
+	g.largest = max(g.largest, largest)
+}
+
+// What a host's memory may differ by in float graphs, and beside the twin's in quantized ones,
+// as a share of the largest number, and how many slots more than the twin's.
+const (
+	goldenMemory          = 1e-4
+	goldenQuantizedMemory = 1e-2
+	goldenQuantizedSlots  = 0.02
+)
+
+// tolerance follows from the model and its twin alone.
+func (g *goldens) tolerance() {
+	t := &g.steps.Tolerance
+	t.Logits, t.Memory, t.Slots = floatShares.of(g.spread), goldenMemory, 1
+	if g.quantized == nil {
+		return
+	}
+	t.Logits = quantizedShares.of(g.spread)
+	t.Logits.Max += twinFactor * g.largest
+	t.Logits.Mean += twinFactor * g.sum / float64(g.count)
+	t.Memory = goldenQuantizedMemory + twinFactor*g.memorySpread
+	t.Slots = 1 - goldenQuantizedSlots
+	if g.kept > 0 {
+		t.Slots -= twinFactor * (1 - float64(g.keptByTwin)/float64(g.kept))
+	}
+}
+
+// write puts the two files into a folder.
+func (g *goldens) write(dir string, into manifest.Golden) error {
+	text, err := json.MarshalIndent(g.steps, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.WriteFile(filepath.Join(dir, into.Steps), append(text, '\n')); err != nil {
+		return err
+	}
+	return hf.WriteFile(filepath.Join(dir, into.Tensors), g.entries, nil)
+}
