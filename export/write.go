@@ -91,7 +91,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		m.Embeddings = EmbeddingsFile
 	}
 	if w.Quantized != nil {
-		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash}
+		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash, MaskValue: float64(w.Quantized.MaskValue())}
 	}
 	for i := range base.Layers {
 		m.States = append(m.States, state("past_key_%d", i, manifest.Append), state("past_value_%d", i, manifest.Append))

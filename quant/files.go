@@ -22,7 +22,7 @@ const (
 )
 
 // Schema is the version of EncodingsFile that this package writes and reads.
-const Schema = 2
+const Schema = 3
 
 // The suffixes of a map's tensors in WeightsFile.
 const (
@@ -168,7 +168,15 @@ func parseEncodings(text []byte) (q *Quantized, sum string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if e.Scheme != want {
+	if e.Scheme.Target != "" {
+		if want, err = want.For(e.Scheme.Target); err != nil {
+			return nil, "", err
+		}
+	}
+	if want.Cache, err = want.cacheLike(e.Scheme.Cache); err != nil {
+		return nil, "", err
+	}
+	if !e.Scheme.Equal(want) {
 		return nil, "", fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}
 	if _, err := ParseRange(string(e.Range)); err != nil {
@@ -222,7 +230,7 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 	if len(e.Scales) != 1 {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
-	for _, f := range []encoding.Format{s.Activation, s.Cache} {
+	for _, f := range s.pointFormats() {
 		if e.Bits == f.Bits && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}

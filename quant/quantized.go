@@ -27,23 +27,16 @@ type Point struct {
 	Max      float32           `json:"max"`
 	ClipRate float64           `json:"clip_rate"` // share of the values beyond the codes
 	SQNR     float64           `json:"sqnr_db"`   // estimated from the histogram
+	// Codes are those of a constant of the base, which nothing was seen of.
+	Codes []int32 `json:"codes,omitempty"`
 }
 
 // Quantize chooses the encoding of every point of the model from what
 // calibration saw, and quantizes its weights.
 func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
-	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
-	for _, p := range points(m.Base) {
-		f := p.format(s)
-		if f.None() {
-			continue
-		}
-		o := seen.observers[p.name]
-		e := r.encode(o, f)
-		q.Points = append(q.Points, &Point{
-			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
-			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
-		})
+	q, err := EncodePoints(m, s, r, seen, nil)
+	if err != nil {
+		return nil, err
 	}
 	for _, f := range frozen(m.Base) {
 		w, err := quantizeWeight(f.name, f.Linear, f.format(s))
@@ -82,7 +75,7 @@ func (q *Quantized) Point(name string) *Point {
 // [model.StreamOptions].Wrap, they compute what the quantized graphs compute.
 // It fails if q was made for another model.
 func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
-	if err := q.fits(m.Base); err != nil {
+	if err := q.fits(m); err != nil {
 		return nil, nil, err
 	}
 	b := replaceFrozen(m.Base, func(name string, l *model.Linear) *model.Linear {
@@ -96,30 +89,34 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 }
 
 // Wrap returns the decorator that rounds every point of a model to its encoding; before,
-// if not nil, may change a point's numbers before they are rounded. Cores call it side
-// by side.
+// if not nil, may change a point's numbers before they are rounded, but not those that a
+// host or the base gives. Cores call it side by side.
 func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
-	encodings := map[string]encoding.Encoding{}
+	encodings, given := map[string]encoding.Encoding{}, map[string]bool{EmbeddingPoint: true}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
 	}
-	return wrap(m.Base.Head, func(point string, x []float32) {
+	for _, p := range givenPoints(m) {
+		given[p.name] = true
+	}
+	return newTaps(m, q.Scheme.IntegerAttention(), false, func(point string, x []float32) {
 		e, ok := encodings[point]
 		if !ok {
 			return
 		}
-		if before != nil {
+		if before != nil && !given[point] {
 			before(x)
 		}
 		e.Fake(x)
-	})
+	}).wrap
 }
 
 // errOther advises where quantized weights and a model do not belong together.
 var errOther = errors.New("the quantized files belong to another model; run eisft quantize for this one")
 
-// fits checks that q has every weight and point of a base, and no other.
-func (q *Quantized) fits(b *model.Base) error {
+// fits checks that q has every weight and point of a model, and no other.
+func (q *Quantized) fits(m *model.Model) error {
+	b := m.Base
 	if err := b.CheckIdentity(q.Base); err != nil {
 		return fmt.Errorf("the quantized base was another one: %w: %w", err, errOther)
 	}
@@ -134,7 +131,7 @@ func (q *Quantized) fits(b *model.Base) error {
 		}
 	}
 	encoded := 0
-	for _, p := range points(b) {
+	for _, p := range points(m) {
 		if p.format(q.Scheme).None() {
 			continue
 		}
