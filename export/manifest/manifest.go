@@ -51,7 +51,7 @@ type Manifest struct {
 	// MaskValue is what masks hold where there is nothing to see, finite and negative;
 	// Quantization may have another for its graphs.
 	MaskValue float64 `json:"mask_value"`
-	Features  int     `json:"features"`   // F, 0 without a memory
+	Features  int     `json:"features"` // F, 0 without a memory
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
