@@ -223,7 +223,7 @@ func (g *goldens) streams() (m *model.Model, stream, twin *model.Stream, err err
 		return nil, nil, nil, err
 	}
 	return faked, faked.NewStream(model.StreamOptions{Wrap: wrap}),
-		faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, g.quantized, disturb)}), nil
+		faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, g.quantized, disturbance(g.quantized.Scheme))}), nil
 }
 
 // sequence reads a text, call by call: tokens drawn at random, and those that the model

@@ -132,7 +132,7 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 		}
 		p.start = func() *model.Stream { return faked.NewStream(model.StreamOptions{Wrap: wrap}) }
 		p.stream = p.start()
-		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturb)})
+		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturbance(q.Scheme))})
 	}
 	version, err := ort.Version()
 	if err != nil {

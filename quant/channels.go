@@ -73,6 +73,7 @@ func CollectChannels(ctx context.Context, m *model.Model, samples iter.Seq2[data
 
 // collector is one call of CollectChannels.
 type collector struct {
+	taps            *taps
 	model           *model.Model
 	points          map[string]*collected
 	samples, tokens int
@@ -94,7 +95,7 @@ type collected struct {
 const sumUnit = 1 << 40
 
 func newCollector(m *model.Model) *collector {
-	c := &collector{model: m, points: map[string]*collected{}}
+	c := &collector{model: m, taps: newTaps(m, false, false, func(string, []float32) {}), points: map[string]*collected{}}
 	add := func(point string, channels int) {
 		c.points[point] = &collected{most: make([]float32, channels), sum: make([][2]uint64, channels), n: sampleSize(channels)}
 	}
@@ -112,11 +113,13 @@ func newCollector(m *model.Model) *collector {
 // sample reads one sample. What the head reads are the hidden states that come out.
 func (c *collector) sample(ctx context.Context, s data.Encoded) error {
 	st := c.model.NewStream(model.StreamOptions{Wrap: func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
-		return &tap{o, c.model.Base.Head, func(point string, x []float32) {
+		t := *c.taps
+		t.visit = func(point string, x []float32) {
 			if p := c.points[point]; p != nil {
 				p.add(x, c.samples, first)
 			}
-		}}
+		}
+		return t.wrap(o, first)
 	}})
 	err := st.Feed(ctx, s.IDs, 0, func(first int, hidden []float32) error {
 		c.points[HeadInput].add(hidden, c.samples, first)

@@ -110,7 +110,7 @@ func TestClipRate(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if _, err := ParseScheme("w8a61"); err == nil || !strings.HasPrefix(err.Error(), `scheme is "w8a61"; did you mean "w8a16"? It must be one of w8a16`) {
+	if _, err := ParseScheme("w8a61"); err == nil || !strings.HasPrefix(err.Error(), `scheme is "w8a61"; did you mean "w8a16"? It must be one of w8a16, `) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile, entropy` {

@@ -57,7 +57,10 @@ func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
 			return nil, err
 		}
 	}
-	out.q = encodePoints(j.Model, s, r, out.seen, wide)
+	if out.q, err = r.encode(out.float, s, out.seen, wide); err != nil {
+		return nil, err
+	}
+	out.q.Base = j.Model.Base.Identity()
 	out.q.Folded = folded
 	if err := p.round(ctx, out.float, out.q, nil); err != nil {
 		return nil, err

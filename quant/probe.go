@@ -125,7 +125,10 @@ type CacheLayer struct {
 func (p *pipeline) chooseCache(ctx context.Context, m *model.Model, seen *Statistics) (map[string]bool, *CacheReport, error) {
 	narrow := *p.recipe
 	narrow.Cache = CacheInt8
-	q := encodePoints(m, p.scheme, &narrow, seen, nil)
+	q, err := narrow.encode(m, p.scheme, seen, nil)
+	if err != nil {
+		return nil, nil, err
+	}
 	layers := m.Base.Layers
 	increase := func(in func(layer int) bool) (float64, error) {
 		part := &Quantized{}

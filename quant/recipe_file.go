@@ -332,7 +332,7 @@ func short(v float32) float64 {
 
 // checkScheme reports methods that a scheme has no use for, and a target that cannot run it.
 func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
-	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, TargetNames()) && !slices.Contains(s.targets(), r.Target) {
+	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, Targets()) && !slices.Contains(s.Targets, r.Target) {
 		d.Problem("target", "is %s, which cannot run %s; %s, and %s runs %s", r.Target, s.Name, runsOn(s), r.Target, enum.List(SchemesFor(r.Target)))
 	}
 	floats := s.Activation.None()
@@ -359,25 +359,25 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 }
 
 func runsOn(s Scheme) string {
-	if len(s.targets()) == 0 {
+	if len(s.Targets) == 0 {
 		return "no target runs it"
 	}
-	return "run it on " + enum.List(s.targets())
+	return "run it on " + enum.List(s.Targets)
 }
 
 // Fit reports exceptions that match nothing in a base.
-func (f *RecipeFile) Fit(b *model.Base) error {
-	f.fit(f.document, b)
+func (f *RecipeFile) Fit(m *model.Model) error {
+	f.fit(f.document, m)
 	return f.document.Err()
 }
 
 // fit reports to d the exceptions that match nothing.
-func (r *Recipe) fit(d *strictyaml.Document, b *model.Base) {
+func (r *Recipe) fit(d *strictyaml.Document, m *model.Model) {
 	var maps, all []string
-	for _, f := range frozen(b) {
+	for _, f := range frozen(m.Base) {
 		maps = append(maps, f.name)
 	}
-	for _, p := range points(b) {
+	for _, p := range points(m) {
 		all = append(all, p.name)
 	}
 	for i, e := range r.Exceptions {
@@ -449,23 +449,26 @@ func (s Scheme) weightOf(bits int) encoding.Format {
 	}
 }
 
-// pointFormat is a point's format by scheme, cache and exceptions.
-func (r *Recipe) pointFormat(s Scheme, p point, wideCache map[string]bool) encoding.Format {
-	f := p.format(s)
-	if f.None() {
-		return f
+// encode chooses the encodings of a model's points by scheme, cache and exceptions. wide are
+// the points of caches that get 16 bits where the recipe lets them be chosen.
+func (r *Recipe) encode(m *model.Model, s Scheme, seen *Statistics, wide map[string]bool) (*Quantized, error) {
+	caches := map[string]bool{}
+	for _, p := range points(m) {
+		caches[p.name] = p.kind == cached
 	}
-	switch {
-	case !p.cache:
-	case r.Cache == CacheInt8 || r.Cache == CacheAuto && !wideCache[p.name]:
-		f.Bits = 8
-	case r.Cache == CacheInt16 || r.Cache == CacheAuto:
-		f.Bits = 16
-	}
-	for _, e := range r.Exceptions {
-		if e.point() && e.matches(p.name) {
-			f.Bits = e.Bits
+	return EncodePoints(m, s, r.Ranges, seen, func(name string, f encoding.Format) encoding.Format {
+		switch {
+		case !caches[name]:
+		case r.Cache == CacheInt8 || r.Cache == CacheAuto && !wide[name]:
+			f.Bits = 8
+		case r.Cache == CacheInt16 || r.Cache == CacheAuto:
+			f.Bits = 16
 		}
-	}
-	return f
+		for _, e := range r.Exceptions {
+			if e.point() && e.matches(name) {
+				f.Bits = e.Bits
+			}
+		}
+		return f
+	})
 }

@@ -4,7 +4,7 @@ import "github.com/x448/float16"
 
 // tokens is a tensor of K heads with n tokens of d numbers each: values [K,1,n,d], or
 // keys, which are stored transposed [K,1,d,n]. Its numbers are float32, float16 or codes, the same in all
-// tensors of a model (bound.tokens sees to it).
+// tensors of a layer's keys or values (bound.tokens sees to it).
 type tokens struct {
 	data       any
 	n, d       int

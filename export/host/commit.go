@@ -37,12 +37,12 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 	}
 	n, d := m.Shape.Segment, m.headDim
 	w := &writer{bound: b, cos: make([]float32, d/2), sin: make([]float32, d/2), reverse: make([]float32, d)}
-	w.decay = b.write(b.input("decay", none, 1))
+	w.decay = b.write("decay", none, 1)
 	for i := range m.layers {
 		w.layers = append(w.layers, evicted{
-			keys:       b.asKeys(b.input("key", i, m.heads, 1, d, n)),
-			values:     b.asValues(b.input("value", i, m.heads, 1, n, d)),
-			weights:    b.write(b.input("weight", i, m.heads, 1, n, 1)),
+			keys:       b.keyTokens(b.input, i, m.heads, 1, d, n),
+			values:     b.valueTokens(b.input, i, m.heads, 1, n, d),
+			weights:    b.write("weight", i, m.heads, 1, n, 1),
 			memory:     b.input("memory", i, m.heads, 1, m.features, d),
 			memoryZ:    b.input("memory_mass", i, m.heads, 1, m.features, 1),
 			newMemory:  b.output("memory", i, m.heads, 1, m.features, d),

@@ -55,17 +55,23 @@ type Model struct {
 	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
 	gated    bool    // the score of a token is the write gate's logit, else the retention score
 	layers   int
-	heads    int       // K
-	headDim  int       // d
-	features int       // F
-	vocab    int       // V
-	codes    ir.DType  // of keys and values
+	heads    int // K
+	headDim  int // d
+	features int // F
+	vocab    int // V
+	codes    map[state]ir.DType
 	hidden   int       // D, 0 where the graphs read ids
 	table    []float32 // embeddings [V',D], nil where the graphs read ids
 
 	prompt, generation, commit *graph // commit is nil without memory
 
 	ran func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor) // see Options
+}
+
+// state is a layer's "key" or "value", whose numbers are float32 or codes.
+type state struct {
+	role  string
+	layer int
 }
 
 // kind is a kind of layers: what they store and see, and how they turn their keys.
@@ -91,10 +97,11 @@ func Open(dir string, o Options) (*Model, error) {
 	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
 		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
-	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), empty: info.EmptyTokens, ran: o.Ran}
+	m := &Model{logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), empty: info.EmptyTokens, ran: o.Ran}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+	m.mask = float32(info.MaskOf(m.Precision))
 	if err := m.load(dir, info, o); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -171,9 +178,16 @@ func (m *Model) readSizes() error {
 	if embeds, ok := find(g.Inputs, "embeds", none); ok && len(embeds.Shape) == 3 {
 		m.hidden = embeds.Shape[2]
 	}
-	var err error
-	if m.codes, err = ir.ParseDType(key.DType); err != nil {
-		return err
+	m.codes = map[state]ir.DType{}
+	for _, p := range g.Inputs {
+		if p.Layer == nil {
+			continue
+		}
+		dtype, err := ir.ParseDType(p.DType)
+		if err != nil {
+			return err
+		}
+		m.codes[state{p.Role, *p.Layer}] = dtype
 	}
 	_, m.gated = find(g.Outputs, "write", 0)
 	return nil
@@ -269,49 +283,29 @@ func (m *Model) bind(g *graph, given map[string]ort.Tensor) (*bound, error) {
 type bound struct {
 	*ort.Binding
 	graph   manifest.Graph
-	codes   ir.DType // of keys and values
-	halves  []halved
+	codes   map[state]ir.DType
+	given   []numbers // what the host writes anew for each run
+	made    []numbers // what it reads after each run
 	outputs []ir.Port
 	ran     func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor) // see Options
 	err     error
 }
 
-// halved is a tensor in float16 with the float32 numbers that the host writes or reads in
-// its place.
-type halved struct {
-	half  []float16.Float16
-	full  []float32
-	input bool
-}
-
-// Run computes the outputs from what the inputs hold now.
+// Run stores what the host has written, runs the graph, and reads what it made.
 func (b *bound) Run() error {
-	b.store()
+	for _, n := range b.given {
+		n.store()
+	}
 	if err := b.Binding.Run(); err != nil {
 		return err
 	}
-	for _, h := range b.halves {
-		if !h.input {
-			for i, v := range h.half {
-				h.full[i] = v.Float32()
-			}
-		}
+	for _, n := range b.made {
+		n.read()
 	}
 	if b.ran != nil {
 		b.ran(b.graph.Name, b.outputs, b.Tensor)
 	}
 	return nil
-}
-
-// store rounds the inputs that are in float16.
-func (b *bound) store() {
-	for _, h := range b.halves {
-		if h.input {
-			for i, v := range h.full {
-				h.half[i] = float16.Fromfloat32(v)
-			}
-		}
-	}
 }
 
 func (b *bound) input(role string, layer int, shape ...int) ort.Tensor {
@@ -332,35 +326,60 @@ func (b *bound) tensor(ports []manifest.Port, role string, layer int, shape []in
 	return t
 }
 
-// write returns the numbers of an input, of a graph in float16 those that Run rounds.
-func (b *bound) write(t ort.Tensor) []float32 { return b.floats(t, true) }
-
-// read returns the numbers of an output after a Run.
-func (b *bound) read(t ort.Tensor) []float32 { return b.floats(t, false) }
-
-func (b *bound) floats(t ort.Tensor, input bool) []float32 {
-	switch x := t.Data.(type) {
-	case []float32:
-		return x
-	case []float16.Float16:
-		full := make([]float32, len(x))
-		b.halves = append(b.halves, halved{x, full, input})
-		return full
-	}
-	if b.err == nil {
-		b.err = fmt.Errorf("graph %s: a tensor holds %T, want float32 or float16", b.graph.Name, t.Data)
-	}
-	return nil
+// write returns the numbers of an input for the host to write before each run.
+func (b *bound) write(role string, layer int, shape ...int) []float32 {
+	n := b.numbers(b.graph.Inputs, role, layer, shape)
+	b.given = append(b.given, n)
+	return n.floats
 }
 
-// asKeys returns a tensor [K,1,d,n] as tokens, asValues one of [K,1,n,d].
-func (b *bound) asKeys(t ort.Tensor) tokens   { return b.tokens(t, 3, 2, true) }
-func (b *bound) asValues(t ort.Tensor) tokens { return b.tokens(t, 2, 3, false) }
+// read returns the numbers of an output after each run.
+func (b *bound) read(role string, layer int, shape ...int) []float32 {
+	n := b.numbers(b.graph.Outputs, role, layer, shape)
+	b.made = append(b.made, n)
+	return n.floats
+}
 
-func (b *bound) tokens(t ort.Tensor, n, d int, transposed bool) tokens {
+// numbers returns those of a port.
+func (b *bound) numbers(ports []manifest.Port, role string, layer int, shape []int) numbers {
+	t := b.tensor(ports, role, layer, shape)
+	if b.err != nil {
+		return numbers{}
+	}
+	if x, ok := t.Data.([]float32); ok {
+		return numbers{floats: x}
+	}
+	p, _ := find(ports, role, layer)
+	_, half := t.Data.([]float16.Float16)
+	if !half && p.Encoding == nil {
+		b.err = fmt.Errorf("graph %s: the %s (%q) holds %T, want float32, float16, or codes with an encoding in the manifest", b.graph.Name, role, p.Name, t.Data)
+		return numbers{}
+	}
+	n := numbers{stored: t.Data}
+	if !half {
+		n.encoding = *p.Encoding
+	}
+	size := 1
+	for _, s := range shape {
+		size *= s
+	}
+	n.floats = make([]float32, size)
+	return n
+}
+
+// keyTokens returns a tensor [K,1,d,n] of a layer as tokens, valueTokens one of [K,1,n,d].
+func (b *bound) keyTokens(get func(role string, layer int, shape ...int) ort.Tensor, layer int, shape ...int) tokens {
+	return b.tokens(get("key", layer, shape...), state{"key", layer}, 3, 2, true)
+}
+
+func (b *bound) valueTokens(get func(role string, layer int, shape ...int) ort.Tensor, layer int, shape ...int) tokens {
+	return b.tokens(get("value", layer, shape...), state{"value", layer}, 2, 3, false)
+}
+
+func (b *bound) tokens(t ort.Tensor, s state, n, d int, transposed bool) tokens {
 	dtype, _, err := ir.DataType(t.Data)
-	if b.err == nil && (err != nil || dtype != b.codes) {
-		b.err = fmt.Errorf("graph %s: keys and values are %T, want %s as in the cache", b.graph.Name, t.Data, b.codes)
+	if want := b.codes[s]; b.err == nil && (err != nil || dtype != want) {
+		b.err = fmt.Errorf("graph %s: the %s of layer %d is %T, want %s as in the cache", b.graph.Name, s.role, s.layer, t.Data, want)
 	}
 	if b.err != nil {
 		return tokens{}

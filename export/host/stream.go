@@ -89,30 +89,30 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	}
 	r := &reader{bound: b, tokens: tokens}
 	for _, k := range m.kinds {
-		v := view{mask: b.write(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1))}
+		v := view{mask: b.write("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1)}
 		if pairs := len(k.Rope.InvFreq); pairs > 0 {
-			v.cos = b.write(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs))
-			v.sin = b.write(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs))
+			v.cos = b.write("position_cos"+k.Suffix, none, 1, 1, tokens, pairs)
+			v.sin = b.write("position_sin"+k.Suffix, none, 1, 1, tokens, pairs)
 		}
 		r.views = append(r.views, v)
 	}
 	if m.hidden > 0 {
-		r.embeds = b.write(b.input("embeds", none, 1, tokens, m.hidden))
+		r.embeds = b.write("embeds", none, 1, tokens, m.hidden)
 	} else {
 		r.ids, _ = b.input("ids", none, 1, tokens).Data.([]int32)
 	}
 	for i := range m.layers {
-		r.keys = append(r.keys, b.asKeys(b.output("key", i, m.heads, 1, m.headDim, tokens)))
-		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
+		r.keys = append(r.keys, b.keyTokens(b.output, i, m.heads, 1, m.headDim, tokens))
+		r.values = append(r.values, b.valueTokens(b.output, i, m.heads, 1, tokens, m.headDim))
 		var score []float32
 		if m.layerKind(i).scored {
-			score = b.read(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
+			score = b.read(m.scoreRole(), i, m.heads, 1, tokens, 1)
 		}
 		r.scores = append(r.scores, score)
 	}
 	if p, ok := find(g.Outputs, "logits", none); ok && len(p.Shape) == 3 {
 		r.rows = p.Shape[1]
-		r.logits = b.read(b.output("logits", none, 1, r.rows, m.vocab))
+		r.logits = b.read("logits", none, 1, r.rows, m.vocab)
 	}
 	if b.err == nil && m.hidden == 0 && r.ids == nil {
 		b.err = fmt.Errorf("graph %s: it reads neither ids nor embeddings", g.Name)
@@ -146,8 +146,8 @@ func (st *Stream) newLayers() {
 		var l layer
 		k := m.layerKind(i)
 		c := k.sizes.Capacity()
-		l.keys = st.step.asKeys(st.step.input("key", i, m.heads, 1, m.headDim, c))
-		l.values = st.step.asValues(st.step.input("value", i, m.heads, 1, c, m.headDim))
+		l.keys = st.step.keyTokens(st.step.input, i, m.heads, 1, m.headDim, c)
+		l.values = st.step.valueTokens(st.step.input, i, m.heads, 1, c, m.headDim)
 		for range m.heads {
 			if k.scored {
 				l.score = append(l.score, make([]float32, c))
@@ -171,13 +171,14 @@ func (st *Stream) placeCache() error {
 		if pairs == 0 {
 			continue
 		}
-		cos := r.write(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
-		sin := r.write(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
+		cos := r.numbers(r.graph.Inputs, "cache_cos"+k.Suffix, none, []int{1, 1, c, pairs})
+		sin := r.numbers(r.graph.Inputs, "cache_sin"+k.Suffix, none, []int{1, 1, c, pairs})
 		if r.err == nil {
-			k.rotary(cos, sin, 0)
+			k.rotary(cos.floats, sin.floats, 0)
+			cos.store()
+			sin.store()
 		}
 	}
-	r.store() // the prompt graph shares them, and may run first
 	return r.err
 }
 

@@ -49,9 +49,11 @@ type Manifest struct {
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
 	// Kinds are the kinds of layers that there are, in the order in which they come.
-	Kinds     []Kind  `json:"kinds"`
-	MaskValue float64 `json:"mask_value"` // finite and negative
-	Features  int     `json:"features"`   // F, 0 without a memory
+	Kinds []Kind `json:"kinds"`
+	// MaskValue is what masks hold where there is nothing to see, finite and negative;
+	// Quantization may have another for its graphs.
+	MaskValue float64 `json:"mask_value"`
+	Features  int     `json:"features"` // F, 0 without a memory
 	// MemoryScale is s: the memory's state is s times the means over the tokens written,
 	// and the host gives an evicted token s times its weight; 0 without a memory.
 	MemoryScale float64 `json:"memory_scale,omitempty"`
@@ -256,6 +258,8 @@ type Quantization struct {
 	// Embeddings is the file in the place of Manifest.Embeddings for the graphs of this
 	// scheme, where a rotation of the residual stream is folded into them; "" elsewhere.
 	Embeddings string `json:"embeddings,omitempty"`
+	// MaskValue is that of the scheme's graphs; 0: the manifest's.
+	MaskValue float64 `json:"mask_value,omitempty"`
 }
 
 // EmbeddingsOf returns the file of the embedding table that graphs of a precision read rows
@@ -265,6 +269,14 @@ func (m *Manifest) EmbeddingsOf(precision string) string {
 		return q.Embeddings
 	}
 	return m.Embeddings
+}
+
+// MaskOf is the mask value of the graphs of a precision.
+func (m *Manifest) MaskOf(precision string) float64 {
+	if q := m.Quantization; q != nil && q.Scheme == precision && q.MaskValue != 0 {
+		return q.MaskValue
+	}
+	return m.MaskValue
 }
 
 // File is a file of the export.
