@@ -43,7 +43,7 @@ func (l *Linear) Weight() []float32 {
 		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	return w
 }
 
@@ -81,8 +81,8 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 	return f.packed
 }
 
-// convert writes rows [lo,hi) of W, [hi-lo,In].
-func (l *Linear) convert(dst []float32, lo, hi int) {
+// Rows writes rows [lo,hi) of W in float32, [hi-lo,In].
+func (l *Linear) Rows(dst []float32, lo, hi int) {
 	if l.tensor.Data == nil {
 		copy(dst, l.matrix[lo*l.In:hi*l.In])
 		return
@@ -107,7 +107,7 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 		hi := min(lo+rows, l.Out)
 		w := scratch.Borrow((hi - lo) * l.In)
 		defer scratch.Release(w)
-		l.convert(w, lo, hi)
+		l.Rows(w, lo, hi)
 		f(lo, hi, w)
 	})
 }
@@ -143,7 +143,7 @@ func (l *Linear) Backward(dx, dOut []float32) {
 	}
 	w := scratch.Borrow(l.Out * l.In)
 	defer scratch.Release(w)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
 }
 
