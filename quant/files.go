@@ -40,7 +40,7 @@ type encodings struct {
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
 	WeightsSum  string       `json:"weights_sha256,omitempty"` // of WeightsFile; "" in files of earlier versions
-	Folded      *foldedInfo  `json:"folded,omitempty"`       // of FoldedFile, where transforms were folded in
+	Folded      *foldedInfo  `json:"folded,omitempty"`         // of FoldedFile, where transforms were folded in
 	Weights     []weightInfo `json:"weights"`
 	Activations []*Point     `json:"activations"`
 }
