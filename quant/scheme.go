@@ -5,8 +5,10 @@
 //
 // Quantized are the frozen maps and what flows between them. Norms, gates,
 // retention, and the memory with its parameters stay float32 in every scheme: a
-// trained gate is lost by coarse rounding. The embedding table stays as the
-// checkpoint has it.
+// trained gate is lost by coarse rounding. The embedding table stays in float, too.
+//
+// Before it is rounded, the float model may be transformed into one that computes the same
+// and rounds better: see [Transform].
 package quant
 
 import (
