@@ -263,6 +263,29 @@ func TestTransformsChangeNothing(t *testing.T) {
 	}
 }
 
+// TestUniformOutputNorms: norms of what is added to the residual stream that have one weight
+// for all channels let R1 pass.
+func TestUniformOutputNorms(t *testing.T) {
+	for _, family := range []string{"gemma2", "olmo2"} {
+		m := openTrained(t, testfiles.Base(t, family), blocks(t)["eisft"])
+		for _, l := range m.Base.Layers {
+			for _, n := range []*model.Norm{l.AttentionOutputNorm, l.FeedForwardOutputNorm} {
+				for i := range n.Weight {
+					n.Weight[i] = 1.3
+				}
+			}
+		}
+		r, ids := recipes["R1"], words(m, 61)
+		tm, f, err := Transform(t.Context(), m, &r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := difference(m, f, compute(t, tm, nil, ids, false), compute(t, m, nil, ids, false)); d != "" {
+			t.Errorf("%s: %s", family, d)
+		}
+	}
+}
+
 // turns says which rotations a recipe has.
 func turns(r *Recipe) (r1, r2 bool) {
 	if !slices.Contains(r.Transforms, "rotate") {
