@@ -111,7 +111,38 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d of %d\t%.2g\t%.2g\t%.2g\t%.2g\n",
 			v.Shape, v.Precision, v.Read, v.Written, v.Slots, v.EqualTokens, v.Compared, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, v := range r.Verification {
+		fmt.Fprintln(w, loaded(v))
+	}
+	for _, v := range r.Verification {
+		if v.RoundTrip != nil {
+			fmt.Fprintln(w, roundTrip(v))
+		}
+	}
+	return nil
+}
+
+// loaded says at which levels graphs were loaded.
+func loaded(v manifest.Verification) string {
+	var levels []string
+	for _, l := range v.Levels {
+		levels = append(levels, fmt.Sprintf("%s (%.2g)", l.Name, l.MaxLogitError))
+	}
+	return fmt.Sprintf("%s, %s: loaded and compared at ONNX Runtime's levels %s", v.Shape, v.Precision, strings.Join(levels, ", "))
+}
+
+// roundTrip says what rounding all floats to float16 changes.
+func roundTrip(v manifest.Verification) string {
+	r := v.RoundTrip
+	s := fmt.Sprintf("%s, %s: with every float rounded to float16, as an NPU stores it, %d of %d best tokens stay equal (%.1f %%)",
+		v.Shape, v.Precision, r.EqualTokens, r.Compared, 100*float64(r.EqualTokens)/float64(r.Compared))
+	if !v.KeepsTokens() && r.Lost != "" {
+		s += "; lost first: " + r.Lost
+	}
+	return s
 }
 
 // WriteFiles prints what an export consists of.
