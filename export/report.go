@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -21,6 +23,9 @@ import (
 type Against struct {
 	Model     *model.Model     // whose logits they should give; nil: they are not run
 	Quantized *quant.Quantized // whose codes, scales and zero points quantized ones should have; nil: they are not compared
+	// Load loads every graph at each level of ONNX Runtime. The comparison with a model
+	// does so in any case.
+	Load bool
 }
 
 // Report is what Check found.
@@ -48,6 +53,15 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 		}
 		r.Findings = append(r.Findings, codes...)
 	}
+	if a.Load && r.broken() == nil {
+		if _, err := ort.Version(); err == nil {
+			found, err := loads(path)
+			if err != nil {
+				return nil, err
+			}
+			r.Findings = append(r.Findings, found...)
+		}
+	}
 	if a.Model == nil {
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
 		return r, nil
@@ -62,8 +76,55 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 	}
 	if r.broken() == nil { // graphs that break the contract may not run at all
 		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
+		r.Findings = append(r.Findings, lostTokens(r.Verification, target)...)
 	}
 	return r, err
+}
+
+// lostTokens reports graphs whose tokens float16 does not keep.
+func lostTokens(list []manifest.Verification, target check.Target) []check.Finding {
+	severity := check.Warning
+	needed := []check.Target{check.QNN, check.MediaTek, check.CoreML}
+	halves := slices.ContainsFunc(list, func(v manifest.Verification) bool { return v.Precision == manifest.Float16 })
+	if halves || slices.Contains(needed, target) {
+		severity = check.Error
+	}
+	var findings []check.Finding
+	for _, v := range list {
+		if v.KeepsTokens() {
+			continue
+		}
+		findings = append(findings, check.Finding{Severity: severity, Rule: check.RuleTokens, Graph: v.Shape + ", " + v.Precision, Message: roundTrip(v)})
+	}
+	return findings
+}
+
+// loads reports graphs that ONNX Runtime does not load at each of its levels.
+func loads(path string) ([]check.Finding, error) {
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*.onnx")); err != nil {
+			return nil, err
+		}
+	}
+	var findings []check.Finding
+	for _, file := range files {
+		for _, level := range ort.Levels() {
+			s, err := ort.Open(file, ort.Options{Level: level})
+			if err == nil {
+				err = s.Close()
+			}
+			if err != nil {
+				findings = append(findings, check.Finding{
+					Severity: check.Error, Rule: check.RuleLoads, Graph: filepath.Base(file),
+					Message: fmt.Sprintf("ONNX Runtime does not load it at the level %s: %v", level, err),
+				})
+			}
+		}
+	}
+	return findings, nil
 }
 
 // Err says why the graphs cannot be relied on, nil if they can.

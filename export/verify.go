@@ -19,8 +19,9 @@ import (
 	"eisft/quant"
 )
 
-// generated is how many tokens are generated after the prompt of a comparison.
-const generated = 8
+// generated is how many tokens are generated after the prompt of a comparison where the
+// prompt graph gives the logits of all tokens, and generatedAlone where it does not.
+const generated, generatedAlone = 8, 96
 
 // Verify runs every shape and precision of an exported folder in ONNX Runtime over
 // tokens drawn at random (with a fixed seed) and compares all logits that the graphs
@@ -33,9 +34,13 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 	if err != nil {
 		return nil, err
 	}
+	compared, err := withTable(m, dir, info)
+	if err != nil {
+		return nil, err
+	}
 	var figures []manifest.Verification
 	for _, s := range info.Shapes {
-		fitted, err := inShape(m, s)
+		fitted, err := inShape(compared, s)
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +222,11 @@ func prompt(m *model.Model) []int32 {
 // run feeds the prompt and then the tokens that the float model chooses.
 func (c *comparison) run(ctx context.Context, ids []int32) error {
 	next := make([]float32, c.model.Base.Head.Out)
-	for range generated + 1 {
+	steps := generated
+	if c.pairs[0].exported.loaded.PromptRows() != c.model.Spec.Segment {
+		steps = generatedAlone
+	}
+	for range steps + 1 {
 		states, err := read(ctx, c.float, ids)
 		if err != nil {
 			return err

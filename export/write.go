@@ -25,7 +25,7 @@ import (
 // The files of an exported folder beside its graphs and manifest.
 const (
 	WeightsFile    = "weights.bin"            // what all graphs share
-	EmbeddingsFile = "embeddings.safetensors" // float32 [V,D], where graphs read embeddings
+	EmbeddingsFile = "embeddings.safetensors" // [V,D], where graphs read embeddings: see Embeddings
 )
 
 // opset is that of all graphs: the first one whose Q/DQ have 16-bit types.
@@ -302,16 +302,6 @@ func (w *writer) writeGraphs() error {
 		}
 	}
 	return nil
-}
-
-func (w *writer) writeEmbeddings() error {
-	if w.Inputs != lower.InputEmbeds {
-		return nil
-	}
-	table := w.model.Base.Embed
-	return hf.WriteFile(filepath.Join(w.dir, EmbeddingsFile), []hf.Entry{
-		{Name: manifest.Embedding, Shape: []int{table.Out, table.In}, Data: lower.Embeddings(w.model.Base)},
-	}, nil)
 }
 
 // copyBaseFiles copies what a host needs to turn text into ids and back, and to know

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"math"
 	"slices"
 	"strings"
 
@@ -184,9 +183,6 @@ func checkMaskValue(g *graph) {
 	}
 }
 
-// mostMultiple is the largest multiple of a channel's scale that a block of LPBQ has.
-const mostMultiple = 16
-
 // plainGroups: see qnn-groups.
 func plainGroups(g *graph) {
 	for _, n := range g.nodes {
@@ -194,48 +190,15 @@ func plainGroups(g *graph) {
 		if !ok || e.Block == 0 || !g.isWeight(n) {
 			continue
 		}
-		shape := g.ports[input(n, 0)].Shape
-		if len(shape) != 2 || !lowPower(e, int(shape[0]), int(shape[1])) {
+		shape, lowPower := g.ports[input(n, 0)].Shape, false
+		if len(shape) == 2 {
+			_, _, lowPower = e.LowPower(int(shape[0]), int(shape[1]))
+		}
+		if !lowPower {
 			g.report(Error, nodeName(n), "%s weights in blocks of %d with scales of their own: HTP takes low-power blocks (w4a16-lpbq), whose scales are whole multiples of one for each channel", e.Type(), e.Block)
 		}
 	}
 }
-
-// lowPower tells whether all block scales of a channel of a matrix are whole multiples of
-// one number.
-func lowPower(e encoding.Encoding, rows, cols int) bool {
-	channels, blocks, at := cols, rows/e.Block, func(c, b int) float32 { return e.Scales[b*cols+c] }
-	if e.Axis == 1 {
-		channels, blocks, at = rows, cols/e.Block, func(c, b int) float32 { return e.Scales[c*(cols/e.Block)+b] }
-	}
-	for c := range channels {
-		largest := float32(0)
-		for b := range blocks {
-			largest = max(largest, at(c, b))
-		}
-		if !slices.ContainsFunc(wholeNumbers, func(k float32) bool {
-			for b := range blocks {
-				m := float64(at(c, b) / (largest / k))
-				if m < 0.5 || math.Abs(m-math.Round(m)) > 1e-4*m {
-					return false
-				}
-			}
-			return true
-		}) {
-			return false
-		}
-	}
-	return true
-}
-
-// wholeNumbers are 1 to mostMultiple.
-var wholeNumbers = func() []float32 {
-	var list []float32
-	for k := range mostMultiple {
-		list = append(list, float32(k+1))
-	}
-	return list
-}()
 
 // mostFloat is the share of float multiply-accumulates above which a quantized graph is
 // slow.

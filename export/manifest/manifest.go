@@ -58,8 +58,8 @@ type Manifest struct {
 	// EmptyTokens is the number whose logarithm the column holds while the memory is in
 	// use and nothing has been written; 0 where it holds none.
 	EmptyTokens float64 `json:"empty_memory_tokens,omitempty"`
-	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
-	// up; empty where the graphs take ids.
+	// Embeddings is the safetensors file with the rows that the host looks up (Embedding,
+	// EmbeddingScale); empty where the graphs take ids.
 	Embeddings string `json:"embeddings,omitempty"`
 
 	Shapes       []Shape        `json:"shapes"`
@@ -146,8 +146,12 @@ const (
 // IsFloat tells whether graphs of a precision are not quantized.
 func IsFloat(precision string) bool { return precision == Float || precision == Float16 }
 
-// Embedding is the name of the tensor in the file of embeddings.
-const Embedding = "model.embed_tokens.weight"
+// The names of the tensors in the file of embeddings: the rows [V,D], in float32 or float16
+// or in codes of 16 or 8 bits, which have a scale for each row [V].
+const (
+	Embedding      = "model.embed_tokens.weight"
+	EmbeddingScale = "model.embed_tokens.weight.scale"
+)
 
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
