@@ -26,6 +26,8 @@ type Options struct {
 	Sizes  []Size
 	Inputs lower.Inputs
 	Logits lower.Logits
+	// Format is how quantized graphs are written; "" is FormatQDQ.
+	Format Format
 	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
 	Embeddings Embeddings
 	// Target's rules are checked beside the contract's.

@@ -31,6 +31,10 @@ const (
 // opset is that of all graphs: the first one whose Q/DQ have 16-bit types.
 const opset = 21
 
+// encodedOpset is that of float graphs with encodings beside them, which Qualcomm's tools
+// take.
+const encodedOpset = 17
+
 // writer is one call of write.
 type writer struct {
 	Options
@@ -158,9 +162,13 @@ func (w *writer) addShape(size Size) error {
 		Name: size.String(), Tokens: size.Tokens, Cache: size.Cache,
 		Sinks: spec.Sink, Slots: spec.Slots, Window: spec.Window, Segment: spec.Segment,
 	})
-	graphs := lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits})
+	source := lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits}
+	graphs := map[int][]loweredGraph{}
 	for _, f := range w.forms() {
-		for _, g := range graphs {
+		if graphs[f.opset] == nil {
+			graphs[f.opset] = lowered(size, source, f.opset)
+		}
+		for _, g := range graphs[f.opset] {
 			if err := w.add(size, g, f); err != nil {
 				return err
 			}
@@ -174,7 +182,31 @@ type form struct {
 	precision string
 	suffix    string // of the files' names
 	emitter   emit.Emitter
+	opset     int
 }
+
+// Format is how quantized graphs are written.
+type Format string
+
+// The formats.
+const (
+	FormatQDQ       Format = emit.QDQ
+	FormatEncodings Format = emit.Encoded
+)
+
+// quantizedForms say what stands behind a scheme's name in each format.
+var quantizedForms = enum.NewTable[Format, form]("format").
+	With(FormatQDQ, form{"", "", emit.Emitters.Get(emit.QDQ), opset}).
+	With(FormatEncodings, form{manifest.EncodingsSuffix, "-encodings", emit.Emitters.Get(emit.Encoded), encodedOpset})
+
+// ParseFormat reads a format as the command line has it.
+func ParseFormat(s string) (Format, error) {
+	_, err := quantizedForms.Find(Format(s))
+	return Format(s), err
+}
+
+// Formats lists the formats.
+func Formats() []Format { return quantizedForms.Names() }
 
 // Precision is that of graphs that are not quantized.
 type Precision string
@@ -187,8 +219,8 @@ const (
 
 // floatForms are the forms of graphs that are not quantized.
 var floatForms = enum.NewTable[Precision, form]("precision").
-	With(Float32, form{manifest.Float, "", emit.Emitters.Get(emit.Float)}).
-	With(Float16, form{manifest.Float16, "-float16", emit.Emitters.Get(emit.Float16)})
+	With(Float32, form{manifest.Float, "", emit.Emitters.Get(emit.Float), opset}).
+	With(Float16, form{manifest.Float16, "-float16", emit.Emitters.Get(emit.Float16), opset})
 
 // ParsePrecision reads a precision as the command line has it.
 func ParsePrecision(s string) (Precision, error) {
@@ -217,7 +249,12 @@ func (w *writer) forms() []form {
 	}
 	if w.Quantized != nil {
 		scheme := w.Quantized.Scheme.Name
-		list = append(list, form{scheme, "-" + scheme, emit.Emitters.Get(emit.QDQ)})
+		f := quantizedForms.Get(FormatQDQ)
+		if w.Format != "" {
+			f = quantizedForms.Get(w.Format)
+		}
+		f.precision, f.suffix = scheme+f.precision, "-"+scheme+f.suffix
+		list = append(list, f)
 	}
 	return list
 }
@@ -230,7 +267,7 @@ type loweredGraph struct {
 }
 
 // lowered builds the graphs of a size.
-func lowered(size Size, source lower.Source) []loweredGraph {
+func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 	main := func(tokens int) func(*ir.Graph) lower.Ports {
 		return func(g *ir.Graph) lower.Ports { return source.Main(g, tokens) }
 	}
@@ -258,7 +295,7 @@ func lowered(size Size, source lower.Source) []loweredGraph {
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
 	file := g.name + f.suffix + f.emitter.Extension()
-	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: opset, Weights: w.weights})
+	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: f.opset, Weights: w.weights})
 	ops, err := p.OpCounts()
 	if err != nil {
 		return err
@@ -266,6 +303,9 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 	listed := manifest.Graph{
 		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
 		Parts: []manifest.Part{{File: file, Ops: ops}},
+	}
+	if f.emitter == emit.Emitters.Get(emit.Encoded) {
+		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))

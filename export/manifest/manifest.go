@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/filehash"
@@ -143,8 +144,14 @@ const (
 	Float16 = "float16"
 )
 
+// EncodingsSuffix stands behind the name of a scheme in the precision of float graphs that
+// have its encodings beside them.
+const EncodingsSuffix = "+encodings"
+
 // IsFloat tells whether graphs of a precision are not quantized.
-func IsFloat(precision string) bool { return precision == Float || precision == Float16 }
+func IsFloat(precision string) bool {
+	return precision == Float || precision == Float16 || strings.HasSuffix(precision, EncodingsSuffix)
+}
 
 // The names of the tensors in the file of embeddings: the rows [V,D], in float32 or float16
 // or in codes of 16 or 8 bits, which have a scale for each row [V].
@@ -184,8 +191,10 @@ type Graph struct {
 
 // Part is one ONNX file.
 type Part struct {
-	File string         `json:"file"`
-	Ops  map[string]int `json:"ops"` // number of nodes of each op
+	File string `json:"file"`
+	// Encodings are files of AIMET with the encodings of the graph's tensors.
+	Encodings []string       `json:"encodings,omitempty"`
+	Ops       map[string]int `json:"ops"` // number of nodes of each op
 }
 
 // Port is an input or output of a graph.
