@@ -53,7 +53,7 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 		}
 		r.Findings = append(r.Findings, codes...)
 	}
-	if a.Load && r.broken() == nil {
+	if a.Load {
 		if _, err := ort.Version(); err == nil {
 			found, err := loads(path)
 			if err != nil {
