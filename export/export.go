@@ -26,6 +26,12 @@ type Options struct {
 	Sizes  []Size
 	Inputs lower.Inputs
 	Logits lower.Logits
+	// Format is how quantized graphs are written; "" is FormatQDQ.
+	Format Format
+	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
+	Embeddings Embeddings
+	// Target's rules are checked beside the contract's.
+	Target check.Target
 	// Quantized, if not nil, adds quantized graphs to the float ones; QuantizedOnly
 	// leaves these out.
 	Quantized     *quant.Quantized
@@ -74,7 +80,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 	if o.NoVerify {
 		against.Model = nil
 	}
-	report, err := Check(ctx, dir.Path(), check.NoTarget, against)
+	report, err := Check(ctx, dir.Path(), o.Target, against)
 	if err == nil {
 		err = report.Err()
 	}

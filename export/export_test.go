@@ -39,11 +39,6 @@ func exported(t testing.TB, m *model.Model, o export.Options) (string, *manifest
 	for _, f := range report.Findings {
 		t.Errorf("finding: %s", f)
 	}
-	for _, v := range info.Verification {
-		if v.RoundTrip != nil {
-			t.Logf("%s range %.3g tol %.3g %.3g rt %+v levels %+v", v.Precision, v.LogitRange, v.Tolerance.Max, v.MaxLogitError, *v.RoundTrip, v.Levels)
-		}
-	}
 	return out, info
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -21,6 +23,9 @@ import (
 type Against struct {
 	Model     *model.Model     // whose logits they should give; nil: they are not run
 	Quantized *quant.Quantized // whose codes, scales and zero points quantized ones should have; nil: they are not compared
+	// Load loads every graph at each level of ONNX Runtime. The comparison with a model
+	// does so in any case.
+	Load bool
 }
 
 // Report is what Check found.
@@ -48,6 +53,15 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 		}
 		r.Findings = append(r.Findings, codes...)
 	}
+	if a.Load {
+		if _, err := ort.Version(); err == nil {
+			found, err := loads(path)
+			if err != nil {
+				return nil, err
+			}
+			r.Findings = append(r.Findings, found...)
+		}
+	}
 	if a.Model == nil {
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
 		return r, nil
@@ -62,8 +76,55 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 	}
 	if r.broken() == nil { // graphs that break the contract may not run at all
 		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
+		r.Findings = append(r.Findings, lostTokens(r.Verification, target)...)
 	}
 	return r, err
+}
+
+// lostTokens reports graphs whose tokens float16 does not keep.
+func lostTokens(list []manifest.Verification, target check.Target) []check.Finding {
+	severity := check.Warning
+	needed := []check.Target{check.QNN, check.MediaTek, check.CoreML}
+	halves := slices.ContainsFunc(list, func(v manifest.Verification) bool { return v.Precision == manifest.Float16 })
+	if halves || slices.Contains(needed, target) {
+		severity = check.Error
+	}
+	var findings []check.Finding
+	for _, v := range list {
+		if v.KeepsTokens() {
+			continue
+		}
+		findings = append(findings, check.Finding{Severity: severity, Rule: check.RuleTokens, Graph: v.Shape + ", " + v.Precision, Message: roundTrip(v)})
+	}
+	return findings
+}
+
+// loads reports graphs that ONNX Runtime does not load at each of its levels.
+func loads(path string) ([]check.Finding, error) {
+	files := []string{path}
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(path, "*.onnx")); err != nil {
+			return nil, err
+		}
+	}
+	var findings []check.Finding
+	for _, file := range files {
+		for _, level := range ort.Levels() {
+			s, err := ort.Open(file, ort.Options{Level: level})
+			if err == nil {
+				err = s.Close()
+			}
+			if err != nil {
+				findings = append(findings, check.Finding{
+					Severity: check.Error, Rule: check.RuleLoads, Graph: filepath.Base(file),
+					Message: fmt.Sprintf("ONNX Runtime does not load it at the level %s: %v", level, err),
+				})
+			}
+		}
+	}
+	return findings, nil
 }
 
 // Err says why the graphs cannot be relied on, nil if they can.
@@ -111,7 +172,38 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%d of %d\t%.2g\t%.2g\t%.2g\t%.2g\n",
 			v.Shape, v.Precision, v.Read, v.Written, v.Slots, v.EqualTokens, v.Compared, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for _, v := range r.Verification {
+		fmt.Fprintln(w, loaded(v))
+	}
+	for _, v := range r.Verification {
+		if v.RoundTrip != nil {
+			fmt.Fprintln(w, roundTrip(v))
+		}
+	}
+	return nil
+}
+
+// loaded says at which levels graphs were loaded.
+func loaded(v manifest.Verification) string {
+	var levels []string
+	for _, l := range v.Levels {
+		levels = append(levels, fmt.Sprintf("%s (%.2g)", l.Name, l.MaxLogitError))
+	}
+	return fmt.Sprintf("%s, %s: loaded and compared at ONNX Runtime's levels %s", v.Shape, v.Precision, strings.Join(levels, ", "))
+}
+
+// roundTrip says what rounding all floats to float16 changes.
+func roundTrip(v manifest.Verification) string {
+	r := v.RoundTrip
+	s := fmt.Sprintf("%s, %s: with every float rounded to float16, as an NPU stores it, %d of %d best tokens stay equal (%.1f %%)",
+		v.Shape, v.Precision, r.EqualTokens, r.Compared, 100*float64(r.EqualTokens)/float64(r.Compared))
+	if !v.KeepsTokens() && r.Lost != "" {
+		s += "; lost first: " + r.Lost
+	}
+	return s
 }
 
 // WriteFiles prints what an export consists of.

@@ -19,8 +19,9 @@ import (
 	"eisft/quant"
 )
 
-// generated is how many tokens are generated after the prompt of a comparison.
-const generated = 8
+// generated is how many tokens are generated after the prompt of a comparison where the
+// prompt graph gives the logits of all tokens, and generatedAlone where it does not.
+const generated, generatedAlone = 8, 96
 
 // Verify runs every shape and precision of an exported folder in ONNX Runtime over
 // tokens drawn at random (with a fixed seed) and compares all logits that the graphs
@@ -33,15 +34,19 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 	if err != nil {
 		return nil, err
 	}
+	compared, err := withTable(m, dir, info.Embeddings)
+	if err != nil {
+		return nil, err
+	}
 	var figures []manifest.Verification
 	for _, s := range info.Shapes {
-		fitted, err := inShape(m, s)
+		fitted, err := inShape(compared, s)
 		if err != nil {
 			return nil, err
 		}
 		c := &comparison{float: fitted.NewStream(model.StreamOptions{}), model: fitted}
 		for _, precision := range info.Precisions() {
-			if err := c.add(dir, s.Name, precision, q); err != nil {
+			if err := c.add(dir, s.Name, precision, info.EmbeddingsOf(precision), q); err != nil {
 				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
 			}
 		}
@@ -118,8 +123,8 @@ func (d *driven) close() error {
 	return errors.Join(d.Close(), d.loaded.Close())
 }
 
-// add loads the graphs of a precision.
-func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error {
+// add loads the graphs of a precision, which read rows of a table.
+func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized) error {
 	p := &pair{stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
 	p.Shape, p.Precision = shape, precision
 	if !manifest.IsFloat(precision) {
@@ -127,6 +132,9 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 			return errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
 		}
 		faked, wrap, err := quant.Apply(c.model, q)
+		if err == nil {
+			faked, err = withTable(faked, dir, table)
+		}
 		if err != nil {
 			return err
 		}
@@ -217,7 +225,11 @@ func prompt(m *model.Model) []int32 {
 // run feeds the prompt and then the tokens that the float model chooses.
 func (c *comparison) run(ctx context.Context, ids []int32) error {
 	next := make([]float32, c.model.Base.Head.Out)
-	for range generated + 1 {
+	steps := generated
+	if c.pairs[0].exported.loaded.PromptRows() != c.model.Spec.Segment {
+		steps = generatedAlone
+	}
+	for range steps + 1 {
 		states, err := read(ctx, c.float, ids)
 		if err != nil {
 			return err

@@ -27,7 +27,7 @@ import (
 // The files of an exported folder beside its graphs and manifest.
 const (
 	WeightsFile    = "weights.bin"            // what all graphs share
-	EmbeddingsFile = "embeddings.safetensors" // float32 [V,D], where graphs read embeddings
+	EmbeddingsFile = "embeddings.safetensors" // [V,D], where graphs read embeddings: see Embeddings
 )
 
 // embeddingsOf names the embedding table of a scheme's graphs, where rotations that are
@@ -36,6 +36,10 @@ func embeddingsOf(scheme string) string { return "embeddings-" + scheme + ".safe
 
 // opset is that of all graphs: the first one whose Q/DQ have 16-bit types.
 const opset = 21
+
+// encodedOpset is that of float graphs with encodings beside them, which Qualcomm's tools
+// take.
+const encodedOpset = 17
 
 // writer is one call of write.
 type writer struct {
@@ -86,7 +90,7 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 	if err := w.writeGraphs(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(weights.Commit(), w.writeEmbeddings(), w.writeForHosts()); err != nil {
+	if err := errors.Join(weights.Commit(), w.writeTables(), w.writeForHosts()); err != nil {
 		return nil, err
 	}
 	if !o.NoGolden {
@@ -183,16 +187,21 @@ func (w *writer) addShape(size Size) error {
 		Name: size.String(), Tokens: size.Tokens, Cache: size.Cache,
 		Sinks: spec.Sink, Slots: spec.Slots, Window: spec.Window, Segment: spec.Segment,
 	})
-	var graphs []loweredGraph
-	for i, f := range w.forms() {
-		if i == 0 || f.model != w.model { // forms of one model share its graphs
+	type source struct {
+		model *model.Model
+		opset int
+	}
+	graphs := map[source][]loweredGraph{} // forms of one model share its graphs
+	for _, f := range w.forms() {
+		of := source{f.model, f.opset}
+		if graphs[of] == nil {
 			fitted, err := model.New(f.model.Base, spec, f.model.Params)
 			if err != nil {
 				return err
 			}
-			graphs = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits})
+			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits}, f.opset)
 		}
-		for _, g := range graphs {
+		for _, g := range graphs[of] {
 			if err := w.add(size, g, f); err != nil {
 				return err
 			}
@@ -206,9 +215,33 @@ type form struct {
 	precision string
 	suffix    string // of the files' names
 	emitter   emit.Emitter
+	opset     int
 	model     *model.Model
 	weights   *ir.Weights
 }
+
+// Format is how quantized graphs are written.
+type Format string
+
+// The formats.
+const (
+	FormatQDQ       Format = emit.QDQ
+	FormatEncodings Format = emit.Encoded
+)
+
+// quantizedForms say what stands behind a scheme's name in each format.
+var quantizedForms = enum.NewTable[Format, form]("format").
+	With(FormatQDQ, form{emitter: emit.Emitters.Get(emit.QDQ), opset: opset}).
+	With(FormatEncodings, form{precision: manifest.EncodingsSuffix, suffix: "-encodings", emitter: emit.Emitters.Get(emit.Encoded), opset: encodedOpset})
+
+// ParseFormat reads a format as the command line has it.
+func ParseFormat(s string) (Format, error) {
+	_, err := quantizedForms.Find(Format(s))
+	return Format(s), err
+}
+
+// Formats lists the formats.
+func Formats() []Format { return quantizedForms.Names() }
 
 // Precision is that of graphs that are not quantized.
 type Precision string
@@ -221,8 +254,8 @@ const (
 
 // floatForms are the forms of graphs that are not quantized.
 var floatForms = enum.NewTable[Precision, form]("precision").
-	With(Float32, form{precision: manifest.Float, emitter: emit.Emitters.Get(emit.Float)}).
-	With(Float16, form{precision: manifest.Float16, suffix: "-float16", emitter: emit.Emitters.Get(emit.Float16)})
+	With(Float32, form{precision: manifest.Float, emitter: emit.Emitters.Get(emit.Float), opset: opset}).
+	With(Float16, form{precision: manifest.Float16, suffix: "-float16", emitter: emit.Emitters.Get(emit.Float16), opset: opset})
 
 // ParsePrecision reads a precision as the command line has it.
 func ParsePrecision(s string) (Precision, error) {
@@ -256,7 +289,12 @@ func (w *writer) forms() []form {
 		if w.rounded != w.model {
 			weights = weights.Under(scheme + "/")
 		}
-		list = append(list, form{scheme, "-" + scheme, emit.Emitters.Get(emit.QDQ), w.rounded, weights})
+		f := quantizedForms.Get(FormatQDQ)
+		if w.Format != "" {
+			f = quantizedForms.Get(w.Format)
+		}
+		f.precision, f.suffix, f.model, f.weights = scheme+f.precision, "-"+scheme+f.suffix, w.rounded, weights
+		list = append(list, f)
 	}
 	return list
 }
@@ -269,7 +307,7 @@ type loweredGraph struct {
 }
 
 // lowered builds the graphs of a size.
-func lowered(size Size, source lower.Source) []loweredGraph {
+func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 	main := func(tokens int) func(*ir.Graph) lower.Ports {
 		return func(g *ir.Graph) lower.Ports { return source.Main(g, tokens) }
 	}
@@ -297,7 +335,7 @@ func lowered(size Size, source lower.Source) []loweredGraph {
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
 	file := g.name + f.suffix + f.emitter.Extension()
-	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: opset, Weights: f.weights})
+	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: f.opset, Weights: f.weights})
 	ops, err := p.OpCounts()
 	if err != nil {
 		return err
@@ -305,6 +343,9 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 	listed := manifest.Graph{
 		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
 		Parts: []manifest.Part{{File: file, Ops: ops}},
+	}
+	if f.emitter == emit.Emitters.Get(emit.Encoded) {
+		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))
@@ -343,19 +384,11 @@ func (w *writer) writeGraphs() error {
 	return nil
 }
 
-// writeEmbeddings writes the tables that graphs read rows of.
-func (w *writer) writeEmbeddings() error {
-	table := func(name string, b *model.Base) error {
-		if name == "" {
-			return nil
-		}
-		return hf.WriteFile(filepath.Join(w.dir, name), []hf.Entry{
-			{Name: manifest.Embedding, Shape: []int{b.Embed.Out, b.Embed.In}, Data: lower.Embeddings(b)},
-		}, nil)
-	}
-	err := table(w.manifest.Embeddings, w.model.Base)
+// writeTables writes the tables that graphs read rows of.
+func (w *writer) writeTables() error {
+	err := w.writeEmbeddings(w.manifest.Embeddings, w.model.Base)
 	if q := w.manifest.Quantization; err == nil && q != nil {
-		err = table(q.Embeddings, w.rounded.Base)
+		err = w.writeEmbeddings(q.Embeddings, w.rounded.Base)
 	}
 	return err
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,9 +25,15 @@ func checkCommand() *cli.Command {
 		Description: `Holds the graphs in a folder, or a single .onnx file, to the fixed-shape contract,
 to the folder's manifest and, with --target, to a vendor's rules. Compares every scale,
 zero point and code of quantized graphs with those of the run's quantized model. Then
-loads them in ONNX Runtime and compares their logits with those of the run they were
-made from.`,
+loads them in ONNX Runtime, at all its levels of optimization, and compares their logits
+with those of the run they were made from.
+
+   eisft check --explain mask-bytes
+
+says where a rule comes from.`,
 		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "explain", Usage: "say what `RULE` asks, why, and where that is from, and check nothing"},
+			&cli.BoolFlag{Name: "rules", Usage: "list all rules, and check nothing"},
 			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: " + enum.List(check.Targets())},
 			&cli.PathFlag{Name: "run", Usage: "compare with the trained run in `FOLDER`; the default is the run that the graphs lie in"},
 			quantFlag(),
@@ -34,6 +43,16 @@ made from.`,
 }
 
 func checkGraphs(c *cli.Context) error {
+	if name := c.String("explain"); name != "" {
+		rule, err := check.FindRule(name)
+		if err != nil {
+			return usagef(c, "--explain: %w", err)
+		}
+		return rule.Explain(c.App.Writer)
+	}
+	if c.Bool("rules") {
+		return listRules(c.App.Writer)
+	}
 	if c.NArg() != 1 {
 		return usagef(c, "name one exported folder or .onnx file")
 	}
@@ -45,7 +64,7 @@ func checkGraphs(c *cli.Context) error {
 	if err != nil {
 		return usagef(c, "--%w", err)
 	}
-	var against export.Against
+	against := export.Against{Load: true}
 	if dir := c.Path("run"); dir != "" || inRun(path, &dir) {
 		run, err := runs.Open(dir)
 		if err != nil {
@@ -68,6 +87,20 @@ func checkGraphs(c *cli.Context) error {
 		return err
 	}
 	return report.Err()
+}
+
+// listRules writes all rules with the targets that they are for.
+func listRules(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "rule\ttargets\twhat it asks")
+	for _, r := range check.Rules() {
+		targets := "all"
+		if len(r.Targets) > 0 {
+			targets = enum.List(r.Targets)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", r.Name, targets, r.What)
+	}
+	return table.Flush()
 }
 
 // inRun finds the run whose export folder holds the path.

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/export"
+	"eisft/export/check"
 	"eisft/export/hostfiles"
 	"eisft/export/lower"
 	"eisft/internal/enum"
@@ -36,7 +37,11 @@ are those of the run, and the slots take the rest of the cache.`,
 			quantFlag(),
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
-			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsAll)},
+			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsLast)},
+			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", Value: cli.NewStringSlice(string(export.Float32))},
+			&cli.StringFlag{Name: "embeddings", Usage: "store the rows of the embedding table as `TYPE`: " + enum.List(export.EmbeddingTypes()), Value: string(export.EmbedFloat16)},
+			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()), Value: string(export.FormatQDQ)},
+			&cli.StringFlag{Name: "target", Usage: "check what was written by the rules of `TARGET`: " + enum.List(check.Targets()), Value: string(check.Generic)},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
@@ -108,6 +113,22 @@ func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
 	}
 	if o.Logits, err = lower.ParseLogits(c.String("logits")); err != nil {
 		return o, "", usagef(c, "--%w", err)
+	}
+	if o.Embeddings, err = export.ParseEmbeddings(c.String("embeddings")); err != nil {
+		return o, "", usagef(c, "--%w", err)
+	}
+	if o.Format, err = export.ParseFormat(c.String("format")); err != nil {
+		return o, "", usagef(c, "--%w", err)
+	}
+	if o.Target, err = check.ParseTarget(c.String("target")); err != nil {
+		return o, "", usagef(c, "--%w", err)
+	}
+	for _, s := range c.StringSlice("precision") {
+		p, err := export.ParsePrecision(s)
+		if err != nil {
+			return o, "", usagef(c, "--%w", err)
+		}
+		o.Precisions = append(o.Precisions, p)
 	}
 	return o, c.Path("out"), nil
 }

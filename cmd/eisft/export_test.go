@@ -36,12 +36,21 @@ func TestExportCheckRun(t *testing.T) {
 	if r := eisft(t, "check", out); r.code != 0 || !strings.Contains(r.stdout, "\n32x84  float ") {
 		t.Errorf("check: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
+	if r := eisft(t, "check", "--explain", "mask-bytes"); r.code != 0 || !strings.HasPrefix(r.stdout, "mask-bytes (qnn)\n") || !strings.Contains(r.stdout, "https://github.com/google-ai-edge/litert-torch/issues/1184 (2026-08-23)\n") {
+		t.Errorf("explain: %+v", r)
+	}
+	if r := eisft(t, "check", "--rules"); r.code != 0 || !strings.Contains(r.stdout, "\nmediatek-split ") {
+		t.Errorf("rules: %+v", r)
+	}
 	text, question, _ := goldenPrompt(t)
 	arguments := []string{"--prompt", text + "\n\n" + question, "--max-new-tokens", "8"}
 	want := eisft(t, append([]string{"generate"}, arguments...)...)
 	got := eisft(t, append([]string{"run", "--graph", out}, arguments...)...)
 	if got.code != 0 || got.stdout != want.stdout || len(got.stdout) < 2 {
 		t.Errorf("the graphs answer %q (exit code %d, %s), the Go model %q", got.stdout, got.code, got.stderr, want.stdout)
+	}
+	if !strings.Contains(got.stderr, "first token after ") || !strings.Contains(got.stderr, " tokens/s, of ") {
+		t.Errorf("no time to first token and tokens/s in %q", got.stderr)
 	}
 }
 
@@ -66,7 +75,12 @@ func TestExportErrors(t *testing.T) {
 		{"logits", []string{"export", "--shape", "32x84", "--logits", "some"}, exitUsage, `eisft: --logits is "some"; it must be one of all, last, none`},
 		{"check nothing", []string{"check"}, exitUsage, "eisft: name one exported folder or .onnx file\n"},
 		{"check an empty folder", []string{"check", taken}, exitError, "eisft: " + taken + ": there is no .onnx file in it\n"},
-		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of qnn, mediatek, litert, openvino`},
+		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of generic, qnn, mediatek, litert, openvino, coreml`},
+		{"precision", []string{"export", "--shape", "32x84", "--precision", "half"}, exitUsage, `eisft: --precision is "half"; it must be one of float32, float16`},
+		{"embeddings", []string{"export", "--shape", "32x84", "--embeddings", "int9"}, exitUsage, `eisft: --embeddings is "int9"; did you mean "int8"?`},
+		{"format", []string{"export", "--shape", "32x84", "--format", "onnx"}, exitUsage, `eisft: --format is "onnx"; it must be one of onnx-qdq, onnx+encodings`},
+		{"export target", []string{"export", "--shape", "32x84", "--target", "qn"}, exitUsage, `eisft: --target is "qn"; did you mean "qnn"?`},
+		{"explain", []string{"check", "--explain", "mask-byte"}, exitUsage, `eisft: --explain: rule is "mask-byte"; did you mean "mask-bytes"?`},
 		{"run nothing", []string{"run", "--prompt", "x"}, exitUsage, "eisft: --graph is required\n"},
 		{"run no export", []string{"run", "--graph", taken, "--prompt", "x"}, exitError, "eisft: " + filepath.Join(taken, manifest.Name) + ": no such file or directory"},
 		{"run without a prompt", []string{"run", "--graph", taken}, exitUsage, "eisft: there is no prompt"},

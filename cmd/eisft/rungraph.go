@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/export"
 	"eisft/export/host"
+	"eisft/internal/progress"
+	"eisft/model"
 	"eisft/model/chat"
 	"eisft/model/hf"
 	"eisft/model/tokenizer"
@@ -28,7 +32,7 @@ the folder.
 			&cli.PathFlag{Name: "graph", Usage: "run the exported graphs in `FOLDER` (required)"},
 			&cli.BoolFlag{Name: "golden", Usage: "compare the graphs with the golden vectors of the folder in place of reading a prompt"},
 			&cli.StringFlag{Name: "shape", Usage: "run the graphs for `TxC`; the default is the folder's first shape"},
-			&cli.StringFlag{Name: "precision", Usage: "run the graphs in `NAME`: float, or the quantization scheme of the folder, which is the default where there is one"},
+			&cli.StringFlag{Name: "precision", Usage: "run the graphs in `NAME`: float, float16, or the quantization scheme of the folder, which is the default where there is one"},
 		),
 		Action: runGraphs,
 	}
@@ -65,11 +69,48 @@ func runGraphs(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
-	session, err := talkTo(c, stream, dir)
+	timed := &timedStream{Stream: stream}
+	session, err := talkTo(c, timed, dir)
 	if err != nil {
 		return err
 	}
-	return answer(c, session, prompt, options)
+	if err := answer(c, session, prompt, options); err != nil {
+		return err
+	}
+	progress.Println(c.App.ErrWriter, timed.String())
+	return nil
+}
+
+// timedStream measures how long reading and writing take.
+type timedStream struct {
+	*host.Stream
+	read, written           int // tokens
+	readingTime, writingFor time.Duration
+}
+
+// Read reads ids and returns the logits of what comes next: the first token is chosen from
+// them.
+func (s *timedStream) Read(ctx context.Context, ids []int32, done func(int)) ([]float32, error) {
+	start := time.Now()
+	next, err := s.Stream.Read(ctx, ids, done)
+	s.read, s.readingTime = s.read+len(ids), s.readingTime+time.Since(start)
+	return next, err
+}
+
+func (s *timedStream) Generate(ctx context.Context, next []float32, o model.GenerateOptions) ([]int32, error) {
+	start := time.Now()
+	ids, err := s.Stream.Generate(ctx, next, o)
+	s.written, s.writingFor = s.written+len(ids), s.writingFor+time.Since(start)
+	return ids, err
+}
+
+// String says how fast the graphs were.
+func (s *timedStream) String() string {
+	text := fmt.Sprintf("first token after %.2f s, for a prompt of %d tokens", s.readingTime.Seconds(), s.read)
+	if s.written > 0 && s.writingFor > 0 {
+		text += fmt.Sprintf("; then %.1f tokens/s, of %d", float64(s.written)/s.writingFor.Seconds(), s.written)
+	}
+	return text
 }
 
 // replayGolden runs the golden vectors of an exported folder.
@@ -86,7 +127,7 @@ func replayGolden(c *cli.Context, dir string) error {
 }
 
 // talkTo begins a conversation with graphs, with the tokenizer that lies beside them.
-func talkTo(c *cli.Context, stream *host.Stream, dir string) (*chat.Session, error) {
+func talkTo(c *cli.Context, stream chat.Stream, dir string) (*chat.Session, error) {
 	config, err := hf.LoadConfig(dir)
 	if err != nil {
 		return nil, err

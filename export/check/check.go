@@ -12,6 +12,7 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/internal/enum"
 	"eisft/internal/filehash"
 )
 
@@ -28,6 +29,7 @@ const (
 // Finding is one thing that Check found.
 type Finding struct {
 	Severity Severity `json:"severity"`
+	Rule     RuleName `json:"rule"`           // see Rules
 	Graph    string   `json:"graph"`          // file name
 	Node     string   `json:"node,omitempty"` // node or tensor, "" for the graph as a whole
 	Message  string   `json:"message"`
@@ -39,31 +41,32 @@ func (f Finding) String() string {
 	if f.Node != "" {
 		where += ": " + f.Node
 	}
-	return fmt.Sprintf("%s: %s: %s", f.Severity, where, f.Message)
+	return fmt.Sprintf("%s: %s: %s [%s]", f.Severity, where, f.Message, f.Rule)
 }
 
 // Target is a vendor whose rules are checked beside the contract's own.
 type Target string
 
-// The vendors whose rules Check knows. NoTarget checks the contract alone.
+// The vendors whose rules Check knows. NoTarget and Generic check the contract alone.
 const (
 	NoTarget Target = ""
+	Generic  Target = "generic"
 	QNN      Target = "qnn"
 	MediaTek Target = "mediatek"
 	LiteRT   Target = "litert"
 	OpenVINO Target = "openvino"
+	CoreML   Target = "coreml"
 )
 
-// Targets lists the vendors.
-func Targets() []Target { return targets.Names() }
+// Targets lists the targets.
+func Targets() []Target { return []Target{Generic, QNN, MediaTek, LiteRT, OpenVINO, CoreML} }
 
 // ParseTarget reads a target's name as the command line has it.
 func ParseTarget(name string) (Target, error) {
 	if name == string(NoTarget) {
 		return NoTarget, nil
 	}
-	_, err := targets.Find(Target(name))
-	return Target(name), err
+	return Target(name), enum.Check("target", Target(name), Targets()...)
 }
 
 // Path checks an exported folder or a single .onnx file. A folder with a
@@ -77,7 +80,7 @@ func Path(path string, target Target) ([]Finding, error) {
 	findings := Check(models, m, target)
 	if m != nil {
 		for _, err := range m.VerifyFiles(path, filehash.Compute) {
-			findings = append(findings, Finding{Error, manifest.Name, "", err.Error()})
+			findings = append(findings, Finding{Severity: Error, Rule: RuleManifest, Graph: manifest.Name, Message: err.Error()})
 		}
 	}
 	return findings, nil
@@ -140,24 +143,27 @@ func Check(models []*ir.Model, m *manifest.Manifest, target Target) []Finding {
 	for i, model := range models {
 		g := newGraph(model, &findings)
 		graphs[i] = g
-		for _, rule := range contract {
-			rule(g)
+		for _, rule := range Rules() {
+			if rule.run != nil && rule.appliesTo(target) {
+				g.rule = rule.Name
+				rule.run(g)
+			}
 		}
-		for _, rule := range targets.Get(target) {
-			rule(g)
+	}
+	set := func(name RuleName) {
+		for _, g := range graphs {
+			g.rule = name
 		}
 	}
 	if m != nil {
+		set(RuleManifest)
 		checkManifest(graphs, m)
 	}
 	for _, family := range families(graphs, m) {
+		set(RuleStates)
 		checkStates(family, statePairs(family, m))
+		set(RulePoints)
 		checkPoints(family)
 	}
 	return findings
-}
-
-// contract are the rules that every graph keeps (the fixed-shape contract).
-var contract = []func(*graph){
-	checkOpset, checkNodes, checkShapes, checkConstants, checkSize, checkEncodings, checkCoverage, checkConcats,
 }

@@ -32,6 +32,7 @@ func attend(t testing.TB, weights *ir.Weights) *ir.Graph {
 
 	leave := g.FloatRegion()
 	h := g.Dequantize(x, act16)
+	h = g.Div(h, g.Scalar(8))
 	h = g.Div(h, g.Sqrt(g.ReduceMean(g.Mul(h, h), -1))).Named("norm")
 	leave()
 	h = g.QDQ(h, act16)

@@ -29,13 +29,13 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 	}
 	if m != nil && m.Quantization != nil {
 		if r, c := m.Quantization, q.Calibration.Hash; r.Scheme != q.Scheme.Name || r.Calibration != c {
-			return []Finding{{Error, manifest.Name, "", fmt.Sprintf("the graphs were made from a model quantized as %s and calibrated on %.12s, not from the one they are compared with (%s, %.12s); name its folder with --quant", r.Scheme, r.Calibration, q.Scheme.Name, c)}}, nil
+			return []Finding{{Error, RuleCodes, manifest.Name, "", fmt.Sprintf("the graphs were made from a model quantized as %s and calibrated on %.12s, not from the one they are compared with (%s, %.12s); name its folder with --quant", r.Scheme, r.Calibration, q.Scheme.Name, c)}}, nil
 		}
 	}
 	var findings []Finding
 	for _, model := range models {
 		g := newGraph(model, &[]Finding{}) // what is wrong with the nodes is for Check to say
-		g.findings = &findings
+		g.findings, g.rule = &findings, RuleCodes
 		quantized := len(g.encodings) > 0
 		if m != nil {
 			quantized = !manifest.IsFloat(m.PrecisionOf(g.file()))

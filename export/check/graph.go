@@ -13,6 +13,7 @@ import (
 type graph struct {
 	*ir.Model
 	findings  *[]Finding
+	rule      RuleName // that is being checked
 	nodes     []*onnxpb.NodeProto
 	producers map[string]*onnxpb.NodeProto   // by value
 	consumers map[string][]*onnxpb.NodeProto // by value
@@ -23,7 +24,7 @@ type graph struct {
 func newGraph(m *ir.Model, findings *[]Finding) *graph {
 	pb := m.Proto.GetGraph()
 	g := &graph{
-		Model: m, findings: findings, nodes: pb.GetNode(),
+		Model: m, findings: findings, rule: RuleEncodings, nodes: pb.GetNode(),
 		producers: map[string]*onnxpb.NodeProto{}, consumers: map[string][]*onnxpb.NodeProto{},
 		ports: map[string]ir.Port{}, encodings: map[*onnxpb.NodeProto]encoding.Encoding{},
 	}
@@ -56,14 +57,14 @@ func newGraph(m *ir.Model, findings *[]Finding) *graph {
 }
 
 func (g *graph) report(s Severity, node, format string, args ...any) {
-	*g.findings = append(*g.findings, Finding{s, g.file(), node, fmt.Sprintf(format, args...)})
+	*g.findings = append(*g.findings, Finding{s, g.rule, g.file(), node, fmt.Sprintf(format, args...)})
 }
 
 func (g *graph) file() string { return filepath.Base(g.Path) }
 
 func (g *graph) isConstant(name string) bool { return g.Initializer(name) != nil }
 
-func (g *graph) isFloat(name string) bool { return g.ports[name].DType == ir.Float32 }
+func (g *graph) isFloat(name string) bool { return g.ports[name].DType.IsFloat() }
 
 // isWeight tells whether a Q or DQ node encodes a constant.
 func (g *graph) isWeight(n *onnxpb.NodeProto) bool { return g.isConstant(input(n, 0)) }

@@ -10,9 +10,10 @@ import (
 
 // The names of the emitters.
 const (
-	Float   = "onnx-float"   // all in float32; encodings are left out
-	Float16 = "onnx-float16" // all in float16; encodings are left out
-	QDQ     = "onnx-qdq"     // QuantizeLinear and DequantizeLinear around what is encoded
+	Float   = "onnx-float"     // all in float32; encodings are left out
+	Float16 = "onnx-float16"   // all in float16; encodings are left out
+	QDQ     = "onnx-qdq"       // QuantizeLinear and DequantizeLinear around what is encoded
+	Encoded = "onnx+encodings" // all in float32, and the encodings in files of AIMET
 )
 
 // Emitter turns a lowered graph into a program.
@@ -42,7 +43,8 @@ type Program interface {
 var Emitters = enum.NewTable[string, Emitter]("emitter").
 	With(Float, float{}).
 	With(Float16, float16{}).
-	With(QDQ, qdq{})
+	With(QDQ, qdq{}).
+	With(Encoded, encoded{})
 
 // translation is what an emitter to ONNX does with each part of a graph.
 type translation struct {

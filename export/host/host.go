@@ -231,18 +231,54 @@ func (m *Model) readTable(dir string, info *manifest.Manifest) error {
 		return nil
 	}
 	file := info.EmbeddingsOf(m.Precision)
+	table, n, d, err := Embeddings(dir, file)
+	if err == nil && d != m.hidden {
+		err = fmt.Errorf("%s: tensor %s has shape [%d %d], but the graphs read rows of %d", file, manifest.Embedding, n, d, m.hidden)
+	}
+	m.table = table
+	return err
+}
+
+// Embeddings reads the rows of an exported folder's file of embeddings [n,d], whatever
+// their type.
+func Embeddings(dir, file string) (rows []float32, n, d int, err error) {
 	f, err := hf.OpenFile(filepath.Join(dir, file))
 	if err != nil {
-		return fmt.Errorf("embeddings: %w", err)
+		return nil, 0, 0, fmt.Errorf("embeddings: %w", err)
 	}
+	defer func() { err = errors.Join(err, f.Close()) }()
 	t, err := f.Tensor(manifest.Embedding)
-	if err == nil && (len(t.Shape) != 2 || t.Shape[1] != m.hidden) {
-		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", file, t.Name, t.Shape, m.hidden)
+	if err != nil {
+		return nil, 0, 0, err
 	}
-	if err == nil {
-		m.table, err = t.Float32()
+	if len(t.Shape) != 2 {
+		return nil, 0, 0, fmt.Errorf("%s: tensor %s has shape %v, want [V,D]", file, t.Name, t.Shape)
 	}
-	return errors.Join(err, f.Close())
+	n, d = t.Shape[0], t.Shape[1]
+	if t.DType != hf.DTypeI8 && t.DType != hf.DTypeI16 {
+		rows, err = t.Float32()
+		return rows, n, d, err
+	}
+	scale, err := f.Tensor(manifest.EmbeddingScale)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	scales, err := scale.Float32()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	codes, err := t.Int64()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if len(scales) != n {
+		return nil, 0, 0, fmt.Errorf("%s: tensor %s has %d scales for %d rows", file, scale.Name, len(scales), n)
+	}
+	rows = make([]float32, len(codes))
+	for i, c := range codes {
+		rows[i] = scales[i/d] * float32(c)
+	}
+	return rows, n, d, nil
 }
 
 // none stands for the layer of a port that belongs to none.

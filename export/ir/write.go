@@ -125,6 +125,12 @@ func (g *Graph) namer() func(*Value) string {
 	}
 }
 
+// InFile returns the name that a value has in the file, and whether it is there.
+func (g *Graph) InFile(v *Value) (string, bool) {
+	_, used := g.live()
+	return g.namer()(v), used[v] || v.producer == nil && v.constant == nil
+}
+
 func (g *Graph) initializer(v *Value) (*onnxpb.TensorProto, error) {
 	t, c := &onnxpb.TensorProto{Name: v.name, DataType: int32(v.dtype), Dims: wide(v.shape)}, v.constant
 	if c.source != nil {

@@ -62,9 +62,9 @@ type Manifest struct {
 	// EmptyTokens is the number whose logarithm the column holds while the memory is in
 	// use and nothing has been written; 0 where it holds none.
 	EmptyTokens float64 `json:"empty_memory_tokens,omitempty"`
-	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
-	// up; empty where the graphs take ids. Quantization may name another one for its graphs:
-	// see EmbeddingsOf.
+	// Embeddings is the safetensors file with the rows that the host looks up (Embedding,
+	// EmbeddingScale); empty where the graphs take ids. Quantization may name another one for
+	// its graphs: see EmbeddingsOf.
 	Embeddings string `json:"embeddings,omitempty"`
 	// Text is how text becomes ids and ids text; nil where the base has no tokenizer.
 	Text *Text `json:"text,omitempty"`
@@ -183,11 +183,21 @@ const (
 	Float16 = "float16"
 )
 
-// IsFloat tells whether graphs of a precision are not quantized.
-func IsFloat(precision string) bool { return precision == Float || precision == Float16 }
+// EncodingsSuffix stands behind the name of a scheme in the precision of float graphs that
+// have its encodings beside them.
+const EncodingsSuffix = "+encodings"
 
-// Embedding is the name of the tensor in the file of embeddings.
-const Embedding = "model.embed_tokens.weight"
+// IsFloat tells whether graphs of a precision are not quantized.
+func IsFloat(precision string) bool {
+	return precision == Float || precision == Float16 || strings.HasSuffix(precision, EncodingsSuffix)
+}
+
+// The names of the tensors in the file of embeddings: the rows [V,D], in float32 or float16
+// or in codes of 16 or 8 bits, which have a scale for each row [V].
+const (
+	Embedding      = "model.embed_tokens.weight"
+	EmbeddingScale = "model.embed_tokens.weight.scale"
+)
 
 // What the mask's last column holds while the memory is in use: nothing to add, or
 // the natural logarithm of the number of tokens written, since the memory's state
@@ -220,8 +230,10 @@ type Graph struct {
 
 // Part is one ONNX file.
 type Part struct {
-	File string         `json:"file"`
-	Ops  map[string]int `json:"ops"` // number of nodes of each op
+	File string `json:"file"`
+	// Encodings are files of AIMET with the encodings of the graph's tensors.
+	Encodings []string       `json:"encodings,omitempty"`
+	Ops       map[string]int `json:"ops"` // number of nodes of each op
 }
 
 // Port is an input or output of a graph.
@@ -265,15 +277,20 @@ type Quantization struct {
 // EmbeddingsOf returns the file of the embedding table that graphs of a precision read rows
 // of, "" where they take ids.
 func (m *Manifest) EmbeddingsOf(precision string) string {
-	if q := m.Quantization; q != nil && q.Embeddings != "" && precision == q.Scheme {
+	if q := m.Quantization; q != nil && q.Embeddings != "" && q.has(precision) {
 		return q.Embeddings
 	}
 	return m.Embeddings
 }
 
+// has tells whether graphs of a precision are of the scheme, in any form.
+func (q *Quantization) has(precision string) bool {
+	return strings.TrimSuffix(precision, EncodingsSuffix) == q.Scheme
+}
+
 // MaskOf is the mask value of the graphs of a precision.
 func (m *Manifest) MaskOf(precision string) float64 {
-	if q := m.Quantization; q != nil && q.Scheme == precision && q.MaskValue != 0 {
+	if q := m.Quantization; q != nil && q.has(precision) && q.MaskValue != 0 {
 		return q.MaskValue
 	}
 	return m.MaskValue
@@ -338,10 +355,16 @@ func (r *RoundTrip) Finite() {
 	}
 }
 
-// Kept tells whether at least 99 % of the best tokens stay equal and every logit is a
-// number. Of few rows, two may be near ties.
-func (r RoundTrip) Kept() bool {
-	return r.MaxLogitError < math.MaxFloat64 && r.Compared-r.EqualTokens <= max(2, r.Compared/100)
+// KeepsTokens tells whether at least 99 % of the best tokens stay equal when all floats are
+// rounded to float16, and every logit is a number. Of few rows, two may be near ties; and
+// what the graphs' own rounding to codes changes, twice as much may change again.
+func (v Verification) KeepsTokens() bool {
+	r := v.RoundTrip
+	if r == nil {
+		return true
+	}
+	allowed := max(2, r.Compared/100) + 2*(v.Compared-v.EqualTokens)
+	return r.MaxLogitError < math.MaxFloat64 && r.Compared-r.EqualTokens <= allowed
 }
 
 // Tolerance bounds the differences of logits. It follows from the Go model alone.

@@ -145,6 +145,9 @@ func (m *Manifest) validateGraphs() error {
 			return fmt.Errorf("%s.parts: there is none", at)
 		}
 		for j, p := range g.Parts {
+			if i := slices.IndexFunc(p.Encodings, func(f string) bool { return !plainName(f) }); i >= 0 {
+				return fmt.Errorf("%s.parts[%d].encodings[%d]: %q must be a file name without a folder", at, j, i, p.Encodings[i])
+			}
 			if !plainName(p.File) {
 				return fmt.Errorf("%s.parts[%d].file: %q must be a file name without a folder", at, j, p.File)
 			}

@@ -142,20 +142,28 @@ func TestLibrary(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	t.Setenv("EISFT_ONNXRUNTIME", "")
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	dir := t.TempDir()
+	cache, system, dir := t.TempDir(), t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("LD_LIBRARY_PATH", system)
 	t.Chdir(dir)
-	if _, err := ort.Library(); err == nil || !strings.Contains(err.Error(), "run scripts/fetch-onnxruntime.sh") {
+	if path, err := ort.Library(); err == nil {
+		t.Skipf("the system has %s", path)
+	} else if !strings.Contains(err.Error(), "run scripts/fetch-onnxruntime.sh") || !strings.Contains(err.Error(), filepath.Join(cache, "eisft", "onnxruntime")+", "+system+", /usr/local/lib") {
 		t.Errorf("got %v", err)
 	}
-	want := filepath.Join(dir, ".cache", "onnxruntime", "libonnxruntime.so.1")
-	if err := os.MkdirAll(filepath.Dir(want), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(want, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := ort.Library(); err != nil || got != want {
-		t.Errorf("got %s (%v), want %s", got, err, want)
+	// What comes later is looked at first.
+	for _, want := range []string{
+		filepath.Join(system, "libonnxruntime.so"), filepath.Join(system, "libonnxruntime.so.1"),
+		filepath.Join(cache, "eisft", "onnxruntime", "libonnxruntime.so.1"), filepath.Join(dir, ".cache", "onnxruntime", "libonnxruntime.so.1"),
+	} {
+		if err := os.MkdirAll(filepath.Dir(want), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(want, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ort.Library(); err != nil || got != want {
+			t.Errorf("got %s (%v), want %s", got, err, want)
+		}
 	}
 }

@@ -25,6 +25,9 @@ type Entry struct {
 	Data  any
 }
 
+// F16 are numbers in float16, bit by bit.
+type F16 []uint16
+
 // BF16 are numbers to be written as bfloat16, rounded to nearest, ties to even.
 type BF16 []float32
 
@@ -179,6 +182,8 @@ func payloadOf(data any) payload {
 	switch v := data.(type) {
 	case []float32:
 		return payload{DTypeF32, len(v), inPieces(v)}
+	case F16:
+		return payload{DTypeF16, len(v), inPieces([]uint16(v))}
 	case BF16:
 		return payload{DTypeBF16, len(v), v.write}
 	case []int64:

@@ -1,0 +1,119 @@
+package half_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/x448/float16"
+
+	"eisft/export/half"
+	"eisft/export/ir"
+	"eisft/export/ort"
+	"eisft/export/ort/orttest"
+)
+
+// run writes a graph of x [4], rounds it and runs it.
+func run(t *testing.T, x []float32, build func(g *ir.Graph, x *ir.Value)) (out map[string]ort.Tensor, lost string, vanishing []string) {
+	t.Helper()
+	orttest.Require(t)
+	g := ir.NewGraph("g", ir.Options{})
+	build(g, g.Input("x", ir.Float32, len(x)))
+	path := filepath.Join(t.TempDir(), "g.onnx")
+	if err := g.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := ort.OpenAltered(path, func(m *ir.Model) error {
+		vanishing = half.Vanishing(m)
+		return half.Round(m)
+	}, ort.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if out, err = s.Run(map[string]ort.Tensor{"x": {Shape: []int64{int64(len(x))}, Data: x}}); err != nil {
+		t.Fatal(err)
+	}
+	return out, half.Worst(s.Outputs(), func(name string) float32 { return out[name].Data.([]float32)[0] }), vanishing
+}
+
+func rounded(x ...float32) []float32 {
+	for i, v := range x {
+		x[i] = float16.Fromfloat32(v).Float32()
+	}
+	return x
+}
+
+// TestRound: inputs, constants, results and outputs pass through float16.
+func TestRound(t *testing.T) {
+	x := []float32{0.1, 1.0001, 3, 1000.3}
+	out, lost, gone := run(t, slices.Clone(x), func(g *ir.Graph, x *ir.Value) {
+		y := g.Mul(x, g.Scalar(1.0003))
+		g.Output("y", y)
+		g.Output("z", g.Add(y, x))
+	})
+	y := rounded(x...)
+	for i, v := range y {
+		y[i] = v * rounded(1.0003)[0]
+	}
+	y = rounded(y...)
+	z := make([]float32, len(y))
+	for i, v := range y {
+		z[i] = v + x[i]
+	}
+	if got := out["y"].Data.([]float32); !slices.Equal(got, y) {
+		t.Errorf("y is %v, want %v", got, y)
+	}
+	if got := out["z"].Data.([]float32); !slices.Equal(got, rounded(z...)) {
+		t.Errorf("z is %v, want %v", got, z)
+	}
+	if lost != "" || len(gone) > 0 {
+		t.Errorf("%q and %q are lost", lost, gone)
+	}
+}
+
+// TestLost: the first value that is beyond float16, or 0 there, is named, and so are
+// constants that vanish.
+func TestLost(t *testing.T) {
+	x := []float32{1, 2, 3, 300}
+	_, lost, _ := run(t, x, func(g *ir.Graph, x *ir.Value) {
+		s := g.Mul(x, x).Named("square")
+		g.Output("y", g.Sqrt(g.Mul(s, s)))
+	})
+	if lost != "square reaches 9e+04, beyond the largest float16, 65504" {
+		t.Errorf("lost %q", lost)
+	}
+	_, lost, _ = run(t, x, func(g *ir.Graph, x *ir.Value) {
+		small := g.Mul(x, g.Scalar(1e-5))
+		g.Output("y", g.Add(g.Mul(g.Mul(small, small).Named("small"), g.Scalar(1e-4)).Named("gone"), x))
+	})
+	if lost != "gone is at most 9.01e-10, which is 0 in float16" && !strings.HasPrefix(lost, "gone is at most ") {
+		t.Errorf("lost %q", lost)
+	}
+	_, lost, gone := run(t, x, func(g *ir.Graph, x *ir.Value) { g.Output("y", g.Add(x, g.Scalar(1e-9))) })
+	if lost != "" || len(gone) != 1 || gone[0] != "const_1e-09 is 1e-09, which is 0 in float16" {
+		t.Errorf("lost %q, gone %q", lost, gone)
+	}
+}
+
+// TestIntegersStay: in a graph with Q nodes, ops that are not marked as kept in float
+// compute with integers, and are not rounded; those that are marked are.
+func TestIntegersStay(t *testing.T) {
+	fine := ir.PerTensor(ir.Int16, 0.1/3, 0)
+	x := []float32{0.1, 1, 3, 1000.3}
+	out, _, _ := run(t, x, func(g *ir.Graph, x *ir.Value) {
+		y := g.QDQ(x, fine)
+		g.Output("y", g.Quantize(g.Mul(y, y), ir.PerTensor(ir.Int16, 32, 0)))
+		leave := g.FloatRegion()
+		g.Output("z", g.Relu(y))
+		leave()
+	})
+	q := func(v float32) float32 { return fine.Scales[0] * float32(fine.Code(v, 0)) }
+	if got, want := out["y"].Data.([]int16)[3], int16(ir.PerTensor(ir.Int16, 32, 0).Code(q(rounded(1000.3)[0])*q(rounded(1000.3)[0]), 0)); got != want {
+		t.Errorf("the square is %d, want %d: it was rounded on its way", got, want)
+	}
+	if got, want := out["z"].Data.([]float32)[3], rounded(q(rounded(1000.3)[0]))[0]; got != want {
+		t.Errorf("z is %g, want %g", got, want)
+	}
+}
