@@ -1,11 +1,13 @@
 package hostfiles_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"eisft/export"
 	"eisft/export/exporttest"
@@ -89,7 +91,9 @@ func (v variant) export(t testing.TB) string {
 // run runs a program and returns what it wrote, and whether it succeeded.
 func run(t testing.TB, dir, program string, args ...string) (out string, ok bool) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), program, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
 	text, err := c.CombinedOutput()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
@@ -131,7 +135,7 @@ func compiled(t testing.TB, dir string) string {
 	}
 	build := t.TempDir()
 	for _, args := range [][]string{
-		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Release", "-DONNXRUNTIME_INCLUDE=" + header(t), "-DONNXRUNTIME_LIBRARY=" + library},
+		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Debug", "-DONNXRUNTIME_INCLUDE=" + header(t), "-DONNXRUNTIME_LIBRARY=" + library},
 		{"--build", build},
 	} {
 		if out, ok := run(t, dir, "cmake", args...); !ok || strings.Contains(out, "warning:") {

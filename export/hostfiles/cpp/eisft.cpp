@@ -494,7 +494,8 @@ struct Model::Parts {
   int64_t segment = 0, brief = 0;  // L, S+W+L
   int layers = 0, heads = 0, head_dim = 0, vocabulary = 0;
   bool absolute = false, gated = false, log_tokens = false;
-  float mask = 0;
+  float mask = 0, scale = 1;  // scale: of the memory's state
+  double empty = 1000;         // tokens that an empty memory stands for
   std::vector<Kind> kinds;
   std::vector<std::size_t> kind_of;
   std::map<std::string, std::unique_ptr<Graph>> graphs;
@@ -548,7 +549,11 @@ Model::Model(const std::string& folder, const Options& o) : parts_(new Parts) {
   m.gated = static_cast<bool>(step.find("outputs", "write", 0));
   m.absolute = m.manifest["positions"].text == "absolute";
   m.log_tokens = m.manifest["memory_column"].text == "log_tokens";
-  m.mask = static_cast<float>(m.manifest["mask_value"].number);
+  const Json& quantization = m.manifest["quantization"];
+  const bool own = quantization["scheme"].text == precision && quantization["mask_value"];
+  m.mask = static_cast<float>((own ? quantization : m.manifest)["mask_value"].number);
+  if (const Json& scale = m.manifest["memory_scale"]) m.scale = static_cast<float>(scale.number);
+  if (const Json& empty = m.manifest["empty_memory_tokens"]) m.empty = empty.number;
   m.tokens = (*shape)["t"].integer(), m.segment = (*shape)["l"].integer();
   m.brief = (*shape)["s"].integer() + (*shape)["w"].integer() + m.segment;
   m.kind_of.resize(static_cast<std::size_t>(m.layers));
@@ -627,7 +632,7 @@ struct Stream::State {
     for (const Kind& k : model.kinds) left = left || counts_of(k).left > 0;
     if (!left || !model.commit()) return model.mask;
     if (!model.log_tokens) return 0;
-    return static_cast<float>(std::log(written() > 0 ? static_cast<double>(written()) : 1000.0));
+    return static_cast<float>(std::log(written() > 0 ? static_cast<double>(written()) : model.empty));
   }
 
   // view fills mask and rotary tables of a kind of layers (runtime.md, section 6).
@@ -750,7 +755,7 @@ struct Stream::State {
     const Bound& b = bound.at("commit");
     Tensor &keys = *b.in("key", i), &values = *b.in("value", i), &weights = *b.in("weight", i);
     const int64_t C = l.places, L = model.segment, d = model.head_dim;
-    const float share = 1.0f / static_cast<float>(after);
+    const float share = model.scale / static_cast<float>(after);
     for (int64_t j = 0; j < L; j++) weights.put(static_cast<std::size_t>(h * L + j), 0);
     for (std::size_t j = 0; j < places.size(); j++) {
       const int64_t p = places[j], to = h * L + static_cast<int64_t>(j);
@@ -851,7 +856,10 @@ std::vector<int32_t> Stream::slots(int layer) const {
 std::pair<std::vector<float>, std::vector<float>> Stream::memory(int layer) const {
   if (!state_->model.commit()) return {};
   const Tensor &memory = *state_->bound.at("commit").in("memory", layer), &mass = *state_->bound.at("commit").in("memory_mass", layer);
-  return {memory.numbers(0, memory.elements()), mass.numbers(0, mass.elements())};
+  std::pair<std::vector<float>, std::vector<float>> means{memory.numbers(0, memory.elements()), mass.numbers(0, mass.elements())};
+  for (float& x : means.first) x /= state_->model.scale;
+  for (float& x : means.second) x /= state_->model.scale;
+  return means;
 }
 
 }  // namespace eisft

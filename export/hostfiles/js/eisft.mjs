@@ -146,6 +146,10 @@ class Model {
     Object.assign(this, { manifest, shape, precision, graphs, table, ort });
     const { s: S, r: R, w: W, l: L } = shape;
     this.short = S + W + L;
+    const { quantization: q } = manifest;
+    this.mask = (q?.scheme === precision && q.mask_value) || manifest.mask_value;
+    this.scale = Math.fround(manifest.memory_scale ?? 1);
+    this.empty = manifest.empty_memory_tokens ?? 1000;
     this.layers = graphs.generation.listed.inputs.filter((p) => p.role === "key").length;
     [this.heads, , this.headDim] = graphs.generation.port("inputs", "key", 0).shape;
     this.vocabulary = graphs.generation.port("outputs", "logits").shape[2];
@@ -244,9 +248,13 @@ class Stream {
     for (let h = 0; h < this.model.heads; h++) out.push(Array.from(l.token.subarray(h * l.C + p.sinks, h * l.C + p.sinks + p.slots)));
     return out;
   }
+  // memory returns a layer's memory as means.
   memory(layer) {
     if (!this.model.graphs.commit) return null;
-    const [memory, mass] = ["memory", "memory_mass"].map((role) => { const p = this.input("prompt", role, layer); return p.codec.numbers(p.data); });
+    const [memory, mass] = ["memory", "memory_mass"].map((role) => {
+      const p = this.input("prompt", role, layer);
+      return Float32Array.from(p.codec.numbers(p.data), (x) => x / this.model.scale);
+    });
     return { memory, mass };
   }
 
@@ -329,7 +337,7 @@ class Stream {
       this.input(graph, "position_sin" + kind.suffix).put(sin, pad * m);
     }
     const port = this.input(graph, "mask" + kind.suffix), mask = port.data, width = C + T + 1;
-    const closed = port.codec.element(model.manifest.mask_value), open = port.codec.element(0), column = port.codec.element(this.column());
+    const closed = port.codec.element(model.mask), open = port.codec.element(0), column = port.codec.element(this.column());
     mask.fill(closed);
     for (let t = 0; t < T; t++) {
       const place = stored + t - pad, row = t * width;
@@ -342,9 +350,9 @@ class Stream {
 
   // column is what the mask holds for the memory.
   column() {
-    const { manifest, kinds, graphs } = this.model;
-    if (!graphs.commit || !kinds.some((k) => this.parts(k).left > 0)) return manifest.mask_value;
-    return manifest.memory_column === "log_tokens" ? Math.log(this.written() || 1000) : 0;
+    const { manifest, kinds, graphs, mask, empty } = this.model;
+    if (!graphs.commit || !kinds.some((k) => this.parts(k).left > 0)) return mask;
+    return manifest.memory_column === "log_tokens" ? Math.log(this.written() || empty) : 0;
   }
 
   append(graph, results, T, pad) {
@@ -412,7 +420,7 @@ class Stream {
     for (const [port, from] of [[keys, l.keys], [values, l.values]]) {
       if (port.listed.dtype !== from.listed.dtype) throw new Error(`${port.listed.name} is ${port.listed.dtype}, the cache ${from.listed.dtype}`);
     }
-    const shares = new Float32Array(L), share = Math.fround(1 / after);
+    const shares = new Float32Array(L), share = Math.fround(model.scale / after);
     places.forEach((p, j) => {
       const column = Array.from({ length: d }, (_, e) => l.keys.data[(h * d + e) * C + p]);
       const key = model.absolute ? this.unrotate(l, column, l.token[h * C + p]) : column;
