@@ -315,14 +315,17 @@ class Stream {
     this.read += ids.length;
     const listed = graph.port("outputs", "logits");
     if (!listed) return null;
-    const all = results[listed.name].data, V = model.vocabulary;
+    const all = results[listed.name], V = model.vocabulary;
     return Float32Array.from(new Codec(listed).numbers(all.slice(all.length - V)));
   }
 
+  // compute runs a graph and returns the elements of each output.
   async compute(kind) {
     const feeds = {};
     for (const [name, port] of Object.entries(this.inputs[kind])) feeds[name] = port.tensor;
-    return this.model.graphs[kind].session.run(feeds);
+    const results = await this.model.graphs[kind].session.run(feeds), Half = globalThis.Float16Array;
+    return Object.fromEntries(Object.entries(results).map(([name, { data }]) =>
+      [name, Half && data instanceof Half ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data]));
   }
 
   // view fills mask and rotary tables of a kind of layers (runtime.md, section 6).
@@ -359,9 +362,9 @@ class Stream {
     const { heads, headDim: d, gated } = this.model, n = T - pad;
     this.layers.forEach((l, i) => {
       const { C } = l, at = this.parts(l.kind).stored;
-      const keys = results[graph.port("outputs", "key", i).name].data, values = results[graph.port("outputs", "value", i).name].data;
+      const keys = results[graph.port("outputs", "key", i).name], values = results[graph.port("outputs", "value", i).name];
       const listed = l.score && graph.port("outputs", gated ? "write" : "retention", i);
-      const scores = listed && new Codec(listed).numbers(results[listed.name].data);
+      const scores = listed && new Codec(listed).numbers(results[listed.name]);
       for (let h = 0; h < heads; h++) {
         for (let e = 0; e < d; e++) l.keys.data.set(keys.subarray((h * d + e) * T + pad, (h * d + e + 1) * T), (h * d + e) * C + at);
         l.values.data.set(values.subarray((h * T + pad) * d, (h + 1) * T * d), (h * C + at) * d);
@@ -451,7 +454,7 @@ class Stream {
     this.input("commit", "decay").put([before / after]);
     const results = await this.compute("commit"), graph = this.model.graphs.commit;
     for (let i = 0; i < this.model.layers; i++) {
-      for (const role of ["memory", "memory_mass"]) this.input("commit", role, i).data.set(results[graph.port("outputs", role, i).name].data);
+      for (const role of ["memory", "memory_mass"]) this.input("commit", role, i).data.set(results[graph.port("outputs", role, i).name]);
     }
   }
 }
