@@ -49,9 +49,9 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// TestSlowDemoPage: the page reads a long text in headless Chromium and gives the answer
+// TestHostDemoPage: the page reads a long text in headless Chromium and gives the answer
 // that the host gives in Node.
-func TestSlowDemoPage(t *testing.T) {
+func TestHostDemoPage(t *testing.T) {
 	slow(t)
 	browser := chromium(t)
 	_, dir := demo(t)
@@ -64,7 +64,7 @@ func TestSlowDemoPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Repeat("Tom told Anna that the red bag is in the garden. Anna went to the market and bought bread. ", 120)
-	const question = "Where is the red bag?"
+	const question, most = "Where is the red bag?", "24"
 	files := t.TempDir()
 	long, prompt := filepath.Join(files, "long.txt"), filepath.Join(files, "prompt.txt")
 	for name, text := range map[string]string{long: text, prompt: strings.TrimSpace(text) + "\n\n" + question} {
@@ -72,11 +72,11 @@ func TestSlowDemoPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want, ok := run(t, dir, "node", "js/run.mjs", "--precision", manifest.Float, "--prompt-file", prompt)
+	want, ok := run(t, dir, "node", "js/run.mjs", "--precision", manifest.Float, "--prompt-file", prompt, "--max-new-tokens", most)
 	if !ok {
 		t.Fatal(want)
 	}
-	c := exec.CommandContext(t.Context(), "node", "js/browser.mjs", serve(t, dir), browser, long, question, manifest.Float)
+	c := exec.CommandContext(t.Context(), "node", "js/browser.mjs", serve(t, dir), browser, long, question, manifest.Float, most)
 	c.Dir = dir
 	var log bytes.Buffer
 	c.Stderr = &log

@@ -155,8 +155,8 @@ func header(t testing.TB) string {
 	return strings.TrimSpace(out)
 }
 
-// TestCppGolden: the C++ host gives what golden vectors say.
-func TestCppGolden(t *testing.T) {
+// TestHostCppGolden: the C++ host gives what golden vectors say.
+func TestHostCppGolden(t *testing.T) {
 	programs := compiled(t, variants[0].export(t))
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
@@ -169,8 +169,8 @@ func TestCppGolden(t *testing.T) {
 	}
 }
 
-// TestJavaScriptGolden: the JavaScript host gives what golden vectors say.
-func TestJavaScriptGolden(t *testing.T) {
+// TestHostJavaScriptGolden: the JavaScript host gives what golden vectors say.
+func TestHostJavaScriptGolden(t *testing.T) {
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			dir := v.export(t)

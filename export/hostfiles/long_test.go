@@ -74,9 +74,9 @@ func demo(t *testing.T) (*model.Model, string) {
 	})
 }
 
-// TestSlowLongPrompts: both hosts write the Go host's tokens after prompts of 300 to 8,000
+// TestHostLongPrompts: both hosts write the Go host's tokens after prompts of 300 to 8,000
 // tokens, and give the demo base's golden vectors.
-func TestSlowLongPrompts(t *testing.T) {
+func TestHostLongPrompts(t *testing.T) {
 	slow(t)
 	m, dir := demo(t)
 	modules(t, dir)

@@ -129,9 +129,9 @@ func exports(t *testing.T) map[string]string {
 	return dirs
 }
 
-// TestSlowJavaScriptMutations: the golden vectors find every broken rule in the JavaScript
+// TestHostJavaScriptMutations: the golden vectors find every broken rule in the JavaScript
 // host.
-func TestSlowJavaScriptMutations(t *testing.T) {
+func TestHostJavaScriptMutations(t *testing.T) {
 	slow(t)
 	dirs := exports(t)
 	for _, dir := range dirs {
@@ -146,8 +146,8 @@ func TestSlowJavaScriptMutations(t *testing.T) {
 	}
 }
 
-// TestSlowCppMutations: they find it in the C++ host, too.
-func TestSlowCppMutations(t *testing.T) {
+// TestHostCppMutations: they find it in the C++ host, too.
+func TestHostCppMutations(t *testing.T) {
 	slow(t)
 	dirs := exports(t)
 	first := dirs[mutations[0].variant]
@@ -175,7 +175,7 @@ func red(t *testing.T, dir, program string, args ...string) {
 // slow skips tests that take minutes.
 func slow(t *testing.T) {
 	t.Helper()
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; make test-slow")
+	if os.Getenv("EISFT_HOSTS") == "" {
+		t.Skip("takes minutes: make test-hosts")
 	}
 }

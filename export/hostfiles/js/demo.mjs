@@ -49,6 +49,7 @@ async function ask() {
     if (stopped) return say("Stopped.");
     const first = performance.now(), out = [];
     await stream.generate(logits, {
+      maxNewTokens: Math.max(1, Number(at("most").value) || 1),
       token: async (id) => {
         out.push(id);
         at("answer").textContent = tokenizer.decode(out, { skip_special_tokens: true });

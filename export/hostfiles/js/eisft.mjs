@@ -136,7 +136,8 @@ export async function open(source, ort, { shape, precision, session = {} } = {})
   }
   if (!graphs.prompt || !graphs.generation) throw new Error(`there are no graphs in ${precision}; the folder has ${precisions.join(", ")}`);
   if (manifest.features > 0 && !graphs.commit) throw new Error("there is a memory, but no commit graph");
-  const table = manifest.embeddings ? Object.values(safetensors(await source.read(manifest.embeddings)))[0] : null;
+  const tensors = manifest.embeddings ? safetensors(await source.read(manifest.embeddings)) : {};
+  const table = manifest.embeddings ? { ...tensors["model.embed_tokens.weight"], scales: tensors["model.embed_tokens.weight.scale"]?.data } : null;
   return new Model(manifest, chosen, precision, graphs, table, ort);
 }
 
@@ -168,7 +169,11 @@ class Model {
       case "F32": return part;
       case "F16": return Float32Array.from(part, fromHalf);
       case "BF16": return Float32Array.from(part, (b) => ((intBits[0] = b << 16), floatBits[0]));
-      default: throw new Error(`embeddings of ${this.table.dtype} are not known`);
+      default: {
+        if (!this.table.scales) throw new Error(`embeddings of ${this.table.dtype} need a scale for each row`);
+        const scale = this.table.scales[id];
+        return Float32Array.from(part, (code) => code * scale);
+      }
     }
   }
 }
