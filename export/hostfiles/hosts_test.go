@@ -91,7 +91,7 @@ func (v variant) export(t testing.TB) string {
 // run runs a program and returns what it wrote, and whether it succeeded.
 func run(t testing.TB, dir, program string, args ...string) (out string, ok bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
