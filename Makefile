@@ -2,7 +2,7 @@
 EISFT := bin/eisft
 LINT := .cache/bin/golangci-lint
 
-.PHONY: quickstart setup build test test-race test-slow lint fmt bench fuzz clean
+.PHONY: quickstart setup build test test-race test-slow test-hosts lint fmt bench fuzz clean
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
@@ -27,6 +27,11 @@ test-race: setup
 # Tests that take minutes are named TestSlow... and skip unless EISFT_SLOW is set.
 test-slow: setup
 	EISFT_SLOW=1 go test -timeout 60m -run '^TestSlow' ./...
+
+# The hosts that export puts beside graphs: golden vectors, long prompts, the demo page, each rule broken once.
+test-hosts: setup
+	scripts/fetch-hosts.sh
+	EISFT_HOSTS=1 go test -timeout 60m -v -run '^TestHost' ./export/hostfiles
 
 lint:
 	@scripts/setup-dev.sh

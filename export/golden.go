@@ -96,7 +96,7 @@ func (w *writer) writeGolden(ctx context.Context) error {
 			name := fmt.Sprintf("golden-%s-%s", s.Name, precision)
 			listed := manifest.Golden{Shape: s.Name, Precision: precision, Steps: name + ".json", Tensors: name + ".safetensors"}
 			g := &goldens{model: fitted, steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
-			if precision != manifest.Float {
+			if w.Quantized != nil && w.Quantized.Scheme.Name == precision {
 				g.quantized = w.Quantized
 			}
 			if err := g.make(ctx); err != nil {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"eisft/export"
 	"eisft/export/exporttest"
 	"eisft/export/host"
@@ -33,12 +35,35 @@ func TestGolden(t *testing.T) {
 	if len(all) != 2 || all[0].Calls < 10 || all[0].Slots == 0 || all[0].Precision != manifest.Float {
 		t.Errorf("replayed %+v", all)
 	}
+	validate(t, dir)
 	for _, g := range info.Golden {
 		for _, name := range []string{g.Steps, g.Tensors} {
 			if i, err := os.Stat(filepath.Join(dir, name)); err != nil || i.Size() > 300_000 {
 				t.Errorf("%s: %v, %v", name, i, err)
 			}
 		}
+	}
+}
+
+// validate holds an exported manifest to the JSON schema beside it.
+func validate(t *testing.T, dir string) {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	schema, err := c.Compile(filepath.Join(dir, manifest.SchemaFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(filepath.Join(dir, manifest.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	doc, err := jsonschema.UnmarshalJSON(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(doc); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,11 +1,13 @@
 package hostfiles_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"eisft/export"
 	"eisft/export/exporttest"
@@ -89,7 +91,9 @@ func (v variant) export(t testing.TB) string {
 // run runs a program and returns what it wrote, and whether it succeeded.
 func run(t testing.TB, dir, program string, args ...string) (out string, ok bool) {
 	t.Helper()
-	c := exec.CommandContext(t.Context(), program, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
 	text, err := c.CombinedOutput()
 	if _, exited := err.(*exec.ExitError); err != nil && !exited {
@@ -131,7 +135,7 @@ func compiled(t testing.TB, dir string) string {
 	}
 	build := t.TempDir()
 	for _, args := range [][]string{
-		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Release", "-DONNXRUNTIME_INCLUDE=" + header(t), "-DONNXRUNTIME_LIBRARY=" + library},
+		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Debug", "-DONNXRUNTIME_INCLUDE=" + header(t), "-DONNXRUNTIME_LIBRARY=" + library},
 		{"--build", build},
 	} {
 		if out, ok := run(t, dir, "cmake", args...); !ok || strings.Contains(out, "warning:") {
@@ -151,8 +155,8 @@ func header(t testing.TB) string {
 	return strings.TrimSpace(out)
 }
 
-// TestCppGolden: the C++ host gives what golden vectors say.
-func TestCppGolden(t *testing.T) {
+// TestHostCppGolden: the C++ host gives what golden vectors say.
+func TestHostCppGolden(t *testing.T) {
 	programs := compiled(t, variants[0].export(t))
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
@@ -165,8 +169,8 @@ func TestCppGolden(t *testing.T) {
 	}
 }
 
-// TestJavaScriptGolden: the JavaScript host gives what golden vectors say.
-func TestJavaScriptGolden(t *testing.T) {
+// TestHostJavaScriptGolden: the JavaScript host gives what golden vectors say.
+func TestHostJavaScriptGolden(t *testing.T) {
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			dir := v.export(t)

@@ -218,7 +218,8 @@ class Tensor {
       scale_ = static_cast<float>(e["scale"].number);
       zero_ = static_cast<int>(e["zero_point"].integer());
     }
-    data.resize(count(shape) * type.size);
+    count_ = count(shape);
+    data.resize(count_ * type.size);
     OrtMemoryInfo* cpu = nullptr;
     check(api().CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &cpu));
     OrtStatus* made = api().CreateTensorWithDataAsOrtValue(cpu, data.data(), data.size(), shape.data(), shape.size(), type.onnx, &value);
@@ -229,9 +230,10 @@ class Tensor {
   Tensor(const Tensor&) = delete;
   Tensor& operator=(const Tensor&) = delete;
 
-  std::size_t elements() const { return data.size() / type.size; }
+  std::size_t elements() const { return count_; }
 
   float number(std::size_t i) const {
+    within(i, 1);
     const char* at = data.data() + i * type.size;
     switch (type.onnx) {
       case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: return load<float>(at);
@@ -245,6 +247,7 @@ class Tensor {
   }
 
   void put(std::size_t i, float x) {
+    within(i, 1);
     char* at = data.data() + i * type.size;
     switch (type.onnx) {
       case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT: store(at, x); break;
@@ -260,7 +263,10 @@ class Tensor {
   void put(std::size_t i, const std::vector<float>& numbers) {
     for (float x : numbers) put(i++, x);
   }
-  void put_id(std::size_t i, int32_t id) { store(data.data() + i * type.size, id); }
+  void put_id(std::size_t i, int32_t id) {
+    within(i, 1);
+    store(data.data() + i * type.size, id);
+  }
 
   std::vector<float> numbers(std::size_t from, std::size_t to) const {
     std::vector<float> out(to - from);
@@ -271,6 +277,7 @@ class Tensor {
   // copy takes n elements of a tensor of the same type as they are, codes as codes.
   void copy(std::size_t to, const Tensor& other, std::size_t from, std::size_t n) {
     if (other.type.onnx != type.onnx) throw Error(name + " is " + type.name + ", but " + other.name + " is " + other.type.name);
+    within(to, n), other.within(from, n);
     std::memmove(data.data() + to * type.size, other.data.data() + from * type.size, n * type.size);
   }
 
@@ -281,6 +288,9 @@ class Tensor {
   OrtValue* value = nullptr;
 
  private:
+  void within(std::size_t i, std::size_t n) const {
+    if (i > elements() || n > elements() - i) throw Error(name + ": element " + std::to_string(i + n) + " of " + std::to_string(elements()));
+  }
   template <class T>
   static T load(const char* at) {
     T x;
@@ -304,6 +314,7 @@ class Tensor {
     return static_cast<int>(std::min(std::max(steps, static_cast<float>(type.low - zero_)), static_cast<float>(type.high - zero_))) + zero_;
   }
 
+  std::size_t count_ = 0;
   bool coded_ = false, several_ = false;
   float scale_ = 1;
   int zero_ = 0;
@@ -494,17 +505,33 @@ struct Model::Parts {
   int64_t segment = 0, brief = 0;  // L, S+W+L
   int layers = 0, heads = 0, head_dim = 0, vocabulary = 0;
   bool absolute = false, gated = false, log_tokens = false;
-  float mask = 0;
+  float mask = 0, scale = 1;  // scale: of the memory's state
+  double empty = 1000;         // tokens that an empty memory stands for
   std::vector<Kind> kinds;
   std::vector<std::size_t> kind_of;
   std::map<std::string, std::unique_ptr<Graph>> graphs;
-  Numbers table;  // [V,D], empty where the graphs read ids
+  Numbers table;              // [V,D], empty where the graphs read ids
+  std::vector<float> scales;  // of rows of codes [V]
 
   const Graph* commit() const {
     const auto found = graphs.find("commit");
     return found == graphs.end() ? nullptr : found->second.get();
   }
-  int rows() const { return table.floats.empty() ? vocabulary : static_cast<int>(table.shape[0]); }
+  int rows() const { return table.shape.empty() ? vocabulary : static_cast<int>(table.shape[0]); }
+
+  void read_table(const std::string& path) {
+    auto tensors = read_numbers(path);
+    const auto rows = tensors.find("model.embed_tokens.weight"), scale = tensors.find("model.embed_tokens.weight.scale");
+    if (rows == tensors.end() || rows->second.shape.size() != 2) throw Error(path + " has no table");
+    table = rows->second;
+    if (table.integers.empty()) return;
+    if (scale == tensors.end() || scale->second.floats.size() != static_cast<std::size_t>(table.shape[0])) throw Error(path + ": rows of codes need a scale each");
+    scales = scale->second.floats;
+  }
+  float embedding(std::size_t id, std::size_t j) const {
+    const std::size_t at = id * static_cast<std::size_t>(table.shape[1]) + j;
+    return scales.empty() ? table.floats[at] : static_cast<float>(table.integers[at]) * scales[id];
+  }
 
   void read_kinds(const Json& shape) {
     for (const Json& k : manifest["kinds"].list) {
@@ -548,12 +575,16 @@ Model::Model(const std::string& folder, const Options& o) : parts_(new Parts) {
   m.gated = static_cast<bool>(step.find("outputs", "write", 0));
   m.absolute = m.manifest["positions"].text == "absolute";
   m.log_tokens = m.manifest["memory_column"].text == "log_tokens";
-  m.mask = static_cast<float>(m.manifest["mask_value"].number);
+  const Json& quantization = m.manifest["quantization"];
+  const bool own = quantization["scheme"].text == precision && quantization["mask_value"];
+  m.mask = static_cast<float>((own ? quantization : m.manifest)["mask_value"].number);
+  if (const Json& scale = m.manifest["memory_scale"]) m.scale = static_cast<float>(scale.number);
+  if (const Json& empty = m.manifest["empty_memory_tokens"]) m.empty = empty.number;
   m.tokens = (*shape)["t"].integer(), m.segment = (*shape)["l"].integer();
   m.brief = (*shape)["s"].integer() + (*shape)["w"].integer() + m.segment;
   m.kind_of.resize(static_cast<std::size_t>(m.layers));
   m.read_kinds(*shape);
-  if (const Json& file = m.manifest["embeddings"]) m.table = read_numbers((dir / file.text).string()).begin()->second;
+  if (const Json& file = m.manifest["embeddings"]) m.read_table((dir / file.text).string());
 }
 
 Model::~Model() = default;
@@ -627,7 +658,7 @@ struct Stream::State {
     for (const Kind& k : model.kinds) left = left || counts_of(k).left > 0;
     if (!left || !model.commit()) return model.mask;
     if (!model.log_tokens) return 0;
-    return static_cast<float>(std::log(written() > 0 ? static_cast<double>(written()) : 1000.0));
+    return static_cast<float>(std::log(written() > 0 ? static_cast<double>(written()) : model.empty));
   }
 
   // view fills mask and rotary tables of a kind of layers (runtime.md, section 6).
@@ -662,12 +693,12 @@ struct Stream::State {
     const int64_t T = graph == "prompt" ? model.tokens : 1, pad = T - n;
     for (const Kind& k : model.kinds) view(b, k, T, pad);
     for (int64_t i = 0; i < n; i++) {
-      if (model.table.floats.empty()) {
+      if (model.table.shape.empty()) {
         b.in("ids")->put_id(static_cast<std::size_t>(pad + i), ids[i]);
         continue;
       }
-      const std::size_t D = static_cast<std::size_t>(model.table.shape[1]), row = static_cast<std::size_t>(ids[i]) * D;
-      for (std::size_t j = 0; j < D; j++) b.in("embeds")->put(static_cast<std::size_t>(pad + i) * D + j, model.table.floats[row + j]);
+      const std::size_t D = static_cast<std::size_t>(model.table.shape[1]);
+      for (std::size_t j = 0; j < D; j++) b.in("embeds")->put(static_cast<std::size_t>(pad + i) * D + j, model.embedding(static_cast<std::size_t>(ids[i]), j));
     }
     b.run();
     append(b, T, pad);
@@ -750,7 +781,7 @@ struct Stream::State {
     const Bound& b = bound.at("commit");
     Tensor &keys = *b.in("key", i), &values = *b.in("value", i), &weights = *b.in("weight", i);
     const int64_t C = l.places, L = model.segment, d = model.head_dim;
-    const float share = 1.0f / static_cast<float>(after);
+    const float share = model.scale / static_cast<float>(after);
     for (int64_t j = 0; j < L; j++) weights.put(static_cast<std::size_t>(h * L + j), 0);
     for (std::size_t j = 0; j < places.size(); j++) {
       const int64_t p = places[j], to = h * L + static_cast<int64_t>(j);
@@ -851,7 +882,10 @@ std::vector<int32_t> Stream::slots(int layer) const {
 std::pair<std::vector<float>, std::vector<float>> Stream::memory(int layer) const {
   if (!state_->model.commit()) return {};
   const Tensor &memory = *state_->bound.at("commit").in("memory", layer), &mass = *state_->bound.at("commit").in("memory_mass", layer);
-  return {memory.numbers(0, memory.elements()), mass.numbers(0, mass.elements())};
+  std::pair<std::vector<float>, std::vector<float>> means{memory.numbers(0, memory.elements()), mass.numbers(0, mass.elements())};
+  for (float& x : means.first) x /= state_->model.scale;
+  for (float& x : means.second) x /= state_->model.scale;
+  return means;
 }
 
 }  // namespace eisft

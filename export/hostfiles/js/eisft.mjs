@@ -136,7 +136,8 @@ export async function open(source, ort, { shape, precision, session = {} } = {})
   }
   if (!graphs.prompt || !graphs.generation) throw new Error(`there are no graphs in ${precision}; the folder has ${precisions.join(", ")}`);
   if (manifest.features > 0 && !graphs.commit) throw new Error("there is a memory, but no commit graph");
-  const table = manifest.embeddings ? Object.values(safetensors(await source.read(manifest.embeddings)))[0] : null;
+  const tensors = manifest.embeddings ? safetensors(await source.read(manifest.embeddings)) : {};
+  const table = manifest.embeddings ? { ...tensors["model.embed_tokens.weight"], scales: tensors["model.embed_tokens.weight.scale"]?.data } : null;
   return new Model(manifest, chosen, precision, graphs, table, ort);
 }
 
@@ -146,6 +147,10 @@ class Model {
     Object.assign(this, { manifest, shape, precision, graphs, table, ort });
     const { s: S, r: R, w: W, l: L } = shape;
     this.short = S + W + L;
+    const { quantization: q } = manifest;
+    this.mask = (q?.scheme === precision && q.mask_value) || manifest.mask_value;
+    this.scale = Math.fround(manifest.memory_scale ?? 1);
+    this.empty = manifest.empty_memory_tokens ?? 1000;
     this.layers = graphs.generation.listed.inputs.filter((p) => p.role === "key").length;
     [this.heads, , this.headDim] = graphs.generation.port("inputs", "key", 0).shape;
     this.vocabulary = graphs.generation.port("outputs", "logits").shape[2];
@@ -164,7 +169,11 @@ class Model {
       case "F32": return part;
       case "F16": return Float32Array.from(part, fromHalf);
       case "BF16": return Float32Array.from(part, (b) => ((intBits[0] = b << 16), floatBits[0]));
-      default: throw new Error(`embeddings of ${this.table.dtype} are not known`);
+      default: {
+        if (!this.table.scales) throw new Error(`embeddings of ${this.table.dtype} need a scale for each row`);
+        const scale = this.table.scales[id];
+        return Float32Array.from(part, (code) => code * scale);
+      }
     }
   }
 }
@@ -244,9 +253,13 @@ class Stream {
     for (let h = 0; h < this.model.heads; h++) out.push(Array.from(l.token.subarray(h * l.C + p.sinks, h * l.C + p.sinks + p.slots)));
     return out;
   }
+  // memory returns a layer's memory as means.
   memory(layer) {
     if (!this.model.graphs.commit) return null;
-    const [memory, mass] = ["memory", "memory_mass"].map((role) => { const p = this.input("prompt", role, layer); return p.codec.numbers(p.data); });
+    const [memory, mass] = ["memory", "memory_mass"].map((role) => {
+      const p = this.input("prompt", role, layer);
+      return Float32Array.from(p.codec.numbers(p.data), (x) => x / this.model.scale);
+    });
     return { memory, mass };
   }
 
@@ -307,14 +320,17 @@ class Stream {
     this.read += ids.length;
     const listed = graph.port("outputs", "logits");
     if (!listed) return null;
-    const all = results[listed.name].data, V = model.vocabulary;
+    const all = results[listed.name], V = model.vocabulary;
     return Float32Array.from(new Codec(listed).numbers(all.slice(all.length - V)));
   }
 
+  // compute runs a graph and returns the elements of each output.
   async compute(kind) {
     const feeds = {};
     for (const [name, port] of Object.entries(this.inputs[kind])) feeds[name] = port.tensor;
-    return this.model.graphs[kind].session.run(feeds);
+    const results = await this.model.graphs[kind].session.run(feeds), Half = globalThis.Float16Array;
+    return Object.fromEntries(Object.entries(results).map(([name, { data }]) =>
+      [name, Half && data instanceof Half ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data]));
   }
 
   // view fills mask and rotary tables of a kind of layers (runtime.md, section 6).
@@ -329,7 +345,7 @@ class Stream {
       this.input(graph, "position_sin" + kind.suffix).put(sin, pad * m);
     }
     const port = this.input(graph, "mask" + kind.suffix), mask = port.data, width = C + T + 1;
-    const closed = port.codec.element(model.manifest.mask_value), open = port.codec.element(0), column = port.codec.element(this.column());
+    const closed = port.codec.element(model.mask), open = port.codec.element(0), column = port.codec.element(this.column());
     mask.fill(closed);
     for (let t = 0; t < T; t++) {
       const place = stored + t - pad, row = t * width;
@@ -342,18 +358,18 @@ class Stream {
 
   // column is what the mask holds for the memory.
   column() {
-    const { manifest, kinds, graphs } = this.model;
-    if (!graphs.commit || !kinds.some((k) => this.parts(k).left > 0)) return manifest.mask_value;
-    return manifest.memory_column === "log_tokens" ? Math.log(this.written() || 1000) : 0;
+    const { manifest, kinds, graphs, mask, empty } = this.model;
+    if (!graphs.commit || !kinds.some((k) => this.parts(k).left > 0)) return mask;
+    return manifest.memory_column === "log_tokens" ? Math.log(this.written() || empty) : 0;
   }
 
   append(graph, results, T, pad) {
     const { heads, headDim: d, gated } = this.model, n = T - pad;
     this.layers.forEach((l, i) => {
       const { C } = l, at = this.parts(l.kind).stored;
-      const keys = results[graph.port("outputs", "key", i).name].data, values = results[graph.port("outputs", "value", i).name].data;
+      const keys = results[graph.port("outputs", "key", i).name], values = results[graph.port("outputs", "value", i).name];
       const listed = l.score && graph.port("outputs", gated ? "write" : "retention", i);
-      const scores = listed && new Codec(listed).numbers(results[listed.name].data);
+      const scores = listed && new Codec(listed).numbers(results[listed.name]);
       for (let h = 0; h < heads; h++) {
         for (let e = 0; e < d; e++) l.keys.data.set(keys.subarray((h * d + e) * T + pad, (h * d + e + 1) * T), (h * d + e) * C + at);
         l.values.data.set(values.subarray((h * T + pad) * d, (h + 1) * T * d), (h * C + at) * d);
@@ -412,7 +428,7 @@ class Stream {
     for (const [port, from] of [[keys, l.keys], [values, l.values]]) {
       if (port.listed.dtype !== from.listed.dtype) throw new Error(`${port.listed.name} is ${port.listed.dtype}, the cache ${from.listed.dtype}`);
     }
-    const shares = new Float32Array(L), share = Math.fround(1 / after);
+    const shares = new Float32Array(L), share = Math.fround(model.scale / after);
     places.forEach((p, j) => {
       const column = Array.from({ length: d }, (_, e) => l.keys.data[(h * d + e) * C + p]);
       const key = model.absolute ? this.unrotate(l, column, l.token[h * C + p]) : column;
@@ -443,7 +459,7 @@ class Stream {
     this.input("commit", "decay").put([before / after]);
     const results = await this.compute("commit"), graph = this.model.graphs.commit;
     for (let i = 0; i < this.model.layers; i++) {
-      for (const role of ["memory", "memory_mass"]) this.input("commit", role, i).data.set(results[graph.port("outputs", role, i).name].data);
+      for (const role of ["memory", "memory_mass"]) this.input("commit", role, i).data.set(results[graph.port("outputs", role, i).name]);
     }
   }
 }
