@@ -57,5 +57,8 @@ func RoundWeights(ctx context.Context, m *model.Model, q *Quantized, o RoundOpti
 		}
 		q.Weights = append(q.Weights, w)
 	}
+	if o.Refine != nil {
+		return refineLayers(ctx, m, q, o)
+	}
 	return nil
 }
