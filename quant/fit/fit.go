@@ -233,8 +233,9 @@ func squared(x, y []float32) (sum float64) {
 const (
 	freeSteps             = 0.2
 	firstPower, lastPower = 20, 2
-	pullWeight            = 1
 )
+
+var PullWeight float32 = 1
 
 // fit takes the steps and returns the layer's weights with the codes that have come out.
 // error is the squared error a token that the layer begins with.
@@ -276,7 +277,7 @@ func (f *fitter) fit(ctx context.Context, start float64, line *progress.Line) (m
 		done := float64(step) / float64(f.options.Steps)
 		pulled, power := float32(0), 0
 		if done >= freeSteps {
-			pulled, power = pullWeight, int(math.Round(lastPower+(firstPower-lastPower)*(1-(done-freeSteps)/(1-freeSteps))))
+			pulled, power = PullWeight, int(math.Round(lastPower+(firstPower-lastPower)*(1-(done-freeSteps)/(1-freeSteps))))
 		}
 		for _, s := range all {
 			s.backward(pulled, power)
