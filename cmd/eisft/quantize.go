@@ -8,6 +8,7 @@ import (
 
 	"eisft/internal/enum"
 	"eisft/quant"
+	"eisft/train/runs"
 )
 
 func quantizeCommand() *cli.Command {
@@ -34,13 +35,20 @@ before and after. Writes the quantized weights, their encodings and a report
 }
 
 func quantize(c *cli.Context) error {
-	job, err := quantizeJob(c)
+	job, run, err := quantizeJob(c)
 	if err != nil {
 		return err
 	}
 	report, err := job.Run(c.Context)
 	if err != nil {
 		return err
+	}
+	if run.Config.Model.Quantized.Folder != "" {
+		q, err := quant.Load(job.Dir)
+		if err != nil {
+			return err
+		}
+		sayPair(c, run, q)
 	}
 	for _, w := range report.Calibration.Warnings {
 		warn(c, w)
@@ -52,28 +60,28 @@ func quantize(c *cli.Context) error {
 	return err
 }
 
-// quantizeJob is what the command line asks for.
-func quantizeJob(c *cli.Context) (*quant.Job, error) {
+// quantizeJob is what the command line asks for, and the run that it is for.
+func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 	calib, err := required(c, "calib")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	scheme, err := quant.ParseScheme(c.String("scheme"))
 	if err != nil {
-		return nil, usagef(c, "--%w", err)
+		return nil, nil, usagef(c, "--%w", err)
 	}
 	bounds, err := quant.ParseRange(c.String("range"))
 	if err != nil {
-		return nil, usagef(c, "--%w", err)
+		return nil, nil, usagef(c, "--%w", err)
 	}
 	for _, name := range []string{"samples", "eval-samples"} {
 		if n := c.Int(name); n < 0 {
-			return nil, usagef(c, "--%s is %d; it must be at least 1, or 0 for all", name, n)
+			return nil, nil, usagef(c, "--%s is %d; it must be at least 1, or 0 for all", name, n)
 		}
 	}
 	run, err := openRun(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	section := run.Config.Eval
 	if c.IsSet("eval-data") {
@@ -86,5 +94,5 @@ func quantizeJob(c *cli.Context) (*quant.Job, error) {
 		MaxNewTokens: section.MaxNewTokens,
 		Dir:          filepath.Join(run.Dir, "quant", scheme.Name),
 		Progress:     c.App.ErrWriter,
-	}, nil
+	}, run, nil
 }

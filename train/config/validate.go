@@ -18,6 +18,9 @@ func (d *document) validate(c *Config) {
 	d.validateName(c.Name)
 	d.required("model.path", c.Model.Path)
 	oneOf(d, "model.dtype", c.Model.DType, model.DTypes())
+	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
+		d.problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
+	}
 	d.required("data.train", c.Data.Train)
 	d.format("data.format", c.Data.Format)
 	d.required("output", c.Output)
