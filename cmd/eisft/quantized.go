@@ -26,7 +26,7 @@ func quantizedFolder(c *cli.Context, cfg *config.Config) (string, error) {
 		return filepath.Abs(name)
 	}
 	if _, err := quant.ParseScheme(name); err != nil {
-		return "", usagef(c, "--from-quantized: there is no folder %s, and %s", name, enum.Mismatch(name, quant.SchemeNames()))
+		return "", usagef(c, "--from-quantized %s (or a folder)", enum.Mismatch(name, quant.SchemeNames()))
 	}
 	run, err := filepath.EvalSymlinks(filepath.Join(cfg.Output, runs.Latest))
 	if err != nil {
