@@ -101,7 +101,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		m.Embeddings = EmbeddingsFile
 	}
 	if w.Quantized != nil {
-		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash}
+		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash, MaskValue: float64(w.Quantized.MaskValue())}
 		if m.Embeddings != "" && w.Quantized.Folded.MovesEmbedding() {
 			m.Quantization.Embeddings = embeddingsOf(w.Quantized.Scheme.Name)
 		}

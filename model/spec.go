@@ -121,6 +121,9 @@ func (s Spec) ScoreSign() float32 {
 // GateIsColumn says whether the memory enters as a column of the softmax.
 func (s Spec) GateIsColumn() bool { return gates.Get(s.Gate).column }
 
+// GateByMass says whether that logit holds the logarithm of the memory's mass.
+func (s Spec) GateByMass() bool { return s.HasMemory() && gates.Get(s.Gate).byMass }
+
 // FeatureSize returns F, the size of φ(x) for a head of size d; 0 without a feature map.
 func (s Spec) FeatureSize(d int) int {
 	return FeatureMap{Feature: s.Feature, D: d, Cols: s.featureCols(d)}.Size()

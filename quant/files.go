@@ -229,7 +229,15 @@ func parseEncodings(text []byte) (*Quantized, *encodings, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if e.Scheme != want {
+	if e.Scheme.Target != "" {
+		if want, err = want.For(e.Scheme.Target); err != nil {
+			return nil, nil, err
+		}
+	}
+	if want.Cache, err = want.cacheLike(e.Scheme.Cache); err != nil {
+		return nil, nil, err
+	}
+	if !e.Scheme.Equal(want) {
 		return nil, nil, fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}
 	if _, err := ParseRange(string(e.Range)); err != nil {
@@ -287,7 +295,7 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 	if len(e.Scales) != 1 {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
-	for _, f := range []encoding.Format{s.Activation, s.Cache} {
+	for _, f := range s.pointFormats() {
 		if (e.Bits == 8 || e.Bits == 16) && !f.None() && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}

@@ -139,7 +139,7 @@ func (f *folding) scale(s seam, scales []float32) {
 	case in(l.Q.Name):
 		l.InputNorm = dividedNorm(l.InputNorm, scales)
 		l.Q, l.K, l.V = f.columns(l.Q, l.Q.Name, wide), f.columns(l.K, l.K.Name, wide), f.columns(l.V, l.V.Name, wide)
-		for _, w := range scores(p) {
+		for _, w := range trainedScores(p) {
 			multiplyRows(w.weight.Data, scales)
 		}
 	case in(l.Gate.Name):
@@ -169,8 +169,8 @@ func (f *folding) scaleReadMap(p *model.LayerParams, scales []float32) {
 // score is a trained score of a token's normed input, h·w + c for each KV head.
 type score struct{ weight, bias *model.Param }
 
-// scores lists those that a layer has.
-func scores(p *model.LayerParams) []score {
+// trainedScores lists those that a layer has.
+func trainedScores(p *model.LayerParams) []score {
 	var list []score
 	if p.RetentionWeight != nil {
 		list = append(list, score{p.RetentionWeight, p.RetentionBias})
@@ -271,7 +271,7 @@ func (f *folding) turnStream(q []float32) error {
 	f.turnEmbedding(p)
 	for i, l := range f.base.Layers {
 		l.Q, l.K, l.V = f.turnReader(l.Q, l.Q.Name, l.InputNorm, q), f.turnReader(l.K, l.K.Name, l.InputNorm, q), f.turnReader(l.V, l.V.Name, l.InputNorm, q)
-		for _, w := range scores(&f.params.Layers[i]) {
+		for _, w := range trainedScores(&f.params.Layers[i]) {
 			turnScore(w, l.InputNorm, q)
 		}
 		l.InputNorm = bare(l.InputNorm)

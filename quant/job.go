@@ -89,7 +89,7 @@ func (j *Job) check() error {
 	}
 	d := strictyaml.New("the recipe")
 	if j.Recipe.check(d); d.Err() == nil {
-		j.Recipe.fit(d, j.Model.Base)
+		j.Recipe.fit(d, j.Model)
 	}
 	if err := d.Err(); err != nil {
 		return err

@@ -30,7 +30,7 @@ type made struct {
 // precision. what says in progress lines which of several recipes it is, "" for the only
 // one.
 func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
-	s, err := ParseScheme(r.Scheme)
+	s, err := r.adapted()
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +57,10 @@ func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
 			return nil, err
 		}
 	}
-	out.q = encodePoints(j.Model, s, r, out.seen, wide)
-	out.q.Folded = folded
+	if out.q, err = EncodePoints(out.float, s, r.Ranges, out.seen, r.pointFormats(out.float, wide)); err != nil {
+		return nil, err
+	}
+	out.q.Base, out.q.Folded = j.Model.Base.Identity(), folded
 	if err := p.round(ctx, out.float, out.q, nil); err != nil {
 		return nil, err
 	}

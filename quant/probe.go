@@ -125,7 +125,10 @@ type CacheLayer struct {
 func (p *pipeline) chooseCache(ctx context.Context, m *model.Model, seen *Statistics) (map[string]bool, *CacheReport, error) {
 	narrow := *p.recipe
 	narrow.Cache = CacheInt8
-	q := encodePoints(m, p.scheme, &narrow, seen, nil)
+	q, err := EncodePoints(m, p.scheme, narrow.Ranges, seen, narrow.pointFormats(m, nil))
+	if err != nil {
+		return nil, nil, err
+	}
 	layers := m.Base.Layers
 	increase := func(in func(layer int) bool) (float64, error) {
 		part := &Quantized{}
@@ -150,7 +153,6 @@ func (p *pipeline) chooseCache(ctx context.Context, m *model.Model, seen *Statis
 	order := slices.SortedFunc(slices.Values(r.Layers), func(a, b CacheLayer) int { return cmp.Compare(b.Increase, a.Increase) })
 	wide := map[string]bool{}
 	for {
-		var err error
 		if r.Increase, err = increase(func(k int) bool { return r.Layers[k].Bits == 8 }); err != nil {
 			return nil, nil, err
 		}

@@ -30,36 +30,22 @@ type Point struct {
 	Max      float32           `json:"max"`
 	ClipRate float64           `json:"clip_rate"` // share of the values beyond the codes
 	SQNR     float64           `json:"sqnr_db"`   // estimated from the histogram
+	// Codes are those of a constant of the base, which nothing was seen of.
+	Codes []int32 `json:"codes,omitempty"`
 }
 
 // Quantize chooses the encoding of every point of the model from what
 // calibration saw, and rounds its weights to the nearest codes.
 func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
+	q, err := EncodePoints(m, s, r, seen, nil)
+	if err != nil {
+		return nil, err
+	}
 	recipe := &Recipe{Scheme: s.Name, Ranges: r, Weights: RoundNearest}
-	q := encodePoints(m, s, recipe, seen, nil)
 	return q, RoundWeights(context.Background(), m, q, RoundOptions{
 		Recipe: recipe,
 		Format: func(name string, head bool) encoding.Format { return recipe.mapFormat(s, name, head) },
 	})
-}
-
-// encodePoints chooses the encoding of every point of a model from what calibration saw.
-// wide are the points of caches that get 16 bits where the recipe lets them be chosen.
-func encodePoints(m *model.Model, s Scheme, r *Recipe, seen *Statistics, wide map[string]bool) *Quantized {
-	q := &Quantized{Scheme: s, Range: r.Ranges, Base: m.Base.Identity(), Calibration: seen.Calibration}
-	for _, p := range points(m.Base) {
-		f := r.pointFormat(s, p, wide)
-		if f.None() {
-			continue
-		}
-		o := seen.observers[p.name]
-		e := r.Ranges.encode(o, f)
-		q.Points = append(q.Points, &Point{
-			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
-			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
-		})
-	}
-	return q
 }
 
 // Weight returns the weights of a map: "model.layers.0.self_attn.q_proj" or
@@ -90,7 +76,7 @@ func (q *Quantized) Point(name string) *Point {
 // Transforms that q was made with are folded in first: m is the untouched model. It fails if
 // q was made for another model.
 func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
-	if err := q.fits(m.Base); err != nil {
+	if err := q.fits(m); err != nil {
 		return nil, nil, err
 	}
 	m, err := q.Float(m)
@@ -108,30 +94,34 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 }
 
 // Wrap returns the decorator that rounds every point of a model to its encoding; before,
-// if not nil, may change a point's numbers before they are rounded. Cores call it side
-// by side.
+// if not nil, may change a point's numbers before they are rounded, but not those that a
+// host or the base gives. Cores call it side by side.
 func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
-	encodings := map[string]encoding.Encoding{}
+	encodings, given := map[string]encoding.Encoding{}, map[string]bool{EmbeddingPoint: true}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
 	}
-	return wrap(m.Base.Head, func(point string, x []float32) {
+	for _, p := range givenPoints(m) {
+		given[p.name] = true
+	}
+	return newTaps(m, q.Scheme.IntegerAttention(), false, func(point string, x []float32) {
 		e, ok := encodings[point]
 		if !ok {
 			return
 		}
-		if before != nil {
+		if before != nil && !given[point] {
 			before(x)
 		}
 		e.Fake(x)
-	})
+	}).wrap
 }
 
 // errOther advises where quantized weights and a model do not belong together.
 var errOther = errors.New("the quantized files belong to another model; run eisft quantize for this one")
 
-// fits checks that q has every weight and point of a base, and no other.
-func (q *Quantized) fits(b *model.Base) error {
+// fits checks that q has every weight and point of a model, and no other.
+func (q *Quantized) fits(m *model.Model) error {
+	b := m.Base
 	if err := b.CheckIdentity(q.Base); err != nil {
 		return fmt.Errorf("the quantized base was another one: %w: %w", err, errOther)
 	}
@@ -146,7 +136,7 @@ func (q *Quantized) fits(b *model.Base) error {
 		}
 	}
 	encoded := 0
-	for _, p := range points(b) {
+	for _, p := range points(m) {
 		if p.format(q.Scheme).None() {
 			continue
 		}

@@ -332,8 +332,8 @@ func short(v float32) float64 {
 
 // checkScheme reports methods that a scheme has no use for, and a target that cannot run it.
 func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
-	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, TargetNames()) && !slices.Contains(s.targets(), r.Target) {
-		d.Problem("target", "is %s, which cannot run %s; %s, and %s runs %s", r.Target, s.Name, runsOn(s), r.Target, enum.List(SchemesFor(r.Target)))
+	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, Targets()) && !slices.Contains(s.Targets, r.Target) {
+		d.Problem("target", "is %s, which cannot run %s: that is for %s; %s runs %s", r.Target, s.Name, enum.List(s.Targets), r.Target, enum.List(SchemesFor(r.Target)))
 	}
 	floats := s.Activation.None()
 	if floats {
@@ -358,27 +358,43 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 	}
 }
 
-func runsOn(s Scheme) string {
-	if len(s.targets()) == 0 {
-		return "no target runs it"
+// SchemesFor lists the schemes that a target can run.
+func SchemesFor(target string) []string {
+	var list []string
+	for _, name := range SchemeNames() {
+		if slices.Contains(schemes.Get(name).Targets, target) {
+			list = append(list, name)
+		}
 	}
-	return "run it on " + enum.List(s.targets())
+	return list
 }
 
-// Fit reports exceptions that match nothing in a base.
-func (f *RecipeFile) Fit(b *model.Base) error {
-	f.fit(f.document, b)
+// adapted is the recipe's scheme as its target wants it.
+func (r *Recipe) adapted() (Scheme, error) {
+	s, err := ParseScheme(r.Scheme)
+	if err == nil && r.Target != "" {
+		return s.For(r.Target)
+	}
+	return s, err
+}
+
+// Fit reports exceptions that match nothing in a model.
+func (f *RecipeFile) Fit(m *model.Model) error {
+	f.fit(f.document, m)
 	return f.document.Err()
 }
 
 // fit reports to d the exceptions that match nothing.
-func (r *Recipe) fit(d *strictyaml.Document, b *model.Base) {
+func (r *Recipe) fit(d *strictyaml.Document, m *model.Model) {
 	var maps, all []string
-	for _, f := range frozen(b) {
+	for _, f := range frozen(m.Base) {
 		maps = append(maps, f.name)
 	}
-	for _, p := range points(b) {
-		all = append(all, p.name)
+	s := schemes.Get(r.Scheme)
+	for _, p := range points(m) {
+		if !p.given() && !p.format(s).None() {
+			all = append(all, p.name)
+		}
 	}
 	for i, e := range r.Exceptions {
 		names, kind := maps, "map"
@@ -449,23 +465,27 @@ func (s Scheme) weightOf(bits int) encoding.Format {
 	}
 }
 
-// pointFormat is a point's format by scheme, cache and exceptions.
-func (r *Recipe) pointFormat(s Scheme, p point, wideCache map[string]bool) encoding.Format {
-	f := p.format(s)
-	if f.None() {
+// pointFormats gives the format of a model's points by scheme, cache and exceptions, for
+// [EncodePoints]. wide are the points of caches that get 16 bits where the recipe lets them
+// be chosen.
+func (r *Recipe) pointFormats(m *model.Model, wide map[string]bool) func(point string, f encoding.Format) encoding.Format {
+	kinds := map[string]kind{}
+	for _, p := range points(m) {
+		kinds[p.name] = p.kind
+	}
+	return func(point string, f encoding.Format) encoding.Format {
+		switch {
+		case kinds[point] != cached || r.Cache == "":
+		case r.Cache == CacheInt16 || r.Cache == CacheAuto && wide[point]:
+			f.Bits = 16
+		default:
+			f.Bits = 8
+		}
+		for _, e := range r.Exceptions {
+			if e.point() && e.matches(point) {
+				f.Bits = e.Bits
+			}
+		}
 		return f
 	}
-	switch {
-	case !p.cache:
-	case r.Cache == CacheInt8 || r.Cache == CacheAuto && !wideCache[p.name]:
-		f.Bits = 8
-	case r.Cache == CacheInt16 || r.Cache == CacheAuto:
-		f.Bits = 16
-	}
-	for _, e := range r.Exceptions {
-		if e.point() && e.matches(p.name) {
-			f.Bits = e.Bits
-		}
-	}
-	return f
 }

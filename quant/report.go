@@ -125,8 +125,12 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 		if len(p.Encoding.Zeros) > 0 {
 			steps = hi - lo
 		}
+		o := seen.observers[p.Name]
+		if o == nil { // a mask, a table or a constant
+			continue
+		}
 		r.Activations = append(r.Activations, ActivationReport{
-			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, steps), Octaves: seen.observers[p.Name].octaves(),
+			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, steps), Octaves: o.octaves(),
 		})
 	}
 	return r

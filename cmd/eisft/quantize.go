@@ -32,7 +32,7 @@ explains every key. Flags override its keys.`,
 			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", DefaultText: "the recipe's, or 16"},
 			&cli.PathFlag{Name: "run", Usage: "quantize the trained run in `FOLDER`", Value: latestRun},
 			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + enum.List(quant.SchemeNames()), DefaultText: "the recipe's, or w8a16"},
-			&cli.StringFlag{Name: "target", Usage: "what the graphs are for: " + enum.List(quant.TargetNames()), DefaultText: "the recipe's, or any"},
+			&cli.StringFlag{Name: "target", Usage: "what the graphs are for: " + enum.List(quant.Targets()), DefaultText: "the recipe's, or any"},
 			&cli.StringFlag{Name: "range", Usage: "how the range of an activation is chosen: " + enum.List(quant.RangeNames()), DefaultText: "the recipe's, or minmax"},
 			&cli.StringFlag{Name: "transform", Usage: "rewrite the float model first by `LIST`: " + enum.List(quant.TransformNames()) + ", or none", DefaultText: "the recipe's"},
 			&cli.StringFlag{Name: "weights", Usage: "how scales and codes of weights are chosen: " + enum.List(quant.RoundingNames()), DefaultText: "the recipe's, or rtn"},
@@ -105,7 +105,7 @@ func overrides(c *cli.Context) ([]quant.Override, error) {
 	}
 	free := func() error { return nil }
 	word("scheme", "scheme", quant.SchemeNames(), func(r *quant.Recipe, v string) { r.Scheme = v })
-	word("target", "target", quant.TargetNames(), func(r *quant.Recipe, v string) { r.Target = v })
+	word("target", "target", quant.Targets(), func(r *quant.Recipe, v string) { r.Target = v })
 	word("weights", "weights", quant.RoundingNames(), func(r *quant.Recipe, v string) { r.Weights = v })
 	bounds := c.String("range")
 	add("range", "ranges", func() error { _, err := quant.ParseRange(bounds); return err }, func(r *quant.Recipe) { r.Ranges = quant.Range(bounds) })
@@ -173,7 +173,7 @@ func quantizeJob(c *cli.Context) (*quant.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := recipe.Fit(run.Model.Base); err != nil {
+	if err := recipe.Fit(run.Model); err != nil {
 		return nil, err
 	}
 	return newQuantizeJob(c, run, recipe.Recipe), nil
