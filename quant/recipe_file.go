@@ -337,8 +337,8 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 	}
 	floats := s.Activation.None()
 	if floats {
-		for key, is := range map[string]bool{"ranges": d.Has("ranges"), "cache": r.Cache != ""} {
-			if is {
+		for _, key := range []string{"ranges", "cache"} {
+			if d.Has(key) {
 				d.Problem(key, "is there, but %s leaves activations and cache in float; remove it", s.Name)
 			}
 		}
