@@ -201,7 +201,7 @@ func (c *calibrator) constant() []string {
 	var list []string
 	for _, p := range points(c.model) {
 		if o := c.stats.observers[p.name]; o != nil && o.Count > 1 && o.Min == o.Max {
-			list = append(list, fmt.Sprintf("%s is %g", p.name, o.Min))
+			list = append(list, fmt.Sprintf("%s is %g", p.name, o.Min+0))
 		}
 	}
 	return list
