@@ -44,7 +44,7 @@ func (l *Linear) Weight() []float32 {
 		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	return w
 }
 
@@ -83,10 +83,7 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 }
 
 // Rows writes rows [lo,hi) of W in float32, [hi-lo,In].
-func (l *Linear) Rows(dst []float32, lo, hi int) { l.convert(dst, lo, hi) }
-
-// convert writes rows [lo,hi) of W, [hi-lo,In].
-func (l *Linear) convert(dst []float32, lo, hi int) {
+func (l *Linear) Rows(dst []float32, lo, hi int) {
 	if l.derived != nil {
 		l.derived.read(dst, lo, hi)
 		return
@@ -119,7 +116,7 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 		hi := min(lo+rows, l.Out)
 		w := scratch.Borrow((hi - lo) * l.In)
 		defer scratch.Release(w)
-		l.convert(w, lo, hi)
+		l.Rows(w, lo, hi)
 		f(lo, hi, w)
 	})
 }
@@ -157,7 +154,7 @@ func (l *Linear) Backward(dx, dOut []float32) {
 	l.derived.keep(l)
 	w := scratch.Borrow(l.Out * l.In)
 	defer scratch.Release(w)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
 }
 

@@ -94,6 +94,18 @@ func (s Spec) At(layer int) Spec {
 	return s
 }
 
+// Alone returns the block of a base that has one layer, which is as that layer is in s.
+func (s Spec) Alone(layer int) Spec {
+	if s.SlotLayers != nil {
+		only := []int{}
+		if slices.Contains(s.SlotLayers, layer) {
+			only = append(only, 0)
+		}
+		s.SlotLayers = only
+	}
+	return s
+}
+
 // Equal says whether two blocks are the same.
 func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
 

@@ -76,16 +76,17 @@ type Rotate struct {
 // SeqMSE chooses the scale of each channel or block by the error of the map's output on
 // quantized inputs, one layer after the other (AIMET's sequential MSE).
 type SeqMSE struct {
-	Candidates int `yaml:"candidates" json:"candidates"`
-	Samples    int `yaml:"samples" json:"samples"` // of the calibration data
+	Candidates int `yaml:"candidates" json:"candidates"` // 0: 30; mse-clip has as many
+	Samples    int `yaml:"samples" json:"samples"`       // of the calibration data; 0: all
 }
 
 // GPTQ rounds one input after the other and lets those that follow make up for the error
 // (arXiv 2210.17323).
 type GPTQ struct {
-	Block    int     `yaml:"block" json:"block"`         // columns that are updated at once
+	Scales   string  `yaml:"scales" json:"scales"`       // rule that chooses the scales before: rtn, mse-clip or, by default, seqmse
+	Block    int     `yaml:"block" json:"block"`         // columns that are updated at once; 0: 128
 	ActOrder bool    `yaml:"act_order" json:"act_order"` // largest diagonal of the Hessian first
-	Damping  float32 `yaml:"damping" json:"damping"`     // share of the diagonal's mean that is added to it
+	Damping  float32 `yaml:"damping" json:"damping"`     // share of the diagonal's mean that is added to it; 0: 0.01
 }
 
 // Reconstruct fits scales and rounding of a layer's weights to the layer's float output

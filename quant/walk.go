@@ -2,10 +2,14 @@ package quant
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"eisft/data"
+	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/quant/encoding"
 )
@@ -21,8 +25,9 @@ type RoundOptions struct {
 	Format func(name string, head bool) encoding.Format
 	// Refine, if not nil, may change a layer's weights after they were rounded.
 	Refine func(ctx context.Context, l *Layer) error
-	// Partial is a folder in which finished layers are kept until all are finished, so that
-	// a run that was stopped goes on where it was; "": none.
+	// Partial is a folder in which finished layers are kept, so that a run that was stopped
+	// goes on behind the last of them; its parent is there. Who makes use of the weights
+	// removes it when they are safe. "": nothing is kept.
 	Partial string
 }
 
@@ -39,23 +44,367 @@ type Layer struct {
 
 // RoundWeights chooses codes and scales of all maps of a float model and fills q.Weights;
 // q has the encodings of its points. A rule that wants no Hessian goes from map to map.
-// Others, and Refine, go layer by layer, each on inputs that the quantized layers before it
-// have made of the samples; within a layer, on what its maps before have made, too.
+// Others, and Refine, go layer by layer: maps see what the quantized layers before theirs,
+// and the quantized maps before them in it, make of the samples. Hidden states lie in files,
+// and one input's Hessian is in memory at a time. Samples whose context does not fill a
+// segment are left out, as in [Calibrate].
 func RoundWeights(ctx context.Context, m *model.Model, q *Quantized, o RoundOptions) error {
 	rule, err := roundings.Find(o.Recipe.Weights)
 	if err != nil {
 		return err
 	}
-	q.Weights = nil
-	for _, f := range frozen(m.Base) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		w, err := rule.round(o.Recipe, &Map{Name: f.name, Matrix: f.Weight(), Out: f.Out, In: f.In, Format: o.Format(f.name, f.head)})
+	r := &rounder{model: m, q: q, options: o, rule: rule}
+	if rule.wants != nil || o.Refine != nil {
+		err = r.walk(ctx)
+	} else {
+		err = r.list(ctx, frozen(m.Base))
+	}
+	if err != nil {
+		return fmt.Errorf("weights by %s: %w", o.Recipe.Weights, err)
+	}
+	q.Weights = r.done
+	return nil
+}
+
+// rounder is one call of RoundWeights.
+type rounder struct {
+	model   *model.Model
+	q       *Quantized
+	options RoundOptions
+	rule    rounding
+	done    []*Weight // in the order of the forward pass
+	store   *partial
+	states  *States // before the layer at hand, of the quantized model
+	floats  *States // and of the float model, if there is a Refine
+}
+
+// list rounds maps that need no inputs to be seen.
+func (r *rounder) list(ctx context.Context, maps []frozenMap) error {
+	line := progress.Start(r.options.Progress, progress.Task{What: r.options.Recipe.Weights, Unit: "maps", Total: len(maps)})
+	defer line.End()
+	for _, f := range maps {
+		w, err := r.round(ctx, []frozenMap{f}, nil)
 		if err != nil {
 			return err
 		}
-		q.Weights = append(q.Weights, w)
+		r.done = append(r.done, w...)
+		line.Add(1)
 	}
 	return nil
+}
+
+// walk rounds layer by layer.
+func (r *rounder) walk(ctx context.Context) (err error) {
+	if r.store, err = openPartial(r); err != nil {
+		return err
+	}
+	layers := len(r.model.Base.Layers)
+	if r.done = r.store.weights; r.store.layer > layers {
+		return nil
+	}
+	defer func() { err = errors.Join(err, r.states.close(), r.floats.close()) }()
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	if err := r.checkTokens(); err != nil {
+		return err
+	}
+	first := r.store.layer
+	line := progress.Start(r.options.Progress, progress.Task{What: r.options.Recipe.Weights, Unit: "layers", Total: layers + 1, From: first})
+	defer line.End()
+	for i := first; i < layers; i++ {
+		if err := r.layer(ctx, i, line); err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+		line.Add(1)
+	}
+	return r.head(ctx)
+}
+
+// wants says what a rule wants of the inputs that some maps share.
+func (r *rounder) wants(maps []frozenMap) (want, int) {
+	most, block := wantNone, 0
+	for i, f := range maps {
+		if r.rule.wants == nil {
+			break
+		}
+		format := r.options.Format(f.name, f.head)
+		most = max(most, r.rule.wants(r.options.Recipe, format))
+		if i > 0 && block != format.Block {
+			most = max(most, wantAll)
+		}
+		block = format.Block
+	}
+	return most, block
+}
+
+// checkTokens reports fewer tokens than a Hessian of one input after the other needs, and
+// formats that do not fit their maps, before the work.
+func (r *rounder) checkTokens() error {
+	have := r.states.tokens()
+	for _, f := range frozen(r.model.Base) {
+		if err := r.options.Format(f.name, f.head).CheckRows(f.In); err != nil {
+			return fmt.Errorf("%s.weight: %w", f.name, err)
+		}
+		need := f.In
+		switch most, block := r.wants([]frozenMap{f}); most {
+		case wantNone:
+			continue
+		case wantBlocks:
+			need = block
+		}
+		if have < need {
+			return fmt.Errorf("the samples have %d tokens; %s has %d inputs to be told apart and wants at least %d: calibrate with more or longer samples", have, f.name, f.In, need)
+		}
+	}
+	return nil
+}
+
+// begin writes the embeddings of the samples, or finds what is left of an earlier run.
+func (r *rounder) begin(ctx context.Context) (err error) {
+	if r.store.layer > 0 {
+		if r.states, err = r.store.open(statesFile, r.model.Base.Dims.Hidden); err == nil && r.options.Refine != nil {
+			r.floats, err = r.store.open(floatsFile, r.model.Base.Dims.Hidden)
+		}
+		return err
+	}
+	blank := &States{width: r.model.Base.Dims.Hidden, starts: []int{0}}
+	if r.states, err = r.store.create(statesFile, 0, blank); err != nil {
+		return err
+	}
+	limit := 0
+	if r.options.Recipe.Weights == RoundSeqMSE {
+		limit = r.options.Recipe.SeqMSE.Samples
+	}
+	longest, short := 0, 0
+	for s, err := range r.options.Samples() {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if n := promptLength(s); n < r.model.Spec.Segment {
+			longest, short = max(longest, n), short+1
+			continue
+		}
+		if err := r.embed(s); err != nil {
+			return fmt.Errorf("%s: %w", s.Where, err)
+		}
+		if limit > 0 && r.states.Sequences() == limit {
+			break
+		}
+	}
+	switch {
+	case r.states.Sequences() == 0 && short > 0:
+		return fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, short, r.model.Spec.Segment, longest)
+	case r.states.Sequences() == 0:
+		return data.ErrEmpty
+	case r.options.Refine != nil:
+		r.floats = r.states // the same before the first layer
+	}
+	return nil
+}
+
+// embed appends the embeddings of a sample to the states.
+func (r *rounder) embed(s data.Encoded) error {
+	base, st := r.model.Base, r.states
+	st.starts = append(st.starts, st.tokens()+len(s.IDs))
+	d, sequence := base.Dims.Hidden, st.Sequences()-1
+	x := make([]float32, min(r.model.Spec.Segment, len(s.IDs))*d)
+	for first := 0; first < len(s.IDs); first += r.model.Spec.Segment {
+		ids := s.IDs[first:min(len(s.IDs), first+r.model.Spec.Segment)]
+		for i, id := range ids {
+			if id < 0 || int(id) >= base.Embed.Out {
+				return fmt.Errorf("token %d has id %d, but the model's vocabulary has %d entries; the tokenizer belongs to another model", first+i, id, base.Embed.Out)
+			}
+			base.Embed.Rows(x[i*d:(i+1)*d], int(id), int(id)+1)
+		}
+		rows := x[:len(ids)*d]
+		base.FinishEmbeddings(rows)
+		if err := st.write(rows, sequence, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layer rounds a layer's maps, input by input, refines them, and computes what the layer
+// then puts out.
+func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err error) {
+	p := newPass(r, i)
+	for _, group := range p.groups() {
+		line.Figures("%s", group[0].role)
+		maps := frozenOf(group)
+		h, err := r.hessian(maps, func(h *Hessian) error { return p.observe(ctx, r.states, group[0].role, h) })
+		if err != nil {
+			return err
+		}
+		weights, err := r.round(ctx, maps, h)
+		if err != nil {
+			return err
+		}
+		for j, w := range weights {
+			p.weights[group[j].role] = w
+		}
+	}
+	var next, floats *States
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, next.remove(), floats.remove())
+		}
+	}()
+	if r.options.Refine != nil {
+		line.Figures("float output")
+		if floats, err = r.store.create(floatsFile, i+1, r.states); err != nil {
+			return err
+		}
+		if err := p.float().output(ctx, r.floats, floats); err != nil {
+			return err
+		}
+		line.Figures("refine")
+		if err := r.options.Refine(ctx, &Layer{Index: i, Model: r.model, Weights: p.weights, Inputs: r.states, Outputs: floats}); err != nil {
+			return err
+		}
+	}
+	line.Figures("output")
+	if next, err = r.store.create(statesFile, i+1, r.states); err != nil {
+		return err
+	}
+	if err := p.output(ctx, r.states, next); err != nil {
+		return err
+	}
+	return r.finish(p.list(), next, floats)
+}
+
+// finish goes on behind a layer, or the head, whose weights are done.
+func (r *rounder) finish(weights []*Weight, next, floats *States) error {
+	states, floatStates := r.states, r.floats
+	if floatStates == states {
+		floatStates = nil
+	}
+	r.done, r.states, r.floats = append(r.done, weights...), next, floats
+	if err := r.store.finish(weights, next, floats); err != nil {
+		return err
+	}
+	return errors.Join(states.remove(), floatStates.remove())
+}
+
+// head rounds the output projection on what the final norm makes of the last layer.
+func (r *rounder) head(ctx context.Context) error {
+	maps := frozen(r.model.Base)
+	maps = maps[len(maps)-1:]
+	h, err := r.hessian(maps, func(h *Hessian) error { return r.observeHead(ctx, h) })
+	if err != nil {
+		return err
+	}
+	weights, err := r.round(ctx, maps, h)
+	if err != nil {
+		return err
+	}
+	return r.finish(weights, nil, nil)
+}
+
+// hessian returns the Hessian of maps that read the same tensor, of what observe adds to it;
+// nil if the rule wants none.
+func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*Hessian, error) {
+	most, block := r.wants(maps)
+	switch most {
+	case wantNone:
+		return nil, nil
+	case wantAll:
+		block = 0
+	}
+	h := newHessian(maps[0].In, block)
+	if err := observe(h); err != nil {
+		return nil, err
+	}
+	return h, h.finish(maps[0].name)
+}
+
+// rowFloats bounds the weights that are in float at once: rows of a map are rounded so many
+// at a time.
+const rowFloats = 1 << 23
+
+// round rounds maps that read the same tensor.
+func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*Weight, error) {
+	recipe, weights := r.options.Recipe, make([]*Weight, len(maps))
+	parts := func(f func(w *Weight, part *Map) error) error {
+		for i, fm := range maps {
+			rows := min(fm.Out, max(1, rowFloats/fm.In))
+			matrix := make([]float32, rows*fm.In)
+			for first := 0; first < fm.Out; first += rows {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				n := min(rows, fm.Out-first)
+				part := &Map{Name: fm.name, Matrix: matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}
+				fm.Rows(part.Matrix, first, first+n)
+				if err := f(weights[i], part); err != nil {
+					if first > 0 {
+						err = fmt.Errorf("rows from %d on: %w", first, err)
+					}
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for i, fm := range maps {
+		weights[i] = &Weight{Name: fm.name, Out: fm.Out, In: fm.In, Codes: make([]int8, 0, fm.Out*fm.In)}
+	}
+	err := parts(func(w *Weight, part *Map) error {
+		e, err := r.rule.scales(recipe, part)
+		if err != nil {
+			return err
+		}
+		w.Encoding = w.Encoding.Above(e)
+		if r.rule.codes == nil {
+			w.Codes = append(w.Codes, part.nearestCodes(e)...)
+		}
+		return nil
+	})
+	if err != nil || r.rule.codes == nil {
+		return weights, err
+	}
+	prepared, err := r.rule.prepare(recipe, h)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", maps[0].name, err)
+	}
+	return weights, parts(func(w *Weight, part *Map) error {
+		first := len(w.Codes) / w.In
+		w.Codes = append(w.Codes, r.rule.codes(part, w.Encoding.Part(w.Out, first, first+part.Out), prepared)...)
+		return nil
+	})
+}
+
+// frozenOf lists maps with the names that their weights have.
+func frozenOf(maps []layerMap) []frozenMap {
+	list := make([]frozenMap, len(maps))
+	for i, m := range maps {
+		list[i] = frozenMap{Linear: m.linear, name: m.linear.Name}
+	}
+	return list
+}
+
+// layerMap is a map of a layer.
+type layerMap struct {
+	role   model.Role
+	linear *model.Linear
+}
+
+// groups lists the maps of a layer by the tensor that they read, in the order of the forward
+// pass.
+func (p *pass) groups() [][]layerMap {
+	var groups [][]layerMap
+	for role, l := range p.layer.Maps() {
+		m := layerMap{role, l}
+		if role == role.FirstReader() {
+			groups = append(groups, []layerMap{m})
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g []layerMap) bool { return g[0].role == role.FirstReader() })
+		groups[i] = append(groups[i], m)
+	}
+	return groups
 }
