@@ -41,9 +41,10 @@ func noiseShare(f encoding.Format) float64 {
 }
 
 // The step of learning: the angle in radians that a mean dimension is turned by at first,
-// which falls to zero in a line, and the share of the direction before in the next one.
+// which falls to zero in a line, and the share of the direction before in the next one. Of
+// angles from 0.015 to 0.12, 0.03 ended lowest on the demo base after 100 steps.
 const (
-	learnAngle    = 0.06
+	learnAngle    = 0.03
 	learnMomentum = 0.9
 	learnNorm     = 10 // p
 )

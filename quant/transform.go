@@ -80,7 +80,6 @@ func Transform(ctx context.Context, m *model.Model, r *Recipe, seen *Channels) (
 	if len(r.Transforms) == 0 {
 		return m, nil, nil
 	}
-	f := &Folded{}
 	for i, name := range r.Transforms {
 		t, err := transforms.Find(name)
 		if err != nil {
@@ -92,6 +91,10 @@ func Transform(ctx context.Context, m *model.Model, r *Recipe, seen *Channels) (
 		if seen == nil && t.channels(r) {
 			return nil, nil, fmt.Errorf("transform %s needs statistics of channels; collect them from calibration samples first", name)
 		}
+	}
+	f := &Folded{}
+	for i, name := range r.Transforms {
+		t := transforms.Get(name)
 		step, notes, err := t.find(ctx, &task{m, r, seen})
 		if err != nil {
 			return nil, nil, fmt.Errorf("transform %s: %w", name, err)

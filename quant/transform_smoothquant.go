@@ -26,26 +26,31 @@ var smoothQuant = transform{
 		if !(alpha > 0 && alpha <= 1) {
 			return nil, nil, fmt.Errorf("smoothquant.alpha is %g; want a share above 0, up to 1: how much of the outliers goes into the weights", alpha)
 		}
-		s := &Step{Scales: map[string][]float32{}}
-		for _, place := range seams(t.model.Base) {
-			if err := ctx.Err(); err != nil {
-				return nil, nil, err
+		s, f := &Step{Scales: map[string][]float32{}}, newFolding(t.model)
+		for _, ofNorm := range []bool{false, true} { // what is folded into rows of v_proj and up_proj changes their columns' maxima
+			for _, place := range seams(f.base) {
+				if (place.norm != nil) != ofNorm {
+					continue
+				}
+				if err := ctx.Err(); err != nil {
+					return nil, nil, err
+				}
+				scales := smoothScales(t.seen.points[place.point].Max, columnMax(place.readers), alpha)
+				s.Scales[place.point] = place.gather(scales)
+				f.scale(place, s.Scales[place.point])
 			}
-			x, w := t.seen.points[place.point].Max, columnMax(place.readers)
-			scales := make([]float32, len(x))
-			for j := range scales {
-				scales[j] = smoothScale(x[j], w[j], alpha)
-			}
-			s.Scales[place.point] = place.gather(scales)
 		}
 		return s, left(t.model.Base), nil
 	},
 }
 
-// smoothScale is eq. 4; 1 where a channel or its weights are zero.
-func smoothScale(x, w, alpha float32) float32 {
-	s := math.Pow(float64(x), float64(alpha)) / math.Pow(float64(w), float64(1-alpha))
-	return bounded(s)
+// smoothScales is eq. 4 for each channel; 1 where a channel or its weights are zero.
+func smoothScales(x, w []float32, alpha float32) []float32 {
+	scales := make([]float32, len(x))
+	for j := range scales {
+		scales[j] = bounded(math.Pow(float64(x[j]), float64(alpha)) / math.Pow(float64(w[j]), float64(1-alpha)))
+	}
+	return scales
 }
 
 // bounded is a scale as float32, within bounds that no product with weights overflows; 1 of
