@@ -38,6 +38,9 @@ type KeyTurner interface {
 
 // turnKeys turns keys of a layer as the backend's decorator does, if it does.
 func (f *floats) turnKeys(l *Layer, dst, k []float32, rows int, cos, sin []float32) {
+	if rows == 0 {
+		return
+	}
 	if t, ok := f.wrapped(&eager{floats: f}).(KeyTurner); ok {
 		t.TurnKeys(l, dst, k, rows, cos, sin)
 		return

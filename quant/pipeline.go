@@ -51,16 +51,15 @@ func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
 			return nil, err
 		}
 	}
-	var wide map[string]bool
-	if r.Cache == CacheAuto && !s.Cache.None() {
-		if wide, out.cache, err = p.chooseCache(ctx, out.float, out.seen); err != nil {
-			return nil, err
-		}
-	}
-	if out.q, err = EncodePoints(out.float, s, r.Ranges, out.seen, r.pointFormats(out.float, wide)); err != nil {
+	if out.q, err = EncodePoints(out.float, s, r.Ranges, out.seen, r.pointFormats(out.float)); err != nil {
 		return nil, err
 	}
 	out.q.Base, out.q.Folded = j.Model.Base.Identity(), folded
+	if r.Cache == CacheAuto {
+		if out.cache, err = p.chooseCache(ctx, out); err != nil {
+			return nil, err
+		}
+	}
 	if err := p.round(ctx, out.float, out.q, nil); err != nil {
 		return nil, err
 	}

@@ -466,20 +466,19 @@ func (s Scheme) weightOf(bits int) encoding.Format {
 }
 
 // pointFormats gives the format of a model's points by scheme, cache and exceptions, for
-// [EncodePoints]. wide are the points of caches that get 16 bits where the recipe lets them
-// be chosen.
-func (r *Recipe) pointFormats(m *model.Model, wide map[string]bool) func(point string, f encoding.Format) encoding.Format {
+// [EncodePoints]. Where the cache's widths are chosen, they are by [ChooseCache].
+func (r *Recipe) pointFormats(m *model.Model) func(point string, f encoding.Format) encoding.Format {
 	kinds := map[string]kind{}
 	for _, p := range points(m) {
 		kinds[p.name] = p.kind
 	}
 	return func(point string, f encoding.Format) encoding.Format {
 		switch {
-		case kinds[point] != cached || r.Cache == "":
-		case r.Cache == CacheInt16 || r.Cache == CacheAuto && wide[point]:
-			f.Bits = 16
-		default:
+		case kinds[point] != cached:
+		case r.Cache == CacheInt8:
 			f.Bits = 8
+		case r.Cache == CacheInt16:
+			f.Bits = 16
 		}
 		for _, e := range r.Exceptions {
 			if e.point() && e.matches(point) {

@@ -245,7 +245,7 @@ exceptions:
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
 	}
-	format := file.pointFormats(m, nil)
+	format := file.pointFormats(m)
 	for name, want := range map[string]int{
 		KeyPoint(m.Base.Layers[0]): 16, KeyPoint(m.Base.Layers[1]): 8, "model.layers.1.self_attn.q_proj:out": 8, "model.layers.0.self_attn.q_proj:in": 16,
 	} {

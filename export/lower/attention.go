@@ -21,8 +21,12 @@ type view struct {
 // once for all layers that share the view.
 func (b *builder) prepare(v *view) {
 	defer b.inCodes()()
-	parts := b.split(v.mask, 3, v.cache+b.tokens, 1)
-	v.mask, v.memoryMask = parts[0], parts[1]
+	if keys := v.cache + b.tokens; b.src.Model.Spec.HasMemory() {
+		parts := b.split(v.mask, 3, keys, 1)
+		v.mask, v.memoryMask = parts[0], parts[1]
+	} else {
+		v.mask = b.slice(v.mask, 3, 0, keys)
+	}
 	if v.cos == nil {
 		return
 	}
