@@ -35,27 +35,35 @@ func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		enc, err := e.Encode(row)
-		if err != nil {
+		if out[i], err = NewSample(e, row); err != nil {
 			return nil, err
 		}
-		if len(enc.Turns) == 0 {
-			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", enc.Where)
-		}
-		ends, err := e.EndsOfTurn()
-		if err != nil {
-			return nil, err
-		}
-		out[i] = Sample{Encoded: enc, Stop: ends}
-		for _, t := range enc.Turns {
-			accepted := []string{row.Messages[t.Message].Content}
-			if len(enc.Turns) == 1 && len(row.Answers) > 0 {
-				accepted = row.Answers
-			}
-			out[i].Accepted = append(out[i].Accepted, accepted)
+		if len(out[i].Turns) == 0 {
+			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", out[i].Where)
 		}
 	}
 	return out, nil
+}
+
+// NewSample encodes a row. A plain text has no questions.
+func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
+	enc, err := e.Encode(row)
+	if err != nil || len(enc.Turns) == 0 {
+		return Sample{Encoded: enc}, err
+	}
+	ends, err := e.EndsOfTurn()
+	if err != nil {
+		return Sample{}, err
+	}
+	s := Sample{Encoded: enc, Stop: ends}
+	for _, t := range enc.Turns {
+		accepted := []string{row.Messages[t.Message].Content}
+		if len(enc.Turns) == 1 && len(row.Answers) > 0 {
+			accepted = row.Answers
+		}
+		s.Accepted = append(s.Accepted, accepted)
+	}
+	return s, nil
 }
 
 // Questions counts the questions of samples.

@@ -66,7 +66,7 @@ func listing(m *onnxpb.ModelProto) string {
 func TestGraphsAsBefore(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	o := options()
-	o.NoVerify, o.Quantized = true, exporttest.Quantized(t, m)
+	o.NoVerify, o.Quantized = true, exporttest.QuantizedAs(t, m, exporttest.Scheme(t, "w8a16-mixed", quant.Generic))
 	dir, info := exported(t, m, o)
 	for _, name := range info.GraphFiles() {
 		raw, err := os.ReadFile(filepath.Join(dir, name))

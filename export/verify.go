@@ -95,7 +95,7 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 			return err
 		}
 		p.stream = faked.NewStream(model.StreamOptions{Wrap: wrap})
-		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturb)})
+		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturbance(q.Scheme))})
 	}
 	version, err := ort.Version()
 	if err != nil {

@@ -27,6 +27,10 @@ const (
 	EmbeddingsFile = "embeddings.safetensors" // float32 [V,D], where graphs read embeddings
 )
 
+// embeddingsOf names the embedding table of a scheme's graphs, where rotations that are
+// folded into them have made it another one than the base's.
+func embeddingsOf(scheme string) string { return "embeddings-" + scheme + ".safetensors" }
+
 // opset is that of all graphs: the first one whose Q/DQ have 16-bit types.
 const opset = 21
 
@@ -35,6 +39,7 @@ type writer struct {
 	Options
 	dir      string
 	model    *model.Model
+	rounded  *model.Model // what the quantized graphs are made from: model, with transforms folded in
 	weights  *ir.Weights
 	manifest *manifest.Manifest
 	files    []graphFile
@@ -55,7 +60,12 @@ func write(dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
 		return nil, err
 	}
 	defer weights.Abort()
-	w := &writer{Options: o, dir: dir, model: m, weights: weights}
+	w := &writer{Options: o, dir: dir, model: m, rounded: m, weights: weights}
+	if o.Quantized != nil {
+		if w.rounded, err = o.Quantized.Float(m); err != nil {
+			return nil, err
+		}
+	}
 	if w.manifest, err = w.header(); err != nil {
 		return nil, err
 	}
@@ -91,7 +101,13 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		m.Embeddings = EmbeddingsFile
 	}
 	if w.Quantized != nil {
-		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash}
+		m.Quantization = &manifest.Quantization{Scheme: w.Quantized.Scheme.Name, Calibration: w.Quantized.Calibration.Hash, MaskValue: float64(w.Quantized.MaskValue())}
+		if m.Embeddings != "" && w.Quantized.Folded.MovesEmbedding() {
+			m.Quantization.Embeddings = embeddingsOf(w.Quantized.Scheme.Name)
+		}
+		if w.QuantizedOnly && m.Quantization.Embeddings != "" {
+			m.Embeddings = "" // nothing reads the base's
+		}
 	}
 	for i := range base.Layers {
 		m.States = append(m.States, state("past_key_%d", i, manifest.Append), state("past_value_%d", i, manifest.Append))
@@ -146,16 +162,19 @@ func (w *writer) addShape(size Size) error {
 	if err != nil {
 		return err
 	}
-	fitted, err := model.New(w.model.Base, spec, w.model.Params)
-	if err != nil {
-		return err
-	}
 	w.manifest.Shapes = append(w.manifest.Shapes, manifest.Shape{
 		Name: size.String(), Tokens: size.Tokens, Cache: size.Cache,
 		Sinks: spec.Sink, Slots: spec.Slots, Window: spec.Window, Segment: spec.Segment,
 	})
-	graphs := lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits})
-	for _, f := range w.forms() {
+	var graphs []loweredGraph
+	for i, f := range w.forms() {
+		if i == 0 || f.model != w.model { // forms of one model share its graphs
+			fitted, err := model.New(f.model.Base, spec, f.model.Params)
+			if err != nil {
+				return err
+			}
+			graphs = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits})
+		}
 		for _, g := range graphs {
 			if err := w.add(size, g, f); err != nil {
 				return err
@@ -170,17 +189,22 @@ type form struct {
 	precision string
 	suffix    string // of the files' names
 	emitter   emit.Emitter
+	model     *model.Model
+	weights   *ir.Weights
 }
 
 // forms lists those of an export.
 func (w *writer) forms() []form {
 	var list []form
 	if !w.QuantizedOnly {
-		list = append(list, form{manifest.Float, "", emit.Emitters.Get(emit.Float)})
+		list = append(list, form{manifest.Float, "", emit.Emitters.Get(emit.Float), w.model, w.weights})
 	}
 	if w.Quantized != nil {
-		scheme := w.Quantized.Scheme.Name
-		list = append(list, form{scheme, "-" + scheme, emit.Emitters.Get(emit.QDQ)})
+		scheme, weights := w.Quantized.Scheme.Name, w.weights
+		if w.rounded != w.model {
+			weights = weights.Under(scheme + "/")
+		}
+		list = append(list, form{scheme, "-" + scheme, emit.Emitters.Get(emit.QDQ), w.rounded, weights})
 	}
 	return list
 }
@@ -221,7 +245,7 @@ func lowered(size Size, source lower.Source) []loweredGraph {
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
 	file := g.name + f.suffix + f.emitter.Extension()
-	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: opset, Weights: w.weights})
+	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: opset, Weights: f.weights})
 	ops, err := p.OpCounts()
 	if err != nil {
 		return err
@@ -267,14 +291,21 @@ func (w *writer) writeGraphs() error {
 	return nil
 }
 
+// writeEmbeddings writes the tables that graphs read rows of.
 func (w *writer) writeEmbeddings() error {
-	if w.Inputs != lower.InputEmbeds {
-		return nil
+	table := func(name string, b *model.Base) error {
+		if name == "" {
+			return nil
+		}
+		return hf.WriteFile(filepath.Join(w.dir, name), []hf.Entry{
+			{Name: manifest.Embedding, Shape: []int{b.Embed.Out, b.Embed.In}, Data: lower.Embeddings(b)},
+		}, nil)
 	}
-	table := w.model.Base.Embed
-	return hf.WriteFile(filepath.Join(w.dir, EmbeddingsFile), []hf.Entry{
-		{Name: manifest.Embedding, Shape: []int{table.Out, table.In}, Data: lower.Embeddings(w.model.Base)},
-	}, nil)
+	err := table(w.manifest.Embeddings, w.model.Base)
+	if q := w.manifest.Quantization; err == nil && q != nil {
+		err = table(q.Embeddings, w.rounded.Base)
+	}
+	return err
 }
 
 // copyBaseFiles copies what a host needs to turn text into ids and back, and to know

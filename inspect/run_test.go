@@ -92,21 +92,12 @@ func quantize(t *testing.T, run *runs.Run, chats string) {
 	t.Helper()
 	file := quant.File{Path: chats, Options: data.Options{}, Samples: 1}
 	job := &quant.Job{
-		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Scheme: scheme(t), Range: quant.RangeMinMax,
+		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Recipe: &quant.Recipe{Name: "w8a16", Scheme: "w8a16", Ranges: quant.RangeMinMax, Weights: "rtn"},
 		Calibration: file, Evaluation: file, MaxNewTokens: 2, Dir: filepath.Join(run.Dir, "quant", "w8a16"),
 	}
 	if _, err := job.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func scheme(t *testing.T) quant.Scheme {
-	t.Helper()
-	s, err := quant.ParseScheme("w8a16")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 func write(t testing.TB, path, text string) {

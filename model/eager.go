@@ -85,7 +85,7 @@ func (e *eager) Remember(layer *Layer, h, k, v []float32) {
 	copy(l.K[at*w:], k)
 	copy(l.V[at*w:], v)
 	cos, sin := e.tables[e.place(layer.Index)].from(e.first, e.rows)
-	RotateRows(l.Rotated[at*w:], k, e.rows, d.KVHeads, d.HeadDim, cos, sin, false)
+	e.turnKeys(layer, l.Rotated[at*w:(at+e.rows)*w], k, e.rows, cos, sin)
 	for i := range e.rows * d.KVHeads {
 		l.Token[at*d.KVHeads+i] = int32(e.state.Seen() + e.first + i/d.KVHeads)
 	}
@@ -134,11 +134,17 @@ func (e *eager) Attend(l *Layer, q, _, _ []float32, column *Column[[]float32]) [
 	if column != nil {
 		in.Logit, in.Read = column.Logit, column.Read
 	}
+	a := e.attentionOf(l)
+	a.attend(out, nil, in, e.keys)
+	return out
+}
+
+// attentionOf describes what the rows see of the layer that Meet has prepared.
+func (e *eager) attentionOf(l *Layer) Attention {
 	a := e.attention
 	a.Past += e.first
 	a.Cos, a.Sin = e.tables[e.place(l.Index)].from(e.first, e.rows)
-	a.attend(out, nil, in, e.keys)
-	return out
+	return a
 }
 
 func (e *eager) Mix(_ *Layer, logit, read, local []float32) []float32 {

@@ -40,7 +40,9 @@ const rowBlock = 64
 func (f *floats) Begin(ids []int32, wanted int) ([]Block[[]float32], error) {
 	base, rows, d := f.model.Base, len(ids), f.model.Base.Dims.Hidden
 	f.stretch = &stretch{wanted: wanted, x: scratch.Borrow(rows * d), tables: map[place]angles{}}
-	base.embed(f.x, ids)
+	if err := f.embed(ids); err != nil {
+		return nil, err
+	}
 	if f.options.Tape != nil {
 		f.normed = scratch.Borrow(rows * d)
 	}
@@ -63,6 +65,15 @@ func (f *floats) Begin(ids []int32, wanted int) ([]Block[[]float32], error) {
 		blocks = append(blocks, Block[[]float32]{Ops: f.wrapped(e), X: f.x[first*d : (first+e.rows)*d], Unwanted: first+e.rows <= wanted})
 	}
 	return blocks, nil
+}
+
+// embed fills the hidden states before the first layer.
+func (f *floats) embed(ids []int32) error {
+	if f.options.Embed != nil {
+		return f.options.Embed(f.x, ids)
+	}
+	f.model.Base.embed(f.x, ids)
+	return nil
 }
 
 // wrapped is a block's backend as the options decorate it.

@@ -27,6 +27,8 @@ type gateForm struct {
 	// column: the read enters as one more column of the softmax, with the logit in the
 	// place of q·k. Otherwise it is mixed with the attention by the weight σ(logit).
 	column bool
+	// byMass: the logit holds log(mass + ε) of the memory's read.
+	byMass bool
 	// params are what is trained. The first is b, which is as wide as a token's logit.
 	params []gateParam
 	// term adds to the logits [T,H] of b alone, and termBackward adds its gradients;

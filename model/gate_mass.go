@@ -7,14 +7,14 @@ import "math"
 const GateMass Gate = "mass"
 
 var massGate = gateForm{
-	column: true,
+	column: true, byMass: true,
 	params: []gateParam{{"bias", perHead, 0}},
 	term:   massTerm, termBackward: massTermBackward,
 }
 
 func massTerm(g GateOp, logit []float32, in GateInputs) {
 	for at := range logit {
-		logit[at] += float32(math.Log(float64(g.mass(in.Read, at)) + memoryEps))
+		logit[at] += g.logMass(in.Read, at)
 	}
 }
 
@@ -29,4 +29,26 @@ func massTermBackward(g GateOp, grads GateInputs, dLogit []float32, in GateInput
 func (g GateOp) mass(read []float32, at int) float32 {
 	e := g.Dims.HeadDim + 1
 	return read[at*e+e-1]
+}
+
+// logMass is log(mass + ε) of the at-th read of a head.
+func (g GateOp) logMass(read []float32, at int) float32 {
+	return float32(math.Log(float64(g.mass(read, at)) + memoryEps))
+}
+
+// EmptyMemoryTokens is how many tokens the ε of graphs, which hold the memory as means over
+// the tokens written, stands for beside these means: so many count as written while none is.
+const EmptyMemoryTokens = 1000
+
+// MeanMass words the at-th logit of the mass gate as graphs do (docs/graphs.md, section 4),
+// where n tokens were written: without the mass, and with the logarithm of n apart; the
+// exponential of their sum is multiplied by the mean mass.
+func (g GateOp) MeanMass(logit, read []float32, at, n int) (bias, logTokens, mass float32) {
+	bias = logit[at] - g.logMass(read, at)
+	tokens := float64(EmptyMemoryTokens)
+	if n > 0 {
+		tokens = float64(n)
+		mass = g.mass(read, at) / float32(n)
+	}
+	return bias, float32(math.Log(tokens)), mass + memoryEps/EmptyMemoryTokens
 }

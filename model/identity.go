@@ -61,7 +61,7 @@ func (b *Base) firstIdentity() string {
 	h := sha256.New()
 	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
 	rows := make([]float32, min(b.Embed.Out, 16)*b.Embed.In)
-	b.Embed.convert(rows, 0, len(rows)/b.Embed.In)
+	b.Embed.Rows(rows, 0, len(rows)/b.Embed.In)
 	h.Write(asBytes(rows))
 	for _, l := range b.Layers {
 		h.Write(asBytes(l.Rotary.InvFreq))
@@ -146,7 +146,7 @@ type part struct {
 
 func (l *Linear) part() part {
 	if l.tensor.Data == nil {
-		return part{l.Name + " " + string(hf.DTypeF32), asBytes(l.matrix)}
+		return part{l.Name + " " + string(hf.DTypeF32), asBytes(l.Weight())}
 	}
 	return part{fmt.Sprint(l.Name, " ", l.tensor.DType), l.tensor.Data}
 }

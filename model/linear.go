@@ -21,6 +21,7 @@ type Linear struct {
 	file              string        // the checkpoint's, "" if it is not known
 	tensor            hf.Tensor     // W in the checkpoint; nothing if matrix was given
 	copies            *weightCopies // nil if matrix was given
+	derived           *derivation   // where W follows from other maps, see [Base.Derive]; else nil
 	forward, backward factor
 	once              sync.Once
 	matrix            []float32 // W in float32, row by row: if it was given or a library takes it so
@@ -43,7 +44,7 @@ func (l *Linear) Weight() []float32 {
 		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	return w
 }
 
@@ -53,8 +54,8 @@ func (l *Linear) Stored() []byte { return l.tensor.Data }
 // Bytes returns the size of W as the checkpoint stores it, or would store it if it is
 // not there.
 func (l *Linear) Bytes() int {
-	if l.copies == nil {
-		return 4 * len(l.matrix)
+	if l.copies == nil || l.derived != nil {
+		return 4 * l.In * l.Out
 	}
 	return l.tensor.DType.Bytes(l.In * l.Out)
 }
@@ -81,8 +82,12 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 	return f.packed
 }
 
-// convert writes rows [lo,hi) of W, [hi-lo,In].
-func (l *Linear) convert(dst []float32, lo, hi int) {
+// Rows writes rows [lo,hi) of W in float32, [hi-lo,In].
+func (l *Linear) Rows(dst []float32, lo, hi int) {
+	if l.derived != nil {
+		l.derived.read(dst, lo, hi)
+		return
+	}
 	if l.tensor.Data == nil {
 		copy(dst, l.matrix[lo*l.In:hi*l.In])
 		return
@@ -99,6 +104,10 @@ func (l *Linear) convert(dst []float32, lo, hi int) {
 // columns come in groups that would not be full otherwise.
 const blockFloats, blockRows = 1 << 16, 4 * kernels.PackedColumns
 
+// Blocks calls f with W in float32, rows [lo,hi) at a time, side by side on all cores; w is
+// valid during the call only.
+func (l *Linear) Blocks(f func(lo, hi int, w []float32)) { l.blocks(f) }
+
 // blocks calls f with W in float32, rows [lo,hi) at a time, on all cores.
 func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 	rows := max(blockRows, blockFloats/l.In/kernels.PackedColumns*kernels.PackedColumns)
@@ -107,7 +116,7 @@ func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
 		hi := min(lo+rows, l.Out)
 		w := scratch.Borrow((hi - lo) * l.In)
 		defer scratch.Release(w)
-		l.convert(w, lo, hi)
+		l.Rows(w, lo, hi)
 		f(lo, hi, w)
 	})
 }
@@ -125,6 +134,7 @@ func (l *Linear) Apply(dst, x []float32) {
 	case l.copiesForward():
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
+		l.derived.keep(l)
 		l.blocks(func(lo, hi int, w []float32) {
 			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
 		})
@@ -146,8 +156,9 @@ func (l *Linear) Backward(dx, dOut []float32) {
 		kernels.GemmPacked(false, rows, l.In, l.Out, 1, dOut, l.Out, l.pack(&l.backward, false), 1, dx, l.In)
 		return
 	}
+	l.derived.keep(l)
 	w := scratch.Borrow(l.Out * l.In)
 	defer scratch.Release(w)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
 }

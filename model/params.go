@@ -59,6 +59,11 @@ type Params struct {
 	Layers []LayerParams
 }
 
+// Alone returns the parameters of one layer for a base that has no other, see [Spec.Alone].
+func (p *Params) Alone(layer int) *Params {
+	return &Params{Spec: p.Spec.Alone(layer), Dims: p.Dims, Layers: p.Layers[layer : layer+1]}
+}
+
 // initialWrite is where the write gate's bias starts: ω = σ(2) = 0.88 (docs/method.md, section 4).
 const initialWrite = 2
 

@@ -94,6 +94,18 @@ func (s Spec) At(layer int) Spec {
 	return s
 }
 
+// Alone returns the block of a base that has one layer, which is as that layer is in s.
+func (s Spec) Alone(layer int) Spec {
+	if s.SlotLayers != nil {
+		only := []int{}
+		if slices.Contains(s.SlotLayers, layer) {
+			only = append(only, 0)
+		}
+		s.SlotLayers = only
+	}
+	return s
+}
+
 // Equal says whether two blocks are the same.
 func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
 
@@ -120,6 +132,9 @@ func (s Spec) ScoreSign() float32 {
 
 // GateIsColumn says whether the memory enters as a column of the softmax.
 func (s Spec) GateIsColumn() bool { return gates.Get(s.Gate).column }
+
+// GateByMass says whether that logit holds the logarithm of the memory's mass.
+func (s Spec) GateByMass() bool { return s.HasMemory() && gates.Get(s.Gate).byMass }
 
 // FeatureSize returns F, the size of φ(x) for a head of size d; 0 without a feature map.
 func (s Spec) FeatureSize(d int) int {

@@ -162,7 +162,7 @@ func (f *floats) rotateStored(i int, t schedule.Turnover) {
 		return
 	}
 	l, d, from, to := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Stored-(t.Candidates-t.Stay)
-	w := d.KVHeads * d.HeadDim
-	cos, sin := f.model.Base.Layers[i].Rotary.Range(from, to)
-	RotateRows(l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, d.KVHeads, d.HeadDim, cos, sin, false)
+	w, layer := d.KVHeads*d.HeadDim, f.model.Base.Layers[i]
+	cos, sin := layer.Rotary.Range(from, to)
+	f.turnKeys(layer, l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, cos, sin)
 }

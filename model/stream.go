@@ -79,6 +79,10 @@ type StreamOptions struct {
 	Tape Tape
 	// Wrap, if not nil, decorates the backend.
 	Wrap Wrap
+	// Embed, if not nil, takes the place of the base's embeddings: it writes what the first
+	// layer reads of ids, x [n,D]. Ids need not be tokens then: those of a stream over some
+	// of a base's layers may number the rows of what the layers before have put out.
+	Embed func(x []float32, ids []int32) error
 }
 
 // Stream reads one sequence segment by segment, with slices of floats.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"iter"
+	"strings"
 
 	"eisft/data"
 	"eisft/internal/scratch"
@@ -39,7 +40,8 @@ var ErrShort = errors.New("calibration samples are too short")
 
 // Calibrate streams samples through the float model as a phone would read them:
 // prompts segment by segment, the tokens of the answers one by one, with cache,
-// slots and memory filling up on the way. Nothing is kept but the statistics.
+// slots and memory filling up on the way. Nothing is kept but the statistics, which are
+// those of all schemes: what is computed does not depend on what is observed.
 // An error of samples, or a NaN, ends it.
 func Calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Statistics, error) {
 	c := newCalibrator(m)
@@ -75,13 +77,17 @@ type calibrator struct {
 	longest int // prompt among the short samples
 	slots   int // most slots filled
 	evicted bool
+	taps    *taps
 }
 
 func newCalibrator(m *model.Model) *calibrator {
 	c := &calibrator{model: m, hash: sha256.New(), stats: &Statistics{observers: map[string]*Observer{}}}
-	for _, p := range points(m.Base) {
-		c.stats.observers[p.name] = &Observer{}
+	for _, p := range points(m) {
+		if !p.given() {
+			c.stats.observers[p.name] = &Observer{}
+		}
 	}
+	c.taps = newTaps(m, true, true, c.visit)
 	return c
 }
 
@@ -94,7 +100,7 @@ func (c *calibrator) visit(point string, x []float32) {
 
 // sample reads one sample.
 func (c *calibrator) sample(ctx context.Context, s data.Encoded) error {
-	st := c.model.NewStream(model.StreamOptions{Wrap: wrap(c.model.Base.Head, c.visit)})
+	st := c.model.NewStream(model.StreamOptions{Wrap: c.taps.wrap})
 	feed := func(ids []int32) error {
 		return st.Feed(ctx, ids, 0, func(_ int, hidden []float32) error {
 			c.logits(st, hidden)
@@ -161,8 +167,8 @@ func (c *calibrator) finish() (*Statistics, error) {
 	if s.Samples == 0 {
 		return nil, fmt.Errorf("calibration: %w", data.ErrEmpty)
 	}
-	for _, p := range points(c.model.Base) {
-		if !s.observers[p.name].finite() {
+	for _, p := range points(c.model) {
+		if !p.given() && !s.observers[p.name].finite() {
 			err := fmt.Errorf("activation %s holds NaN or infinity", p.name)
 			if damage := c.model.Damage(); damage != nil {
 				return nil, fmt.Errorf("%w: %w", err, damage)
@@ -183,6 +189,30 @@ func (c *calibrator) finish() (*Statistics, error) {
 	if s.Steps == 0 {
 		warn("the samples have no answers: only prompts were seen, no generation steps")
 	}
+	if constant := c.constant(); len(constant) > 0 {
+		warn("%s: codes of other numbers are a guess", constantText(constant))
+	}
 	s.Hash = hex.EncodeToString(c.hash.Sum(nil))
 	return s, nil
+}
+
+// constant lists points that had one number for all tokens.
+func (c *calibrator) constant() []string {
+	var list []string
+	for _, p := range points(c.model) {
+		if o := c.stats.observers[p.name]; o != nil && o.Count > 1 && o.Min == o.Max {
+			list = append(list, fmt.Sprintf("%s is %g", p.name, o.Min+0))
+		}
+	}
+	return list
+}
+
+// constantText says which points are constant, the first few of them by name.
+func constantText(list []string) string {
+	const most = 3
+	more := ""
+	if len(list) > most {
+		list, more = list[:most], fmt.Sprintf(" and %d more are constant", len(list)-most)
+	}
+	return strings.Join(list, ", ") + more + " for all tokens of the samples"
 }

@@ -64,5 +64,5 @@ func Example() {
 	fmt.Println(len(quantized.Weights), "matrices and", len(quantized.Points), "tensors between them")
 	// Output:
 	// the samples filled at most 248 of 256 slots; calibrate with longer samples to see what the slots hold in use
-	// 57 matrices and 90 tensors between them
+	// 57 matrices and 174 tensors between them
 }

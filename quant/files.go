@@ -20,6 +20,7 @@ import (
 const (
 	WeightsFile   = "weights.safetensors" // see the suffixes of its tensors
 	EncodingsFile = "encodings.json"
+	FoldedFile    = "folded.safetensors" // scales and rotations of transforms, float32; only where there were any
 )
 
 // Schema is the version of EncodingsFile that this package writes and reads.
@@ -50,6 +51,7 @@ type encodings struct {
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
 	WeightsSum  string       `json:"weights_sha256,omitempty"` // of WeightsFile; "" in files of earlier versions
+	Folded      *foldedInfo  `json:"folded,omitempty"`         // of FoldedFile, where transforms were folded in
 	Weights     []weightInfo `json:"weights"`
 	Activations []*Point     `json:"activations"`
 }
@@ -136,6 +138,9 @@ func (q *Quantized) write(dir string) error {
 	if e.WeightsSum, err = filehash.Compute(path); err != nil {
 		return err
 	}
+	if e.Folded, err = q.Folded.write(dir); err != nil {
+		return err
+	}
 	return writeJSON(filepath.Join(dir, EncodingsFile), e)
 }
 
@@ -163,7 +168,7 @@ func Load(dir string) (*Quantized, error) {
 	if err != nil {
 		return nil, err
 	}
-	q, sum, err := parseEncodings(text)
+	q, e, err := parseEncodings(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -171,7 +176,11 @@ func Load(dir string) (*Quantized, error) {
 	if err := q.readWeights(path); err != nil {
 		return nil, err
 	}
-	return q, intact(path, sum)
+	if err := intact(path, e.WeightsSum); err != nil {
+		return nil, err
+	}
+	q.Folded, err = e.Folded.read(dir)
+	return q, err
 }
 
 // intact compares a file with the hash that it was written with, if that is known.
@@ -203,60 +212,67 @@ func readBounded(path string, n int64) ([]byte, error) {
 	return text, nil
 }
 
-// parseEncodings reads EncodingsFile; the weights have no codes yet. sum is the hash of
-// their file.
-func parseEncodings(text []byte) (q *Quantized, sum string, err error) {
+// parseEncodings reads EncodingsFile; the weights have no codes yet.
+func parseEncodings(text []byte) (*Quantized, *encodings, error) {
 	var version struct{ Schema int }
 	if err := json.Unmarshal(text, &version); err != nil {
-		return nil, "", fmt.Errorf("not valid JSON: %w", err)
+		return nil, nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	if err := checkSchema(version.Schema); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	var e encodings
 	if err := json.Unmarshal(text, &e); err != nil {
-		return nil, "", fmt.Errorf("not valid JSON: %w", err)
+		return nil, nil, fmt.Errorf("not valid JSON: %w", err)
 	}
 	want, err := ParseScheme(e.Scheme.Name)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	if e.Scheme != want {
-		return nil, "", fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
+	if e.Scheme.Target != "" {
+		if want, err = want.For(e.Scheme.Target); err != nil {
+			return nil, nil, err
+		}
+	}
+	if want.Cache, err = want.cacheLike(e.Scheme.Cache); err != nil {
+		return nil, nil, err
+	}
+	if !e.Scheme.Equal(want) {
+		return nil, nil, fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}
 	if _, err := ParseRange(string(e.Range)); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
-	q = &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
+	q := &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
 	names := map[string]bool{}
 	for i, a := range e.Activations {
 		if a == nil {
-			return nil, "", fmt.Errorf("activation %d is null", i)
+			return nil, nil, fmt.Errorf("activation %d is null", i)
 		}
 		if names[a.Name] {
-			return nil, "", fmt.Errorf("activation %q is there twice", a.Name)
+			return nil, nil, fmt.Errorf("activation %q is there twice", a.Name)
 		}
 		names[a.Name] = true
 		if err := checkPoint(a.Encoding, q.Scheme); err != nil {
-			return nil, "", fmt.Errorf("activation %q: %w", a.Name, err)
+			return nil, nil, fmt.Errorf("activation %q: %w", a.Name, err)
 		}
 		q.Points = append(q.Points, a)
 	}
 	for _, w := range e.Weights {
 		if names[w.Name] {
-			return nil, "", fmt.Errorf("weight %q is there twice", w.Name)
+			return nil, nil, fmt.Errorf("weight %q is there twice", w.Name)
 		}
 		names[w.Name] = true
-		if w.Format != e.Scheme.Weight && w.Format != e.Scheme.Head {
-			return nil, "", fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
+		if w.Bits > 8 || w.Format != e.Scheme.Weight && w.Format != e.Scheme.weightOf(w.Bits) {
+			return nil, nil, fmt.Errorf("weight %q is %s; scheme %s has %s", w.Name, w.Format, e.Scheme.Name, e.Scheme.Weight)
 		}
 		weight, err := newWeight(w)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 		q.Weights = append(q.Weights, weight)
 	}
-	return q, e.WeightsSum, nil
+	return q, &e, nil
 }
 
 // checkSchema reports a version of the files that this package does not read.
@@ -279,8 +295,8 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 	if len(e.Scales) != 1 {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
-	for _, f := range []encoding.Format{s.Activation, s.Cache} {
-		if e.Bits == f.Bits && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
+	for _, f := range s.pointFormats() {
+		if (e.Bits == 8 || e.Bits == 16) && !f.None() && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}
 	}

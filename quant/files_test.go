@@ -17,7 +17,7 @@ import (
 // tiny is a quantized model of one map.
 func tiny() *Quantized {
 	return &Quantized{
-		Scheme: schemes.Get("w8a16"), Range: RangeMinMax, Base: "0123",
+		Scheme: schemes.Get("w8a16-mixed"), Range: RangeMinMax, Base: "0123",
 		Calibration: Calibration{Samples: 2, Prompt: 600, Steps: 20, Hash: "abc", Warnings: []string{"short"}},
 		Weights:     []*Weight{{Name: "lm_head", Out: 2, In: 3, Encoding: encoding.Encoding{Bits: 8, Scales: []float32{0.5, 0.25}}, Codes: []int8{1, -127, 3, 127, 0, -6}}},
 		Points: []*Point{
@@ -54,17 +54,17 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
 		{"schema", `"schema": 3`, `"schema": 2`, "schema is 2; this version of eisft reads 3: run eisft quantize again"},
 		{"later schema", `"schema": 3`, `"schema": 4`, "schema is 4; this version of eisft reads 3: it was written by a later one"},
-		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
-		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
-		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
+		{"scheme", `"name": "w8a16-mixed"`, `"name": "int"`, `scheme is "int"; it must be one of w8a16, w8a16-mixed, w4a16, w4a16-lpbq16, w4a16-lpbq32, w4a16-lpbq64, w4-g32, w4-g64, w4-g128, w8a8, w4a8`},
+		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16-mixed: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16-mixed: weights int8, head int8, activations int16, cache int8"},
+		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile, entropy`},
 		{"bits", "\"bits\": 16,", "\"bits\": 5,", `activation "lm_head:in": bits is 5; it must be 4, 8 or 16`},
-		{"other bits", "\"bits\": 16,", "\"bits\": 4,", `activation "lm_head:in": it is int4 scale 0.001; scheme w8a16 has activations int16 and a cache int8`},
+		{"other bits", "\"bits\": 16,", "\"bits\": 4,", `activation "lm_head:in": it is int4 scale 0.001; scheme w8a16-mixed has activations int16 and a cache int8`},
 		{"two scales", `"scale": 0.001`, `"axis": 0, "scales": [1, 2]`, `activation "lm_head:in": it has 2 scales; want one for the whole tensor`},
 		{"no scale", `"scale": 0.001`, `"scale": 0`, `activation "lm_head:in": scale 0 is 0; it must be a finite number above 0`},
 		{"negative scale", `"scale": 0.001`, `"scale": -1`, `activation "lm_head:in": scale 0 is -1; it must be a finite number above 0`},
-		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": it is int16 scale 0.001 zero point 3; scheme w8a16 has activations int16 and a cache int8`},
+		{"zero point", `"zero_point": 0`, `"zero_point": 3`, `activation "lm_head:in": it is int16 scale 0.001 zero point 3; scheme w8a16-mixed has activations int16 and a cache int8`},
 		{"twice", `"lm_head:out"`, `"lm_head:in"`, `activation "lm_head:in" is there twice`},
-		{"weight bits", "3\n   ],\n   \"bits\": 8", "3\n   ],\n   \"bits\": 4", `weight "lm_head" is int4; scheme w8a16 has int8`},
+		{"weight bits", "3\n   ],\n   \"bits\": 8", "3\n   ],\n   \"bits\": 16", `weight "lm_head" is int16; scheme w8a16-mixed has int8`},
 		{"other weight", `"name": "lm_head"`, `"name": "head"`, "tensor head.weight is not in the file, which holds 2 others"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func FuzzEncodings(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(text)
-	f.Add([]byte(`{"schema":3,"scheme":{"name":"w8a16"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
+	f.Add([]byte(`{"schema":3,"scheme":{"name":"w8a16-mixed"},"activations":[{"encoding":{"bits":16,"signed":true,"scale":1e-45}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		q, _, err := parseEncodings(text)
 		if err != nil {

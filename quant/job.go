@@ -6,15 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"eisft/data"
-	"eisft/eval"
 	"eisft/internal/atomicfile"
-	"eisft/internal/progress"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 	"eisft/model/tokenizer"
 )
@@ -24,18 +22,26 @@ type Job struct {
 	Model     *model.Model
 	Tokenizer *tokenizer.Tokenizer
 	Template  *tokenizer.Template
-	Scheme    Scheme
-	Range     Range
+	Recipe    *Recipe
 
 	Calibration File
 	// Evaluation, if its path is not empty, is evaluated on before and after;
-	// answers are cut at MaxNewTokens.
+	// answers are cut at MaxNewTokens. Samples 0: as many as it takes for 150 questions
+	// near and far.
 	Evaluation   File
 	MaxNewTokens int
+	// Ablation measures what each method of the recipe gains over those before it, which
+	// carries out a recipe for each.
+	Ablation bool
+
+	// Reconstruct is what fits layers where the recipe asks for it: fit.Reconstruct, in a package
+	// of its own because it brings the autodiff graph with it.
+	Reconstruct func(r *Recipe, q *Quantized, progress io.Writer) func(context.Context, *Layer) error
 
 	Dir string // the folder to write, which may be there; its parents are made
 	// Progress receives progress lines (nil: none), usually os.Stderr.
 	Progress io.Writer
+	Version  string // of the program, for the report
 }
 
 // File is a data file, of which the first Samples are used (0: all).
@@ -45,114 +51,70 @@ type File struct {
 	Samples int
 }
 
-// Run calibrates, quantizes, evaluates and writes, in this order: where it
+// Run carries out the recipe, evaluates and writes, in this order: where it
 // fails, or ctx is cancelled, the folder is what it was before.
 func (j *Job) Run(ctx context.Context) (*Report, error) {
-	if err := j.checkOutput(); err != nil {
+	if err := j.check(); err != nil {
 		return nil, err
 	}
-	questions, err := j.questions()
+	rows, err := j.heldOut()
 	if err != nil {
 		return nil, err
 	}
-	seen, err := j.calibrate(ctx)
+	if err := j.announce(j.Progress); err != nil {
+		return nil, err
+	}
+	made, err := j.make(ctx, j.Recipe, "")
 	if err != nil {
 		return nil, err
 	}
-	q, err := Quantize(j.Model, j.Scheme, j.Range, seen)
+	r, err := j.report(made)
 	if err != nil {
 		return nil, err
 	}
-	r := newReport(j.Model, q, seen)
-	r.Data = j.Calibration.Path
-	if len(questions) > 0 {
-		if r.Evaluation, err = j.evaluate(ctx, q, questions); err != nil {
+	if rows != nil {
+		var losses textLosses
+		if r.Evaluation, losses, err = j.evaluate(ctx, made, rows); err != nil {
 			return nil, err
 		}
-	}
-	return r, j.write(q, r)
-}
-
-// questions reads what is evaluated on; nothing if there is no file.
-func (j *Job) questions() (_ []eval.Sample, err error) {
-	if j.Evaluation.Path == "" {
-		return nil, nil
-	}
-	source, err := data.Open(j.Evaluation.Path, j.Evaluation.Options)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, source.Close()) }()
-	source.Announce(j.Progress)
-	return eval.Load(source, j.encoder(), j.Evaluation.Samples)
-}
-
-// encoder encodes samples whole: a stream reads them in constant memory.
-func (j *Job) encoder() *data.Encoder { return data.NewEncoder(j.Tokenizer, j.Template, 0) }
-
-func (j *Job) calibrate(ctx context.Context) (_ *Statistics, err error) {
-	source, err := data.Open(j.Calibration.Path, j.Calibration.Options)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, source.Close()) }()
-	source.Announce(j.Progress)
-	n := source.Len()
-	if j.Calibration.Samples > 0 {
-		n = min(n, j.Calibration.Samples)
-	}
-	line := progress.Start(j.Progress, progress.Task{What: "calibrate", Unit: "samples", Total: n})
-	defer line.End()
-	seen, err := Calibrate(ctx, j.Model, first(source, j.encoder(), n, line))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", j.Calibration.Path, err)
-	}
-	return seen, nil
-}
-
-// first reads and encodes the first n samples, one at a time.
-func first(s *data.Source, e *data.Encoder, n int, line *progress.Line) iter.Seq2[data.Encoded, error] {
-	return func(yield func(data.Encoded, error) bool) {
-		for i := range n {
-			sample, err := s.At(i)
-			if err != nil {
-				yield(data.Encoded{}, err)
-				return
+		if j.Ablation {
+			if r.Ablation, err = j.ablate(ctx, rows, losses); err != nil {
+				return nil, err
 			}
-			if enc, err := e.Encode(sample); !yield(enc, err) {
-				return
-			}
-			line.Add(1)
 		}
 	}
+	return r, j.write(made.q, r)
 }
 
-// evaluate scores the float model and the fake-quantized one.
-func (j *Job) evaluate(ctx context.Context, q *Quantized, samples []eval.Sample) (*Evaluation, error) {
-	faked, wrap, err := Apply(j.Model, q)
-	if err != nil {
-		return nil, err
+// check finds out before the work what cannot be done.
+func (j *Job) check() error {
+	if err := j.checkOutput(); err != nil {
+		return err
 	}
-	e := &Evaluation{Data: j.Evaluation.Path, Samples: len(samples)}
-	if e.Scores.Before, err = j.score(ctx, "eval float", j.Model, nil, samples); err != nil {
-		return nil, err
+	d := strictyaml.New("the recipe")
+	if j.Recipe.check(d); d.Err() == nil {
+		j.Recipe.fit(d, j.Model)
 	}
-	e.Scores.After, err = j.score(ctx, "eval "+q.Scheme.Name, faked, wrap, samples)
-	return e, err
+	if err := d.Err(); err != nil {
+		return err
+	}
+	if j.Ablation && j.Evaluation.Path == "" {
+		return errors.New("there is nothing to measure an ablation on; name held-out data with --eval-data")
+	}
+	return j.checkRoom()
 }
 
-// score evaluates a model with its block, under a progress line.
-func (j *Job) score(ctx context.Context, what string, m *model.Model, w model.Wrap, samples []eval.Sample) (*eval.Result, error) {
-	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
-	defer line.End()
-	r, err := eval.Run(ctx, m, eval.PolicyEdgeInfinite, j.Tokenizer, samples, eval.Options{
-		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w},
-		Answered: func(eval.Answer) { line.Add(1) },
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+// checkRoom finds out whether max_bytes can be kept at all.
+func (j *Job) checkRoom() error {
+	most := j.Recipe.Mixed.MaxBytes
+	if most == 0 {
+		return nil
 	}
-	return r, nil
+	p := &pipeline{job: j, recipe: j.Recipe, scheme: schemes.Get(j.Recipe.Scheme)}
+	if least := plannedSize(j.Model, p.format(nil)).After; least > most {
+		return fmt.Errorf("mixed.max_bytes is %d, but %s takes %d without any promotion; raise it, or choose a smaller scheme", most, j.Recipe.Scheme, least)
+	}
+	return nil
 }
 
 // write writes all files as one folder.
@@ -193,7 +155,7 @@ func (j *Job) checkOutput() error {
 func owned(dir string) error {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if e.IsDir() || !slices.Contains([]string{WeightsFile, EncodingsFile, ReportFile, PageFile}, e.Name()) {
+		if e.IsDir() || !slices.Contains([]string{WeightsFile, EncodingsFile, FoldedFile, ReportFile, PageFile}, e.Name()) {
 			return fmt.Errorf("%s cannot be replaced: %s in it was not written by eisft quantize; move it away", dir, e.Name())
 		}
 	}

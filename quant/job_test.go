@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -31,7 +33,7 @@ func demoJob(t testing.TB) *Job {
 	}
 	tk, tpl := demoTokenizer(t)
 	return &Job{
-		Model: demoModel(t), Tokenizer: tk, Template: tpl, Scheme: schemes.Get("w8a16"), Range: RangeMinMax,
+		Model: demoModel(t), Tokenizer: tk, Template: tpl, Recipe: &Recipe{Name: "w8a16", Scheme: "w8a16", Ranges: RangeMinMax, Weights: RoundNearest},
 		Calibration: File{Path: path}, Evaluation: File{Path: path}, MaxNewTokens: 4,
 		Dir: filepath.Join(dir, "quant", "w8a16"),
 	}
@@ -51,11 +53,11 @@ func TestJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	samples, err := j.questions()
+	rows, err := j.heldOut()
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := j.score(t.Context(), "again", faked, wrap, samples)
+	after, err := j.answers(t.Context(), "again", faked, wrap, rows.questions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,31 +75,77 @@ func TestJob(t *testing.T) {
 	wantReport(t, j.Dir, r)
 }
 
-// TestWriteTable prints every metric of every bucket, before and after.
-func TestWriteTable(t *testing.T) {
-	result := func(far, all float64) *eval.Result {
-		figures := func(em float64) eval.Figures {
-			return eval.Figures{eval.MetricExactMatch: em, eval.MetricF1: em + 0.1}
-		}
-		return &eval.Result{Bounds: eval.Bounds{NearBelow: 256, FarAbove: 512}, Scores: []eval.Score{
-			{Bucket: eval.Far, N: 3, Metrics: figures(far)}, {Bucket: eval.All, N: 5, Metrics: figures(all), Perplexity: 1 + all},
-		}}
+// answered is a result of one question a conversation, with these distances and scores.
+func answered(distances []int, em ...float64) *eval.Result {
+	r := &eval.Result{Bounds: eval.Bounds{NearBelow: 256, FarAbove: 512}}
+	for i, v := range em {
+		r.Answers = append(r.Answers, eval.Answer{
+			Where: fmt.Sprint(i / 2), Turn: i % 2, Distance: distances[i], NLL: 2 - v, Tokens: 2,
+			Metrics: eval.Figures{eval.MetricExactMatch: v, eval.MetricF1: v},
+		})
 	}
+	for _, b := range []eval.Bucket{eval.Far, eval.All} {
+		r.Scores = append(r.Scores, eval.Score{Bucket: b})
+	}
+	return r
+}
+
+// TestComparisons: means are of questions, intervals of conversations, and differences are
+// paired.
+func TestComparisons(t *testing.T) {
+	distances := []int{600, 10, 700, 20}
+	e := &Evaluation{Scores: Change[*eval.Result]{answered(distances, 1, 1, 1, 0), answered(distances, 1, 1, 0, 0)}}
+	e.compare(textLosses{
+		Before: []eval.TextLoss{{NLL: 100, Tokens: 100}, {NLL: 100, Tokens: 100}, {}},
+		After:  []eval.TextLoss{{NLL: 101, Tokens: 100}, {NLL: 101, Tokens: 100}, {}},
+	})
+	text := e.Compared("perplexity/text")
+	if text == nil || text.N != 200 || text.Rows != 2 || math.Abs(text.Change.Before.Value-math.E) > 1e-9 ||
+		math.Abs(text.Difference.Value-math.Expm1(0.01)) > 1e-9 || math.Abs(text.Difference.Hi-text.Difference.Lo) > 1e-9 {
+		t.Errorf("text: %+v", text)
+	}
+	far := e.Compared("em/far")
+	if far == nil || far.N != 2 || far.Rows != 2 || far.Change.Before.Value != 1 || far.Change.After.Value != 0.5 || far.Difference.Value != -0.5 || far.Difference.Lo != -1 || far.Difference.Hi != 0 {
+		t.Errorf("far: %+v", far)
+	}
+	all := e.Compared("em/all")
+	if all == nil || all.N != 4 || all.Rows != 2 || all.Change.Before.Value != 0.75 || all.Difference.Value != -0.25 {
+		t.Errorf("all: %+v", all)
+	}
+	answers := e.Compared("perplexity/answers")
+	if answers == nil || answers.N != 8 || math.Abs(answers.Change.Before.Value-math.Exp(5.0/8)) > 1e-9 || math.Abs(answers.Change.After.Value-math.Exp(6.0/8)) > 1e-9 {
+		t.Errorf("answers: %+v", answers)
+	}
+}
+
+// TestWriteTable prints every comparison, its interval and the steps of an ablation.
+func TestWriteTable(t *testing.T) {
+	interval := func(v, lo, hi float64) Estimate { return Estimate{v, eval.Interval{Lo: lo, Hi: hi}} }
 	r := &Report{
 		Scheme: Scheme{Name: "w8a16"}, Size: Change[int]{15_500_000, 10_300_000},
-		Evaluation: &Evaluation{Scores: Change[*eval.Result]{result(0.5, 0.6), result(0.25, 0.4)}},
+		Evaluation: &Evaluation{Comparisons: []Comparison{
+			{What: "perplexity of the text", Unit: UnitPerplexity, N: 12345, Rows: 9, Change: Change[Estimate]{interval(2, 1.9, 2.1), interval(2.01, 1.9, 2.1)}, Difference: interval(0.005, 0.004, 0.006)},
+			{What: "exact match, far: > 512 tokens back", Unit: UnitShare, N: 3, Rows: 3, Change: Change[Estimate]{interval(0.5, 0, 1), interval(0.25, 0, 1)}, Difference: interval(-0.25, -0.5, 0)},
+			{What: "exact match, all", Unit: UnitShare, N: 1, Rows: 1, Change: Change[Estimate]{interval(1, 0, 0), interval(1, 0, 0)}},
+		}},
+		Ablation: &Ablation{Steps: []AblationStep{
+			{What: "rtn", Perplexity: interval(2.2, 2, 2.4), Increase: interval(0.1, 0.09, 0.11)},
+			{What: "+ gptq", Perplexity: interval(2.1, 2, 2.2), Increase: interval(0.05, 0.04, 0.06), Gain: interval(0.05, 0.04, 0.06)},
+		}},
 	}
 	var out strings.Builder
 	if err := r.WriteTable(&out); err != nil {
 		t.Fatal(err)
 	}
-	if want := `w8a16                                              before   after
-exact match, far: > 512 tokens back (3 questions)  0.500    0.250
-exact match, all (5 questions)                     0.600    0.400
-F1, far: > 512 tokens back (3 questions)           0.600    0.350
-F1, all (5 questions)                              0.700    0.500
-perplexity of the answers                          1.600    1.400
-size                                               15.5 MB  10.3 MB
+	if want := `w8a16                                              before   after    change   95 % interval
+perplexity of the text (12,345 tokens)             2.000    2.010    +0.50 %  +0.40 to +0.60 %
+exact match, far: > 512 tokens back (3 questions)  0.500    0.250    -0.250   -0.500 to +0.000
+exact match, all (1 questions)                     1.000    1.000    +0.000
+size                                               15.5 MB  10.3 MB  -33.55 %
+
+method  perplexity  increase  95 % interval
+rtn     2.200       +10.00 %  +9.00 to +11.00 %
++ gptq  2.100       +5.00 %   +4.00 to +6.00 %
 `; out.String() != want {
 		t.Errorf("table\n%swant\n%s", out.String(), want)
 	}

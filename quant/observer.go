@@ -16,6 +16,9 @@ import (
 type Observer struct {
 	Min, Max float32
 	Count    uint64
+	// LeastMax is the least of the largest values of what was observed at once: of scores,
+	// of which each query's are, the smallest maximum of a softmax.
+	LeastMax float32
 	mutex    sync.Mutex
 	pages    [2][256]*[binsPerPage]uint64 // by sign and exponent
 }
@@ -28,18 +31,18 @@ const (
 
 // Observe takes up values.
 func (o *Observer) Observe(x []float32) {
+	if len(x) == 0 {
+		return
+	}
 	o.mutex.Lock()
 	defer o.mutex.Unlock()
-	if o.Count == 0 && len(x) > 0 {
-		o.Min, o.Max = x[0], x[0]
-	}
-	o.Count += uint64(len(x))
+	least, most := x[0], x[0]
 	for _, v := range x {
-		if v < o.Min {
-			o.Min = v
+		if v < least {
+			least = v
 		}
-		if v > o.Max {
-			o.Max = v
+		if v > most {
+			most = v
 		}
 		bits := math.Float32bits(v)
 		b := bits &^ (1 << 31) >> binShift
@@ -49,6 +52,11 @@ func (o *Observer) Observe(x []float32) {
 		}
 		(*page)[b%binsPerPage]++
 	}
+	if o.Count == 0 {
+		o.Min, o.Max, o.LeastMax = least, most, most
+	}
+	o.Min, o.Max, o.LeastMax = min(o.Min, least), max(o.Max, most), min(o.LeastMax, most)
+	o.Count += uint64(len(x))
 }
 
 // MaxAbs returns the largest magnitude.

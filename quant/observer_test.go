@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"eisft/quant/encoding"
@@ -68,6 +69,11 @@ func TestRanges(t *testing.T) {
 		{"least squares", RangeMSE, 8, normal(1_000_000, 1), 3.6, 4.3},
 		{"16 bits clip little", RangeMSE, 16, normal(100_000, 1), 4, 6},
 		{"zeros", RangeMSE, 8, []float32{0, 0}, 127, 127}, // scale 1
+		// 8 bits, normal values: the least divergence clips less than the least squares
+		{"least divergence", RangeEntropy, 8, normal(1_000_000, 1), 4.3, 5.2},
+		{"least divergence cuts an outlier", RangeEntropy, 8, outlier, 4.3, 7},
+		{"16 bits are finer than the histogram", RangeEntropy, 16, outlier, 100, 100},
+		{"zeros", RangeEntropy, 8, []float32{0, 0}, 127, 127},
 		{"zeros", RangePercentile, 8, []float32{0, 0}, 127, 127},
 	} {
 		t.Run(string(tc.r)+" "+tc.name, func(t *testing.T) {
@@ -104,10 +110,10 @@ func TestClipRate(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme is "w8a8"; did you mean "w8a16"? It must be one of w8a16` {
+	if _, err := ParseScheme("w8a61"); err == nil || !strings.HasPrefix(err.Error(), `scheme is "w8a61"; did you mean "w8a16"? It must be one of w8a16`) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile` {
+	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile, entropy` {
 		t.Errorf("error %v", err)
 	}
 }

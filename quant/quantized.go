@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -17,6 +18,8 @@ type Quantized struct {
 	Calibration Calibration
 	Weights     []*Weight // in the order of the forward pass, the head last
 	Points      []*Point
+	// Folded are the transforms of the float model that was rounded, nil: there were none.
+	Folded *Folded
 	// Reconstructed says of each layer what its reconstruction has gained; nil without one.
 	Reconstructed []Reconstructed
 }
@@ -41,32 +44,22 @@ type Point struct {
 	Max      float32           `json:"max"`
 	ClipRate float64           `json:"clip_rate"` // share of the values beyond the codes
 	SQNR     float64           `json:"sqnr_db"`   // estimated from the histogram
+	// Codes are those of a constant of the base, which nothing was seen of.
+	Codes []int32 `json:"codes,omitempty"`
 }
 
 // Quantize chooses the encoding of every point of the model from what
-// calibration saw, and quantizes its weights.
+// calibration saw, and rounds its weights to the nearest codes.
 func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, error) {
-	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
-	for _, p := range points(m.Base) {
-		f := p.format(s)
-		if f.None() {
-			continue
-		}
-		o := seen.observers[p.name]
-		e := r.encode(o, f)
-		q.Points = append(q.Points, &Point{
-			Name: p.name, Encoding: e, Min: o.Min, Max: o.Max,
-			ClipRate: o.clipped(e), SQNR: sqnr(o.noise(e)),
-		})
+	q, err := EncodePoints(m, s, r, seen, nil)
+	if err != nil {
+		return nil, err
 	}
-	for _, f := range frozen(m.Base) {
-		w, err := (&Map{Name: f.name, Matrix: f.Weight(), Out: f.Out, In: f.In, Format: f.format(s)}).nearest()
-		if err != nil {
-			return nil, err
-		}
-		q.Weights = append(q.Weights, w)
-	}
-	return q, nil
+	recipe := &Recipe{Scheme: s.Name, Ranges: r, Weights: RoundNearest}
+	return q, RoundWeights(context.Background(), m, q, RoundOptions{
+		Recipe: recipe,
+		Format: func(name string, head bool) encoding.Format { return recipe.mapFormat(s, name, head) },
+	})
 }
 
 // Weight returns the weights of a map: "model.layers.0.self_attn.q_proj" or
@@ -94,9 +87,14 @@ func (q *Quantized) Point(name string) *Point {
 // Apply returns the model with the weights that q's codes stand for, and the
 // decorator that rounds every point to its encoding: together, in streams with
 // [model.StreamOptions].Wrap, they compute what the quantized graphs compute.
-// It fails if q was made for another model.
+// Transforms that q was made with are folded in first: m is the untouched model. It fails if
+// q was made for another model.
 func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
-	if err := q.fits(m.Base); err != nil {
+	if err := q.fits(m); err != nil {
+		return nil, nil, err
+	}
+	m, err := q.Float(m)
+	if err != nil {
 		return nil, nil, err
 	}
 	b := replaceFrozen(m.Base, func(name string, l *model.Linear) *model.Linear {
@@ -110,30 +108,34 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 }
 
 // Wrap returns the decorator that rounds every point of a model to its encoding; before,
-// if not nil, may change a point's numbers before they are rounded. Cores call it side
-// by side.
+// if not nil, may change a point's numbers before they are rounded, but not those that a
+// host or the base gives. Cores call it side by side.
 func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
-	encodings := map[string]encoding.Encoding{}
+	encodings, given := map[string]encoding.Encoding{}, map[string]bool{EmbeddingPoint: true}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
 	}
-	return wrap(m.Base.Head, func(point string, x []float32) {
+	for _, p := range givenPoints(m) {
+		given[p.name] = true
+	}
+	return newTaps(m, q.Scheme.IntegerAttention(), false, func(point string, x []float32) {
 		e, ok := encodings[point]
 		if !ok {
 			return
 		}
-		if before != nil {
+		if before != nil && !given[point] {
 			before(x)
 		}
 		e.Fake(x)
-	})
+	}).wrap
 }
 
 // errOther advises where quantized weights and a model do not belong together.
 var errOther = errors.New("the quantized files belong to another model; run eisft quantize for this one")
 
-// fits checks that q has every weight and point of a base, and no other.
-func (q *Quantized) fits(b *model.Base) error {
+// fits checks that q has every weight and point of a model, and no other.
+func (q *Quantized) fits(m *model.Model) error {
+	b := m.Base
 	if err := b.CheckIdentity(q.Base); err != nil {
 		return fmt.Errorf("the quantized base was another one: %w: %w", err, errOther)
 	}
@@ -148,7 +150,7 @@ func (q *Quantized) fits(b *model.Base) error {
 		}
 	}
 	encoded := 0
-	for _, p := range points(b) {
+	for _, p := range points(m) {
 		if p.format(q.Scheme).None() {
 			continue
 		}

@@ -72,7 +72,7 @@ func quantizedDemo(t testing.TB, m *model.Model) (*Quantized, *Statistics) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := Quantize(m, schemes.Get("w8a16"), RangeMinMax, seen)
+	q, err := Quantize(m, schemes.Get("w8a16-mixed"), RangeMinMax, seen)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,10 @@ func TestCalibrate(t *testing.T) {
 			width[InputPoint(l, f)], width[OutputPoint(f)] = f.In, f.Out
 		}
 	}
-	if len(width) != len(seen.observers) {
-		t.Errorf("%d points observed, want %d", len(seen.observers), len(width))
+	for _, p := range points(m) {
+		if o := seen.observers[p.name]; p.given() != (o == nil) || o != nil && o.Count == 0 {
+			t.Errorf("%s: %+v observed", p.name, o)
+		}
 	}
 	for name, n := range width {
 		if got, want := seen.observers[name].Count, uint64(n*len(s.IDs)); got != want {

@@ -16,7 +16,8 @@ const RangeMinMax Range = "minmax"
 var ranges = enum.NewTable[Range, func(o *Observer, f encoding.Format) float32]("range").
 	With(RangeMinMax, func(o *Observer, _ encoding.Format) float32 { return o.MaxAbs() }).
 	With(RangeMSE, (*Observer).leastSquares).
-	With(RangePercentile, func(o *Observer, _ encoding.Format) float32 { return o.percentile(0.99999) })
+	With(RangePercentile, func(o *Observer, _ encoding.Format) float32 { return o.percentile(0.99999) }).
+	With(RangeEntropy, (*Observer).leastDivergence)
 
 // RangeNames lists the ranges.
 func RangeNames() []Range { return ranges.Names() }

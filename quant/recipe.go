@@ -1,12 +1,17 @@
 package quant
 
+import "eisft/internal/enum"
+
 // Recipe says how a model is quantized: the scheme, and the methods that choose what its
-// codes stand for. It is a YAML file (configs/quant); the command line's flags override its
-// keys.
+// codes stand for. It is a YAML file (configs/quant), read by [LoadRecipe]; the command
+// line's flags override its keys. configs/quant/recipe.yaml explains every key.
 type Recipe struct {
+	// Name is that of the folder that is written; the file's name without its extension, or
+	// the scheme's, if not given.
+	Name   string `yaml:"name" json:"name"`
 	Scheme string `yaml:"scheme" json:"scheme"`
-	Target string `yaml:"target" json:"target"` // what the graphs are for: signs of activations, what is refused
-	Ranges Range  `yaml:"ranges" json:"ranges"` // of activations
+	Target string `yaml:"target" json:"target,omitempty"` // what the graphs are for: signs of activations, what is refused; "": not known
+	Ranges Range  `yaml:"ranges" json:"ranges"`           // of activations
 	// Transforms rewrite the float model, in this order, into one that computes the same and
 	// rounds better.
 	Transforms  []string    `yaml:"transforms" json:"transforms,omitempty"`
@@ -19,12 +24,35 @@ type Recipe struct {
 	GPTQ    GPTQ   `yaml:"gptq" json:"gptq,omitzero"`
 	// Reconstruct fits each quantized block to the float one afterwards.
 	Reconstruct Reconstruct `yaml:"reconstruct" json:"reconstruct,omitzero"`
-	// Cache is the width of keys and values: auto, int8 or int16.
-	Cache string `yaml:"cache" json:"cache"`
+	// Cache is the width of keys and values: auto, int8 or int16; "": the scheme's.
+	Cache Cache `yaml:"cache" json:"cache,omitempty"`
 	// Exceptions give tensors another width; the last one that matches a name holds.
 	Exceptions []Exception `yaml:"exceptions" json:"exceptions,omitempty"`
 	Mixed      Mixed       `yaml:"mixed" json:"mixed,omitzero"`
-	Seed       int64       `yaml:"seed" json:"seed"` // of what is random: rotations, the order of samples
+	// Sensitivity is how many tokens of the calibration data the loss is measured on: with
+	// each map alone rounded, for mixed precision, and for a cache that is chosen. 0: none.
+	Sensitivity int    `yaml:"sensitivity" json:"sensitivity,omitempty"`
+	Seed        int64  `yaml:"seed" json:"seed"` // of what is random: rotations, the order of samples
+	Calib       string `yaml:"calib" json:"-"`   // the calibration data's file
+	Samples     int    `yaml:"samples" json:"samples"`
+	Eval        Eval   `yaml:"eval" json:"eval,omitzero"`
+}
+
+// Cache says how wide the codes of keys and values are in the cache.
+type Cache string
+
+// The widths of a cache. CacheAuto chooses one for each layer by the loss that 8 bits cost.
+const (
+	CacheAuto  Cache = "auto"
+	CacheInt8  Cache = "int8"
+	CacheInt16 Cache = "int16"
+)
+
+var caches = []Cache{CacheAuto, CacheInt8, CacheInt16}
+
+// ParseCache returns the width of that name.
+func ParseCache(name string) (Cache, error) {
+	return Cache(name), enum.Check("cache", Cache(name), caches...)
 }
 
 // SmoothQuant moves outliers of activations into weights (arXiv 2211.10438, eq. 4).
@@ -48,16 +76,17 @@ type Rotate struct {
 // SeqMSE chooses the scale of each channel or block by the error of the map's output on
 // quantized inputs, one layer after the other (AIMET's sequential MSE).
 type SeqMSE struct {
-	Candidates int `yaml:"candidates" json:"candidates"`
-	Samples    int `yaml:"samples" json:"samples"` // of the calibration data
+	Candidates int `yaml:"candidates" json:"candidates"` // 0: 30; mse-clip has as many
+	Samples    int `yaml:"samples" json:"samples"`       // of the calibration data; 0: all
 }
 
 // GPTQ rounds one input after the other and lets those that follow make up for the error
 // (arXiv 2210.17323).
 type GPTQ struct {
-	Block    int     `yaml:"block" json:"block"`         // columns that are updated at once
+	Scales   string  `yaml:"scales" json:"scales"`       // rule that chooses the scales before: rtn, mse-clip or, by default, seqmse
+	Block    int     `yaml:"block" json:"block"`         // columns that are updated at once; 0: 128
 	ActOrder bool    `yaml:"act_order" json:"act_order"` // largest diagonal of the Hessian first
-	Damping  float32 `yaml:"damping" json:"damping"`     // share of the diagonal's mean that is added to it
+	Damping  float32 `yaml:"damping" json:"damping"`     // share of the diagonal's mean that is added to it; 0: 0.01
 }
 
 // Reconstruct fits scales and rounding of a layer's weights to the layer's float output
@@ -82,4 +111,10 @@ type Exception struct {
 type Mixed struct {
 	MaxLossIncrease float64 `yaml:"max_loss_increase" json:"max_loss_increase"` // nats a token; 0: no promotion by loss
 	MaxBytes        int     `yaml:"max_bytes" json:"max_bytes"`                 // of the quantized model; 0: no limit
+}
+
+// Eval is what a model is evaluated on before and after.
+type Eval struct {
+	Data    string `yaml:"data" json:"data"`       // a file; "": the run's own
+	Samples int    `yaml:"samples" json:"samples"` // rows; 0: as many as it takes for 150 questions about far facts
 }

@@ -5,11 +5,18 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
+
 	"eisft/eval"
+	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/quant/encoding"
 )
 
@@ -19,19 +26,36 @@ const (
 	PageFile   = "report.html" // the same to look at, with plots, in one file
 )
 
-// Report says what quantization did to a model.
+// Report says what quantization did to a model, and holds the settings that do it again.
 type Report struct {
 	Schema      int         `json:"schema"`
 	Scheme      Scheme      `json:"scheme"`
+	Recipe      Recipe      `json:"recipe"`
+	Settings    Settings    `json:"settings"`
 	Range       Range       `json:"range"`
 	Base        string      `json:"base_identity"`
 	Data        string      `json:"calibration_data"` // the file
 	Calibration Calibration `json:"calibration"`
 	// Evaluation is nil if there was nothing to evaluate on.
-	Evaluation  *Evaluation        `json:"evaluation,omitempty"`
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
+	// Those that follow are nil where nothing of it was measured.
+	Ablation    *Ablation          `json:"ablation,omitempty"`
+	Sensitivity *SensitivityReport `json:"sensitivity,omitempty"`
+	Mixed       *MixedReport       `json:"mixed,omitempty"`
+	Cache       *CacheReport       `json:"cache,omitempty"`
 	Size        Change[int]        `json:"bytes"` // of the model with its adapter
 	Weights     []WeightReport     `json:"weights"`
 	Activations []ActivationReport `json:"activations"`
+}
+
+// Settings are what a report's figures depend on beside recipe, base and token ids.
+type Settings struct {
+	Version     string `json:"eisft"`
+	Go          string `json:"go"`
+	System      string `json:"system"`             // linux/amd64
+	Kernels     string `json:"kernels"`            // what computes products
+	Calibration string `json:"calibration_sha256"` // of the file
+	Evaluation  string `json:"evaluation_sha256,omitempty"`
 }
 
 // Change is a figure of the float model and of the quantized one.
@@ -40,12 +64,15 @@ type Change[T any] struct {
 	After  T `json:"after"`
 }
 
-// Evaluation are the scores of the trained block on held-out questions, by how
+// Evaluation compares the float model and the quantized one on held-out rows: the loss of
+// all tokens after the first From, and the answers of the trained block to questions, by how
 // far back the fact lies.
 type Evaluation struct {
-	Data    string               `json:"data"` // the file
-	Samples int                  `json:"samples"`
-	Scores  Change[*eval.Result] `json:"scores"`
+	Data        string               `json:"data"` // the file
+	Samples     int                  `json:"samples"`
+	From        int                  `json:"from"`
+	Comparisons []Comparison         `json:"comparisons"`
+	Scores      Change[*eval.Result] `json:"scores"` // nil where no row has a question
 }
 
 // WeightReport says how well codes stand for a matrix.
@@ -65,7 +92,23 @@ type ActivationReport struct {
 	Octaves []Octave `json:"octaves"`
 }
 
-// newReport compares q with the model that it was made from.
+// report describes what was made.
+func (j *Job) report(made *made) (*Report, error) {
+	r := newReport(made.float, made.q, made.seen)
+	r.Size = size(j.Model, made.q)
+	r.Recipe, r.Data = *j.Recipe, j.Calibration.Path
+	r.Sensitivity, r.Mixed, r.Cache = made.sensitivity, made.mixed, made.cache
+	r.Settings = Settings{
+		Version: j.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Kernels: kernels.Backend(),
+	}
+	var err error
+	if r.Settings.Calibration, err = filehash.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {
+		r.Settings.Evaluation, err = filehash.Sum(j.Evaluation.Path)
+	}
+	return r, err
+}
+
+// newReport compares q with the float model that it was rounded from.
 func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 	r := &Report{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
 	for _, f := range frozen(m.Base) {
@@ -73,7 +116,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 		clipped, decibel := w.fidelity(f.Weight())
 		r.Weights = append(r.Weights, WeightReport{
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits,
-			Rule: weightRule(f.format(q.Scheme)), ClipRate: clipped, SQNR: decibel,
+			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,
 		})
 	}
 	for _, p := range q.Points {
@@ -82,11 +125,14 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 		if len(p.Encoding.Zeros) > 0 {
 			steps = hi - lo
 		}
+		o := seen.observers[p.Name]
+		if o == nil { // a mask, a table or a constant
+			continue
+		}
 		r.Activations = append(r.Activations, ActivationReport{
-			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, steps), Octaves: seen.observers[p.Name].octaves(),
+			Point: *p, Rule: fmt.Sprintf("%s/%d", q.Range, steps), Octaves: o.octaves(),
 		})
 	}
-	r.Size = size(m, q)
 	return r
 }
 
@@ -120,55 +166,65 @@ func ReadReport(dir string) (*Report, error) {
 	return r, nil
 }
 
-// size counts the bytes of a model with its adapter. Embeddings are in the
-// checkpoint's type both times, norms, biases and the adapter in float32.
-func size(m *model.Model, q *Quantized) Change[int] {
-	b := m.Base
-	rest := b.Embed.Bytes() + 4*m.Params.Count()
-	for _, n := range b.Norms() {
-		rest += 4 * n.Parameters()
-	}
-	for _, l := range b.Layers {
-		for _, n := range l.Norms() {
-			rest += 4 * n.Parameters()
-		}
-	}
-	c := Change[int]{Before: rest, After: rest}
-	for _, f := range frozen(b) {
-		c.After += q.Weight(f.name).Bytes() + 4*len(f.Bias)
-		if f.Linear != b.Embed {
-			c.Before += f.Bytes() + 4*len(f.Bias)
-		}
-	}
-	return c
-}
-
 // WriteTable prints what quantization changed.
 func (r *Report) WriteTable(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "%s\tbefore\tafter\n", r.Scheme.Name)
+	fmt.Fprintf(t, "%s\tbefore\tafter\tchange\t95 %% interval\n", r.Scheme.Name)
 	for _, row := range r.rows() {
-		fmt.Fprintf(t, "%s\t%s\t%s\n", row.What, row.Before, row.After)
+		cells := []string{row.What, row.Before, row.After, row.Change, row.Interval}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	if err := t.Flush(); err != nil || r.Ablation == nil {
+		return err
+	}
+	fmt.Fprintf(t, "\nmethod\tperplexity\tincrease\t95 %% interval\n")
+	for _, s := range r.Ablation.Steps {
+		fmt.Fprintf(t, "%s\t%.3f\t%s\t%s\n", s.What, s.Perplexity.Value, signedPercent(s.Increase.Value), percentInterval(s.Increase.Interval))
 	}
 	return t.Flush()
 }
 
+// Warnings are what calibration and mixed precision found odd.
+func (r *Report) Warnings() []string {
+	list := slices.Clone(r.Calibration.Warnings)
+	if r.Mixed != nil {
+		list = append(list, r.Mixed.Warnings...)
+	}
+	return list
+}
+
 // row is a line of the table of what changed, in words.
-type row struct{ What, Before, After string }
+type row struct{ What, Before, After, Change, Interval string }
 
 func (r *Report) rows() []row {
 	var rows []row
 	if r.Evaluation != nil {
-		before, after := r.Evaluation.Scores.Before, r.Evaluation.Scores.After
-		for _, m := range eval.Metrics() {
-			for _, b := range before.Scores {
-				what := fmt.Sprintf("%s, %s (%d questions)", m.Title(), before.Bounds.Describe(b.Bucket), b.N)
-				rows = append(rows, row{what, b.Metrics.Text(m, 3), after.Score(b.Bucket).Metrics.Text(m, 3)})
-			}
+		for _, c := range r.Evaluation.Comparisons {
+			rows = append(rows, c.row())
 		}
-		rows = append(rows, row{"perplexity of the answers", fmt.Sprintf("%.3f", before.Score(eval.All).Perplexity), fmt.Sprintf("%.3f", after.Score(eval.All).Perplexity)})
 	}
-	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After)})
+	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After), signedPercent(float64(r.Size.After)/float64(r.Size.Before) - 1), ""})
+}
+
+// row words a comparison.
+func (c Comparison) row() row {
+	unit, change, interval := "questions", fmt.Sprintf("%+.3f", c.Difference.Value), fmt.Sprintf("%+.3f to %+.3f", c.Difference.Lo, c.Difference.Hi)
+	if c.Unit == UnitPerplexity {
+		unit, change, interval = "tokens", signedPercent(c.Difference.Value), percentInterval(c.Difference.Interval)
+	}
+	if c.Rows < 2 {
+		interval = ""
+	}
+	return row{
+		fmt.Sprintf("%s (%s %s)", c.What, humanize.Comma(int64(c.N)), unit),
+		fmt.Sprintf("%.3f", c.Change.Before.Value), fmt.Sprintf("%.3f", c.Change.After.Value), change, interval,
+	}
+}
+
+func signedPercent(x float64) string { return fmt.Sprintf("%+.2f %%", 100*x) }
+
+func percentInterval(i eval.Interval) string {
+	return fmt.Sprintf("%+.2f to %+.2f %%", 100*i.Lo, 100*i.Hi)
 }
 
 func megabytes(n int) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/enum"
 	"eisft/quant"
+	"eisft/quant/fit"
 	"eisft/train/runs"
 )
 
@@ -18,17 +20,32 @@ func quantizeCommand() *cli.Command {
 		Description: `Streams calibration samples through a run's model, segment by segment as on a
 phone, chooses the scales of weights and activations, and evaluates the model
 before and after. Writes the quantized weights, their encodings and a report
-(report.html) into quant/SCHEME of the run's folder.
+(report.html) into quant/NAME of the run's folder.
 
-   eisft quantize --calib data.parquet`,
+   eisft quantize --calib data.parquet
+   eisft quantize --calib data.parquet --recipe w4a16-lpbq32.yaml
+
+A recipe names scheme and methods; configs/quant has some, and recipe.yaml there
+explains every key. Flags override its keys.`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json), whose columns are as in the configuration's data section (required)"},
-			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", Value: 16},
+			&cli.PathFlag{Name: "recipe", Usage: "quantize as the recipe `FILE` says, or the one of that name in configs/quant"},
+			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", DefaultText: "the recipe's, or 16"},
 			&cli.PathFlag{Name: "run", Usage: "quantize the trained run in `FOLDER`", Value: latestRun},
-			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + enum.List(quant.SchemeNames()), Value: "w8a16"},
-			&cli.StringFlag{Name: "range", Usage: "how the range of an activation is chosen: " + enum.List(quant.RangeNames()), Value: string(quant.RangeMinMax)},
+			&cli.StringFlag{Name: "scheme", Usage: "which tensors get how many bits: " + enum.List(quant.SchemeNames()), DefaultText: "the recipe's, or w8a16"},
+			&cli.StringFlag{Name: "target", Usage: "what the graphs are for: " + enum.List(quant.Targets()), DefaultText: "the recipe's, or any"},
+			&cli.StringFlag{Name: "range", Usage: "how the range of an activation is chosen: " + enum.List(quant.RangeNames()), DefaultText: "the recipe's, or minmax"},
+			&cli.StringFlag{Name: "transform", Usage: "rewrite the float model first by `LIST`: " + enum.List(quant.TransformNames()) + ", or none", DefaultText: "the recipe's"},
+			&cli.StringFlag{Name: "weights", Usage: "how scales and codes of weights are chosen: " + enum.List(quant.RoundingNames()), DefaultText: "the recipe's, or rtn"},
+			&cli.StringFlag{Name: "cache", Usage: "how wide keys and values are: auto, int8 or int16", DefaultText: "the recipe's, or the scheme's"},
+			&cli.IntFlag{Name: "reconstruct", Usage: "fit each block to the float one in `N` steps; 0: not", DefaultText: "the recipe's, or 0"},
+			&cli.IntFlag{Name: "sensitivity", Usage: "measure what each map costs on `N` tokens of the calibration data; 0: not", DefaultText: "the recipe's, or 0"},
+			&cli.Int64Flag{Name: "seed", Usage: "choose what is random by `N`", DefaultText: "the recipe's, or 0"},
+			&cli.StringFlag{Name: "name", Usage: "write quant/`NAME` of the run's folder", DefaultText: "the recipe's, or the scheme"},
 			&cli.PathFlag{Name: "eval-data", Usage: "evaluate on `FILE`", DefaultText: configured},
-			&cli.IntFlag{Name: "eval-samples", Usage: "evaluate on the first `N` samples; 0: all", Value: 32},
+			&cli.IntFlag{Name: "eval-samples", Usage: "evaluate on the first `N` samples; 0: as many as it takes for 150 questions near and far", DefaultText: "the recipe's, or 0"},
+			&cli.BoolFlag{Name: "ablation", Usage: "measure what each method of the recipe gains, which takes as long as all of them one after the other"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and how large the model would be"},
 		},
 		Action: quantize,
 	}
@@ -38,6 +55,13 @@ func quantize(c *cli.Context) error {
 	job, run, err := quantizeJob(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("dry-run") {
+		plan, err := job.Plan(c.Context)
+		if err != nil {
+			return err
+		}
+		return plan.Write(c.App.Writer)
 	}
 	report, err := job.Run(c.Context)
 	if err != nil {
@@ -50,7 +74,7 @@ func quantize(c *cli.Context) error {
 		}
 		sayPair(c, run, q)
 	}
-	for _, w := range report.Calibration.Warnings {
+	for _, w := range report.Warnings() {
 		warn(c, w)
 	}
 	if err := report.WriteTable(c.App.Writer); err != nil {
@@ -60,39 +84,127 @@ func quantize(c *cli.Context) error {
 	return err
 }
 
+// overrides are the recipe's keys that flags give.
+func overrides(c *cli.Context) ([]quant.Override, error) {
+	var list []quant.Override
+	var bad error
+	add := func(flag, key string, check func() error, set func(*quant.Recipe)) {
+		if !c.IsSet(flag) || bad != nil {
+			return
+		}
+		if err := check(); err != nil {
+			bad = usagef(c, "--%w", err)
+			return
+		}
+		list = append(list, quant.Override{Key: key, Flag: "--" + flag, Set: set})
+	}
+	word := func(flag, key string, names []string, set func(*quant.Recipe, string)) {
+		v := c.String(flag)
+		add(flag, key, func() error { return enum.Check(flag, v, names...) }, func(r *quant.Recipe) { set(r, v) })
+	}
+	number := func(flag, key string, what string, set func(*quant.Recipe, int)) {
+		v := c.Int(flag)
+		add(flag, key, func() error {
+			if v < 0 {
+				return fmt.Errorf("%s is %d; it must be at least 1, or 0 for %s", flag, v, what)
+			}
+			return nil
+		}, func(r *quant.Recipe) { set(r, v) })
+	}
+	free := func() error { return nil }
+	word("scheme", "scheme", quant.SchemeNames(), func(r *quant.Recipe, v string) { r.Scheme = v })
+	word("target", "target", quant.Targets(), func(r *quant.Recipe, v string) { r.Target = v })
+	word("weights", "weights", quant.RoundingNames(), func(r *quant.Recipe, v string) { r.Weights = v })
+	bounds := c.String("range")
+	add("range", "ranges", func() error { _, err := quant.ParseRange(bounds); return err }, func(r *quant.Recipe) { r.Ranges = quant.Range(bounds) })
+	cache := c.String("cache")
+	add("cache", "cache", func() error { _, err := quant.ParseCache(cache); return err }, func(r *quant.Recipe) { r.Cache = quant.Cache(cache) })
+	transforms := list0(c.String("transform"))
+	add("transform", "transforms", func() error {
+		for _, t := range transforms {
+			if err := enum.Check("transform", t, quant.TransformNames()...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(r *quant.Recipe) { r.Transforms = transforms })
+	number("samples", "samples", "all", func(r *quant.Recipe, v int) { r.Samples = v })
+	number("reconstruct", "reconstruct", "none", func(r *quant.Recipe, v int) { r.SetReconstruction(v) })
+	number("sensitivity", "sensitivity", "none", func(r *quant.Recipe, v int) { r.Sensitivity = v })
+	number("eval-samples", "eval.samples", "as many as it takes for 150 questions near and far", func(r *quant.Recipe, v int) { r.Eval.Samples = v })
+	seed, name := c.Int64("seed"), c.String("name")
+	add("seed", "seed", free, func(r *quant.Recipe) { r.Seed = seed })
+	add("name", "name", free, func(r *quant.Recipe) { r.Name = name })
+	return list, bad
+}
+
+// list0 cuts a list at its commas; none is an empty one.
+func list0(text string) []string {
+	if text == "none" || text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
+}
+
+// openRecipe reads the recipe that the command line names, with its flags in place of keys.
+func openRecipe(c *cli.Context) (*quant.RecipeFile, error) {
+	set, err := overrides(c)
+	if err != nil {
+		return nil, err
+	}
+	path := ""
+	if c.IsSet("recipe") {
+		if path, err = quant.FindRecipe(c.Path("recipe")); err != nil {
+			return nil, err
+		}
+	}
+	r, err := quant.LoadRecipe(path, set...)
+	if err != nil && path == "" { // all of it is the command line's
+		return nil, usagef(c, "%w", err)
+	}
+	return r, err
+}
+
 // quantizeJob is what the command line asks for, and the run that it is for.
 func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
-	calib, err := required(c, "calib")
+	recipe, err := openRecipe(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	scheme, err := quant.ParseScheme(c.String("scheme"))
-	if err != nil {
-		return nil, nil, usagef(c, "--%w", err)
+	if c.IsSet("calib") {
+		recipe.Calib = c.Path("calib")
 	}
-	bounds, err := quant.ParseRange(c.String("range"))
-	if err != nil {
-		return nil, nil, usagef(c, "--%w", err)
-	}
-	for _, name := range []string{"samples", "eval-samples"} {
-		if n := c.Int(name); n < 0 {
-			return nil, nil, usagef(c, "--%s is %d; it must be at least 1, or 0 for all", name, n)
-		}
+	if recipe.Calib == "" {
+		return nil, nil, usagef(c, "--calib is required")
 	}
 	run, err := openRun(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	section := run.Config.Eval
-	if c.IsSet("eval-data") {
-		section.Data = c.Path("eval-data")
+	if err := recipe.Fit(run.Model); err != nil {
+		return nil, nil, err
+	}
+	return newQuantizeJob(c, run, recipe.Recipe), run, nil
+}
+
+// newQuantizeJob carries a recipe out on a run.
+func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.Job {
+	held := run.Config.Eval
+	switch {
+	case c.IsSet("eval-data"):
+		held.Data = c.Path("eval-data")
+	case recipe.Eval.Data != "":
+		held.Data = recipe.Eval.Data
 	}
 	return &quant.Job{
-		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Scheme: scheme, Range: bounds,
-		Calibration:  quant.File{Path: calib, Options: run.Config.Data.Options, Samples: c.Int("samples")},
-		Evaluation:   quant.File{Path: section.Data, Options: section.Options, Samples: c.Int("eval-samples")},
-		MaxNewTokens: section.MaxNewTokens,
-		Dir:          filepath.Join(run.Dir, "quant", scheme.Name),
+		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Recipe: recipe,
+		Calibration:  quant.File{Path: recipe.Calib, Options: run.Config.Data.Options, Samples: recipe.Samples},
+		Evaluation:   quant.File{Path: held.Data, Options: held.Options, Samples: recipe.Eval.Samples},
+		MaxNewTokens: held.MaxNewTokens,
+		Ablation:     c.Bool("ablation"),
+		Dir:          filepath.Join(run.Dir, "quant", recipe.Name),
 		Progress:     c.App.ErrWriter,
-	}, run, nil
+		Version:      version(),
+		Reconstruct:  fit.Reconstruct,
+	}
 }

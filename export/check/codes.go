@@ -61,17 +61,20 @@ func (g *graph) compare(q *quant.Quantized) {
 			continue
 		}
 		seen[point] = true
-		if g.isWeight(n) {
+		p := q.Point(point)
+		if g.isWeight(n) && (p == nil || len(p.Codes) == 0) {
 			g.compareWeight(n, e, q.Weight(point), point)
 			continue
 		}
-		p := q.Point(point)
 		if p == nil {
 			g.report(Error, nodeName(n), "%s encodes %s, which has no encoding in the quantized model", n.GetOpType(), point)
 			continue
 		}
 		if d := e.Difference(p.Encoding); d != "" {
 			g.report(Error, nodeName(n), "%s of %s: %s as in the quantized model", n.GetOpType(), point, d)
+		}
+		if g.isWeight(n) {
+			g.compareConstant(input(n, 0), p)
 		}
 	}
 	if slices.ContainsFunc(g.Outputs, func(p ir.Port) bool { return p.Name == "logits" }) {
@@ -93,12 +96,7 @@ func (g *graph) compareWeight(n *onnxpb.NodeProto, e encoding.Encoding, w *quant
 	if d := e.Difference(w.Transposed(w.Out, w.In)); d != "" {
 		g.report(Error, nodeName(n), "%s of %s: %s as in the quantized model", n.GetOpType(), point, d)
 	}
-	t, err := g.Tensor(name)
-	if err != nil {
-		g.report(Error, name, "%v", err)
-		return
-	}
-	codes, err := t.Ints()
+	codes, err := g.codes(name)
 	if err != nil {
 		g.report(Error, name, "%v", err)
 		return
@@ -116,6 +114,33 @@ func (g *graph) compareWeight(n *onnxpb.NodeProto, e encoding.Encoding, w *quant
 		row, column := first%w.Out, first/w.Out
 		g.report(Error, name, "%d codes of %s differ from the quantized model's, the first one for output %d and input %d: it is %d, want %d", wrong, point, row, column, codes[first], w.Codes[row*w.In+column])
 	}
+}
+
+// compareConstant holds the codes of a constant of the base to the model's.
+func (g *graph) compareConstant(name string, p *quant.Point) {
+	codes, err := g.codes(name)
+	if err != nil {
+		g.report(Error, name, "%v", err)
+		return
+	}
+	if len(codes) != len(p.Codes) {
+		g.report(Error, name, "%s has %d codes, want %d as in the quantized model", p.Name, len(codes), len(p.Codes))
+		return
+	}
+	for i, c := range codes {
+		if c != int64(p.Codes[i]) {
+			g.report(Error, name, "code %d of %s is %d, want %d as in the quantized model", i, p.Name, c, p.Codes[i])
+		}
+	}
+}
+
+// codes reads those of a constant.
+func (g *graph) codes(name string) ([]int64, error) {
+	t, err := g.Tensor(name)
+	if err != nil {
+		return nil, err
+	}
+	return t.Ints()
 }
 
 // reportMissing finds what the quantized model encodes and a graph with logits does not.

@@ -129,11 +129,20 @@ func Tokens(m *model.Model, n int) []int32 {
 // Quantized calibrates a model on random tokens and quantizes it as w8a16.
 func Quantized(t testing.TB, m *model.Model) *quant.Quantized {
 	t.Helper()
-	scheme, err := quant.ParseScheme("w8a16")
+	return QuantizedAs(t, m, Scheme(t, "w8a16", quant.Generic))
+}
+
+// Scheme returns a scheme for a target.
+func Scheme(t testing.TB, name, target string) quant.Scheme {
+	t.Helper()
+	s, err := quant.ParseScheme(name)
+	if err == nil {
+		s, err = s.For(target)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return QuantizedAs(t, m, scheme)
+	return s
 }
 
 // QuantizedAs is Quantized by another scheme.

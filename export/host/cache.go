@@ -2,7 +2,7 @@ package host
 
 // tokens is a tensor of K heads with n tokens of d numbers each: values [K,1,n,d], or
 // keys, which are stored transposed [K,1,d,n]. Its numbers are float32 or codes, the same in all
-// tensors of a model (bound.tokens sees to it).
+// tensors of a layer's keys or values (bound.tokens sees to it).
 type tokens struct {
 	data       any
 	n, d       int
@@ -19,6 +19,10 @@ func (t tokens) copyTo(dst tokens, head, at int, rows []int) {
 		copyTokens(dst.data.([]int8), src, dst, t, head, at, rows)
 	case []int16:
 		copyTokens(dst.data.([]int16), src, dst, t, head, at, rows)
+	case []uint8:
+		copyTokens(dst.data.([]uint8), src, dst, t, head, at, rows)
+	case []uint16:
+		copyTokens(dst.data.([]uint16), src, dst, t, head, at, rows)
 	}
 }
 

@@ -40,8 +40,8 @@ func (m *Model) newWriter(from *reader) (*writer, error) {
 	w.decay = b.floats(b.input("decay", none, 1))
 	for i := range m.layers {
 		w.layers = append(w.layers, evicted{
-			keys:       b.asKeys(b.input("key", i, m.heads, 1, d, n)),
-			values:     b.asValues(b.input("value", i, m.heads, 1, n, d)),
+			keys:       b.keyTokens(b.input, i, m.heads, 1, d, n),
+			values:     b.valueTokens(b.input, i, m.heads, 1, n, d),
 			weights:    b.floats(b.input("weight", i, m.heads, 1, n, 1)),
 			memory:     b.floats(b.input("memory", i, m.heads, 1, m.features, d)),
 			memoryZ:    b.floats(b.input("memory_mass", i, m.heads, 1, m.features, 1)),

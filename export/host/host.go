@@ -45,15 +45,21 @@ type Model struct {
 	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
 	gated    bool    // the score of a token is the write gate's logit, else the retention score
 	layers   int
-	heads    int       // K
-	headDim  int       // d
-	features int       // F
-	vocab    int       // V
-	codes    ir.DType  // of keys and values
+	heads    int // K
+	headDim  int // d
+	features int // F
+	vocab    int // V
+	codes    map[state]ir.DType
 	hidden   int       // D, 0 where the graphs read ids
 	table    []float32 // embeddings [V',D], nil where the graphs read ids
 
 	prompt, generation, commit *graph // commit is nil without memory
+}
+
+// state is a layer's "key" or "value", whose numbers are float32 or codes.
+type state struct {
+	role  string
+	layer int
 }
 
 // kind is a kind of layers: what they store and see, and how they turn their keys.
@@ -79,10 +85,11 @@ func Open(dir string, o Options) (*Model, error) {
 	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
 		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
-	m := &Model{mask: float32(info.MaskValue), logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
+	m := &Model{logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
+	m.mask = float32(info.MaskOf(m.Precision))
 	if err := m.load(dir, info, o.Threads); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -159,9 +166,16 @@ func (m *Model) readSizes() error {
 	if embeds, ok := find(g.Inputs, "embeds", none); ok && len(embeds.Shape) == 3 {
 		m.hidden = embeds.Shape[2]
 	}
-	var err error
-	if m.codes, err = ir.ParseDType(key.DType); err != nil {
-		return err
+	m.codes = map[state]ir.DType{}
+	for _, p := range g.Inputs {
+		if p.Layer == nil {
+			continue
+		}
+		dtype, err := ir.ParseDType(p.DType)
+		if err != nil {
+			return err
+		}
+		m.codes[state{p.Role, *p.Layer}] = dtype
 	}
 	_, m.gated = find(g.Outputs, "write", 0)
 	return nil
@@ -204,13 +218,14 @@ func (m *Model) readTable(dir string, info *manifest.Manifest) error {
 	if m.hidden == 0 {
 		return nil
 	}
-	f, err := hf.OpenFile(filepath.Join(dir, info.Embeddings))
+	file := info.EmbeddingsOf(m.Precision)
+	f, err := hf.OpenFile(filepath.Join(dir, file))
 	if err != nil {
 		return fmt.Errorf("embeddings: %w", err)
 	}
 	t, err := f.Tensor(manifest.Embedding)
 	if err == nil && (len(t.Shape) != 2 || t.Shape[1] != m.hidden) {
-		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", info.Embeddings, t.Name, t.Shape, m.hidden)
+		err = fmt.Errorf("%s: tensor %s has shape %v, but the graphs read rows of %d", file, t.Name, t.Shape, m.hidden)
 	}
 	if err == nil {
 		m.table, err = t.Float32()
@@ -255,9 +270,18 @@ func (m *Model) bind(g *graph, given map[string]ort.Tensor) (*bound, error) {
 // shape than it should be is kept in err.
 type bound struct {
 	*ort.Binding
-	graph manifest.Graph
-	codes ir.DType // of keys and values
-	err   error
+	graph  manifest.Graph
+	codes  map[state]ir.DType
+	inputs []numbers // what is written anew for each run
+	err    error
+}
+
+// Run encodes what the host has written, and runs the graph.
+func (b *bound) Run() error {
+	for _, n := range b.inputs {
+		n.encode()
+	}
+	return b.Binding.Run()
 }
 
 func (b *bound) input(role string, layer int, shape ...int) ort.Tensor {
@@ -287,14 +311,40 @@ func (b *bound) floats(t ort.Tensor) []float32 {
 	return x
 }
 
-// asKeys returns a tensor [K,1,d,n] as tokens, asValues one of [K,1,n,d].
-func (b *bound) asKeys(t ort.Tensor) tokens   { return b.tokens(t, 3, 2, true) }
-func (b *bound) asValues(t ort.Tensor) tokens { return b.tokens(t, 2, 3, false) }
+// written returns the numbers of an input for the host to write before each run.
+func (b *bound) written(role string, shape ...int) []float32 {
+	n := b.numbersOf(role, shape...)
+	b.inputs = append(b.inputs, n)
+	return n.floats
+}
 
-func (b *bound) tokens(t ort.Tensor, n, d int, transposed bool) tokens {
+// numbersOf returns the numbers of an input of no layer.
+func (b *bound) numbersOf(role string, shape ...int) numbers {
+	t := b.input(role, none, shape...)
+	p, _ := find(b.graph.Inputs, role, none)
+	if p.Encoding == nil {
+		return numbers{floats: b.floats(t)}
+	}
+	size := 1
+	for _, s := range shape {
+		size *= s
+	}
+	return numbers{make([]float32, size), t.Data, *p.Encoding}
+}
+
+// keyTokens returns a tensor [K,1,d,n] of a layer as tokens, valueTokens one of [K,1,n,d].
+func (b *bound) keyTokens(get func(role string, layer int, shape ...int) ort.Tensor, layer int, shape ...int) tokens {
+	return b.tokens(get("key", layer, shape...), state{"key", layer}, 3, 2, true)
+}
+
+func (b *bound) valueTokens(get func(role string, layer int, shape ...int) ort.Tensor, layer int, shape ...int) tokens {
+	return b.tokens(get("value", layer, shape...), state{"value", layer}, 2, 3, false)
+}
+
+func (b *bound) tokens(t ort.Tensor, s state, n, d int, transposed bool) tokens {
 	dtype, _, err := ir.DataType(t.Data)
-	if b.err == nil && (err != nil || dtype != b.codes) {
-		b.err = fmt.Errorf("graph %s: keys and values are %T, want %s as in the cache", b.graph.Name, t.Data, b.codes)
+	if want := b.codes[s]; b.err == nil && (err != nil || dtype != want) {
+		b.err = fmt.Errorf("graph %s: the %s of layer %d is %T, want %s as in the cache", b.graph.Name, s.role, s.layer, t.Data, want)
 	}
 	if b.err != nil {
 		return tokens{}

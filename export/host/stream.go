@@ -87,21 +87,21 @@ func (m *Model) newReader(g *graph, tokens int, given map[string]ort.Tensor) (*r
 	}
 	r := &reader{bound: b, tokens: tokens}
 	for _, k := range m.kinds {
-		v := view{mask: b.floats(b.input("mask"+k.Suffix, none, 1, 1, tokens, k.sizes.Capacity()+tokens+1))}
+		v := view{mask: b.written("mask"+k.Suffix, 1, 1, tokens, k.sizes.Capacity()+tokens+1)}
 		if pairs := len(k.Rope.InvFreq); pairs > 0 {
-			v.cos = b.floats(b.input("position_cos"+k.Suffix, none, 1, 1, tokens, pairs))
-			v.sin = b.floats(b.input("position_sin"+k.Suffix, none, 1, 1, tokens, pairs))
+			v.cos = b.written("position_cos"+k.Suffix, 1, 1, tokens, pairs)
+			v.sin = b.written("position_sin"+k.Suffix, 1, 1, tokens, pairs)
 		}
 		r.views = append(r.views, v)
 	}
 	if m.hidden > 0 {
-		r.embeds = b.floats(b.input("embeds", none, 1, tokens, m.hidden))
+		r.embeds = b.written("embeds", 1, tokens, m.hidden)
 	} else {
 		r.ids, _ = b.input("ids", none, 1, tokens).Data.([]int32)
 	}
 	for i := range m.layers {
-		r.keys = append(r.keys, b.asKeys(b.output("key", i, m.heads, 1, m.headDim, tokens)))
-		r.values = append(r.values, b.asValues(b.output("value", i, m.heads, 1, tokens, m.headDim)))
+		r.keys = append(r.keys, b.keyTokens(b.output, i, m.heads, 1, m.headDim, tokens))
+		r.values = append(r.values, b.valueTokens(b.output, i, m.heads, 1, tokens, m.headDim))
 		var score []float32
 		if m.layerKind(i).scored {
 			score = b.floats(b.output(m.scoreRole(), i, m.heads, 1, tokens, 1))
@@ -144,8 +144,8 @@ func (st *Stream) newLayers() {
 		var l layer
 		k := m.layerKind(i)
 		c := k.sizes.Capacity()
-		l.keys = st.step.asKeys(st.step.input("key", i, m.heads, 1, m.headDim, c))
-		l.values = st.step.asValues(st.step.input("value", i, m.heads, 1, c, m.headDim))
+		l.keys = st.step.keyTokens(st.step.input, i, m.heads, 1, m.headDim, c)
+		l.values = st.step.valueTokens(st.step.input, i, m.heads, 1, c, m.headDim)
 		for range m.heads {
 			if k.scored {
 				l.score = append(l.score, make([]float32, c))
@@ -171,10 +171,12 @@ func (st *Stream) placeCache() error {
 		if pairs == 0 {
 			continue
 		}
-		cos := r.floats(r.input("cache_cos"+k.Suffix, none, 1, 1, c, pairs))
-		sin := r.floats(r.input("cache_sin"+k.Suffix, none, 1, 1, c, pairs))
+		cos := r.numbersOf("cache_cos"+k.Suffix, 1, 1, c, pairs)
+		sin := r.numbersOf("cache_sin"+k.Suffix, 1, 1, c, pairs)
 		if r.err == nil {
-			k.rotary(cos, sin, 0)
+			k.rotary(cos.floats, sin.floats, 0)
+			cos.encode()
+			sin.encode()
 		}
 	}
 	return r.err

@@ -386,7 +386,7 @@ func (g *Graph) fromWeights(name string) *Value {
 	if err := g.reserve(name); err != nil {
 		return g.fail("constant: %w", err)
 	}
-	at := g.weights.byName[name]
+	at := g.weights.at(name)
 	v := g.newValue(name, at.dtype, at.shape)
 	v.constant = &constant{stored: name}
 	return g.addConstant(name, v)

@@ -17,6 +17,12 @@ const pageSize = 4096
 // written as they are put, so that memory holds one at a time; the file appears
 // under its name on Commit. The graphs must be written into the same folder.
 type Weights struct {
+	*weightsFile
+	prefix string // of names, see Under
+}
+
+// weightsFile is what all views of a file share.
+type weightsFile struct {
 	path    string
 	file    *atomicfile.File
 	size    int64
@@ -39,15 +45,20 @@ func CreateWeights(path string) (*Weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Weights{
+	return &Weights{weightsFile: &weightsFile{
 		path: path, file: file,
 		byName: map[string]stored{}, content: map[[sha256.Size]byte]span{},
-	}, nil
+	}}, nil
 }
+
+// Under returns a view of the file for graphs whose tensors have the names of others and
+// another content: names are told apart by the prefix. Equal bytes are stored once all the
+// same.
+func (w *Weights) Under(prefix string) *Weights { return &Weights{w.weightsFile, w.prefix + prefix} }
 
 // Has tells whether a tensor of that name is in the file.
 func (w *Weights) Has(name string) bool {
-	_, ok := w.byName[name]
+	_, ok := w.byName[w.prefix+name]
 	return ok
 }
 
@@ -59,7 +70,7 @@ func (w *Weights) Size() int64 { return w.size }
 // content is an error.
 func (w *Weights) put(name string, t Tensor) error {
 	sum := sha256.Sum256(t.Raw)
-	if old, ok := w.byName[name]; ok {
+	if old, ok := w.byName[w.prefix+name]; ok {
 		if old.sum != sum || old.dtype != t.DType || !slices.Equal(old.shape, t.Shape) {
 			return fmt.Errorf("%s: tensor %q is already stored with other content (%s %v)", w.path, name, old.dtype, old.shape)
 		}
@@ -73,7 +84,7 @@ func (w *Weights) put(name string, t Tensor) error {
 		}
 		w.content[sum] = at
 	}
-	w.byName[name] = stored{span: at, sum: sum, dtype: t.DType, shape: t.Shape}
+	w.byName[w.prefix+name] = stored{span: at, sum: sum, dtype: t.DType, shape: t.Shape}
 	return nil
 }
 
@@ -91,6 +102,9 @@ func (w *Weights) append(raw []byte) (span, error) {
 	w.size += at.length
 	return at, nil
 }
+
+// at returns where a tensor is.
+func (w *Weights) at(name string) stored { return w.byName[w.prefix+name] }
 
 // Commit publishes the file.
 func (w *Weights) Commit() error { return w.file.Commit() }

@@ -138,7 +138,7 @@ func (g *Graph) initializer(v *Value) (*onnxpb.TensorProto, error) {
 		t.RawData = c.Raw
 		return t, nil
 	}
-	at := g.weights.byName[v.constant.stored]
+	at := g.weights.at(v.constant.stored)
 	t.DataLocation = onnxpb.TensorProto_EXTERNAL
 	t.ExternalData = []*onnxpb.StringStringEntryProto{
 		entry("location", g.weights.location()),

@@ -1,11 +1,9 @@
 package lower
 
 import (
-	"slices"
-
 	"eisft/export/ir"
 	"eisft/model"
-	"eisft/model/kernels"
+	"eisft/quant"
 	"eisft/quant/encoding"
 )
 
@@ -22,32 +20,38 @@ type view struct {
 // prepare cuts the mask and lays the tables of the keys out as the keys are stored,
 // once for all layers that share the view.
 func (b *builder) prepare(v *view) {
-	parts := b.Split(v.mask, 3, v.cache+b.tokens, 1)
-	v.mask, v.memoryMask = parts[0], parts[1]
+	defer b.inCodes()()
+	if keys := v.cache + b.tokens; b.src.Model.Spec.HasMemory() {
+		parts := b.split(v.mask, 3, keys, 1)
+		v.mask, v.memoryMask = parts[0], parts[1]
+	} else {
+		v.mask = b.slice(v.mask, 3, 0, keys)
+	}
 	if v.cos == nil {
 		return
 	}
 	v.keyCos, v.keySin = v.cos, v.sin
 	if v.cacheCos != nil {
-		v.keyCos, v.keySin = b.Concat(2, v.cacheCos, v.cos), b.Concat(2, v.cacheSin, v.sin)
+		v.keyCos, v.keySin = b.concat(2, v.cacheCos, v.cos), b.concat(2, v.cacheSin, v.sin)
 	}
-	v.keyCos, v.keySin = b.Transpose(v.keyCos, 0, 1, 3, 2), b.Transpose(v.keySin, 0, 1, 3, 2)
+	v.keyCos, v.keySin = b.transpose(v.keyCos, 0, 1, 3, 2), b.transpose(v.keySin, 0, 1, 3, 2)
 }
 
 // splitHeads turns [1,T,K·r·d] into [K,r,T,d].
 func (b *builder) splitHeads(x *ir.Value, group int) *ir.Value {
 	d := b.src.Model.Base.Dims
-	return b.Transpose(b.Reshape(x, b.tokens, d.KVHeads, group, d.HeadDim), 1, 2, 0, 3)
+	return b.transpose(b.reshape(x, b.tokens, d.KVHeads, group, d.HeadDim), 1, 2, 0, 3)
 }
 
 // mergeHeads turns [K,r,T,d] into [1,T,K·r·d].
 func (b *builder) mergeHeads(x *ir.Value) *ir.Value {
-	return b.Reshape(b.Transpose(x, 2, 0, 1, 3), 1, b.tokens, x.Dim(0)*x.Dim(1)*x.Dim(3))
+	return b.reshape(b.transpose(x, 2, 0, 1, 3), 1, b.tokens, x.Dim(0)*x.Dim(1)*x.Dim(3))
 }
 
 // heads returns the queries [K,r,T,d] before rotary embedding.
 func (l *layer) heads(q *ir.Value) *ir.Value {
 	if l.query == nil {
+		defer l.inCodes()()
 		d := l.src.Model.Base.Dims
 		l.query = l.splitHeads(q, d.Heads/d.KVHeads)
 	}
@@ -55,8 +59,9 @@ func (l *layer) heads(q *ir.Value) *ir.Value {
 }
 
 // rotate is kernels.Rotate: half-split rotary embedding of the first 2m elements along
-// an axis. Without tables x is not turned.
-func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
+// an axis. Without tables x is not turned. Products, sums and what does not turn have the
+// encoding of the result, since a Concat joins them.
+func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value, point string) *ir.Value {
 	if cos == nil {
 		return x
 	}
@@ -65,21 +70,30 @@ func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value) *ir.Value {
 	if rest := x.Dim(axis) - 2*m; rest > 0 {
 		sizes = append(sizes, rest)
 	}
+	at := func(v *ir.Value) *ir.Value { return b.encode(v, point) }
 	parts := b.Split(x, axis, sizes...)
-	first := b.Sub(b.Mul(parts[0], cos), b.Mul(parts[1], sin))
-	second := b.Add(b.Mul(parts[1], cos), b.Mul(parts[0], sin))
-	return b.Concat(axis, append([]*ir.Value{first, second}, parts[2:]...)...)
+	b.keep(parts[0], x)
+	b.keep(parts[1], x)
+	first := at(b.Sub(at(b.Mul(parts[0], cos)), at(b.Mul(parts[1], sin))))
+	second := at(b.Add(at(b.Mul(parts[1], cos)), at(b.Mul(parts[0], sin))))
+	joined := []*ir.Value{first, second}
+	for _, rest := range parts[2:] {
+		joined = append(joined, at(rest))
+	}
+	return at(b.Concat(axis, joined...))
 }
 
 // Remember lays out what the host keeps of the new tokens. The score is that of
 // model.TokenScore.
 func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 	d := l.src.Model.Base.Dims
-	l.newKey = l.Transpose(l.Reshape(k, l.tokens, d.KVHeads, 1, d.HeadDim), 1, 2, 3, 0)
+	leave := l.inCodes()
+	l.newKey = l.transpose(l.reshape(k, l.tokens, d.KVHeads, 1, d.HeadDim), 1, 2, 3, 0)
 	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
-		l.newKey = l.rotate(l.newKey, 2, l.view.keyCos, l.view.keySin)
+		l.newKey = l.rotate(l.newKey, 2, l.view.keyCos, l.view.keySin, "")
 	}
 	l.newValue = l.splitHeads(v, 1)
+	leave()
 	w, c := l.params.TokenScore()
 	if w == nil {
 		return
@@ -90,36 +104,62 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 }
 
 // Attend is model.Attention.Forward over the whole cache, the new tokens and the
-// memory's column, with the mask in the place of what is not there.
+// memory's column, with the mask in the place of what is not there. What is between its
+// steps has the encodings of quant.InnerPoints, where there are any.
 func (l *layer) Attend(_ *model.Layer, q, _, _ *ir.Value, column *model.Column[*ir.Value]) *ir.Value {
-	scores := l.softcap(l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores"), l.frozen.AttentionSoftcap)
-	scores = l.Add(scores, l.view.mask)
-	values := l.Concat(2, l.pastValue[l.index], l.newValue)
-	if column == nil {
-		return l.MatMul(l.Softmax(scores), values)
+	defer l.inCodes()()
+	scores := l.maskedScores(q)
+	values := l.keep(l.Concat(2, l.pastValue[l.index], l.newValue), l.newValue)
+	local := l.points.Local
+	if !l.src.Model.Spec.HasMemory() {
+		local = quant.InputPoint(l.frozen, l.frozen.O)
 	}
-	logit := l.Add(column.Logit, l.view.memoryMask) // [K,r,T,1]
-	parts := l.Split(l.Softmax(l.Concat(3, scores, logit)), 3, scores.Dim(3), 1)
-	local := l.MatMul(parts[0], values)
-	return gates.Get(l.src.Model.Spec.Gate).join(l, columnShares{keys: parts[0], local: local, column: parts[1], read: column.Read})
+	if column == nil {
+		return l.encode(l.MatMul(l.shares(scores), values), local)
+	}
+	logit := l.encode(l.floatAdd(column.Logit, l.view.memoryMask), l.points.Scores) // [K,r,T,1]
+	all := l.encode(l.Concat(3, scores, logit), l.points.Scores)
+	parts := l.split(l.shares(all), 3, scores.Dim(3), 1)
+	weighed := l.encode(l.MatMul(parts[0], values), local)
+	defer l.FloatRegion()()
+	return gates.Get(l.src.Model.Spec.Gate).join(l, columnShares{keys: parts[0], local: weighed, column: parts[1], read: column.Read})
+}
+
+// maskedScores returns what the softmax reads of the keys [K,r,T,C+T].
+func (l *layer) maskedScores(q *ir.Value) *ir.Value {
+	scores := l.MatMul(l.scaledQuery(q), l.visibleKeys()).Named("scores")
+	if c := l.frozen.AttentionSoftcap; c != 0 {
+		l.encode(scores, l.points.Products)
+		leave := l.FloatRegion()
+		scores = l.softcap(scores, c)
+		leave()
+	}
+	return l.encode(l.Add(l.encode(scores, l.points.Scores), l.view.mask), l.points.Scores)
+}
+
+// shares are the softmax of scores.
+func (l *layer) shares(scores *ir.Value) *ir.Value {
+	return l.encode(l.Softmax(scores), l.points.Probabilities)
+}
+
+// floatAdd is a sum that is kept in float.
+func (l *layer) floatAdd(x, y *ir.Value) *ir.Value {
+	defer l.FloatRegion()()
+	return l.Add(x, y)
 }
 
 // scaledQuery returns the queries after rotary embedding, times the attention's scale.
 func (l *layer) scaledQuery(q *ir.Value) *ir.Value {
-	scale := l.Scalar(l.frozen.AttentionScale)
-	if w := l.frozen.QueryWeight; w != nil {
-		scaled := slices.Clone(w)
-		kernels.Scale(l.frozen.AttentionScale, scaled)
-		scale = l.Const(l.frozen.Q.Name+".rotated_weight", []int{len(w)}, scaled)
-	}
-	return l.Mul(l.rotate(l.heads(q), 3, l.view.cos, l.view.sin), scale)
+	scale := l.constant(l.frozen.Q.Name+".rotated_weight", quant.QueryScale(l.frozen))
+	turned := l.rotate(l.heads(q), 3, l.view.cos, l.view.sin, l.points.Rotated)
+	return l.encode(l.Mul(turned, scale), l.points.Scaled)
 }
 
 // visibleKeys returns cache and new keys after rotary embedding [K,1,d,C+T].
 func (l *layer) visibleKeys() *ir.Value {
-	keys := l.Concat(3, l.pastKey[l.index], l.newKey)
+	keys := l.keep(l.Concat(3, l.pastKey[l.index], l.newKey), l.newKey)
 	if l.src.Model.Spec.Positions == model.PositionsAbsolute {
 		return keys
 	}
-	return l.rotate(keys, 2, l.view.keyCos, l.view.keySin)
+	return l.rotate(keys, 2, l.view.keyCos, l.view.keySin, l.points.Keys)
 }

@@ -17,10 +17,12 @@ import (
 type layer struct {
 	*builder
 	*state
-	view   *view
-	index  int
-	frozen *model.Layer
-	params *model.LayerParams
+	view        *view
+	index       int
+	frozen      *model.Layer
+	params      *model.LayerParams
+	points      quant.Inner
+	feedForward bool // the next residual sum is of the feed-forward layer
 }
 
 // state is what a layer keeps while its part of the graph is built.
@@ -36,7 +38,9 @@ func (b *builder) forward(i int, l *model.Layer, x *ir.Value) *ir.Value {
 	defer b.Scope(fmt.Sprintf("layers.%d", i))()
 	st := &state{}
 	b.states = append(b.states, st)
-	return model.Forward(&layer{b, st, b.viewOf(l), i, l, &b.src.Model.Params.Layers[i]}, b.src.Model.Spec, l, x)
+	return model.Forward(&layer{
+		builder: b, state: st, view: b.viewOf(l), index: i, frozen: l, params: &b.src.Model.Params.Layers[i], points: quant.InnerPoints(l),
+	}, b.src.Model.Spec, l, x)
 }
 
 // logits adds the final norm and the output projection.
@@ -45,7 +49,9 @@ func (b *builder) logits(x *ir.Value, tokens int) {
 		return
 	}
 	if b.src.Logits == LogitsLast && tokens > 1 {
-		x = b.Slice(x, 1, tokens-1, tokens)
+		leave := b.inCodes()
+		x = b.slice(x, 1, tokens-1, tokens)
+		leave()
 	}
 	base := b.src.Model.Base
 	y := b.linear(base.Head, quant.HeadName, b.encode(b.norm(base.Norm, x).Named("norm"), quant.HeadInput), quant.HeadOutput)
@@ -70,24 +76,28 @@ func (l *layer) Copy(x *ir.Value) *ir.Value {
 	if l.src.Quantized == nil {
 		return x
 	}
+	defer l.inCodes()()
 	return l.Reshape(x, x.Shape()...)
 }
 
 // Residual is the residual sum.
 func (l *layer) Residual(m *model.Layer, x, y *ir.Value) *ir.Value {
-	if m.ResidualScale != 0 {
-		y = l.Mul(y, l.Scalar(m.ResidualScale))
+	defer l.inCodes()()
+	scaled, sum := l.points.AttentionScaled, l.points.AttentionResidual
+	if l.feedForward {
+		scaled, sum = l.points.FeedForwardScaled, l.points.FeedForwardResidual
 	}
-	return l.Add(x, y)
+	l.feedForward = false
+	if m.ResidualScale != 0 {
+		y = l.encode(l.Mul(y, l.constant("", []float32{m.ResidualScale})), scaled)
+	}
+	return l.encode(l.Add(x, y), sum)
 }
 
-// Norm is the formula of kernels.RMSNorm, or of kernels.LayerNorm.
+// Norm is the formula of kernels.RMSNorm, or of kernels.LayerNorm. What no map reads has a
+// point of its own.
 func (l *layer) Norm(n *model.Norm, x *ir.Value) *ir.Value {
-	y := l.norm(n, x)
-	if n == l.frozen.KNorm {
-		return l.encode(y, quant.KeyPoint(l.frozen))
-	}
-	return y
+	return l.encode(l.norm(n, x), quant.NormPoint(n))
 }
 
 func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
@@ -114,19 +124,14 @@ func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
 // Linear is xWᵀ + b, with an encoding before and after it.
 func (l *layer) Linear(m *model.Linear, x *ir.Value) *ir.Value {
 	if len(x.Shape()) == 4 {
+		leave := func() {}
+		if x.Encoded() != nil {
+			leave = l.inCodes()
+		}
 		x = l.mergeHeads(x)
+		leave()
 	}
 	return l.linear(m, m.Name, l.encode(x, quant.InputPoint(l.frozen, m)), quant.OutputPoint(m))
-}
-
-// encode gives x the encoding of a point, where it is to be quantized, and returns it.
-// Maps that read the same tensor share a point.
-func (b *builder) encode(x *ir.Value, point string) *ir.Value {
-	p := b.point(point)
-	if e := x.Encoded(); p == nil || e != nil && e.Point == point {
-		return x
-	}
-	return x.Encode(point, p.Encoding)
 }
 
 // linear adds the map m, called name in its file, of x: its weights, with their codes,
@@ -166,13 +171,23 @@ func (b *builder) addBias(m *model.Linear, y *ir.Value) *ir.Value {
 }
 
 // GatedProduct is model.Activation.Product: SiLU, or GELU by its tanh formula
-// (arXiv 1606.08415, section 2).
+// (arXiv 1606.08415, section 2), which stays in float.
 func (l *layer) GatedProduct(m *model.Layer, gate, up *ir.Value) *ir.Value {
-	if m.Activation != model.GELUTanh {
-		return l.Mul(l.Mul(gate, l.Sigmoid(gate)), up)
-	}
+	l.feedForward = true
+	defer l.inCodes()()
+	act := func() *ir.Value {
+		if m.Activation == model.GELUTanh {
+			return l.geluTanh(gate)
+		}
+		return l.Mul(gate, l.encode(l.Sigmoid(gate), l.points.Sigmoid))
+	}()
+	return l.Mul(l.encode(act, l.points.Act), up)
+}
+
+func (l *layer) geluTanh(x *ir.Value) *ir.Value {
+	defer l.FloatRegion()()
 	const sqrt2OverPi, cubic = 0.7978845608, 0.044715
-	inner := l.Add(gate, l.Mul(l.Scalar(cubic), l.Mul(gate, l.Mul(gate, gate))))
+	inner := l.Add(x, l.Mul(l.Scalar(cubic), l.Mul(x, l.Mul(x, x))))
 	t := l.Add(l.Tanh(l.Mul(l.Scalar(sqrt2OverPi), inner)), l.Scalar(1))
-	return l.Mul(l.Mul(l.Mul(l.Scalar(0.5), gate), t), up)
+	return l.Mul(l.Mul(l.Scalar(0.5), x), t)
 }

@@ -18,8 +18,9 @@ import (
 	"eisft/quant"
 )
 
-// MaskValue is what the additive mask holds where there is nothing to see. It is
-// finite, since a row of -Inf would become NaN, and within float16.
+// MaskValue is what the additive mask of float graphs holds where there is nothing to see.
+// It is finite, since a row of -Inf would become NaN, and within float16. That of graphs with
+// integer attention follows from their scores (quant.Quantized.MaskValue).
 const MaskValue = -1e4
 
 // Inputs says what the main graphs read.
@@ -180,7 +181,7 @@ func (p port) describe() Port {
 func (b *builder) tokenInput() *ir.Value {
 	base := b.src.Model.Base
 	if b.src.Inputs == InputEmbeds {
-		return b.input(port{name: "input_embeds", role: "embeds", axes: "batch token hidden"}, 1, b.tokens, base.Dims.Hidden)
+		return b.input(port{name: "input_embeds", role: "embeds", axes: "batch token hidden", point: quant.EmbeddingPoint}, 1, b.tokens, base.Dims.Hidden)
 	}
 	ids := b.Input("input_ids", ir.Int32, 1, b.tokens)
 	b.ports.Inputs = append(b.ports.Inputs, port{name: "input_ids", role: "ids", axes: "batch token"}.describe())
@@ -189,7 +190,7 @@ func (b *builder) tokenInput() *ir.Value {
 		return ir.NewTensor(shape, Embeddings(base))
 	})
 	defer b.FloatRegion()()
-	return b.Gather(table, ids)
+	return b.encode(b.Gather(table, ids), quant.EmbeddingPoint)
 }
 
 // Embeddings returns the rows that enter the first layer [V,D]: the embedding table,
@@ -236,10 +237,10 @@ func (b *builder) viewInputs(l *model.Layer) *view {
 	spec, suffix, pairs := b.src.Model.Spec.At(l.Index), Suffix(b.src.Model, l), len(l.Rotary.InvFreq)
 	c := spec.Capacity()
 	table := func(name string, n int) *ir.Value {
-		return b.input(port{name: name + suffix, role: name + suffix, axes: "batch head token pair"}, 1, 1, n, pairs)
+		return b.input(port{name: name + suffix, role: name + suffix, axes: "batch head token pair", point: quant.RotaryPoint}, 1, 1, n, pairs)
 	}
 	v := &view{suffix: suffix, cache: c}
-	v.mask = b.input(port{name: "attention_mask" + suffix, role: "mask" + suffix, axes: "batch head token key"}, 1, 1, b.tokens, c+b.tokens+1)
+	v.mask = b.input(port{name: "attention_mask" + suffix, role: "mask" + suffix, axes: "batch head token key", point: quant.MaskPoint}, 1, 1, b.tokens, c+b.tokens+1)
 	if pairs == 0 {
 		return v
 	}

@@ -14,6 +14,7 @@ import (
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/filehash"
+	"eisft/model"
 	"eisft/model/schedule"
 	"eisft/quant/encoding"
 )
@@ -46,13 +47,16 @@ type Manifest struct {
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
 	// Kinds are the kinds of layers that there are, in the order in which they come.
-	Kinds     []Kind  `json:"kinds"`
-	MaskValue float64 `json:"mask_value"` // finite and negative
-	Features  int     `json:"features"`   // F, 0 without a memory
+	Kinds []Kind `json:"kinds"`
+	// MaskValue is what masks hold where there is nothing to see, finite and negative;
+	// Quantization may have another for its graphs.
+	MaskValue float64 `json:"mask_value"`
+	Features  int     `json:"features"` // F, 0 without a memory
 	// MemoryColumn is what the mask's last column holds while the memory is in use.
 	MemoryColumn string `json:"memory_column"` // zero or log_tokens
 	// Embeddings is the safetensors file whose only tensor, Embedding, the host looks
-	// up; empty where the graphs take ids.
+	// up; empty where the graphs take ids. Quantization may name another one for its graphs:
+	// see EmbeddingsOf.
 	Embeddings string `json:"embeddings,omitempty"`
 
 	Shapes       []Shape        `json:"shapes"`
@@ -147,7 +151,7 @@ const (
 
 // EmptyMemoryTokens is how many tokens the graphs' ε, which keeps an empty memory's
 // read at zero, stands for beside the means of the memory's state.
-const EmptyMemoryTokens = 1000
+const EmptyMemoryTokens = model.EmptyMemoryTokens
 
 // The kinds of graphs.
 const (
@@ -206,6 +210,28 @@ type State struct {
 type Quantization struct {
 	Scheme      string `json:"scheme"`
 	Calibration string `json:"calibration_sha256"`
+	// Embeddings is the file in the place of Manifest.Embeddings for the graphs of this
+	// scheme, where a rotation of the residual stream is folded into them; "" elsewhere.
+	Embeddings string `json:"embeddings,omitempty"`
+	// MaskValue is that of the scheme's graphs; 0: the manifest's.
+	MaskValue float64 `json:"mask_value,omitempty"`
+}
+
+// EmbeddingsOf returns the file of the embedding table that graphs of a precision read rows
+// of, "" where they take ids.
+func (m *Manifest) EmbeddingsOf(precision string) string {
+	if q := m.Quantization; q != nil && q.Embeddings != "" && precision == q.Scheme {
+		return q.Embeddings
+	}
+	return m.Embeddings
+}
+
+// MaskOf is the mask value of the graphs of a precision.
+func (m *Manifest) MaskOf(precision string) float64 {
+	if q := m.Quantization; q != nil && q.Scheme == precision && q.MaskValue != 0 {
+		return q.MaskValue
+	}
+	return m.MaskValue
 }
 
 // File is a file of the export.

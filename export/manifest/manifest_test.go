@@ -103,6 +103,7 @@ func TestManifestErrors(t *testing.T) {
 		{"positions", func(m *Manifest) { m.Positions = "relative" }, `positions: "relative", want compact or absolute`},
 		{"mask", func(m *Manifest) { m.MaskValue = 0 }, "mask_value: 0, want a finite number below 0"},
 		{"column", func(m *Manifest) { m.MemoryColumn = "one" }, `memory_column: "one", want zero or log_tokens`},
+		{"a scheme's embeddings", func(m *Manifest) { m.Quantization = &Quantization{Scheme: "w8a16", Embeddings: "a/b"} }, `quantization.embeddings: "a/b" must be a file name without a folder`},
 		{"embeddings", func(m *Manifest) { m.Embeddings = "a/b" }, `embeddings: "a/b" must be a file name without a folder`},
 		{"precision", func(m *Manifest) { m.Graphs[0].Precision = "" }, "graphs[0].precision: it is empty"},
 		{"theta", func(m *Manifest) { m.Kinds[0].Rope.Theta = 0 }, "kinds[0].rope.theta: 0, want a number above 0"},

@@ -46,6 +46,10 @@ func (m *Manifest) validateHead() error {
 		return fmt.Errorf("features: %d is negative", m.Features)
 	case m.Quantization != nil && m.Quantization.Scheme == "":
 		return fmt.Errorf("quantization.scheme: it is empty")
+	case m.Quantization != nil && m.Quantization.Embeddings != "" && !plainName(m.Quantization.Embeddings):
+		return fmt.Errorf("quantization.embeddings: %q must be a file name without a folder", m.Quantization.Embeddings)
+	case m.Quantization != nil && (!(m.Quantization.MaskValue <= 0) || math.IsInf(m.Quantization.MaskValue, 0)):
+		return fmt.Errorf("quantization.mask_value: %g, want a finite number below 0, or none", m.Quantization.MaskValue)
 	case len(m.Shapes) == 0:
 		return fmt.Errorf("shapes: there is none")
 	case len(m.Graphs) == 0:

@@ -329,6 +329,29 @@ func (e Encoding) Transposed(rows, cols int) Encoding {
 	return t
 }
 
+// Above returns the encoding of a matrix that has e's rows above those of o; both are
+// encoded by rows, or by blocks of them, in the same format. e may have no rows yet.
+func (e Encoding) Above(o Encoding) Encoding {
+	if len(e.Scales) == 0 {
+		return o
+	}
+	e.Scales, e.Zeros, e.Channels = append(e.Scales, o.Scales...), append(e.Zeros, o.Zeros...), append(e.Channels, o.Channels...)
+	return e
+}
+
+// Part returns the encoding of rows [lo,hi) of a matrix with so many rows that is encoded by
+// rows, or by blocks of them.
+func (e Encoding) Part(rows, lo, hi int) Encoding {
+	e.Scales, e.Zeros, e.Channels = part(e.Scales, rows, lo, hi), part(e.Zeros, rows, lo, hi), part(e.Channels, rows, lo, hi)
+	return e
+}
+
+// part returns the part of x that belongs to rows [lo,hi).
+func part[T any](x []T, rows, lo, hi int) []T {
+	n := len(x) / rows
+	return x[lo*n : hi*n]
+}
+
 // Transpose returns the transpose of x [rows,cols].
 func Transpose[T any](x []T, rows, cols int) []T {
 	y := make([]T, len(x))

@@ -64,6 +64,16 @@ func (f Format) Tensor(lo, hi float32) Encoding {
 	return e
 }
 
+// Unit returns the encoding of numbers from 0 to 1: the code after the greatest would stand
+// for 1, as NPUs have it for sigmoid and softmax (1/65536 for 16 unsigned bits, 1/32768 for
+// signed ones).
+func (f Format) Unit() Encoding {
+	e := Encoding{Bits: f.Bits, Unsigned: f.Unsigned}
+	_, high := e.Limits()
+	e.Scales = []float32{1 / float32(high+1)}
+	return e
+}
+
 // Rows returns the encoding of a matrix [rows,cols], each row or block of it by the range
 // of its own numbers. It fails on a row with NaN or infinity, and where blocks do not
 // divide the rows.

@@ -19,10 +19,14 @@ func (e Encoding) channel(i int) int {
 	return i / (len(e.Scales) / len(e.Channels))
 }
 
+// Channel returns the channel scale that scale i of a low-power blockwise encoding is a
+// multiple of.
+func (e Encoding) Channel(i int) float32 { return e.Channels[e.channel(i)] }
+
 // Multiple returns scale i of a low-power blockwise encoding in channel scales, 1 to
 // [MaxMultiple].
 func (e Encoding) Multiple(i int) int32 {
-	return int32(math.Round(float64(e.Scales[i]) / float64(e.Channels[e.channel(i)])))
+	return int32(math.Round(float64(e.Scales[i]) / float64(e.Channel(i))))
 }
 
 // Multiples returns all scales in channel scales.
@@ -60,7 +64,7 @@ func (e Encoding) checkChannels() error {
 		}
 	}
 	for i, s := range e.Scales {
-		c := float64(e.Channels[e.channel(i)])
+		c := float64(e.Channel(i))
 		if k := math.Round(float64(s) / c); k < 1 || k > MaxMultiple || k*c != float64(s) {
 			return fmt.Errorf("scale %d is %.9g, %.6g times the channel's %.9g; want a whole multiple, 1 to %d", i, s, float64(s)/c, c, MaxMultiple)
 		}
@@ -97,7 +101,7 @@ func (e Encoding) WholeMultiples(rows int, x []float32) Encoding {
 }
 
 // SetMultiple changes scale i of a low-power blockwise encoding to k channel scales.
-func (e Encoding) SetMultiple(i int, k int32) { e.Scales[i] = e.Channels[e.channel(i)] * float32(k) }
+func (e Encoding) SetMultiple(i int, k int32) { e.Scales[i] = e.Channel(i) * float32(k) }
 
 // ChannelScale returns the scale c rounded up to 20 significant bits: like this its
 // multiples of 4 bits are exact in float32, and all who multiply agree.

@@ -105,7 +105,7 @@ func TestExperiment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scheme, _ := quant.ParseScheme("w8a16")
+	scheme, _ := quant.ParseScheme("w4a16")
 	q, err := quant.Quantize(m, scheme, quant.RangeMinMax, seen)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestExperiment(t *testing.T) {
 		rtn := nll(t, faked, wrap, test)
 		fmt.Printf("float ppl %.4f, rtn %.4f (+%.2f %%)\n", math.Exp(float), math.Exp(rtn), 100*(math.Exp(rtn-float)-1))
 	}
-	refine := Reconstruct(m, r, q, nil)
+	refine := Reconstruct(r, q, nil)
 	o.Refine = func(ctx context.Context, l *quant.Layer) error {
 		if l.Index == int(env("LAYERS", 8)) {
 			return errors.New("enough")

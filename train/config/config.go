@@ -6,18 +6,14 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 
 	"eisft/data"
 	"eisft/eval"
@@ -25,6 +21,7 @@ import (
 	"eisft/internal/enum"
 	"eisft/internal/head"
 	"eisft/internal/relpath"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 	"eisft/model/tokenizer"
 )
@@ -108,15 +105,11 @@ type Checkpoint struct {
 	Every int `yaml:"every"` // steps; 0: only at the end of a stage and when stopped
 }
 
-// maxSize bounds a configuration file in bytes: the YAML parser's memory grows
-// with the square of the nesting.
-const maxSize = 16 << 10
-
 // Load reads the configuration in a file. Relative paths in it are relative to
 // the file's folder, except for output. The error names every problem on a line
 // of its own: file:line, key path, what was found and what is wanted.
 func Load(path string) (*Config, error) {
-	text, err := head.ReadText(path, maxSize)
+	text, err := head.ReadText(path, strictyaml.MaxSize)
 	if err != nil {
 		return nil, err
 	}
@@ -129,21 +122,21 @@ func Parse(text []byte, path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{file: path, lines: map[string]int{}}
-	root, err := d.parse(text)
+	d := newDocument(path)
+	root, err := d.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	d.check(root, reflect.TypeFor[Config](), "")
-	if err := d.err(); err != nil {
+	d.Check(root, reflect.TypeFor[Config](), "")
+	if err := d.Err(); err != nil {
 		return nil, err
 	}
 	c, err := d.decode(root)
 	if err != nil {
 		return nil, err
 	}
-	if d.validate(c); len(d.problems) > 0 {
-		return nil, d.err()
+	if d.validate(c); d.Err() != nil {
+		return nil, d.Err()
 	}
 	for _, p := range c.paths() {
 		if *p != "" {
@@ -153,33 +146,6 @@ func Parse(text []byte, path string) (*Config, error) {
 	return c, nil
 }
 
-// parse returns the root of the file's only YAML document.
-func (d *document) parse(text []byte) (ast.Node, error) {
-	if len(text) > maxSize {
-		return nil, fmt.Errorf("%s: more than %d bytes", d.file, maxSize)
-	}
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return nil, d.syntaxError(err)
-	}
-	if len(file.Docs) > 1 {
-		return nil, fmt.Errorf("%s: want one YAML document, found %d", d.file, len(file.Docs))
-	}
-	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
-		return nil, fmt.Errorf("%s: the file is empty", d.file)
-	}
-	return file.Docs[0].Body, nil
-}
-
-// syntaxError puts an error of the YAML library into the form of all others.
-func (d *document) syntaxError(err error) error {
-	var located yaml.Error
-	if errors.As(err, &located) && located.GetToken() != nil {
-		return fmt.Errorf("%s:%d: %s", d.file, located.GetToken().Position.Line, located.GetMessage())
-	}
-	return fmt.Errorf("%s: %w", d.file, err)
-}
-
 // decode fills a Config from a checked tree, over the defaults that the block's
 // preset and the stages' kinds bring with them.
 func (d *document) decode(root ast.Node) (*Config, error) {
@@ -187,20 +153,20 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 		Block struct{ Preset string }
 	}
 	if err := yaml.NodeToValue(root, &head); err != nil {
-		return nil, d.syntaxError(err)
+		return nil, d.SyntaxError(err)
 	}
-	c := defaults(d.file)
+	c := defaults(d.File)
 	if head.Block.Preset != "" {
 		c.Block.Preset = head.Block.Preset
 	}
 	spec, err := model.Preset(c.Block.Preset)
 	if err != nil {
-		d.problem("block.preset", "%s", enum.Mismatch(c.Block.Preset, model.PresetNames()))
-		return nil, d.err()
+		d.Problem("block.preset", "%s", enum.Mismatch(c.Block.Preset, model.PresetNames()))
+		return nil, d.Err()
 	}
 	c.Block.Spec = spec
 	if err := yaml.NodeToValue(root, c); err != nil {
-		return nil, d.syntaxError(err)
+		return nil, d.SyntaxError(err)
 	}
 	for i, s := range c.Stages {
 		c.Stages[i] = s.filled(c.Block.Spec)
@@ -246,41 +212,5 @@ func (c *Config) marshal(dir string) ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// Find returns the file that a command line names. A bare name such as
-// "s-sft.yaml" that does not exist in the working directory is also looked for
-// in the configs folder of the working directory, of the program's own folder
-// and of all folders above these.
-func Find(name string) (string, error) {
-	if _, err := os.Stat(name); err == nil || filepath.Base(name) != name {
-		return name, err
-	}
-	var starts []string
-	if wd, err := os.Getwd(); err == nil {
-		starts = append(starts, wd)
-	}
-	if program, err := os.Executable(); err == nil {
-		starts = append(starts, filepath.Dir(program))
-	}
-	if path, ok := findAbove(starts, filepath.Join("configs", name)); ok {
-		return path, nil
-	}
-	return "", fmt.Errorf("%s: no such file here, nor in a configs folder in or above %s", name, strings.Join(starts, " or "))
-}
-
-// findAbove looks for a file in each of the folders and all that contain it.
-func findAbove(folders []string, file string) (string, bool) {
-	for _, dir := range folders {
-		for {
-			path := filepath.Join(dir, file)
-			if _, err := os.Stat(path); err == nil {
-				return path, true
-			}
-			parent := filepath.Dir(dir)
-			if parent == dir {
-				break
-			}
-			dir = parent
-		}
-	}
-	return "", false
-}
+// Find returns the file that a command line names, see [strictyaml.Find].
+func Find(name string) (string, error) { return strictyaml.Find("configs", name) }

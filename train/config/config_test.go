@@ -9,6 +9,7 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 )
 
@@ -214,7 +215,7 @@ func TestParseErrors(t *testing.T) {
 
 func TestLoadRefusesLargeFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weights.yaml")
-	if err := os.WriteFile(path, make([]byte, maxSize+1), 0o666); err != nil {
+	if err := os.WriteFile(path, make([]byte, strictyaml.MaxSize+1), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "found more than 16384 bytes, too many for what it should be") {
@@ -352,7 +353,7 @@ func TestFind(t *testing.T) {
 func shipped(t testing.TB) []string {
 	t.Helper()
 	var files []string
-	for _, pattern := range []string{"../../configs/*.yaml", "../../configs/*/*.yaml"} {
+	for _, pattern := range []string{"../../configs/*.yaml", "../../configs/ablation/*.yaml"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %d configurations, %v", pattern, len(found), err)

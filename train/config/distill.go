@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 
+	"eisft/internal/strictyaml"
 	"eisft/model"
 	"eisft/model/schedule"
 )
@@ -42,11 +43,11 @@ func (s Distill) validate(d *document, path string, c *Config) {
 	least := shortestText(block)
 	why := fmt.Sprintf("attention transfer compares whole segments of %d behind the first %d, and tokens have to have left the window", block.Segment, schedule.FirstTransferred)
 	if s.Tokens < least {
-		d.problem(path+".tokens", "is %d; it must be at least %d: %s", s.Tokens, least, why)
+		d.Problem(path+".tokens", "is %d; it must be at least %d: %s", s.Tokens, least, why)
 	}
-	d.atMost(path+".tokens", s.Tokens, maxCount)
+	d.AtMost(path+".tokens", s.Tokens, strictyaml.MaxCount)
 	if c.Data.MaxTokens < least {
-		d.problem("data.max_tokens", "is %d; for %s it must be at least %d: %s", c.Data.MaxTokens, path, least, why)
+		d.Problem("data.max_tokens", "is %d; for %s it must be at least %d: %s", c.Data.MaxTokens, path, least, why)
 	}
 	s.KeepPenalty.check(d, path)
 	s.Optimizer.check(d, path, block)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"eisft/internal/enum"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 )
 
@@ -50,30 +51,30 @@ func (o Optimizer) over(block model.Spec, rates Rates) Optimizer {
 const maxBatch = 1 << 16
 
 func (o Optimizer) check(d *document, path string, block model.Spec) {
-	d.atLeast(path+".steps", o.Steps, 1)
-	d.within(path+".batch", o.Batch, 1, maxBatch)
-	d.atLeast(path+".warmup", o.Warmup, 0)
-	d.between(path+".min_lr", o.MinLR, 0, 1)
-	d.notNegative(path+".clip", o.Clip)
+	d.AtLeast(path+".steps", o.Steps, 1)
+	d.Within(path+".batch", o.Batch, 1, maxBatch)
+	d.AtLeast(path+".warmup", o.Warmup, 0)
+	d.Between(path+".min_lr", o.MinLR, 0, 1)
+	d.NotNegative(path+".clip", o.Clip)
 	for i, b := range o.Betas {
 		if b < 0 || b >= 1 {
-			d.problem(fmt.Sprintf("%s.betas[%d]", path, i), "is %v; it must be at least 0 and below 1", b)
+			d.Problem(fmt.Sprintf("%s.betas[%d]", path, i), "is %v; it must be at least 0 and below 1", b)
 		}
 	}
 	has := groups(block)
 	known := block.Validate() == nil // if not, that is reported where the block stands
 	if known && len(o.Trainable) == 0 && len(has) > 0 {
-		d.problem(path+".trainable", "is empty; name at least one group that the block has: %s", enum.List(has))
+		d.Problem(path+".trainable", "is empty; name at least one group that the block has: %s", enum.List(has))
 	}
 	for i, g := range o.Trainable {
 		at := fmt.Sprintf("%s.trainable[%d]", path, i)
-		if oneOf(d, at, g, model.Groups) && known && !slices.Contains(has, g) {
-			d.problem(at, "is %q, but the block has only %s", g, enum.List(has))
+		if strictyaml.OneOf(d.Document, at, g, model.Groups) && known && !slices.Contains(has, g) {
+			d.Problem(at, "is %q, but the block has only %s", g, enum.List(has))
 		}
 	}
 	for _, g := range model.Groups {
-		d.notNegative(path+".lr."+string(g), o.LR[g])
-		d.notNegative(path+".weight_decay."+string(g), o.WeightDecay[g])
+		d.NotNegative(path+".lr."+string(g), o.LR[g])
+		d.NotNegative(path+".weight_decay."+string(g), o.WeightDecay[g])
 	}
 }
 
@@ -85,6 +86,6 @@ type KeepPenalty struct {
 }
 
 func (k KeepPenalty) check(d *document, path string) {
-	d.between(path+".keep", k.Keep, 0, 1)
-	d.notNegative(path+".keep_weight", k.KeepWeight)
+	d.Between(path+".keep", k.Keep, 0, 1)
+	d.NotNegative(path+".keep_weight", k.KeepWeight)
 }

@@ -27,11 +27,11 @@ func (s Prune) filled(model.Spec) Stage { return s }
 
 func (s Prune) validate(d *document, path string, c *Config) {
 	if c.Block.Slots == 0 {
-		d.problem(path+".kind", "is %s, but the block has no slots to take away; remove the stage", s.Kind())
+		d.Problem(path+".kind", "is %s, but the block has no slots to take away; remove the stage", s.Kind())
 	}
-	d.atLeast(path+".samples", s.Samples, 1)
+	d.AtLeast(path+".samples", s.Samples, 1)
 	if s.Gain <= 0 || s.Gain > 1 {
-		d.problem(path+".gain", "is %v; it must be above 0 and at most 1", s.Gain)
+		d.Problem(path+".gain", "is %v; it must be above 0 and at most 1", s.Gain)
 	}
 }
 

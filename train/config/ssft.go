@@ -1,6 +1,9 @@
 package config
 
-import "eisft/model"
+import (
+	"eisft/internal/strictyaml"
+	"eisft/model"
+)
 
 // SSFT is a stage of kind s-sft: cross-entropy on the tokens of answers, the context
 // streamed through the frozen base (EdgeInfinite-Instruct, arXiv 2508.00370).
@@ -45,7 +48,7 @@ func (s SSFT) filled(block model.Spec) Stage {
 }
 
 func (s SSFT) validate(d *document, path string, c *Config) {
-	oneOf(d, path+".choice", s.Choice, choices)
+	strictyaml.OneOf(d.Document, path+".choice", s.Choice, choices)
 	s.KeepPenalty.check(d, path)
 	s.Optimizer.check(d, path, c.Block.Spec)
 }

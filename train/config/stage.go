@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"eisft/internal/enum"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 )
 
@@ -120,27 +121,25 @@ func (s Stages) MarshalYAML() (any, error) {
 func (d *document) checkStage(n ast.Node, path string) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		d.problem(path, "must be a section of keys, not %s", describe(n))
+		d.Problem(path, "must be a section of keys, not %s", strictyaml.Describe(n))
 		return
 	}
-	at := join(path, "kind")
+	at := strictyaml.Join(path, "kind")
 	for it := m.MapRange(); it.Next(); {
 		if it.Key().GetToken().Value != "kind" {
 			continue
 		}
-		before := len(d.problems)
-		d.check(it.Value(), reflect.TypeFor[Kind](), at)
-		if len(d.problems) > before {
+		if !d.Check(it.Value(), reflect.TypeFor[Kind](), at) {
 			return
 		}
-		if word := Kind(it.Value().GetToken().Value); oneOf(d, at, word, Kinds()) {
+		if word := Kind(it.Value().GetToken().Value); strictyaml.OneOf(d.Document, at, word, Kinds()) {
 			k := kinds.Get(word)
 			rename(m, k.renamed)
 			d.checkKeys(m, k, path)
 		}
 		return
 	}
-	d.problem(at, "is missing; it must be one of %s", enum.List(Kinds()))
+	d.Problem(at, "is missing; it must be one of %s", enum.List(Kinds()))
 }
 
 // rename gives keys that a section has by an earlier name the name that they have now,
@@ -159,8 +158,8 @@ func rename(m ast.MapNode, renamed map[string]string) {
 
 // checkKeys checks the keys of a stage whose kind is known.
 func (d *document) checkKeys(m ast.MapNode, k kind, path string) {
-	own, names := keys(k.keys)
-	d.checkFields(m, path, func(key string, value ast.Node) (reflect.Type, string) {
+	own, names := strictyaml.Keys(k.keys)
+	d.CheckFields(m, path, func(key string, value ast.Node) (reflect.Type, string) {
 		has := havingKey(key)
 		switch {
 		case own[key] != nil:
@@ -168,7 +167,7 @@ func (d *document) checkKeys(m ast.MapNode, k kind, path string) {
 		case k.renamed[key] != "":
 			return nil, "is an earlier name of " + k.renamed[key] + ", which is here, too; remove one of them"
 		case len(has) == 0:
-			return nil, "is not a known key; " + hint(key, names)
+			return nil, "is not a known key; " + strictyaml.Hint(key, names)
 		case k.idle != nil && k.idle(key, value):
 			return nil, ""
 		default:
@@ -181,7 +180,7 @@ func (d *document) checkKeys(m ast.MapNode, k kind, path string) {
 func havingKey(key string) []string {
 	var has []string
 	for _, name := range Kinds() {
-		if own, _ := keys(kinds.Get(name).keys); own[key] != nil {
+		if own, _ := strictyaml.Keys(kinds.Get(name).keys); own[key] != nil {
 			has = append(has, string(name))
 		}
 	}

@@ -2,13 +2,12 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode"
 
 	"eisft/data"
 	"eisft/eval"
-	"eisft/internal/enum"
+	"eisft/internal/strictyaml"
 	"eisft/model"
 )
 
@@ -16,27 +15,27 @@ import (
 // types do not say; the block's own rules stand in [model.Spec.Validate].
 func (d *document) validate(c *Config) {
 	d.validateName(c.Name)
-	d.required("model.path", c.Model.Path)
-	oneOf(d, "model.dtype", c.Model.DType, model.DTypes())
-	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
-		d.problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
+	d.Required("model.path", c.Model.Path)
+	strictyaml.OneOf(d.Document, "model.dtype", c.Model.DType, model.DTypes())
+	if q := c.Model.Quantized; q != (Quantized{}) {
+		d.Required("model.quantized.folder", q.Folder)
 	}
-	d.required("data.train", c.Data.Train)
+	d.Required("data.train", c.Data.Train)
 	d.format("data.format", c.Data.Format)
-	d.required("output", c.Output)
+	d.Required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
-	d.atLeast("data.samples", c.Data.Samples, 0)
-	oneOf(d, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())
+	d.AtLeast("data.samples", c.Data.Samples, 0)
+	strictyaml.OneOf(d.Document, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())
 	for _, own := range []string{"messages", "add_generation_prompt"} {
 		if _, ok := c.Data.TemplateOptions[own]; ok {
-			d.problem("data.template_options."+own, "is no option: it is the sample's")
+			d.Problem("data.template_options."+own, "is no option: it is the sample's")
 		}
 	}
 	d.validateEval(c.Eval)
-	d.atLeast("checkpoint.every", c.Checkpoint.Every, 0)
+	d.AtLeast("checkpoint.every", c.Checkpoint.Every, 0)
 	if len(c.Stages) == 0 {
-		d.problem("stages", "is missing; list at least one stage, such as - kind: s-sft")
+		d.Problem("stages", "is missing; list at least one stage, such as - kind: s-sft")
 	}
 	for i, s := range c.Stages {
 		s.validate(d, fmt.Sprintf("stages[%d]", i), c)
@@ -50,11 +49,11 @@ const Latest = "latest"
 func (d *document) validateName(name string) {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) || strings.ContainsFunc(name, unicode.IsControl):
-		d.problem("name", "is %q; it must be the name of a folder, since the run is written to one", name)
+		d.Problem("name", "is %q; it must be the name of a folder, since the run is written to one", name)
 	case strings.HasPrefix(name, "."):
-		d.problem("name", "is %q; it must not begin with a dot, since folders of runs are not hidden", name)
+		d.Problem("name", "is %q; it must not begin with a dot, since folders of runs are not hidden", name)
 	case strings.EqualFold(name, Latest): // some file systems know no case
-		d.problem("name", "is %q, which is what the link to the newest run is called; give the run another name", name)
+		d.Problem("name", "is %q, which is what the link to the newest run is called; give the run another name", name)
 	}
 }
 
@@ -66,23 +65,23 @@ func (d *document) validateBlock(block model.Spec, trained bool) {
 		tokens int
 	}{{"sink", block.Sink}, {"window", block.Window}, {"segment", block.Segment}, {"slots", block.Slots}} {
 		if f.tokens > maxBlockTokens { // a block without bounds is for the policy full
-			d.problem("block."+f.key, "is %d; it must be at most %d", f.tokens, maxBlockTokens)
+			d.Problem("block."+f.key, "is %d; it must be at most %d", f.tokens, maxBlockTokens)
 			return
 		}
 	}
 	err := block.Validate()
 	if err == nil {
 		if trained && len(groups(block)) == 0 {
-			d.problem("block", "has nothing to train: slots are 0 and memory is none")
+			d.Problem("block", "has nothing to train: slots are 0 and memory is none")
 		}
 		return
 	}
 	field, rest, _ := strings.Cut(err.Error(), " ")
-	if path := "block." + field; d.lines[path] > 0 {
-		d.problem(path, "%s", rest)
+	if path := "block." + field; d.Has(path) {
+		d.Problem(path, "%s", rest)
 		return
 	}
-	d.problem("block", "cannot be built: %v", err)
+	d.Problem("block", "cannot be built: %v", err)
 }
 
 // leavesWindow reports a length in tokens at which the base model alone sees
@@ -91,75 +90,27 @@ func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
 	if block.Validate() != nil { // said elsewhere
 		return
 	}
-	d.atMost(path, tokens, maxCount)
+	d.AtMost(path, tokens, strictyaml.MaxCount)
 	if all := block.Sizes().Short(); tokens <= all {
-		d.problem(path, "is %d; it must be more than sink + window + segment = %d, or no token ever leaves the window", tokens, all)
+		d.Problem(path, "is %d; it must be more than sink + window + segment = %d, or no token ever leaves the window", tokens, all)
 	}
 }
 
 func (d *document) validateEval(e eval.Config) {
 	d.format("eval.format", e.Format)
-	d.atLeast("eval.samples", e.Samples, 0)
-	d.atLeast("eval.max_new_tokens", e.MaxNewTokens, 1)
+	d.AtLeast("eval.samples", e.Samples, 0)
+	d.AtLeast("eval.max_new_tokens", e.MaxNewTokens, 1)
 	for i, p := range e.Policies {
-		oneOf(d, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies())
+		strictyaml.OneOf(d.Document, fmt.Sprintf("eval.policies[%d]", i), p, eval.Policies())
 	}
 }
 
 // format reports a form of rows that there is not; "" is that which their columns say.
 func (d *document) format(path string, f data.Format) {
 	if f != "" {
-		oneOf(d, path, f, data.Formats())
+		strictyaml.OneOf(d.Document, path, f, data.Formats())
 	}
 }
-
-func (d *document) required(path, value string) {
-	if value == "" {
-		d.problem(path, "is missing, but it is required")
-	}
-}
-
-func (d *document) atLeast(path string, v, least int) {
-	d.within(path, v, least, maxCount)
-}
-
-// maxCount bounds what is counted: tokens, samples, steps. Nobody has more, and sums and
-// products of a few of them are far from what an int holds.
-const maxCount = 1_000_000_000
 
 // maxBlockTokens is more than any base was trained for, and more than fits a phone.
 const maxBlockTokens = 1 << 20
-
-func (d *document) within(path string, v, least, most int) {
-	if v < least {
-		d.problem(path, "is %d; it must be at least %d", v, least)
-	}
-	d.atMost(path, v, most)
-}
-
-func (d *document) atMost(path string, v, most int) {
-	if v > most {
-		d.problem(path, "is %d; it must be at most %d", v, most)
-	}
-}
-
-func (d *document) between(path string, v, lo, hi float64) {
-	if v < lo || v > hi {
-		d.problem(path, "is %v; it must be from %v to %v", v, lo, hi)
-	}
-}
-
-func (d *document) notNegative(path string, v float64) {
-	if v < 0 {
-		d.problem(path, "is %v; it must not be negative", v)
-	}
-}
-
-// oneOf reports a word that is not one of the allowed ones.
-func oneOf[T ~string](d *document, path string, v T, allowed []T) bool {
-	if slices.Contains(allowed, v) {
-		return true
-	}
-	d.problem(path, "%s", enum.Mismatch(v, allowed))
-	return false
-}

@@ -1,0 +1,265 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"eisft/data"
+	"eisft/eval"
+	"eisft/internal/progress"
+	"eisft/model"
+)
+
+// enoughQuestions is how many questions about far facts, and about near ones, are asked
+// where the data has them: of 26, 0.77 and 0.81 cannot be told apart.
+const enoughQuestions = 150
+
+// mostQuestions are asked where it is not known how far back facts lie.
+const mostQuestions = 4 * enoughQuestions
+
+// heldOut is what a model is evaluated on: rows that it was not calibrated on.
+type heldOut struct {
+	rows []eval.Sample // plain texts among them, which have no questions
+	from int           // the first token of a row whose loss counts
+}
+
+// questions are the rows that have some.
+func (h *heldOut) questions() []eval.Sample {
+	var list []eval.Sample
+	for _, r := range h.rows {
+		if len(r.Turns) > 0 {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// heldOut reads what is evaluated on; nil if there is no file. Where no number of rows is
+// given, it takes those that hold enough questions near and far, or else all.
+func (j *Job) heldOut() (_ *heldOut, err error) {
+	if j.Evaluation.Path == "" {
+		return nil, nil
+	}
+	source, err := data.Open(j.Evaluation.Path, j.Evaluation.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	source.Announce(j.Progress)
+	h, bounds, encoder := &heldOut{from: j.Model.Spec.Segment}, eval.BoundsOf(j.Model.Spec), j.encoder()
+	asked := map[eval.Bucket]int{}
+	enough := func(rows int) bool {
+		if j.Evaluation.Samples > 0 {
+			return rows >= j.Evaluation.Samples
+		}
+		return min(asked[eval.Near], asked[eval.Far]) >= enoughQuestions || max(rows, asked[eval.All]) >= mostQuestions
+	}
+	for i := 0; i < source.Len() && !enough(i); i++ {
+		row, err := source.At(i)
+		if err != nil {
+			return nil, err
+		}
+		s, err := eval.NewSample(encoder, row)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range s.Turns {
+			for _, b := range []eval.Bucket{eval.Near, eval.Far, eval.All} {
+				if bounds.Has(b, t.Distance) {
+					asked[b]++
+				}
+			}
+		}
+		h.rows = append(h.rows, s)
+	}
+	if len(h.rows) == 0 {
+		return nil, fmt.Errorf("%s: %w", j.Evaluation.Path, data.ErrEmpty)
+	}
+	return h, nil
+}
+
+// textLoss is the loss of each row as a text, under a progress line.
+func (j *Job) textLoss(ctx context.Context, what string, m *model.Model, w model.Wrap, h *heldOut) ([]eval.TextLoss, error) {
+	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "texts", Total: len(h.rows)})
+	defer line.End()
+	list := make([]eval.TextLoss, len(h.rows))
+	for i, r := range h.rows {
+		var err error
+		if list[i], err = eval.Text(ctx, m, model.StreamOptions{Wrap: w}, r.Encoded, h.from); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+		line.Add(1)
+	}
+	return list, nil
+}
+
+// answers scores a model's answers, under a progress line; nil if there are no questions.
+func (j *Job) answers(ctx context.Context, what string, m *model.Model, w model.Wrap, samples []eval.Sample) (*eval.Result, error) {
+	if len(samples) == 0 {
+		return nil, nil
+	}
+	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
+	defer line.End()
+	r, err := eval.Run(ctx, m, eval.PolicyEdgeInfinite, j.Tokenizer, samples, eval.Options{
+		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w},
+		Answered: func(eval.Answer) { line.Add(1) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return r, nil
+}
+
+// textLosses are the losses of the held-out rows, of the float model and of the quantized one.
+type textLosses = Change[[]eval.TextLoss]
+
+// evaluate compares the float model that was quantized with what came out.
+func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation, textLosses, error) {
+	var t textLosses
+	faked, wrap, err := Apply(j.Model, made.q)
+	if err != nil {
+		return nil, t, err
+	}
+	e := &Evaluation{Data: j.Evaluation.Path, Samples: len(h.rows), From: h.from}
+	if t.Before, err = j.textLoss(ctx, "perplexity of the float model", j.Model, nil, h); err != nil {
+		return nil, t, err
+	}
+	if t.After, err = j.textLoss(ctx, "perplexity in "+made.q.Scheme.Name, faked, wrap, h); err != nil {
+		return nil, t, err
+	}
+	questions := h.questions()
+	if e.Scores.Before, err = j.answers(ctx, "answers of the float model", j.Model, nil, questions); err != nil {
+		return nil, t, err
+	}
+	if e.Scores.After, err = j.answers(ctx, "answers in "+made.q.Scheme.Name, faked, wrap, questions); err != nil {
+		return nil, t, err
+	}
+	e.compare(t)
+	return e, t, nil
+}
+
+// Estimate is a figure with the interval that it would lie in for 95 of 100 samples of
+// conversations like those that were measured.
+type Estimate struct {
+	Value float64 `json:"value"`
+	eval.Interval
+}
+
+// Comparison is a figure before and after, measured on the same conversations.
+type Comparison struct {
+	What string `json:"what"` // in words
+	Unit string `json:"unit"` // UnitShare or UnitPerplexity
+	N    int    `json:"n"`    // questions or tokens
+	Rows int    `json:"rows"` // conversations
+	Key  string `json:"key"`  // "em/far", "perplexity/text": what it is, for programs
+	// Change is the figure with its intervals.
+	Change Change[Estimate] `json:"change"`
+	// Difference is paired: both models on the same conversations. Of a perplexity it is the
+	// relative increase.
+	Difference Estimate `json:"difference"`
+}
+
+// What a comparison's figures are.
+const (
+	UnitShare      = "share"
+	UnitPerplexity = "perplexity"
+)
+
+// paired are sums and weights by conversation, of which figures are means.
+type paired struct {
+	before, after, weights []float64
+}
+
+// compare makes a comparison of means; those of losses become perplexities.
+func (p paired) compare(what, key, unit string) Comparison {
+	n, before, after := len(p.weights), eval.Mean(p.before, p.weights), eval.Mean(p.after, p.weights)
+	shape := func(f func([]int) float64) func([]int) float64 {
+		if unit == UnitPerplexity {
+			return func(u []int) float64 { return math.Exp(f(u)) }
+		}
+		return f
+	}
+	difference := func(u []int) float64 {
+		d := after(u) - before(u)
+		if unit == UnitPerplexity {
+			return math.Expm1(d)
+		}
+		return d
+	}
+	c := Comparison{What: what, Key: key, Unit: unit, Rows: n}
+	for _, w := range p.weights {
+		c.N += int(w)
+	}
+	c.Change.Before, c.Change.After = estimate(n, shape(before)), estimate(n, shape(after))
+	c.Difference = estimate(n, difference)
+	return c
+}
+
+// estimate is a figure of all units with its interval.
+func estimate(n int, figure func([]int) float64) Estimate {
+	return Estimate{figure(eval.Units(n)), eval.Bootstrap(n, figure)}
+}
+
+// compare fills Comparisons from what was measured.
+func (e *Evaluation) compare(t textLosses) {
+	var text paired
+	for i, before := range t.Before {
+		if before.Tokens > 0 {
+			text = text.add(before.NLL, t.After[i].NLL, float64(before.Tokens))
+		}
+	}
+	if len(text.weights) > 0 {
+		e.Comparisons = append(e.Comparisons, text.compare("perplexity of the text", "perplexity/text", UnitPerplexity))
+	}
+	if e.Scores.Before == nil {
+		return
+	}
+	answers := e.byConversation(func(eval.Answer) bool { return true }, func(a eval.Answer) (float64, float64) { return a.NLL, float64(a.Tokens) })
+	e.Comparisons = append(e.Comparisons, answers.compare("perplexity of the answers", "perplexity/answers", UnitPerplexity))
+	for _, m := range eval.Metrics() {
+		for _, b := range e.Scores.Before.Scores {
+			p := e.byConversation(
+				func(a eval.Answer) bool { return e.Scores.Before.Bounds.Has(b.Bucket, a.Distance) },
+				func(a eval.Answer) (float64, float64) { return a.Metrics[m], 1 })
+			what := m.Title() + ", " + e.Scores.Before.Bounds.Describe(b.Bucket)
+			e.Comparisons = append(e.Comparisons, p.compare(what, string(m)+"/"+string(b.Bucket), UnitShare))
+		}
+	}
+}
+
+// add appends a conversation.
+func (p paired) add(before, after, weight float64) paired {
+	return paired{append(p.before, before), append(p.after, after), append(p.weights, weight)}
+}
+
+// byConversation sums a figure of the answers that are in by conversation: answers of one
+// are not independent.
+func (e *Evaluation) byConversation(in func(eval.Answer) bool, figure func(eval.Answer) (sum, weight float64)) paired {
+	var p paired
+	last := ""
+	for i, before := range e.Scores.Before.Answers {
+		if !in(before) {
+			continue
+		}
+		sum, weight := figure(before)
+		after, _ := figure(e.Scores.After.Answers[i])
+		if n := len(p.weights); n > 0 && before.Where == last {
+			p.before[n-1], p.after[n-1], p.weights[n-1] = p.before[n-1]+sum, p.after[n-1]+after, p.weights[n-1]+weight
+			continue
+		}
+		p, last = p.add(sum, after, weight), before.Where
+	}
+	return p
+}
+
+// Compared returns the comparison of that key, nil if there is none.
+func (e *Evaluation) Compared(key string) *Comparison {
+	for i := range e.Comparisons {
+		if e.Comparisons[i].Key == key {
+			return &e.Comparisons[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package quant
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"eisft/model/hf"
+	"eisft/quant/encoding"
+)
+
+// The files of a partial run, in its folder: the weights of each finished layer, the hidden
+// states behind the last of them, and what says which these are.
+const (
+	partialFile = "state.json"
+	statesFile  = "states-%d.f32" // before a layer: float32, little endian
+	floatsFile  = "floats-%d.f32" // the same of the float model
+	layerFile   = "layer-%d.safetensors"
+)
+
+// partial keeps the finished layers of a run of [RoundWeights] for a later one.
+type partial struct {
+	dir     string // "": nothing is kept, and states lie in files without a name
+	key     string // of all that the weights depend on
+	layer   int    // the first that is not finished; the head counts as one
+	starts  []int
+	infos   [][]weightInfo // of each finished layer
+	weights []*Weight      // of all finished layers
+}
+
+// partialState is partialFile.
+type partialState struct {
+	Key    string         `json:"key"`
+	Starts []int          `json:"starts"` // of each sequence, in tokens; behind the last, the end
+	Layers [][]weightInfo `json:"layers"` // the weights of each finished layer
+}
+
+// openPartial finds what an earlier run has left, or begins anew.
+func openPartial(r *rounder) (*partial, error) {
+	p := &partial{dir: r.options.Partial}
+	if p.dir == "" {
+		return p, nil
+	}
+	var err error
+	if p.key, err = r.key(); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(p.dir, partialFile)
+	text, err := readBounded(path, maxEncodings)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, p.clear()
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s partialState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("%s: not valid JSON: %w; remove its folder to begin anew", path, err)
+	}
+	if s.Key != p.key {
+		return p, p.clear()
+	}
+	if err := p.resume(s); err != nil {
+		return nil, fmt.Errorf("%w; remove %s to begin anew", err, p.dir)
+	}
+	return p, nil
+}
+
+// clear makes the folder an empty one. It removes what this package has written there and
+// fails if there is anything else.
+func (p *partial) clear() error {
+	entries, err := os.ReadDir(p.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Mkdir(p.dir, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !isPartial(e.Name()) {
+			return fmt.Errorf("%s in %s was not written by eisft quantize; move it away", e.Name(), p.dir)
+		}
+	}
+	for _, e := range entries {
+		if err := os.Remove(filepath.Join(p.dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isPartial says whether a partial run has files of that name.
+func isPartial(name string) bool {
+	for _, pattern := range []string{statesFile, floatsFile, layerFile} {
+		var layer int
+		if n, err := fmt.Sscanf(name, pattern, &layer); n == 1 && err == nil {
+			return true
+		}
+	}
+	return name == partialFile
+}
+
+// resume takes up what an earlier run has finished.
+func (p *partial) resume(s partialState) error {
+	p.layer, p.starts, p.infos = len(s.Layers), s.Starts, s.Layers
+	if len(p.starts) < 2 {
+		return fmt.Errorf("%s: it has no sequences", partialFile)
+	}
+	for i, infos := range s.Layers {
+		q := &Quantized{}
+		for _, info := range infos {
+			w, err := newWeight(info)
+			if err != nil {
+				return fmt.Errorf("%s: %w", partialFile, err)
+			}
+			q.Weights = append(q.Weights, w)
+		}
+		if err := q.readWeights(p.path(layerFile, i)); err != nil {
+			return err
+		}
+		p.weights = append(p.weights, q.Weights...)
+	}
+	return nil
+}
+
+func (p *partial) path(pattern string, layer int) string {
+	return filepath.Join(p.dir, fmt.Sprintf(pattern, layer))
+}
+
+// create returns empty states before a layer, for sequences as others have.
+func (p *partial) create(pattern string, layer int, like *States) (*States, error) {
+	s := &States{width: like.width, starts: like.starts, named: p.dir != ""}
+	var err error
+	if s.named {
+		s.file, err = os.OpenFile(p.path(pattern, layer), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+		return s, err
+	}
+	if s.file, err = os.CreateTemp("", "eisft-states-*"); err == nil && os.Remove(s.file.Name()) != nil {
+		s.named = true // a system that does not remove open files
+	}
+	return s, err
+}
+
+// open returns the states before the first layer that is not finished.
+func (p *partial) open(pattern string, width int) (*States, error) {
+	s := &States{width: width, starts: p.starts, named: true}
+	var err error
+	if s.file, err = os.OpenFile(p.path(pattern, p.layer), os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	info, err := s.file.Stat()
+	if want := 4 * int64(s.tokens()) * int64(width); err == nil && info.Size() != want {
+		err = fmt.Errorf("%s: it has %d bytes, want %d; remove %s to begin anew", s.file.Name(), info.Size(), want, p.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// finish keeps a layer's weights, and says that it is finished: the states behind it lie in
+// their files.
+func (p *partial) finish(weights []*Weight, states ...*States) error {
+	if p.dir == "" {
+		return nil
+	}
+	var tensors []hf.Entry
+	var infos []weightInfo
+	for _, w := range weights {
+		infos = append(infos, w.info())
+		tensors = append(tensors, w.tensors()...)
+	}
+	if err := hf.WriteFile(p.path(layerFile, p.layer), tensors, nil); err != nil {
+		return err
+	}
+	for _, s := range states {
+		if s == nil {
+			continue
+		}
+		p.starts = s.starts
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+	}
+	p.layer++
+	p.infos = append(p.infos, infos)
+	return writeJSON(filepath.Join(p.dir, partialFile), partialState{p.key, p.starts, p.infos})
+}
+
+// key is a hash of all that the weights depend on.
+func (r *rounder) key() (string, error) {
+	formats := map[string]encoding.Format{}
+	for _, f := range frozen(r.model.Base) {
+		formats[f.name] = r.options.Format(f.name, f.head)
+	}
+	hash := sha256.New()
+	err := json.NewEncoder(hash).Encode(struct {
+		Recipe      *Recipe
+		Base, Model string
+		Calibration Calibration
+		Points      []*Point
+		Formats     map[string]encoding.Format
+		Spec        any
+	}{r.options.Recipe, r.q.Base, r.model.Base.Identity(), r.q.Calibration, r.q.Points, formats, r.model.Spec})
+	for _, p := range r.model.Params.List() {
+		err = errors.Join(err, binary.Write(hash, binary.LittleEndian, p.Data))
+	}
+	return hex.EncodeToString(hash.Sum(nil)), err
+}

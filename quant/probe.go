@@ -1,0 +1,346 @@
+package quant
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"eisft/data"
+	"eisft/eval"
+	"eisft/internal/progress"
+	"eisft/model"
+)
+
+// probe measures the loss of changed models on some tokens of the calibration data.
+type probe struct {
+	job    *Job
+	float  *model.Model
+	tokens int // at least so many are predicted, if there are as many
+	what   string
+
+	texts []data.Encoded
+	from  int     // the first token of a text that counts
+	count int     // tokens that are predicted
+	base  float64 // the loss of the float model, in nats a token
+}
+
+// open takes the texts and measures the float model.
+func (p *probe) open(ctx context.Context) error {
+	p.from = p.float.Spec.Segment
+	for s, err := range p.job.each() {
+		if err != nil {
+			return err
+		}
+		have := len(s.IDs) - p.from
+		if have <= 0 {
+			continue
+		}
+		if rest := p.tokens - p.count; have > rest {
+			s.IDs, have = s.IDs[:p.from+rest], rest
+		}
+		p.texts, p.count = append(p.texts, s), p.count+have
+		if p.count >= p.tokens {
+			break
+		}
+	}
+	if p.count == 0 {
+		return fmt.Errorf("%s: no sample is longer than a segment of %d tokens: there is nothing to measure the loss on", p.job.Calibration.Path, p.from)
+	}
+	var err error
+	p.base, err = p.loss(ctx, p.float, nil)
+	return err
+}
+
+// loss is the mean loss of a model's predictions, in nats a token.
+func (p *probe) loss(ctx context.Context, m *model.Model, w model.Wrap) (float64, error) {
+	sum := 0.0
+	for _, s := range p.texts {
+		l, err := eval.Text(ctx, m, model.StreamOptions{Wrap: w}, s, p.from)
+		if err != nil {
+			return 0, err
+		}
+		sum += l.NLL
+	}
+	return sum / float64(p.count), nil
+}
+
+// increase is by how much the loss is greater than the float model's.
+func (p *probe) increase(ctx context.Context, m *model.Model, w model.Wrap) (float64, error) {
+	l, err := p.loss(ctx, m, w)
+	return l - p.base, err
+}
+
+// start begins a progress line over so many measurements.
+func (p *probe) start(stage string, n int) *progress.Line {
+	if p.what != "" {
+		stage = p.what + ": " + stage
+	}
+	return progress.Start(p.job.Progress, progress.Task{What: stage, Unit: "measurements", Total: n})
+}
+
+// with returns the float model with other weights: those of maps for which matrix returns
+// some, [Out,In].
+func (p *probe) with(matrix func(name string, l *model.Linear) []float32) (*model.Model, error) {
+	b := replaceFrozen(p.float.Base, func(name string, l *model.Linear) *model.Linear {
+		if w := matrix(name, l); w != nil {
+			return model.NewLinear(l.Name, l.In, l.Out, w, l.Bias)
+		}
+		return l
+	})
+	return model.New(b, p.float.Spec, p.float.Params)
+}
+
+// Probed says on what losses were measured.
+type Probed struct {
+	Tokens  int     `json:"tokens"`
+	Samples int     `json:"samples"`
+	Loss    float64 `json:"loss"` // of the float model, in nats a token
+}
+
+func (p *probe) probed() Probed { return Probed{p.count, len(p.texts), p.base} }
+
+// maxCacheLoss is the increase of the loss, in nats a token, that a cache of 8 bits may
+// cost all layers together: 0.1 % of perplexity.
+const maxCacheLoss = 1e-3
+
+// CacheReport says how the width of each layer's keys and values was chosen.
+type CacheReport struct {
+	Probed
+	MaxLossIncrease float64      `json:"max_loss_increase"`
+	Widths          []CacheWidth `json:"widths"` // the least loss first
+}
+
+// chooseCache gives keys and values 8 bits where that costs little, by the loss of the float
+// model with all points rounded.
+func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, error) {
+	line := p.probe.start("widths of the cache", 2*len(out.float.Base.Layers)+1)
+	defer line.End()
+	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
+		defer line.Add(1)
+		return p.probe.loss(ctx, out.float, Wrap(out.float, q, nil))
+	})
+	return &CacheReport{p.probe.probed(), maxCacheLoss, widths}, err
+}
+
+// SensitivityReport says what rounding costs, one map or layer at a time.
+type SensitivityReport struct {
+	Probed
+	Maps   []MapSensitivity   `json:"maps"`
+	Layers []LayerSensitivity `json:"layers"`
+}
+
+// MapSensitivity is what the rounding of one map alone costs.
+type MapSensitivity struct {
+	Name     string  `json:"name"`
+	Bits     int     `json:"bits"`
+	Increase float64 `json:"loss_increase"` // in nats a token
+	SQNR     float64 `json:"sqnr_db"`       // of its weights
+	Promote  int     `json:"promote_bytes"` // what 8 bits would take more
+}
+
+// LayerSensitivity is what the rounding of a layer's maps costs, all others in float.
+type LayerSensitivity struct {
+	Layer    int     `json:"layer"`
+	Increase float64 `json:"loss_increase"`
+}
+
+// measure finds what each map and layer costs and, where the scheme has weights of fewer
+// than 8 bits, what promoting the worst would gain; and promotes them if the recipe says so.
+func (p *pipeline) measure(ctx context.Context, out *made) error {
+	var err error
+	if out.sensitivity, err = p.sensitivity(ctx, out); err != nil || p.scheme.Weight.Bits >= promoted {
+		return err
+	}
+	out.mixed, err = p.mix(ctx, out)
+	return err
+}
+
+// sensitivity measures every map and every layer.
+func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityReport, error) {
+	list := frozen(out.float.Base)
+	line := p.probe.start("sensitivity", len(list)+len(out.float.Base.Layers))
+	defer line.End()
+	r := &SensitivityReport{Probed: p.probe.probed()}
+	cost := func(names map[string]bool) (float64, error) {
+		m, err := p.probe.with(func(name string, _ *model.Linear) []float32 {
+			if names[name] {
+				return out.q.Weight(name).Dequantize()
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+		defer line.Add(1)
+		return p.probe.increase(ctx, m, nil)
+	}
+	for _, f := range list {
+		d, err := cost(map[string]bool{f.name: true})
+		if err != nil {
+			return nil, err
+		}
+		w := out.q.Weight(f.name)
+		_, decibel := w.fidelity(f.Weight())
+		r.Maps = append(r.Maps, MapSensitivity{
+			Name: f.name, Bits: w.Bits, Increase: d, SQNR: decibel,
+			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
+		})
+	}
+	for i, l := range out.float.Base.Layers {
+		names := map[string]bool{}
+		for _, m := range l.Maps() {
+			names[m.Name] = true
+		}
+		d, err := cost(names)
+		if err != nil {
+			return nil, err
+		}
+		r.Layers = append(r.Layers, LayerSensitivity{i, d})
+	}
+	return r, nil
+}
+
+// MixedReport says which maps were promoted to 8 bits, and what more or fewer would cost.
+type MixedReport struct {
+	Frontier []FrontierPoint `json:"frontier"` // by bytes
+	Promoted []string        `json:"promoted"` // maps, the most worthwhile first
+	Warnings []string        `json:"warnings,omitempty"`
+}
+
+// FrontierPoint is a model with the most worthwhile maps promoted.
+type FrontierPoint struct {
+	Promoted int     `json:"promoted"` // maps
+	Bytes    int     `json:"bytes"`    // of the whole model
+	Increase float64 `json:"loss_increase"`
+	Chosen   bool    `json:"chosen,omitempty"`
+}
+
+// frontierSteps is how many numbers of promoted maps are measured, beside those that the
+// search for the least one meets.
+const frontierSteps = 8
+
+// mix measures the loss with more and more maps promoted, those first that gain most for
+// their bytes, chooses how many by the recipe, and rounds the weights again.
+func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
+	f := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}
+	for _, m := range out.sensitivity.Maps {
+		if m.Promote > 0 && m.Increase > 0 && m.Bits < promoted {
+			f.order = append(f.order, m)
+		}
+	}
+	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
+		return cmp.Compare(b.Increase/float64(b.Promote), a.Increase/float64(a.Promote))
+	})
+	f.line = p.probe.start("frontier", frontierSteps+1)
+	defer f.line.End()
+	for i := range frontierSteps + 1 {
+		if _, err := f.at(ctx, len(f.order)*i/frontierSteps); err != nil {
+			return nil, err
+		}
+	}
+	r := &MixedReport{}
+	chosen, err := f.choose(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	promote := map[string]bool{}
+	for _, m := range f.order[:chosen] {
+		r.Promoted = append(r.Promoted, m.Name)
+		promote[m.Name] = true
+	}
+	for _, k := range slices.Sorted(maps.Keys(f.points)) {
+		point := f.points[k]
+		point.Chosen = k == chosen
+		r.Frontier = append(r.Frontier, point)
+	}
+	if chosen == 0 {
+		return r, nil
+	}
+	return r, p.round(ctx, out.float, out.q, promote)
+}
+
+// frontier are the models of mix.
+type frontier struct {
+	*pipeline
+	made   *made
+	order  []MapSensitivity
+	points map[int]FrontierPoint // by the number of maps that are promoted
+	line   *progress.Line
+}
+
+// at measures the model with the first n maps promoted, rounded to the nearest codes.
+func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
+	if point, ok := f.points[n]; ok {
+		f.line.Add(1)
+		return point, nil
+	}
+	promote := map[string]bool{}
+	for _, m := range f.order[:n] {
+		promote[m.Name] = true
+	}
+	var failed error
+	m, err := f.probe.with(func(name string, l *model.Linear) []float32 {
+		if !promote[name] {
+			return f.made.q.Weight(name).Dequantize()
+		}
+		w, err := (&Map{Name: name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
+		if err != nil {
+			failed = err
+			return nil
+		}
+		return w.Dequantize()
+	})
+	if err = cmp.Or(failed, err); err != nil {
+		return FrontierPoint{}, err
+	}
+	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
+	point.Increase, err = f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
+	f.points[n] = point
+	f.line.Add(1)
+	return point, err
+}
+
+// choose returns how many maps the recipe promotes: the least number that keeps the loss,
+// or as many as there is room for.
+func (f *frontier) choose(ctx context.Context, r *MixedReport) (int, error) {
+	rule := f.recipe.Mixed
+	if rule == (Mixed{}) {
+		return 0, nil
+	}
+	room := len(f.order)
+	if rule.MaxBytes > 0 {
+		bytes := plannedSize(f.job.Model, f.format(nil)).After
+		for room = 0; room < len(f.order); room++ {
+			if bytes += f.order[room].Promote; bytes > rule.MaxBytes {
+				break
+			}
+		}
+	}
+	if rule.MaxLossIncrease == 0 {
+		return room, nil
+	}
+	lo, hi := 0, room // the least number is in (lo,hi], if not even lo keeps it
+	for lo < hi {
+		middle := (lo + hi) / 2
+		point, err := f.at(ctx, middle)
+		if err != nil {
+			return 0, err
+		}
+		if point.Increase <= rule.MaxLossIncrease {
+			hi = middle
+		} else {
+			lo = middle + 1
+		}
+	}
+	point, err := f.at(ctx, lo)
+	if err == nil && point.Increase > rule.MaxLossIncrease {
+		why := "with all worthwhile maps in 8 bits"
+		if room < len(f.order) {
+			why = fmt.Sprintf("within max_bytes of %d", rule.MaxBytes)
+		}
+		r.Warnings = append(r.Warnings, fmt.Sprintf("mixed precision keeps the loss to %.4g nats a token %s, more than max_loss_increase of %g", point.Increase, why, rule.MaxLossIncrease))
+	}
+	return lo, err
+}

@@ -1,0 +1,105 @@
+package quant
+
+import (
+	"math"
+	"testing"
+
+	"eisft/data"
+	"eisft/model"
+	"eisft/quant/encoding"
+)
+
+// demoData reads samples of the demo's data.
+func demoData(t testing.TB, file string, n int) []data.Encoded {
+	t.Helper()
+	source, err := data.Open("../data/demo/"+file, data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = source.Close() }()
+	tk, tpl := demoTokenizer(t)
+	var list []data.Encoded
+	for s, err := range first(source, data.NewEncoder(tk, tpl, 0), min(n, source.Len()), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// loss is the mean negative log-likelihood of each sample's tokens, all but the first.
+func loss(t testing.TB, m *model.Model, w model.Wrap, samples []data.Encoded) float64 {
+	t.Helper()
+	sum, n, vocab := 0.0, 0, m.Base.Head.Out
+	for _, s := range samples {
+		st := m.NewStream(model.StreamOptions{Wrap: w})
+		err := st.Feed(t.Context(), s.IDs, 0, func(first int, hidden []float32) error {
+			rows := len(hidden) / m.Base.Head.In
+			logits := make([]float32, rows*vocab)
+			st.Logits(logits, hidden)
+			for i := range rows {
+				if next := first + i + 1; next < len(s.IDs) {
+					row := logits[i*vocab : (i+1)*vocab]
+					sum += logSum(row) - float64(row[s.IDs[next]])
+					n++
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sum / float64(n)
+}
+
+func logSum(x []float32) float64 {
+	most, sum := math.Inf(-1), 0.0
+	for _, v := range x {
+		most = max(most, float64(v))
+	}
+	for _, v := range x {
+		sum += math.Exp(float64(v) - most)
+	}
+	return most + math.Log(sum)
+}
+
+// TestSlowRounding compares the rules on the demo base, on text that they have not seen:
+// mse-clip, seqmse and gptq each lower rtn's perplexity, of one scale a channel and of
+// low-power blocks.
+func TestSlowRounding(t *testing.T) {
+	m := demoModel(t)
+	calibration, text := demoData(t, "calib.parquet", 6), demoData(t, "test.parquet", 4)
+	float := loss(t, m, nil, text)
+	t.Logf("float: perplexity %.4f", math.Exp(float))
+	for _, f := range []encoding.Format{{Bits: 4}, {Bits: 4, Block: 32, LowPower: true}} {
+		q := pointsOf(t, m, w4(f), calibration...)
+		nearest := 0.0
+		for _, recipe := range []Recipe{
+			{Weights: RoundNearest},
+			{Weights: RoundMSEClip},
+			{Weights: RoundSeqMSE},
+			{Weights: RoundGPTQ, GPTQ: GPTQ{ActOrder: true, Scales: RoundNearest}},
+			{Weights: RoundGPTQ, GPTQ: GPTQ{ActOrder: true, Scales: RoundMSEClip}},
+			{Weights: RoundGPTQ, GPTQ: GPTQ{ActOrder: true}},
+			{Weights: RoundGPTQ},
+		} {
+			if err := RoundWeights(t.Context(), m, q, RoundOptions{Recipe: &recipe, Samples: again(calibration...), Format: formatOf(q.Scheme)}); err != nil {
+				t.Fatal(err)
+			}
+			faked, wrap, err := Apply(m, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := loss(t, faked, wrap, text)
+			t.Logf("%s, %s %+v: perplexity %.4f, %+.2f %%", f, recipe.Weights, recipe.GPTQ, math.Exp(l), 100*(math.Exp(l-float)-1))
+			switch {
+			case recipe.Weights == RoundNearest:
+				nearest = l
+			case l >= nearest:
+				t.Errorf("%s, %s: loss %g, want less than rtn's %g", f, recipe.Weights, l, nearest)
+			}
+		}
+	}
+}

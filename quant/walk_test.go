@@ -1,0 +1,156 @@
+package quant
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"testing"
+
+	"eisft/data"
+	"eisft/model"
+	"eisft/model/modeltest"
+	"eisft/quant/encoding"
+)
+
+// w4 is a scheme of 4-bit weights in the given format.
+func w4(f encoding.Format) Scheme {
+	s := schemes.Get("w8a16")
+	s.Weight = f
+	return s
+}
+
+// again gives the same samples each time.
+func again(samples ...data.Encoded) func() iter.Seq2[data.Encoded, error] {
+	return func() iter.Seq2[data.Encoded, error] { return each(samples...) }
+}
+
+// formatOf is what a scheme says of a map.
+func formatOf(s Scheme) func(name string, head bool) encoding.Format {
+	return func(_ string, head bool) encoding.Format { return frozenMap{head: head}.format(s) }
+}
+
+// points returns a quantized model with the encodings of its points alone.
+func pointsOf(t testing.TB, m *model.Model, s Scheme, samples ...data.Encoded) *Quantized {
+	t.Helper()
+	seen, err := Calibrate(t.Context(), m, each(samples...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := Quantize(m, s, RangeMinMax, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Weights = nil
+	return q
+}
+
+// stateBlocks are blocks whose layers keep all kinds of state.
+func stateBlocks(t testing.TB) map[string]model.Spec {
+	slots := modeltest.DefaultBlock(t)
+	slots.Sink, slots.Window, slots.Segment, slots.Slots = 4, 32, 32, 32
+	memory, err := model.Preset("edgeinfinite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory.Sink, memory.Window, memory.Segment = 4, 32, 32
+	some := slots
+	some.SlotLayers = []int{1, 4}
+	long := slots // no sample leaves the window: prompts are held
+	long.Window = 4096
+	return map[string]model.Spec{"slots": slots, "memory": memory, "slots in some layers": some, "held": long}
+}
+
+// TestWalk: what each map is shown while the model is rounded layer by layer is what it reads
+// in the quantized model that comes out, bit by bit, in a stream over all layers.
+func TestWalk(t *testing.T) {
+	s := sample(t, 50)
+	other := sample(t, 30)
+	for name, spec := range stateBlocks(t) {
+		t.Run(name, func(t *testing.T) {
+			m := modeltest.Open(t, demo, spec)
+			q := pointsOf(t, m, w4(encoding.Format{Bits: 4}), s)
+			shown := map[string][]float32{}
+			r := &rounder{model: m, q: q, options: RoundOptions{Recipe: &Recipe{}, Samples: again(s, other), Format: formatOf(q.Scheme)}}
+			r.rule = rounding{
+				wants: func(*Recipe, encoding.Format) want { return wantAll },
+				scales: func(_ *Recipe, m *Map) (encoding.Encoding, error) {
+					shown[m.Name] = slices.Clone(m.Hessian.Values)
+					return m.spanned()
+				},
+			}
+			if err := r.walk(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			q.Weights = r.done
+			faked, wrap, err := Apply(m, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := hessiansOf(t, faked, wrap, s, other)
+			if len(shown) != len(want) {
+				t.Errorf("%d maps were shown their inputs, want %d", len(shown), len(want))
+			}
+			for name, h := range want {
+				if !slices.Equal(shown[name], h.Values) {
+					t.Errorf("%s was shown other inputs than it reads: %g, want %g", name, shown[name][:3], h.Values[:3])
+				}
+			}
+		})
+	}
+}
+
+// hessiansOf reads samples with a quantized model and returns the Hessian of each map.
+func hessiansOf(t *testing.T, m *model.Model, w model.Wrap, samples ...data.Encoded) map[string]*Hessian {
+	t.Helper()
+	out := map[string]*Hessian{}
+	for _, s := range samples {
+		rows, mutex := map[string][]float32{}, sync.Mutex{}
+		seen := 0
+		st := m.NewStream(model.StreamOptions{Wrap: func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
+			return w(&inputs{o, func(l *model.Linear, x []float32) {
+				mutex.Lock()
+				defer mutex.Unlock()
+				name, at := l.Name, first-seen
+				if l == m.Base.Head {
+					name, at = HeadName, 0
+				}
+				if rows[name] == nil {
+					rows[name] = make([]float32, m.Spec.Segment*l.In)
+				}
+				copy(rows[name][at*l.In:], x)
+			}}, first)
+		}})
+		err := st.Feed(t.Context(), s.IDs, 0, func(_ int, hidden []float32) error {
+			st.Logits(make([]float32, len(hidden)/m.Base.Head.In*m.Base.Head.Out), hidden)
+			for name, x := range rows {
+				in := len(x) / m.Spec.Segment
+				if out[name] == nil {
+					out[name] = newHessian(in, 0)
+				}
+				out[name].add(x[:(st.Seen()-seen)*in])
+			}
+			seen = st.Seen()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, h := range out {
+		if err := h.finish(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// inputs shows what maps read.
+type inputs struct {
+	model.Ops[[]float32]
+	take func(l *model.Linear, x []float32)
+}
+
+func (i *inputs) Linear(l *model.Linear, x []float32) []float32 {
+	i.take(l, x)
+	return i.Ops.Linear(l, x)
+}
