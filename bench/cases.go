@@ -43,7 +43,7 @@ func newWorkload(m *model.Model, o Options) *workload {
 	for i := range ids {
 		ids[i] = firstID + r.Int32N(int32(m.Base.Embed.Out)-firstID)
 	}
-	return &workload{model: m, options: o, count: counter{m}, engine: graph.NewEngine(m), ids: ids}
+	return &workload{model: m, options: o, count: counter{m}, engine: graph.NewEngine(m, nil), ids: ids}
 }
 
 func (w *workload) cases() []benchCase {

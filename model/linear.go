@@ -139,8 +139,13 @@ func (l *Linear) Apply(dst, x []float32) {
 			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
 		})
 	}
-	if l.Bias != nil {
-		addToRows(dst, l.Bias)
+	l.AddBias(dst)
+}
+
+// AddBias adds b, if the map has one, to each row of y.
+func (l *Linear) AddBias(y []float32) {
+	for t := 0; l.Bias != nil && t < len(y); t += l.Out {
+		kernels.Add(y[t:t+l.Out], l.Bias)
 	}
 }
 
@@ -156,11 +161,4 @@ func (l *Linear) Backward(dx, dOut []float32) {
 	defer scratch.Release(w)
 	l.Rows(w, 0, l.Out)
 	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
-}
-
-// addToRows adds b to each row of x.
-func addToRows(x, b []float32) {
-	for t := 0; t < len(x); t += len(b) {
-		kernels.Add(x[t:t+len(b)], b)
-	}
 }

@@ -5,16 +5,13 @@ import (
 	"math"
 	"slices"
 
+	"eisft/internal/adamw"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/train/config"
 )
 
-// adamEpsilon is added to the root of the second moment, as in PyTorch.
-const adamEpsilon = 1e-8
-
-// adamW is AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) with a
-// learning rate and a weight decay for each parameter group.
+// adamW is AdamW with a learning rate and a weight decay for each parameter group.
 type adamW struct {
 	params *model.Params
 	m, v   *model.Params // running means of the gradient and its square
@@ -28,23 +25,13 @@ func newAdamW(p *model.Params) *adamW {
 // update takes one step: trainable groups move, at rate scale·lr[group].
 func (a *adamW) update(grads *model.Params, o config.Optimizer, scale float64) {
 	a.step++
-	b1, b2 := o.Betas[0], o.Betas[1]
-	c1, c2 := 1-math.Pow(b1, float64(a.step)), 1-math.Pow(b2, float64(a.step))
 	ps, gs, ms, vs := a.params.List(), grads.List(), a.m.List(), a.v.List()
 	for i, p := range ps {
 		if !slices.Contains(o.Trainable, p.Group) {
 			continue
 		}
-		lr, decay := scale*o.LR[p.Group], o.WeightDecay[p.Group]
-		for j := range p.Data {
-			g := float64(gs[i].Data[j])
-			m := b1*float64(ms[i].Data[j]) + (1-b1)*g
-			v := b2*float64(vs[i].Data[j]) + (1-b2)*g*g
-			ms[i].Data[j], vs[i].Data[j] = float32(m), float32(v)
-			x := float64(p.Data[j])
-			x -= lr * decay * x
-			p.Data[j] = float32(x - lr*(m/c1)/(math.Sqrt(v/c2)+adamEpsilon))
-		}
+		step := adamw.Step{Number: a.step, LR: scale * o.LR[p.Group], Decay: o.WeightDecay[p.Group], Betas: o.Betas}
+		step.Update(p.Data, gs[i].Data, ms[i].Data, vs[i].Data)
 	}
 }
 

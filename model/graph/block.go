@@ -35,7 +35,7 @@ func newBlockNodes(b *builder) *blockNodes {
 // layer's output [T,D].
 func buildBlock(b *builder) *G.Node {
 	x := b.input("x", b.key.rows, b.dims().Hidden)
-	return model.Forward[*G.Node](newBlockNodes(b), b.spec(), b.layer, x)
+	return model.Forward(b.rounded(newBlockNodes(b)), b.spec(), b.layer, x)
 }
 
 func (b *blockNodes) Norm(n *model.Norm, x *G.Node) *G.Node {

@@ -32,7 +32,7 @@ func ExampleEngine_Backward() {
 	}
 	grads := m.Params.Zero()
 	o := graph.Options{Soft: true, Keep: 0.15, KeepWeight: 10, TokenWeight: 0.1, SampleWeight: 1}
-	result, err := graph.NewEngine(m).Backward(context.Background(), sample, o, grads)
+	result, err := graph.NewEngine(m, nil).Backward(context.Background(), sample, o, grads)
 	if err != nil {
 		fmt.Println(err)
 		return

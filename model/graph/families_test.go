@@ -179,7 +179,7 @@ func TestTransferOfWhatKeepsEverything(t *testing.T) {
 					l.RetentionBias.Data[g] = 40 // log σ = 0
 				}
 			}
-			got, err := NewEngine(m).Transfer(t.Context(), randomIDs(m, 60), nil, TransferOptions{Weight: 1}, m.Params.Zero())
+			got, err := NewEngine(m, nil).Transfer(t.Context(), randomIDs(m, 60), nil, TransferOptions{Weight: 1}, m.Params.Zero())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -221,8 +221,14 @@ func randomIDs(m *model.Model, n int) []int32 {
 // recordedPass is a forward pass over 40 random tokens; every segment carries a graph.
 func recordedPass(t *testing.T, m *model.Model, soft bool) *pass {
 	t.Helper()
+	return recordedPassOf(t, NewEngine(m, nil), soft)
+}
+
+func recordedPassOf(t *testing.T, e *Engine, soft bool) *pass {
+	t.Helper()
+	m := e.model
 	s := Sample{IDs: randomIDs(m, 40), Loss: slices.Repeat([]bool{true}, 40)}
-	p, err := NewEngine(m).newPass(s, Options{Soft: soft, TokenWeight: 1}, m.Params.Zero())
+	p, err := e.newPass(s, Options{Soft: soft, TokenWeight: 1}, m.Params.Zero())
 	if err != nil {
 		t.Fatal(err)
 	}

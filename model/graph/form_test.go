@@ -54,7 +54,7 @@ func TestLayersDiffer(t *testing.T) {
 func TestProgramsAreReused(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 24))
 	m := testModel(t, specs()["slot-hedgehog-linear-slots"], r, plain, plain, differing["GELU"])
-	e, sample := NewEngine(m), testSample(r)
+	e, sample := NewEngine(m, nil), testSample(r)
 	var before []*program
 	for range 2 {
 		if _, err := e.Backward(t.Context(), sample, softOptions(), m.Params.Zero()); err != nil {

@@ -39,7 +39,7 @@ func TestEdgeGradients(t *testing.T) {
 func compareSample(t *testing.T, e *modeltest.Edge, prefix string, o Options) Result {
 	t.Helper()
 	grads := e.Model.Params.Zero()
-	r, err := NewEngine(e.Model).Backward(t.Context(), answers(e), o, grads)
+	r, err := NewEngine(e.Model, nil).Backward(t.Context(), answers(e), o, grads)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestEdgeTransfer(t *testing.T) {
 			e := modeltest.OpenEdge(t, name)
 			grads := e.Model.Params.Zero()
 			keep, weight := e.Keep(t)
-			r, err := NewEngine(e.Model).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Keep: keep, KeepWeight: weight, Weight: 1}, grads)
+			r, err := NewEngine(e.Model, nil).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Keep: keep, KeepWeight: weight, Weight: 1}, grads)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestTransferOfWideWindow(t *testing.T) {
 			t.Fatal(err)
 		}
 		grads := m.Params.Zero()
-		r, err := NewEngine(m).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Weight: 1}, grads)
+		r, err := NewEngine(m, nil).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Weight: 1}, grads)
 		if err != nil {
 			t.Fatal(err)
 		}

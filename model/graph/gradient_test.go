@@ -324,7 +324,7 @@ func TestSoftGradients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(9, 10))
 			m := testModel(t, s, r)
-			sample, o, e := testSample(r), softOptions(), NewEngine(m)
+			sample, o, e := testSample(r), softOptions(), NewEngine(m, nil)
 			grads := m.Params.Zero()
 			if _, err := e.Backward(t.Context(), sample, o, grads); err != nil {
 				t.Fatal(err)
@@ -346,7 +346,7 @@ func TestNoGradientsInsideTheWindow(t *testing.T) {
 		m, sample := testModel(t, s, r), testSample(r)
 		n := s.Sink + s.Window + s.Segment - 1 // the last segment is not full
 		sample.IDs, sample.Loss = sample.IDs[:n], sample.Loss[18:18+n]
-		e, grads, zero := NewEngine(m), m.Params.Zero(), map[string]string{}
+		e, grads, zero := NewEngine(m, nil), m.Params.Zero(), map[string]string{}
 		if _, err := e.Backward(t.Context(), sample, softOptions(), grads); err != nil {
 			t.Fatal(err)
 		}
@@ -412,7 +412,7 @@ func checkTransfer(t *testing.T, m *model.Model, r *rand.Rand) {
 	for i := range ids {
 		ids[i], importance[i] = int32(r.IntN(11)), 0.5+r.Float32()
 	}
-	o, e, grads := TransferOptions{Keep: 0.1, KeepWeight: 2, Weight: 0.7}, NewEngine(m), m.Params.Zero()
+	o, e, grads := TransferOptions{Keep: 0.1, KeepWeight: 2, Weight: 0.7}, NewEngine(m, nil), m.Params.Zero()
 	if _, err := e.Transfer(t.Context(), ids, importance, o, grads); err != nil {
 		t.Fatal(err)
 	}

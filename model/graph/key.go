@@ -17,12 +17,13 @@ type key struct {
 	rows int  // T, tokens, or rows of the loss
 	// scores is how many tokens come with a score: N slots of a block, or what enters
 	// the memory.
-	scores int
-	memory bool // of a block: the memory is in use
+	scores  int
+	memory  bool // of a block: the memory is in use
+	rounded bool // activations are rounded: see Rounding
 }
 
 func (k key) String() string {
-	return fmt.Sprintf("%s of %d rows, %d scores, memory %v, for a layer of %+v", k.kind, k.rows, k.scores, k.memory, k.form)
+	return fmt.Sprintf("%s of %d rows, %d scores, memory %v, rounded %v, for a layer of %+v", k.kind, k.rows, k.scores, k.memory, k.rounded, k.form)
 }
 
 // kind is a kind of program.
@@ -35,6 +36,7 @@ const (
 	scoreKind                // the score that is kept with every token
 	writeKind                // a write to the memory
 	headKind                 // the loss
+	fitKind                  // a layer's distance from what it should put out, by its maps
 )
 
 // kinds holds how the graph of each kind is built, up to its result.
@@ -47,6 +49,7 @@ var kinds = map[kind]struct {
 	scoreKind:    {"score", buildTokenScore},
 	writeKind:    {"write", buildWrite},
 	headKind:     {"head", buildHead},
+	fitKind:      {"fit", buildFit},
 }
 
 func (k kind) String() string { return kinds[k].name }
@@ -62,12 +65,14 @@ func newProgram(m *model.Model, k key, layer *model.Layer) (*program, error) {
 // go on at once.
 type programs struct {
 	model *model.Model
+	round func(layer *model.Layer, at Site, x []float32) // nil: nothing is rounded
 	mutex sync.Mutex
 	idle  map[key][]*program
 }
 
 // do runs a program of the key. See [program.do].
 func (p *programs) do(k key, r run) error {
+	k.rounded, r.round = p.round != nil, p.round
 	prog := p.take(k)
 	if prog == nil {
 		var err error

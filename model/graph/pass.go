@@ -45,14 +45,19 @@ type Result struct {
 // use from several goroutines; the kernels use all cores.
 type Engine struct {
 	model    *model.Model
-	forms    []form // of each layer
+	rounding *Rounding // nil: nothing is rounded
+	forms    []form    // of each layer
 	programs programs
+	unused   *model.Params // gradients of parameters that a fit does not want
 }
 
-// NewEngine returns an engine for a model. The model's parameters may change
-// between passes.
-func NewEngine(m *model.Model) *Engine {
-	e := &Engine{model: m, programs: programs{model: m, idle: map[key][]*program{}}}
+// NewEngine returns an engine for a model, of a quantized one with its rounding (else
+// nil). The model's parameters may change between passes.
+func NewEngine(m *model.Model, r *Rounding) *Engine {
+	e := &Engine{model: m, rounding: r, programs: programs{model: m, idle: map[key][]*program{}}}
+	if r != nil {
+		e.programs.round = r.Round
+	}
 	for i := range m.Base.Layers {
 		e.forms = append(e.forms, formOf(m, i))
 	}
@@ -108,7 +113,7 @@ func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
 	p.tape = newTape(p.layers, p.rows[0]/e.model.Spec.Segment)
-	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape})
+	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
 	return p, nil
 }
 

@@ -55,7 +55,7 @@ func TestTransferSeesWhatTheStreamSees(t *testing.T) {
 // taught is attention transfer of a text up to where layers are fitted.
 func taught(t *testing.T, m *model.Model, ids []int32) *transfer {
 	t.Helper()
-	e := NewEngine(m)
+	e := NewEngine(m, nil)
 	tr := &transfer{plan: m.Spec.Plan(len(m.Base.Layers)), stateGrads: e.newStateGrads(m.Params.Zero(), len(ids)), tokens: len(ids)}
 	tr.plan.Soft = true
 	if err := tr.teach(t.Context(), ids); err != nil {
@@ -72,7 +72,7 @@ func TestTransferPositions(t *testing.T) {
 		spec := positionBlocks(positions)["slots"]
 		m := testModel(t, spec, rand.New(rand.NewPCG(3, 4)))
 		ids := randomIDs(m, 40)
-		got, err := NewEngine(m).Transfer(t.Context(), ids, nil, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
+		got, err := NewEngine(m, nil).Transfer(t.Context(), ids, nil, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestTransferImportance(t *testing.T) {
 		parts[i%2][i] = 1
 	}
 	loss := func(importance []float32) TransferResult {
-		r, err := NewEngine(m).Transfer(t.Context(), ids, importance, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
+		r, err := NewEngine(m, nil).Transfer(t.Context(), ids, importance, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,7 @@ type run struct {
 	weights   []float32         // each row's weight in the loss
 	wanted    []float32         // for attention transfer: the output to come near to
 	stats     *model.LayerStats // of a block: receives what its gate does; nil: not wanted
+	round     func(layer *model.Layer, at Site, x []float32)
 }
 
 // binding gives the input of a name its values for one run.

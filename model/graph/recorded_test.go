@@ -26,7 +26,7 @@ type recorded struct {
 
 func record(t *testing.T, m *model.Model, s Sample, o Options, grads *model.Params) *recorded {
 	t.Helper()
-	p, err := NewEngine(m).newPass(s, o, grads)
+	p, err := NewEngine(m, nil).newPass(s, o, grads)
 	if err != nil {
 		t.Fatal(err)
 	}

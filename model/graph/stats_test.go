@@ -60,7 +60,7 @@ func TestLayerStats(t *testing.T) {
 				sample.IDs[i], sample.Loss[i] = int32(r.IntN(11)), i > 5 && i%2 == 0
 			}
 			o := Options{Soft: true, Keep: 1, TokenWeight: 1, SampleWeight: 1}
-			got, err := NewEngine(m).Backward(t.Context(), sample, o, m.Params.Zero())
+			got, err := NewEngine(m, nil).Backward(t.Context(), sample, o, m.Params.Zero())
 			if err != nil {
 				t.Fatal(err)
 			}

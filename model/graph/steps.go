@@ -56,7 +56,8 @@ func buildWrite(b *builder) *G.Node {
 func buildHead(b *builder) *G.Node {
 	base := b.model.Base
 	h := b.norm(func() *model.Norm { return base.Norm }, b.input("x", b.key.rows, b.dims().Hidden))
-	logits := b.linear(func() *model.Linear { return base.Head }, base.Head.Out, h)
+	logits := b.linear(func() *model.Linear { return base.Head }, base.Head.Out, b.round(Site{}, h))
+	logits = b.round(Site{Output: true}, logits)
 	if base.LogitScale != 0 || base.LogitSoftcap != 0 {
 		logits = b.finishLogits(logits)
 	}

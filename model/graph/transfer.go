@@ -130,7 +130,7 @@ func (t *transfer) teach(ctx context.Context, ids []int32) error {
 		t.lessons[i].output = make([]float32, t.tokens*t.model.Base.Dims.Hidden)
 	}
 	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
-		return &teacher{Ops: o, t: t, first: first}
+		return &teacher{Ops: t.rounding.wrapped(o, first), t: t, first: first}
 	}
 	// No segment carries a graph: the tape keeps the normed inputs alone.
 	st := base.NewStream(model.StreamOptions{Wrap: wrap, Tape: newTape(t.layers, t.tokens)})
@@ -322,7 +322,7 @@ func (t *transfer) windowOnly(a model.Attention, from, to int) model.Attention {
 // wanted output, [1].
 func buildTransfer(b *builder) *G.Node {
 	h := b.constant("h", b.key.rows, b.dims().Hidden)
-	return b.distance(model.ForwardAttention[*G.Node](newBlockNodes(b), b.spec(), b.layer, h))
+	return b.distance(model.ForwardAttention(b.rounded(newBlockNodes(b)), b.spec(), b.layer, h))
 }
 
 // distance is Σ weight·‖y - wanted‖² over the rows.
