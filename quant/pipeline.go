@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"path/filepath"
 
 	"eisft/data"
@@ -165,15 +166,16 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 
 // round chooses the weights' codes; maps that are promoted get 8 bits.
 func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, promote map[string]bool) error {
-	o := RoundOptions{
-		Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress,
-		Format: p.format(promote), Partial: p.job.partial(),
-	}
+	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote)}
+	q.Reconstructed = nil
 	if p.recipe.Reconstruct.Steps > 0 {
-		if p.job.Reconstruct == nil {
-			return errors.New("the recipe's reconstruct asks for what this program cannot do")
+		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
+	}
+	if p.what == "" { // what is made on the way to a figure is not worth its room
+		o.Partial = p.job.partial(len(promote) > 0)
+		if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
+			return err
 		}
-		o.Refine = p.job.Reconstruct(p.recipe, q, p.job.Progress)
 	}
 	return RoundWeights(ctx, m, q, o)
 }
@@ -188,9 +190,19 @@ func (p *pipeline) format(promote map[string]bool) func(name string, head bool) 
 	}
 }
 
-// partial is the folder in which a stopped job keeps the layers that are done.
-func (j *Job) partial() string {
-	return filepath.Join(filepath.Dir(j.Dir), "."+filepath.Base(j.Dir)+".partial")
+// partial is the folder in which a stopped job keeps the layers that are done, first of all
+// and after maps were promoted.
+func (j *Job) partial(promoted bool) string {
+	name := "." + filepath.Base(j.Dir) + ".partial"
+	if promoted {
+		name += "-promoted"
+	}
+	return filepath.Join(filepath.Dir(j.Dir), name)
+}
+
+// forget removes what was kept of a job that is done.
+func (j *Job) forget() error {
+	return errors.Join(os.RemoveAll(j.partial(false)), os.RemoveAll(j.partial(true)))
 }
 
 // encoder encodes samples whole: a stream reads them in constant memory.

@@ -63,8 +63,8 @@ var methodDefaults = Recipe{
 	AWQ:         AWQ{Grid: 20},
 	Rotate:      Rotate{R1: "hadamard", R2: "hadamard"},
 	SeqMSE:      SeqMSE{Candidates: 30, Samples: 20},
-	GPTQ:        GPTQ{Block: 128, ActOrder: true, Damping: 0.01},
-	Reconstruct: Reconstruct{Steps: 200, Tokens: 16384, Batch: 1, LR: 2e-2, ScaleLR: 1e-3, Rounding: true, Scales: true},
+	GPTQ:        GPTQ{Scales: RoundSeqMSE, Block: 128, ActOrder: true, Damping: 0.01},
+	Reconstruct: Reconstruct{Steps: 200, Tokens: 4096, Batch: 1, LR: 1e-2, ScaleLR: 1e-3, Rounding: true, Scales: true},
 }
 
 const (
@@ -283,6 +283,7 @@ func (s SeqMSE) check(d document) {
 }
 
 func (s GPTQ) check(d document) {
+	strictyaml.OneOf(d.Document, "gptq.scales", s.Scales, scaleRules.Names())
 	d.Within("gptq.block", s.Block, 1, 1<<16)
 	d.above("gptq.damping", s.Damping, 1)
 }
@@ -293,7 +294,7 @@ func (s Reconstruct) check(d document) {
 		return
 	}
 	d.Within("reconstruct.tokens", s.Tokens, 1, strictyaml.MaxCount)
-	d.Within("reconstruct.batch", s.Batch, 1, 1024)
+	d.Within("reconstruct.batch", s.Batch, 1, 1<<16)
 	d.above("reconstruct.lr", s.LR, 1)
 	d.above("reconstruct.scale_lr", s.ScaleLR, 1)
 	if !s.Rounding && !s.Scales {

@@ -109,7 +109,7 @@ func (m *Map) clip(n int, of measure) (encoding.Encoding, error) {
 	s := newSearch(m, e, of)
 	defer s.end()
 	for i := n; i > 0; i-- {
-		s.try(func(k int) float32 { return max(e.Scales[k]*float32(i)/float32(n), 0x1p-126) })
+		s.try(func(k int) float32 { return max(e.Scales[k]*(float32(i)/float32(n)), 0x1p-126) })
 	}
 	if !m.Format.LowPower {
 		return s.best, nil

@@ -64,8 +64,8 @@ func textLoss(t testing.TB, m *model.Model, w model.Wrap, samples []data.Encoded
 	return total / float64(n)
 }
 
-// rounded is the loss of a model after transforms and rounding.
-func rounded(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibration, test []data.Encoded) float64 {
+// roundedLoss is the loss of a model after transforms and rounding.
+func roundedLoss(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibration, test []data.Encoded) float64 {
 	t.Helper()
 	float, folded, err := Transform(t.Context(), m, &r, seen)
 	if err != nil {
@@ -121,7 +121,7 @@ func TestSlowTransformsHelp(t *testing.T) {
 			{"R1 learned, smoothquant", Recipe{Transforms: []string{"rotate", "smoothquant"}, Rotate: Rotate{R1: "learned", R2: "none"}}},
 		} {
 			c.r.Scheme = scheme
-			l := rounded(t, m, c.r, seen, calibration, test)
+			l := roundedLoss(t, m, c.r, seen, calibration, test)
 			t.Logf("%s, %s: +%.4f nats (perplexity +%.2f %%)", scheme, c.name, l-float, 100*math.Expm1(l-float))
 		}
 	}

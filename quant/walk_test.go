@@ -1,12 +1,16 @@
 package quant
 
 import (
+	"fmt"
 	"iter"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/quant/encoding"
@@ -44,33 +48,54 @@ func pointsOf(t testing.TB, m *model.Model, s Scheme, samples ...data.Encoded) *
 	return q
 }
 
-// stateBlocks are blocks whose layers keep all kinds of state.
-func stateBlocks(t testing.TB) map[string]model.Spec {
-	slots := modeltest.DefaultBlock(t)
-	slots.Sink, slots.Window, slots.Segment, slots.Slots = 4, 32, 32, 32
-	memory, err := model.Preset("edgeinfinite")
-	if err != nil {
+// randomSamples are sequences of random tokens of the given lengths.
+func randomSamples(vocab int, lengths ...int) []data.Encoded {
+	random := rand.New(rand.NewPCG(3, 4))
+	var list []data.Encoded
+	for i, n := range lengths {
+		s := data.Encoded{Where: fmt.Sprintf("sample %d", i), IDs: make([]int32, n)}
+		for j := range s.IDs {
+			s.IDs[j] = int32(random.IntN(vocab))
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// walked are models of every kind of block and of every family: small ones, whose states
+// fill up within two hundred tokens.
+func walked(t *testing.T) map[string]*model.Model {
+	list := map[string]*model.Model{}
+	for _, name := range modeltest.Edges {
+		list["block "+name] = modeltest.OpenEdge(t, name).Model
+	}
+	families, err := os.ReadDir(testfiles.Golden(t, "hf"))
+	if err != nil || len(families) < 20 {
+		t.Fatalf("%d families (%v)", len(families), err)
+	}
+	s := modeltest.DefaultBlock(t)
+	s.Sink, s.Window, s.Segment, s.Slots = 2, 8, 16, 8
+	for _, f := range families {
+		list["family "+f.Name()] = modeltest.Open(t, testfiles.Base(t, f.Name()), s)
+	}
+	held := list["block retain-memory"]
+	long := held.Spec
+	long.Window = 4096
+	if list["held"], err = model.New(held.Base, long, nil); err != nil {
 		t.Fatal(err)
 	}
-	memory.Sink, memory.Window, memory.Segment = 4, 32, 32
-	some := slots
-	some.SlotLayers = []int{1, 4}
-	long := slots // no sample leaves the window: prompts are held
-	long.Window = 4096
-	return map[string]model.Spec{"slots": slots, "memory": memory, "slots in some layers": some, "held": long}
+	return list
 }
 
 // TestWalk: what each map is shown while the model is rounded layer by layer is what it reads
 // in the quantized model that comes out, bit by bit, in a stream over all layers.
 func TestWalk(t *testing.T) {
-	s := sample(t, 50)
-	other := sample(t, 30)
-	for name, spec := range stateBlocks(t) {
+	for name, m := range walked(t) {
 		t.Run(name, func(t *testing.T) {
-			m := modeltest.Open(t, demo, spec)
-			q := pointsOf(t, m, w4(encoding.Format{Bits: 4}), s)
+			samples := randomSamples(m.Base.Embed.Out, 150, 97)
+			q := pointsOf(t, m, w4(encoding.Format{Bits: 4}), samples...)
 			shown := map[string][]float32{}
-			r := &rounder{model: m, q: q, options: RoundOptions{Recipe: &Recipe{}, Samples: again(s, other), Format: formatOf(q.Scheme)}}
+			r := &rounder{model: m, q: q, options: RoundOptions{Recipe: &Recipe{}, Samples: again(samples...), Format: formatOf(q.Scheme)}}
 			r.rule = rounding{
 				wants: func(*Recipe, encoding.Format) want { return wantAll },
 				scales: func(_ *Recipe, m *Map) (encoding.Encoding, error) {
@@ -86,7 +111,7 @@ func TestWalk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := hessiansOf(t, faked, wrap, s, other)
+			want := hessiansOf(t, faked, wrap, samples...)
 			if len(shown) != len(want) {
 				t.Errorf("%d maps were shown their inputs, want %d", len(shown), len(want))
 			}

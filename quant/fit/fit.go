@@ -33,7 +33,7 @@ import (
 // In memory are, at a time, seven times the layer's weights in float32, and what r.Tokens
 // tokens take: two hidden states each, and for each segment of them what the layer stores.
 // The same arguments give the same codes.
-func Reconstruct(r *quant.Recipe, q *quant.Quantized, w io.Writer) func(context.Context, *quant.Layer) error {
+func Reconstruct(_ *model.Model, r *quant.Recipe, q *quant.Quantized, w io.Writer) func(context.Context, *quant.Layer) error {
 	if r.Reconstruct.Steps == 0 || !r.Reconstruct.Rounding && !r.Reconstruct.Scales {
 		return nil
 	}

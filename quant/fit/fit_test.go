@@ -130,7 +130,7 @@ func cut(texts []data.Encoded, tokens int) []data.Encoded {
 // refined rounds the weights of a model's first layers and refines them.
 func refined(t testing.TB, m *model.Model, q *quant.Quantized, r *quant.Recipe, f encoding.Format, texts []data.Encoded, layers int) error {
 	t.Helper()
-	refine, enough := Reconstruct(r, q, nil), errors.New("enough")
+	refine, enough := Reconstruct(m, r, q, nil), errors.New("enough")
 	err := quant.RoundWeights(t.Context(), m, q, quant.RoundOptions{
 		Recipe: r, Samples: func() iter.Seq2[data.Encoded, error] { return sequence(texts) },
 		Format: func(_ string, head bool) encoding.Format {
@@ -191,7 +191,7 @@ func TestReconstructKeepsTheStart(t *testing.T) {
 	q := quantized(t, m, "w8a16", calib)
 	r := &quant.Recipe{Weights: quant.RoundNearest, Reconstruct: quant.Reconstruct{Steps: 2, Tokens: 256, Batch: 1, LR: 0.01, ScaleLR: 1, Rounding: true, Scales: true}}
 	var before, after []byte
-	refine := Reconstruct(r, q, nil)
+	refine := Reconstruct(m, r, q, nil)
 	_ = quant.RoundWeights(t.Context(), m, q, quant.RoundOptions{
 		Recipe: r, Samples: func() iter.Seq2[data.Encoded, error] { return sequence(calib) },
 		Format: func(string, bool) encoding.Format { return encoding.Format{Bits: 4} },
@@ -221,7 +221,7 @@ func TestReconstructErrors(t *testing.T) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	for _, none := range []quant.Reconstruct{{}, {Steps: 5}} {
-		if Reconstruct(&quant.Recipe{Reconstruct: none}, q, nil) != nil {
+		if Reconstruct(m, &quant.Recipe{Reconstruct: none}, q, nil) != nil {
 			t.Errorf("%+v fits something", none)
 		}
 	}
