@@ -33,8 +33,8 @@ func Announce(c Config, w io.Writer) error {
 }
 
 // Evaluate carries out a configuration's evaluation: all its policies over its
-// data. Progress receives a line a policy (nil: none).
-func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, w io.Writer) (results []*Result, err error) {
+// data, read by streams with the given options. Progress receives a line a policy (nil: none).
+func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, o model.StreamOptions, w io.Writer) (results []*Result, err error) {
 	for _, p := range c.Policies { // not after the first ones have been measured
 		if _, err := WithPolicy(m, p); err != nil {
 			return nil, err
@@ -50,7 +50,7 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 		return nil, err
 	}
 	for _, p := range c.Policies {
-		r, err := show(ctx, m, p, tk, samples, c.MaxNewTokens, w)
+		r, err := show(ctx, m, p, tk, samples, Options{MaxNewTokens: c.MaxNewTokens, Stream: o}, w)
 		if err != nil {
 			return nil, fmt.Errorf("policy %s: %w", p, err)
 		}
@@ -60,14 +60,15 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 }
 
 // show is Run with a progress line.
-func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, maxNewTokens int, w io.Writer) (*Result, error) {
+func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options, w io.Writer) (*Result, error) {
 	line := progress.Start(w, progress.Task{What: "eval " + string(p), Unit: "answers", Total: Questions(samples)})
 	defer line.End()
 	first := Metrics()[0]
 	n, sum := 0, 0.0
-	return Run(ctx, m, p, tk, samples, Options{MaxNewTokens: maxNewTokens, Answered: func(a Answer) {
+	o.Answered = func(a Answer) {
 		n, sum = n+1, sum+a.Metrics[first]
 		line.Add(1)
 		line.Figures("%s %.2f", first.Title(), sum/float64(n))
-	}})
+	}
+	return Run(ctx, m, p, tk, samples, o)
 }

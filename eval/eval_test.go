@@ -271,7 +271,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("an unknown policy: error %v", err)
 	}
 	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
-	if _, err := Evaluate(t.Context(), m, tk, tpl, none, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Evaluate(t.Context(), m, tk, tpl, none, model.StreamOptions{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing data: error %v", err)
 	}
 }

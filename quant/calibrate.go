@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"iter"
+	"strings"
 
 	"eisft/data"
 	"eisft/internal/scratch"
@@ -188,6 +189,30 @@ func (c *calibrator) finish() (*Statistics, error) {
 	if s.Steps == 0 {
 		warn("the samples have no answers: only prompts were seen, no generation steps")
 	}
+	if constant := c.constant(); len(constant) > 0 {
+		warn("%s: codes of other numbers are a guess", constantText(constant))
+	}
 	s.Hash = hex.EncodeToString(c.hash.Sum(nil))
 	return s, nil
+}
+
+// constant lists points that had one number for all tokens.
+func (c *calibrator) constant() []string {
+	var list []string
+	for _, p := range points(c.model) {
+		if o := c.stats.observers[p.name]; o != nil && o.Count > 1 && o.Min == o.Max {
+			list = append(list, fmt.Sprintf("%s is %g", p.name, o.Min+0))
+		}
+	}
+	return list
+}
+
+// constantText says which points are constant, the first few of them by name.
+func constantText(list []string) string {
+	const most = 3
+	more := ""
+	if len(list) > most {
+		list, more = list[:most], fmt.Sprintf(" and %d more are constant", len(list)-most)
+	}
+	return strings.Join(list, ", ") + more + " for all tokens of the samples"
 }

@@ -113,13 +113,11 @@ func newCollector(m *model.Model) *collector {
 // sample reads one sample. What the head reads are the hidden states that come out.
 func (c *collector) sample(ctx context.Context, s data.Encoded) error {
 	st := c.model.NewStream(model.StreamOptions{Wrap: func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
-		t := *c.taps
-		t.visit = func(point string, x []float32) {
+		return newTaps(c.model, false, false, func(point string, x []float32) {
 			if p := c.points[point]; p != nil {
 				p.add(x, c.samples, first)
 			}
-		}
-		return t.wrap(o, first)
+		}).wrap(o, first)
 	}})
 	err := st.Feed(ctx, s.IDs, 0, func(first int, hidden []float32) error {
 		c.points[HeadInput].add(hidden, c.samples, first)

@@ -27,11 +27,11 @@ func TestChannels(t *testing.T) {
 	}
 	all, lock := map[string][]float32{}, sync.Mutex{}
 	for _, ids := range [][]int32{a, b} {
-		compute(t, m, wrap(m.Base.Head, func(point string, x []float32) {
+		compute(t, m, newTaps(m, false, false, func(point string, x []float32) {
 			lock.Lock()
 			defer lock.Unlock()
 			all[point] = append(all[point], slices.Clone(x)...)
-		}), ids, false)
+		}).wrap, ids, false)
 	}
 	if want := 4*len(m.Base.Layers) + 1; len(seen.points) != want {
 		t.Errorf("%d points, want %d", len(seen.points), want)

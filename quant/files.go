@@ -296,7 +296,7 @@ func checkPoint(e encoding.Encoding, s Scheme) error {
 		return fmt.Errorf("it has %d scales; want one for the whole tensor", len(e.Scales))
 	}
 	for _, f := range s.pointFormats() {
-		if (e.Bits == 8 || e.Bits == 16) && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
+		if (e.Bits == 8 || e.Bits == 16) && !f.None() && e.Unsigned == f.Unsigned && (f.ZeroPoint || e.Symmetric()) {
 			return nil
 		}
 	}

@@ -157,7 +157,7 @@ func (f *folding) scale(s seam, scales []float32) {
 
 // scaleScores: scores read h/s.
 func scaleScores(p *model.LayerParams, scales []float32) {
-	for _, w := range tokenScores(p) {
+	for _, w := range trainedScores(p) {
 		multiplyRows(w.weight.Data, scales)
 	}
 }
@@ -178,8 +178,8 @@ func scaleReadMap(p *model.LayerParams, scales []float32) {
 // score is a trained score of a token's normed input, h·w + c for each KV head.
 type score struct{ weight, bias *model.Param }
 
-// tokenScores lists those that a layer has.
-func tokenScores(p *model.LayerParams) []score {
+// trainedScores lists those that a layer has.
+func trainedScores(p *model.LayerParams) []score {
 	var list []score
 	if p.RetentionWeight != nil {
 		list = append(list, score{p.RetentionWeight, p.RetentionBias})
@@ -280,7 +280,7 @@ func (f *folding) turnStream(q []float32) error {
 	f.turnEmbedding(p)
 	for i, l := range f.base.Layers {
 		l.Q, l.K, l.V = f.turnReader(l.Q, l.Q.Name, l.InputNorm, q), f.turnReader(l.K, l.K.Name, l.InputNorm, q), f.turnReader(l.V, l.V.Name, l.InputNorm, q)
-		for _, w := range tokenScores(&f.params.Layers[i]) {
+		for _, w := range trainedScores(&f.params.Layers[i]) {
 			turnScore(w, l.InputNorm, q)
 		}
 		l.InputNorm = bare(l.InputNorm)

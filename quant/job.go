@@ -38,6 +38,10 @@ type Job struct {
 	// Progress receives progress lines (nil: none), usually os.Stderr.
 	Progress io.Writer
 	Version  string // of the program, for the report
+	// Reconstruct returns what fits a layer after its weights are rounded, nil where the recipe
+	// does not ask for it: fit.Reconstruct, which needs the autodiff graph. It may be nil if
+	// no recipe asks.
+	Reconstruct func(m *model.Model, r *Recipe, q *Quantized, progress io.Writer) func(context.Context, *Layer) error
 }
 
 // File is a data file, of which the first Samples are used (0: all).
@@ -94,6 +98,9 @@ func (j *Job) check() error {
 	if err := d.Err(); err != nil {
 		return err
 	}
+	if j.Recipe.Reconstruct.Steps > 0 && j.Reconstruct == nil {
+		return errors.New("the recipe asks for reconstruction, but the job has no Reconstruct")
+	}
 	if j.Ablation && j.Evaluation.Path == "" {
 		return errors.New("there is nothing to measure an ablation on; name held-out data with --eval-data")
 	}
@@ -136,7 +143,10 @@ func (j *Job) write(q *Quantized, r *Report) error {
 	if err := atomicfile.WriteFile(filepath.Join(d.Path(), PageFile), page); err != nil {
 		return err
 	}
-	return d.Replace(owned)
+	if err := d.Replace(owned); err != nil {
+		return err
+	}
+	return j.forget()
 }
 
 // checkOutput finds out before the work whether the folder can be written.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"path/filepath"
 
 	"eisft/data"
@@ -30,7 +31,7 @@ type made struct {
 // precision. what says in progress lines which of several recipes it is, "" for the only
 // one.
 func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
-	s, err := ParseScheme(r.Scheme)
+	s, err := r.adapted()
 	if err != nil {
 		return nil, err
 	}
@@ -51,17 +52,15 @@ func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
 			return nil, err
 		}
 	}
-	var wide map[string]bool
-	if r.Cache == CacheAuto && !s.Cache.None() {
-		if wide, out.cache, err = p.chooseCache(ctx, out.float, out.seen); err != nil {
+	if out.q, err = EncodePoints(out.float, s, r.Ranges, out.seen, r.pointFormats(out.float)); err != nil {
+		return nil, err
+	}
+	out.q.Base, out.q.Folded = j.Model.Base.Identity(), folded
+	if r.Cache == CacheAuto {
+		if out.cache, err = p.chooseCache(ctx, out); err != nil {
 			return nil, err
 		}
 	}
-	if out.q, err = r.encode(out.float, s, out.seen, wide); err != nil {
-		return nil, err
-	}
-	out.q.Base = j.Model.Base.Identity()
-	out.q.Folded = folded
 	if err := p.round(ctx, out.float, out.q, nil); err != nil {
 		return nil, err
 	}
@@ -159,15 +158,24 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 	if err = errors.Join(err, done()); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
 	}
+	if have, want := seen.Samples+seen.Short, p.job.Calibration.Samples; have < want {
+		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Path, have, want))
+	}
 	return seen, nil
 }
 
 // round chooses the weights' codes; maps that are promoted get 8 bits.
 func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, promote map[string]bool) error {
-	o := RoundOptions{
-		Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress,
-		Format: p.format(promote), Partial: p.job.partial(),
-		Refine: reconstruct(ctx, m, p.recipe, q),
+	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote)}
+	q.Reconstructed = nil
+	if p.recipe.Reconstruct.Steps > 0 {
+		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
+	}
+	if p.what == "" { // what is made on the way to a figure is not worth its room
+		o.Partial = p.job.partial(len(promote) > 0)
+		if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
+			return err
+		}
 	}
 	return RoundWeights(ctx, m, q, o)
 }
@@ -182,9 +190,19 @@ func (p *pipeline) format(promote map[string]bool) func(name string, head bool) 
 	}
 }
 
-// partial is the folder in which a stopped job keeps the layers that are done.
-func (j *Job) partial() string {
-	return filepath.Join(filepath.Dir(j.Dir), "."+filepath.Base(j.Dir)+".partial")
+// partial is the folder in which a stopped job keeps the layers that are done, first of all
+// and after maps were promoted.
+func (j *Job) partial(promoted bool) string {
+	name := "." + filepath.Base(j.Dir) + ".partial"
+	if promoted {
+		name += "-promoted"
+	}
+	return filepath.Join(filepath.Dir(j.Dir), name)
+}
+
+// forget removes what was kept of a job that is done.
+func (j *Job) forget() error {
+	return errors.Join(os.RemoveAll(j.partial(false)), os.RemoveAll(j.partial(true)))
 }
 
 // encoder encodes samples whole: a stream reads them in constant memory.

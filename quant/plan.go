@@ -48,7 +48,7 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	}
 	p.add("calibrate", read)
 	if r.Sensitivity > 0 && r.Cache == CacheAuto {
-		p.add("widths of the cache", p.measurements(len(j.Model.Base.Layers)+1, r.Sensitivity))
+		p.add("widths of the cache", p.measurements(2*len(j.Model.Base.Layers)+1, r.Sensitivity))
 	}
 	maps := frozen(j.Model.Base)
 	p.add("weights", fmt.Sprintf("%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight))

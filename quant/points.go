@@ -84,8 +84,8 @@ type Inner struct {
 
 // InnerPoints names the points of a layer.
 func InnerPoints(l *model.Layer) Inner {
-	attention := func(s string) string { return fmt.Sprintf("layers.%d.self_attn:%s", l.Index, s) }
-	mlp := func(s string) string { return fmt.Sprintf("layers.%d.mlp:%s", l.Index, s) }
+	attention := func(s string) string { return fmt.Sprintf("layers.%s.self_attn:%s", number(l), s) }
+	mlp := func(s string) string { return fmt.Sprintf("layers.%s.mlp:%s", number(l), s) }
 	return Inner{
 		Rotated: attention("rotated"), Scaled: attention("scaled"), Keys: attention("keys"), Products: attention("products"),
 		Scores: attention("scores"), Probabilities: attention("probabilities"), Local: attention("local"),
@@ -93,6 +93,16 @@ func InnerPoints(l *model.Layer) Inner {
 		AttentionScaled: attention("residual_scaled"), FeedForwardScaled: mlp("residual_scaled"),
 		AttentionResidual: attention("residual"), FeedForwardResidual: mlp("residual"),
 	}
+}
+
+// number is a layer's in its base, by the name of a map: a layer that stands alone, as it does
+// while its weights are rounded, has the index 0.
+func number(l *model.Layer) string {
+	if _, rest, ok := strings.Cut(l.O.Name, "layers."); ok {
+		n, _, _ := strings.Cut(rest, ".")
+		return n
+	}
+	return fmt.Sprint(l.Index)
 }
 
 // isScores tells whether a point is a layer's scores.

@@ -105,67 +105,23 @@ func (p *probe) probed() Probed { return Probed{p.count, len(p.texts), p.base} }
 // cost all layers together: 0.1 % of perplexity.
 const maxCacheLoss = 1e-3
 
-// CacheReport says how the width of each layer's cache was chosen.
+// CacheReport says how the width of each layer's keys and values was chosen.
 type CacheReport struct {
 	Probed
 	MaxLossIncrease float64      `json:"max_loss_increase"`
-	Layers          []CacheLayer `json:"layers"`
-	Increase        float64      `json:"loss_increase"` // of all layers as chosen
+	Widths          []CacheWidth `json:"widths"` // the least loss first
 }
 
-// CacheLayer is the cache of one layer.
-type CacheLayer struct {
-	Layer    int     `json:"layer"`
-	Bits     int     `json:"bits"`
-	Increase float64 `json:"loss_increase"` // with this cache alone in 8 bits
-}
-
-// chooseCache gives 16 bits to the caches that lose most in 8, one layer after the other,
-// until all together lose no more than maxCacheLoss. It returns the points that are wide.
-func (p *pipeline) chooseCache(ctx context.Context, m *model.Model, seen *Statistics) (map[string]bool, *CacheReport, error) {
-	narrow := *p.recipe
-	narrow.Cache = CacheInt8
-	q, err := narrow.encode(m, p.scheme, seen, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	layers := m.Base.Layers
-	increase := func(in func(layer int) bool) (float64, error) {
-		part := &Quantized{}
-		for i, l := range layers {
-			if in(i) {
-				part.Points = append(part.Points, q.Point(KeyPoint(l)), q.Point(ValuePoint(l)))
-			}
-		}
-		return p.probe.increase(ctx, m, Wrap(m, part, nil))
-	}
-	line := p.probe.start("widths of the cache", len(layers)+1)
+// chooseCache gives keys and values 8 bits where that costs little, by the loss of the float
+// model with all points rounded.
+func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, error) {
+	line := p.probe.start("widths of the cache", 2*len(out.float.Base.Layers)+1)
 	defer line.End()
-	r := &CacheReport{Probed: p.probe.probed(), MaxLossIncrease: maxCacheLoss}
-	for i := range layers {
-		d, err := increase(func(k int) bool { return k == i })
-		if err != nil {
-			return nil, nil, err
-		}
-		r.Layers = append(r.Layers, CacheLayer{Layer: i, Bits: 8, Increase: d})
-		line.Add(1)
-	}
-	order := slices.SortedFunc(slices.Values(r.Layers), func(a, b CacheLayer) int { return cmp.Compare(b.Increase, a.Increase) })
-	wide := map[string]bool{}
-	for {
-		var err error
-		if r.Increase, err = increase(func(k int) bool { return r.Layers[k].Bits == 8 }); err != nil {
-			return nil, nil, err
-		}
-		line.Add(1)
-		if r.Increase <= maxCacheLoss || len(order) == 0 {
-			return wide, r, nil
-		}
-		worst := order[0].Layer
-		order = order[1:]
-		r.Layers[worst].Bits = 16
-		wide[KeyPoint(layers[worst])], wide[ValuePoint(layers[worst])] = true, true
-	}
+	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
+		defer line.Add(1)
+		return p.probe.loss(ctx, out.float, Wrap(out.float, q, nil))
+	})
+	return &CacheReport{p.probe.probed(), maxCacheLoss, widths}, err
 }
 
 // SensitivityReport says what rounding costs, one map or layer at a time.

@@ -92,9 +92,11 @@ type GPTQ struct {
 // Reconstruct fits scales and rounding of a layer's weights to the layer's float output
 // (BRECQ, arXiv 2102.05426; AdaRound, 2004.10568).
 type Reconstruct struct {
-	Steps    int     `yaml:"steps" json:"steps"` // a layer; 0: none
-	Tokens   int     `yaml:"tokens" json:"tokens"`
-	LR       float32 `yaml:"lr" json:"lr"`
+	Steps    int     `yaml:"steps" json:"steps"`       // a layer; 0: none
+	Tokens   int     `yaml:"tokens" json:"tokens"`     // of the calibration data, those that the fit is judged by included
+	Batch    int     `yaml:"batch" json:"batch"`       // stretches of a segment that a step sees
+	LR       float32 `yaml:"lr" json:"lr"`             // of the offsets
+	ScaleLR  float32 `yaml:"scale_lr" json:"scale_lr"` // of the logarithms of scales
 	Rounding bool    `yaml:"rounding" json:"rounding"` // offsets of the rounding are fitted
 	Scales   bool    `yaml:"scales" json:"scales"`     // scales are
 }

@@ -63,8 +63,8 @@ var methodDefaults = Recipe{
 	AWQ:         AWQ{Grid: 20},
 	Rotate:      Rotate{R1: "hadamard", R2: "hadamard"},
 	SeqMSE:      SeqMSE{Candidates: 30, Samples: 20},
-	GPTQ:        GPTQ{Block: 128, ActOrder: true, Damping: 0.01},
-	Reconstruct: Reconstruct{Steps: 200, Tokens: 4096, LR: 1e-3, Rounding: true, Scales: true},
+	GPTQ:        GPTQ{Scales: RoundSeqMSE, Block: 128, ActOrder: true, Damping: 0.01},
+	Reconstruct: Reconstruct{Steps: 200, Tokens: 4096, Batch: 1, LR: 1e-2, ScaleLR: 1e-3, Rounding: true, Scales: true},
 }
 
 const (
@@ -283,6 +283,7 @@ func (s SeqMSE) check(d document) {
 }
 
 func (s GPTQ) check(d document) {
+	strictyaml.OneOf(d.Document, "gptq.scales", s.Scales, scaleRules.Names())
 	d.Within("gptq.block", s.Block, 1, 1<<16)
 	d.above("gptq.damping", s.Damping, 1)
 }
@@ -293,7 +294,9 @@ func (s Reconstruct) check(d document) {
 		return
 	}
 	d.Within("reconstruct.tokens", s.Tokens, 1, strictyaml.MaxCount)
+	d.Within("reconstruct.batch", s.Batch, 1, 1<<16)
 	d.above("reconstruct.lr", s.LR, 1)
+	d.above("reconstruct.scale_lr", s.ScaleLR, 1)
 	if !s.Rounding && !s.Scales {
 		d.Problem("reconstruct", "fits nothing: rounding and scales are false; set one of them, or steps: 0")
 	}
@@ -333,12 +336,12 @@ func short(v float32) float64 {
 // checkScheme reports methods that a scheme has no use for, and a target that cannot run it.
 func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 	if r.Target != "" && strictyaml.OneOf(d, "target", r.Target, Targets()) && !slices.Contains(s.Targets, r.Target) {
-		d.Problem("target", "is %s, which cannot run %s; %s, and %s runs %s", r.Target, s.Name, runsOn(s), r.Target, enum.List(SchemesFor(r.Target)))
+		d.Problem("target", "is %s, which cannot run %s: that is for %s; %s runs %s", r.Target, s.Name, enum.List(s.Targets), r.Target, enum.List(SchemesFor(r.Target)))
 	}
 	floats := s.Activation.None()
 	if floats {
-		for key, is := range map[string]bool{"ranges": d.Has("ranges"), "cache": r.Cache != ""} {
-			if is {
+		for _, key := range []string{"ranges", "cache"} {
+			if d.Has(key) {
 				d.Problem(key, "is there, but %s leaves activations and cache in float; remove it", s.Name)
 			}
 		}
@@ -358,14 +361,16 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 	}
 }
 
-func runsOn(s Scheme) string {
-	if len(s.Targets) == 0 {
-		return "no target runs it"
+// adapted is the recipe's scheme as its target wants it.
+func (r *Recipe) adapted() (Scheme, error) {
+	s, err := ParseScheme(r.Scheme)
+	if err == nil && r.Target != "" {
+		return s.For(r.Target)
 	}
-	return "run it on " + enum.List(s.Targets)
+	return s, err
 }
 
-// Fit reports exceptions that match nothing in a base.
+// Fit reports exceptions that match nothing in a model.
 func (f *RecipeFile) Fit(m *model.Model) error {
 	f.fit(f.document, m)
 	return f.document.Err()
@@ -377,8 +382,11 @@ func (r *Recipe) fit(d *strictyaml.Document, m *model.Model) {
 	for _, f := range frozen(m.Base) {
 		maps = append(maps, f.name)
 	}
+	s := schemes.Get(r.Scheme)
 	for _, p := range points(m) {
-		all = append(all, p.name)
+		if !p.given() && !p.format(s).None() {
+			all = append(all, p.name)
+		}
 	}
 	for i, e := range r.Exceptions {
 		names, kind := maps, "map"
@@ -449,26 +457,26 @@ func (s Scheme) weightOf(bits int) encoding.Format {
 	}
 }
 
-// encode chooses the encodings of a model's points by scheme, cache and exceptions. wide are
-// the points of caches that get 16 bits where the recipe lets them be chosen.
-func (r *Recipe) encode(m *model.Model, s Scheme, seen *Statistics, wide map[string]bool) (*Quantized, error) {
-	caches := map[string]bool{}
+// pointFormats gives the format of a model's points by scheme, cache and exceptions, for
+// [EncodePoints]. Where the cache's widths are chosen, they are by [ChooseCache].
+func (r *Recipe) pointFormats(m *model.Model) func(point string, f encoding.Format) encoding.Format {
+	kinds := map[string]kind{}
 	for _, p := range points(m) {
-		caches[p.name] = p.kind == cached
+		kinds[p.name] = p.kind
 	}
-	return EncodePoints(m, s, r.Ranges, seen, func(name string, f encoding.Format) encoding.Format {
+	return func(point string, f encoding.Format) encoding.Format {
 		switch {
-		case !caches[name]:
-		case r.Cache == CacheInt8 || r.Cache == CacheAuto && !wide[name]:
+		case kinds[point] != cached:
+		case r.Cache == CacheInt8:
 			f.Bits = 8
-		case r.Cache == CacheInt16 || r.Cache == CacheAuto:
+		case r.Cache == CacheInt16:
 			f.Bits = 16
 		}
 		for _, e := range r.Exceptions {
-			if e.point() && e.matches(name) {
+			if e.point() && e.matches(point) {
 				f.Bits = e.Bits
 			}
 		}
 		return f
-	})
+	}
 }

@@ -46,8 +46,8 @@ func rows(t testing.TB, file string, samples, n int) []data.Encoded {
 	return all
 }
 
-// loss is the mean cross-entropy of a text's tokens, in nats.
-func loss(t testing.TB, m *model.Model, w model.Wrap, samples []data.Encoded) float64 {
+// textLoss is the mean cross-entropy of a text's tokens, in nats.
+func textLoss(t testing.TB, m *model.Model, w model.Wrap, samples []data.Encoded) float64 {
 	t.Helper()
 	total, n := 0.0, 0
 	for _, s := range samples {
@@ -64,8 +64,8 @@ func loss(t testing.TB, m *model.Model, w model.Wrap, samples []data.Encoded) fl
 	return total / float64(n)
 }
 
-// rounded is the loss of a model after transforms and rounding.
-func rounded(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibration, test []data.Encoded) float64 {
+// roundedLoss is the loss of a model after transforms and rounding.
+func roundedLoss(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibration, test []data.Encoded) float64 {
 	t.Helper()
 	float, folded, err := Transform(t.Context(), m, &r, seen)
 	if err != nil {
@@ -89,7 +89,7 @@ func rounded(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibration
 			t.Log(n)
 		}
 	}
-	return loss(t, faked, wrap, test)
+	return textLoss(t, faked, wrap, test)
 }
 
 // TestSlowTransformsHelp: what transforms gain on the demo base over rounding to the nearest,
@@ -102,7 +102,7 @@ func TestSlowTransformsHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	float := loss(t, m, nil, test)
+	float := textLoss(t, m, nil, test)
 	t.Logf("float: %.4f nats", float)
 	for _, scheme := range []string{testW4, testW8A8} {
 		for _, c := range []struct {
@@ -121,7 +121,7 @@ func TestSlowTransformsHelp(t *testing.T) {
 			{"R1 learned, smoothquant", Recipe{Transforms: []string{"rotate", "smoothquant"}, Rotate: Rotate{R1: "learned", R2: "none"}}},
 		} {
 			c.r.Scheme = scheme
-			l := rounded(t, m, c.r, seen, calibration, test)
+			l := roundedLoss(t, m, c.r, seen, calibration, test)
 			t.Logf("%s, %s: +%.4f nats (perplexity +%.2f %%)", scheme, c.name, l-float, 100*math.Expm1(l-float))
 		}
 	}

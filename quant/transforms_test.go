@@ -95,7 +95,7 @@ func TestRoundingError(t *testing.T) {
 	}
 	scaled := slices.Clone(l.Weight())
 	multiplyRows(scaled, s)
-	w, err := quantizeWeight("w", model.NewLinear("w", in, out, scaled, nil), encoding.Format{Bits: 4})
+	w, err := (&Map{Name: "w", Matrix: scaled, Out: out, In: in, Format: encoding.Format{Bits: 4}}).nearest()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (s *Step) unfold(b *model.Base, p *model.Params) {
 		back := make([]float32, len(s.Residual))
 		kernels.Transpose(back, s.Residual, dims.Hidden, dims.Hidden)
 		for i, l := range b.Layers {
-			for _, w := range tokenScores(&p.Layers[i]) {
+			for _, w := range trainedScores(&p.Layers[i]) {
 				turnScore(w, nil, back)
 				unweighScore(w, l.InputNorm)
 			}

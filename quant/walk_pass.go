@@ -172,6 +172,9 @@ func (u *until) Linear(l *model.Linear, x []float32) []float32 {
 	return u.Ops.Linear(l, x)
 }
 
+// See implements [model.Seer].
+func (u *until) See(l *model.Layer) model.Sight { return u.Ops.(model.Seer).See(l) }
+
 func (u *until) Norm(n *model.Norm, x []float32) []float32 {
 	if u.done {
 		return x

@@ -55,7 +55,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 }
 
 func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {
-	results, err := eval.Evaluate(ctx, t.Model, t.Tokenizer, t.Template, section, t.options.Progress)
+	results, err := eval.Evaluate(ctx, t.Model, t.Tokenizer, t.Template, section, t.streams(), t.options.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}

@@ -66,7 +66,7 @@ func (t *trainer) findSlots(ctx context.Context, s config.Prune) (pruned, error)
 	if err != nil {
 		return pruned{}, err
 	}
-	p := pruning{model: t.Model, gain: s.Gain}
+	p := pruning{model: t.Model, streams: t.streams(), gain: s.Gain}
 	for range s.Samples {
 		e, err := loader.Next()
 		if err != nil {
@@ -83,6 +83,7 @@ func (t *trainer) findSlots(ctx context.Context, s config.Prune) (pruned, error)
 // pruning is one search for the layers that keep their slots.
 type pruning struct {
 	model   *model.Model
+	streams model.StreamOptions
 	samples []eval.Sample
 	gain    float64
 	line    *progress.Line
@@ -149,7 +150,7 @@ func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	loss, _, err := eval.NLL(ctx, m, p.samples, model.StreamOptions{})
+	loss, _, err := eval.NLL(ctx, m, p.samples, p.streams)
 	for _, s := range p.samples {
 		p.tokens += len(s.IDs)
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	Warn func(message string)
 	// Note is told which run is resumed (nil: nobody).
 	Note func(message string)
+	// Quantized opens the quantized model of a base in a folder, which the configuration may
+	// name; it must be there then.
+	Quantized func(base *model.Model, folder string) (*Quantized, error)
 	// Group are the ranks that train this run together (nil: this process alone). They
 	// see the same files. Progress, Warn and Note of rank 0 are used.
 	//
@@ -60,6 +63,7 @@ type trainer struct {
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
+	rounding  *graph.Rounding  // of a quantized base's activations; nil: they stay in float
 	lock      *atomicfile.Lock // of the run folder, on rank 0
 
 	evaluation runs.Evaluation
@@ -69,7 +73,8 @@ type trainer struct {
 // cancelled ctx stops it at the last whole step, with a checkpoint. Everything
 // that can be wrong with the input is found before the run folder is made.
 func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) {
-	t := &trainer{config: c, options: o, group: o.Group}
+	own := *c
+	t := &trainer{config: &own, options: o, group: o.Group}
 	if t.group == nil {
 		t.group = alone{}
 	}
@@ -126,14 +131,20 @@ func (t *trainer) open() (err error) {
 	}
 	t.source.Announce(t.options.Progress)
 	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
-	t.use(t.Model)
-	t.inputs, err = readInputs(t.config, t.Model.Base)
-	return err
+	if t.inputs, err = readInputs(t.config, t.Model.Base); err != nil {
+		return err
+	}
+	m, err := t.quantized()
+	if err != nil {
+		return err
+	}
+	t.use(m)
+	return nil
 }
 
 // use goes on with m.
 func (t *trainer) use(m *model.Model) {
-	t.Model, t.engine = m, graph.NewEngine(m, nil)
+	t.Model, t.engine = m, graph.NewEngine(m, t.rounding)
 }
 
 // begin makes the run folder, or finds the one to resume, and returns where to go on.

@@ -79,7 +79,11 @@ func evaluate(c *cli.Context) error {
 	if err := eval.Announce(section, c.App.ErrWriter); err != nil {
 		return err
 	}
-	results, err := eval.Evaluate(c.Context, run.Model, run.Tokenizer, run.Template, section, c.App.ErrWriter)
+	m, streams, err := asTrained(c, run)
+	if err != nil {
+		return err
+	}
+	results, err := eval.Evaluate(c.Context, m, run.Tokenizer, run.Template, section, streams, c.App.ErrWriter)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func exportRun(c *cli.Context) error {
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
 	}
+	sayPair(c, run, options.Quantized)
 	if out == "" {
 		out = filepath.Join(c.Path("run"), "export", strings.Join(names(options.Sizes), "_"))
 	}

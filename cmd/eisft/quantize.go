@@ -9,6 +9,7 @@ import (
 
 	"eisft/internal/enum"
 	"eisft/quant"
+	"eisft/quant/fit"
 	"eisft/train/runs"
 )
 
@@ -51,7 +52,7 @@ explains every key. Flags override its keys.`,
 }
 
 func quantize(c *cli.Context) error {
-	job, err := quantizeJob(c)
+	job, run, err := quantizeJob(c)
 	if err != nil {
 		return err
 	}
@@ -65,6 +66,13 @@ func quantize(c *cli.Context) error {
 	report, err := job.Run(c.Context)
 	if err != nil {
 		return err
+	}
+	if run.Config.Model.Quantized.Folder != "" {
+		q, err := quant.Load(job.Dir)
+		if err != nil {
+			return err
+		}
+		sayPair(c, run, q)
 	}
 	for _, w := range report.Warnings() {
 		warn(c, w)
@@ -157,26 +165,26 @@ func openRecipe(c *cli.Context) (*quant.RecipeFile, error) {
 	return r, err
 }
 
-// quantizeJob is what the command line asks for.
-func quantizeJob(c *cli.Context) (*quant.Job, error) {
+// quantizeJob is what the command line asks for, and the run that it is for.
+func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 	recipe, err := openRecipe(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.IsSet("calib") {
 		recipe.Calib = c.Path("calib")
 	}
 	if recipe.Calib == "" {
-		return nil, usagef(c, "--calib is required")
+		return nil, nil, usagef(c, "--calib is required")
 	}
 	run, err := openRun(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := recipe.Fit(run.Model); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return newQuantizeJob(c, run, recipe.Recipe), nil
+	return newQuantizeJob(c, run, recipe.Recipe), run, nil
 }
 
 // newQuantizeJob carries a recipe out on a run.
@@ -197,5 +205,6 @@ func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.
 		Dir:          filepath.Join(run.Dir, "quant", recipe.Name),
 		Progress:     c.App.ErrWriter,
 		Version:      version(),
+		Reconstruct:  fit.Reconstruct,
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"runtime/debug"
 
@@ -42,6 +43,9 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 	run, err := openRun(c)
 	if err != nil {
 		return nil, err
+	}
+	if folder := run.Config.Model.Quantized.Folder; folder != "" {
+		warn(c, fmt.Sprintf("%s was trained beside the quantized model in %s; it reads here with the float weights", run.Dir, folder))
 	}
 	debug.SetGCPercent(garbagePercent)
 	m, err := eval.WithPolicy(run.Model, eval.Policy(c.String("policy")))

@@ -29,6 +29,12 @@ func eisftIn(t *testing.T, stdin string, args ...string) result {
 func runFolder(t *testing.T) {
 	t.Helper()
 	t.Chdir(trainingFolder(t, 1))
+	runOf(t)
+}
+
+// runOf makes runs/latest of s.yaml, without training.
+func runOf(t *testing.T) {
+	t.Helper()
 	cfg, err := config.Load("s.yaml")
 	if err != nil {
 		t.Fatal(err)

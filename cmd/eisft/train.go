@@ -10,6 +10,7 @@ import (
 
 	"eisft/internal/progress"
 	"eisft/train"
+	"eisft/train/config"
 	"eisft/train/runs"
 )
 
@@ -25,6 +26,7 @@ command with --resume goes on exactly there.
    eisft train --config configs/s-sft.yaml`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`; a bare name is also looked for in the configs folder (required)"},
+			&cli.StringFlag{Name: "from-quantized", Usage: "train beside the quantized model in `FOLDER`, or that of a scheme in the newest run's folder: the base has the weights that its codes stand for", DefaultText: configured},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run of this configuration that was stopped last"},
 		},
 		Action: func(c *cli.Context) error {
@@ -36,8 +38,15 @@ command with --resume goes on exactly there.
 			if err != nil {
 				return err
 			}
+			if c.IsSet("from-quantized") {
+				folder, err := quantizedFolder(c, cfg)
+				if err != nil {
+					return err
+				}
+				cfg.Model.Quantized = config.Quantized{Folder: folder, WeightsOnly: cfg.Model.Quantized.WeightsOnly}
+			}
 			run, err := train.Train(c.Context, cfg, train.Options{
-				Resume: c.Bool("resume"), Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
+				Resume: c.Bool("resume"), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
 				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			})
 			if err != nil {

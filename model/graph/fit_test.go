@@ -79,7 +79,7 @@ func TestFitIsTheStream(t *testing.T) {
 
 func checkStretches(t *testing.T, e *Engine, i int) {
 	t.Helper()
-	list, err := e.Stretches(t.Context(), randomIDs(e.model, 45), i)
+	list, err := e.Stretches(t.Context(), randomIDs(e.model, 45), i, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func (s *shifted) Linear(l *model.Linear, x []float32) []float32 {
 func BenchmarkFit(b *testing.B) {
 	m := modeltest.Open(b, testfiles.Base(b, "demo"), modeltest.DefaultBlock(b))
 	e := NewEngine(m, nil)
-	list, err := e.Stretches(b.Context(), randomIDs(m, 4*m.Spec.Segment), 3)
+	list, err := e.Stretches(b.Context(), randomIDs(m, 4*m.Spec.Segment), 3, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

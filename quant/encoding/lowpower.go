@@ -91,7 +91,7 @@ func (e Encoding) WholeMultiples(rows int, x []float32) Encoding {
 		if largest == 0 {
 			largest = 1
 		}
-		g.Channels[r] = channelScale(largest)
+		g.Channels[r] = ChannelScale(largest / MaxMultiple)
 		for i := r * blocks; i < (r+1)*blocks; i++ {
 			k := math.Round(float64(e.Scales[i]) / float64(g.Channels[r]))
 			g.SetMultiple(i, int32(max(1, min(MaxMultiple, k))))
@@ -103,10 +103,10 @@ func (e Encoding) WholeMultiples(rows int, x []float32) Encoding {
 // SetMultiple changes scale i of a low-power blockwise encoding to k channel scales.
 func (e Encoding) SetMultiple(i int, k int32) { e.Scales[i] = e.Channel(i) * float32(k) }
 
-// channelScale returns a sixteenth of a block's scale, rounded up to 20 significant bits:
-// like this its multiples of 4 bits are exact in float32, and all who multiply agree.
-func channelScale(largest float32) float32 {
+// ChannelScale returns the scale c rounded up to 20 significant bits: like this its
+// multiples of 4 bits are exact in float32, and all who multiply agree.
+func ChannelScale(c float32) float32 {
 	const spare = 1<<4 - 1
-	c := max(largest/MaxMultiple, 0x1p-126)
+	c = max(c, 0x1p-126)
 	return math.Float32frombits((math.Float32bits(c) + spare) &^ spare)
 }

@@ -50,6 +50,20 @@ type Model struct {
 	DType model.DType `yaml:"dtype"`
 	// Ignore are keys of the model's configuration that are taken to be absent: see hf.LoadConfig.
 	Ignore []string `yaml:"ignore,omitempty"`
+	// Quantized is a quantized model of the base, in the place of whose weights those that
+	// its codes stand for are frozen; without a folder there is none.
+	Quantized Quantized `yaml:"quantized,omitzero"`
+}
+
+// Quantized is a folder that `eisft quantize` wrote, as training uses it.
+type Quantized struct {
+	Folder string `yaml:"folder"`
+	// SHA256 is that of the folder's encodings, which hold those of its other files; ""
+	// until a run has been started.
+	SHA256 string `yaml:"sha256,omitempty"`
+	// WeightsOnly leaves activations in float; else they are rounded, and gradients go
+	// straight through.
+	WeightsOnly bool `yaml:"weights_only,omitempty"`
 }
 
 // Block is the EdgeInfinite block: a preset and what differs from it.
@@ -162,7 +176,7 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 
 // paths returns the paths that are relative to the file.
 func (c *Config) paths() []*string {
-	return []*string{&c.Model.Path, &c.Data.Train, &c.Eval.Data}
+	return []*string{&c.Model.Path, &c.Model.Quantized.Folder, &c.Data.Train, &c.Eval.Data}
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are

@@ -17,6 +17,9 @@ func (d *document) validate(c *Config) {
 	d.validateName(c.Name)
 	d.Required("model.path", c.Model.Path)
 	strictyaml.OneOf(d.Document, "model.dtype", c.Model.DType, model.DTypes())
+	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
+		d.Problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
+	}
 	d.Required("data.train", c.Data.Train)
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)

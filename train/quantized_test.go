@@ -1,0 +1,137 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"eisft/model"
+	"eisft/model/graph"
+	"eisft/train/config"
+	"eisft/train/runs"
+)
+
+// coarse opens a base whose down_proj have another size, and rounds what maps read to
+// multiples of 1/16.
+func coarse(sum string) func(m *model.Model, folder string) (*Quantized, error) {
+	return func(m *model.Model, folder string) (*Quantized, error) {
+		if folder == "/absent" {
+			return nil, errors.New("there is nothing")
+		}
+		b := *m.Base
+		b.Layers = slices.Clone(b.Layers)
+		for i, l := range b.Layers {
+			b.Layers[i] = l.WithMaps(func(r model.Role, f *model.Linear) *model.Linear {
+				w := slices.Clone(f.Weight())
+				for j := range w {
+					if r == model.RoleDown {
+						w[j] *= 1.1
+					}
+				}
+				return model.NewLinear(f.Name, f.In, f.Out, w, f.Bias)
+			})
+		}
+		round := func(x []float32) {
+			for i, v := range x {
+				x[i] = float32(int(v*16)) / 16
+			}
+		}
+		r := &graph.Rounding{
+			Wrap: func(o model.Ops[[]float32], _ int) model.Ops[[]float32] { return &rounded{o, round} },
+			Round: func(_ *model.Layer, at graph.Site, x []float32) {
+				if at.Norm == "" && !at.Output {
+					round(x)
+				}
+			},
+		}
+		return &Quantized{Model: &model.Model{Base: &b, Spec: m.Spec, Params: m.Params}, Rounding: r, SHA256: sum}, nil
+	}
+}
+
+type rounded struct {
+	model.Ops[[]float32]
+	round func(x []float32)
+}
+
+func (r *rounded) Linear(l *model.Linear, x []float32) []float32 {
+	r.round(x)
+	return r.Ops.Linear(l, x)
+}
+
+// TestQuantizedBase: what is frozen is the quantized base, activations are rounded unless the
+// configuration says otherwise, and the run belongs to the float base and names the folder.
+func TestQuantizedBase(t *testing.T) {
+	all := "[" + distillStage + ", {kind: s-sft, steps: 2, batch: 1}, {kind: prune, samples: 1, gain: 1e-6}]"
+	float := trained(t, tinyConfig(t, all), Options{})
+	found := map[string]bool{float.Model.Params.Identity(): true}
+	for _, weightsOnly := range []bool{false, true} {
+		c := tinyConfig(t, all)
+		c.Model.Quantized = config.Quantized{Folder: "/codes", WeightsOnly: weightsOnly}
+		run := trained(t, c, Options{Quantized: coarse("abc")})
+		id := run.Model.Params.Identity()
+		if found[id] {
+			t.Errorf("weights only %v: the parameters are those of another training", weightsOnly)
+		}
+		found[id] = true
+		again, err := runs.Open(run.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q := again.Config.Model.Quantized; q.SHA256 != "abc" || q.Folder != "/codes" || q.WeightsOnly != weightsOnly || again.Model.Params.Identity() != id {
+			t.Errorf("the run's folder says %+v", q)
+		}
+		if c.Model.Quantized.SHA256 != "" {
+			t.Error("the caller's configuration was changed")
+		}
+	}
+}
+
+func trained(t *testing.T, c *config.Config, o Options) *runs.Run {
+	t.Helper()
+	run, err := Train(t.Context(), c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func TestQuantizedErrors(t *testing.T) {
+	with := func(q config.Quantized) *config.Config {
+		c := tinyConfig(t, "["+sftStage+"]")
+		c.Model.Quantized = q
+		return c
+	}
+	_, err := Train(t.Context(), with(config.Quantized{Folder: "/codes"}), Options{})
+	wantError(t, err, "this program trains beside float weights alone")
+	_, err = Train(t.Context(), with(config.Quantized{Folder: "/absent"}), Options{Quantized: coarse("abc")})
+	wantError(t, err, "model.quantized: there is nothing")
+	_, err = Train(t.Context(), with(config.Quantized{Folder: "/codes", SHA256: "def"}), Options{Quantized: coarse("abc")})
+	wantError(t, err, "/codes has changed: its sha256 was def and is abc")
+
+	// A run goes on beside what it began beside.
+	c := with(config.Quantized{Folder: "/codes"})
+	c.Checkpoint.Every = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	stopping := func(m *model.Model, folder string) (*Quantized, error) {
+		q, err := coarse("abc")(m, folder)
+		steps := 0
+		round := q.Rounding.Wrap
+		q.Rounding.Wrap = func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
+			if steps++; steps == 18 {
+				cancel()
+			}
+			return round(o, first)
+		}
+		return q, err
+	}
+	if _, err := Train(ctx, c, Options{Quantized: stopping}); !errors.Is(err, ErrStopped) || !strings.Contains(err.Error(), "holds a checkpoint") {
+		t.Fatalf("error %v, want one of a run that was stopped on its way", err)
+	}
+	_, err = Train(t.Context(), c, Options{Quantized: coarse("other"), Resume: true})
+	wantError(t, err, "model.quantized.sha256 was \"abc\" and is \"other\"")
+	if _, err := Train(t.Context(), c, Options{Quantized: coarse("abc"), Resume: true}); err != nil {
+		t.Error(err)
+	}
+}
