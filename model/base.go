@@ -174,7 +174,7 @@ func (b *Base) copiesForward() bool {
 func (b *Base) embed(x []float32, ids []int32) {
 	d := b.Dims.Hidden
 	for t, id := range ids {
-		b.Embed.convert(x[t*d:(t+1)*d], int(id), int(id)+1)
+		b.Embed.Rows(x[t*d:(t+1)*d], int(id), int(id)+1)
 	}
 	b.FinishEmbeddings(x)
 }

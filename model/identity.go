@@ -61,7 +61,7 @@ func (b *Base) firstIdentity() string {
 	h := sha256.New()
 	fmt.Fprintln(h, b.Config.Architecture, b.Dims, b.Config.VocabSize, b.Config.IntermediateSize, len(b.Layers))
 	rows := make([]float32, min(b.Embed.Out, 16)*b.Embed.In)
-	b.Embed.convert(rows, 0, len(rows)/b.Embed.In)
+	b.Embed.Rows(rows, 0, len(rows)/b.Embed.In)
 	h.Write(asBytes(rows))
 	for _, l := range b.Layers {
 		h.Write(asBytes(l.Rotary.InvFreq))

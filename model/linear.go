@@ -44,7 +44,7 @@ func (l *Linear) Weight() []float32 {
 		return l.matrix
 	}
 	w := make([]float32, l.Out*l.In)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	return w
 }
 
@@ -83,10 +83,7 @@ func (l *Linear) pack(f *factor, transposed bool) kernels.Packed {
 }
 
 // Rows writes rows [lo,hi) of W in float32, [hi-lo,In].
-func (l *Linear) Rows(dst []float32, lo, hi int) { l.convert(dst, lo, hi) }
-
-// convert writes rows [lo,hi) of W, [hi-lo,In].
-func (l *Linear) convert(dst []float32, lo, hi int) {
+func (l *Linear) Rows(dst []float32, lo, hi int) {
 	if l.derived != nil {
 		l.derived.read(dst, lo, hi)
 		return
@@ -109,17 +106,14 @@ const blockFloats, blockRows = 1 << 16, 4 * kernels.PackedColumns
 
 // Blocks calls f with W in float32, rows [lo,hi) at a time, side by side on all cores; w is
 // valid during the call only.
-func (l *Linear) Blocks(f func(lo, hi int, w []float32)) { l.blocks(f) }
-
-// blocks calls f with W in float32, rows [lo,hi) at a time, on all cores.
-func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
+func (l *Linear) Blocks(f func(lo, hi int, w []float32)) {
 	rows := max(blockRows, blockFloats/l.In/kernels.PackedColumns*kernels.PackedColumns)
 	kernels.Each((l.Out+rows-1)/rows, func(i int) {
 		lo := i * rows
 		hi := min(lo+rows, l.Out)
 		w := scratch.Borrow((hi - lo) * l.In)
 		defer scratch.Release(w)
-		l.convert(w, lo, hi)
+		l.Rows(w, lo, hi)
 		f(lo, hi, w)
 	})
 }
@@ -138,7 +132,7 @@ func (l *Linear) Apply(dst, x []float32) {
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
 		l.derived.keep(l)
-		l.blocks(func(lo, hi int, w []float32) {
+		l.Blocks(func(lo, hi int, w []float32) {
 			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
 		})
 	}
@@ -157,7 +151,7 @@ func (l *Linear) Backward(dx, dOut []float32) {
 	l.derived.keep(l)
 	w := scratch.Borrow(l.Out * l.In)
 	defer scratch.Release(w)
-	l.convert(w, 0, l.Out)
+	l.Rows(w, 0, l.Out)
 	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
 }
 
