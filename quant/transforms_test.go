@@ -194,6 +194,21 @@ func TestLearnedGradient(t *testing.T) {
 	}
 }
 
+// TestPowerGradient compares with finite differences, on a row whose numbers are of one size.
+func TestPowerGradient(t *testing.T) {
+	row := []float32{1, -0.9, 0.95, 0.2, -1, 0.99}
+	g := slices.Clone(row)
+	powerGradient(g, 2)
+	for i := range row {
+		up, down := slices.Clone(row), slices.Clone(row)
+		up[i] += 1e-2
+		down[i] -= 1e-2
+		if want := (powerNorm(up) - powerNorm(down)) / float64(up[i]-down[i]); math.Abs(want-float64(g[i])) > 2e-3 {
+			t.Errorf("dimension %d: %g, want %g", i, g[i], want)
+		}
+	}
+}
+
 // powerNorm is ‖row‖ₚ².
 func powerNorm(row []float32) float64 {
 	sum := 0.0
