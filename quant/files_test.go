@@ -51,7 +51,7 @@ func TestLoadDamagedEncodings(t *testing.T) {
 		{"other type", `"bits": 16,`, `"bits": "16",`, "not valid JSON: json: cannot unmarshal string into Go struct field Point.activations.encoding.bits of type int"},
 		{"schema", `"schema": 2`, `"schema": 1`, "schema is 1; this version of eisft reads 2: run eisft quantize again"},
 		{"later schema", `"schema": 2`, `"schema": 3`, "schema is 3; this version of eisft reads 2: it was written by a later one"},
-		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of w8a16`},
+		{"scheme", `"name": "w8a16"`, `"name": "w4"`, `scheme is "w4"; it must be one of ` + strings.Join(SchemeNames(), ", ")},
 		{"scheme's bits", "\"head\": {\n   \"bits\": 8", "\"head\": {\n   \"bits\": 7", "the scheme is w8a16: weights int8, head int7, activations int16, cache int8; this version of eisft has w8a16: weights int8, head int8, activations int16, cache int8"},
 		{"range", `"minmax"`, `"all"`, `range is "all"; it must be one of minmax, mse, percentile`},
 		{"bits", "\"bits\": 16,", "\"bits\": 5,", `activation "lm_head:in": bits is 5; it must be 4, 8 or 16`},

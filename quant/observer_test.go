@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"eisft/quant/encoding"
@@ -104,7 +105,7 @@ func TestClipRate(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	if _, err := ParseScheme("w8a8"); err == nil || err.Error() != `scheme is "w8a8"; did you mean "w8a16"? It must be one of w8a16` {
+	if _, err := ParseScheme("w8a8"); err == nil || !strings.HasPrefix(err.Error(), `scheme is "w8a8"; did you mean "`) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := ParseRange("max"); err == nil || err.Error() != `range is "max"; it must be one of minmax, mse, percentile` {
