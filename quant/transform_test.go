@@ -203,10 +203,10 @@ func difference(m *model.Model, f *Folded, got, want outcome) string {
 
 // recipes are chains of transforms.
 var recipes = map[string]Recipe{
-	"smoothquant":         {Scheme: "w8a16", Transforms: []string{"smoothquant"}, SmoothQuant: SmoothQuant{Alpha: 0.7}},
+	"smoothquant":         {Transforms: []string{"smoothquant"}, SmoothQuant: SmoothQuant{Alpha: 0.7}},
 	"awq":                 {Scheme: "w8a16", Transforms: []string{"awq"}, AWQ: AWQ{Grid: 3}},
-	"R1":                  {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R2: "none"}},
-	"R2":                  {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R1: "none"}},
+	"R1":                  {Transforms: []string{"rotate"}, Rotate: Rotate{R2: "none"}},
+	"R2":                  {Transforms: []string{"rotate"}, Rotate: Rotate{R1: "none"}},
 	"learned":             {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R1: "learned", R2: "learned", Steps: 2}},
 	"rotate, smoothquant": {Scheme: "w8a16", Transforms: []string{"rotate", "smoothquant"}},
 	"awq, rotate":         {Scheme: "w8a16", Transforms: []string{"awq", "rotate"}, AWQ: AWQ{Grid: 2}, Rotate: Rotate{R2: "learned", Steps: 2}},
