@@ -238,8 +238,14 @@ func FuzzWeights(f *testing.F) {
 
 // weightFormats are those of weights, in rows of six.
 var weightFormats = []encoding.Format{
-	{Bits: 8}, {Bits: 4}, {Bits: 4, Block: 2}, {Bits: 8, ZeroPoint: true}, {Bits: 4, ZeroPoint: true, Block: 3},
-	{Bits: 4, Block: 2, LowPower: true}, {Bits: 4, Block: 6, LowPower: true}, {Bits: 8, Block: 3, LowPower: true},
+	{Bits: 8},
+	{Bits: 4},
+	{Bits: 4, Block: 2},
+	{Bits: 8, ZeroPoint: true},
+	{Bits: 4, ZeroPoint: true, Block: 3},
+	{Bits: 4, Block: 2, LowPower: true},
+	{Bits: 4, Block: 6, LowPower: true},
+	{Bits: 8, Block: 3, LowPower: true},
 }
 
 // TestWeightFiles: weights of every format are read back as they were written, also where

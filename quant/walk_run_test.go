@@ -57,8 +57,8 @@ func layerInputs(t testing.TB, m *model.Model, w model.Wrap, ids []int32) [][]fl
 func TestRefine(t *testing.T) {
 	m, q, o := walkOptions(t)
 	var ids [][]int32
-	for s := range o.Samples() {
-		if len(s.IDs) > 9 {
+	for s, err := range o.Samples() {
+		if err == nil && len(s.IDs) > 9 {
 			ids = append(ids, s.IDs)
 		}
 	}
