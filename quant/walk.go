@@ -118,7 +118,6 @@ func (r *rounder) walk(ctx context.Context) (err error) {
 	if err := r.checkTokens(); err != nil {
 		return err
 	}
-	r.reserve()
 	first := r.store.layer
 	line := progress.Start(r.options.Progress, progress.Task{What: r.options.Recipe.Weights, Unit: "layers", Total: layers + 1, From: first})
 	defer line.End()
@@ -168,20 +167,6 @@ func (r *rounder) checkTokens() error {
 		}
 	}
 	return nil
-}
-
-// reserve makes room for the largest Hessian, so that no smaller one becomes garbage first.
-func (r *rounder) reserve() {
-	n := 0
-	for _, f := range frozen(r.model.Base) {
-		switch most, block := r.wants([]frozenMap{f}); most {
-		case wantBlocks:
-			n = max(n, moments(f.In, block))
-		case wantAll:
-			n = max(n, moments(f.In, 0))
-		}
-	}
-	r.moments = make([]float32, n)
 }
 
 // begin writes the embeddings of the samples, or finds what is left of an earlier run.
@@ -272,6 +257,7 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 			p.round(group[j], w)
 		}
 	}
+	r.moments = nil // room for what the whole layer takes
 	var next, floats *States
 	defer func() {
 		if err != nil {
