@@ -109,7 +109,7 @@ func TestRecipeErrors(t *testing.T) {
 		{"no value", "seed:\n", ":1: seed has no value; give one or remove the key"},
 		{"word for a number", "samples: many\n", `:1: samples must be a whole number, not "many"`},
 		{"fraction for an integer", "samples: 1.5\n", ":1: samples must be a whole number, not 1.5"},
-		{"unknown scheme", "scheme: w4a61\n", `:1: scheme is "w4a61"; did you mean "w4a16"? It must be one of w8a16, w8a16-mixed, w4a16, w4a16-lpbq16, w4a16-lpbq32, w4a16-lpbq64, w4-g32, w4-g64, w4-g128, w8a8, w4a8`},
+		{"unknown scheme", "scheme: w8a16-mixd\n", `:1: scheme is "w8a16-mixd"; did you mean "w8a16-mixed"? It must be one of w8a16, w8a16-mixed, w4a16, w4a16-lpbq16, w4a16-lpbq32, w4a16-lpbq64, w4-g32, w4-g64, w4-g128, w8a8, w4a8`},
 		{"unknown range", "ranges: minmx\n", `:1: ranges is "minmx"; did you mean "minmax"? It must be one of minmax, mse, percentile, entropy`},
 		{"unknown transform", "transforms: [rotat]\n", `:1: transforms[0] is "rotat"; did you mean "rotate"? It must be one of smoothquant, awq, rotate`},
 		{"transform twice", "transforms: [awq, rotate, awq]\n", ":1: transforms[2] is awq, which is there already; name each transform once"},
