@@ -167,7 +167,10 @@ type Graph struct {
 	// Precision is Float or a quantization scheme's name. The graphs of a shape and a
 	// precision belong together.
 	Precision string `json:"precision"`
-	Parts     []Part `json:"parts"`
+	// FloatMACs is the share of the multiply-accumulates of matrix products that a quantized
+	// graph keeps in float.
+	FloatMACs float64 `json:"float_macs_share,omitempty"`
+	Parts     []Part  `json:"parts"`
 	Inputs    []Port `json:"inputs"`
 	Outputs   []Port `json:"outputs"`
 }
