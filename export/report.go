@@ -73,7 +73,11 @@ func (r *Report) Err() error {
 	}
 	for _, v := range r.Verification {
 		if !v.Passed() {
-			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
+			codes := ""
+			if v.Codes > 0 {
+				codes = fmt.Sprintf(", other codes in the first segment's cache %.2g %% (tolerance %.2g %%)", 100*v.OtherCodes, 100*v.Tolerance.Codes)
+			}
+			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)%s", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, codes)
 		}
 	}
 	return nil
