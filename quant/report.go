@@ -222,6 +222,12 @@ func (r *Report) rows() []row {
 	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After), signedPercent(float64(r.Size.After)/float64(r.Size.Before) - 1), ""})
 }
 
+// Words words the comparison: what it is of, before, after, the change and its interval.
+func (c Comparison) Words() (what, before, after, change, interval string) {
+	r := c.row()
+	return r.What, r.Before, r.After, r.Change, r.Interval
+}
+
 // row words a comparison.
 func (c Comparison) row() row {
 	unit, change, interval := "questions", fmt.Sprintf("%+.3f", c.Difference.Value), fmt.Sprintf("%+.3f to %+.3f", c.Difference.Lo, c.Difference.Hi)
