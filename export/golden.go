@@ -397,7 +397,7 @@ func (g *goldens) tolerance() {
 	if g.quantized == nil {
 		return
 	}
-	t.Logits = quantizedShares.of(g.spread)
+	t.Logits = slackOf(g.quantized.Scheme).of(g.spread)
 	t.Logits.Max += twinFactor * g.largest
 	t.Logits.Mean += twinFactor * g.sum / float64(g.count)
 	t.Memory = goldenQuantizedMemory + twinFactor*g.memorySpread

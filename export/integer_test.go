@@ -55,7 +55,7 @@ func TestRandomIntegerAttention(t *testing.T) {
 				t.Errorf("%s: %s", f, what)
 			}
 			v := info.Verification[0]
-			t.Logf("seed %d %s %s: max %.3g of %.3g, mean %.3g of %.3g, range %.3g, %d of %d", seed, scheme.Name, scheme.Target, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, v.LogitRange, v.EqualTokens, v.Compared)
+			t.Logf("seed %d %s %s: max %.3g of %.3g, mean %.3g of %.3g, range %.3g, %d of %d, codes %.3g of %.3g", seed, scheme.Name, scheme.Target, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, v.LogitRange, v.EqualTokens, v.Compared, v.OtherCodes, v.Tolerance.Codes)
 		}
 	}
 }

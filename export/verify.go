@@ -90,8 +90,12 @@ type pair struct {
 	exported *driven
 	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs
 	lost     string  // what float16 lost first
-	// Differences between stream and twin.
-	twinSum, twinMax float64
+	// Differences between stream and twin, of logits and of codes.
+	twinSum, twinMax, twinCodes float64
+
+	options, twinOptions model.StreamOptions
+	faked                *model.Model
+	scheme               quant.Scheme
 }
 
 // driven are graphs on their way, and how their logits differ from the Go model's.
@@ -138,9 +142,10 @@ func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized
 		if err != nil {
 			return err
 		}
-		p.start = func() *model.Stream { return faked.NewStream(model.StreamOptions{Wrap: wrap}) }
-		p.stream = p.start()
-		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturbance(q.Scheme))})
+		p.scheme = q.Scheme
+		p.faked, p.options.Wrap, p.twinOptions.Wrap = faked, wrap, quant.Wrap(faked, q, disturbance(q.Scheme))
+		p.start = func() *model.Stream { return faked.NewStream(p.options) }
+		p.stream, p.twin = p.start(), faked.NewStream(p.twinOptions)
 	}
 	version, err := ort.Version()
 	if err != nil {
@@ -196,9 +201,11 @@ func (c *comparison) figures() []manifest.Verification {
 			p.Tolerance = halfShares.of(p.LogitRange)
 		}
 		if p.twin != nil {
-			p.Tolerance = quantizedShares.of(p.LogitRange)
+			allowed := slackOf(p.scheme)
+			p.Tolerance = allowed.of(p.LogitRange)
 			p.Tolerance.Max += twinFactor * p.twinMax
 			p.Tolerance.Mean += twinFactor * p.twinSum / e.count
+			p.Tolerance.Codes = allowed.codes + twinFactor*p.twinCodes
 		}
 		if h := p.halved; h != nil {
 			p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
@@ -224,6 +231,14 @@ func prompt(m *model.Model) []int32 {
 
 // run feeds the prompt and then the tokens that the float model chooses.
 func (c *comparison) run(ctx context.Context, ids []int32) error {
+	for _, p := range c.pairs {
+		if p.twin == nil || p.cacheInFloat() {
+			continue
+		}
+		if err := p.compareCodes(ctx, ids); err != nil {
+			return err
+		}
+	}
 	next := make([]float32, c.model.Base.Head.Out)
 	steps := generated
 	if c.pairs[0].exported.loaded.PromptRows() != c.model.Spec.Segment {

@@ -347,6 +347,9 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 	if f.emitter == emit.Emitters.Get(emit.Encoded) {
 		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
+	if !manifest.IsFloat(f.precision) {
+		listed.FloatMACs = floatShare(g.graph)
+	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))
 	}
