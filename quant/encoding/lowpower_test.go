@@ -58,6 +58,9 @@ func TestWholeMultiples(t *testing.T) {
 	if largest < rows-2 {
 		t.Errorf("the largest multiple is there %d times in %d rows", largest, rows)
 	}
+	if c := e.Channels[0]; c > 0.01 {
+		t.Errorf("channel 0, with blocks of zeros, has the scale %g", c)
+	}
 }
 
 // lowPower is an encoding of a matrix [2,6].
