@@ -5,6 +5,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/exporttest"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/internal/testfiles"
 	"eisft/model"
@@ -17,6 +18,7 @@ func TestDemoBaseInFloat16(t *testing.T) {
 		t.Skip("long")
 	}
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	b, err := model.LoadBase(testfiles.Shared(t, "demo/base"))
 	if err != nil {
 		t.Fatal(err)
