@@ -15,6 +15,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/lower"
 	"eisft/export/manifest"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/hf"
@@ -24,6 +25,7 @@ import (
 // the graphs over them give what the model with these rows does.
 func TestEmbeddings(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	m := exporttest.Model(t, exporttest.Block(nil), families["gemma"])
 	want := lower.Embeddings(m.Base)
 	d := m.Base.Dims.Hidden

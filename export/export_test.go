@@ -15,6 +15,7 @@ import (
 	"eisft/export/exporttest"
 	"eisft/export/lower"
 	"eisft/export/manifest"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/internal/testfiles"
 	"eisft/model"
@@ -46,6 +47,7 @@ func exported(t testing.TB, m *model.Model, o export.Options) (string, *manifest
 // block, over a prompt that fills slots and memory, and generation.
 func TestEverySwitch(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	for name, change := range map[string]func(*model.Spec){
 		"eisft":        nil,
 		"elu":          func(s *model.Spec) { s.Feature = model.FeatureELU },
@@ -134,6 +136,7 @@ var families = map[string]func(*hf.Config){
 // fake quantization, for the families of bases.
 func TestFamilies(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic, ort.Extended)
 	for name, change := range families {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(nil), change)
@@ -153,6 +156,7 @@ func TestFamilies(t *testing.T) {
 // their goldens hold: with embeddings that the host looks up and with those of the graph.
 func TestGoldenFamilies(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	absolute := func(s *model.Spec) { s.Positions = model.PositionsAbsolute }
 	for _, name := range []string{"stablelm", "bluelm", "hunyuan", "ernie4_5", "internlm2"} {
 		for what, change := range map[string]func(*model.Spec){"compact": nil, "absolute": absolute} {
@@ -198,6 +202,7 @@ func TestSlidingKeysTurnBack(t *testing.T) {
 // below 1e-5.
 func TestVerifySeesEveryParameter(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	for _, change := range []func(*model.Spec){
 		func(s *model.Spec) { s.Map = true },
 		func(s *model.Spec) { s.WriteGate, s.Slots, s.Window = true, 0, 11 },

@@ -1,13 +1,19 @@
 package export_test
 
 import (
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"eisft/export"
+	"eisft/export/check"
 	"eisft/export/exporttest"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/internal/testfiles"
 	"eisft/model"
+	"eisft/model/kernels"
 )
 
 // TestDemoBaseInFloat16: on a real base, float16 keeps the best tokens of every gate and
@@ -17,6 +23,7 @@ func TestDemoBaseInFloat16(t *testing.T) {
 		t.Skip("long")
 	}
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	b, err := model.LoadBase(testfiles.Shared(t, "demo/base"))
 	if err != nil {
 		t.Fatal(err)
@@ -61,5 +68,42 @@ func TestDemoBaseInFloat16(t *testing.T) {
 	}
 	if len(rows) != 2 {
 		t.Errorf("compared %v, want a round trip and float16", rows)
+	}
+}
+
+// TestLostTokens: a model that float16 does not hold is reported, with the tensor that left
+// it first: as a warning, or as an error for what needs float16.
+func TestLostTokens(t *testing.T) {
+	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	l := m.Base.Layers[1]
+	scaled := func(old *model.Linear, by float32) *model.Linear {
+		w := slices.Clone(old.Weight())
+		kernels.Scale(by, w)
+		return model.NewLinear(old.Name, old.In, old.Out, w, old.Bias)
+	}
+	l.Up, l.Down = scaled(l.Up, 3e4), scaled(l.Down, 1/3e4)
+	for target, severity := range map[check.Target]check.Severity{check.Generic: check.Warning, check.QNN: check.Error} {
+		o := options()
+		o.NoVerify = true
+		dir := filepath.Join(t.TempDir(), "out")
+		if _, _, err := export.Export(t.Context(), m, dir, o); err != nil {
+			t.Fatal(err)
+		}
+		report, err := export.Check(t.Context(), dir, target, export.Against{Model: m})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(report.Findings, func(f check.Finding) bool {
+			return f.Rule == check.RuleTokens && f.Severity == severity && strings.Contains(f.Message, "; lost first: ") &&
+				strings.Contains(f.Message, "layers.1/up_proj reaches ") && strings.Contains(f.Message, "beyond the largest float16")
+		})
+		if !found || (report.Err() != nil) != (severity == check.Error) {
+			t.Errorf("%s: %v (%v)", target, report.Findings, report.Err())
+		}
+		if v := report.Verification[0]; v.KeepsTokens() || v.RoundTrip.Lost == "" {
+			t.Errorf("%s: %+v", target, v.RoundTrip)
+		}
 	}
 }

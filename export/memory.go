@@ -9,10 +9,10 @@ import (
 )
 
 // verificationBytes estimates what the verification of a shape takes beside the weights: the
-// caches of the Go model, of the host and of the runtime, and the scores of one layer's
-// attention there, twice.
+// caches of the Go model and, twice for the round trip through float16, those of the host
+// and of the runtime, and the scores of one layer's attention there, twice.
 func (s Size) verificationBytes(b *model.Base) int64 {
-	const copies, float = 3, 4
+	const copies, float = 5, 4
 	d := b.Dims
 	cache := int64(len(b.Layers)) * int64(s.Cache+s.Tokens) * int64(d.KVHeads*d.HeadDim) * 2 * float
 	scores := int64(d.Heads) * int64(s.Tokens) * int64(s.Cache+s.Tokens) * float

@@ -10,6 +10,7 @@ import (
 	"eisft/export"
 	"eisft/export/exporttest"
 	"eisft/export/lower"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/hf"
@@ -20,6 +21,7 @@ import (
 // and shapes drawn at random: what one switch does, others must not undo.
 func TestRandomCombinations(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	for seed := range uint64(30) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		spec := randomBlock(r)

@@ -3,8 +3,10 @@ package export_test
 import (
 	"testing"
 
+	"eisft/export"
 	"eisft/export/exporttest"
 	"eisft/export/lower"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/internal/testfiles"
 	"eisft/model"
@@ -15,6 +17,7 @@ import (
 // hold: quantized, and with absolute positions.
 func TestGoldenVariants(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	absolute := func(s *model.Spec) { s.Positions = model.PositionsAbsolute }
 	for _, name := range []string{"gemma2", "granite", "smollm3", "olmo2", "exaone4"} {
 		for what, change := range map[string]func(*model.Spec){"compact": nil, "absolute": absolute} {

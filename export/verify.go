@@ -210,6 +210,9 @@ func (c *comparison) figures() []manifest.Verification {
 		if h := p.halved; h != nil {
 			p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
 			p.RoundTrip.Finite()
+			if p.KeepsTokens() { // numbers that vanish beside others are nothing to tell
+				p.RoundTrip.Lost = ""
+			}
 		}
 		list = append(list, p.Verification)
 	}

@@ -78,7 +78,7 @@ func TestExportErrors(t *testing.T) {
 		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of generic, qnn, mediatek, litert, openvino, coreml`},
 		{"precision", []string{"export", "--shape", "32x84", "--precision", "half"}, exitUsage, `eisft: --precision is "half"; it must be one of float32, float16`},
 		{"embeddings", []string{"export", "--shape", "32x84", "--embeddings", "int9"}, exitUsage, `eisft: --embeddings is "int9"; did you mean "int8"?`},
-		{"format", []string{"export", "--shape", "32x84", "--format", "onnx"}, exitUsage, `eisft: --format is "onnx"; it must be one of onnx-qdq, onnx+encodings`},
+		{"format", []string{"export", "--shape", "32x84", "--format", "onnx"}, exitUsage, `eisft: --format is "onnx"; did you mean "onnx-qdq"?`},
 		{"export target", []string{"export", "--shape", "32x84", "--target", "qn"}, exitUsage, `eisft: --target is "qn"; did you mean "qnn"?`},
 		{"explain", []string{"check", "--explain", "mask-byte"}, exitUsage, `eisft: --explain: rule is "mask-byte"; did you mean "mask-bytes"?`},
 		{"run nothing", []string{"run", "--prompt", "x"}, exitUsage, "eisft: --graph is required\n"},

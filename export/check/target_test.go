@@ -29,6 +29,9 @@ func TestCheckTargets(t *testing.T) {
 			k := g.QDQ(g.Transpose(g.QDQ(x, int16s), 1, 0), int16s)
 			g.Output("y", g.Quantize(g.MatMul(g.QDQ(x, ir.PerTensor(ir.UInt16, 1, 5)), k), act16))
 		}, ""},
+		{"16x16 around the middle", QNN, func(g *ir.Graph, x *ir.Value) {
+			g.Output("y", g.Quantize(g.MatMul(g.QDQ(x, ir.PerTensor(ir.UInt16, 1, 5)), g.QDQ(x, act16)), act16))
+		}, ""},
 		{"signed first", QNN, func(g *ir.Graph, x *ir.Value) {
 			g.Output("y", g.Quantize(g.MatMul(g.QDQ(x, int16s), g.QDQ(x, act16)), act16))
 		}, "int16 activation: QNN takes 16 bits as uint16, and as int16 only in a MatMul's second operand [qnn-unsigned]"},

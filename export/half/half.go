@@ -214,11 +214,18 @@ func Worst(outputs []ir.Port, peak func(name string) float32) string {
 	return ""
 }
 
-// Vanishing lists the constants of one number of a model that float16 rounds to 0.
+// Vanishing lists the constants of one number of a model that float16 rounds to 0, but for
+// the scales of Q and DQ.
 func Vanishing(m *ir.Model) []string {
 	var list []string
+	read := map[string]bool{} // by ops that compute
+	for _, n := range m.Proto.GetGraph().GetNode() {
+		for _, name := range n.GetInput() {
+			read[name] = read[name] || !isCoder(n)
+		}
+	}
 	for _, c := range m.Proto.GetGraph().GetInitializer() {
-		if c.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
+		if c.GetDataLocation() == onnxpb.TensorProto_EXTERNAL || !read[c.GetName()] {
 			continue
 		}
 		if t, err := m.Tensor(c.GetName()); err == nil && t.DType == ir.Float32 {

@@ -112,7 +112,9 @@ func Open(dir string, o Options) (*Model, error) {
 func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 	// Every session has threads of its own; those of the graphs that are idle must not
 	// take the cores from the one that runs.
-	options := ort.Options{Level: o.Level, Threads: o.Threads, Config: map[string]string{ort.AllowSpinning: "0"}}
+	// Above level basic, products with 4-bit weights round the activations to 8 bits unless
+	// told otherwise.
+	options := ort.Options{Level: o.Level, Threads: o.Threads, Config: map[string]string{ort.AllowSpinning: "0", ort.AccuracyLevel: "1"}}
 	graphs := info.Of(m.Shape.Name, m.Precision)
 	for _, g := range []struct {
 		kind string

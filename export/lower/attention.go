@@ -117,8 +117,10 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 		return
 	}
 	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, encoding.Transpose(w.Data, d.KVHeads, d.Hidden))
-	score := l.Add(l.MatMul(h, weight), l.Const(c.Name, []int{d.KVHeads}, c.Data)) // [1,T,K]
-	l.score = l.Reshape(l.Transpose(score, 2, 0, 1), d.KVHeads, 1, l.tokens, 1).Named("score")
+	// The bias is added behind the reshape: ONNX Runtime makes one op of a product and a bias
+	// with a Reshape of its own, whose int8 input its next step gets wrong.
+	score := l.Reshape(l.Transpose(l.MatMul(h, weight), 2, 0, 1), d.KVHeads, 1, l.tokens, 1)
+	l.score = l.Add(score, l.Const(c.Name, []int{d.KVHeads, 1, 1, 1}, c.Data)).Named("score")
 }
 
 // Attend is model.Attention.Forward over the whole cache, the new tokens and the

@@ -349,7 +349,7 @@ type RoundTrip struct {
 	EqualTokens    int     `json:"equal_tokens"`
 	MaxLogitError  float64 `json:"max_logit_error"`
 	MeanLogitError float64 `json:"mean_logit_error"`
-	// Lost is the first number that is beyond float16, or 0 there, "" if there is none.
+	// Lost is the first number that is beyond float16, or 0 there, where tokens are not kept.
 	Lost string `json:"lost,omitempty"`
 }
 
