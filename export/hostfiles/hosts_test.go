@@ -2,6 +2,7 @@ package hostfiles_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,7 +97,7 @@ func run(t testing.TB, dir, program string, args ...string) (out string, ok bool
 	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
 	text, err := c.CombinedOutput()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	return string(text), err == nil
