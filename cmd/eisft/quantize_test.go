@@ -34,7 +34,7 @@ func TestQuantizeErrors(t *testing.T) {
 		want string // on stderr
 	}{
 		{nil, exitUsage, "eisft: --calib is required" + help},
-		{[]string{"--calib", "train.jsonl", "--scheme", "w4"}, exitUsage, `eisft: --scheme is "w4"; it must be one of w8a16` + help},
+		{[]string{"--calib", "train.jsonl", "--scheme", "int"}, exitUsage, `eisft: --scheme is "int"; it must be one of ` + strings.Join(quant.SchemeNames(), ", ") + help},
 		{[]string{"--calib", "train.jsonl", "--range", "all"}, exitUsage, `eisft: --range is "all"; it must be one of minmax, mse, percentile` + help},
 		{[]string{"--calib", "train.jsonl", "--samples", "-1"}, exitUsage, "eisft: --samples is -1; it must be at least 1, or 0 for all" + help},
 		{[]string{"--calib", "train.jsonl", "--run", "absent"}, exitError, "eisft: there is no run absent; train one with eisft train --config FILE, or name its folder with --run\n"},
