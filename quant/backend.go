@@ -22,6 +22,7 @@ type taps struct {
 	steps bool
 	// watch leaves what is computed as it would be without steps, which go beside it.
 	watch  bool
+	whole  bool // the first layer is the base's first, and reads embeddings
 	layers []layerTaps
 }
 
@@ -35,7 +36,7 @@ type layerTaps struct {
 
 // newTaps returns what visits a model's points.
 func newTaps(m *model.Model, steps, watch bool, v visit) *taps {
-	t := &taps{model: m, visit: v, steps: steps, watch: watch}
+	t := &taps{model: m, visit: v, steps: steps, watch: watch, whole: number(m.Base.Layers[0]) == "0"}
 	visited := func(x []float32) []float32 {
 		y := slices.Clone(x)
 		v(ConstantPoint(x), y)
@@ -69,7 +70,7 @@ type backend struct {
 
 // enter visits what enters the first layer: what the first step of all reads.
 func (b *backend) enter(x []float32) {
-	if !b.entered {
+	if !b.entered && b.whole {
 		b.visit(EmbeddingPoint, x)
 	}
 	b.entered = true

@@ -19,25 +19,25 @@ import (
 )
 
 // quantizedFolder returns the folder that --from-quantized names: itself, or that of a
-// scheme of the newest run, which may have been trained beside it.
+// scheme, or name, of the newest run, which may have been trained beside it.
 func quantizedFolder(c *cli.Context, cfg *config.Config) (string, error) {
 	name := c.String("from-quantized")
 	if info, err := os.Stat(name); err == nil && info.IsDir() || strings.ContainsRune(name, filepath.Separator) {
 		return filepath.Abs(name)
 	}
-	if _, err := quant.ParseScheme(name); err != nil {
-		return "", usagef(c, "--from-quantized %s (or a folder)", enum.Mismatch(name, quant.SchemeNames()))
-	}
 	run, err := filepath.EvalSymlinks(filepath.Join(cfg.Output, runs.Latest))
-	if err != nil {
-		return "", fmt.Errorf("--from-quantized %s: there is no run that is quantized: %w; run eisft quantize, or name a folder", name, err)
-	}
 	folder := filepath.Join(run, "quant", name)
-	if _, err := os.Stat(folder); err != nil {
+	if err == nil {
+		_, err = os.Stat(folder)
+	}
+	if err != nil {
 		if was, err := config.Load(filepath.Join(run, runs.ConfigFile)); err == nil && filepath.Base(was.Model.Quantized.Folder) == name {
 			return was.Model.Quantized.Folder, nil
 		}
-		return "", fmt.Errorf("--from-quantized %s: %w; run eisft quantize with scheme %s, or name a folder", name, err, name)
+		if _, err := quant.ParseScheme(name); err != nil {
+			return "", usagef(c, "--from-quantized %s (or a folder)", enum.Mismatch(name, quant.SchemeNames()))
+		}
+		return "", fmt.Errorf("--from-quantized %s: %w; run eisft quantize with this scheme first, or name a folder", name, err)
 	}
 	return filepath.Abs(folder)
 }

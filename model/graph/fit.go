@@ -20,11 +20,11 @@ type Stretch struct {
 }
 
 // Stretches streams a text through the model and returns what layer i saw, stretch by
-// stretch. The whole of it is held at once: three times [len(ids),D], and for each stretch
-// what the layer has stored.
-func (e *Engine) Stretches(ctx context.Context, ids []int32, i int) ([]Stretch, error) {
+// stretch. embed is as in [model.StreamOptions]. The whole of it is held at once: three
+// times [len(ids),D], and for each stretch what the layer has stored.
+func (e *Engine) Stretches(ctx context.Context, ids []int32, i int, embed func(x []float32, ids []int32) error) ([]Stretch, error) {
 	t := newTape(make([]layerTape, len(e.model.Base.Layers)), 0)
-	st := e.model.NewStream(model.StreamOptions{Tape: t, Wrap: e.rounding.wrap()})
+	st := e.model.NewStream(model.StreamOptions{Tape: t, Wrap: e.rounding.wrap(), Embed: embed})
 	if err := st.Feed(ctx, ids, 0, nil); err != nil {
 		return nil, err
 	}

@@ -33,12 +33,13 @@ import (
 // In memory are, at a time, seven times the layer's weights in float32, and what r.Tokens
 // tokens take: two hidden states each, and for each segment of them what the layer stores.
 // The same arguments give the same codes.
-func Reconstruct(m *model.Model, r *quant.Recipe, q *quant.Quantized, w io.Writer) func(context.Context, *quant.Layer) error {
+func Reconstruct(_ *model.Model, r *quant.Recipe, q *quant.Quantized, w io.Writer) func(context.Context, *quant.Layer) error {
 	if r.Reconstruct.Steps == 0 || !r.Reconstruct.Rounding && !r.Reconstruct.Scales {
 		return nil
 	}
+	q.Reconstructed = nil
 	return func(ctx context.Context, l *quant.Layer) error {
-		f := &fitter{options: r.Reconstruct, layer: l, rounding: Rounding(m, q), random: rand.New(rand.NewPCG(uint64(r.Seed), uint64(l.Index)))}
+		f := &fitter{options: r.Reconstruct, layer: l, quantized: q, random: rand.New(rand.NewPCG(uint64(r.Seed), uint64(l.Index)))}
 		line := progress.Start(w, progress.Task{What: fmt.Sprintf("reconstruct layer %d", l.Index), Unit: "steps", Total: f.options.Steps})
 		defer line.End()
 		found, err := f.run(ctx, line)
@@ -52,12 +53,12 @@ func Reconstruct(m *model.Model, r *quant.Recipe, q *quant.Quantized, w io.Write
 
 // fitter fits one layer.
 type fitter struct {
-	options  quant.Reconstruct
-	layer    *quant.Layer
-	rounding *graph.Rounding
-	random   *rand.Rand
-	lessons  []lesson // that gradients are computed of
-	held     map[place]bool
+	options   quant.Reconstruct
+	layer     *quant.Layer
+	quantized *quant.Quantized
+	random    *rand.Rand
+	lessons   []lesson // that gradients are computed of
+	held      map[place]bool
 }
 
 // place is where a stretch begins.
@@ -148,20 +149,20 @@ type measured struct {
 // stretches that are not held out as lessons.
 func (f *fitter) measure(ctx context.Context, weights map[model.Role]*quant.Weight, keep bool) (measured, error) {
 	var found measured
-	maps := map[model.Role]*model.Linear{}
-	for role, l := range f.layer.Model.Base.Layers[f.layer.Index].Maps() {
-		maps[role] = model.NewLinear(l.Name, l.In, l.Out, weights[role].Dequantize(), l.Bias)
-	}
+	engine := graph.NewEngine(f.alone(weights))
 	d, seen := f.layer.Model.Base.Dims.Hidden, 0
 	err := f.sequences(func(sequence, tokens int) error {
-		x, wanted := make([]float32, tokens*d), make([]float32, tokens*d)
-		if err := f.layer.Inputs.Read(x, sequence, 0); err != nil {
-			return err
-		}
+		wanted := make([]float32, tokens*d)
 		if err := f.layer.Outputs.Read(wanted, sequence, 0); err != nil {
 			return err
 		}
-		list, err := f.stream(ctx, x, maps)
+		ids := make([]int32, tokens)
+		for i := range ids {
+			ids[i] = int32(i)
+		}
+		list, err := engine.Stretches(ctx, ids, 0, func(x []float32, ids []int32) error {
+			return f.layer.Inputs.Read(x, sequence, int(ids[0]))
+		})
 		if err != nil {
 			return err
 		}
@@ -185,34 +186,26 @@ func (f *fitter) measure(ctx context.Context, weights map[model.Role]*quant.Weig
 	return found, err
 }
 
-// stream reads hidden states [n,D] with the layer alone, whose maps are the given ones: a
-// model of one layer whose embedding table they are.
-func (f *fitter) stream(ctx context.Context, x []float32, maps map[model.Role]*model.Linear) ([]graph.Stretch, error) {
-	m := f.alone(maps)
-	d := m.Base.Dims.Hidden
-	m.Base.Embed = model.NewLinear("hidden states", d, len(x)/d, x, nil)
-	ids := make([]int32, len(x)/d)
-	for i := range ids {
-		ids[i] = int32(i)
-	}
-	return graph.NewEngine(m, f.rounding).Stretches(ctx, ids, 0)
-}
-
-// alone returns a model of the layer alone.
-func (f *fitter) alone(maps map[model.Role]*model.Linear) *model.Model {
+// alone returns a model of the layer alone, and what rounds its activations. Maps without
+// weights are the float ones.
+func (f *fitter) alone(weights map[model.Role]*quant.Weight) (*model.Model, *graph.Rounding) {
 	m, i := f.layer.Model, f.layer.Index
-	base := *m.Base
-	layer := m.Base.Layers[i]
-	if maps != nil {
-		layer = layer.WithMaps(func(r model.Role, _ *model.Linear) *model.Linear { return maps[r] })
-	} else {
-		copied := *layer
-		layer = &copied
-	}
+	layer := m.Base.Layers[i].WithMaps(func(role model.Role, l *model.Linear) *model.Linear {
+		if w := weights[role]; w != nil {
+			return model.NewLinear(l.Name, l.In, l.Out, w.Dequantize(), l.Bias)
+		}
+		return l
+	})
 	layer.Index = 0
-	base.Layers, base.EmbeddingNorm, base.EmbeddingScale = []*model.Layer{layer}, nil, 1
-	spec := m.Spec.At(i)
-	return &model.Model{Base: &base, Spec: spec, Params: &model.Params{Spec: spec, Dims: m.Params.Dims, Layers: m.Params.Layers[i : i+1]}}
+	base := *m.Base
+	base.Layers = []*model.Layer{layer}
+	longest := 0
+	for s := range f.layer.Inputs.Sequences() {
+		longest = max(longest, f.layer.Inputs.Len(s))
+	}
+	base.Embed = model.NewLinear(base.Embed.Name, base.Embed.In, longest, nil, nil) // ids are rows
+	one := &model.Model{Base: &base, Spec: m.Spec.Alone(i), Params: m.Params.Alone(i)}
+	return one, Rounding(one, f.quantized)
 }
 
 // squared is ‖x-y‖², or ‖x‖² without y.
@@ -247,7 +240,7 @@ func (f *fitter) fit(ctx context.Context, start float64, line *progress.Line) (m
 		all[role], matrices[role], grads[role] = s, s.matrix, s.grad
 		count += len(s.grad)
 	}
-	engine := graph.NewEngine(f.alone(nil), f.rounding)
+	engine := graph.NewEngine(f.alone(nil))
 	batch := min(max(1, f.options.Batch), len(f.lessons))
 	// Each weight's part of the loss is about 1, so that the optimizer's epsilon is small.
 	tokens := batch * f.layer.Model.Spec.Segment
