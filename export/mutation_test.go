@@ -20,6 +20,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/export/onnxpb"
 	"eisft/export/ort/orttest"
+	"eisft/model"
 	"eisft/quant"
 )
 
@@ -115,10 +116,25 @@ func (f onnxFile) replace(t testing.TB, point string, input int, change func(raw
 	for i, n := range f.codersOf(point) {
 		old := f.constant(t, n.Input[input])
 		c := proto.Clone(old).(*onnxpb.TensorProto)
-		c.Name += "/changed" + strconv.Itoa(i)
+		c.Name += "/changed/" + point + strconv.Itoa(i)
 		change(c.RawData)
 		f.Graph.Initializer = append(f.Graph.Initializer, c)
 		n.Input[input] = c.Name
+	}
+}
+
+// replaceDequantize is replace of the scale of the nodes that read codes of a point.
+func (f onnxFile) replaceDequantize(t testing.TB, point string, change func(raw []byte)) {
+	t.Helper()
+	for i, n := range f.codersOf(point) {
+		if n.GetOpType() != "DequantizeLinear" {
+			continue
+		}
+		c := proto.Clone(f.constant(t, n.Input[1])).(*onnxpb.TensorProto)
+		c.Name += "/changed/" + point + strconv.Itoa(i)
+		change(c.RawData)
+		f.Graph.Initializer = append(f.Graph.Initializer, c)
+		n.Input[1] = c.Name
 	}
 }
 
@@ -186,6 +202,7 @@ func TestWrongEncodings(t *testing.T) {
 	o.NoVerify, o.Quantized, o.QuantizedOnly = true, exporttest.Quantized(t, m), true
 	l := m.Base.Layers[1]
 	scale := func(point string) float32 { return o.Quantized.Point(point).Encoding.Scales[0] }
+	inner := quant.InnerPoints(l)
 	gate := o.Quantized.Weight(l.Gate.Name)
 	head := o.Quantized.Weight(quant.HeadName)
 	inlined, shared := false, false
@@ -213,6 +230,26 @@ func TestWrongEncodings(t *testing.T) {
 		{
 			"activation", func(f onnxFile) { f.replace(t, quant.InputPoint(l, l.Down), 1, scaled(1.01)) },
 			fmt.Sprintf("of model.layers.1.mlp.down_proj:in: scale is %.9g, want %.9g as in the quantized model", scale(quant.InputPoint(l, l.Down))*1.01, scale(quant.InputPoint(l, l.Down))),
+		},
+		{
+			"scores", func(f onnxFile) { f.replace(t, inner.Scores, 1, scaled(1.5)) },
+			fmt.Sprintf("of layers.1.self_attn:scores: scale is %.9g, want %.9g as in the quantized model", scale(inner.Scores)*1.5, scale(inner.Scores)),
+		},
+		{
+			"probabilities", func(f onnxFile) { f.replace(t, inner.Probabilities, 2, func(raw []byte) { raw[0]++ }) },
+			"of layers.1.self_attn:probabilities: zero point is 1, want 0 as in the quantized model",
+		},
+		{
+			"residual stream", func(f onnxFile) { f.replace(t, inner.FeedForwardResidual, 1, scaled(1.01)) },
+			fmt.Sprintf("of layers.1.mlp:residual: scale is %.9g, want %.9g as in the quantized model", scale(inner.FeedForwardResidual)*1.01, scale(inner.FeedForwardResidual)),
+		},
+		{
+			"rotary tables", func(f onnxFile) { f.replace(t, quant.RotaryPoint, 1, scaled(1.5)) },
+			"of rotary: scale is ",
+		},
+		{
+			"attention's scale", func(f onnxFile) { f.flip(t, quant.ConstantPoint(quant.QueryScale(l)), 0, new(bool)) },
+			"code 0 of constant:0.35355338 is 32512, want 32767 as in the quantized model",
 		},
 		{
 			"two channels", func(f onnxFile) { f.replace(t, l.Gate.Name, 1, swapFirst) },
@@ -342,32 +379,58 @@ func TestContradictions(t *testing.T) {
 	}
 }
 
-// TestVerifySeesWrongScales: what the bit by bit comparison finds also changes the logits
-// beyond the tolerance where it changes the numbers by much, in each of both bounds.
+// TestVerifySeesWrongScales: what the bit by bit comparison finds also changes logits and
+// codes beyond the tolerance where it changes the numbers by much.
 func TestVerifySeesWrongScales(t *testing.T) {
 	orttest.Require(t)
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	o := options()
-	o.NoVerify, o.Quantized, o.QuantizedOnly = true, exporttest.Quantized(t, m), true
-	dir, _ := exported(t, m, o)
-	verify := func() manifest.Verification {
-		t.Helper()
-		figures, err := export.Verify(t.Context(), dir, m, o.Quantized)
-		if err != nil {
-			t.Fatal(err)
+	o.NoVerify, o.QuantizedOnly = true, true
+	for _, scheme := range []quant.Scheme{
+		exporttest.Scheme(t, "w8a16-mixed", quant.Generic), exporttest.Scheme(t, "w8a16", quant.Generic),
+		exporttest.Scheme(t, "w8a16", quant.QNN), exporttest.Scheme(t, "w8a8", quant.Generic),
+	} {
+		o.Quantized = exporttest.QuantizedAs(t, m, scheme)
+		good, _ := exported(t, m, o)
+		verify := func(dir string) manifest.Verification {
+			t.Helper()
+			figures, err := export.Verify(t.Context(), dir, m, o.Quantized)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return figures[0]
 		}
-		return figures[0]
-	}
-	if v := verify(); !v.Passed() {
-		t.Fatalf("before: %+v", v)
-	}
-	mutate(t, dir, func(f onnxFile) {
-		for _, l := range m.Base.Layers {
-			f.replace(t, quant.ValuePoint(l), 1, scaled(1.5))
+		if v := verify(good); !v.Passed() {
+			t.Fatalf("%s %s before: %+v", scheme.Name, scheme.Target, v)
 		}
-	})
-	v := verify()
-	if v.MaxLogitError <= v.Tolerance.Max || v.MeanLogitError <= v.Tolerance.Mean {
-		t.Errorf("%+v: want both differences beyond the tolerance", v)
+		for _, c := range []struct {
+			what   string
+			whole  bool // only where attention is in whole numbers
+			points func(l *model.Layer) string
+		}{
+			{"values", false, quant.ValuePoint},
+			{"turned keys", true, func(l *model.Layer) string { return quant.InnerPoints(l).Keys }},
+			{"scores", true, func(l *model.Layer) string { return quant.InnerPoints(l).Scores }},
+			{"probabilities", true, func(l *model.Layer) string { return quant.InnerPoints(l).Probabilities }},
+			{"residual stream", true, func(l *model.Layer) string { return quant.InnerPoints(l).AttentionResidual }},
+		} {
+			if c.whole && !scheme.IntegerAttention() {
+				continue
+			}
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+				t.Fatal(err)
+			}
+			mutate(t, dir, func(f onnxFile) {
+				for _, l := range m.Base.Layers {
+					f.replaceDequantize(t, c.points(l), scaled(1.5))
+				}
+			})
+			if v := verify(dir); v.Passed() {
+				t.Errorf("%s %s, %s: %+v: want differences beyond the tolerance", scheme.Name, scheme.Target, c.what, v)
+			} else {
+				t.Logf("%s %s, %s: mean %.3g of %.3g, max %.3g of %.3g, codes %.3g of %.3g", scheme.Name, scheme.Target, c.what, v.MeanLogitError, v.Tolerance.Mean, v.MaxLogitError, v.Tolerance.Max, v.OtherCodes, v.Tolerance.Codes)
+			}
+		}
 	}
 }

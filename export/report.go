@@ -73,7 +73,11 @@ func (r *Report) Err() error {
 	}
 	for _, v := range r.Verification {
 		if !v.Passed() {
-			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean)
+			codes := ""
+			if v.Codes > 0 {
+				codes = fmt.Sprintf(", other codes in the first segment's cache %.2g %% (tolerance %.2g %%)", 100*v.OtherCodes, 100*v.Tolerance.Codes)
+			}
+			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)%s", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, codes)
 		}
 	}
 	return nil
@@ -119,23 +123,30 @@ func WriteFiles(w io.Writer, m *manifest.Manifest) error {
 	for _, s := range m.Shapes {
 		fmt.Fprintf(w, "%s: %d new tokens beside a cache of %d: %d sinks, %d slots, a window of %d, a segment of %d\n", s.Name, s.Tokens, s.Cache, s.Sinks, s.Slots, s.Window, s.Segment)
 	}
-	ops := map[string]int{}
+	ops, float := map[string]int{}, map[string]float64{}
 	for _, g := range m.Graphs {
 		for _, p := range g.Parts {
 			ops[p.File] = 0
+			if g.Precision != manifest.Float {
+				float[p.File] = g.FloatMACs
+			}
 			for _, n := range p.Ops {
 				ops[p.File] += n
 			}
 		}
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "file\tMB\tops")
+	fmt.Fprintln(table, "file\tMB\tops\tMACs in float")
 	for _, f := range m.Files {
 		count := ""
 		if n, ok := ops[f.Name]; ok {
 			count = fmt.Sprint(n)
 		}
-		fmt.Fprintf(table, "%s\t%.1f\t%s\n", f.Name, float64(f.Bytes)/1e6, count)
+		share := ""
+		if s, ok := float[f.Name]; ok {
+			share = fmt.Sprintf("%.1f %%", 100*s)
+		}
+		fmt.Fprintf(table, "%s\t%.1f\t%s\t%s\n", f.Name, float64(f.Bytes)/1e6, count, share)
 	}
 	return table.Flush()
 }

@@ -24,7 +24,7 @@ func TestGoldenVariants(t *testing.T) {
 					t.Fatal(err)
 				}
 				m, o := exporttest.Join(t, b, exporttest.Block(change)), options()
-				bounds := []float64{1e-4, 0.02}
+				bounds := []float64{1e-4, 0.04}
 				if change == nil {
 					o.Quantized = exporttest.Quantized(t, m)
 				} else { // which quantized graphs do not have

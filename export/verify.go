@@ -78,8 +78,12 @@ type pair struct {
 	exported *host.Stream
 	sum      float64 // of the differences between stream and graphs
 	count    float64 // of logits
-	// Differences between stream and twin.
-	twinSum, twinMax float64
+	// Differences between stream and twin, of logits and of codes.
+	twinSum, twinMax, twinCodes float64
+
+	options, twinOptions model.StreamOptions
+	faked                *model.Model
+	scheme               quant.Scheme
 }
 
 // add loads the graphs of a precision.
@@ -94,8 +98,9 @@ func (c *comparison) add(dir, shape, precision string, q *quant.Quantized) error
 		if err != nil {
 			return err
 		}
-		p.stream = faked.NewStream(model.StreamOptions{Wrap: wrap})
-		p.twin = faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, q, disturbance(q.Scheme))})
+		p.scheme = q.Scheme
+		p.faked, p.options.Wrap, p.twinOptions.Wrap = faked, wrap, quant.Wrap(faked, q, disturbance(q.Scheme))
+		p.stream, p.twin = faked.NewStream(p.options), faked.NewStream(p.twinOptions)
 	}
 	version, err := ort.Version()
 	if err != nil {
@@ -127,9 +132,11 @@ func (c *comparison) figures() []manifest.Verification {
 		p.MeanLogitError = p.sum / p.count
 		p.Tolerance = floatShares.of(p.LogitRange)
 		if p.twin != nil {
-			p.Tolerance = quantizedShares.of(p.LogitRange)
+			allowed := slackOf(p.scheme)
+			p.Tolerance = allowed.of(p.LogitRange)
 			p.Tolerance.Max += twinFactor * p.twinMax
 			p.Tolerance.Mean += twinFactor * p.twinSum / p.count
+			p.Tolerance.Codes = allowed.codes + twinFactor*p.twinCodes
 		}
 		list = append(list, p.Verification)
 	}
@@ -151,6 +158,14 @@ func prompt(m *model.Model) []int32 {
 
 // run feeds the prompt and then the tokens that the float model chooses.
 func (c *comparison) run(ctx context.Context, ids []int32) error {
+	for _, p := range c.pairs {
+		if p.twin == nil || p.cacheInFloat() {
+			continue
+		}
+		if err := p.compareCodes(ctx, ids); err != nil {
+			return err
+		}
+	}
 	next := make([]float32, c.model.Base.Head.Out)
 	for range generated + 1 {
 		states, err := read(ctx, c.float, ids)

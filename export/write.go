@@ -254,6 +254,9 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
 		Parts: []manifest.Part{{File: file, Ops: ops}},
 	}
+	if f.precision != manifest.Float {
+		listed.FloatMACs = floatShare(g.graph)
+	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))
 	}

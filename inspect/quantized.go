@@ -22,6 +22,9 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 	}
 	r.fact("scheme", q.Scheme.String())
 	r.fact("range", string(q.Range))
+	for _, t := range q.Transforms() {
+		r.fact("transform", t)
+	}
 	r.fact("base identity", q.Base)
 	codes, size := 0, 0
 	for _, w := range q.Weights {
@@ -42,16 +45,54 @@ func inspectQuantized(_ context.Context, r *Report, dir string, _ Options) error
 	}
 	r.problem(err)
 	if err == nil {
+		r.recipe(report)
 		r.quantization(report)
+		r.comparisons(report)
 		r.weakest(report)
 	}
 	return nil
 }
 
+// recipe adds what a quantized model was made by.
+func (r *Report) recipe(report *quant.Report) {
+	p := report.Recipe
+	r.fact("recipe", p.Name)
+	r.fact("weights", p.Weights)
+	if p.Target != "" {
+		r.fact("target", p.Target)
+	}
+	if p.Reconstruct.Steps > 0 {
+		r.fact("reconstruction", fmt.Sprintf("%d steps a layer", p.Reconstruct.Steps))
+	}
+	if p.Cache != "" {
+		r.fact("cache", string(p.Cache))
+	}
+	for _, e := range p.Exceptions {
+		r.fact("exception", fmt.Sprintf("%s in %d bits", e.Match, e.Bits))
+	}
+	if m := report.Mixed; m != nil && len(m.Promoted) > 0 {
+		r.fact("promoted to 8 bits", fmt.Sprintf("%d maps, %s first", len(m.Promoted), m.Promoted[0]))
+	}
+	r.fact("multiplications in float", Share(report.FloatShare))
+}
+
+// comparisons adds what quantization changed, with intervals.
+func (r *Report) comparisons(report *quant.Report) {
+	if report.Evaluation == nil {
+		return
+	}
+	t := Table{Title: "before and after, on the same conversations", Columns: []string{"figure", "before", "after", "change", "95 % interval"}}
+	for _, c := range report.Evaluation.Comparisons {
+		what, before, after, change, interval := c.Words()
+		t.row(what, before, after, change, interval)
+	}
+	r.table(t)
+}
+
 // quantization adds what quantization changed.
 func (r *Report) quantization(report *quant.Report) {
 	before, after := &eval.Result{}, &eval.Result{} // without scores, if there was nothing to evaluate on
-	if e := report.Evaluation; e != nil {
+	if e := report.Evaluation; e != nil && e.Scores.Before != nil {
 		before, after = e.Scores.Before, e.Scores.After
 	}
 	t := scoreTable("float and "+report.Scheme.Name, []*eval.Result{before, after}, "size")

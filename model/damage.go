@@ -52,7 +52,7 @@ func (m *Model) Damage() error {
 func (l *Linear) damage() error {
 	row, value := l.Out, float32(0)
 	var m sync.Mutex
-	l.blocks(func(lo, _ int, w []float32) {
+	l.Blocks(func(lo, _ int, w []float32) {
 		i := firstNotNumber(w)
 		if i < 0 {
 			return

@@ -106,10 +106,7 @@ const blockFloats, blockRows = 1 << 16, 4 * kernels.PackedColumns
 
 // Blocks calls f with W in float32, rows [lo,hi) at a time, side by side on all cores; w is
 // valid during the call only.
-func (l *Linear) Blocks(f func(lo, hi int, w []float32)) { l.blocks(f) }
-
-// blocks calls f with W in float32, rows [lo,hi) at a time, on all cores.
-func (l *Linear) blocks(f func(lo, hi int, w []float32)) {
+func (l *Linear) Blocks(f func(lo, hi int, w []float32)) {
 	rows := max(blockRows, blockFloats/l.In/kernels.PackedColumns*kernels.PackedColumns)
 	kernels.Each((l.Out+rows-1)/rows, func(i int) {
 		lo := i * rows
@@ -135,7 +132,7 @@ func (l *Linear) Apply(dst, x []float32) {
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
 		l.derived.keep(l)
-		l.blocks(func(lo, hi int, w []float32) {
+		l.Blocks(func(lo, hi int, w []float32) {
 			kernels.Gemm(false, true, rows, hi-lo, l.In, 1, x, l.In, w, l.In, 0, dst[lo:], l.Out)
 		})
 	}

@@ -197,7 +197,7 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 				return nil, err
 			}
 		}
-		s.Layers[i].rotateRestored(m.Base.Layers[i].Rotary, q.Plan(), m.Base.Dims)
+		(&floats{model: m, options: o, state: s}).rotateRestored(m.Base.Layers[i])
 	}
 	return m.newStream(o, s), nil
 }
@@ -236,14 +236,21 @@ func (h stateHeader) check() error {
 	return nil
 }
 
-// rotateRestored computes the keys after rotary embedding. Where positions are indices in
-// the sequence, the KV heads' slots do not share them.
-func (l *LayerState) rotateRestored(r *Rotary, p schedule.Plan, d Dims) {
+// rotateRestored computes the keys of a layer after rotary embedding. Where positions are
+// indices in the sequence, the KV heads' slots do not share them.
+func (f *floats) rotateRestored(layer *Layer) {
+	l, p, d := &f.state.Layers[layer.Index], f.state.Plan(), f.model.Base.Dims
+	l.Rotated = make([]float32, len(l.K))
+	if !p.Absolute {
+		rows := len(l.Token) / d.KVHeads
+		cos, sin := layer.Rotary.Range(0, rows)
+		f.turnKeys(layer, l.Rotated, l.K, rows, cos, sin)
+		return
+	}
 	pos := make([]int, len(l.Token))
 	for i, t := range l.Token {
 		pos[i] = p.Position(i/d.KVHeads, int(t))
 	}
-	cos, sin := r.At(pos)
-	l.Rotated = make([]float32, len(l.K))
+	cos, sin := layer.Rotary.At(pos)
 	RotateRows(l.Rotated, l.K, len(pos), 1, d.HeadDim, cos, sin, false)
 }

@@ -28,9 +28,6 @@ type Channel struct {
 	Rows []float32 // some of the tokens' values [n,In]
 }
 
-// Of returns the statistics of a point, nil if it is none that a map reads.
-func (c *Channels) Of(point string) *Channel { return c.points[point] }
-
 // A point's sample of rows has at most sampleRows rows and about sampleFloats numbers: 1 MiB
 // for each point, and there are four a layer.
 const (

@@ -112,5 +112,8 @@ func (q *Quantized) MaskValue() float32 {
 			most = max(most, p.Encoding.Scales[0]*float32(hi-lo))
 		}
 	}
+	if most == 0 {
+		return 0
+	}
 	return -most * (1 + 1e-3) // the mask is rounded, too
 }

@@ -26,12 +26,16 @@ func newFolding(m *model.Model) *folding {
 		c := *l
 		b.Layers[i] = &c
 	}
-	p := model.NewParams(m.Params.Spec, m.Params.Dims, len(m.Params.Layers))
-	from := m.Params.List()
-	for i, q := range p.List() {
+	return &folding{base: &b, params: copied(m.Params), spec: m.Spec}
+}
+
+// copied are parameters with values of their own.
+func copied(p *model.Params) *model.Params {
+	c, from := model.NewParams(p.Spec, p.Dims, len(p.Layers)), p.List()
+	for i, q := range c.List() {
 		copy(q.Data, from[i].Data)
 	}
-	return &folding{base: &b, params: p, spec: m.Spec}
+	return c
 }
 
 // model is what came out.
@@ -139,9 +143,7 @@ func (f *folding) scale(s seam, scales []float32) {
 	case in(l.Q.Name):
 		l.InputNorm = dividedNorm(l.InputNorm, scales)
 		l.Q, l.K, l.V = f.columns(l.Q, l.Q.Name, wide), f.columns(l.K, l.K.Name, wide), f.columns(l.V, l.V.Name, wide)
-		for _, w := range trainedScores(p) {
-			multiplyRows(w.weight.Data, scales)
-		}
+		scaleScores(p, scales)
 	case in(l.Gate.Name):
 		l.PostAttentionNorm = dividedNorm(l.PostAttentionNorm, scales)
 		l.Gate, l.Up = f.columns(l.Gate, l.Gate.Name, wide), f.columns(l.Up, l.Up.Name, wide)
@@ -149,17 +151,24 @@ func (f *folding) scale(s seam, scales []float32) {
 		l.Up, l.Down = f.dividedRows(l.Up, scales), f.columns(l.Down, l.Down.Name, wide)
 	case in(l.O.Name):
 		l.V, l.O = f.dividedRows(l.V, scales), f.columns(l.O, l.O.Name, wide)
-		f.scaleReadMap(p, wide)
+		scaleReadMap(p, wide)
+	}
+}
+
+// scaleScores: scores read h/s.
+func scaleScores(p *model.LayerParams, scales []float32) {
+	for _, w := range trainedScores(p) {
+		multiplyRows(w.weight.Data, scales)
 	}
 }
 
 // scaleReadMap: the memory holds values v/s, so that it answers a/s; B becomes SBS⁻¹, and
 // a/s·SBS⁻¹ is aB/s. scales are those of every query head [H,d].
-func (f *folding) scaleReadMap(p *model.LayerParams, scales []float32) {
+func scaleReadMap(p *model.LayerParams, scales []float32) {
 	if p.ReadMap == nil {
 		return
 	}
-	d := f.base.Dims.HeadDim
+	d := p.ReadMap.Shape[1]
 	for at := range p.ReadMap.Data {
 		head, i, j := at/(d*d), at/d%d, at%d
 		p.ReadMap.Data[at] *= scales[head*d+i] / scales[head*d+j]
@@ -412,13 +421,21 @@ func (f *folding) turnValues(layer int, r []float32) error {
 			kernels.Gemm(false, false, hi-lo, d, d, 1, w[h*d:], output.In, of(h/group), d, 0, dst[h*d:], output.In)
 		}
 	})
-	if p.ReadMap != nil {
-		half := make([]float32, d*d)
-		for h := range dims.Heads {
-			b := p.ReadMap.Data[h*d*d : (h+1)*d*d]
-			kernels.Gemm(true, false, d, d, d, 1, of(h/group), d, b, d, 0, half, d)
-			kernels.Gemm(false, false, d, d, d, 1, half, d, of(h/group), d, 0, b, d)
-		}
-	}
+	turnReadMap(p, r, group)
 	return nil
+}
+
+// turnReadMap replaces the read map B of each head by RᵀBR, with r [K,d,d] and a number of
+// heads for each KV head.
+func turnReadMap(p *model.LayerParams, r []float32, group int) {
+	if p.ReadMap == nil {
+		return
+	}
+	d := p.ReadMap.Shape[1]
+	half := make([]float32, d*d)
+	for h := range p.ReadMap.Shape[0] {
+		b, q := p.ReadMap.Data[h*d*d:(h+1)*d*d], r[h/group*d*d:]
+		kernels.Gemm(true, false, d, d, d, 1, q, d, b, d, 0, half, d)
+		kernels.Gemm(false, false, d, d, d, 1, half, d, q, d, 0, b, d)
+	}
 }

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -96,6 +97,54 @@ func TestFloatFollowsTheAdapter(t *testing.T) {
 	}
 	if d := difference(trained, q.Folded, compute(t, tm, nil, ids, false), compute(t, trained, nil, ids, false)); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestUnfold: parameters that are trained beside the transformed model come back as those of
+// the untouched base, and folded in again they are what was trained.
+func TestUnfold(t *testing.T) {
+	for _, family := range []string{"qwen2", "stablelm"} {
+		for block, spec := range blocks(t) {
+			if spec.Gate == model.GateVector {
+				continue
+			}
+			m := openTrained(t, testfiles.Base(t, family), spec)
+			seen, err := CollectChannels(t.Context(), m, texts(words(m, 61)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, r := range recipes {
+				tm, folded, err := Transform(t.Context(), m, &r, seen)
+				if err != nil {
+					t.Fatal(err)
+				}
+				folded.made = nil
+				q := &Quantized{Folded: folded}
+				trained := copied(tm.Params)
+				random := rand.New(rand.NewPCG(1, 9))
+				for _, p := range trained.List() {
+					for i := range p.Data {
+						p.Data[i] += 0.1 * float32(random.NormFloat64())
+					}
+				}
+				unfolded, err := q.Unfold(m, trained)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, err := model.New(m.Base, m.Spec, unfolded)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if again, err = q.Float(again); err != nil {
+					t.Fatal(err)
+				}
+				for i, p := range again.Params.List() {
+					if d := apart(p.Data, trained.List()[i].Data); d > 1e-4 {
+						t.Errorf("%s, %s, %s: %s differs by %.2g", family, block, name, p.Name, d)
+					}
+				}
+			}
+		}
 	}
 }
 

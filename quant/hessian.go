@@ -29,11 +29,15 @@ type Hessian struct {
 }
 
 func newHessian(in, block int) *Hessian {
-	width := in
+	return &Hessian{In: in, Block: block, Values: make([]float32, moments(in, block))}
+}
+
+// moments returns how many values a Hessian has.
+func moments(in, block int) int {
 	if block > 0 {
-		width = block
+		return in * block
 	}
-	return &Hessian{In: in, Block: block, Values: make([]float32, in*width)}
+	return in * in
 }
 
 // at returns the matrix whose diagonal begins with input i, which must be the first of its

@@ -3,52 +3,218 @@ package quant
 import (
 	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"math"
 	"strings"
+
+	"eisft/eval"
 )
 
 //go:embed report.html
 var pageText string
 
 var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"percent": func(x float64) string { return fmt.Sprintf("%.4g %%", 100*x) },
-	"number":  func(x any) string { return fmt.Sprintf("%.4g", x) },
-	"decibel": func(x float64) string { return fmt.Sprintf("%.1f", x) },
+	"percent":     func(x float64) string { return fmt.Sprintf("%.4g %%", 100*x) },
+	"number":      func(x any) string { return fmt.Sprintf("%.4g", x) },
+	"decibel":     func(x float64) string { return fmt.Sprintf("%.1f", x) },
+	"thousandths": func(x float64) string { return fmt.Sprintf("%+.3f", 1000*x) },
+	"kilobytes":   func(n int) string { return fmt.Sprintf("%.1f", float64(n)/1e3) },
+	"signed":      signedPercent,
+	"interval":    percentInterval,
+	"join":        func(list []string) string { return strings.Join(list, ", ") },
+	"line":        Comparison.row,
 }).Parse(pageText))
 
 // page renders the report as one HTML file that needs no network.
 func (r *Report) page() ([]byte, error) {
-	weights, activations := newPlot("Weights"), newPlot("Activations")
+	var b bytes.Buffer
+	err := pageTemplate.Execute(&b, struct {
+		*Report
+		Rows     []row
+		Headline []figure
+		Plots    []*plot
+		Bars     func(a ActivationReport) bars
+		Whisker  func(c Comparison) whisker
+		Gained   func(s AblationStep) whisker
+		Widths   []CacheWidth
+		Settled  string
+	}{r, r.rows(), r.headline(), r.plots(), r.histograms(), r.whiskers(), r.gains(), r.cacheWidths(), r.settled()})
+	return b.Bytes(), err
+}
+
+// figure is one of those that stand at the top of the page.
+type figure struct{ Value, What string }
+
+// headline are the figures that are looked for first.
+func (r *Report) headline() []figure {
+	var list []figure
+	add := func(key, what string) {
+		if r.Evaluation == nil {
+			return
+		}
+		if c := r.Evaluation.Compared(key); c != nil {
+			row := c.row()
+			list = append(list, figure{row.Change, fmt.Sprintf("%s: %s, was %s", what, row.After, row.Before)})
+		}
+	}
+	add("perplexity/text", "perplexity of the text")
+	add(string(eval.MetricExactMatch)+"/"+string(eval.Far), "far questions answered")
+	weights, bits := 0, 0
+	for _, w := range r.Weights {
+		weights, bits = weights+w.Shape[0]*w.Shape[1], bits+8*w.Bytes
+	}
+	return append(list,
+		figure{megabytes(r.Size.After), "the model, was " + megabytes(r.Size.Before)},
+		figure{fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), "bits a weight, scales included"},
+		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare), "of multiplications left in float"})
+}
+
+// settled is the recipe as it was carried out, for a file.
+func (r *Report) settled() string {
+	text, err := json.MarshalIndent(r.Recipe, "", " ") // JSON is YAML
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// cacheWidths lists the widths that were chosen, by layer.
+func (r *Report) cacheWidths() []CacheWidth {
+	if r.Cache == nil {
+		return nil
+	}
+	return r.Cache.Widths
+}
+
+// plots are those that there is something to show in.
+func (r *Report) plots() []*plot {
+	weights := newPlot("Weights: signal to quantization noise", "In dB, by layer. 6 dB are one bit.", "dB")
+	activations := newPlot("Activations: signal to quantization noise", "In dB, by layer.", "dB")
 	for _, w := range r.Weights {
 		weights.add(w.Name, w.SQNR)
 	}
 	for _, a := range r.Activations {
 		activations.add(a.Name, a.SQNR)
 	}
-	var b bytes.Buffer
-	err := pageTemplate.Execute(&b, struct {
-		*Report
-		Rows  []row
-		Plots []*plot
-		Bars  func(a ActivationReport) bars
-	}{r, r.rows(), []*plot{weights.layout(), activations.layout()}, r.histograms()})
-	return b.Bytes(), err
+	list := []*plot{weights, activations}
+	if s := r.Sensitivity; s != nil {
+		maps := newPlot("Sensitivity: what each map costs",
+			fmt.Sprintf("Increase of the loss with this map alone rounded, in thousandths of a nat a token, on %d tokens of the calibration data; %s costs %.3g.", s.Tokens, HeadName, 1000*s.of(HeadName)), "‰ nats")
+		for _, m := range s.Maps {
+			maps.add(m.Name, 1000*m.Increase)
+		}
+		for _, l := range s.Layers {
+			maps.add(fmt.Sprintf("model.layers.%d.all maps of the layer", l.Layer), 1000*l.Increase)
+		}
+		list = append([]*plot{maps}, list...)
+	}
+	if m := r.Mixed; m != nil && len(m.Frontier) > 1 {
+		list = append([]*plot{m.plot()}, list...)
+	}
+	for i, p := range list {
+		if p.Frontier == nil {
+			list[i] = p.layout()
+		}
+	}
+	return list
+}
+
+// of is what a map costs.
+func (s *SensitivityReport) of(name string) float64 {
+	for _, m := range s.Maps {
+		if m.Name == name {
+			return m.Increase
+		}
+	}
+	return 0
+}
+
+// plot draws the frontier of size and loss.
+func (m *MixedReport) plot() *plot {
+	p := newPlot("Frontier: size and loss", "Increase of the loss over the float model's, in thousandths of a nat a token, with more and more maps in 8 bits, those that gain most for their bytes first. The ring is what the recipe chose.", "‰ nats")
+	first, last := m.Frontier[0], m.Frontier[len(m.Frontier)-1]
+	least, greatest := math.Inf(1), math.Inf(-1)
+	for _, f := range m.Frontier {
+		least, greatest = min(least, 1000*f.Increase), max(greatest, 1000*f.Increase)
+	}
+	y := p.axis(min(0, least), greatest)
+	width := max(1, float64(last.Bytes-first.Bytes))
+	x := func(bytes float64) float64 {
+		return tenth(plotLeft + 20 + (plotWidth-plotLeft-40)*(bytes-float64(first.Bytes))/width)
+	}
+	l := &line{Name: "maps promoted", Color: colors[0]}
+	for i, f := range m.Frontier {
+		d := dot{x(float64(f.Bytes)), y(1000 * f.Increase), fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, megabytes(f.Bytes), 1000*f.Increase)}
+		l.Points = append(l.Points, d)
+		l.Path += fmt.Sprintf("%g,%g ", d.X, d.Y)
+		if f.Chosen {
+			p.Frontier = &l.Points[i]
+		}
+	}
+	for i := range 5 {
+		bytes := float64(first.Bytes) + width*float64(i)/4
+		p.XTicks = append(p.XTicks, tick{x(bytes), megabytes(int(bytes))})
+	}
+	p.Lines = []*line{l}
+	if p.Frontier == nil {
+		p.Frontier = &l.Points[0]
+	}
+	return p
+}
+
+// whisker is a figure with its interval on a scale that those of one kind share.
+type whisker struct{ Zero, At, Lo, Width float64 }
+
+// whiskerWidth is that of an interval's drawing, in pixels.
+const whiskerWidth = 160
+
+// whiskerOf draws an estimate where from least to most is the width.
+func whiskerOf(e Estimate, least, most float64) whisker {
+	if most <= least {
+		most = least + 1
+	}
+	at := func(v float64) float64 { return tenth(4 + (whiskerWidth-8)*(v-least)/(most-least)) }
+	lo, hi := at(min(e.Lo, e.Value)), at(max(e.Hi, e.Value))
+	return whisker{at(0), at(e.Value), lo, tenth(hi - lo)}
+}
+
+// whiskers returns what draws the difference of a comparison, each unit on its own scale.
+func (r *Report) whiskers() func(c Comparison) whisker {
+	most := map[string]float64{}
+	if r.Evaluation != nil {
+		for _, c := range r.Evaluation.Comparisons {
+			most[c.Unit] = max(most[c.Unit], math.Abs(c.Difference.Value), math.Abs(c.Difference.Lo), math.Abs(c.Difference.Hi))
+		}
+	}
+	return func(c Comparison) whisker { return whiskerOf(c.Difference, -most[c.Unit], most[c.Unit]) }
+}
+
+// gains returns what draws the increase of a step of the ablation.
+func (r *Report) gains() func(s AblationStep) whisker {
+	least, most := 0.0, 0.0
+	if r.Ablation != nil {
+		for _, s := range r.Ablation.Steps {
+			least, most = min(least, s.Increase.Value, s.Increase.Lo), max(most, s.Increase.Value, s.Increase.Hi)
+		}
+	}
+	return func(s AblationStep) whisker { return whiskerOf(s.Increase, least, most) }
 }
 
 // The size of a plot and of the space around its axes, in pixels.
 const (
 	plotWidth, plotHeight         = 640, 300
-	plotLeft, plotTop, plotBottom = 40, 10, 24
+	plotLeft, plotTop, plotBottom = 48, 10, 24
 )
 
 // plot shows a figure of each layer's tensors: a line for every kind of tensor.
 type plot struct {
-	Title  string
-	Lines  []*line
-	XTicks []tick
-	YTicks []tick
+	Title, Text, Unit string
+	Frontier          *dot // what was chosen, of a frontier alone
+	Lines             []*line
+	XTicks            []tick
+	YTicks            []tick
 }
 
 // line is a kind of tensor, "self_attn.q_proj:in", through the layers.
@@ -72,12 +238,12 @@ type tick struct {
 // colors tell lines apart (Tableau).
 var colors = []string{"#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac", "#86bcb6", "#d37295"}
 
-func newPlot(title string) *plot { return &plot{Title: title} }
+func newPlot(title, text, unit string) *plot { return &plot{Title: title, Text: text, Unit: unit} }
 
 // add puts a layer's tensor into its line; tensors outside the layers are left
 // out. Layers come in order.
 func (p *plot) add(name string, value float64) {
-	rest, ok := strings.CutPrefix(name, "model.layers.")
+	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "model."), "layers.")
 	if !ok {
 		return
 	}
@@ -91,6 +257,35 @@ func (p *plot) add(name string, value float64) {
 	p.Lines = append(p.Lines, &line{Name: kind, Color: colors[len(p.Lines)%len(colors)], values: []float64{value}})
 }
 
+// axis makes the ticks of an axis from about least to greatest, and returns the places of
+// values.
+func (p *plot) axis(least, greatest float64) func(v float64) float64 {
+	step := niceStep(greatest - least)
+	lo, hi := step*math.Floor(least/step), step*math.Ceil(greatest/step+0.01)
+	y := func(v float64) float64 {
+		return tenth(plotTop + (plotHeight-plotTop-plotBottom)*(hi-v)/(hi-lo))
+	}
+	for i := range int(math.Round((hi-lo)/step)) + 1 {
+		v := lo + float64(i)*step
+		p.YTicks = append(p.YTicks, tick{y(v), fmt.Sprintf("%.4g", v)})
+	}
+	return y
+}
+
+// niceStep is 1, 2 or 5 times a power of ten, four to ten of which make the width.
+func niceStep(width float64) float64 {
+	if !(width > 0) {
+		return 1
+	}
+	power := math.Pow(10, math.Floor(math.Log10(width)))
+	for _, f := range []float64{0.1, 0.2, 0.5} {
+		if width/(f*power) <= 10 {
+			return f * power
+		}
+	}
+	return power
+}
+
 // layout computes the places of ticks and dots.
 func (p *plot) layout() *plot {
 	least, greatest, layers := math.Inf(1), math.Inf(-1), 1
@@ -100,23 +295,19 @@ func (p *plot) layout() *plot {
 		}
 		layers = max(layers, len(l.values))
 	}
-	const step = 10 // dB
-	lo, hi := step*math.Floor(least/step), step*math.Ceil(greatest/step+0.01)
-	y := func(v float64) float64 {
-		return tenth(plotTop + (plotHeight-plotTop-plotBottom)*(hi-v)/(hi-lo))
+	if len(p.Lines) == 0 {
+		return p
 	}
+	y := p.axis(least, greatest)
 	x := func(layer int) float64 {
 		return tenth(plotLeft + (plotWidth-plotLeft)*(float64(layer)+0.5)/float64(layers))
-	}
-	for v := lo; v <= hi; v += step {
-		p.YTicks = append(p.YTicks, tick{y(v), fmt.Sprint(v)})
 	}
 	for i := 0; i < layers; i += 1 + layers/20 {
 		p.XTicks = append(p.XTicks, tick{x(i), fmt.Sprint(i)})
 	}
 	for _, l := range p.Lines {
 		for i, v := range l.values {
-			l.Points = append(l.Points, dot{x(i), y(v), fmt.Sprintf("layer %d, %s: %.1f dB", i, l.Name, v)})
+			l.Points = append(l.Points, dot{x(i), y(v), fmt.Sprintf("layer %d, %s: %.3g %s", i, l.Name, v, p.Unit)})
 			l.Path += fmt.Sprintf("%g,%g ", x(i), y(v))
 		}
 	}

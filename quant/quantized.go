@@ -62,6 +62,17 @@ func Quantize(m *model.Model, s Scheme, r Range, seen *Statistics) (*Quantized, 
 	})
 }
 
+// Transforms names the transforms that are folded into the float model, in their order.
+func (q *Quantized) Transforms() []string {
+	var list []string
+	if q.Folded != nil {
+		for _, s := range q.Folded.Steps {
+			list = append(list, s.Method)
+		}
+	}
+	return list
+}
+
 // Weight returns the weights of a map: "model.layers.0.self_attn.q_proj" or
 // HeadName. It is nil if there is none.
 func (q *Quantized) Weight(name string) *Weight {

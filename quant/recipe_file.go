@@ -99,7 +99,7 @@ func ParseRecipe(text []byte, file string, overrides ...Override) (*RecipeFile, 
 		o.Set(r)
 		d.Override(o.Key, o.Flag)
 	}
-	r.complete()
+	r.complete(d)
 	r.check(d)
 	return &RecipeFile{r, d}, d.Err()
 }
@@ -179,7 +179,7 @@ func (r *Recipe) checkSections(d *strictyaml.Document) {
 
 // complete fills in what follows from other keys, and empties sections of methods that are
 // not used (any more).
-func (r *Recipe) complete() {
+func (r *Recipe) complete(d *strictyaml.Document) {
 	if r.Name == "" {
 		r.Name = r.Scheme
 	}
@@ -188,7 +188,7 @@ func (r *Recipe) complete() {
 		case s.use == "":
 		case !s.used:
 			s.set(&Recipe{})
-		case s.absent:
+		case s.absent && !d.Has(s.key):
 			s.set(&methodDefaults)
 		}
 	}

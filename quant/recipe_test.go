@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/enum"
 	"eisft/internal/strictyaml"
 )
 
@@ -109,13 +110,13 @@ func TestRecipeErrors(t *testing.T) {
 		{"no value", "seed:\n", ":1: seed has no value; give one or remove the key"},
 		{"word for a number", "samples: many\n", `:1: samples must be a whole number, not "many"`},
 		{"fraction for an integer", "samples: 1.5\n", ":1: samples must be a whole number, not 1.5"},
-		{"unknown scheme", "scheme: w4a61\n", `:1: scheme is "w4a61"; did you mean "w4a16"? It must be one of w8a16, w8a16-mixed, w4a16, w4a16-lpbq16, w4a16-lpbq32, w4a16-lpbq64, w4-g32, w4-g64, w4-g128, w8a8, w4a8`},
+		{"unknown scheme", "scheme: w8a16-mixd\n", `:1: scheme is "w8a16-mixd"; did you mean "w8a16-mixed"? It must be one of ` + enum.List(SchemeNames())},
 		{"unknown range", "ranges: minmx\n", `:1: ranges is "minmx"; did you mean "minmax"? It must be one of minmax, mse, percentile, entropy`},
 		{"unknown transform", "transforms: [rotat]\n", `:1: transforms[0] is "rotat"; did you mean "rotate"? It must be one of smoothquant, awq, rotate`},
 		{"transform twice", "transforms: [awq, rotate, awq]\n", ":1: transforms[2] is awq, which is there already; name each transform once"},
 		{"unknown cache", "cache: int4\n", `:1: cache is "int4"; did you mean "int8"? It must be one of auto, int8, int16`},
 		{"unknown target", "target: qmn\n", `:1: target is "qmn"; did you mean "qnn"? It must be one of generic, qnn, mediatek, litert, openvino, coreml`},
-		{"target that cannot run the scheme", "target: qnn\nscheme: w4-g128\n", ":1: target is qnn, which cannot run w4-g128: that is for generic, openvino, coreml; qnn runs w8a16, w8a16-mixed, w4a16, w4a16-lpbq16, w4a16-lpbq32, w4a16-lpbq64, w8a8, w4a8"},
+		{"target that cannot run the scheme", "target: qnn\nscheme: w4-g128\n", ":1: target is qnn, which cannot run w4-g128: that is for generic, openvino, coreml; qnn runs " + enum.List(SchemesFor("qnn"))},
 		{"method that is not used", "gptq: {block: 4}\nawq: {grid: 3}\n", ":2: awq " + notUsed + "transforms: [awq], or remove the section\n:1: gptq " + notUsed + "weights: gptq, or remove the section"},
 		{"smoothing without activations", "scheme: w4-g64\ntransforms: [smoothquant]\n", ":2: transforms[0] is smoothquant, but w4-g64 rounds weights alone: there are no activations to smooth; take it out, or awq in its place"},
 		{"ranges without activations", "scheme: w4-g64\nranges: mse\n", ":2: ranges is there, but w4-g64 leaves activations and cache in float; remove it"},
@@ -209,7 +210,7 @@ func TestRecipeOverrides(t *testing.T) {
 		t.Errorf("%+v", r.Recipe)
 	}
 	_, err = ParseRecipe(text, "dir/r.yaml", to("target", "--target", func(r *Recipe) { r.Target = "openvino" }))
-	if want := "--target is openvino, which cannot run w4a16: that is for generic, qnn, mediatek, litert; openvino runs w4-g32, w4-g64, w4-g128, w8a8"; err == nil || err.Error() != want {
+	if want := "--target is openvino, which cannot run w4a16: that is for generic, qnn, mediatek, litert; openvino runs " + enum.List(SchemesFor("openvino")); err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	_, err = ParseRecipe(nil, "", to("transforms", "--transform", func(r *Recipe) { r.Transforms = []string{"awq", "awq"} }))

@@ -43,6 +43,14 @@ type Report struct {
 	Sensitivity *SensitivityReport `json:"sensitivity,omitempty"`
 	Mixed       *MixedReport       `json:"mixed,omitempty"`
 	Cache       *CacheReport       `json:"cache,omitempty"`
+	// Reconstructed says of each layer what its reconstruction has gained.
+	Reconstructed []Reconstructed `json:"reconstructed,omitempty"`
+	// Transforms says what transforms left out, and why.
+	Transforms []string `json:"transform_notes,omitempty"`
+	// FloatShare is the share of the multiplications of matrix products that stay in float,
+	// where a prompt of FloatTokens is read.
+	FloatShare  float64            `json:"float_share"`
+	FloatTokens int                `json:"float_tokens"`
 	Size        Change[int]        `json:"bytes"` // of the model with its adapter
 	Weights     []WeightReport     `json:"weights"`
 	Activations []ActivationReport `json:"activations"`
@@ -80,6 +88,7 @@ type WeightReport struct {
 	Name     string  `json:"name"`
 	Shape    [2]int  `json:"shape"`
 	Bits     int     `json:"bits"`
+	Bytes    int     `json:"bytes"` // of codes, scales and zero points
 	Rule     string  `json:"scale_rule"`
 	ClipRate float64 `json:"clip_rate"`
 	SQNR     float64 `json:"sqnr_db"`
@@ -95,13 +104,20 @@ type ActivationReport struct {
 // report describes what was made.
 func (j *Job) report(made *made) (*Report, error) {
 	r := newReport(made.float, made.q, made.seen)
-	r.Size = size(j.Model, made.q)
+	r.Size, r.Reconstructed = size(j.Model, made.q), made.q.Reconstructed
+	if made.q.Folded != nil {
+		r.Transforms = made.q.Folded.Notes
+	}
 	r.Recipe, r.Data = *j.Recipe, j.Calibration.Path
 	r.Sensitivity, r.Mixed, r.Cache = made.sensitivity, made.mixed, made.cache
 	r.Settings = Settings{
 		Version: j.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Kernels: kernels.Backend(),
 	}
+	r.FloatTokens = 8 * j.Model.Spec.Segment
 	var err error
+	if r.FloatShare, err = FloatShare(j.Model, made.q.Scheme, r.FloatTokens); err != nil {
+		return nil, err
+	}
 	if r.Settings.Calibration, err = filehash.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {
 		r.Settings.Evaluation, err = filehash.Sum(j.Evaluation.Path)
 	}
@@ -115,7 +131,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 		w := q.Weight(f.name)
 		clipped, decibel := w.fidelity(f.Weight())
 		r.Weights = append(r.Weights, WeightReport{
-			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits,
+			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits, Bytes: w.Bytes(),
 			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,
 		})
 	}
@@ -204,6 +220,12 @@ func (r *Report) rows() []row {
 		}
 	}
 	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After), signedPercent(float64(r.Size.After)/float64(r.Size.Before) - 1), ""})
+}
+
+// Words words the comparison: what it is of, before, after, the change and its interval.
+func (c Comparison) Words() (what, before, after, change, interval string) {
+	r := c.row()
+	return r.What, r.Before, r.After, r.Change, r.Interval
 }
 
 // row words a comparison.

@@ -9,6 +9,7 @@ import (
 
 	"gonum.org/v1/gonum/mat"
 
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -59,7 +60,8 @@ type term struct {
 }
 
 // problem gives the terms of an objective: batch those of one step, all those that rotations
-// are compared by, one group after the other.
+// are compared by, one group after the other. Terms are used until the next ones are asked
+// for.
 type problem interface {
 	batch(random *rand.Rand) []term
 	all(yield func([]term) bool)
@@ -111,9 +113,9 @@ func objective(ctx context.Context, p problem, q []float32, d int) (float64, err
 	return total / float64(n), nil
 }
 
-// turned returns y, and the length of its rows.
+// turned returns y, to be released, and the length of its rows.
 func (t term) turned(q []float32, d int) (y []float32, width int) {
-	y = make([]float32, t.n*d)
+	y = scratch.Borrow(t.n * d)
 	if t.write {
 		kernels.Gemm(true, false, d, t.n, d, 1, q, d, t.x, t.n, 0, y, t.n)
 		return y, t.n
@@ -125,6 +127,7 @@ func (t term) turned(q []float32, d int) (y []float32, width int) {
 // noise is the term's part of the objective.
 func (t term) noise(q []float32, d int) float64 {
 	y, width := t.turned(q, d)
+	defer scratch.Release(y)
 	most, signal := 0.0, 0.0
 	for row := range slices.Chunk(y, width) {
 		m := float64(max(slices.Max(row), -slices.Min(row)))
@@ -140,6 +143,7 @@ func (t term) noise(q []float32, d int) float64 {
 // gradient adds that of the p-norm's form of noise. The signal does not depend on q.
 func (t term) gradient(g, q []float32, d int) {
 	y, width := t.turned(q, d)
+	defer scratch.Release(y)
 	signal := float64(kernels.Dot(y, y))
 	if signal == 0 {
 		return
@@ -198,7 +202,9 @@ func normalize(a []float32, d int) {
 // in arXiv 2002.01113, algorithm 1.
 func cayley(q, a []float32, d int) {
 	const iterations = 4
-	y, sum := slices.Clone(q), make([]float32, len(q))
+	y, sum := scratch.Borrow(len(q)), scratch.Borrow(len(q))
+	defer scratch.Release(y, sum)
+	copy(y, q)
 	for range iterations {
 		copy(sum, q)
 		kernels.Add(sum, y)
@@ -212,7 +218,9 @@ func cayley(q, a []float32, d int) {
 // polish is a step of Newton and Schulz towards the nearest orthogonal matrix,
 // (3Q − QQᵀQ)/2.
 func polish(q []float32, d int) {
-	product, y := make([]float32, len(q)), slices.Clone(q)
+	product, y := scratch.Borrow(len(q)), scratch.Borrow(len(q))
+	defer scratch.Release(product, y)
+	copy(y, q)
 	kernels.Gemm(false, true, d, d, d, 1, q, d, q, d, 0, product, d)
 	kernels.Gemm(false, false, d, d, d, -0.5, product, d, q, d, 1.5, y, d)
 	copy(q, y)
@@ -246,6 +254,7 @@ type streamProblem struct {
 	base    *model.Base
 	seen    *Channels
 	learner *learner
+	buffers [][]float32 // of the terms given last
 }
 
 // readerRows is how many rows of a map that reads the stream are looked at in a step.
@@ -264,21 +273,30 @@ func (p *streamProblem) all(yield func([]term) bool) {
 	}
 }
 
+// new is a buffer for one of the next terms.
+func (p *streamProblem) new(n int) []float32 {
+	x := scratch.Borrow(n)
+	p.buffers = append(p.buffers, x)
+	return x
+}
+
 // layer is the terms of a layer, those of the head behind the last one.
 func (p *streamProblem) layer(i int, random *rand.Rand) []term {
+	scratch.Release(p.buffers...)
+	p.buffers = p.buffers[:0]
 	b, s := p.base, p.learner
 	if i == len(b.Layers) {
 		return slices.Concat(
-			readerTerm(b.Head, b.Norm, s.head, random),
+			p.reader(b.Head, b.Norm, s.head, random),
 			p.activation(HeadInput, b.Norm))
 	}
 	l := b.Layers[i]
 	var terms []term
 	for _, w := range []*model.Linear{l.Q, l.K, l.V} {
-		terms = append(terms, readerTerm(w, l.InputNorm, s.weights, random)...)
+		terms = append(terms, p.reader(w, l.InputNorm, s.weights, random)...)
 	}
 	for _, w := range []*model.Linear{l.Gate, l.Up} {
-		terms = append(terms, readerTerm(w, l.PostAttentionNorm, s.weights, random)...)
+		terms = append(terms, p.reader(w, l.PostAttentionNorm, s.weights, random)...)
 	}
 	for _, w := range []*model.Linear{l.O, l.Down} {
 		if s.weights != 0 {
@@ -290,7 +308,7 @@ func (p *streamProblem) layer(i int, random *rand.Rand) []term {
 
 // written is a map that writes to the stream, without the mean that norms subtract.
 func (p *streamProblem) written(l *model.Linear) []float32 {
-	x := make([]float32, l.In*l.Out)
+	x := p.new(l.In * l.Out)
 	l.Rows(x, 0, l.Out)
 	if p.base.Norm.Center {
 		mean := make([]float32, l.In)
@@ -304,13 +322,13 @@ func (p *streamProblem) written(l *model.Linear) []float32 {
 	return x
 }
 
-// readerTerm is some rows of a map behind a norm.
-func readerTerm(l *model.Linear, n *model.Norm, share float64, random *rand.Rand) []term {
+// reader is some rows of a map behind a norm.
+func (p *streamProblem) reader(l *model.Linear, n *model.Norm, share float64, random *rand.Rand) []term {
 	if share == 0 {
 		return nil
 	}
 	rows := min(l.Out, readerRows)
-	x := make([]float32, rows*l.In)
+	x := p.new(rows * l.In)
 	for i := range rows {
 		at := i
 		if rows < l.Out {

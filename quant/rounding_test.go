@@ -403,8 +403,8 @@ func TestRoundingErrors(t *testing.T) {
 	const in = 8
 	m := &Map{Name: "w", Matrix: normal(2*in, 1), Out: 2, In: in, Format: encoding.Format{Bits: 4}, Hessian: hessianOf(t, correlated(20, in), in, 0)}
 	for want, f := range map[string]encoding.Format{
-		"w.weight: rows of 8 weights cannot be cut into blocks of 3; blocks of these sizes fit: 8": {Bits: 4, Block: 3},
-		"w.weight: no weights are quantized to int16; want 4 or 8 signed bits":                     {Bits: 16},
+		"w.weight: rows of 8 weights cannot be cut into blocks of 3; blocks of these sizes fit: 8":                  {Bits: 4, Block: 3},
+		"w.weight: no weights are quantized to int16; want 4 or 8 signed bits":                                      {Bits: 16},
 		"w.weight: int4 with low-power scales: low-power blockwise scales are for blocks of signed symmetric codes": {Bits: 4, LowPower: true},
 	} {
 		for _, rule := range RoundingNames() {

@@ -7,6 +7,9 @@
 // attention, all of the block but what stays in float in every scheme: the statistics of
 // norms, caps by tanh and the tanh of GELU, retention scores, gates, and the memory with its
 // parameters and reads. A trained gate is lost by coarse rounding.
+//
+// Before it is rounded, the float model may be transformed into one that computes the same
+// and rounds better: see [Transform].
 package quant
 
 import (

@@ -15,7 +15,7 @@ import (
 // transform is a way to rewrite the float model into one that computes the same and rounds
 // better. All of it is folded into weights: graphs get no op more.
 type transform struct {
-	// channels says whether it wants statistics of channels with these settings.
+	// channels says whether it wants statistics of channels with the settings of a recipe.
 	channels func(r *Recipe) bool
 	// find chooses scales or rotations for a model; notes say what was left out and why.
 	find func(ctx context.Context, t *task) (s *Step, notes []string, err error)
@@ -72,7 +72,7 @@ type Folded struct {
 }
 
 // Transform carries out a recipe's transforms, in their order, on the float model. It
-// returns a model that computes the same, and what it follows from: (nil, if there are no
+// returns a model that computes the same, and what it follows from (nil, if there are no
 // transforms). seen are statistics of m, nil if no transform wants them. Base and adapter
 // stay as they are. What a later transform sees of the channels is computed from what was
 // seen of m.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"eisft/internal/scratch"
 	"eisft/model"
@@ -96,32 +97,49 @@ func awqCandidate(mean []float32, a float64) []float32 {
 }
 
 // roundingError is Σ‖x(W − Q(Ws)/s)ᵀ‖² over rows x [n,In] of what a map reads. Rows of W are
-// rounded a block at a time.
+// rounded a block at a time, on all cores.
 func roundingError(l *model.Linear, s, rows []float32, f encoding.Format) (float64, error) {
 	n, width := len(rows)/l.In, max(1, (1<<20)/l.In)
-	w, rounded, y := scratch.Borrow(width*l.In), scratch.Borrow(width*l.In), scratch.Borrow(n*width)
-	defer scratch.Release(w, rounded, y)
+	w, y := scratch.Borrow(width*l.In), scratch.Borrow(n*width)
+	defer scratch.Release(w, y)
 	total := 0.0
 	for lo := 0; lo < l.Out; lo += width {
 		hi := min(lo+width, l.Out)
-		w, rounded := w[:(hi-lo)*l.In], rounded[:(hi-lo)*l.In]
-		l.Rows(w, lo, hi)
-		copy(rounded, w)
-		multiplyRows(rounded, s)
-		e, err := f.Rows(rounded, hi-lo, l.In)
-		if err != nil {
-			return 0, err
-		}
-		e.Fake(rounded, hi-lo, l.In)
+		l.Rows(w[:(hi-lo)*l.In], lo, hi)
+		var failed error
+		var m sync.Mutex
 		kernels.Parallel(hi-lo, 16, func(a, b int) {
-			for i := a * l.In; i < b*l.In; i++ {
-				rounded[i] = w[i] - rounded[i]/s[i%l.In]
+			if err := roundingLoss(w[a*l.In:b*l.In], s, f); err != nil {
+				m.Lock()
+				failed = err
+				m.Unlock()
 			}
 		})
-		kernels.Gemm(false, true, n, hi-lo, l.In, 1, rows, l.In, rounded, l.In, 0, y, hi-lo)
+		if failed != nil {
+			return 0, failed
+		}
+		kernels.Gemm(false, true, n, hi-lo, l.In, 1, rows, l.In, w, l.In, 0, y, hi-lo)
 		for _, v := range y[:n*(hi-lo)] {
 			total += float64(v) * float64(v)
 		}
 	}
 	return total, nil
+}
+
+// roundingLoss replaces rows W by W − Q(Ws)/s.
+func roundingLoss(w, s []float32, f encoding.Format) error {
+	rounded := scratch.Borrow(len(w))
+	defer scratch.Release(rounded)
+	copy(rounded, w)
+	multiplyRows(rounded, s)
+	n := len(w) / len(s)
+	e, err := f.Rows(rounded, n, len(s))
+	if err != nil {
+		return err
+	}
+	e.Fake(rounded, n, len(s))
+	for i, v := range rounded {
+		w[i] -= v / s[i%len(s)]
+	}
+	return nil
 }

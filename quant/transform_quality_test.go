@@ -104,6 +104,7 @@ func TestSlowTransformsHelp(t *testing.T) {
 	}
 	float := textLoss(t, m, nil, test)
 	t.Logf("float: %.4f nats", float)
+	rise := map[string]float64{}
 	for _, scheme := range []string{testW4, testW8A8} {
 		for _, c := range []struct {
 			name string
@@ -122,7 +123,23 @@ func TestSlowTransformsHelp(t *testing.T) {
 		} {
 			c.r.Scheme = scheme
 			l := roundedLoss(t, m, c.r, seen, calibration, test)
+			rise[scheme+", "+c.name] = l - float
 			t.Logf("%s, %s: +%.4f nats (perplexity +%.2f %%)", scheme, c.name, l-float, 100*math.Expm1(l-float))
+		}
+	}
+	for _, claim := range []struct {
+		better, worse string
+		share         float64
+	}{
+		{testW4 + ", awq", testW4 + ", rtn", 0.9},
+		{testW4 + ", R1 learned", testW4 + ", rtn", 0.9},
+		{testW4 + ", R1 learned", testW4 + ", R1 hadamard", 0.9},
+		{testW8A8 + ", smoothquant", testW8A8 + ", rtn", 0.5},
+		{testW8A8 + ", R1 hadamard", testW8A8 + ", rtn", 0.5},
+		{testW8A8 + ", R1 learned, smoothquant", testW8A8 + ", rtn", 0.2},
+	} {
+		if better, worse := rise[claim.better], rise[claim.worse]; !(better < claim.share*worse) {
+			t.Errorf("%s costs %.4f nats, more than %g of the %.4f of %s", claim.better, better, claim.share, worse, claim.worse)
 		}
 	}
 }

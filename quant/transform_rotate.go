@@ -131,13 +131,12 @@ func (t *turning) values(ctx context.Context, kind Rotation) error {
 	if t.model.Spec.HasMemory() && t.model.Spec.Gate == model.GateVector {
 		return errVectorGate
 	}
-	l, err := t.learner()
-	if err != nil {
-		return err
-	}
-	m := t.model
-	if kind == RotationLearned && t.step.Residual != nil { // R1 mixes the rows of o_proj and the columns of v_proj
-		if m, err = t.step.apply(m); err != nil {
+	m, l, err := t.model, (*learner)(nil), error(nil)
+	if kind == RotationLearned {
+		if l, err = t.learner(); err != nil {
+			return err
+		}
+		if m, err = t.step.apply(m); err != nil { // R1 mixes the rows of o_proj and the columns of v_proj
 			return err
 		}
 	}

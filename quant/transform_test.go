@@ -203,10 +203,10 @@ func difference(m *model.Model, f *Folded, got, want outcome) string {
 
 // recipes are chains of transforms.
 var recipes = map[string]Recipe{
-	"smoothquant":         {Scheme: "w8a16", Transforms: []string{"smoothquant"}, SmoothQuant: SmoothQuant{Alpha: 0.7}},
+	"smoothquant":         {Transforms: []string{"smoothquant"}, SmoothQuant: SmoothQuant{Alpha: 0.7}},
 	"awq":                 {Scheme: "w8a16", Transforms: []string{"awq"}, AWQ: AWQ{Grid: 3}},
-	"R1":                  {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R2: "none"}},
-	"R2":                  {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R1: "none"}},
+	"R1":                  {Transforms: []string{"rotate"}, Rotate: Rotate{R2: "none"}},
+	"R2":                  {Transforms: []string{"rotate"}, Rotate: Rotate{R1: "none"}},
 	"learned":             {Scheme: "w8a16", Transforms: []string{"rotate"}, Rotate: Rotate{R1: "learned", R2: "learned", Steps: 2}},
 	"rotate, smoothquant": {Scheme: "w8a16", Transforms: []string{"rotate", "smoothquant"}},
 	"awq, rotate":         {Scheme: "w8a16", Transforms: []string{"awq", "rotate"}, AWQ: AWQ{Grid: 2}, Rotate: Rotate{R2: "learned", Steps: 2}},
@@ -260,6 +260,29 @@ func TestTransformsChangeNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestUniformOutputNorms: norms of what is added to the residual stream that have one weight
+// for all channels let R1 pass.
+func TestUniformOutputNorms(t *testing.T) {
+	for _, family := range []string{"gemma2", "olmo2"} {
+		m := openTrained(t, testfiles.Base(t, family), blocks(t)["eisft"])
+		for _, l := range m.Base.Layers {
+			for _, n := range []*model.Norm{l.AttentionOutputNorm, l.FeedForwardOutputNorm} {
+				for i := range n.Weight {
+					n.Weight[i] = 1.3
+				}
+			}
+		}
+		r, ids := recipes["R1"], words(m, 61)
+		tm, f, err := Transform(t.Context(), m, &r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := difference(m, f, compute(t, tm, nil, ids, false), compute(t, m, nil, ids, false)); d != "" {
+			t.Errorf("%s: %s", family, d)
+		}
 	}
 }
 

@@ -116,16 +116,16 @@ func TestRoundingError(t *testing.T) {
 // a twentieth after few steps, and are the same from the same seed.
 func TestLearningIsBetter(t *testing.T) {
 	m, seen := demoChannels(t)
-	learn := func(seed int64) *Folded {
+	learn := func(seed int64, steps int) *Folded {
 		_, f, err := Transform(t.Context(), m, &Recipe{
-			Scheme: testW4, Transforms: []string{"rotate"}, Seed: seed, Rotate: Rotate{R1: "learned", R2: "learned", Steps: 20},
+			Scheme: testW4, Transforms: []string{"rotate"}, Seed: seed, Rotate: Rotate{R1: "learned", R2: "learned", Steps: steps},
 		}, seen)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
-	f := learn(1)
+	f := learn(1, 20)
 	random := rand.New(rand.NewPCG(1, 0x707461746f72))
 	hadamard, _ := randomRotation(m.Base.Dims.Hidden, random)
 	l := &learner{weights: noiseShare(encoding.Format{Bits: 4}), head: noiseShare(encoding.Format{Bits: 8}), activation: noiseShare(encoding.Format{Bits: 16})}
@@ -145,10 +145,11 @@ func TestLearningIsBetter(t *testing.T) {
 	if s := &f.Steps[0]; s.fits(m) != nil {
 		t.Error(s.fits(m))
 	}
-	if again := learn(1); !reflect.DeepEqual(again.Steps, f.Steps) {
+	few := learn(1, 2)
+	if again := learn(1, 2); !reflect.DeepEqual(again.Steps, few.Steps) {
 		t.Error("the same seed gives another rotation")
 	}
-	if other := learn(2); reflect.DeepEqual(other.Steps, f.Steps) {
+	if other := learn(2, 2); reflect.DeepEqual(other.Steps, few.Steps) {
 		t.Error("another seed gives the same rotation")
 	}
 }
@@ -189,6 +190,21 @@ func TestLearnedGradient(t *testing.T) {
 		slope := (smooth(x, qUp) - smooth(x, qDown)) / (2 * step)
 		if want := norm / 2; slope < 0.97*want || slope > 1.03*want {
 			t.Errorf("written %t: slope %g, want %g", x.write, slope, want)
+		}
+	}
+}
+
+// TestPowerGradient compares with finite differences, on a row whose numbers are of one size.
+func TestPowerGradient(t *testing.T) {
+	row := []float32{1, -0.9, 0.95, 0.2, -1, 0.99}
+	g := slices.Clone(row)
+	powerGradient(g, 2)
+	for i := range row {
+		up, down := slices.Clone(row), slices.Clone(row)
+		up[i] += 1e-2
+		down[i] -= 1e-2
+		if want := (powerNorm(up) - powerNorm(down)) / float64(up[i]-down[i]); math.Abs(want-float64(g[i])) > 2e-3 {
+			t.Errorf("dimension %d: %g, want %g", i, g[i], want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime/debug"
 	"slices"
 
 	"eisft/data"
@@ -76,6 +77,9 @@ type rounder struct {
 	store   *partial
 	states  *States // before the layer at hand, of the quantized model
 	floats  *States // and of the float model, if there is a Refine
+
+	// Working memory, used again: one Hessian, and some rows of a map's weights.
+	moments, matrix []float32
 }
 
 // list rounds maps that need no inputs to be seen.
@@ -93,8 +97,13 @@ func (r *rounder) list(ctx context.Context, maps []frozenMap) error {
 	return nil
 }
 
+// garbagePercent is how much garbage may lie beside what is in use while a model is walked:
+// Go's 100 would double the memory of the largest Hessian and of a layer's weights.
+const garbagePercent = 10
+
 // walk rounds layer by layer.
 func (r *rounder) walk(ctx context.Context) (err error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	if r.store, err = openPartial(r); err != nil {
 		return err
 	}
@@ -245,9 +254,10 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 			return err
 		}
 		for j, w := range weights {
-			p.weights[group[j].role] = w
+			p.round(group[j], w)
 		}
 	}
+	r.moments = nil // room for what the whole layer takes
 	var next, floats *States
 	defer func() {
 		if err != nil {
@@ -263,8 +273,12 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 			return err
 		}
 		line.Figures("refine")
+		p.maps = nil // may change
 		if err := r.options.Refine(ctx, &Layer{Index: i, Model: r.model, Weights: p.weights, Inputs: r.states, Outputs: floats}); err != nil {
 			return err
+		}
+		for role, l := range p.layer.Maps() {
+			p.round(layerMap{role, l}, p.weights[role])
 		}
 	}
 	line.Figures("output")
@@ -315,7 +329,10 @@ func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*He
 	case wantAll:
 		block = 0
 	}
-	h := newHessian(maps[0].In, block)
+	n := moments(maps[0].In, block)
+	r.moments = slices.Grow(r.moments[:0], n)[:n]
+	clear(r.moments)
+	h := &Hessian{In: maps[0].In, Block: block, Values: r.moments}
 	if err := observe(h); err != nil {
 		return nil, err
 	}
@@ -324,7 +341,7 @@ func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*He
 
 // rowFloats bounds the weights that are in float at once: rows of a map are rounded so many
 // at a time.
-const rowFloats = 1 << 23
+const rowFloats = 1 << 21
 
 // round rounds maps that read the same tensor.
 func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*Weight, error) {
@@ -332,13 +349,13 @@ func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*W
 	parts := func(f func(w *Weight, part *Map) error) error {
 		for i, fm := range maps {
 			rows := min(fm.Out, max(1, rowFloats/fm.In))
-			matrix := make([]float32, rows*fm.In)
+			r.matrix = slices.Grow(r.matrix[:0], rows*fm.In)[:rows*fm.In]
 			for first := 0; first < fm.Out; first += rows {
 				if err := ctx.Err(); err != nil {
 					return err
 				}
 				n := min(rows, fm.Out-first)
-				part := &Map{Name: fm.name, Matrix: matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}
+				part := &Map{Name: fm.name, Matrix: r.matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}
 				fm.Rows(part.Matrix, first, first+n)
 				if err := f(weights[i], part); err != nil {
 					if first > 0 {

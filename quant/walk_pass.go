@@ -14,11 +14,21 @@ type pass struct {
 	index   int
 	layer   *model.Layer
 	weights map[model.Role]*Weight // in the place of the layer's own
-	exact   bool                   // neither weights nor points are rounded
+	maps    map[model.Role]*model.Linear
+	exact   bool // neither weights nor points are rounded
 }
 
 func newPass(r *rounder, index int) *pass {
 	return &pass{r: r, index: index, layer: r.model.Base.Layers[index], weights: map[model.Role]*Weight{}}
+}
+
+// round takes a map's weights, for the passes that follow.
+func (p *pass) round(m layerMap, w *Weight) {
+	if p.maps == nil {
+		p.maps = map[model.Role]*model.Linear{}
+	}
+	l := m.linear
+	p.weights[m.role], p.maps[m.role] = w, model.NewLinear(l.Name, l.In, l.Out, w.Dequantize(), l.Bias)
 }
 
 // float is the pass through the float layer.
@@ -38,11 +48,11 @@ func (p *pass) list() []*Weight {
 func (p *pass) alone(rows int) *model.Model {
 	m := p.r.model
 	l := p.layer.WithMaps(func(role model.Role, l *model.Linear) *model.Linear {
-		switch w := p.weights[role]; {
+		switch m := p.maps[role]; {
 		case p.exact:
 			return l
-		case w != nil:
-			return model.NewLinear(l.Name, l.In, l.Out, w.Dequantize(), l.Bias)
+		case m != nil:
+			return m
 		default:
 			return model.NewLinear(l.Name, l.In, l.Out, nil, l.Bias)
 		}

@@ -57,8 +57,8 @@ func layerInputs(t testing.TB, m *model.Model, w model.Wrap, ids []int32) [][]fl
 func TestRefine(t *testing.T) {
 	m, q, o := walkOptions(t)
 	var ids [][]int32
-	for s := range o.Samples() {
-		if len(s.IDs) > 9 {
+	for s, err := range o.Samples() {
+		if err == nil && len(s.IDs) > 9 {
 			ids = append(ids, s.IDs)
 		}
 	}
@@ -258,9 +258,9 @@ func TestWalkErrors(t *testing.T) {
 
 // TestRowsOfLargeMaps: maps that are rounded some rows at a time come out as at once.
 func TestRowsOfLargeMaps(t *testing.T) {
-	const out, in = rowFloats/4096 + 70, 4096
+	const out, in = 2*rowFloats/4096 + 70, 4096
 	l := model.NewLinear("w", in, out, normal(out*in, 1), nil)
-	for _, f := range []encoding.Format{{Bits: 4}, {Bits: 4, Block: 64, LowPower: true}} {
+	for _, f := range []encoding.Format{{Bits: 8, ZeroPoint: true}, {Bits: 4, Block: 64, LowPower: true}} {
 		r := &rounder{rule: roundings.Get(RoundNearest), options: RoundOptions{Recipe: &Recipe{}, Format: func(string, bool) encoding.Format { return f }}}
 		got, err := r.round(t.Context(), []frozenMap{{Linear: l, name: "w"}}, nil)
 		if err != nil {

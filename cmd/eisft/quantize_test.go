@@ -159,7 +159,7 @@ func TestQuantizeErrors(t *testing.T) {
 		want string // on stderr
 	}{
 		{nil, exitUsage, "eisft: --calib is required" + help},
-		{[]string{"--calib", "train.jsonl", "--scheme", "w4a61"}, exitUsage, `eisft: --scheme is "w4a61"; did you mean "w4a16"? It must be one of ` + schemes + help},
+		{[]string{"--calib", "train.jsonl", "--scheme", "w8a16-mixd"}, exitUsage, `eisft: --scheme is "w8a16-mixd"; did you mean "w8a16-mixed"? It must be one of ` + schemes + help},
 		{[]string{"--calib", "train.jsonl", "--range", "all"}, exitUsage, `eisft: --range is "all"; it must be one of minmax, mse, percentile, entropy` + help},
 		{[]string{"--calib", "train.jsonl", "--weights", "rtnn"}, exitUsage, `eisft: --weights is "rtnn"; did you mean "rtn"? It must be one of ` + rules + help},
 		{[]string{"--calib", "train.jsonl", "--transform", "awq,smoothqant"}, exitUsage, `eisft: --transform is "smoothqant"; did you mean "smoothquant"? It must be one of smoothquant, awq, rotate` + help},

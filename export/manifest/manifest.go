@@ -168,9 +168,12 @@ type Graph struct {
 	// Precision is Float or a quantization scheme's name. The graphs of a shape and a
 	// precision belong together.
 	Precision string `json:"precision"`
-	Parts     []Part `json:"parts"`
-	Inputs    []Port `json:"inputs"`
-	Outputs   []Port `json:"outputs"`
+	// FloatMACs is the share of the multiply-accumulates of matrix products that a quantized
+	// graph keeps in float.
+	FloatMACs float64 `json:"float_macs_share,omitempty"`
+	Parts     []Part  `json:"parts"`
+	Inputs    []Port  `json:"inputs"`
+	Outputs   []Port  `json:"outputs"`
 }
 
 // Part is one ONNX file.
@@ -257,20 +260,25 @@ type Verification struct {
 	EqualTokens    int     `json:"equal_tokens"`
 	MaxLogitError  float64 `json:"max_logit_error"`
 	MeanLogitError float64 `json:"mean_logit_error"`
+	// Codes are those of the first segment's stored keys and values, of graphs with a cache
+	// in codes, and OtherCodes the share of them that the Go model does not have.
+	Codes      int     `json:"compared_codes,omitempty"`
+	OtherCodes float64 `json:"other_codes,omitempty"`
 	// LogitRange is the largest magnitude of a logit of the Go model.
 	LogitRange float64   `json:"logit_range"`
 	Tolerance  Tolerance `json:"tolerance"`
 }
 
-// Tolerance bounds the differences of logits. It follows from the Go model alone.
+// Tolerance bounds the differences of logits and codes. It follows from the Go model alone.
 type Tolerance struct {
-	Max  float64 `json:"max"`
-	Mean float64 `json:"mean"`
+	Max   float64 `json:"max"`
+	Mean  float64 `json:"mean"`
+	Codes float64 `json:"other_codes,omitempty"` // share of them
 }
 
-// Passed tells whether both differences are within the tolerance.
+// Passed tells whether all differences are within the tolerance.
 func (v Verification) Passed() bool {
-	return v.MaxLogitError <= v.Tolerance.Max && v.MeanLogitError <= v.Tolerance.Mean
+	return v.OtherCodes <= v.Tolerance.Codes && v.MaxLogitError <= v.Tolerance.Max && v.MeanLogitError <= v.Tolerance.Mean
 }
 
 // Of returns the graphs of a shape and a precision by their kind.

@@ -137,6 +137,8 @@ func (m *Manifest) validateGraphs() error {
 			return fmt.Errorf("%s.shape: there is no shape %q", at, g.Shape)
 		case g.Precision == "":
 			return fmt.Errorf("%s.precision: it is empty, want float or a quantization scheme", at)
+		case !(g.FloatMACs >= 0 && g.FloatMACs <= 1):
+			return fmt.Errorf("%s.float_macs_share: %g, want a share from 0 to 1", at, g.FloatMACs)
 		case len(g.Parts) == 0:
 			return fmt.Errorf("%s.parts: there is none", at)
 		}

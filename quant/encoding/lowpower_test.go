@@ -16,7 +16,7 @@ func TestWholeMultiples(t *testing.T) {
 	x := normal(rows*cols, 1)
 	for r := range rows { // magnitudes that differ between blocks as those of checkpoints do
 		for c := range cols {
-			x[r*cols+c] *= float32(math.Exp2(float64((r*5 + c/block*3) % 7)))
+			x[r*cols+c] *= float32(math.Exp2(float64((r*5+c/block*3)%7 - 12)))
 		}
 	}
 	clear(x[:2*block])      // blocks of zeros
@@ -55,7 +55,7 @@ func TestWholeMultiples(t *testing.T) {
 			largest++
 		}
 	}
-	if largest < rows-3 {
+	if largest < rows-2 {
 		t.Errorf("the largest multiple is there %d times in %d rows", largest, rows)
 	}
 }

@@ -1,0 +1,157 @@
+package quant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"eisft/model"
+)
+
+// TestJobMeasures: mixed precision promotes the maps that gain most, as few as keep the loss,
+// and what it chose is what is written.
+func TestJobMeasures(t *testing.T) {
+	j := demoJob(t)
+	j.Evaluation.Path = ""
+	j.Recipe = &Recipe{
+		Name: "m", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundNearest, Sensitivity: 24, Cache: CacheAuto,
+		Mixed: Mixed{MaxLossIncrease: 10, MaxBytes: 7_400_000},
+	}
+	r, err := j.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Sensitivity.Maps); n != 57 || len(r.Sensitivity.Layers) != 8 || r.Sensitivity.Tokens != 24 || len(r.Cache.Widths) != 16 {
+		t.Errorf("%d maps, %d layers, %d tokens, %d widths", n, len(r.Sensitivity.Layers), r.Sensitivity.Tokens, len(r.Cache.Widths))
+	}
+	if len(r.Mixed.Promoted) != 0 { // 10 nats are more than anything costs
+		t.Errorf("promoted %q", r.Mixed.Promoted)
+	}
+	f := r.Mixed.Frontier
+	if !slices.IsSortedFunc(f, func(a, b FrontierPoint) int { return a.Bytes - b.Bytes }) || f[0].Promoted != 0 || !f[0].Chosen {
+		t.Errorf("frontier %+v", f)
+	}
+	if f[0].Bytes != r.Size.After {
+		t.Errorf("the frontier begins at %d bytes, the model has %d", f[0].Bytes, r.Size.After)
+	}
+	// without a bound of the loss, as many as there is room for
+	j.Recipe.Mixed = Mixed{MaxBytes: 7_400_000}
+	if r, err = j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	q, err := Load(j.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Mixed.Promoted) == 0 || r.Size.After > 7_400_000 || r.Size.After < 7_250_000 {
+		t.Errorf("%d maps promoted, %d bytes", len(r.Mixed.Promoted), r.Size.After)
+	}
+	for _, w := range q.Weights {
+		if want := slices.Contains(r.Mixed.Promoted, w.Name) || w.Name == HeadName; want != (w.Bits == 8) {
+			t.Errorf("%s has %d bits", w.Name, w.Bits)
+		}
+	}
+}
+
+// TestVariants: an ablation goes from rounding to nearest to the recipe itself, a method a
+// step.
+func TestVariants(t *testing.T) {
+	r := Recipe{
+		Scheme: "w4a16", Weights: RoundGPTQ, Transforms: []string{"awq", "rotate"}, Reconstruct: Reconstruct{Steps: 3},
+		Mixed: Mixed{MaxBytes: 5}, Sensitivity: 7,
+	}
+	var got []string
+	list := r.variants()
+	for _, v := range list {
+		got = append(got, v.what)
+	}
+	if want := "rtn, + awq, + rotate, + gptq, + reconstruct, + mixed precision"; strings.Join(got, ", ") != want {
+		t.Errorf("%q, want %s", got, want)
+	}
+	if v := list[1].recipe; len(v.Transforms) != 1 || v.Weights != RoundNearest || v.Reconstruct.Steps != 0 || v.Sensitivity != 0 {
+		t.Errorf("%+v", v)
+	}
+	last, _ := json.Marshal(list[5].recipe)
+	if whole, _ := json.Marshal(r); string(last) != string(whole) {
+		t.Errorf("the last variant is %s, want %s", last, whole)
+	}
+}
+
+// TestJobAblation measures every step on the same text.
+func TestJobAblation(t *testing.T) {
+	j := demoJob(t)
+	j.Recipe = &Recipe{Name: "a", Scheme: "w4a16", Ranges: RangeMinMax, Weights: "mse-clip"}
+	j.Ablation, j.MaxNewTokens = true, 1
+	r, err := j.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := r.Ablation.Steps
+	if len(s) != 2 || s[0].What != "rtn" || s[1].What != "+ mse-clip" || s[0].Perplexity == s[1].Perplexity {
+		t.Fatalf("%+v", s)
+	}
+	if text := r.Evaluation.Compared("perplexity/text"); text.Change.After != s[1].Perplexity || text.N != r.Ablation.Tokens || text.Difference != s[1].Increase {
+		t.Errorf("%+v, the whole recipe %+v", s[1], text)
+	}
+	if gain := s[0].Increase.Value - s[1].Increase.Value; gain-s[1].Gain.Value > 1e-9 || s[1].Gain.Value-gain > 1e-9 {
+		t.Errorf("gain %g, want %g", s[1].Gain.Value, gain)
+	}
+}
+
+// TestJobResumes: a job that is stopped while weights are rounded leaves the folder as it was
+// and goes on later; what is kept for that is gone afterwards.
+func TestJobResumes(t *testing.T) {
+	j := demoJob(t)
+	j.Evaluation.Path = ""
+	j.Recipe = &Recipe{
+		Name: "w4a16", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundNearest,
+		Reconstruct: Reconstruct{Steps: 1, Tokens: 1, Batch: 1, LR: 0.1, ScaleLR: 0.1, Rounding: true},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	j.Reconstruct = func(*model.Model, *Recipe, *Quantized, io.Writer) func(context.Context, *Layer) error {
+		return func(context.Context, *Layer) error {
+			if calls++; calls == 3 {
+				cancel()
+			}
+			return nil
+		}
+	}
+	if _, err := j.Run(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(j.Dir))
+	if err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(j.partial(false)) {
+		t.Fatalf("left: %v (%v)", entries, err)
+	}
+	if _, err := j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if layers := len(j.Model.Base.Layers); calls <= layers-1 || calls >= layers+3 {
+		t.Errorf("%d layers were fitted in all, want each of %d once, and what was stopped again", calls, layers)
+	}
+	if entries, err = os.ReadDir(filepath.Dir(j.Dir)); err != nil || len(entries) != 1 {
+		t.Errorf("left: %v (%v)", entries, err)
+	}
+}
+
+// TestFormatBytes: planned sizes are those of weights.
+func TestFormatBytes(t *testing.T) {
+	for _, name := range SchemeNames() {
+		f := schemes.Get(name).Weight
+		l := model.NewLinear("w", 128, 6, normal(128*6, 1), nil)
+		w, err := (&Map{Name: "w", Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f}).nearest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := formatBytes(f, l.Out, l.In); got != w.Bytes() {
+			t.Errorf("%s: planned %d bytes, has %d", f, got, w.Bytes())
+		}
+	}
+}

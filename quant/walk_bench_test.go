@@ -1,0 +1,120 @@
+package quant
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"testing"
+
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/model/modeltest"
+)
+
+// halfBillion is a base of one layer of Qwen2.5-0.5B's shape, with random bfloat16 weights
+// and a small vocabulary, and a block with segments of 512 tokens.
+func halfBillion(t testing.TB) *model.Model {
+	t.Helper()
+	const hidden, feedForward, heads, kvHeads, headDim, vocabulary = 896, 4864, 14, 2, 64, 256
+	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 2))
+	config, err := json.Marshal(map[string]any{
+		"architectures": []string{"Qwen2ForCausalLM"}, "model_type": "qwen2", "torch_dtype": "bfloat16",
+		"vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": feedForward, "num_hidden_layers": 1,
+		"num_attention_heads": heads, "num_key_value_heads": kvHeads, "hidden_act": "silu", "tie_word_embeddings": true,
+		"rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32768, "max_window_layers": 1,
+		"sliding_window": 32768, "use_sliding_window": false, "bos_token_id": 0, "eos_token_id": 3,
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []hf.Entry
+	add := func(name string, mean, deviation float64, shape ...int) {
+		x := make(hf.BF16, shape[0]*append(shape, 1)[1])
+		for i := range x {
+			x[i] = float32(mean + deviation*random.NormFloat64())
+		}
+		list = append(list, hf.Entry{Name: name, Shape: shape, Data: x})
+	}
+	layer := func(name string, out, in int, bias bool) {
+		add("model.layers.0."+name+".weight", 0, 0.02, out, in)
+		if bias {
+			add("model.layers.0."+name+".bias", 0, 0.02, out)
+		}
+	}
+	add("model.embed_tokens.weight", 0, 0.02, vocabulary, hidden)
+	for _, norm := range []string{"model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"} {
+		add(norm+".weight", 1, 0.1, hidden)
+	}
+	layer("self_attn.q_proj", heads*headDim, hidden, true)
+	layer("self_attn.k_proj", kvHeads*headDim, hidden, true)
+	layer("self_attn.v_proj", kvHeads*headDim, hidden, true)
+	layer("self_attn.o_proj", hidden, heads*headDim, false)
+	layer("mlp.gate_proj", feedForward, hidden, false)
+	layer("mlp.up_proj", feedForward, hidden, false)
+	layer("mlp.down_proj", hidden, feedForward, false)
+	if err := hf.WriteFile(filepath.Join(dir, "model.safetensors"), list, nil); err != nil {
+		t.Fatal(err)
+	}
+	s := modeltest.DefaultBlock(t)
+	s.Segment = 512
+	return modeltest.Open(t, dir, s)
+}
+
+// BenchmarkWalk rounds one layer of Qwen2.5-0.5B's shape on samples of 2,048 tokens: cpu-s is
+// the time of all cores together, which other work on the machine disturbs least, and
+// peak-MB what is resident at most beyond what was before.
+func BenchmarkWalk(b *testing.B) {
+	m := halfBillion(b)
+	samples := randomSamples(m.Base.Embed.Out, 2048, 2048, 2048)
+	for _, f := range weightFormats4 {
+		q := pointsOf(b, m, w4(f), samples[0])
+		for _, rule := range []string{RoundSeqMSE, RoundGPTQ} {
+			b.Run(fmt.Sprintf("%s/%s", strings.ReplaceAll(f.String(), " ", "-"), rule), func(b *testing.B) {
+				o := RoundOptions{Recipe: &Recipe{Weights: rule, GPTQ: GPTQ{ActOrder: true, Scales: RoundNearest}}, Samples: again(samples...), Format: formatOf(q.Scheme)}
+				before, start := resident(b, "VmRSS:"), cpuTime(b)
+				for b.Loop() {
+					if err := RoundWeights(b.Context(), m, q, o); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric((cpuTime(b)-start)/float64(b.N), "cpu-s/op")
+				b.ReportMetric(float64(resident(b, "VmHWM:")-before)/1e6, "peak-MB")
+			})
+		}
+	}
+}
+
+// cpuTime returns the seconds that the process has computed.
+func cpuTime(b *testing.B) float64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// resident returns the bytes that are resident, or were at most since it was last called; 0
+// where the system does not tell. It gives back what is free.
+func resident(b *testing.B, what string) int64 {
+	b.Helper()
+	text, _ := os.ReadFile("/proc/self/status")
+	if what == "VmRSS:" {
+		debug.FreeOSMemory()
+		text, _ = os.ReadFile("/proc/self/status")
+	}
+	var kib int64
+	if _, rest, ok := strings.Cut(string(text), what); ok {
+		_, _ = fmt.Sscan(rest, &kib)
+	}
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	return kib << 10
+}
