@@ -391,6 +391,18 @@ func TestVerifySeesWrongScales(t *testing.T) {
 		exporttest.Scheme(t, "w8a16", quant.QNN), exporttest.Scheme(t, "w8a8", quant.Generic),
 	} {
 		o.Quantized = exporttest.QuantizedAs(t, m, scheme)
+		good, _ := exported(t, m, o)
+		verify := func(dir string) manifest.Verification {
+			t.Helper()
+			figures, err := export.Verify(t.Context(), dir, m, o.Quantized)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return figures[0]
+		}
+		if v := verify(good); !v.Passed() {
+			t.Fatalf("%s %s before: %+v", scheme.Name, scheme.Target, v)
+		}
 		for _, c := range []struct {
 			what   string
 			whole  bool // only where attention is in whole numbers
@@ -405,24 +417,16 @@ func TestVerifySeesWrongScales(t *testing.T) {
 			if c.whole && !scheme.IntegerAttention() {
 				continue
 			}
-			dir, _ := exported(t, m, o)
-			verify := func() manifest.Verification {
-				t.Helper()
-				figures, err := export.Verify(t.Context(), dir, m, o.Quantized)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return figures[0]
-			}
-			if v := verify(); !v.Passed() {
-				t.Fatalf("%s %s before: %+v", scheme.Name, scheme.Target, v)
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(good)); err != nil {
+				t.Fatal(err)
 			}
 			mutate(t, dir, func(f onnxFile) {
 				for _, l := range m.Base.Layers {
 					f.replaceDequantize(t, c.points(l), scaled(1.5))
 				}
 			})
-			if v := verify(); v.Passed() {
+			if v := verify(dir); v.Passed() {
 				t.Errorf("%s %s, %s: %+v: want differences beyond the tolerance", scheme.Name, scheme.Target, c.what, v)
 			} else {
 				t.Logf("%s %s, %s: mean %.3g of %.3g, max %.3g of %.3g, codes %.3g of %.3g", scheme.Name, scheme.Target, c.what, v.MeanLogitError, v.Tolerance.Mean, v.MaxLogitError, v.Tolerance.Max, v.OtherCodes, v.Tolerance.Codes)

@@ -64,7 +64,7 @@ var methodDefaults = Recipe{
 	Rotate:      Rotate{R1: "hadamard", R2: "hadamard"},
 	SeqMSE:      SeqMSE{Candidates: 30, Samples: 20},
 	GPTQ:        GPTQ{Scales: RoundSeqMSE, Block: 128, ActOrder: true, Damping: 0.01},
-	Reconstruct: Reconstruct{Steps: 200, Tokens: 4096, Batch: 1, LR: 1e-2, ScaleLR: 1e-3, Rounding: true, Scales: true},
+	Reconstruct: Reconstruct{Steps: 200, Tokens: 16384, Batch: 1, LR: 2e-2, ScaleLR: 3e-3, Rounding: true, Scales: true},
 }
 
 const (

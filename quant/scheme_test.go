@@ -16,6 +16,9 @@ import (
 func TestSchemeForTarget(t *testing.T) {
 	for _, name := range SchemeNames() {
 		s := schemes.Get(name)
+		if strings.HasPrefix(name, "test-") {
+			continue // made by a test of transforms
+		}
 		if s.Name != name || !slices.Contains(s.Targets, Generic) || s.Head != int8s {
 			t.Errorf("%s: %+v", name, s)
 		}

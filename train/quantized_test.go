@@ -63,7 +63,7 @@ func (r *rounded) Linear(l *model.Linear, x []float32) []float32 {
 // TestQuantizedBase: what is frozen is the quantized base, activations are rounded unless the
 // configuration says otherwise, and the run belongs to the float base and names the folder.
 func TestQuantizedBase(t *testing.T) {
-	all := "[" + distillStage + ", {kind: s-sft, steps: 2, batch: 1}, {kind: prune, samples: 1, gain: 1e-6}]"
+	all := "[" + distillStage + ", {kind: s-sft, steps: 2, batch: 1}]"
 	float := trained(t, tinyConfig(t, all), Options{})
 	found := map[string]bool{float.Model.Params.Identity(): true}
 	for _, weightsOnly := range []bool{false, true} {

@@ -246,7 +246,7 @@ func TestOpenErrors(t *testing.T) {
 				}
 			}
 			m.States = nil
-		}, "keys and values are []float32, want int8 as in the cache"},
+		}, "the key of layer 0 is []float32, want int8 as in the cache"},
 		{"frequencies", host.Options{}, func(m *manifest.Manifest) { m.Kinds[0].Rope.InvFreq = make([]float32, 5) }, "kinds[0].rope.inv_freq has 5 frequencies for heads of 8"},
 		{"no mask", host.Options{}, func(m *manifest.Manifest) {
 			m.Graphs[1].Inputs = slices.DeleteFunc(m.Graphs[1].Inputs, func(p manifest.Port) bool { return p.Role == "mask" })

@@ -162,6 +162,24 @@ func TestRoundedTraining(t *testing.T) {
 			g.CheckParams(t, m.Params, grads)
 		})
 	}
+	// A block that keeps everything is the base, whose attention is rounded, too.
+	spec := model.Spec{Window: 9, Segment: 10, Slots: 5, Positions: model.PositionsCompact, Memory: model.MemoryNone}
+	m := familyModel(t, "qwen2", spec)
+	for _, l := range m.Params.Layers {
+		clear(l.RetentionWeight.Data)
+		for g := range l.RetentionBias.Data {
+			l.RetentionBias.Data[g] = 40 // log σ = 0
+		}
+	}
+	got, err := NewEngine(m, rounding).Transfer(t.Context(), randomIDs(m, 60), nil, TransferOptions{Weight: 1}, m.Params.Zero())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range got.Errors {
+		if !(e < 1e-9) {
+			t.Errorf("attention transfer, layer %d: relative error %g", i, e)
+		}
+	}
 	p := recordedPassOf(t, NewEngine(familyModel(t, "qwen3", specs()["slot-hedgehog-linear-slots"]), rounding), false)
 	for _, s := range p.tape.live {
 		modeltest.Near(t, fmt.Sprintf("segment %d", s.index), p.forward(t, 0, s), s.inputs[1], 1e-5)

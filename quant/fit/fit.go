@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -80,6 +81,9 @@ func (f *fitter) run(ctx context.Context, line *progress.Line) (quant.Reconstruc
 	if err != nil {
 		return found, err
 	}
+	if found.Held = before.tokens; before.seen == 0 || before.energy == 0 { // there is no error, or nothing to be wrong about
+		return found, nil
+	}
 	fitted, err := f.fit(ctx, before.seen, line)
 	if err != nil {
 		return found, err
@@ -89,7 +93,7 @@ func (f *fitter) run(ctx context.Context, line *progress.Line) (quant.Reconstruc
 	if err != nil {
 		return found, err
 	}
-	found.Held, found.Rounded, found.Fitted = before.tokens, before.held/before.energy, after.held/before.energy
+	found.Rounded, found.Fitted = before.held/before.energy, after.held/before.energy
 	if found.Kept = found.Fitted < found.Rounded; found.Kept {
 		for role, w := range fitted {
 			*first[role] = *w
@@ -105,12 +109,11 @@ const heldShare = 5
 func (f *fitter) choose() error {
 	segment := f.layer.Model.Spec.Segment
 	var whole []place
-	f.sequences(func(sequence, tokens int) error {
+	for sequence, tokens := range f.sequences() {
 		for first := 0; first+segment <= tokens; first += segment {
 			whole = append(whole, place{sequence, first})
 		}
-		return nil
-	})
+	}
 	if len(whole) < 2 {
 		return fmt.Errorf("the calibration data have %d whole segments of %d tokens among the first %d; want at least 2, one to fit and one to judge the fit by: calibrate with more or longer samples, or raise reconstruct.tokens", len(whole), segment, f.options.Tokens)
 	}
@@ -122,20 +125,18 @@ func (f *fitter) choose() error {
 	return nil
 }
 
-// sequences calls f for each sequence with the number of its tokens that are used.
-func (f *fitter) sequences(each func(sequence, tokens int) error) error {
-	left := f.options.Tokens
-	for i := range f.layer.Inputs.Sequences() {
-		n := min(left, f.layer.Inputs.Len(i))
-		if n == 0 {
-			break
+// sequences returns each sequence with the number of its tokens that are used.
+func (f *fitter) sequences() iter.Seq2[int, int] {
+	return func(yield func(sequence, tokens int) bool) {
+		left := f.options.Tokens
+		for i := range f.layer.Inputs.Sequences() {
+			n := min(left, f.layer.Inputs.Len(i))
+			if n == 0 || !yield(i, n) {
+				return
+			}
+			left -= n
 		}
-		if err := each(i, n); err != nil {
-			return err
-		}
-		left -= n
 	}
-	return nil
 }
 
 // measured are squared errors of the layer's output, and the square of what it should be.
@@ -151,10 +152,10 @@ func (f *fitter) measure(ctx context.Context, weights map[model.Role]*quant.Weig
 	var found measured
 	engine := graph.NewEngine(f.alone(weights))
 	d, seen := f.layer.Model.Base.Dims.Hidden, 0
-	err := f.sequences(func(sequence, tokens int) error {
+	for sequence, tokens := range f.sequences() {
 		wanted := make([]float32, tokens*d)
 		if err := f.layer.Outputs.Read(wanted, sequence, 0); err != nil {
-			return err
+			return found, err
 		}
 		ids := make([]int32, tokens)
 		for i := range ids {
@@ -164,7 +165,7 @@ func (f *fitter) measure(ctx context.Context, weights map[model.Role]*quant.Weig
 			return f.layer.Inputs.Read(x, sequence, int(ids[0]))
 		})
 		if err != nil {
-			return err
+			return found, err
 		}
 		for _, s := range list {
 			want := wanted[s.First*d : s.First*d+len(s.Input)]
@@ -180,10 +181,9 @@ func (f *fitter) measure(ctx context.Context, weights map[model.Role]*quant.Weig
 				}
 			}
 		}
-		return nil
-	})
+	}
 	found.seen /= float64(seen)
-	return found, err
+	return found, nil
 }
 
 // alone returns a model of the layer alone, and what rounds its activations. Maps without
@@ -225,13 +225,12 @@ func squared(x, y []float32) (sum float64) {
 // whose sum over all weights' parts is the error that the layer begins with.
 const (
 	freeSteps             = 0.2
+	pullWeight            = 1
 	firstPower, lastPower = 20, 2
 )
 
-var PullWeight float32 = 1
-
 // fit takes the steps and returns the layer's weights with the codes that have come out.
-// error is the squared error a token that the layer begins with.
+// start is the squared error a token that the layer begins with.
 func (f *fitter) fit(ctx context.Context, start float64, line *progress.Line) (map[model.Role]*quant.Weight, error) {
 	all, matrices, grads, count := map[model.Role]*soft{}, map[model.Role][]float32{}, map[model.Role][]float32{}, 0
 	layer := f.layer.Model.Base.Layers[f.layer.Index]
@@ -270,7 +269,7 @@ func (f *fitter) fit(ctx context.Context, start float64, line *progress.Line) (m
 		done := float64(step) / float64(f.options.Steps)
 		pulled, power := float32(0), 0
 		if done >= freeSteps {
-			pulled, power = PullWeight, int(math.Round(lastPower+(firstPower-lastPower)*(1-(done-freeSteps)/(1-freeSteps))))
+			pulled, power = pullWeight, int(math.Round(lastPower+(firstPower-lastPower)*(1-(done-freeSteps)/(1-freeSteps))))
 		}
 		for _, s := range all {
 			s.backward(pulled, power)

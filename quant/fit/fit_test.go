@@ -227,6 +227,27 @@ func TestReconstructErrors(t *testing.T) {
 	}
 }
 
+// TestPoints: every site of a layer with norms of queries and keys has the point that streams
+// round there.
+func TestPoints(t *testing.T) {
+	l := *small(t).Base.Layers[0]
+	l.QNorm, l.KNorm = &model.Norm{Name: "q"}, &model.Norm{Name: "k"}
+	for at, want := range map[graph.Site]string{
+		{Map: model.RoleKey}:                  quant.InputPoint(&l, l.Q),
+		{Map: model.RoleDown, Output: true}:   quant.OutputPoint(l.Down),
+		{Norm: model.NormKey, Output: true}:   quant.KeyPoint(&l),
+		{Norm: model.NormQuery, Output: true}: quant.NormPoint(l.QNorm),
+		{Norm: model.NormInput, Output: true}: quant.NormPoint(l.InputNorm),
+	} {
+		if got := pointAt(&l, at); got != want {
+			t.Errorf("%+v: %s, want %s", at, got, want)
+		}
+	}
+	if in, out := pointAt(nil, graph.Site{}), pointAt(nil, graph.Site{Output: true}); in != quant.HeadInput || out != quant.HeadOutput {
+		t.Errorf("the head has %s and %s", in, out)
+	}
+}
+
 // TestRounding: a program rounds what a stream rounds, where attention is in float.
 func TestRounding(t *testing.T) {
 	m, calib := small(t), cut(demoTexts(t, "calib.parquet", 1), 260)

@@ -20,17 +20,15 @@ func Rounding(m *model.Model, q *quant.Quantized) *graph.Rounding {
 	}}
 }
 
-// pointAt names the point at a site of a layer, "" if there is none.
+// pointAt names the point at a site of a layer, whether a scheme has it or not.
 func pointAt(l *model.Layer, at graph.Site) string {
 	switch {
 	case l == nil && at.Output:
 		return quant.HeadOutput
 	case l == nil:
 		return quant.HeadInput
-	case at.Norm == model.NormKey:
-		return quant.KeyPoint(l)
-	case at.Norm != "":
-		return ""
+	case at.Norm != "": // those that a map reads have no point of this name
+		return quant.NormPoint(l.Norm(at.Norm))
 	case at.Output:
 		return quant.OutputPoint(l.Map(at.Map))
 	default:

@@ -137,3 +137,26 @@ func TestSoft(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSoft is what a step does beside the program, for the largest map of a model of half
+// a billion parameters.
+func BenchmarkSoft(b *testing.B) {
+	const out, in = 4864, 896
+	r, x := rand.New(rand.NewPCG(1, 2)), make([]float32, out*in)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	e, err := encoding.Format{Bits: 4}.Rows(x, out, in)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := &quant.Weight{Name: "w", Out: out, In: in, Encoding: e, Codes: make([]int8, len(x))}
+	encoding.Codes(e, w.Codes, x, out, in)
+	s := newSoft(w, x, everything)
+	b.SetBytes(4 * int64(len(x)))
+	for i := 1; b.Loop(); i++ {
+		s.compute()
+		s.backward(1, 10)
+		s.step(i, everything)
+	}
+}

@@ -29,7 +29,7 @@ func run(args []string) error {
 	case len(args) > 2 && args[0] == "table":
 		return table(args[1], args[2:])
 	default:
-		return errors.New("usage: quanttable stories DIR BASE TEXT | quanttable table DOC REPORT...")
+		return errors.New("usage: quanttable stories DIR BASE TEXT | quanttable table DOC REPORT, more of them")
 	}
 }
 
