@@ -21,7 +21,7 @@ func TestGolden(t *testing.T) {
 	orttest.Require(t)
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	o := options()
-	o.NoVerify, o.Quantized = true, exporttest.Quantized(t, m)
+	o.NoVerify, o.NoGolden, o.Quantized = true, false, exporttest.Quantized(t, m)
 	dir, info := exported(t, m, o)
 	all, err := export.Replay(t.Context(), dir, host.Options{})
 	if err != nil {
@@ -71,7 +71,7 @@ func validate(t *testing.T, dir string) {
 func TestGoldenFindsAnother(t *testing.T) {
 	orttest.Require(t)
 	o := options()
-	o.NoVerify = true
+	o.NoVerify, o.NoGolden = true, false
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	dir, info := exported(t, m, o)
 	other, _ := exported(t, exporttest.Join(t, m.Base, exporttest.Block(func(s *model.Spec) { s.Gate = model.GateScalar })), o)
