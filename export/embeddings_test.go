@@ -35,7 +35,7 @@ func TestEmbeddings(t *testing.T) {
 		if v := info.Verification[0]; v.MaxLogitError > 1e-4 {
 			t.Errorf("%s: %+v", kind, v)
 		}
-		rows, n, width, err := host.Embeddings(dir, info)
+		rows, n, width, err := host.Embeddings(dir, info.Embeddings)
 		if err != nil || n*width != len(want) || width != d {
 			t.Fatalf("%s: %d rows of %d: %v", kind, n, width, err)
 		}

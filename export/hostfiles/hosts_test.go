@@ -2,6 +2,7 @@ package hostfiles_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,7 @@ func folder(t testing.TB, m *model.Model, change func(*export.Options)) string {
 	t.Helper()
 	o := export.Options{
 		Sizes: []export.Size{{Tokens: 4, Cache: 17}}, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll, NoVerify: true, Hosts: []string{"cpp", "js"},
+		Precisions: []export.Precision{export.Float32, export.Float16},
 	}
 	if change != nil {
 		change(&o)
@@ -96,7 +98,7 @@ func run(t testing.TB, dir, program string, args ...string) (out string, ok bool
 	c := exec.CommandContext(ctx, program, args...)
 	c.Dir = dir
 	text, err := c.CombinedOutput()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
 	return string(text), err == nil
