@@ -87,16 +87,20 @@ func goldenTensor(sequence string, call int, what string, layer int) string {
 
 // writeGolden makes the golden vectors of every shape and precision.
 func (w *writer) writeGolden(ctx context.Context) error {
+	read, err := withTable(w.model, w.dir, w.manifest.Embeddings)
+	if err != nil {
+		return err
+	}
 	for _, s := range w.manifest.Shapes {
-		fitted, err := inShape(w.model, s)
+		fitted, err := inShape(read, s)
 		if err != nil {
 			return err
 		}
 		for _, precision := range w.manifest.Precisions() {
 			name := fmt.Sprintf("golden-%s-%s", s.Name, precision)
 			listed := manifest.Golden{Shape: s.Name, Precision: precision, Steps: name + ".json", Tensors: name + ".safetensors"}
-			g := &goldens{model: fitted, steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
-			if w.Quantized != nil && w.Quantized.Scheme.Name == precision {
+			g := &goldens{model: fitted, dir: w.dir, table: w.manifest.EmbeddingsOf(precision), steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
+			if !manifest.IsFloat(precision) {
 				g.quantized = w.Quantized
 			}
 			if err := g.make(ctx); err != nil {
@@ -114,6 +118,8 @@ func (w *writer) writeGolden(ctx context.Context) error {
 // goldens are golden vectors as they come.
 type goldens struct {
 	model     *model.Model // in the sizes of the shape
+	dir       string
+	table     string // the file of embeddings that the graphs read
 	quantized *quant.Quantized
 	steps     GoldenSteps
 	entries   []hf.Entry
@@ -219,6 +225,9 @@ func (g *goldens) streams() (m *model.Model, stream, twin *model.Stream, err err
 		return g.model, g.model.NewStream(model.StreamOptions{}), nil, nil
 	}
 	faked, wrap, err := quant.Apply(g.model, g.quantized)
+	if err == nil {
+		faked, err = withTable(faked, g.dir, g.table)
+	}
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -386,6 +395,8 @@ func (g *goldens) compare(row, other []float32) {
 // as a share of the largest number, and how many slots more than the twin's.
 const (
 	goldenMemory          = 1e-4
+	goldenHalfMemory      = 3e-2
+	goldenHalfSlots       = 0.95
 	goldenQuantizedMemory = 1e-2
 	goldenQuantizedSlots  = 0.02
 )
@@ -394,6 +405,9 @@ const (
 func (g *goldens) tolerance() {
 	t := &g.steps.Tolerance
 	t.Logits, t.Memory, t.Slots = floatShares.of(g.spread), goldenMemory, 1
+	if g.steps.Precision == manifest.Float16 {
+		t.Logits, t.Memory, t.Slots = halfShares.of(g.spread), goldenHalfMemory, goldenHalfSlots
+	}
 	if g.quantized == nil {
 		return
 	}

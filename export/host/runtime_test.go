@@ -167,7 +167,7 @@ func TestRuntimeColumn(t *testing.T) {
 	for i, r := range rowsOf(t, "column") {
 		left, written := r.int(t, "left"), r.int(t, "N")
 		plan := schedule.Plan{Layers: []schedule.Sizes{{Slots: left - written, Segment: 1}}}
-		st := &Stream{model: &Model{mask: -5, logTerm: r["memory_column"] == manifest.ColumnLogTokens}, sequence: schedule.New(plan), writer: &writer{}}
+		st := &Stream{model: &Model{mask: -5, empty: 1000, logTerm: r["memory_column"] == manifest.ColumnLogTokens}, sequence: schedule.New(plan), writer: &writer{}}
 		for range left {
 			st.sequence.Begin(1)
 			st.sequence.Advance(1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/x448/float16"
 
@@ -266,19 +267,22 @@ func (st *Stream) Memory(layer int) (memory, mass []float32) {
 		return nil, nil
 	}
 	e := st.writer.layers[layer]
-	return floatsOf(e.memory), floatsOf(e.memoryZ)
+	return st.means(e.memory), st.means(e.memoryZ)
 }
 
-// floatsOf returns the numbers of a tensor of floats.
-func floatsOf(t ort.Tensor) []float32 {
-	half, ok := t.Data.([]float16.Float16)
-	if !ok {
-		x, _ := t.Data.([]float32)
-		return x
+// means returns the numbers of a state of the memory, less its scale.
+func (st *Stream) means(t ort.Tensor) []float32 {
+	var x []float32
+	switch data := t.Data.(type) {
+	case []float32:
+		x = slices.Clone(data)
+	case []float16.Float16:
+		for _, v := range data {
+			x = append(x, v.Float32())
+		}
 	}
-	x := make([]float32, len(half))
-	for i, v := range half {
-		x[i] = v.Float32()
+	for i := range x {
+		x[i] /= st.model.scale
 	}
 	return x
 }

@@ -27,6 +27,7 @@ func folder(t testing.TB, m *model.Model, change func(*export.Options)) string {
 	t.Helper()
 	o := export.Options{
 		Sizes: []export.Size{{Tokens: 4, Cache: 17}}, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll, NoVerify: true, Hosts: []string{"cpp", "js"},
+		Precisions: []export.Precision{export.Float32, export.Float16},
 	}
 	if change != nil {
 		change(&o)

@@ -576,15 +576,16 @@ Model::Model(const std::string& folder, const Options& o) : parts_(new Parts) {
   m.absolute = m.manifest["positions"].text == "absolute";
   m.log_tokens = m.manifest["memory_column"].text == "log_tokens";
   const Json& quantization = m.manifest["quantization"];
-  const bool own = quantization["scheme"].text == precision && quantization["mask_value"];
-  m.mask = static_cast<float>((own ? quantization : m.manifest)["mask_value"].number);
+  const bool scheme = quantization && (precision == quantization["scheme"].text || precision == quantization["scheme"].text + "+encodings");
+  auto of = [&](const char* key) -> const Json& { return scheme && quantization[key] ? quantization[key] : m.manifest[key]; };
+  m.mask = static_cast<float>(of("mask_value").number);
   if (const Json& scale = m.manifest["memory_scale"]) m.scale = static_cast<float>(scale.number);
   if (const Json& empty = m.manifest["empty_memory_tokens"]) m.empty = empty.number;
   m.tokens = (*shape)["t"].integer(), m.segment = (*shape)["l"].integer();
   m.brief = (*shape)["s"].integer() + (*shape)["w"].integer() + m.segment;
   m.kind_of.resize(static_cast<std::size_t>(m.layers));
   m.read_kinds(*shape);
-  if (const Json& file = m.manifest["embeddings"]) m.read_table((dir / file.text).string());
+  if (const Json& file = of("embeddings")) m.read_table((dir / file.text).string());
 }
 
 Model::~Model() = default;

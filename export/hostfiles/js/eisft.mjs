@@ -114,6 +114,12 @@ export function safetensors(bytes) {
   return out;
 }
 
+// ofScheme is what the manifest says of quantized graphs, nothing where the precision is
+// another one.
+function ofScheme({ quantization: q }, precision) {
+  return q && precision.replace(/\+encodings$/, "") === q.scheme ? q : {};
+}
+
 // open loads the graphs of a shape and a precision (the first shape, and the last precision,
 // which is a quantized one where there is one). source.read(name) gives a file's bytes;
 // source.path(name), where it is there, the path from which a session can be made.
@@ -136,8 +142,9 @@ export async function open(source, ort, { shape, precision, session = {} } = {})
   }
   if (!graphs.prompt || !graphs.generation) throw new Error(`there are no graphs in ${precision}; the folder has ${precisions.join(", ")}`);
   if (manifest.features > 0 && !graphs.commit) throw new Error("there is a memory, but no commit graph");
-  const tensors = manifest.embeddings ? safetensors(await source.read(manifest.embeddings)) : {};
-  const table = manifest.embeddings ? { ...tensors["model.embed_tokens.weight"], scales: tensors["model.embed_tokens.weight.scale"]?.data } : null;
+  const embeddings = ofScheme(manifest, precision).embeddings || manifest.embeddings;
+  const tensors = embeddings ? safetensors(await source.read(embeddings)) : {};
+  const table = embeddings ? { ...tensors["model.embed_tokens.weight"], scales: tensors["model.embed_tokens.weight.scale"]?.data } : null;
   return new Model(manifest, chosen, precision, graphs, table, ort);
 }
 
@@ -147,8 +154,7 @@ class Model {
     Object.assign(this, { manifest, shape, precision, graphs, table, ort });
     const { s: S, r: R, w: W, l: L } = shape;
     this.short = S + W + L;
-    const { quantization: q } = manifest;
-    this.mask = (q?.scheme === precision && q.mask_value) || manifest.mask_value;
+    this.mask = ofScheme(manifest, precision).mask_value || manifest.mask_value;
     this.scale = Math.fround(manifest.memory_scale ?? 1);
     this.empty = manifest.empty_memory_tokens ?? 1000;
     this.layers = graphs.generation.listed.inputs.filter((p) => p.role === "key").length;
