@@ -96,8 +96,8 @@ func TestComparisons(t *testing.T) {
 	distances := []int{600, 10, 700, 20}
 	e := &Evaluation{Scores: Change[*eval.Result]{answered(distances, 1, 1, 1, 0), answered(distances, 1, 1, 0, 0)}}
 	e.compare(textLosses{
-		Before: []eval.TextLoss{{NLL: 100, Tokens: 100}, {NLL: 100, Tokens: 100}, {}},
-		After:  []eval.TextLoss{{NLL: 101, Tokens: 100}, {NLL: 101, Tokens: 100}, {}},
+		Before: []eval.TextLoss{{NLL: 50, Tokens: 100}, {NLL: 150, Tokens: 100}, {}},
+		After:  []eval.TextLoss{{NLL: 51, Tokens: 100}, {NLL: 151, Tokens: 100}, {}},
 	})
 	text := e.Compared("perplexity/text")
 	if text == nil || text.N != 200 || text.Rows != 2 || math.Abs(text.Change.Before.Value-math.E) > 1e-9 ||
