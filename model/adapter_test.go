@@ -122,3 +122,54 @@ func TestEarlierAdapters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAdapterDescriptions: a description that says what the block or the weights do not have,
+// or not as it can be read, is refused by its key.
+func TestAdapterDescriptions(t *testing.T) {
+	base, err := model.LoadBase("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := model.Preset("eisft")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.New(base, spec, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := m.SaveAdapter(dir, "demo"); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, model.AdapterConfig)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ from, to, want string }{
+		{`"window"`, `"temperature": 2, "window"`, `block has the key "temperature", which this version of eisft does not know`},
+		{`"window"`, `"windows"`, `block has the key "windows"`},
+		{`"window": 256`, `"window": 256.5`, "block.window is a JSON number 256.5; it must be a whole number"},
+		{`"map": false`, `"map": "no"`, "block.map is a JSON string; it must be true or false"},
+		{`"gate": "slot"`, `"gate": 1`, "block.gate is a JSON number; it must be text"},
+		{`"block": {`, `"block": 3, "other": {`, "block is a JSON number; it must be an object"},
+		{`"slots": 256`, `"slots": 256, "slot_layers": "all"`, "block.slot_layers is a JSON string; it must be a list of whole numbers"},
+		{`"parameters": 202800`, `"parameters": 7`, "parameters is 7, but adapter.safetensors holds 202800"},
+		{`"parameters": 202800`, `"parameters": "x"`, "parameters is a JSON string; it must be a whole number"},
+		{`"base_identity"`, `"identity"`, "base_identity is missing"},
+		{`"map": false`, `"map"`, "not valid JSON"},
+	} {
+		text := strings.Replace(string(good), tc.from, tc.to, 1)
+		if text == string(good) {
+			t.Fatalf("the description has no %s:\n%s", tc.from, good)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := model.LoadAdapter(base, dir)
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v\nwant %s", tc.to, err, tc.want)
+		}
+	}
+}
