@@ -131,10 +131,14 @@ func (t *trainer) restoreBlock(text string) error {
 		return nil
 	}
 	m, err := t.Model.KeepSlots(s.SlotLayers)
-	if err == nil {
-		t.use(m)
+	if err != nil {
+		return err
 	}
-	return err
+	if difference := s.Difference(m.Spec); difference != "" {
+		return fmt.Errorf("%s in the configuration: the files belong to different runs, start a new one without --resume", difference)
+	}
+	t.use(m)
+	return nil
 }
 
 // trimMetrics keeps the lines of steps up to the position.
