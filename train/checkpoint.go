@@ -130,15 +130,18 @@ func (t *trainer) restoreBlock(text string) error {
 	if s.Equal(t.Model.Spec) {
 		return nil
 	}
-	m, err := t.Model.KeepSlots(s.SlotLayers)
-	if err != nil {
-		return err
+	want := t.Model.Spec
+	if want.SlotLayers = s.SlotLayers; s.Slots == 0 {
+		want.Slots = 0
 	}
-	if difference := s.Difference(m.Spec); difference != "" {
+	if difference := s.Difference(want); difference != "" {
 		return fmt.Errorf("%s in the configuration: the files belong to different runs, start a new one without --resume", difference)
 	}
-	t.use(m)
-	return nil
+	m, err := t.Model.KeepSlots(s.SlotLayers)
+	if err == nil {
+		t.use(m)
+	}
+	return err
 }
 
 // trimMetrics keeps the lines of steps up to the position.

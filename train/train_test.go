@@ -24,7 +24,7 @@ import (
 
 // tinyConfig trains on four short chats with a block small enough for them to
 // leave its window.
-func tinyConfig(t *testing.T, stages string) *config.Config {
+func tinyConfig(t testing.TB, stages string) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
 	chat := func(n int) string {
