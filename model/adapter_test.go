@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/modeltest"
 )
 
 // TestSavingCutOff: whatever a process that is killed while it saves an adapter leaves
@@ -172,4 +173,44 @@ func TestAdapterDescriptions(t *testing.T) {
 			t.Errorf("%s: %v\nwant %s", tc.to, err, tc.want)
 		}
 	}
+}
+
+// FuzzAdapter: whatever stands in an adapter's files, they are refused, or make a block of the base.
+func FuzzAdapter(f *testing.F) {
+	e := modeltest.OpenEdge(f, "retain-memory")
+	dir := f.TempDir()
+	if err := e.Model.SaveAdapter(dir, "demo"); err != nil {
+		f.Fatal(err)
+	}
+	description, weights := filepath.Join(dir, model.AdapterConfig), filepath.Join(dir, model.AdapterWeights)
+	text, err := os.ReadFile(description)
+	if err != nil {
+		f.Fatal(err)
+	}
+	tensors, err := os.ReadFile(weights)
+	if err != nil {
+		f.Fatal(err)
+	}
+	before, _, _ := strings.Cut(string(text), ",\n  \"weights_sha256\"") // which would refuse nearly all
+	f.Add([]byte(before+"}"), tensors)
+	f.Add([]byte(before+`, "weights_sha256": "0", "before": {"before": {}}}`), tensors[:8])
+	f.Add([]byte(`{"format": "eisft-adapter-1", "block": {"segment": 1, "slots": 1, "slot_layers": [0, 9], "feature_dim": 4096}}`), []byte{})
+	f.Fuzz(func(t *testing.T, text, tensors []byte) {
+		if err := os.WriteFile(description, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(weights, tensors, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m, err := model.LoadAdapter(e.Model.Base, dir)
+		if err != nil {
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("the error does not name the adapter: %v", err)
+			}
+			return
+		}
+		if err := m.Spec.Validate(); err != nil || len(m.Params.Layers) != len(e.Model.Base.Layers) {
+			t.Errorf("a block that cannot be was read: %+v (%v)", m.Spec, err)
+		}
+	})
 }
