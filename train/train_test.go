@@ -378,6 +378,25 @@ func TestBlockOfAnotherConfiguration(t *testing.T) {
 	}
 }
 
+// TestMovedRun: a run that was moved away from its base says where it looks, and what to do.
+func TestMovedRun(t *testing.T) {
+	run, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(run.Dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	gone := run.Config
+	gone.Model.Path = filepath.Join(filepath.Dir(moved), "base")
+	if err := gone.Write(filepath.Join(moved, runs.ConfigFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = runs.Open(moved)
+	wantError(t, err, "run "+moved+": model.path: there is nothing at "+gone.Model.Path+"; put the model there, or correct the path in the configuration")
+}
+
 // TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.
 func TestResumeWithOtherInputs(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")

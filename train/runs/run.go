@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func Open(dir string) (*Run, error) {
 	r := &Run{Dir: real, Config: *cfg}
 	base, err := r.openBase()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	if r.Model, err = model.LoadAdapter(base, real); err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
@@ -103,6 +104,9 @@ func OpenUntrained(c *config.Config) (*Run, error) {
 // openBase opens what the configuration's model folder holds.
 func (r *Run) openBase() (*model.Base, error) {
 	path := r.Config.Model.Path
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("model.path: there is nothing at %s; put the model there, or correct the path in the configuration", path)
+	}
 	base, err := model.LoadBase(path, r.Config.Model.Ignore...)
 	if err != nil {
 		return nil, err
