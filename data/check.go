@@ -93,12 +93,8 @@ func CheckRows(ctx context.Context, s *Source, e *Encoder, o CheckOptions) (*Sur
 	}
 	started := time.Now()
 	found := &Survey{Path: s.path, Rows: n, Hash: hash, MaxTokens: e.max}
-	checks, err := e.checkAll(ctx, s, n, o)
-	if err != nil {
+	if err := e.checkAll(ctx, s, n, o, found); err != nil {
 		return nil, err
-	}
-	for i, c := range checks {
-		found.add(i, s, c, o)
 	}
 	if e.template != nil {
 		ends, _ := e.ends() // what is wrong with them is said of every row
@@ -164,40 +160,53 @@ type check struct {
 	cut                 bool
 }
 
-// checkAll reads rows one after the other and encodes them on all cores.
-func (e *Encoder) checkAll(ctx context.Context, s *Source, n int, o CheckOptions) ([]check, error) {
+// checkAll reads rows one after the other, encodes them on all cores, and adds what was found
+// in their order. No more of it is kept than of the rows that are being encoded.
+func (e *Encoder) checkAll(ctx context.Context, s *Source, n int, o CheckOptions, found *Survey) error {
 	line := progress.Start(o.Progress, progress.Task{What: "checking data", Unit: "rows", Total: n})
 	defer line.End()
-	checks := make([]check, n)
 	type job struct {
-		row    int
 		sample Sample
+		done   chan<- check
 	}
 	jobs := make(chan job, 2*runtime.GOMAXPROCS(0))
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for j := range jobs {
-				checks[j.row] = e.check(j.sample)
-				line.Add(1)
+				j.done <- e.check(j.sample)
 			}
 		})
+	}
+	defer workers.Wait()
+	defer close(jobs)
+	var ahead []chan check // of the rows that are on their way, the oldest first
+	add := func(i int) {
+		found.add(i, s, <-ahead[0], o)
+		ahead = ahead[1:]
+		line.Add(1)
 	}
 	for i := range n {
 		if ctx.Err() != nil {
 			break
 		}
-		sample, err := s.At(i)
-		if err != nil {
-			checks[i] = check{err: err}
-			line.Add(1)
-			continue
+		done := make(chan check, 1) // to put something in never waits
+		if sample, err := s.At(i); err != nil {
+			done <- check{err: err}
+		} else {
+			jobs <- job{sample, done}
 		}
-		jobs <- job{i, sample}
+		if ahead = append(ahead, done); len(ahead) > 64*runtime.GOMAXPROCS(0) { // enough for others to go on beside a long one
+			add(i + 1 - len(ahead))
+		}
 	}
-	close(jobs)
-	workers.Wait()
-	return checks, ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for len(ahead) > 0 {
+		add(n - len(ahead))
+	}
+	return nil
 }
 
 // check encodes a sample and finds what its template loses.

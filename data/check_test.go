@@ -261,3 +261,38 @@ func TestCheckIsKept(t *testing.T) {
 		t.Errorf("a broken file: %+v", fmt.Sprint(found))
 	}
 }
+
+// TestCheckIsSmall: of a good row nothing is kept.
+func TestCheckIsSmall(t *testing.T) {
+	const n = 1 << 14
+	source, err := data.Open(write(t, "a.jsonl", []byte(strings.Repeat("{\"text\": \"a\"}\n", n))), data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	e := demoEncoder(t, 0)
+	survey(t, source, e, data.CheckOptions{Samples: 1})
+	before, most := held(), uint64(0)
+	ctx := watched{t.Context(), func() { most = max(most, held()) }, new(int)}
+	found, err := data.CheckRows(ctx, source, e, data.CheckOptions{})
+	if err != nil || found.Tokens == 0 {
+		t.Fatalf("%+v (%v)", found, err)
+	}
+	if got := (int64(most) - int64(before)) / n; got > 16 {
+		t.Errorf("%d bytes a row while rows are checked, want at most 16", got)
+	}
+}
+
+// watched looks at something now and then while others ask it whether to go on.
+type watched struct {
+	context.Context
+	look  func()
+	asked *int
+}
+
+func (w watched) Err() error {
+	if *w.asked++; *w.asked%4096 == 0 {
+		w.look()
+	}
+	return w.Context.Err()
+}

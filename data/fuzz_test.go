@@ -1,6 +1,8 @@
 package data_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +43,19 @@ func FuzzLines(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	fuzzFile(f, "a.jsonl")
+}
+
+func FuzzGzip(f *testing.F) {
+	for _, s := range []string{"{\"text\": \"a\"}\n\n[", `[{"text": "a"}, {"text": "b"}]`, ""} {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		if _, err := z.Write([]byte(s)); err != nil || z.Close() != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed.Bytes())
+		f.Add(packed.Bytes()[:packed.Len()-4])
+	}
+	fuzzFile(f, "a.jsonl.gz")
 }
 
 func FuzzParquet(f *testing.F) {

@@ -24,14 +24,35 @@ import (
 type lines struct {
 	file      *os.File
 	temporary bool // the file is an unpacked copy that could not be unlinked while it is open
-	offsets   []int64
-	gaps      []gap
+	offsets   list[int64]
+	gaps      list[gap]
 	end       int64 // of the last row
 	array     bool
 }
 
 // gap says that from a row on, lines have other numbers than one more than those before.
 type gap struct{ row, number int }
+
+// list is a list in pieces of one size: it grows without being copied, and takes no more than
+// a piece beside what is in it.
+type list[T any] struct {
+	pieces [][]T
+	n      int
+}
+
+// pieceSize is how many a piece holds; a power of two.
+const pieceSize = 1 << 10
+
+func (l *list[T]) add(v T) {
+	if l.n%pieceSize == 0 {
+		l.pieces = append(l.pieces, make([]T, 0, pieceSize))
+	}
+	last := &l.pieces[len(l.pieces)-1]
+	*last = append(*last, v)
+	l.n++
+}
+
+func (l *list[T]) at(i int) T { return l.pieces[i/pieceSize][i%pieceSize] }
 
 func openLines(path string) (table, error) {
 	f, err := os.Open(path)
@@ -85,7 +106,6 @@ func indexLines(l *lines) (table, error) {
 	if err := l.scan(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
-	l.offsets, l.gaps = slices.Clip(l.offsets), slices.Clip(l.gaps)
 	return l, nil
 }
 
@@ -165,10 +185,10 @@ func (l *lines) scanLines(r *bufio.Reader, at int64) error {
 		}
 		if !blank {
 			if number != want {
-				l.gaps = append(l.gaps, gap{len(l.offsets), number})
+				l.gaps.add(gap{l.offsets.n, number})
 			}
-			l.offsets, want = append(l.offsets, start), number+1
-			l.end = at
+			l.offsets.add(start)
+			want, l.end = number+1, at
 		}
 		if last {
 			return nil
@@ -188,7 +208,7 @@ func (l *lines) scanArray(r *bufio.Reader, at int64) error {
 	for ; ; at++ {
 		c, err := r.ReadByte()
 		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("the JSON array ends in its row %d: no ] at byte %d, where the file ends", max(len(l.offsets), 1), at)
+			return fmt.Errorf("the JSON array ends in its row %d: no ] at byte %d, where the file ends", max(l.offsets.n, 1), at)
 		}
 		if err != nil {
 			return err
@@ -202,7 +222,8 @@ func (l *lines) scanArray(r *bufio.Reader, at int64) error {
 			if c == ',' {
 				return fmt.Errorf("byte %d: a comma in the JSON array without a row before it", at)
 			}
-			l.offsets, begun = append(l.offsets, at), true
+			l.offsets.add(at)
+			begun = true
 		}
 		switch c {
 		case '"':
@@ -229,12 +250,13 @@ func (l *lines) behindArray(r *bufio.Reader, at int64) error {
 	return err
 }
 
-func (l *lines) len() int { return len(l.offsets) }
+func (l *lines) len() int { return l.offsets.n }
 
 // number is the line of a row, counted from 1.
 func (l *lines) number(i int) int {
-	if g := sort.Search(len(l.gaps), func(g int) bool { return l.gaps[g].row > i }); g > 0 {
-		return l.gaps[g-1].number + i - l.gaps[g-1].row
+	if g := sort.Search(l.gaps.n, func(g int) bool { return l.gaps.at(g).row > i }); g > 0 {
+		before := l.gaps.at(g - 1)
+		return before.number + i - before.row
 	}
 	return i + 1
 }
@@ -272,15 +294,15 @@ func (l *lines) close() error {
 
 // object parses the i-th row.
 func (l *lines) object(i int) (map[string]json.RawMessage, error) {
-	end := l.end
-	if i+1 < len(l.offsets) {
-		end = l.offsets[i+1]
+	start, end := l.offsets.at(i), l.end
+	if i+1 < l.offsets.n {
+		end = l.offsets.at(i + 1)
 	}
-	if end-l.offsets[i] > maxRow {
-		return nil, fmt.Errorf("%d bytes in one row, at most %d can be read", end-l.offsets[i], maxRow)
+	if end-start > maxRow {
+		return nil, fmt.Errorf("%d bytes in one row, at most %d can be read", end-start, maxRow)
 	}
-	b := make([]byte, end-l.offsets[i])
-	if _, err := l.file.ReadAt(b, l.offsets[i]); err != nil {
+	b := make([]byte, end-start)
+	if _, err := l.file.ReadAt(b, start); err != nil {
 		return nil, err
 	}
 	b = bytes.TrimSpace(b)
@@ -288,7 +310,7 @@ func (l *lines) object(i int) (map[string]json.RawMessage, error) {
 		b = bytes.TrimSpace(bytes.TrimSuffix(b, []byte(",")))
 	}
 	if err := checkJSONText(b); err != nil {
-		return nil, fmt.Errorf("%w; the row begins at byte %d of the file", err, l.offsets[i])
+		return nil, fmt.Errorf("%w; the row begins at byte %d of the file", err, start)
 	}
 	object, err := parseObject(b)
 	if err != nil && !l.array {
@@ -303,7 +325,7 @@ func (l *lines) object(i int) (map[string]json.RawMessage, error) {
 // within the next MiB.
 func (l *lines) spans(i int) int {
 	const most = 1 << 20
-	text, err := io.ReadAll(io.NewSectionReader(l.file, l.offsets[i], most))
+	text, err := io.ReadAll(io.NewSectionReader(l.file, l.offsets.at(i), most))
 	if err != nil {
 		return 0
 	}

@@ -227,6 +227,30 @@ func TestVerifySeesEveryParameter(t *testing.T) {
 	}
 }
 
+// TestVerifyAnotherBlock: with the same parameters, graphs of another window are not compared
+// as if it were the model's.
+func TestVerifyAnotherBlock(t *testing.T) {
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	o := options()
+	o.NoVerify = true
+	dir, _ := exported(t, m, o)
+	for _, change := range []func(*model.Spec){
+		func(s *model.Spec) { s.Window++ },
+		func(s *model.Spec) { s.Sink++ },
+		func(s *model.Spec) { s.Window += 1000 },
+	} {
+		spec := m.Spec
+		change(&spec)
+		other, err := model.New(m.Base, spec, m.Params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := export.Verify(t.Context(), dir, other, nil); err == nil || !strings.Contains(err.Error(), "the folder belongs to another run: name that one with --run") {
+			t.Errorf("%d sinks, window %d: %v", spec.Sink, spec.Window, err)
+		}
+	}
+}
+
 // TestShapes exports two shapes over one weights file; of equal cache, they share the
 // generation graph.
 func TestShapes(t *testing.T) {

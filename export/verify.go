@@ -63,12 +63,17 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 	return figures, nil
 }
 
-// inShape returns the model with its block in the sizes of an exported shape.
+// inShape returns the model with its block in the sizes of an exported shape, which must be
+// those that an export of this model has: parameters alone do not show another window.
 func inShape(m *model.Model, s manifest.Shape) (*model.Model, error) {
-	spec := m.Spec
-	spec.Sink, spec.Slots, spec.Window, spec.Segment = s.Sinks, s.Slots, s.Window, s.Segment
-	if (spec.Slots > 0) != (m.Spec.Slots > 0) {
-		return nil, fmt.Errorf("shape %s has %d slots, but the model was trained with %d; the folder belongs to another model", s.Name, spec.Slots, m.Spec.Slots)
+	const advice = "the folder belongs to another run: name that one with --run, or export again"
+	spec, err := Size{s.Tokens, s.Cache}.Fit(m.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("%w; %s", err, advice)
+	}
+	if have, want := s.Sizes(), spec.Sizes(); have != want {
+		return nil, fmt.Errorf("shape %s has %d sinks, %d slots, a window of %d and segments of %d, but the model's block gives it %d, %d, %d and %d; %s",
+			s.Name, have.Sink, have.Slots, have.Window, have.Segment, want.Sink, want.Slots, want.Window, want.Segment, advice)
 	}
 	return model.New(m.Base, spec, m.Params)
 }

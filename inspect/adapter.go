@@ -11,6 +11,8 @@ import (
 	"eisft/internal/relpath"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/train/config"
+	"eisft/train/runs"
 )
 
 // inspectAdapter describes an adapter's folder.
@@ -20,9 +22,9 @@ func inspectAdapter(_ context.Context, r *Report, dir string, _ Options) error {
 	return nil
 }
 
-// adapter describes the adapter in a folder, holds it to its base, and returns
-// the table of its tensors. ignore are keys of the base's configuration.
-func (r *Report) adapter(dir string, ignore []string) (table Table) {
+// adapter describes the adapter in a folder, holds it to its base and to the configuration of
+// its run (nil: there is none, or it cannot be read), and returns the table of its tensors.
+func (r *Report) adapter(dir string, c *config.Config) (table Table) {
 	a, err := model.ReadAdapter(dir)
 	if err != nil {
 		r.problem(err)
@@ -50,16 +52,21 @@ func (r *Report) adapter(dir string, ignore []string) (table Table) {
 	case a.Block.FeatureDim > have: // would make room for more than the file can hold
 		r.problem(fmt.Errorf("%s: block.feature_dim is %d, but the adapter has only %d parameters", filepath.Join(dir, model.AdapterConfig), a.Block.FeatureDim, have))
 	case len(r.Problems) == before:
-		r.belongs(dir, base, ignore)
+		r.belongs(dir, base, c)
 	}
 	return table
 }
 
-// belongs reports an adapter that its base does not take.
-func (r *Report) belongs(dir, base string, ignore []string) {
+// belongs reports an adapter that its base does not take, or that is not of its run's
+// configuration.
+func (r *Report) belongs(dir, base string, c *config.Config) {
 	if _, err := os.Stat(base); errors.Is(err, fs.ErrNotExist) {
 		r.problem(fmt.Errorf("the base is not at %s; put it there, or correct base in %s", base, filepath.Join(dir, model.AdapterConfig)))
 		return
+	}
+	var ignore []string
+	if c != nil {
+		ignore = c.Model.Ignore
 	}
 	b, err := model.LoadBase(base, ignore...)
 	if err != nil {
@@ -70,6 +77,9 @@ func (r *Report) belongs(dir, base string, ignore []string) {
 	if err != nil {
 		r.problem(err)
 		return
+	}
+	if c != nil {
+		r.problem(runs.CheckBlock(c, m))
 	}
 	for _, w := range m.Warnings() {
 		r.note("%s", w)

@@ -24,14 +24,12 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 	r.Kind = "run"
 	c, err := config.Load(filepath.Join(dir, runs.ConfigFile))
 	r.problem(err)
-	var ignore []string
 	if err == nil {
 		r.fact("name", c.Name)
 		r.fact("data", c.Data.Train)
 		r.fact("seed", c.Seed)
-		ignore = c.Model.Ignore
 	}
-	r.adapter(dir, ignore)
+	r.adapter(dir, c)
 	r.training(dir, c)
 	r.gained(dir)
 	r.quantizations(dir)

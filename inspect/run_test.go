@@ -73,6 +73,14 @@ func TestRun(t *testing.T) {
 	_, got = describe(t, run.Dir, inspect.Options{})
 	wantText(t, got, "float and w8a16", "exported graphs: export/16x64", "export/16x64 has not been compared with the Go model: eisft check ")
 
+	config := filepath.Join(run.Dir, runs.ConfigFile)
+	replaceIn(t, config, "window: 16", "window: 17")
+	r, _ = describe(t, run.Dir, inspect.Options{})
+	if problems := strings.Join(r.Problems, "\n"); !strings.Contains(problems, "config.yaml and adapter_config.json describe different blocks (window 17, but 16)") {
+		t.Errorf("of another block: %q", problems)
+	}
+	replaceIn(t, config, "window: 17", "window: 16")
+
 	_, got = describe(t, filepath.Join(run.Dir, "quant", "w8a16"), inspect.Options{})
 	wantText(t, got, ": quantized model", "w8a16: weights int8, head int8, activations int16, cache int8", "lowest signal to quantization noise")
 	r, got = describe(t, filepath.Join(run.Dir, "export", "16x64"), inspect.Options{})

@@ -104,7 +104,11 @@ func ReadAdapter(dir string) (*Adapter, error) {
 	}
 	a := &Adapter{}
 	if err := json.Unmarshal(text, a); err != nil {
-		return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
+		}
+		return nil, fmt.Errorf("%s: %w", path, wrongJSON("", err))
 	}
 	if found := hf.Describe(dir); a.Format == "" && found != "" {
 		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)
@@ -162,6 +166,9 @@ func LoadAdapter(b *Base, dir string) (*Model, error) {
 	defer func() { _ = f.Close() }()
 	if err := m.Params.ReadFrom(f, ""); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if have := m.Params.Count(); have != a.Trained {
+		return nil, fmt.Errorf("%s: parameters is %d, but %s holds %d; the files belong to different adapters", filepath.Join(dir, AdapterConfig), a.Trained, AdapterWeights, have)
 	}
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -44,6 +45,9 @@ func (b *Base) Identity() string {
 
 // CheckIdentity reports that a base is another one than that of an identity.
 func (b *Base) CheckIdentity(want string) error {
+	if want == "" {
+		return errors.New("base_identity is missing")
+	}
 	id := b.Identity()
 	if !strings.Contains(want, "-") {
 		id = b.firstIdentity()

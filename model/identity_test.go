@@ -95,9 +95,12 @@ func TestFirstIdentity(t *testing.T) {
 	if err := b.CheckIdentity("f4a7dba6cb09ac65e6153d8e24e771a0"); err != nil {
 		t.Error(err)
 	}
-	for _, other := range []string{"f4a7dba6cb09ac65e6153d8e24e771a1", "2-f4a7dba6cb09ac65e6153d8e24e771a0", ""} {
+	for _, other := range []string{"f4a7dba6cb09ac65e6153d8e24e771a1", "2-f4a7dba6cb09ac65e6153d8e24e771a0"} {
 		if err := b.CheckIdentity(other); err == nil || !strings.Contains(err.Error(), "its identity was "+other) {
 			t.Errorf("identity %q: error %v", other, err)
 		}
+	}
+	if err := b.CheckIdentity(""); err == nil || err.Error() != "base_identity is missing" {
+		t.Errorf("no identity: error %v", err)
 	}
 }

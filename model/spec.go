@@ -1,9 +1,14 @@
 package model
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"eisft/internal/enum"
 	"eisft/model/schedule"
@@ -106,6 +111,43 @@ func (s Spec) Alone(layer int) Spec {
 	return s
 }
 
+// UnmarshalJSON refuses keys that a block does not have: whatever they ask for, it would not be
+// computed.
+func (s *Spec) UnmarshalJSON(text []byte) error {
+	type plain Spec
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	err := d.Decode((*plain)(s))
+	if err == nil {
+		return nil
+	}
+	if key, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return fmt.Errorf("block has the key %s, which this version of eisft does not know; a later version wrote it, or the file was edited: take that version, or the file as it was", key)
+	}
+	return wrongJSON("block", err)
+}
+
+// wrongJSON says in a file's terms what a decoder found under a key, or within it, and wanted.
+func wrongJSON(key string, err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	want := "a list of whole numbers"
+	switch wrong.Type.Kind() {
+	case reflect.Int:
+		want = "a whole number"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.String:
+		want = "text"
+	case reflect.Struct:
+		want = "an object"
+	}
+	name := strings.Trim(key+"."+wrong.Field, ".")
+	return fmt.Errorf("%s is a JSON %s; it must be %s", cmp.Or(name, "it"), wrong.Value, want)
+}
+
 // Equal says whether two blocks are the same.
 func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
 
@@ -115,10 +157,19 @@ func (s Spec) Difference(t Spec) string {
 	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
 	for i := range a.NumField() {
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			return fmt.Sprintf("%s %v, but %v", a.Type().Field(i).Tag.Get("json"), a.Field(i), b.Field(i))
+			name, _, _ := strings.Cut(a.Type().Field(i).Tag.Get("json"), ",")
+			return fmt.Sprintf("%s %s, but %s", name, shownField(a.Field(i)), shownField(b.Field(i)))
 		}
 	}
 	return ""
+}
+
+// shownField is a field's value for a message.
+func shownField(v reflect.Value) string {
+	if v.Kind() == reflect.Slice && v.IsNil() {
+		return "all" // SlotLayers
+	}
+	return fmt.Sprint(v)
 }
 
 // ScoreSign is the sign of the score in the weight of what is written to the

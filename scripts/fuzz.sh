@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 time=${1:-20s}
 
+targets=$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ {targets[++n] = $1} /^ok/ {for (i = 1; i <= n; i++) print $2, targets[i]; n = 0}')
 failed=0
 while read -r package target; do
 	# -fuzzminimizetime: to make inputs small would take most of a short time
@@ -15,6 +16,10 @@ while read -r package target; do
 		failed=1
 		continue
 	fi
-	printf '%-60s %s\n' "$package $target" "$(grep -oE 'execs: [0-9]+ \([0-9]+/sec\)' <<<"$out" | tail -n 2 | head -n 1)"
-done < <(go test -list '^Fuzz' ./... | awk '/^Fuzz/ {targets[++n] = $1} /^ok/ {for (i = 1; i <= n; i++) print $2, targets[i]; n = 0}')
+	last=$(grep -oE 'elapsed: [0-9]+s, execs: [0-9]+' <<<"$out" | tail -n 1 || true)
+	seconds=${last#elapsed: } inputs=${last##* } slow=
+	seconds=${seconds%%s*}
+	[ "${inputs:-0}" -ge $((100 * ${seconds:-1})) ] || slow=', fewer than a hundred a second'
+	printf '%-60s %d inputs in %d s%s\n' "$package $target" "${inputs:-0}" "${seconds:-0}" "$slow"
+done <<<"$targets"
 exit $failed

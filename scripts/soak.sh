@@ -22,14 +22,27 @@ trap 'rm -rf "$work"' EXIT
 root=$PWD
 bad=0
 
-# killed COMMAND…: runs it and kills it at a random system call that changes files; tells
-# whether it was killed before its end.
+# killed COMMAND…: runs it and kills it at a random system call that changes files. Returns 0 if
+# that was before its end, 1 if it came too late, and 2 if the command failed by itself.
 calls=(openat:80 write:60 renameat:8 renameat2:2 fsync:20 mkdirat:3 unlinkat:3 symlinkat:3) # and how often
 killed() {
-	local pick=${calls[RANDOM % ${#calls[@]}]} call when
+	local pick=${calls[RANDOM % ${#calls[@]}]} call when rc=0
 	call=${pick%:*} when=$((1 + RANDOM % ${pick#*:}))
-	strace -f -qq -e signal=none -e "trace=$call" -e "inject=$call:signal=KILL:when=$when" -o /dev/null "$@" >/dev/null 2>&1 && return 1
-	return 0
+	strace -f -qq -e signal=none -e "trace=$call" -e "inject=$call:signal=KILL:when=$when" -o /dev/null "$@" >/dev/null 2>&1 || rc=$?
+	case $rc in
+	137) return 0 ;; # strace dies as its child did
+	0) return 1 ;;
+	*) return 2 ;;
+	esac
+}
+
+# measure COMMAND…: runs it to its end, and sets how often killed may count a call of it: a
+# command with few calls would else end before it is killed. strace counts for each thread.
+measure() {
+	local names=(openat write renameat renameat2 fsync mkdirat unlinkat symlinkat)
+	strace -f -qq -e signal=none -e "trace=$(IFS=, && echo "${names[*]}")" -o "$work/calls" "$@" >/dev/null 2>&1
+	mapfile -t calls < <(awk '$2 ~ /^[a-z0-9]+\(/ {sub(/\(.*/, "", $2); n = ++seen[$1, $2]; if (n > most[$2]) most[$2] = n}
+		END {for (call in most) print call ":" most[call]}' "$work/calls")
 }
 
 # config N: the N-th of the configurations that are gone through.
@@ -63,7 +76,7 @@ sum() {
 report() { printf '%-10s %4d kills, %4d came too late, %4d recovered with equal bits, %d not\n' "$1" "$2" "$3" "$4" "$5"; }
 
 soak_train() {
-	local n=0 late=0 same=0 differ=0 i=0 want dir=$work/train
+	local n=0 late=0 same=0 differ=0 i=0 rc want dir=$work/train
 	while [ $n -lt "$kills" ]; do
 		i=$((i + 1))
 		rm -rf "$dir" && mkdir -p "$dir" && cd "$dir"
@@ -72,11 +85,15 @@ soak_train() {
 		want=$(sum runs/soak)
 		for _ in 1 2 3 4 5 6 7 8; do
 			rm -rf runs
-			if ! killed "$eisft" train --config c.yaml; then
+			rc=0
+			killed "$eisft" train --config c.yaml || rc=$?
+			if [ $rc -eq 1 ]; then
 				late=$((late + 1))
+			elif [ $rc -eq 2 ]; then
+				bad=$((bad + 1)) && echo "train, configuration $i: it fails, and not because it was killed" >&2
 			else
 				n=$((n + 1))
-				for _ in 1 2 3; do # killed once more while it goes on, now and then
+				for _ in 1 2 3; do # killed once more while it goes on, now and then; without a checkpoint that fails
 					[ $((RANDOM % 3)) -eq 0 ] && killed "$eisft" train --config c.yaml --resume && n=$((n + 1))
 				done
 				"$eisft" train --config c.yaml --resume >/dev/null 2>&1 ||
@@ -96,15 +113,21 @@ soak_train() {
 
 # soak_output NAME FOLDER|FILE COMMAND…: kills the command, runs it again, and compares.
 soak_output() {
-	local name=$1 out=$2 n=0 late=0 same=0 differ=0 want tries=0
+	local name=$1 out=$2 n=0 late=0 same=0 differ=0 rc want tries=0
 	shift 2
 	rm -rf "$out"
-	"$@" >/dev/null 2>&1
+	measure "$@"
 	want=$(contents "$out")
 	while [ $n -lt $((kills / 2)) ] && [ $tries -lt $((2 * kills)) ]; do
 		tries=$((tries + 1))
 		[ $((RANDOM % 2)) -eq 0 ] && rm -rf "$out"
-		if killed "$@"; then n=$((n + 1)); else late=$((late + 1)); fi
+		rc=0
+		killed "$@" || rc=$?
+		case $rc in
+		0) n=$((n + 1)) ;;
+		1) late=$((late + 1)) ;;
+		*) bad=$((bad + 1)) && echo "$name: it fails, and not because it was killed" >&2 ;;
+		esac
 		# What lies there now is whole, or nothing does.
 		if [ -e "$out" ] && [ "$(contents "$out")" != "$want" ]; then
 			differ=$((differ + 1)) && echo "$name: half of it lies under its name" >&2
@@ -153,7 +176,11 @@ for room in 4 64 256 1024 4096 16384; do
 		if grep -q broken "$work/rc"; then
 			bad=$((bad + 1)) && echo "disk full: the run does not open any more after: $command" >&2
 		fi
-		if [ "$(head -n 1 "$work/rc")" = 0 ]; then passed=$((passed + 1)); else refused=$((refused + 1)); fi
+		case "$(head -n 1 "$work/rc")" in
+		0) passed=$((passed + 1)) ;;
+		1) refused=$((refused + 1)) ;; # any other exit code is a crash
+		*) bad=$((bad + 1)) && echo "disk full: it dies: $command" >&2 ;;
+		esac
 	done
 done
 printf 'disk full  %d commands refused with an error, %d had room enough\n' $refused $passed

@@ -54,8 +54,8 @@ func (in inputs) changed(text string) error {
 	if err := json.Unmarshal([]byte(text), &then); err != nil {
 		return fmt.Errorf("inputs: %w", err)
 	}
-	all := maps.Clone(then)
-	maps.Copy(all, in)
+	all := maps.Clone(in)
+	maps.Copy(all, then)
 	for _, what := range slices.Sorted(maps.Keys(all)) {
 		if then[what] != in[what] {
 			return fmt.Errorf("%s: its content has changed since the checkpoint was written (hash %.12s then, %.12s now); resume with what was there, or start a new run without --resume",

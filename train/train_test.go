@@ -24,7 +24,7 @@ import (
 
 // tinyConfig trains on four short chats with a block small enough for them to
 // leave its window.
-func tinyConfig(t *testing.T, stages string) *config.Config {
+func tinyConfig(t testing.TB, stages string) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
 	chat := func(n int) string {
@@ -331,34 +331,70 @@ func TestBadRows(t *testing.T) {
 	}
 }
 
-// TestNoSampleFits leaves no run folder behind.
 // TestBlockOfAnotherConfiguration: a run whose adapter and configuration contradict each other
-// does not open.
+// does not open. Slots may be missing where a stage has pruned them, and nowhere else.
 func TestBlockOfAnotherConfiguration(t *testing.T) {
 	run, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := run.Config
-	for _, tc := range []struct {
-		change func(*model.Spec)
-		want   string
-	}{
-		{func(s *model.Spec) { s.Window = 32 }, "config.yaml and adapter_config.json describe different blocks (window 32, but 16); they belong to different runs"},
-		{func(s *model.Spec) { s.SlotLayers = []int{2} }, "adapter_config.json has slots in layer 0, but config.yaml has none there"},
-		{func(*model.Spec) {}, ""},
-	} {
-		changed := c
-		tc.change(&changed.Block.Spec)
-		if err := changed.Write(filepath.Join(run.Dir, runs.ConfigFile)); err != nil {
+	pruned, err := run.Model.KeepSlots([]int{2, 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prunes := tinyConfig(t, "["+sftStage+", {kind: prune, samples: 1}]").Stages
+	opens := func(m *model.Model, c config.Config, want string) {
+		t.Helper()
+		if err := m.SaveAdapter(run.Dir, c.Model.Path); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := runs.Open(run.Dir); tc.want != "" {
-			wantError(t, err, tc.want)
+		if err := c.Write(filepath.Join(run.Dir, runs.ConfigFile)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := runs.Open(run.Dir); want != "" {
+			wantError(t, err, want)
 		} else if err != nil {
 			t.Error(err)
 		}
 	}
+	for _, tc := range []struct {
+		model               *model.Model
+		change              func(*model.Spec)
+		want, wantWhenPrune string
+	}{
+		{run.Model, func(s *model.Spec) { s.Window = 32 }, "describe different blocks (window 32, but 16); they belong to different runs, or", "(window 32, but 16)"},
+		{run.Model, func(s *model.Spec) { s.SlotLayers = []int{2} }, "(slot_layers [2], but all)", "adapter_config.json has slots in layer 0, but config.yaml has none there"},
+		{run.Model, func(*model.Spec) {}, "", ""},
+		{pruned, func(*model.Spec) {}, "config.yaml and adapter_config.json describe different blocks (slot_layers all, but [2 6])", ""},
+		{pruned, func(s *model.Spec) { s.SlotLayers = []int{2, 3, 6} }, "(slot_layers [2 3 6], but [2 6])", ""},
+		{pruned, func(s *model.Spec) { s.SlotLayers = []int{2, 3} }, "(slot_layers [2 3], but [2 6])", "has slots in layer 6"},
+		{pruned, func(s *model.Spec) { s.Slots = 9 }, "(slots 9, but 8)", "(slots 9, but 8)"},
+	} {
+		c := run.Config
+		tc.change(&c.Block.Spec)
+		opens(tc.model, c, tc.want)
+		c.Stages = prunes
+		opens(tc.model, c, tc.wantWhenPrune)
+	}
+}
+
+// TestMovedRun: a run that was moved away from its base says where it looks, and what to do.
+func TestMovedRun(t *testing.T) {
+	run, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := filepath.Join(t.TempDir(), "moved")
+	if err := os.Rename(run.Dir, moved); err != nil {
+		t.Fatal(err)
+	}
+	gone := run.Config
+	gone.Model.Path = filepath.Join(filepath.Dir(moved), "base")
+	if err := gone.Write(filepath.Join(moved, runs.ConfigFile)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = runs.Open(moved)
+	wantError(t, err, "run "+moved+": model.path: there is nothing at "+gone.Model.Path+"; put the model there, or correct the path in the configuration")
 }
 
 // TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.
@@ -410,6 +446,7 @@ func TestResumeWithOtherInputs(t *testing.T) {
 	}
 }
 
+// TestNoSampleFits leaves no run folder behind.
 func TestNoSampleFits(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
 	c.Data.MaxTokens = 40

@@ -11,7 +11,7 @@ import (
 
 // put writes files into a folder, which it returns: names that end in .safetensors hold one
 // number for each tensor that their text names, "@x" is a link to x, others are as given.
-func put(t *testing.T, files map[string]string) string {
+func put(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -345,4 +345,39 @@ func TestCodesInThePlaceOfWeights(t *testing.T) {
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
+}
+
+// FuzzIndex: whatever an index says, nothing outside of its folder is read, and every tensor
+// is where it says.
+func FuzzIndex(f *testing.F) {
+	dir := put(f, map[string]string{"model/" + shard1: "a", "model/" + shard2: "b", "secret.safetensors": "a b"})
+	dir = filepath.Join(dir, "model")
+	for _, seed := range []string{
+		abIndex, `{"weight_map":{"a":"` + shard2 + `"}}`, `{"weight_map":{"a":"../secret.safetensors"}}`, `{"weight_map":{"a":"./` + shard1 + `","b":"` + shard1 + `/../` + shard2 + `"}}`, `{"weight_map":{"":""}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, index []byte) {
+		if err := os.WriteFile(filepath.Join(dir, indexFile), index, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Open(dir)
+		if err != nil {
+			if !strings.Contains(err.Error(), dir) {
+				t.Errorf("the error does not name the folder: %v", err)
+			}
+			return
+		}
+		for _, file := range c.Files() {
+			if within, err := filepath.Rel(dir, file); err != nil || !filepath.IsLocal(within) {
+				t.Errorf("%s was read, which is not in %s", file, dir)
+			}
+		}
+		for _, name := range c.Names() {
+			if _, err := c.Tensor(name); err != nil {
+				t.Error(err)
+			}
+		}
+		closeFile(t, c)
+	})
 }

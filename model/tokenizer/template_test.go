@@ -1,12 +1,14 @@
 package tokenizer
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
+	"eisft/model/hf"
 	"eisft/model/tokenizer/jinja"
 )
 
@@ -200,5 +202,43 @@ func FuzzTemplate(f *testing.F) {
 		}
 		template := Template{jinja: parsed}
 		_, _ = template.Render([]Message{{Role: "system", Content: "S"}, {Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
+	})
+}
+
+// FuzzConfig: whatever the files beside a tokenizer.json say of its special tokens and of the
+// chat template, they are refused by their name, or the tokenizer works.
+func FuzzConfig(f *testing.F) {
+	dir := f.TempDir()
+	write(f, dir, File, tokenizerJSON(parts{"added_tokens": `[{"id": 258, "content": "<s>", "special": true}]`}, byteAlphabet))
+	f.Add(`{"bos_token": {"content": "<s>"}, "eos_token": "</s>", "chat_template": "{{ bos_token }}{{ messages[0].content }}"}`, `{"eos_token": "<s>"}`, `{"pad_token_id": [258, 1]}`)
+	f.Add(`{"added_tokens_decoder": {}, "chat_template": [{"name": "default", "template": "{{ eos_token }}"}]}`, `{"bos_token": null}`, `{"eos_token_id": -1}`)
+	f.Add(`{"chat_template": [{}, {}]}`, `[]`, `null`)
+	f.Fuzz(func(t *testing.T, config, special, generation string) {
+		files := map[string]string{ConfigFile: config, specialFile: special, hf.GenerationFile: generation}
+		for name, text := range files {
+			write(t, dir, name, text)
+		}
+		named := func(err error) {
+			for name := range files {
+				if strings.Contains(err.Error(), name) {
+					return
+				}
+			}
+			t.Errorf("the error names none of the files: %v", err)
+		}
+		tk, err := Load(dir)
+		if err != nil {
+			named(err)
+			return
+		}
+		tk.Encode(tk.BOS()+"a"+tk.EOS(), true)
+		template, err := LoadTemplate(dir)
+		if err != nil {
+			if !errors.Is(err, ErrNoTemplate) {
+				named(err)
+			}
+			return
+		}
+		_, _ = template.Render([]Message{{Role: "user", Content: "Hi"}}, RenderOptions{GenerationPrompt: true})
 	})
 }

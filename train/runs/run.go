@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"eisft/model"
@@ -52,31 +54,35 @@ func Open(dir string) (*Run, error) {
 	r := &Run{Dir: real, Config: *cfg}
 	base, err := r.openBase()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	if r.Model, err = model.LoadAdapter(base, real); err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	if err := r.blockFits(); err != nil {
+	if err := CheckBlock(cfg, r.Model); err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	return r, nil
 }
 
-// blockFits holds the adapter's block to that of the configuration, of which pruning may
-// have taken away the slots of some layers and nothing else.
-func (r *Run) blockFits() error {
-	want, kept := r.Config.Block.Spec, r.Model.Spec
-	for _, i := range r.Model.SlotLayers() {
-		if want.At(i).Slots == 0 {
-			return fmt.Errorf("%s has slots in layer %d, but %s has none there; they belong to different runs", model.AdapterConfig, i, ConfigFile)
+// CheckBlock holds the block of a run's adapter to that of its configuration. Pruning may
+// have taken away the slots of some layers; without a stage that prunes, and beside that,
+// they are the same.
+func CheckBlock(c *config.Config, m *model.Model) error {
+	const advice = "they belong to different runs, or one was edited: put back the one that was there after training"
+	want, kept := c.Block.Spec, m.Spec
+	if slices.ContainsFunc(c.Stages, func(s config.Stage) bool { return s.Kind() == config.KindPrune }) {
+		for _, i := range m.SlotLayers() {
+			if want.At(i).Slots == 0 {
+				return fmt.Errorf("%s has slots in layer %d, but %s has none there; %s", model.AdapterConfig, i, ConfigFile, advice)
+			}
+		}
+		if want.SlotLayers = kept.SlotLayers; kept.Slots == 0 {
+			want.Slots = 0
 		}
 	}
-	if want.SlotLayers = kept.SlotLayers; kept.Slots == 0 {
-		want.Slots = 0
-	}
 	if difference := want.Difference(kept); difference != "" {
-		return fmt.Errorf("%s and %s describe different blocks (%s); they belong to different runs", ConfigFile, model.AdapterConfig, difference)
+		return fmt.Errorf("%s and %s describe different blocks (%s); %s", ConfigFile, model.AdapterConfig, difference, advice)
 	}
 	return nil
 }
@@ -98,6 +104,9 @@ func OpenUntrained(c *config.Config) (*Run, error) {
 // openBase opens what the configuration's model folder holds.
 func (r *Run) openBase() (*model.Base, error) {
 	path := r.Config.Model.Path
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("model.path: there is nothing at %s; put the model there, or correct the path in the configuration", path)
+	}
 	base, err := model.LoadBase(path, r.Config.Model.Ignore...)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,105 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"eisft/model"
+	"eisft/model/hf"
+	"eisft/train/config"
+	"eisft/train/runs"
+)
+
+// opened is a trainer with all that it reads, and a run folder of its own.
+func opened(t testing.TB, change func(*config.Config)) *trainer {
+	t.Helper()
+	c := tinyConfig(t, "["+sftStage+"]")
+	change(c)
+	r := &trainer{config: c, group: alone{}}
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.source.Close() })
+	r.Dir, r.optimizer = t.TempDir(), newAdamW(r.Model.Params)
+	return r
+}
+
+// put writes a checkpoint with any metadata, as the first version did: without a hash, which
+// would refuse what does not come from a trainer.
+func (t *trainer) put(tb testing.TB, position, block, inputs string) {
+	tb.Helper()
+	var text bytes.Buffer
+	err := hf.Encode(&text, t.optimizer.entries(), map[string]string{"format": firstCheckpointFormat, "position": position, "block": block, "inputs": inputs})
+	path := filepath.Join(t.Dir, runs.CheckpointFile)
+	_ = os.Remove(path) // what is written over waits for the disk
+	if err == nil {
+		err = os.WriteFile(path, text.Bytes(), 0o600)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// TestCheckpointOfAnotherBlock: slots may have been pruned; all else is the configuration's.
+func TestCheckpointOfAnotherBlock(t *testing.T) {
+	r := opened(t, func(*config.Config) {})
+	for _, tc := range []struct {
+		change func(*model.Spec)
+		want   string
+	}{
+		{func(*model.Spec) {}, ""},
+		{func(s *model.Spec) { s.Window = 17 }, "block: window 17, but 16 in the configuration"},
+		{func(s *model.Spec) { s.Slots = 9 }, "block: slots 9, but 8 in the configuration"},
+		{func(s *model.Spec) { s.SlotLayers, s.Sink = []int{2}, 3 }, "block: sink 3, but 2 in the configuration"},
+		{func(s *model.Spec) { s.SlotLayers = []int{2, 99} }, "block: "},
+	} {
+		spec := r.Model.Spec
+		tc.change(&spec)
+		block, err := json.Marshal(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.put(t, "{}", string(block), "")
+		was := *r
+		_, err = r.restore()
+		if *r = was; tc.want != "" {
+			wantError(t, err, runs.CheckpointFile, tc.want)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// FuzzCheckpoint: whatever a checkpoint says, it is refused by its name, or stands at a place
+// of this configuration.
+func FuzzCheckpoint(f *testing.F) {
+	r := opened(f, func(c *config.Config) { // small
+		c.Block.Feature, c.Block.Gate, c.Block.SlotLayers = model.FeatureELU, model.GateScalar, []int{2, 6}
+	})
+	block, err := json.Marshal(r.Model.Spec)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(`{"stage": 0, "step": 2, "cursor": {"epoch": 1, "index": 2}}`, string(block), "{}")
+	f.Add(`{"stage": 0, "step": -1}`, strings.Replace(string(block), "[2,6]", "[2]", 1), `{"model.path": ""}`)
+	f.Add(`{"stage": 9e18}`, "null", "null")
+	f.Add("null", string(block), "null")
+	f.Fuzz(func(t *testing.T, position, block, inputs string) {
+		r.put(t, position, block, inputs)
+		u := *r
+		at, err := u.restore()
+		if err != nil {
+			if !strings.Contains(err.Error(), runs.CheckpointFile) {
+				t.Errorf("the error does not name the checkpoint: %v", err)
+			}
+			return
+		}
+		if at.Stage != 0 || at.Step < 0 || at.Step > r.config.Stages[0].NumSteps() {
+			t.Errorf("restored %+v", at)
+		}
+	})
+}
