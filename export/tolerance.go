@@ -58,7 +58,7 @@ func slackOf(s quant.Scheme) slack {
 	if s.Activation.Bits == 8 {
 		return slack{0x1p-24, shares{0.2, 1e-2}, 0.15}
 	}
-	return slack{0x1p-22, shares{1e-2, 3e-4}, 0.005}
+	return slack{0x1p-22, shares{1e-2, 1e-3}, 0.03}
 }
 
 func (s shares) of(logit float64) manifest.Tolerance {

@@ -113,9 +113,9 @@ func (w *writer) header() (*manifest.Manifest, error) {
 		return nil, fmt.Errorf("manifest: rope: %w", err)
 	}
 	if spec.HasMemory() {
-		m.Features, m.MemoryScale, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), lower.StateScale(spec), lower.MemoryColumn(spec)
+		m.Features, m.MemoryScale, m.MemoryColumn = spec.FeatureSize(base.Dims.HeadDim), spec.StateScale(), lower.MemoryColumn(spec)
 		if m.MemoryColumn == manifest.ColumnLogTokens {
-			m.EmptyTokens = lower.EmptyTokens(spec)
+			m.EmptyTokens = spec.EmptyTokens()
 		}
 	}
 	if w.Inputs == lower.InputEmbeds {

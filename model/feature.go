@@ -17,10 +17,13 @@ func Features() []Feature { return features.Names() }
 // featureForm is what sets a feature map apart from the others. Functions are those of
 // FeatureMap; they get its size F.
 type featureForm struct {
-	learned  bool // it has trained columns, A [d,f] a head
-	size     func(d, cols int) int
-	forward  func(m FeatureMap, phi, x []float32, ldx, rows, size int)
-	backward func(m FeatureMap, dx, dA, dphi, phi, x []float32, ldx, rows, size int)
+	learned bool // it has trained columns, A [d,f] a head
+	// stateScale is the factor by which graphs hold the memory's state above means: see
+	// Spec.StateScale.
+	stateScale float64
+	size       func(d, cols int) int
+	forward    func(m FeatureMap, phi, x []float32, ldx, rows, size int)
+	backward   func(m FeatureMap, dx, dA, dphi, phi, x []float32, ldx, rows, size int)
 }
 
 // FeatureMap is φ of one head.

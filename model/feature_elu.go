@@ -6,8 +6,9 @@ import "eisft/model/kernels"
 const FeatureELU Feature = "elu"
 
 var eluFeature = featureForm{
-	size:    func(d, _ int) int { return d },
-	forward: eluForward, backward: eluBackward,
+	stateScale: 0x1p-2,
+	size:       func(d, _ int) int { return d },
+	forward:    eluForward, backward: eluBackward,
 }
 
 func eluForward(m FeatureMap, phi, x []float32, ldx, rows, size int) {

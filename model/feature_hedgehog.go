@@ -7,9 +7,10 @@ import "eisft/model/kernels"
 const FeatureHedgehog Feature = "hedgehog"
 
 var hedgehogFeature = featureForm{
-	learned: true,
-	size:    func(_, cols int) int { return 2 * cols },
-	forward: hedgehogForward, backward: hedgehogBackward,
+	learned:    true,
+	stateScale: 0x1p10,
+	size:       func(_, cols int) int { return 2 * cols },
+	forward:    hedgehogForward, backward: hedgehogBackward,
 }
 
 func hedgehogForward(m FeatureMap, phi, x []float32, ldx, rows, size int) {

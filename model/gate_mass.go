@@ -36,19 +36,17 @@ func (g GateOp) logMass(read []float32, at int) float32 {
 	return float32(math.Log(float64(g.mass(read, at)) + memoryEps))
 }
 
-// EmptyMemoryTokens is how many tokens the ε of graphs, which hold the memory as means over
-// the tokens written, stands for beside these means: so many count as written while none is.
-const EmptyMemoryTokens = 1000
-
 // MeanMass words the at-th logit of the mass gate as graphs do (docs/graphs.md, section 4),
-// where n tokens were written: without the mass, and with the logarithm of n apart; the
-// exponential of their sum is multiplied by the mean mass.
-func (g GateOp) MeanMass(logit, read []float32, at, n int) (bias, logTokens, mass float32) {
-	bias = logit[at] - g.logMass(read, at)
-	tokens := float64(EmptyMemoryTokens)
+// where n tokens were written to the memory of a block s: without the mass and less log
+// StateScale, and with the logarithm of n apart; the exponential of their sum is multiplied
+// by the mean mass in the state's scale.
+func (g GateOp) MeanMass(s Spec, logit, read []float32, at, n int) (bias, logTokens, mass float32) {
+	scale := s.StateScale()
+	bias = logit[at] - g.logMass(read, at) - float32(math.Log(scale))
+	tokens := s.EmptyTokens()
 	if n > 0 {
 		tokens = float64(n)
-		mass = g.mass(read, at) / float32(n)
+		mass = g.mass(read, at) / float32(n) * float32(scale)
 	}
-	return bias, float32(math.Log(tokens)), mass + memoryEps/EmptyMemoryTokens
+	return bias, float32(math.Log(tokens)), max(mass, LeastMass)
 }

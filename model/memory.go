@@ -10,6 +10,21 @@ import (
 // memoryEps keeps an empty memory's read at zero (docs/method.md, section 3).
 const memoryEps = 1e-6
 
+// LeastMass keeps the read of an empty memory at zero in graphs, as ε does here: no mass of
+// the scaled state counts as less. Added to a mean, ε would be gone in float16, and so would a
+// mean that is not scaled.
+const LeastMass = 0x1p-13
+
+// StateScale is the factor by which graphs hold the memory's state above the means over the
+// tokens written (docs/graphs.md, section 4), so that float16 has room for it: of φ's that
+// are shares of 1, means are small; those of ELU+1 are of the order of 1, and their products
+// over a head's elements beyond it.
+func (s Spec) StateScale() float64 { return features.Get(s.Feature).stateScale }
+
+// EmptyTokens is the number of tokens of which a graph's empty memory has the mass ε: in the
+// mass gate even this takes a share.
+func (s Spec) EmptyTokens() float64 { return memoryEps * s.StateScale() / LeastMass }
+
 // Memory reads and writes the compressive memory of one layer. The memory is
 // held as [K, F, d+1]: the matrix M with z as its last column, which is what M
 // would be for a value of one. A read is then one product, [a·mass, mass].

@@ -63,7 +63,7 @@ func (a *attend) logits(column *model.Column[[]float32]) {
 	g := model.GateOp{Gate: a.model.Spec.Gate, Dims: a.sight.Dims}
 	a.logit, a.mass = make([]float32, len(column.Logit)), make([]float32, len(column.Logit))
 	for i := range a.logit {
-		bias, tokens, mass := g.MeanMass(column.Logit, column.Read, i, a.sight.Written)
+		bias, tokens, mass := g.MeanMass(a.model.Spec, column.Logit, column.Read, i, a.sight.Written)
 		masked := []float32{tokens} // it comes with the mask
 		a.visit(MaskPoint, masked)
 		a.logit[i], a.mass[i] = bias+masked[0], mass

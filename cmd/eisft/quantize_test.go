@@ -55,7 +55,7 @@ func TestQuantizeDryRun(t *testing.T) {
 	for _, want := range []string{
 		"channels           8 samples of train.jsonl, ", "transform          awq\n", "calibrate          8 samples",
 		"widths of the cache  17 measurements of the loss, on 2,048 tokens each\n", "57 maps of 8 layers and the head in int4\n",
-		"3 steps a layer on 4,096 tokens\n", "2 answers of 2 rows of train.jsonl, in float and quantized\n",
+		"3 steps a layer on 16,384 tokens\n", "2 answers of 2 rows of train.jsonl, in float and quantized\n",
 		"ablation           rtn, + awq, + reconstruct\n", filepath.Join("quant", "w4a16") + "\n", "size               ", "now 15.5 MB\n",
 	} {
 		if squeezed := strings.Join(strings.Fields(want), " "); !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), squeezed) {

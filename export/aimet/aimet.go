@@ -190,6 +190,9 @@ func (t Tensor) version2() (entry2, error) {
 		e.Axis = &axis
 	}
 	if t.Block > 0 {
+		if _, _, err := t.matrix(); err != nil {
+			return e, err
+		}
 		if t.LowPower() {
 			steps, multiples := t.Channels, t.Multiples()
 			// One number for each channel, along the axis of channels.

@@ -22,9 +22,13 @@ func tensors() []aimet.Tensor {
 		}
 		return list
 	}
-	multiples := make([]float32, 4*3)
+	multiples := make([]int32, 4*3)
 	for i := range multiples {
-		multiples[i] = float32(1+r.IntN(16)) * []float32{0.01, 0.023, 0.7}[i%3]
+		multiples[i] = 1 + r.Int32N(16)
+	}
+	lowPower := encoding.Encoding{Bits: 4, Axis: 0, Block: 2}
+	if err := lowPower.SetMultiples([]float32{0.0078125, 0.0234375, 0.75}, multiples); err != nil {
+		panic(err)
 	}
 	return []aimet.Tensor{
 		{Name: "hidden", Shape: []int{1, 4, 8}, Encoding: encoding.Encoding{Bits: 16, Unsigned: true, Scales: []float32{0.001}, Zeros: []int32{30000}}},
@@ -32,7 +36,7 @@ func tensors() []aimet.Tensor {
 		{Name: "channels", Shape: []int{8, 3}, Param: true, Encoding: encoding.Encoding{Bits: 8, Scales: scales(3), Axis: 1}},
 		{Name: "asymmetric", Shape: []int{8, 3}, Param: true, Encoding: encoding.Encoding{Bits: 8, Scales: scales(3), Zeros: []int32{1, -2, 3}, Axis: 1}},
 		{Name: "groups", Shape: []int{8, 3}, Param: true, Encoding: encoding.Encoding{Bits: 4, Scales: scales(12), Axis: 0, Block: 2}},
-		{Name: "lpbq", Shape: []int{8, 3}, Param: true, Encoding: encoding.Encoding{Bits: 4, Scales: multiples, Axis: 0, Block: 2}},
+		{Name: "lpbq", Shape: []int{8, 3}, Param: true, Encoding: lowPower},
 	}
 }
 

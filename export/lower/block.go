@@ -165,7 +165,13 @@ func (b *builder) addBias(m *model.Linear, y *ir.Value) *ir.Value {
 	if m.Bias == nil {
 		return y
 	}
-	return b.Add(y, b.Const(m.Name+".bias", []int{m.Out}, m.Bias))
+	shape := []int{m.Out}
+	if q := b.src.Quantized; q != nil && q.Scheme.Activation.Bits == 8 {
+		// ONNX Runtime's levels above basic turn a product with a bias of one axis into a Gemm,
+		// with a Reshape before it whose 8-bit Q and DQ they then give the wrong type.
+		shape = []int{1, 1, m.Out}
+	}
+	return b.Add(y, b.Const(m.Name+".bias", shape, m.Bias))
 }
 
 // GatedProduct is model.Activation.Product: SiLU, or GELU by its tanh formula

@@ -6,22 +6,15 @@ import (
 	"eisft/model"
 )
 
-// features says how each feature map of package model is worded in ONNX ops.
-var features = enum.NewTable[model.Feature, featureForm]("feature").
-	With(model.FeatureELU, featureForm{(*builder).elu, 0x1p-2}).
-	With(model.FeatureHedgehog, featureForm{(*builder).hedgehog, 0x1p10})
-
-// featureForm is the twin of a feature map's entry in package model.
-type featureForm struct {
-	// phi is φ of x [K,r,..,d], with the maps A of the heads [K·r,d,f] where they are
-	// trained.
-	phi        func(b *builder, x *ir.Value, a *model.Param, kv, group int) *ir.Value
-	stateScale float64 // see StateScale
-}
+// features says how each feature map of package model is worded in ONNX ops: φ of
+// x [K,r,..,d], with the maps A of the heads [K·r,d,f] where they are trained.
+var features = enum.NewTable[model.Feature, func(b *builder, x *ir.Value, a *model.Param, kv, group int) *ir.Value]("feature").
+	With(model.FeatureELU, (*builder).elu).
+	With(model.FeatureHedgehog, (*builder).hedgehog)
 
 // feature is model.FeatureMap.Forward of x [K,r,..,d].
 func (b *builder) feature(x *ir.Value, a *model.Param, kv, group int) *ir.Value {
-	return features.Get(b.src.Model.Spec.Feature).phi(b, x, a, kv, group)
+	return features.Get(b.src.Model.Spec.Feature)(b, x, a, kv, group)
 }
 
 // elu words exp(x) for x ≤ 0 as σ(x)/σ(-x).

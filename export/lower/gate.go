@@ -56,7 +56,7 @@ func (l *layer) GateLogit(_ *model.Layer, q, _ *ir.Value) *ir.Value {
 	if form.maskColumn == manifest.ColumnLogTokens { // joinByMass
 		data = slices.Clone(data)
 		for i := range data {
-			data[i] -= float32(math.Log(StateScale(l.src.Model.Spec)))
+			data[i] -= float32(math.Log(l.src.Model.Spec.StateScale()))
 		}
 	}
 	bias := l.Const(p.Name, []int{d.KVHeads, d.Heads / d.KVHeads, 1, len(p.Data) / d.Heads}, data)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"sync"
 	"unsafe"
@@ -54,16 +53,13 @@ func Version() (string, error) {
 // given as bytes.
 const externalFolder = "session.model_external_initializers_file_folder_path"
 
-// newEngine loads the file path or, where raw is not nil, these bytes in its place.
-func newEngine(path string, raw []byte, inputs, outputs []string, o Options) (*engine, error) {
+// newEngine loads the file path or, where raw is not nil, these bytes in its place, with
+// external data from a folder.
+func newEngine(path string, raw []byte, folder string, inputs, outputs []string, o Options) (*engine, error) {
 	if raw != nil {
 		o.Config = maps.Clone(o.Config)
 		if o.Config == nil {
 			o.Config = map[string]string{}
-		}
-		folder, err := filepath.Abs(filepath.Dir(path))
-		if err != nil {
-			return nil, err
 		}
 		o.Config[externalFolder] = folder
 	}

@@ -16,7 +16,9 @@ func initialise() error { return errNoCgo }
 // Version returns an error in a build without cgo.
 func Version() (string, error) { return "", errNoCgo }
 
-func newEngine(string, []byte, []string, []string, Options) (*engine, error) { return nil, errNoCgo }
+func newEngine(string, []byte, string, []string, []string, Options) (*engine, error) {
+	return nil, errNoCgo
+}
 
 func (*engine) run([]value, []value) error { return errNoCgo }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -91,8 +92,12 @@ func OpenAltered(path string, alter func(*ir.Model) error, o Options) (*Session,
 		return nil, err
 	}
 	var raw []byte
+	var folder string
 	if alter != nil {
 		if err := alter(model); err != nil {
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		}
+		if folder, err = realWeights(model); err != nil {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}
 		if raw, err = proto.Marshal(model.Proto); err != nil {
@@ -113,11 +118,34 @@ func OpenAltered(path string, alter func(*ir.Model) error, o Options) (*Session,
 	if err := initialise(); err != nil {
 		return nil, err
 	}
-	e, err := newEngine(path, raw, names(model.Inputs), names(model.Outputs), o)
+	e, err := newEngine(path, raw, folder, names(model.Inputs), names(model.Outputs), o)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return &Session{model: model, engine: e}, nil
+}
+
+// realWeights returns the folder that a model's external data really lies in, behind links,
+// and calls the files as they are called there: of a model that is given as bytes, ONNX
+// Runtime wants them in one folder.
+func realWeights(model *ir.Model) (folder string, err error) {
+	if folder, err = filepath.Abs(filepath.Dir(model.Path)); err != nil {
+		return "", err
+	}
+	dir := folder
+	for _, t := range model.Proto.GetGraph().GetInitializer() {
+		for _, e := range t.GetExternalData() {
+			if e.GetKey() != "location" {
+				continue
+			}
+			file, err := filepath.EvalSymlinks(filepath.Join(dir, e.GetValue()))
+			if err != nil {
+				return "", err
+			}
+			folder, e.Value = filepath.Split(file)
+		}
+	}
+	return folder, nil
 }
 
 // Inputs describes what Run needs, in the file's order.
