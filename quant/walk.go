@@ -181,6 +181,12 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 	if r.states, err = r.store.create(statesFile, 0, blank); err != nil {
 		return err
 	}
+	rounded := r.q.Point(EmbeddingPoint) != nil
+	if rounded && r.options.Refine != nil {
+		if r.floats, err = r.store.create(floatsFile, 0, blank); err != nil {
+			return err
+		}
+	}
 	limit := 0
 	if r.options.Recipe.Weights == RoundSeqMSE {
 		limit = r.options.Recipe.SeqMSE.Samples
@@ -209,17 +215,21 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, short, r.model.Spec.Segment, longest)
 	case r.states.Sequences() == 0:
 		return data.ErrEmpty
-	case r.options.Refine != nil:
+	case r.options.Refine != nil && !rounded:
 		r.floats = r.states // the same before the first layer
 	}
 	return nil
 }
 
-// embed appends the embeddings of a sample to the states.
+// embed appends the embeddings of a sample to the states, rounded where they are a point.
 func (r *rounder) embed(s data.Encoded) error {
-	base, st := r.model.Base, r.states
-	st.starts = append(st.starts, st.tokens()+len(s.IDs))
-	d, sequence := base.Dims.Hidden, st.Sequences()-1
+	base, point := r.model.Base, r.q.Point(EmbeddingPoint)
+	for _, st := range []*States{r.states, r.floats} {
+		if st != nil {
+			st.starts = append(st.starts, st.tokens()+len(s.IDs))
+		}
+	}
+	d, sequence := base.Dims.Hidden, r.states.Sequences()-1
 	x := make([]float32, min(r.model.Spec.Segment, len(s.IDs))*d)
 	for first := 0; first < len(s.IDs); first += r.model.Spec.Segment {
 		ids := s.IDs[first:min(len(s.IDs), first+r.model.Spec.Segment)]
@@ -231,7 +241,15 @@ func (r *rounder) embed(s data.Encoded) error {
 		}
 		rows := x[:len(ids)*d]
 		base.FinishEmbeddings(rows)
-		if err := st.write(rows, sequence, first); err != nil {
+		if r.floats != nil {
+			if err := r.floats.write(rows, sequence, first); err != nil {
+				return err
+			}
+		}
+		if point != nil {
+			point.Encoding.Fake(rows)
+		}
+		if err := r.states.write(rows, sequence, first); err != nil {
 			return err
 		}
 	}
