@@ -46,8 +46,12 @@ func folded(t testing.TB, m *model.Model, r quant.Recipe) *quant.Quantized {
 // model does, beside float graphs of the untouched model, over every kind of base.
 func TestFoldedGraphs(t *testing.T) {
 	orttest.Require(t)
-	for _, name := range slices.Sorted(maps.Keys(families)) {
-		for _, inputs := range []lower.Inputs{lower.InputEmbeds, lower.InputIDs} {
+	for i, name := range slices.Sorted(maps.Keys(families)) {
+		kinds := []lower.Inputs{lower.InputEmbeds, lower.InputIDs}
+		if i%4 != 0 {
+			kinds = kinds[:1] // what a base has in its own way lies behind the rows
+		}
+		for _, inputs := range kinds {
 			t.Run(name+" "+string(inputs), func(t *testing.T) {
 				m := exporttest.Model(t, exporttest.Block(func(s *model.Spec) { s.Map = true }), families[name])
 				r := quant.Recipe{Transforms: []string{"rotate", "smoothquant"}}

@@ -136,7 +136,7 @@ func TestSlowTransformsHelp(t *testing.T) {
 		share         float64
 	}{
 		{testW4 + ", awq", testW4 + ", rtn", 0.9},
-		{testW4 + ", R1 learned", testW4 + ", rtn", 0.9},
+		{testW4 + ", R1, R2 learned", testW4 + ", rtn", 0.9},
 		{testW4 + ", R1 learned", testW4 + ", R1 hadamard", 0.9},
 		{testW8A8 + ", smoothquant", testW8A8 + ", rtn", 0.5},
 		{testW8A8 + ", R1 hadamard", testW8A8 + ", rtn", 0.5},
