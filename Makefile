@@ -6,7 +6,7 @@ LINT := .cache/bin/golangci-lint
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
-	$(EISFT) quantize --calib data/demo/calib.parquet
+	$(EISFT) quantize --calib data/demo/calib.parquet --eval-samples 32
 	$(EISFT) export --shape 512x2048
 	$(EISFT) inspect runs/latest
 

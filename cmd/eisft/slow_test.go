@@ -30,7 +30,7 @@ func TestSlowQuickstart(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{
 		{"train", "--config", filepath.Join(root, "configs", "s-sft.yaml")},
-		{"quantize", "--calib", filepath.Join(root, "data", "demo", "calib.parquet")},
+		{"quantize", "--calib", filepath.Join(root, "data", "demo", "calib.parquet"), "--eval-samples", "32"},
 		{"export", "--shape", "512x2048"},
 		{"check", filepath.Join("runs", runs.Latest, "export", "512x2048")},
 		{"inspect", filepath.Join("runs", runs.Latest)},
