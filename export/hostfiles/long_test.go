@@ -83,7 +83,7 @@ func TestHostLongPrompts(t *testing.T) {
 	programs := compiled(t, dir)
 	for name, command := range map[string][]string{"JavaScript": {"node", "js/golden.mjs"}, "C++": {filepath.Join(programs, "golden"), dir}} {
 		out, ok := run(t, dir, command[0], command[1:]...)
-		if t.Log(name, out); !ok || strings.Count(out, "tokens equal") != 2 {
+		if t.Log(name, out); !ok || strings.Count(out, "tokens equal") < 2 {
 			t.Errorf("%s: the golden vectors differ", name)
 		}
 	}
