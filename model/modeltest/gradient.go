@@ -29,8 +29,9 @@ type Tensor struct {
 //
 //   - the truncation error of the difference, which is extrapolated from halved steps
 //     and estimated from what the extrapolation changes (Ridders, Accurate computation
-//     of F'(x) and F'(x)F"(x), Advances in Engineering Software 4(2), 1982), four times
-//     that, since values need not be smooth: ELU's second derivative jumps;
+//     of F'(x) and F'(x)F"(x), Advances in Engineering Software 4(2), 1982), twelve times
+//     that, since values need not be smooth: ELU's second derivative jumps. Where it is much
+//     the step is halved further, so that it costs time, and no sharpness;
 //   - the rounding noise of the value, measured by differences of high order over a
 //     distance at which nothing else is left of it (Moré and Wild, Estimating
 //     Computational Noise, SIAM J. Sci. Comput. 33(3), 2011), divided by the step;
@@ -186,7 +187,7 @@ func (g *Gradients) difference(tensors []Tensor, signs [][]float32, enough float
 			// What halving the step and what one more order change, and rounding, which
 			// extrapolation raises by less than a half.
 			change := max(math.Abs(next-row[j-1]), math.Abs(next-last))
-			if e := 4*change + noiseDeviations*g.noise/step; j >= 2 && e < bound {
+			if e := 12*change + noiseDeviations*g.noise/step; j >= 2 && e < bound {
 				best, bound = next, e
 			}
 		}
