@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/bench"
-	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
 	"eisft/model"
 )
@@ -61,11 +59,7 @@ func runBench(c *cli.Context) error {
 	if err := report.WriteTable(c.App.Writer); err != nil || c.Path("json") == "" {
 		return err
 	}
-	text, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
+	return writeJSON(c.Path("json"), report)
 }
 
 // maxSegment is more than any base was trained for.

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/eval"
-	"eisft/internal/atomicfile"
 )
 
 // configured stands in the help for a default that the configuration has.
@@ -90,11 +88,7 @@ func evaluate(c *cli.Context) error {
 	if err := eval.WriteTable(c.App.Writer, results); err != nil || c.Path("json") == "" {
 		return err
 	}
-	text, err := json.MarshalIndent(results, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
+	return writeJSON(c.Path("json"), results)
 }
 
 // evalSection puts the flags over a configuration's section.

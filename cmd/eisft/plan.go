@@ -1,14 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/export"
 	"eisft/export/plan"
-	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
 	"eisft/model"
 	"eisft/model/hf"
@@ -71,11 +69,7 @@ func runPlan(c *cli.Context) error {
 	if err := p.WriteTable(c.App.Writer); err != nil || c.Path("json") == "" {
 		return err
 	}
-	text, err := json.MarshalIndent(p, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(c.Path("json"), append(text, '\n'))
+	return writeJSON(c.Path("json"), p)
 }
 
 func measureDevice(c *cli.Context, path string) error {
