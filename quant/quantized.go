@@ -183,13 +183,6 @@ type frozenMap struct {
 	head bool
 }
 
-func (f frozenMap) format(s Scheme) encoding.Format {
-	if f.head {
-		return s.Head
-	}
-	return s.Weight
-}
-
 // frozen lists the maps that are quantized.
 func frozen(b *model.Base) []frozenMap {
 	var list []frozenMap

@@ -30,7 +30,7 @@ func again(samples ...data.Encoded) func() iter.Seq2[data.Encoded, error] {
 
 // formatOf is what a scheme says of a map.
 func formatOf(s Scheme) func(name string, head bool) encoding.Format {
-	return func(_ string, head bool) encoding.Format { return frozenMap{head: head}.format(s) }
+	return func(name string, head bool) encoding.Format { return (&Recipe{}).mapFormat(s, name, head) }
 }
 
 // points returns a quantized model with the encodings of its points alone.
