@@ -277,9 +277,8 @@ func (st *Stream) means(t ort.Tensor) []float32 {
 	case []float32:
 		x = slices.Clone(data)
 	case []float16.Float16:
-		for _, v := range data {
-			x = append(x, v.Float32())
-		}
+		x = make([]float32, len(data))
+		numbers{floats: x, stored: data}.read()
 	}
 	for i := range x {
 		x[i] /= st.model.scale
