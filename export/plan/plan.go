@@ -170,38 +170,44 @@ func (p *predictor) stream() *shapes.Stream {
 	})
 }
 
-// kinds splits work by what is multiplied: activation and weight bits, 0 for float.
-func (p *predictor) kinds(w shapes.Work) map[kind]int64 {
+// part is some of a work's products.
+type part struct {
+	kind
+	products int64
+}
+
+// parts splits work by what is multiplied.
+func (p *predictor) parts(w shapes.Work) []part {
 	activation, weight, head, cache := p.bits()
-	list := map[kind]int64{}
-	add := func(a, b int, n int64) {
+	of := func(a, b int) kind {
 		if a == 0 || b == 0 {
-			a, b = 0, 0
+			return kind{}
 		}
-		list[kind{a, b}] += n
+		return kind{a, b}
 	}
-	add(activation, weight, w.Maps)
-	add(activation, head, w.Head)
-	add(activation, cache, w.Attention)
-	add(0, 0, w.MemoryRead+w.MemoryWrite+w.Scores)
-	return list
+	return []part{
+		{of(activation, weight), w.Maps},
+		{of(activation, head), w.Head},
+		{of(activation, cache), w.Attention},
+		{kind{}, w.MemoryRead + w.MemoryWrite + w.Scores},
+	}
 }
 
 // seconds is the time of some runs of graphs: their products or the bytes that are read,
 // whichever takes longer, and what a run takes beside.
 func (p *predictor) seconds(w shapes.Work, runs int) (total, products, bytes float64) {
-	for k, n := range p.kinds(w) {
-		if n == 0 {
+	for _, part := range p.parts(w) {
+		if part.products == 0 {
 			continue
 		}
-		rate, ok := p.device.rate(k)
+		rate, ok := p.device.rate(part.kind)
 		if !ok {
-			if name := k.String(); !slices.Contains(p.unable, name) {
+			if name := part.String(); !slices.Contains(p.unable, name) {
 				p.unable = append(p.unable, name)
 			}
 			continue
 		}
-		products += 2 * float64(n) / rate
+		products += 2 * float64(part.products) / rate
 	}
 	bytes = float64(w.Weights+w.State) / (p.device.Bandwidth * 1e9 * p.device.BandwidthShare)
 	return max(products, bytes) + float64(runs)*p.device.Start/1e3, products, bytes
@@ -234,8 +240,8 @@ func (p *predictor) candidate(size export.Size, scenario *Scenario) (*Candidate,
 		return nil, err
 	}
 	st.Logits(1)
-	for k, n := range p.kinds(st.Take().Total()) {
-		c.Operations[k.String()] += 2 * float64(n)
+	for _, part := range p.parts(st.Take().Total()) {
+		c.Operations[part.String()] += 2 * float64(part.products)
 	}
 	held := st.Held()
 	c.Cache, c.Activations = held.State, held.MostActivations
