@@ -118,33 +118,45 @@ func TestProgramIsTheStream(t *testing.T) {
 	}
 }
 
-// TestSlotLayers checks gradients and programs of blocks of two layers of which one has
-// slots.
-func TestSlotLayers(t *testing.T) {
+// slotLayers are blocks of two layers of which one has slots.
+func slotLayers(t *testing.T, check func(t *testing.T, m *model.Model, with int, r *rand.Rand)) {
 	for _, name := range []string{"slots", "slot-hedgehog-linear-slots"} {
 		for with := range 2 {
 			t.Run(fmt.Sprintf("%s/%d", name, with), func(t *testing.T) {
-				spec, r := specs()[name], rand.New(rand.NewPCG(17, 18))
-				m := twoLayers(t, spec, with, r)
-				if without := m.Params.Layers[1-with]; without.RetentionWeight != nil {
-					t.Error("the layer without slots has a retention score")
-				}
-				if with == 1 || spec.HasMemory() { // else the last layer has nothing to train
-					checkRecorded(t, m, testSample(r), softOptions())
-				}
-				for _, soft := range []bool{false, true} {
-					p := recordedPass(t, m, soft)
-					if l := p.stream.State.Layers; len(l[with].K) <= len(l[1-with].K) || l[1-with].Score != nil {
-						t.Errorf("%d values of keys are stored with slots, %d without", len(l[with].K), len(l[1-with].K))
-					}
-					for _, s := range p.tape.live {
-						modeltest.Near(t, "layer 0", p.forward(t, 0, s), s.inputs[1], 1e-5)
-						modeltest.Near(t, "layer 1", p.forward(t, 1, s), s.output, 1e-5)
-					}
-				}
+				r := rand.New(rand.NewPCG(17, 18))
+				check(t, twoLayers(t, specs()[name], with, r), with, r)
 			})
 		}
 	}
+}
+
+// TestSlotLayerGradients checks gradients of a block that has slots in one layer alone.
+func TestSlotLayerGradients(t *testing.T) {
+	slotLayers(t, func(t *testing.T, m *model.Model, with int, r *rand.Rand) {
+		if without := m.Params.Layers[1-with]; without.RetentionWeight != nil {
+			t.Error("the layer without slots has a retention score")
+		}
+		if with == 1 || m.Spec.HasMemory() { // else the last layer has nothing to train
+			checkRecorded(t, m, testSample(r), softOptions())
+		}
+	})
+}
+
+// TestSlotLayers runs each layer of a block that has slots in one of them as a program, and
+// compares with the stream.
+func TestSlotLayers(t *testing.T) {
+	slotLayers(t, func(t *testing.T, m *model.Model, with int, _ *rand.Rand) {
+		for _, soft := range []bool{false, true} {
+			p := recordedPass(t, m, soft)
+			if l := p.stream.State.Layers; len(l[with].K) <= len(l[1-with].K) || l[1-with].Score != nil {
+				t.Errorf("%d values of keys are stored with slots, %d without", len(l[with].K), len(l[1-with].K))
+			}
+			for _, s := range p.tape.live {
+				modeltest.Near(t, "layer 0", p.forward(t, 0, s), s.inputs[1], 1e-5)
+				modeltest.Near(t, "layer 1", p.forward(t, 1, s), s.output, 1e-5)
+			}
+		}
+	})
 }
 
 // twoLayers is testModel with its layer twice, with slots in one of them.
