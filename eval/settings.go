@@ -3,11 +3,15 @@ package eval
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml"
+
+	"eisft/data"
 	"eisft/internal/filehash"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -42,9 +46,9 @@ type Settings struct {
 
 // DataFile is a file of questions and how it is read.
 type DataFile struct {
-	Path    string          `json:"path"`
-	SHA256  string          `json:"sha256"`
-	Options json.RawMessage `json:"options"`
+	Path    string            `json:"path"`
+	SHA256  string            `json:"sha256"`
+	Options map[string]string `json:"options,omitempty"` // the keys that are set: "columns.context": "text"
 }
 
 // settings are those of the job.
@@ -60,7 +64,7 @@ func (j *Job) settings() (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := json.Marshal(j.Config.Options)
+	options, err := keysOf(j.Config.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +74,39 @@ func (j *Job) settings() (*Settings, error) {
 	}
 	s.Data = DataFile{path, sum, options}
 	return s, nil
+}
+
+// keysOf lists the keys of options that are set, as a configuration writes them, and their
+// values.
+func keysOf(o data.Options) (map[string]string, error) {
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	var keys map[string]string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, w := range v {
+				walk(strings.TrimPrefix(path+"."+k, "."), w)
+			}
+		default:
+			if v == nil || v == "" {
+				return
+			}
+			if keys == nil {
+				keys = map[string]string{}
+			}
+			keys[path] = fmt.Sprint(v)
+		}
+	}
+	walk("", tree)
+	return keys, nil
 }
 
 // templateSum is the SHA-256 of a chat template with its options; "" if there is none.
@@ -99,9 +136,18 @@ func (s *Settings) parts() []part {
 		{"the tokenizer", s.Tokenizer},
 		{"the chat template", s.Template},
 		{"the data", s.Data.SHA256},
-		{"the data's options", string(s.Data.Options)},
+		{"the data's options", optionsText(s.Data.Options)},
 		{"max_new_tokens", fmt.Sprint(s.MaxNewTokens)},
 	}
+}
+
+// optionsText lists options in the order of their names.
+func optionsText(keys map[string]string) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		list = append(list, fmt.Sprintf("%s: %q", k, keys[k]))
+	}
+	return strings.Join(list, ", ")
 }
 
 // differences says what of s is other than in was, part by part.
