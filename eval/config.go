@@ -89,7 +89,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	}
 	r.compare(against)
 	if kept != nil {
-		return r, r.writePage(kept.Dir)
+		return r, r.writePage(kept.Dir, kept.Records)
 	}
 	return r, nil
 }
@@ -202,4 +202,3 @@ func show(ctx context.Context, j *Job, what string, p Policy, samples []Sample, 
 	}
 	return Run(ctx, j.Model, p, j.Tokenizer, samples, o)
 }
-
