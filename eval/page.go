@@ -146,9 +146,9 @@ func (r *Report) plots(records []Record) []*plot.Plot {
 		if len(r.Results) > 0 {
 			what = r.Results[0].Bounds.Describe(b)
 		}
-		add(r.curve("Recall by length of the prompt, "+what, m.Title()+" of answers, by the tokens of the prompt (the nearest power of two), with 95 % intervals by conversation.", b, m.Of, lengths))
+		add(r.curve("Recall by length of the prompt, "+what, "Answers' "+m.Title()+", by the tokens of the prompt (the nearest power of two), with 95 % intervals by conversation.", b, m.Of, lengths))
 	}
-	add(r.curve("Recall by distance of the fact", m.Title()+" of answers, by how many tokens before the answer the fact stands (the nearest power of two), with 95 % intervals by conversation.", All, m.Of, distances))
+	add(r.curve("Recall by distance of the fact", "Answers' "+m.Title()+", by how many tokens before the answer the fact stands (the nearest power of two), with 95 % intervals by conversation.", All, m.Of, distances))
 	add(r.cost(records))
 	return list
 }
@@ -191,7 +191,7 @@ func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answe
 	if !any {
 		return nil
 	}
-	return r.draw(title, text, lines, 1)
+	return r.draw(title, text, lines, 0.99) // the axis ends at 1
 }
 
 // cost draws how long reading takes, by the length of the prompt.
