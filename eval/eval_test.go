@@ -167,10 +167,11 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 
 	// Where nothing else ends an answer, what the template writes behind one does.
 	e := &evaluation{model: m, tokenizer: tk, options: Options{MaxNewTokens: 32}}
-	if err := e.sample(t.Context(), samples[0]); err != nil {
+	record, err := e.sample(t.Context(), samples[0])
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.result.Answers[1].Text; got != "6528" {
+	if got := record.Answers[1].Text; got != "6528" {
 		t.Errorf("answer %q, want its end where the template ends a turn", got)
 	}
 
@@ -183,6 +184,40 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 	}
 	if r.Speed.WrittenTokens != 40 {
 		t.Errorf("a text without an end was cut after %d tokens, want the 40 that were asked for: %q", r.Speed.WrittenTokens, r.Answers[0].Text)
+	}
+}
+
+// TestGenerationIsBlind: under every policy, what is generated is the same whatever the right
+// answer is, what else is accepted, and however long they are.
+func TestGenerationIsBlind(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, strings.Replace(question, `"none", "6528"`, `"6528"`, 1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := samples[0]
+	prompt := right.IDs[:right.Turns[0].Start]
+	for _, p := range Policies() {
+		var want Record
+		for i, other := range []string{"6528", "", "9", "It is 1234, and has been for as long as anybody can remember, they say."} {
+			s := right
+			s.Accepted = [][]string{{other}}
+			s.IDs = slices.Concat(prompt, tk.Encode(other, false), right.IDs[len(right.IDs)-1:])
+			s.Turns = []data.Turn{{Start: len(prompt), End: len(s.IDs), Message: right.Turns[0].Message, Distance: right.Turns[0].Distance}}
+			var got Record
+			if _, err := Run(t.Context(), m, p, tk, []Sample{s}, Options{MaxNewTokens: 12, Keep: func(r Record) error { got = r; return nil }}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				want = got
+			}
+			if a, b := got.Answers[0], want.Answers[0]; a.Text != b.Text || got.WrittenTokens != want.WrittenTokens || a.PromptSHA256 != b.PromptSHA256 || a.Text == "" {
+				t.Errorf("%s: %q in %d tokens where %q is right, %q in %d where 6528 is", p, a.Text, got.WrittenTokens, other, b.Text, want.WrittenTokens)
+			}
+			if i > 0 && got.Answers[0].NLL == want.Answers[0].NLL {
+				t.Errorf("%s: the loss of %q is that of 6528", p, other)
+			}
+		}
 	}
 }
 
