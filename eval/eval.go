@@ -155,7 +155,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	for i, t := range s.Turns {
 		a := Answer{
 			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, Accepted: s.Accepted[i], Text: texts[i],
-			Metrics: figuresOf(texts[i], s.Accepted[i]), NLL: nll[i], Tokens: len(s.answer(i)),
+			Metrics: figuresOf(texts[i], Right{Answers: s.Accepted[i]}), NLL: nll[i], Tokens: len(s.answer(i)),
 		}
 		e.result.Answers = append(e.result.Answers, a)
 		if e.options.Answered != nil {

@@ -78,8 +78,10 @@ func (r *Result) score() {
 func scoreOf(b Bucket, answers []Answer) Score {
 	s, nll, tokens := Score{Bucket: b, N: len(answers), Metrics: Figures{}}, 0.0, 0
 	for _, a := range answers {
-		for m, v := range a.Metrics {
-			s.Metrics[m] += v
+		for _, m := range Metrics() { // a task's own are in its table
+			if v, ok := a.Metrics[m]; ok {
+				s.Metrics[m] += v
+			}
 		}
 		nll, tokens = nll+a.NLL, tokens+a.Tokens
 	}
@@ -95,7 +97,7 @@ func scoreOf(b Bucket, answers []Answer) Score {
 func WriteTable(w io.Writer, results []*Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(t, "policy\tfact\ttokens back\tn")
-	for _, m := range metrics.Names() {
+	for _, m := range Metrics() {
 		fmt.Fprintf(t, "\t%s", strings.ToUpper(string(m)))
 	}
 	fmt.Fprintln(t, "\tperplexity\tread tokens/s\twritten tokens/s")
@@ -103,7 +105,7 @@ func WriteTable(w io.Writer, results []*Result) error {
 		policy := string(r.Policy)
 		for _, s := range r.Scores {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%d", policy, s.Bucket, r.Bounds.Distances(s.Bucket), s.N)
-			for _, m := range metrics.Names() {
+			for _, m := range Metrics() {
 				fmt.Fprintf(t, "\t%s", s.Metrics.Text(m, 2))
 			}
 			speed := "\t"
