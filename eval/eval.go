@@ -6,12 +6,14 @@ package eval
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
 	"eisft/data"
 	"eisft/model"
 	"eisft/model/chat"
+	"eisft/model/schedule"
 	"eisft/model/tokenizer"
 )
 
@@ -22,10 +24,25 @@ type Sample struct {
 	// Stop are tokens that end an answer, beside those that end any text of the model:
 	// what the chat template puts behind one.
 	Stop []int32
+	// About is what tables divide answers by, Classes are those that a question chooses
+	// among, if it does.
+	About
+	Classes []string
+	task    *Task // nil: none
 }
 
 // Load encodes the first n samples of a source (0: all).
 func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
+	return load(s, n, func(row data.Sample) (Sample, error) { return NewSample(e, row) })
+}
+
+// LoadTasks is Load for rows that tasks say how to ask. The source must have been opened
+// with [Tasks.Options].
+func LoadTaskRows(s *data.Source, e *data.Encoder, tk *tokenizer.Tokenizer, t *Tasks, n int) ([]Sample, error) {
+	return load(s, n, func(row data.Sample) (Sample, error) { return t.sample(e, tk, row) })
+}
+
+func load(s *data.Source, n int, sample func(data.Sample) (Sample, error)) ([]Sample, error) {
 	if n == 0 || n > s.Len() {
 		n = s.Len()
 	}
@@ -35,7 +52,7 @@ func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out[i], err = NewSample(e, row); err != nil {
+		if out[i], err = sample(row); err != nil {
 			return nil, err
 		}
 		if len(out[i].Turns) == 0 {
@@ -55,7 +72,7 @@ func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
-	s := Sample{Encoded: enc, Stop: ends}
+	s := Sample{Encoded: enc, Stop: ends, About: aboutRow(row)}
 	for _, t := range enc.Turns {
 		accepted := []string{row.Messages[t.Message].Content}
 		if len(enc.Turns) == 1 && len(row.Answers) > 0 {
@@ -92,9 +109,11 @@ type Answer struct {
 	Prompt   int      `json:"prompt_tokens"` // read before the answer
 	Accepted []string `json:"accepted"`
 	Text     string   `json:"answer"`
-	Metrics  Figures  `json:"-"`      // in a file beside the others: em, f1
+	Metrics  Figures  `json:"-"`       // in a file beside the others: em, f1
+	Commits  int      `json:"commits"` // of segments since the fact was read; -1: not known
 	NLL      float64  `json:"nll"`    // of the right answer, summed over its tokens, in nats
 	Tokens   int      `json:"tokens"` // of the right answer, its end included
+	About
 }
 
 // MarshalJSON writes the metrics as keys of their own.
@@ -115,12 +134,12 @@ func (a *Answer) UnmarshalJSON(text []byte) error {
 // those before it. m's block says what is near and far, whatever the policy. The same
 // arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
-	bounds := BoundsOf(m.Spec)
+	bounds, plan := BoundsOf(m.Spec), o.Stream.Plan(m)
 	m, err := WithPolicy(m, p)
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: bounds}}
+	e := &evaluation{model: m, plan: plan, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: bounds}}
 	for _, s := range samples {
 		if err := e.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
@@ -133,6 +152,7 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 // evaluation is one Run.
 type evaluation struct {
 	model     *model.Model
+	plan      schedule.Plan // of the block, whatever the policy
 	tokenizer *tokenizer.Tokenizer
 	stop      []int32
 	options   Options
@@ -143,7 +163,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	started, before := time.Now(), e.result.Speed
 	texts := make([]string, len(s.Turns))
 	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
-		texts[i], err = e.write(ctx, st, next, s.Stop)
+		texts[i], err = e.write(ctx, st, next, s)
 		return err
 	})
 	if err != nil {
@@ -155,7 +175,8 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	for i, t := range s.Turns {
 		a := Answer{
 			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, Accepted: s.Accepted[i], Text: texts[i],
-			Metrics: figuresOf(texts[i], Right{Answers: s.Accepted[i]}), NLL: nll[i], Tokens: len(s.answer(i)),
+			Metrics: figuresOf(s.task.scored(texts[i]), Right{s.Accepted[i], s.Classes}, s.task.metrics()...),
+			Commits: commitsSince(e.plan, t.Start, t.Distance), NLL: nll[i], Tokens: len(s.answer(i)), About: s.About,
 		}
 		e.result.Answers = append(e.result.Answers, a)
 		if e.options.Answered != nil {
@@ -165,12 +186,19 @@ func (e *evaluation) sample(ctx context.Context, s Sample) error {
 	return nil
 }
 
-// write generates an answer, up to a token that ends the model's texts or one of stop.
-func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, stop []int32) (string, error) {
-	started := time.Now()
-	ids, err := st.Generate(ctx, next, model.GenerateOptions{
-		MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, stop),
-	})
+// write generates an answer, up to a token that ends the model's texts or one of the
+// sample's.
+func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample) (string, error) {
+	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, s.Stop)}
+	if s.task != nil {
+		o.MaxNewTokens = s.task.MaxNewTokens
+		if s.task.StopAtNewline { // the first token is another
+			for _, id := range o.Stop {
+				next[id] = -math.MaxFloat32
+			}
+		}
+	}
+	ids, err := st.Generate(ctx, next, o)
 	e.result.Speed.WrittenTokens += len(ids)
 	e.result.Speed.WriteSeconds += time.Since(started).Seconds()
 	return e.tokenizer.Decode(ids, true), err
