@@ -1,8 +1,6 @@
 package eval
 
 import (
-	"math"
-
 	"eisft/data"
 	"eisft/model/schedule"
 )
@@ -12,8 +10,6 @@ type About struct {
 	Dataset string `json:"dataset,omitempty"`
 	// Length is the row's column, in words (LongBench) or tokens (eisft data synth).
 	Length int `json:"length,omitempty"`
-	// Depth is where in the context the fact lies, from 0 to below 1. Nil if not known.
-	Depth *float64 `json:"depth,omitempty"`
 	// Metric is the one that the answer's task is scored by.
 	Metric Metric `json:"metric,omitempty"`
 	// CutTokens is how many were taken out of the middle of the prompt.
@@ -21,11 +17,7 @@ type About struct {
 }
 
 func aboutRow(row data.Sample) About {
-	a := About{Dataset: row.Dataset, Length: row.Length}
-	if !math.IsNaN(row.Depth) {
-		a.Depth = &row.Depth
-	}
-	return a
+	return About{Dataset: row.Dataset, Length: row.Length}
 }
 
 // commitsSince is how often a segment was committed after a token was read that stands so

@@ -15,6 +15,9 @@ type Interval struct {
 // a twentieth of its width from one seed to another.
 const Resamples = 2000
 
+// bootstrapSeed is what samples are drawn by.
+const bootstrapSeed = 1
+
 // Bootstrap returns the interval of a figure that is computed of n independent units, such
 // as conversations: figure gets the indices of as many units, drawn with replacement, and
 // the interval has 95 % of its values (Efron, "Bootstrap methods: another look at the
@@ -26,7 +29,7 @@ func Bootstrap(n int, figure func(units []int) float64) Interval {
 	if n < 2 {
 		return Interval{}
 	}
-	random := rand.New(rand.NewPCG(1, uint64(n)))
+	random := rand.New(rand.NewPCG(bootstrapSeed, uint64(n)))
 	units, values := make([]int, n), make([]float64, 0, Resamples)
 	for range Resamples {
 		for i := range units {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"eisft/data"
+	"eisft/internal/enum"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/tokenizer"
@@ -19,12 +20,23 @@ type Config struct {
 	Samples      int      `yaml:"samples"`        // use only the first so many; 0: all
 	MaxNewTokens int      `yaml:"max_new_tokens"` // answers are cut there
 	Policies     []Policy `yaml:"policies"`
+	// Tasks, if not nil, say how rows are asked and scored, and where answers are cut.
+	Tasks *Tasks `yaml:"-"`
+}
+
+// dataOptions are those that the data are opened with.
+func (c Config) dataOptions() data.Options {
+	o := c.Options
+	if c.Tasks != nil {
+		o.Prompts = c.Tasks.prompts()
+	}
+	return o
 }
 
 // Announce writes to w (nil: nobody) how a configuration's data are understood. It fails
 // where they cannot be opened.
 func Announce(c Config, w io.Writer) error {
-	source, err := data.Open(c.Data, c.Options)
+	source, err := data.Open(c.Data, c.dataOptions())
 	if err != nil {
 		return err
 	}
@@ -32,36 +44,170 @@ func Announce(c Config, w io.Writer) error {
 	return source.Close()
 }
 
-// Evaluate carries out a configuration's evaluation: all its policies over its
-// data, read by streams with the given options. Progress receives a line a policy (nil: none).
-func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, o model.StreamOptions, w io.Writer) (results []*Result, err error) {
-	for _, p := range c.Policies { // not after the first ones have been measured
-		if _, err := WithPolicy(m, p); err != nil {
+// Job is an evaluation to be carried out: all policies of a configuration over its data.
+type Job struct {
+	Model     *model.Model
+	Tokenizer *tokenizer.Tokenizer
+	Template  *tokenizer.Template
+	Config    Config
+	// Stream is how every sample is read.
+	Stream model.StreamOptions
+	// Seeds is how often a policy that draws is measured, by the seeds from 0 on; 0 is one.
+	Seeds int
+	// Against is the policy that the others are compared with; "": full attention if it is
+	// among them, or else the first.
+	Against  Policy
+	Progress io.Writer // receives a line a policy (nil: none)
+
+	// Dir is the folder that records go into; "": they are kept nowhere. If it has some from
+	// before, made with the same settings, the evaluation goes on with what is missing.
+	Dir       string
+	Version   string // of the program
+	Quantized string // the SHA-256 of the quantized model that Stream rounds by
+	// Note, if not nil, is told how much there was from before.
+	Note func(message string)
+}
+
+// Run carries the evaluation out. Where it is cancelled, every record that was complete is
+// kept, and the same job goes on after them.
+func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
+	against, err := j.against()
+	if err != nil {
+		return nil, err
+	}
+	samples, err := j.load()
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{}
+	var kept *folder
+	if j.Dir != "" {
+		if r.Settings, err = j.settings(); err != nil {
 			return nil, err
 		}
+		if kept, err = openFolder(j.Dir, r.Settings); err != nil {
+			return nil, err
+		}
+		defer kept.close()
+		j.note(kept, len(samples))
 	}
-	source, err := data.Open(c.Data, c.Options)
+	for i, p := range j.Config.Policies {
+		result, err := j.policy(ctx, i, p, samples, kept)
+		if err != nil {
+			return nil, j.stopped(ctx, kept, err)
+		}
+		r.Results = append(r.Results, result)
+	}
+	r.compare(against)
+	r.divide()
+	if kept != nil {
+		return r, r.writePage(kept.Dir)
+	}
+	return r, nil
+}
+
+// against settles which policy the others are compared with, and checks all of them before
+// the first is measured.
+func (j *Job) against() (Policy, error) {
+	for _, p := range j.Config.Policies {
+		if _, err := WithPolicy(j.Model, p); err != nil {
+			return "", err
+		}
+	}
+	against := j.Against
+	for _, p := range j.Config.Policies {
+		if against == "" || j.Against == "" && p == PolicyFull {
+			against = p
+		}
+	}
+	if len(j.Config.Policies) == 0 {
+		return "", errors.New("there is no policy to evaluate")
+	}
+	return against, enum.Check("against", against, j.Config.Policies...)
+}
+
+// load reads the job's samples.
+func (j *Job) load() (_ []Sample, err error) {
+	source, err := data.Open(j.Config.Data, j.Config.dataOptions())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	samples, err := Load(source, data.NewEncoder(tk, tpl, 0), c.Samples)
-	if err != nil {
-		return nil, err
+	e := data.NewEncoder(j.Tokenizer, j.Template, 0)
+	if t := j.Config.Tasks; t != nil {
+		return load(source, j.Config.Samples, func(row data.Sample) (Sample, error) { return t.sample(e, j.Tokenizer, row) })
 	}
-	for _, p := range c.Policies {
-		r, err := show(ctx, m, p, tk, samples, Options{MaxNewTokens: c.MaxNewTokens, Stream: o}, w)
+	return Load(source, e, j.Config.Samples)
+}
+
+// seeds are those that a policy is measured by.
+func (j *Job) seeds(p Policy) int {
+	if p.Random() {
+		return max(1, j.Seeds)
+	}
+	return 1
+}
+
+// note says how much of what is asked for there was from before.
+func (j *Job) note(kept *folder, samples int) {
+	had, all := 0, 0
+	for _, p := range j.Config.Policies {
+		for seed := range j.seeds(p) {
+			for row := range kept.of(p, seed) {
+				if row < samples {
+					had++
+				}
+			}
+			all += samples
+		}
+	}
+	if had > 0 && j.Note != nil {
+		j.Note(fmt.Sprintf("%d of %d rows were answered before and are taken from %s", had, all, kept.Dir))
+	}
+}
+
+// stopped says of an evaluation that was cancelled how it goes on.
+func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
+	if ctx.Err() == nil || kept == nil {
+		return err
+	}
+	return fmt.Errorf("%w; %d rows are kept in %s: the same command goes on with the rest", context.Cause(ctx), len(kept.Records), kept.Dir)
+}
+
+// policy measures a policy, by all its seeds.
+func (j *Job) policy(ctx context.Context, i int, p Policy, samples []Sample, kept *folder) (*Result, error) {
+	var all *Result
+	for seed := range j.seeds(p) {
+		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed}
+		if kept != nil {
+			o.Kept, o.Keep = kept.of(p, seed), kept.keep
+		}
+		what := "eval " + string(p)
+		if n := len(j.Config.Policies); n > 1 {
+			what += fmt.Sprintf(" (%d of %d)", i+1, n)
+		}
+		r, err := show(ctx, j, what, p, samples, o)
 		if err != nil {
 			return nil, fmt.Errorf("policy %s: %w", p, err)
 		}
-		results = append(results, r)
+		if all == nil {
+			all = r
+			continue
+		}
+		all.merge(r)
 	}
-	return results, nil
+	return all, nil
 }
 
 // show is Run with a progress line.
-func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options, w io.Writer) (*Result, error) {
-	line := progress.Start(w, progress.Task{What: "eval " + string(p), Unit: "answers", Total: Questions(samples)})
+func show(ctx context.Context, j *Job, what string, p Policy, samples []Sample, o Options) (*Result, error) {
+	before := 0
+	for row := range o.Kept {
+		if row < len(samples) {
+			before += len(samples[row].Turns)
+		}
+	}
+	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: Questions(samples), From: before})
 	defer line.End()
 	first := Metrics()[0]
 	n, sum := 0, 0.0
@@ -70,5 +216,5 @@ func show(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer
 		line.Add(1)
 		line.Figures("%s %.2f", first.Title(), sum/float64(n))
 	}
-	return Run(ctx, m, p, tk, samples, o)
+	return Run(ctx, j.Model, p, j.Tokenizer, samples, o)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"eisft/data"
@@ -21,6 +22,11 @@ import (
 type Sample struct {
 	data.Encoded
 	Accepted [][]string // of each of Turns
+	// Asked are the ends of the messages that Turns answer, for people.
+	Asked []string
+	// Depth is where in the context the fact of the first question lies, from 0 at its
+	// beginning to 1; nil if that is not known.
+	Depth *float64
 	// Stop are tokens that end an answer, beside those that end any text of the model:
 	// what the chat template puts behind one.
 	Stop []int32
@@ -34,12 +40,6 @@ type Sample struct {
 // Load encodes the first n samples of a source (0: all).
 func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 	return load(s, n, func(row data.Sample) (Sample, error) { return NewSample(e, row) })
-}
-
-// LoadTasks is Load for rows that tasks say how to ask. The source must have been opened
-// with [Tasks.Options].
-func LoadTaskRows(s *data.Source, e *data.Encoder, tk *tokenizer.Tokenizer, t *Tasks, n int) ([]Sample, error) {
-	return load(s, n, func(row data.Sample) (Sample, error) { return t.sample(e, tk, row) })
 }
 
 func load(s *data.Source, n int, sample func(data.Sample) (Sample, error)) ([]Sample, error) {
@@ -72,8 +72,9 @@ func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
-	s := Sample{Encoded: enc, Stop: ends, About: aboutRow(row)}
+	s := Sample{Encoded: enc, Stop: ends, About: aboutRow(row), Depth: depthOf(row)}
 	for _, t := range enc.Turns {
+		s.Asked = append(s.Asked, ending(row.Messages[t.Message-1].Content))
 		accepted := []string{row.Messages[t.Message].Content}
 		if len(enc.Turns) == 1 && len(row.Answers) > 0 {
 			accepted = row.Answers
@@ -81,6 +82,33 @@ func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
 		s.Accepted = append(s.Accepted, accepted)
 	}
 	return s, nil
+}
+
+// depthOf is a row's depth, nil if it is not known.
+func depthOf(row data.Sample) *float64 {
+	if row.Depth >= 0 { // not where it is NaN
+		return &row.Depth
+	}
+	return nil
+}
+
+// askedBytes is about how much of a message is kept to show what was asked: the question
+// stands at its end, behind all that there is to read.
+const askedBytes = 240
+
+// ending is the end of a message, from the beginning of a line or of a word on.
+func ending(text string) string {
+	text = strings.TrimSpace(text)
+	if len(text) <= askedBytes {
+		return text
+	}
+	text = text[len(text)-askedBytes:]
+	for _, border := range []string{"\n", " "} {
+		if _, rest, ok := strings.Cut(text, border); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return strings.ToValidUTF8(text, "")
 }
 
 // Questions counts the questions of samples.
@@ -92,27 +120,37 @@ func Questions(samples []Sample) int {
 	return n
 }
 
-// Options say how answers are generated.
+// Options say how answers are generated, and what becomes of them.
 type Options struct {
 	MaxNewTokens int // bounds an answer
 	// Stream is how every sample is read.
 	Stream model.StreamOptions
-	// Answered, if not nil, is called with every answer as soon as it is scored.
+	// Seed is what policies draw by that draw.
+	Seed int
+	// Kept are the records that there are from before, by the index of their sample: these
+	// are not read again.
+	Kept map[int]Record
+	// Keep, if not nil, is called with every new record as soon as it is complete.
+	Keep func(Record) error
+	// Answered, if not nil, is called with every new answer as soon as it is scored.
 	Answered func(Answer)
 }
 
 // Answer is one scored question.
 type Answer struct {
-	Where    string   `json:"where"`         // the sample
-	Turn     int      `json:"turn"`          // of the assistant's turns, from 0
-	Distance int      `json:"distance"`      // tokens from the fact to the answer; -1: not known
-	Prompt   int      `json:"prompt_tokens"` // read before the answer
-	Accepted []string `json:"accepted"`
-	Text     string   `json:"answer"`
-	Metrics  Figures  `json:"-"`       // in a file beside the others: em, f1
-	Commits  int      `json:"commits"` // of segments since the fact was read; -1: not known
-	NLL      float64  `json:"nll"`    // of the right answer, summed over its tokens, in nats
-	Tokens   int      `json:"tokens"` // of the right answer, its end included
+	Where        string   `json:"where"`                   // the sample
+	Turn         int      `json:"turn"`                    // of the assistant's turns, from 0
+	Distance     int      `json:"distance"`                // tokens from the fact to the answer; -1: not known
+	Depth        *float64 `json:"depth,omitempty"`         // of the fact in the context, from 0 to 1
+	Prompt       int      `json:"prompt_tokens"`           // read before the answer
+	PromptSHA256 string   `json:"prompt_sha256,omitempty"` // of these tokens (see [PromptSHA256]); earlier versions wrote none
+	Asked        string   `json:"question,omitempty"`      // the end of the message that it answers
+	Accepted     []string `json:"accepted"`
+	Text         string   `json:"answer"`
+	Metrics      Figures  `json:"-"`       // in a file beside the others: em, f1
+	Commits      int      `json:"commits"` // of segments since the fact was read; -1: not known
+	NLL          float64  `json:"nll"`     // of the right answer, summed over its tokens, in nats
+	Tokens       int      `json:"tokens"`  // of the right answer, its end included
 	About
 }
 
@@ -139,56 +177,100 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, plan: plan, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: bounds}}
-	for _, s := range samples {
-		if err := e.sample(ctx, s); err != nil {
+	m = p.seeded(m, o.Seed)
+	e := &evaluation{model: m, plan: plan, policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
+	result := &Result{Policy: p, Bounds: bounds}
+	for i, s := range samples {
+		record, err := e.record(ctx, i, s)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
+		result.add(record)
 	}
-	e.result.score()
-	return &e.result, nil
+	result.score()
+	return result, nil
 }
 
 // evaluation is one Run.
 type evaluation struct {
 	model     *model.Model
 	plan      schedule.Plan // of the block, whatever the policy
+	policy    Policy
 	tokenizer *tokenizer.Tokenizer
 	stop      []int32
 	options   Options
-	result    Result
 }
 
-func (e *evaluation) sample(ctx context.Context, s Sample) error {
-	started, before := time.Now(), e.result.Speed
-	texts := make([]string, len(s.Turns))
-	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
-		texts[i], err = e.write(ctx, st, next, s)
-		return err
-	})
-	if err != nil {
-		return err
+// record is what comes of a sample, or came of it before.
+func (e *evaluation) record(ctx context.Context, i int, s Sample) (Record, error) {
+	if r, ok := e.options.Kept[i]; ok {
+		return r, s.same(&r)
 	}
-	speed := &e.result.Speed
-	speed.ReadTokens += s.Turns[len(s.Turns)-1].End
-	speed.ReadSeconds += time.Since(started).Seconds() - (speed.WriteSeconds - before.WriteSeconds)
-	for i, t := range s.Turns {
-		a := Answer{
-			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, Accepted: s.Accepted[i], Text: texts[i],
-			Metrics: figuresOf(s.task.scored(texts[i]), Right{s.Accepted[i], s.Classes}, s.task.metrics()...),
-			Commits: commitsSince(e.plan, t.Start, t.Distance), NLL: nll[i], Tokens: len(s.answer(i)), About: s.About,
+	r, err := e.sample(ctx, s)
+	if err != nil {
+		return r, err
+	}
+	r.Row = i
+	if e.options.Keep != nil {
+		if err := e.options.Keep(r); err != nil {
+			return r, err
 		}
-		e.result.Answers = append(e.result.Answers, a)
+	}
+	for _, a := range r.Answers {
 		if e.options.Answered != nil {
 			e.options.Answered(a)
 		}
 	}
+	return r, nil
+}
+
+// same fails if a record is of other questions than those of the sample.
+func (s Sample) same(r *Record) error {
+	if len(r.Answers) != len(s.Turns) {
+		return fmt.Errorf("the record of row %d has %d answers, the row %d questions", r.Row, len(r.Answers), len(s.Turns))
+	}
+	for i, t := range s.Turns {
+		if sum := PromptSHA256(s.IDs[:t.Start]); sum != r.Answers[i].PromptSHA256 {
+			return fmt.Errorf("the record of row %d was made of other tokens: the SHA-256 of the prompt to answer %d was %.12s and is %.12s", r.Row, i, r.Answers[i].PromptSHA256, sum)
+		}
+		r.Answers[i].Where = s.Where // which depends on where the command runs
+	}
 	return nil
+}
+
+// sample reads a sample and answers its questions.
+func (e *evaluation) sample(ctx context.Context, s Sample) (Record, error) {
+	started := time.Now()
+	r := Record{Policy: e.policy, Seed: e.options.Seed}
+	texts := make([]string, len(s.Turns))
+	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
+		texts[i], err = e.write(ctx, st, next, s, &r.Speed)
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	r.ReadTokens, r.ReadSeconds = s.Turns[len(s.Turns)-1].End, time.Since(started).Seconds()-r.WriteSeconds
+	for i, t := range s.Turns {
+		a := Answer{
+			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, PromptSHA256: PromptSHA256(s.IDs[:t.Start]), Accepted: s.Accepted[i], Text: texts[i],
+			Metrics: figuresOf(s.task.scored(texts[i]), Right{s.Accepted[i], s.Classes}, s.task.metrics()...),
+			Commits: commitsSince(e.plan, t.Start, t.Distance), NLL: nll[i], Tokens: len(s.answer(i)), About: s.About,
+		}
+		if i < len(s.Asked) {
+			a.Asked = s.Asked[i]
+		}
+		if i == 0 {
+			a.Depth = s.Depth
+		}
+		r.Answers = append(r.Answers, a)
+	}
+	return r, nil
 }
 
 // write generates an answer, up to a token that ends the model's texts or one of the
 // sample's.
-func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample) (string, error) {
+func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample, speed *Speed) (string, error) {
 	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, s.Stop)}
 	if s.task != nil {
 		o.MaxNewTokens = s.task.MaxNewTokens
@@ -199,8 +281,8 @@ func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32
 		}
 	}
 	ids, err := st.Generate(ctx, next, o)
-	e.result.Speed.WrittenTokens += len(ids)
-	e.result.Speed.WriteSeconds += time.Since(started).Seconds()
+	speed.WrittenTokens += len(ids)
+	speed.WriteSeconds += time.Since(started).Seconds()
 	return e.tokenizer.Decode(ids, true), err
 }
 

@@ -167,10 +167,11 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 
 	// Where nothing else ends an answer, what the template writes behind one does.
 	e := &evaluation{model: m, tokenizer: tk, options: Options{MaxNewTokens: 32}}
-	if err := e.sample(t.Context(), samples[0]); err != nil {
+	record, err := e.sample(t.Context(), samples[0])
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.result.Answers[1].Text; got != "6528" {
+	if got := record.Answers[1].Text; got != "6528" {
 		t.Errorf("answer %q, want its end where the template ends a turn", got)
 	}
 

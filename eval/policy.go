@@ -26,6 +26,8 @@ type policy struct {
 	// trained says whether it reads with what was trained, so that training changes
 	// what it recalls.
 	trained bool
+	// seeded returns the model that draws what it draws by a seed; nil if nothing is random.
+	seeded func(m *model.Model, seed int) *model.Model
 	// model returns the model that reads as the policy says, from one with a block.
 	model func(m *model.Model) (*model.Model, error)
 }
@@ -43,6 +45,17 @@ func (p Policy) Title() string {
 
 // Trained says whether training changes what is recalled under the policy.
 func (p Policy) Trained() bool { return policies.Get(p).trained }
+
+// Random says whether something is drawn under the policy, so that seeds differ.
+func (p Policy) Random() bool { return policies.Get(p).seeded != nil }
+
+// seeded is the model of the policy that draws by a seed.
+func (p Policy) seeded(m *model.Model, seed int) *model.Model {
+	if draw := policies.Get(p).seeded; draw != nil {
+		return draw(m, seed)
+	}
+	return m
+}
 
 // WithPolicy returns the model that reads as a policy says, from one with a block.
 func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {

@@ -44,12 +44,12 @@ func answered() *Result {
 		Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5},
 	}
 	r.Answers = []Answer{
-		{Distance: 0, Metrics: figures(1, 1), NLL: 2, Tokens: 4},
-		{Distance: 255, Metrics: figures(0, 0.5), NLL: 6, Tokens: 4},
-		{Distance: 256, Metrics: figures(0, 0.25), NLL: 1, Tokens: 2},
-		{Distance: 512, Metrics: figures(1, 0.75), NLL: 1, Tokens: 2},
-		{Distance: 513, Metrics: figures(0, 0), NLL: 8, Tokens: 8},
-		{Distance: -1, Metrics: figures(1, 1), NLL: 2, Tokens: 5},
+		{Where: "a", Distance: 0, Metrics: figures(1, 1), NLL: 2, Tokens: 4},
+		{Where: "b", Distance: 255, Metrics: figures(0, 0.5), NLL: 6, Tokens: 4},
+		{Where: "c", Distance: 256, Metrics: figures(0, 0.25), NLL: 1, Tokens: 2},
+		{Where: "d", Distance: 512, Metrics: figures(1, 0.75), NLL: 1, Tokens: 2},
+		{Where: "e", Distance: 513, Metrics: figures(0, 0), NLL: 8, Tokens: 8},
+		{Where: "f", Distance: -1, Metrics: figures(1, 1), NLL: 2, Tokens: 5},
 	}
 	r.score()
 	return r
@@ -58,20 +58,24 @@ func answered() *Result {
 func TestScoresAndTable(t *testing.T) {
 	r := answered()
 	for _, want := range []Score{
-		{Near, 2, figures(0.5, 0.75), 1, math.E},
-		{Mid, 2, figures(0.5, 0.5), 0.5, math.Exp(0.5)},
-		{Far, 1, figures(0, 0), 1, math.E},
-		{All, 6, figures(0.5, 3.5/6), 0.8, math.Exp(0.8)},
+		{Bucket: Near, N: 2, Rows: 2, Metrics: figures(0.5, 0.75), NLL: 1, Perplexity: math.E},
+		{Bucket: Mid, N: 2, Rows: 2, Metrics: figures(0.5, 0.5), NLL: 0.5, Perplexity: math.Exp(0.5)},
+		{Bucket: Far, N: 1, Rows: 1, Metrics: figures(0, 0), NLL: 1, Perplexity: math.E},
+		{Bucket: All, N: 6, Rows: 6, Metrics: figures(0.5, 3.5/6), NLL: 0.8, Perplexity: math.Exp(0.8)},
 	} {
-		if got := r.Score(want.Bucket); !reflect.DeepEqual(got, want) {
+		got := r.Score(want.Bucket)
+		if (len(got.Intervals) == 0) != (got.Rows == 1) {
+			t.Errorf("%s: intervals %v of %d conversations", want.Bucket, got.Intervals, got.Rows)
+		}
+		if got.Intervals = nil; !reflect.DeepEqual(got, want) {
 			t.Errorf("score %+v, want %+v", got, want)
 		}
 	}
-	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM    F1    perplexity  read tokens/s  written tokens/s
-window  near  < 256        2  0.50  0.75  2.72
-        mid   256-512      2  0.50  0.50  1.65
-        far   > 512        1  0.00  0.00  2.72
-        all                6  0.50  0.58  2.23        2000           60
+	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM                F1                perplexity        read tokens/s  written tokens/s
+window  near  < 256        2  0.50 (0.00–1.00)  0.75 (0.50–1.00)  2.72 (1.65–4.48)
+        mid   256-512      2  0.50 (0.00–1.00)  0.50 (0.25–0.75)  1.65 (1.65–1.65)
+        far   > 512        1  0.00              0.00              2.72
+        all                6  0.50 (0.17–0.83)  0.58 (0.29–0.88)  2.23 (1.57–3.05)  2000           60
 `)
 }
 
@@ -96,7 +100,7 @@ func TestResultFile(t *testing.T) {
 	}
 	for _, want := range []string{
 		`"tokens_back":{"near_below":256,"far_above":512}`,
-		`{"bucket":"near","n":2,"nll":1,"perplexity":2.718281828459045,"em":0.5,"f1":0.75}`,
+		`{"bucket":"near","n":2,"rows":2,"nll":1,"perplexity":2.718281828459045,"intervals":{"em":{"lo":0,"hi":1},"f1":{"lo":0.5,"hi":1},"perplexity":`,
 		`"nll":6,"tokens":4,"em":0,"f1":0.5}`,
 	} {
 		if !strings.Contains(string(text), want) {

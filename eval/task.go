@@ -1,6 +1,8 @@
 package eval
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,7 +27,7 @@ import (
 type Tasks struct {
 	// Prompts is a file of prompt templates by task, in JSON, as LongBench's
 	// dataset2prompt.json: they take the place of those of the tasks it names.
-	Prompts string `yaml:"prompts"`
+	Prompts string `yaml:"prompts" json:"-"` // Tasks have them
 	// MaxPromptTokens bounds a prompt: a longer one loses its middle, as LongBench cuts it:
 	// the first and the last half of so many tokens stay. 0: none is cut.
 	MaxPromptTokens int `yaml:"max_prompt_tokens"`
@@ -157,6 +159,16 @@ func (t *Tasks) takePrompts() error {
 	return nil
 }
 
+// sum is the SHA-256 of all that the tasks say.
+func (t *Tasks) sum() (string, error) {
+	text, err := json.Marshal(t) // the keys of a map in their order
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:]), nil
+}
+
 // extended is what stands behind a data set's name in LongBench-E.
 const extended = "_e"
 
@@ -208,18 +220,15 @@ func (t *Tasks) sample(e *data.Encoder, tk *tokenizer.Tokenizer, row data.Sample
 	}
 	cut := t.cutMiddle(tk, &row)
 	s, err := task.encode(e, tk, row)
-	if err != nil {
-		return Sample{}, err
-	}
-	s.About = aboutRow(row)
 	s.CutTokens, s.Metric, s.Classes, s.task = cut, task.Metrics[0], row.Classes, &task
-	return s, nil
+	return s, err
 }
 
 // encode makes the sample of a row, with a chat template or without.
 func (t Task) encode(e *data.Encoder, tk *tokenizer.Tokenizer, row data.Sample) (s Sample, err error) {
 	if t.Plain {
-		s.Accepted = [][]string{row.Answers}
+		s = Sample{Accepted: [][]string{row.Answers}, Asked: []string{ending(row.Messages[0].Content)}, About: aboutRow(row), Depth: depthOf(row)}
+
 		s.Encoded, err = e.EncodePlain(row)
 	} else {
 		s, err = NewSample(e, row)

@@ -10,12 +10,12 @@ import (
 
 // AblationStep is what a recipe makes up to one of its methods.
 type AblationStep struct {
-	What       string   `json:"what"` // "rtn", "+ rotate"
-	Perplexity Estimate `json:"perplexity"`
+	What       string        `json:"what"` // "rtn", "+ rotate"
+	Perplexity eval.Estimate `json:"perplexity"`
 	// Increase is the relative increase over the float model's perplexity, Gain what the
 	// method took from that of the step before: above 0, it helped. Both are paired.
-	Increase Estimate `json:"increase"`
-	Gain     Estimate `json:"gain"`
+	Increase eval.Estimate `json:"increase"`
+	Gain     eval.Estimate `json:"gain"`
 }
 
 // Ablation says what each method of a recipe gained over those before it.
@@ -92,11 +92,11 @@ func (j *Job) ablate(ctx context.Context, h *heldOut, t textLosses) (*Ablation, 
 		mean, base, last := eval.Mean(after, weights), eval.Mean(float, weights), eval.Mean(before, weights)
 		step := AblationStep{
 			What:       v.what,
-			Perplexity: estimate(len(weights), func(u []int) float64 { return math.Exp(mean(u)) }),
-			Increase:   estimate(len(weights), func(u []int) float64 { return math.Expm1(mean(u) - base(u)) }),
+			Perplexity: eval.EstimateOf(len(weights), func(u []int) float64 { return math.Exp(mean(u)) }),
+			Increase:   eval.EstimateOf(len(weights), func(u []int) float64 { return math.Expm1(mean(u) - base(u)) }),
 		}
 		if i > 0 {
-			step.Gain = estimate(len(weights), func(u []int) float64 {
+			step.Gain = eval.EstimateOf(len(weights), func(u []int) float64 {
 				return math.Exp(last(u)-base(u)) - math.Exp(mean(u)-base(u))
 			})
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"eisft/data"
 	"eisft/eval"
@@ -140,13 +139,6 @@ func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation
 	return e, t, nil
 }
 
-// Estimate is a figure with the interval that it would lie in for 95 of 100 samples of
-// conversations like those that were measured.
-type Estimate struct {
-	Value float64 `json:"value"`
-	eval.Interval
-}
-
 // Comparison is a figure before and after, measured on the same conversations.
 type Comparison struct {
 	What string `json:"what"` // in words
@@ -155,10 +147,10 @@ type Comparison struct {
 	Rows int    `json:"rows"` // conversations
 	Key  string `json:"key"`  // "em/far", "perplexity/text": what it is, for programs
 	// Change is the figure with its intervals.
-	Change Change[Estimate] `json:"change"`
+	Change Change[eval.Estimate] `json:"change"`
 	// Difference is paired: both models on the same conversations. Of a perplexity it is the
 	// relative increase.
-	Difference Estimate `json:"difference"`
+	Difference eval.Estimate `json:"difference"`
 }
 
 // What a comparison's figures are.
@@ -167,91 +159,50 @@ const (
 	UnitPerplexity = "perplexity"
 )
 
-// paired are sums and weights by conversation, of which figures are means.
-type paired struct {
-	before, after, weights []float64
-}
-
-// compare makes a comparison of means; those of losses become perplexities.
-func (p paired) compare(what, key, unit string) Comparison {
-	n, before, after := len(p.weights), eval.Mean(p.before, p.weights), eval.Mean(p.after, p.weights)
-	shape := func(f func([]int) float64) func([]int) float64 {
-		if unit == UnitPerplexity {
-			return func(u []int) float64 { return math.Exp(f(u)) }
-		}
-		return f
+// comparison words a comparison of means; those of losses become perplexities.
+func comparison(p eval.Paired, what, key, unit string) Comparison {
+	change := p.Means
+	if unit == UnitPerplexity {
+		change = p.Perplexities
 	}
-	difference := func(u []int) float64 {
-		d := after(u) - before(u)
-		if unit == UnitPerplexity {
-			return math.Expm1(d)
-		}
-		return d
-	}
-	c := Comparison{What: what, Key: key, Unit: unit, Rows: n}
-	for _, w := range p.weights {
+	found := change()
+	c := Comparison{What: what, Key: key, Unit: unit, Rows: found.Rows, Difference: found.Difference}
+	for _, w := range p.Weights {
 		c.N += int(w)
 	}
-	c.Change.Before, c.Change.After = estimate(n, shape(before)), estimate(n, shape(after))
-	c.Difference = estimate(n, difference)
+	c.Change.Before, c.Change.After = found.Before, found.After
 	return c
-}
-
-// estimate is a figure of all units with its interval.
-func estimate(n int, figure func([]int) float64) Estimate {
-	return Estimate{figure(eval.Units(n)), eval.Bootstrap(n, figure)}
 }
 
 // compare fills Comparisons from what was measured.
 func (e *Evaluation) compare(t textLosses) {
-	var text paired
+	var text eval.Paired
 	for i, before := range t.Before {
 		if before.Tokens > 0 {
-			text = text.add(before.NLL, t.After[i].NLL, float64(before.Tokens))
+			text.Add(before.NLL, t.After[i].NLL, float64(before.Tokens))
 		}
 	}
-	if len(text.weights) > 0 {
-		e.Comparisons = append(e.Comparisons, text.compare("perplexity of the text", "perplexity/text", UnitPerplexity))
+	if len(text.Weights) > 0 {
+		e.Comparisons = append(e.Comparisons, comparison(text, "perplexity of the text", "perplexity/text", UnitPerplexity))
 	}
 	if e.Scores.Before == nil {
 		return
 	}
-	answers := e.byConversation(func(eval.Answer) bool { return true }, func(a eval.Answer) (float64, float64) { return a.NLL, float64(a.Tokens) })
-	e.Comparisons = append(e.Comparisons, answers.compare("perplexity of the answers", "perplexity/answers", UnitPerplexity))
+	bounds := e.Scores.Before.Bounds
+	paired := func(b eval.Bucket, m eval.Measure) eval.Paired {
+		return eval.PairAnswers(e.Scores.Before.Answers, e.Scores.After.Answers, bounds, b, m)
+	}
+	e.Comparisons = append(e.Comparisons, comparison(paired(eval.All, eval.Loss), "perplexity of the answers", "perplexity/answers", UnitPerplexity))
 	for _, m := range eval.Metrics() {
-		for _, b := range e.Scores.Before.Scores {
-			p := e.byConversation(
-				func(a eval.Answer) bool { return e.Scores.Before.Bounds.Has(b.Bucket, a.Distance) },
-				func(a eval.Answer) (float64, float64) { return a.Metrics[m], 1 })
-			what := m.Title() + ", " + e.Scores.Before.Bounds.Describe(b.Bucket)
-			e.Comparisons = append(e.Comparisons, p.compare(what, string(m)+"/"+string(b.Bucket), UnitShare))
+		for _, s := range e.Scores.Before.Scores {
+			p := paired(s.Bucket, m.Of)
+			if len(p.Weights) == 0 { // no question has it
+				continue
+			}
+			what := m.Title() + ", " + bounds.Describe(s.Bucket)
+			e.Comparisons = append(e.Comparisons, comparison(p, what, string(m)+"/"+string(s.Bucket), UnitShare))
 		}
 	}
-}
-
-// add appends a conversation.
-func (p paired) add(before, after, weight float64) paired {
-	return paired{append(p.before, before), append(p.after, after), append(p.weights, weight)}
-}
-
-// byConversation sums a figure of the answers that are in by conversation: answers of one
-// are not independent.
-func (e *Evaluation) byConversation(in func(eval.Answer) bool, figure func(eval.Answer) (sum, weight float64)) paired {
-	var p paired
-	last := ""
-	for i, before := range e.Scores.Before.Answers {
-		if !in(before) {
-			continue
-		}
-		sum, weight := figure(before)
-		after, _ := figure(e.Scores.After.Answers[i])
-		if n := len(p.weights); n > 0 && before.Where == last {
-			p.before[n-1], p.after[n-1], p.weights[n-1] = p.before[n-1]+sum, p.after[n-1]+after, p.weights[n-1]+weight
-			continue
-		}
-		p, last = p.add(sum, after, weight), before.Where
-	}
-	return p
 }
 
 // Compared returns the comparison of that key, nil if there is none.

@@ -120,13 +120,13 @@ func TestComparisons(t *testing.T) {
 
 // TestWriteTable prints every comparison, its interval and the steps of an ablation.
 func TestWriteTable(t *testing.T) {
-	interval := func(v, lo, hi float64) Estimate { return Estimate{v, eval.Interval{Lo: lo, Hi: hi}} }
+	interval := func(v, lo, hi float64) eval.Estimate { return eval.Estimate{Value: v, Interval: eval.Interval{Lo: lo, Hi: hi}} }
 	r := &Report{
 		Scheme: Scheme{Name: "w8a16"}, Size: Change[int]{15_500_000, 10_300_000},
 		Evaluation: &Evaluation{Comparisons: []Comparison{
-			{What: "perplexity of the text", Unit: UnitPerplexity, N: 12345, Rows: 9, Change: Change[Estimate]{interval(2, 1.9, 2.1), interval(2.01, 1.9, 2.1)}, Difference: interval(0.005, 0.004, 0.006)},
-			{What: "exact match, far: > 512 tokens back", Unit: UnitShare, N: 3, Rows: 3, Change: Change[Estimate]{interval(0.5, 0, 1), interval(0.25, 0, 1)}, Difference: interval(-0.25, -0.5, 0)},
-			{What: "exact match, all", Unit: UnitShare, N: 1, Rows: 1, Change: Change[Estimate]{interval(1, 0, 0), interval(1, 0, 0)}},
+			{What: "perplexity of the text", Unit: UnitPerplexity, N: 12345, Rows: 9, Change: Change[eval.Estimate]{interval(2, 1.9, 2.1), interval(2.01, 1.9, 2.1)}, Difference: interval(0.005, 0.004, 0.006)},
+			{What: "exact match, far: > 512 tokens back", Unit: UnitShare, N: 3, Rows: 3, Change: Change[eval.Estimate]{interval(0.5, 0, 1), interval(0.25, 0, 1)}, Difference: interval(-0.25, -0.5, 0)},
+			{What: "exact match, all", Unit: UnitShare, N: 1, Rows: 1, Change: Change[eval.Estimate]{interval(1, 0, 0), interval(1, 0, 0)}},
 		}},
 		Ablation: &Ablation{Steps: []AblationStep{
 			{What: "rtn", Perplexity: interval(2.2, 2, 2.4), Increase: interval(0.1, 0.09, 0.11)},

@@ -171,7 +171,7 @@ type whisker struct{ Zero, At, Lo, Width float64 }
 const whiskerWidth = 160
 
 // whiskerOf draws an estimate where from least to most is the width.
-func whiskerOf(e Estimate, least, most float64) whisker {
+func whiskerOf(e eval.Estimate, least, most float64) whisker {
 	if most <= least {
 		most = least + 1
 	}

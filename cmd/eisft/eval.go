@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/eval"
+	"eisft/internal/atomicfile"
+	"eisft/internal/progress"
 )
 
 // configured stands in the help for a default that the configuration has.
@@ -14,22 +19,44 @@ const configured = "the configuration's"
 
 func evalCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "eval",
-		Usage: "measure what a model recalls of long input",
+		Name:      "eval",
+		Usage:     "measure what a model recalls of long input",
+		ArgsUsage: "[--compare A B]",
 		Description: `Reads the samples of a data file, answers their questions token by token and
 prints ` + metricTitles() + ` and perplexity by how far back the fact lies: near is inside
-the block's window, far is beyond window and segment. What no flag says is
-taken from the eval section of the run's configuration. A policy is a way to read:
+the block's window, far is beyond window and segment. Every figure has its interval, and
+policies are compared on the same conversations. What no flag says is taken from the
+eval section of the run's configuration. A policy is a way to read:
 
 ` + policyTitles() + `
-   eisft eval --policy window --policy edgeinfinite --samples 50`,
+   eisft eval --policy window --policy edgeinfinite --samples 50
+
+Every answer is kept as it comes, with report.html, in evals/NAME of the run's folder,
+where NAME is that of the data: the same command, or one that asks for more, goes on with
+what is missing.
+
+Rows of LongBench's form are asked and scored as LongBench's are by
+
+   eisft eval --tasks longbench.yaml --data FILE
+
+Two evaluations, or runs that have some, are compared on the questions of
+both by
+
+   eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			runFlags(),
 			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json)"},
+			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
+			&cli.IntFlag{Name: "max-prompt-tokens", Usage: "take the middle out of a prompt beyond `N` tokens; 0: of none", DefaultText: "what --tasks says"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
-			&cli.IntFlag{Name: "samples", Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
+			&cli.StringFlag{Name: "against", Usage: "compare the other policies with `POLICY`", DefaultText: "full, or else the first"},
+			&cli.IntFlag{Name: "samples", Aliases: []string{"limit"}, Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
+			&cli.IntFlag{Name: "seeds", Usage: "measure a policy that draws by `N` seeds", Value: 1},
 			&cli.IntFlag{Name: "max-new-tokens", Usage: "cut answers at `N` tokens", DefaultText: configured},
-			&cli.PathFlag{Name: "json", Usage: "write scores and every answer to `FILE`"},
+			&cli.PathFlag{Name: "out", Usage: "keep answers and report in `FOLDER`", DefaultText: "evals/NAME of the run's; with --config none"},
+			&cli.PathFlag{Name: "json", Usage: "write scores, differences and every answer to `FILE`"},
+			&cli.PathFlag{Name: "markdown", Usage: "write the tables to `FILE` in Markdown"},
+			&cli.BoolFlag{Name: "compare", Usage: "compare the evaluations or runs A and B, and evaluate nothing"},
 		),
 		Action: evaluate,
 	}
@@ -63,32 +90,107 @@ func policyTitles() string {
 }
 
 func evaluate(c *cli.Context) error {
-	if err := checkFile("json", c.Path("json")); err != nil {
+	for _, flag := range []string{"json", "markdown"} {
+		if err := checkFile(flag, c.Path(flag)); err != nil {
+			return err
+		}
+	}
+	if c.Bool("compare") {
+		return compareEvaluations(c)
+	}
+	if c.Args().Present() {
+		return usagef(c, "unexpected argument %q", c.Args().First())
+	}
+	job, err := evalJob(c)
+	if err != nil {
 		return err
+	}
+	report, err := job.Run(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := writeFindings(c, report); err != nil || job.Dir == "" {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(job.Dir, eval.PageFile))
+	return err
+}
+
+// findings are what an evaluation or a comparison found.
+type findings interface {
+	WriteTable(w io.Writer) error
+	WriteMarkdown(w io.Writer) error
+}
+
+// writeFindings writes them where the command line says.
+func writeFindings(c *cli.Context, found findings) error {
+	if err := found.WriteTable(c.App.Writer); err != nil {
+		return err
+	}
+	if path := c.Path("markdown"); path != "" {
+		var text bytes.Buffer
+		if err := found.WriteMarkdown(&text); err != nil {
+			return err
+		}
+		if err := atomicfile.WriteFile(path, text.Bytes()); err != nil {
+			return err
+		}
+	}
+	if path := c.Path("json"); path != "" {
+		return writeJSON(path, found)
+	}
+	return nil
+}
+
+// compareEvaluations carries out eval --compare.
+func compareEvaluations(c *cli.Context) error {
+	if c.NArg() != 2 {
+		return usagef(c, "--compare wants two folders, of evaluations or runs; there are %d", c.NArg())
+	}
+	found, err := eval.Compare(c.Args().Get(0), c.Args().Get(1))
+	if err != nil {
+		return err
+	}
+	for _, n := range found.Notes {
+		warn(c, n)
+	}
+	return writeFindings(c, found)
+}
+
+// evalJob is what the command line asks for.
+func evalJob(c *cli.Context) (*eval.Job, error) {
+	if c.Int("seeds") < 1 {
+		return nil, usagef(c, "--seeds is %d; it must be at least 1", c.Int("seeds"))
 	}
 	run, err := openRun(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	section, err := evalSection(c, run.Config.Eval)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := eval.Announce(section, c.App.ErrWriter); err != nil {
-		return err
+		return nil, err
 	}
 	m, streams, err := asTrained(c, run)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	results, err := eval.Evaluate(c.Context, m, run.Tokenizer, run.Template, section, streams, c.App.ErrWriter)
-	if err != nil {
-		return err
+	job := &eval.Job{
+		Model: m, Tokenizer: run.Tokenizer, Template: run.Template, Config: section, Stream: streams,
+		Seeds: c.Int("seeds"), Against: eval.Policy(c.String("against")), Progress: c.App.ErrWriter,
+		Dir: c.Path("out"), Version: version(),
+		Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 	}
-	if err := eval.WriteTable(c.App.Writer, results); err != nil || c.Path("json") == "" {
-		return err
+	if streams.Wrap != nil || m != run.Model {
+		job.Quantized = run.Config.Model.Quantized.SHA256
 	}
-	return writeJSON(c.Path("json"), results)
+	if job.Dir == "" && run.Dir != "" {
+		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
+		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, name)
+	}
+	return job, nil
 }
 
 // evalSection puts the flags over a configuration's section.
@@ -101,6 +203,9 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	}
 	if c.IsSet("max-new-tokens") {
 		e.MaxNewTokens = c.Int("max-new-tokens")
+	}
+	if err := evalTasks(c, &e); err != nil {
+		return e, err
 	}
 	if c.IsSet("policy") {
 		e.Policies = nil
@@ -117,4 +222,29 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 		return e, usagef(c, "--max-new-tokens is %d; it must be at least 1", e.MaxNewTokens)
 	}
 	return e, nil
+}
+
+// evalTasks reads what --tasks names.
+func evalTasks(c *cli.Context, e *eval.Config) error {
+	if !c.IsSet("tasks") {
+		if c.IsSet("max-prompt-tokens") {
+			return usagef(c, "--max-prompt-tokens is for prompts of --tasks, and that is not given")
+		}
+		return nil
+	}
+	if c.IsSet("max-new-tokens") {
+		return usagef(c, "--tasks says how long answers may become; --max-new-tokens cannot be given, too")
+	}
+	file, err := eval.FindTasks(c.String("tasks"))
+	if err != nil {
+		return err
+	}
+	if e.Tasks, err = eval.LoadTasks(file); err != nil || !c.IsSet("max-prompt-tokens") {
+		return err
+	}
+	if n := c.Int("max-prompt-tokens"); n < 0 || n == 1 {
+		return usagef(c, "--max-prompt-tokens is %d; it must be at least 2, or 0 for any length", n)
+	}
+	e.Tasks.MaxPromptTokens = c.Int("max-prompt-tokens")
+	return nil
 }

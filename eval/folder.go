@@ -1,0 +1,191 @@
+package eval
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"eisft/internal/atomicfile"
+	"eisft/internal/head"
+)
+
+// The files of an evaluation's folder.
+const (
+	SettingsFile = "settings.json"
+	RecordsFile  = "records.jsonl" // a line a conversation, policy and seed, written as they come
+	PageFile     = "report.html"   // to look at, with plots, in one file
+	lockFile     = ".lock"         // held by the process that writes records
+)
+
+// mostRecords bounds a file of records, in bytes: a hundred thousand long answers.
+const mostRecords = 4 << 30
+
+// Kept is an evaluation as its folder holds it.
+type Kept struct {
+	Dir      string
+	Settings Settings
+	Records  []Record
+	whole    int // bytes of RecordsFile that records take
+}
+
+// ReadKept reads an evaluation's folder. What a process that was killed has left of a record
+// is passed over.
+func ReadKept(dir string) (*Kept, error) {
+	k := &Kept{Dir: dir}
+	path := filepath.Join(dir, SettingsFile)
+	text, err := head.Read(path, head.Description)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s is no evaluation's folder: it has no %s: %w", dir, SettingsFile, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(text, &k.Settings); err != nil {
+		return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
+	}
+	if err := k.Settings.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	path = filepath.Join(dir, RecordsFile)
+	text, err = head.Read(path, mostRecords)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if k.Records, k.whole, err = ParseRecords(text); err != nil {
+		return nil, fmt.Errorf("%s: %w; the file was edited or is damaged: remove the line, and the same command answers the row again", path, err)
+	}
+	return k, nil
+}
+
+// of are the records of a policy and a seed by their rows.
+func (k *Kept) of(p Policy, seed int) map[int]Record {
+	rows := map[int]Record{}
+	for _, r := range k.Records {
+		if r.Policy == p && r.Seed == seed {
+			rows[r.Row] = r
+		}
+	}
+	return rows
+}
+
+// folder is an evaluation's folder that records are written into.
+type folder struct {
+	Kept
+	lock *atomicfile.Lock
+	file *os.File
+}
+
+// openFolder begins an evaluation's folder, or goes on with one that was made with the same
+// settings. Nobody else may write into it meanwhile.
+func openFolder(dir string, s *Settings) (_ *folder, err error) {
+	if err := checkFolder(dir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f := &folder{Kept: Kept{Dir: dir}}
+	f.lock, err = atomicfile.TakeLock(filepath.Join(dir, lockFile))
+	if errors.As(err, new(*atomicfile.LockedError)) {
+		return nil, fmt.Errorf("%s is being written: %w; wait until that has ended, or name another folder with --out", dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	k, err := ReadKept(dir)
+	switch {
+	case err == nil:
+		if d := s.differences(&k.Settings); len(d) > 0 {
+			return nil, fmt.Errorf("%s was begun with other settings: %s; go on with what was there, or name another folder with --out", dir, strings.Join(d, "; "))
+		}
+		f.Kept = *k
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	f.Settings = *s
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	if err := atomicfile.WriteFile(filepath.Join(dir, SettingsFile), append(text, '\n')); err != nil {
+		return nil, err
+	}
+	return f, f.openRecords()
+}
+
+// checkFolder refuses a folder that holds something else than an evaluation.
+func checkFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	foreign := ""
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == SettingsFile:
+			return nil
+		case !strings.HasPrefix(name, "."): // locks, and what a killed process has left
+			foreign = name
+		}
+	}
+	if foreign != "" {
+		return fmt.Errorf("%s is no evaluation's folder: it has %s and no %s; name another one with --out", dir, foreign, SettingsFile)
+	}
+	return nil
+}
+
+// openRecords opens the file of records behind its last whole line.
+func (f *folder) openRecords() error {
+	file, err := os.OpenFile(filepath.Join(f.Dir, RecordsFile), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	f.file = file
+	return f.cut()
+}
+
+// cut drops what follows the last whole record.
+func (f *folder) cut() error {
+	if err := f.file.Truncate(int64(f.whole)); err != nil {
+		return err
+	}
+	_, err := f.file.Seek(int64(f.whole), io.SeekStart)
+	return err
+}
+
+// keep writes a record. It is on disk when keep returns.
+func (f *folder) keep(r Record) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = f.file.Write(append(line, '\n'))
+	if err == nil {
+		err = f.file.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.cut())
+	}
+	f.Records, f.whole = append(f.Records, r), f.whole+len(line)+1
+	return nil
+}
+
+func (f *folder) close() {
+	if f.file != nil {
+		_ = f.file.Close() // keep has synced every record
+	}
+	f.lock.Release()
+}

@@ -1,0 +1,201 @@
+package eval
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+
+	"eisft/data"
+	"eisft/internal/filehash"
+	"eisft/model"
+	"eisft/model/kernels"
+	"eisft/model/tokenizer"
+)
+
+// settingsSchema is that of the files that this version writes.
+const settingsSchema = 1
+
+// Settings are what answers depend on: with the same ones, each is the same again.
+type Settings struct {
+	Schema    int        `json:"schema"`
+	Version   string     `json:"eisft"`
+	Kernels   string     `json:"kernels"` // what computes products
+	Base      string     `json:"base_identity"`
+	Adapter   string     `json:"adapter_identity"` // of the trained parameters
+	Block     model.Spec `json:"block"`
+	Quantized string     `json:"quantized_sha256,omitempty"` // of the quantized model that it reads with
+	Tokenizer string     `json:"tokenizer_sha256"`
+	Template  string     `json:"template_sha256,omitempty"` // with the options that it was given
+	Data      DataFile   `json:"data"`
+	// MaxNewTokens is where answers are cut.
+	MaxNewTokens int    `json:"max_new_tokens"`
+	Bounds       Bounds `json:"tokens_back"`
+	// Tasks are how rows are asked, and how answers are scored.
+	Tasks string `json:"tasks_sha256,omitempty"`
+
+	// What was asked for last. Records do not depend on it: more rows, policies and seeds go
+	// into the same file.
+	Samples  int      `json:"samples"` // the first so many rows; 0: all
+	Policies []Policy `json:"policies"`
+	Seeds    int      `json:"seeds"`
+}
+
+// DataFile is a file of questions and how it is read.
+type DataFile struct {
+	Path    string            `json:"path"`
+	SHA256  string            `json:"sha256"`
+	Options map[string]string `json:"options,omitempty"` // the keys that are set: "columns.context": "text"
+}
+
+// settings are those of the job.
+func (j *Job) settings() (*Settings, error) {
+	s := &Settings{
+		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Backend(),
+		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
+		Tokenizer: j.Tokenizer.Fingerprint(), Template: templateSum(j.Template),
+		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
+		Samples: j.Config.Samples, Policies: j.Config.Policies, Seeds: max(1, j.Seeds),
+	}
+	sum, err := filehash.Sum(j.Config.Data)
+	if err != nil {
+		return nil, err
+	}
+	options, err := keysOf(j.Config.Options)
+	if err != nil {
+		return nil, err
+	}
+	if j.Config.Tasks != nil {
+		if s.Tasks, err = j.Config.Tasks.sum(); err != nil {
+			return nil, err
+		}
+	}
+	path := j.Config.Data
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	s.Data = DataFile{path, sum, options}
+	return s, nil
+}
+
+// keysOf lists the keys of options that are set, as a configuration writes them, and their
+// values.
+func keysOf(o data.Options) (map[string]string, error) {
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	var tree map[string]any
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return nil, err
+	}
+	var keys map[string]string
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for k, w := range v {
+				walk(strings.TrimPrefix(path+"."+k, "."), w)
+			}
+		default:
+			if v == nil || v == "" {
+				return
+			}
+			if keys == nil {
+				keys = map[string]string{}
+			}
+			keys[path] = fmt.Sprint(v)
+		}
+	}
+	walk("", tree)
+	return keys, nil
+}
+
+// templateSum is the SHA-256 of a chat template with its options; "" if there is none.
+func templateSum(t *tokenizer.Template) string {
+	if t == nil {
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprint(h, t.Source())
+	for _, v := range t.Variables() {
+		fmt.Fprintf(h, "\x00%s=%s", v.Name, v.Value)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// part is something that answers depend on.
+type part struct{ what, value string }
+
+// parts lists all that answers depend on; what says which rows are asked is no part of it.
+func (s *Settings) parts() []part {
+	return []part{
+		{"the program's version", s.Version},
+		{"what computes products", s.Kernels},
+		{"the base", s.Base},
+		{"the adapter", s.Adapter},
+		{"the quantized model", s.Quantized},
+		{"the tokenizer", s.Tokenizer},
+		{"the chat template", s.Template},
+		{"the data", s.Data.SHA256},
+		{"the data's options", optionsText(s.Data.Options)},
+		{"max_new_tokens", fmt.Sprint(s.MaxNewTokens)},
+		{"the tasks", s.Tasks},
+	}
+}
+
+// optionsText lists options in the order of their names.
+func optionsText(keys map[string]string) string {
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		list = append(list, fmt.Sprintf("%s: %q", k, keys[k]))
+	}
+	return strings.Join(list, ", ")
+}
+
+// differences says what of s is other than in was, part by part.
+func (s *Settings) differences(was *Settings) []string {
+	var list []string
+	then := was.parts()
+	for i, now := range s.parts() {
+		if now.value != then[i].value {
+			list = append(list, fmt.Sprintf("%s was %s and is %s", now.what, shown(then[i].value), shown(now.value)))
+		}
+	}
+	if d := was.Block.Difference(s.Block); d != "" {
+		list = append(list, "the block: "+d)
+	}
+	return list
+}
+
+// shown is a value as errors show it: of a hash, the beginning.
+func shown(value string) string {
+	if value == "" {
+		return "none"
+	}
+	if b, err := hex.DecodeString(value); err == nil && len(b) >= 16 {
+		return value[:12]
+	}
+	return value
+}
+
+// check says what of settings that were read cannot be.
+func (s *Settings) check() error {
+	switch {
+	case s.Schema != settingsSchema:
+		return fmt.Errorf("schema is %d; this version reads %d", s.Schema, settingsSchema)
+	case s.Base == "" || s.Data.SHA256 == "" || len(s.Policies) == 0 || s.Seeds < 1:
+		return fmt.Errorf("base_identity, data.sha256, policies or seeds are missing")
+	}
+	for _, p := range s.Policies {
+		if strings.TrimSpace(string(p)) == "" {
+			return fmt.Errorf("a policy has no name")
+		}
+	}
+	return nil
+}
