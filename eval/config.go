@@ -75,6 +75,13 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	texts, err := j.texts()
+	if err != nil {
+		return nil, err
+	}
+	if texts != nil {
+		return j.readTexts(ctx, texts, against)
+	}
 	samples, err := j.load()
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ type Report struct {
 	Differences []*Difference `json:"differences,omitempty"`
 	Tasks       []*TaskScore  `json:"tasks,omitempty"`
 	Recall      []*Recall     `json:"recall,omitempty"`
+	Texts       []*Texts      `json:"texts,omitempty"` // of data that are plain texts
 }
 
 // Difference is what one result has more than another one, on the questions of both.
@@ -151,6 +152,9 @@ var (
 
 // tables are all that the report shows in words.
 func (r *Report) tables() []table {
+	if len(r.Texts) > 0 {
+		return textTables(r.Texts)
+	}
 	scores := scoreTable(r.Results)
 	scores.notes = scoreNotes(r.Results)
 	list := []table{scores}

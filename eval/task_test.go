@@ -34,6 +34,15 @@ func TestTaskFiles(t *testing.T) {
 			t.Errorf("%s is asked by %q, want %q", name, got, prompt)
 		}
 	}
+	made, err := LoadTasks("../configs/eval/synth.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, prompt := range synth.KindPrompts() {
+		if got := made.Tasks[name]; got.Prompt != prompt || got.Metrics[0] != MetricMatchAll {
+			t.Errorf("%s is asked by %q and scored by %v, want %q", name, got.Prompt, got.Metrics, prompt)
+		}
+	}
 	long, err := LoadTasks("../configs/eval/longbench.yaml")
 	if err != nil || len(long.Tasks) != 21 {
 		t.Fatalf("%d data sets, want LongBench's 21 (%v)", len(long.Tasks), err)

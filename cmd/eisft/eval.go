@@ -35,6 +35,8 @@ Every answer is kept as it comes, with report.html, in evals/NAME of the run's f
 where NAME is that of the data: the same command, or one that asks for more, goes on with
 what is missing.
 
+Of plain texts it prints the perplexity by position.
+
 Rows of LongBench's form are asked and scored as LongBench's are by
 
    eisft eval --tasks longbench.yaml --data FILE
@@ -109,7 +111,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFindings(c, report); err != nil || job.Dir == "" {
+	if err := writeFindings(c, report); err != nil || job.Dir == "" || len(report.Texts) > 0 {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(job.Dir, eval.PageFile))
