@@ -22,6 +22,8 @@ const (
 	KindMultiQuery Kind = "multiquery" // four keys, all asked for
 	KindKeyValue   Kind = "keyvalue"   // one of as many pairs as there is room for
 	KindVariables  Kind = "variables"  // a chain of five assignments, all of one value
+	// KindConversation is a fact of a conversation of [Generate], among others.
+	KindConversation Kind = "conversation_qa"
 )
 
 var kinds = enum.NewTable[Kind, kind]("kind").
@@ -30,13 +32,16 @@ var kinds = enum.NewTable[Kind, kind]("kind").
 	With(KindMultiValue, kind{"four numbers of one key", numbers(1, 4, 1), "Read this text. It has secret numbers in it that are asked for below."}).
 	With(KindMultiQuery, kind{"four numbers of four keys", numbers(4, 1, 4), "Read this text. It has secret numbers in it that are asked for below."}).
 	With(KindKeyValue, kind{"one of many pairs of keys and values, without other text", pairs, "Each of these lines has a key and its value. One of the values is asked for below."}).
-	With(KindVariables, kind{"a chain of variables", variables, "Some lines of this text assign a value to a variable. Keep track of them."})
+	With(KindVariables, kind{"a chain of variables", variables, "Some lines of this text assign a value to a variable. Keep track of them."}).
+	With(KindConversation, kind{title: "a fact of a conversation as the demo base knows them, without other text"})
 
 // kind is what the table of kinds knows of one.
 type kind struct {
 	title string
-	hide  func(random *rand.Rand) hidden
-	tell  string // what stands before the text
+	// hide makes what is hidden in a text, and tell stands before it. Nil for a conversation,
+	// which has facts of its own.
+	hide func(random *rand.Rand) hidden
+	tell string
 }
 
 // Kinds lists all kinds.
@@ -46,7 +51,7 @@ func Kinds() []Kind { return kinds.Names() }
 func (k Kind) Title() string { return kinds.Get(k).title }
 
 // Haystacks reports whether a kind hides its facts in a text.
-func (k Kind) Haystacks() bool { return k != KindKeyValue }
+func (k Kind) Haystacks() bool { return k != KindKeyValue && k != KindConversation }
 
 // KindPrompts are the prompt templates (data.Options.Prompts) of made files, by kind.
 func KindPrompts() map[string]string {
@@ -54,6 +59,7 @@ func KindPrompts() map[string]string {
 	for _, k := range kinds.Names() {
 		out[string(k)] = kinds.Get(k).tell + "\n\n{context}\n\n{input}"
 	}
+	out[string(KindConversation)] = Prompts()[string(KindConversation)]
 	return out
 }
 
@@ -224,6 +230,9 @@ func Hide(k Kind, random *rand.Rand, tokens int, depth float64, text *Haystack, 
 	if err != nil {
 		return Row{}, err
 	}
+	if made.hide == nil {
+		return talk(random, tokens, depth, tk)
+	}
 	h := made.hide(random)
 	room := tokens - templateTokens - len(tk.Encode(made.tell+"\n\n\n\n"+h.input, false))
 	for _, line := range slices.Concat(h.asked, h.others) {
@@ -237,6 +246,19 @@ func Hide(k Kind, random *rand.Rand, tokens int, depth float64, text *Haystack, 
 	return Row{
 		Dataset: string(k), Context: strings.Join(lines, "\n"), Input: h.input, Answers: h.answers,
 		Length: tokens, Depth: float64(at) / float64(len(lines)),
+	}, nil
+}
+
+// talk makes a row of the fact of a conversation that is nearest to depth.
+func talk(random *rand.Rand, tokens int, depth float64, tk *tokenizer.Tokenizer) (Row, error) {
+	c, lines := conversation(random, tokens, tk)
+	f, ok := factNear(c.Facts, lines, depth)
+	if !ok {
+		return Row{}, tooFew(tokens)
+	}
+	return Row{
+		Dataset: string(KindConversation), Context: strings.Join(c.Lines[:lines], "\n"), Input: f.Question, Answers: []string{f.Answer},
+		Length: tokens, Depth: float64(f.Line) / float64(lines),
 	}, nil
 }
 
