@@ -17,7 +17,7 @@
 //   - text: column text
 //
 // The columns system, tools, documents and chat_template_kwargs of chats go to the
-// template, too; _id, dataset, length and depth are read where they are there. Content
+// template, too; _id, dataset, length, depth and all_classes are read where they are there. Content
 // that is a list of text parts is their texts, one right behind the other, as templates
 // that know of parts write them. Column names can be mapped; see [Options].
 package data
@@ -57,6 +57,9 @@ type Sample struct {
 	// Length is the row's length column, in whatever unit the file has it
 	// (LongBench: words). 0 if there is none.
 	Length int
+	// Classes are what a question may be answered by where that is a choice (LongBench's
+	// column all_classes). Nil if there is none.
+	Classes []string
 }
 
 // Columns maps what a sample is made of to column names of a file. An empty name
@@ -90,18 +93,23 @@ type Options struct {
 	Columns Columns `yaml:"columns,omitempty"`
 	// Prompt makes the user message of a longbench or qa row: {context} and {input} stand
 	// for the columns. Empty means DefaultPrompt.
+	// One without {input} is for rows whose input is empty.
 	Prompt string `yaml:"prompt,omitempty"`
 	// Prompts are templates for rows whose dataset column has the key's value.
 	Prompts map[string]string `yaml:"prompts,omitempty"`
 }
 
-// prompt renders the user message of a row.
-func (o Options) prompt(dataset, context, input string) string {
+// prompt renders the user message of a row. It fails where the template leaves the
+// question out.
+func (o Options) prompt(dataset, context, input string) (string, error) {
 	template := cmp.Or(o.Prompts[dataset], o.Prompt, DefaultPrompt)
-	return strings.NewReplacer("{context}", context, "{input}", input).Replace(template)
+	if !strings.Contains(template, "{input}") && strings.TrimSpace(input) != "" {
+		return "", fmt.Errorf("the row has an input, and the prompt template %q does not contain {input}", template)
+	}
+	return strings.NewReplacer("{context}", context, "{input}", input).Replace(template), nil
 }
 
-// check reports a template that leaves the question out: every row would lose it.
+// check reports a template that leaves the context out: every row would lose it.
 func (o Options) check() error {
 	if o.Format != "" {
 		if err := enum.Check("format", o.Format, formats.Names()...); err != nil {
@@ -120,10 +128,8 @@ func (o Options) check() error {
 }
 
 func checkPrompt(key, template string) error {
-	for _, want := range []string{"{context}", "{input}"} {
-		if template != "" && !strings.Contains(template, want) {
-			return fmt.Errorf("%s: template %q does not contain %s", key, template, want)
-		}
+	if template != "" && !strings.Contains(template, "{context}") {
+		return fmt.Errorf("%s: template %q does not contain {context}", key, template)
 	}
 	return nil
 }

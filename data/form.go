@@ -173,6 +173,7 @@ func settle(name Format, c Columns, have []string) (form, error) {
 		column{cmp.Or(c.ID, "_id"), idKind, idCell, c.ID != ""},
 		column{cmp.Or(c.Dataset, "dataset"), textKind, datasetCell, c.Dataset != ""},
 		column{cmp.Or(c.Length, "length"), numberKind, lengthCell, c.Length != ""},
+		column{"all_classes", textsKind, classesCell, false},
 	) {
 		switch {
 		case slices.Contains(have, col.name):

@@ -453,6 +453,10 @@ func (r *row) setJSON(col column, raw json.RawMessage) (err error) {
 		}
 	case textsKind, answersKind:
 		if !text {
+			if col.cell == classesCell {
+				r.classes, err = listOf(raw, "class", col.kind)
+				return err
+			}
 			r.answers, err = answersOf(raw, col.kind)
 			return err
 		}
@@ -483,20 +487,25 @@ func answersOf(raw json.RawMessage, want kind) ([]string, error) {
 			return []string{answer}, err
 		}
 	}
+	return listOf(raw, "answer", want)
+}
+
+// listOf reads a list of strings, each of which is what is said.
+func listOf(raw json.RawMessage, what string, want kind) ([]string, error) {
 	var list []*string
 	if err := unmarshalAs(raw, &list, want); err != nil {
 		return nil, err
 	}
-	answers := make([]string, len(list))
-	for i, answer := range list {
-		if answer == nil {
-			return nil, fmt.Errorf("answer %d is null", i+1)
+	out := make([]string, len(list))
+	for i, text := range list {
+		if text == nil {
+			return nil, fmt.Errorf("%s %d is null", what, i+1)
 		}
-		if answers[i] = *answer; checkText(*answer) != nil {
-			return nil, fmt.Errorf("answer %d: %w", i+1, checkText(*answer))
+		if out[i] = *text; checkText(*text) != nil {
+			return nil, fmt.Errorf("%s %d: %w", what, i+1, checkText(*text))
 		}
 	}
-	return answers, nil
+	return out, nil
 }
 
 // unmarshalAs decodes valid JSON and says in the file's terms what was found instead.

@@ -117,7 +117,8 @@ func (p *parquetFile) bind(f form) error {
 	})
 }
 
-// bindColumn returns nil for an id of a type that is none: it is there for people.
+// bindColumn returns nil for an id and for classes of a type that is none: an id is there
+// for people, and of classes that are asked for it is said where they are missing.
 func (p *parquetFile) bindColumn(col column) (*node, error) {
 	limit := maxHeld + maxText*p.size
 	n := newNode(p.pq.Root().Column(col.name), func(c *parquet.Column) *leaf { return newLeaf(c, p.file, &p.held, limit) })
@@ -142,6 +143,9 @@ func (p *parquetFile) bindColumn(col column) (*node, error) {
 		ok = single && n.holds == textValue || n.list() != nil && n.list().leaf == nil
 	case pairsKind, jsonKind:
 		ok = true
+	}
+	if !ok && col.cell == classesCell {
+		return nil, nil
 	}
 	if !ok {
 		return nil, fmt.Errorf("found %s, want %s", n.describe(), col.kind)

@@ -17,6 +17,7 @@ type row struct {
 	texts     [cells]string
 	turns     [cells][]tokenizer.Message
 	answers   []string
+	classes   []string
 	history   [][]string // turns of user and assistant
 	variables []tokenizer.Field
 	length    int
@@ -65,6 +66,7 @@ const (
 	inputCell
 	answersCell
 	lengthCell
+	classesCell
 	depthCell
 	messagesCell
 	textCell
@@ -88,6 +90,8 @@ func (r *row) setText(c cell, v string) error {
 	switch c {
 	case answersCell:
 		r.answers = []string{v}
+	case classesCell:
+		r.classes = []string{v}
 	case promptCell:
 		r.turns[c] = []tokenizer.Message{{Role: "user", Content: v}}
 	case completionCell:
@@ -119,7 +123,7 @@ func (r *row) sample(f form, o Options) (Sample, error) {
 			return Sample{}, fmt.Errorf("column %s is null, want %s", col.name, col.kind)
 		}
 	}
-	s := Sample{ID: r.texts[idCell], Dataset: r.texts[datasetCell], Length: r.length, Depth: math.NaN(), Variables: r.variables}
+	s := Sample{ID: r.texts[idCell], Dataset: r.texts[datasetCell], Length: r.length, Classes: r.classes, Depth: math.NaN(), Variables: r.variables}
 	if err := formats.Get(f.format).fill(r, &s, o); err != nil {
 		return s, err
 	}
@@ -154,7 +158,10 @@ func fillQuestion(r *row, s *Sample, o Options) error {
 	s.Answers = r.answers
 	prompt := r.texts[inputCell]
 	if r.set[contextCell] {
-		prompt = o.prompt(s.Dataset, r.texts[contextCell], prompt)
+		var err error
+		if prompt, err = o.prompt(s.Dataset, r.texts[contextCell], prompt); err != nil {
+			return err
+		}
 	}
 	s.Messages = ask(prompt, r.answers[0])
 	if r.depth >= 0 {

@@ -255,7 +255,7 @@ func TestBadFiles(t *testing.T) {
 func TestBadOptions(t *testing.T) {
 	path := write(t, "a.jsonl", []byte(`{"context":"c","input":"i","answers":"a"}`))
 	for want, o := range map[string]data.Options{
-		`prompt: template "{context}" does not contain {input}`:         {Prompt: "{context}"},
+		`prompt: template "{input}" does not contain {context}`:         {Prompt: "{input}"},
 		`prompts: x: template "{input}" does not contain {context}`:     {Prompts: map[string]string{"x": "{input}"}},
 		path + ": no column when: the file has answers, context, input": {Columns: data.Columns{Depth: "when"}},
 		path + ": no column chat: the file has answers, context, input": {Columns: data.Columns{Messages: "chat"}},

@@ -20,12 +20,23 @@ type Config struct {
 	Samples      int      `yaml:"samples"`        // use only the first so many; 0: all
 	MaxNewTokens int      `yaml:"max_new_tokens"` // answers are cut there
 	Policies     []Policy `yaml:"policies"`
+	// Tasks, if not nil, say how rows are asked and scored, and where answers are cut.
+	Tasks *Tasks `yaml:"-"`
+}
+
+// dataOptions are those that the data are opened with.
+func (c Config) dataOptions() data.Options {
+	o := c.Options
+	if c.Tasks != nil {
+		o.Prompts = c.Tasks.prompts()
+	}
+	return o
 }
 
 // Announce writes to w (nil: nobody) how a configuration's data are understood. It fails
 // where they cannot be opened.
 func Announce(c Config, w io.Writer) error {
-	source, err := data.Open(c.Data, c.Options)
+	source, err := data.Open(c.Data, c.dataOptions())
 	if err != nil {
 		return err
 	}
@@ -64,6 +75,13 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	texts, err := j.texts()
+	if err != nil {
+		return nil, err
+	}
+	if texts != nil {
+		return j.readTexts(ctx, texts, against)
+	}
 	samples, err := j.load()
 	if err != nil {
 		return nil, err
@@ -88,6 +106,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		r.Results = append(r.Results, result)
 	}
 	r.compare(against)
+	r.divide()
 	if kept != nil {
 		return r, r.writePage(kept.Dir, kept.Records)
 	}
@@ -116,12 +135,16 @@ func (j *Job) against() (Policy, error) {
 
 // load reads the job's samples.
 func (j *Job) load() (_ []Sample, err error) {
-	source, err := data.Open(j.Config.Data, j.Config.Options)
+	source, err := data.Open(j.Config.Data, j.Config.dataOptions())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	return Load(source, data.NewEncoder(j.Tokenizer, j.Template, 0), j.Config.Samples)
+	e := data.NewEncoder(j.Tokenizer, j.Template, 0)
+	if t := j.Config.Tasks; t != nil {
+		return load(source, j.Config.Samples, func(row data.Sample) (Sample, error) { return t.sample(e, j.Tokenizer, row) })
+	}
+	return Load(source, e, j.Config.Samples)
 }
 
 // seeds are those that a policy is measured by.

@@ -6,6 +6,7 @@ package eval
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"eisft/data"
 	"eisft/model"
 	"eisft/model/chat"
+	"eisft/model/schedule"
 	"eisft/model/tokenizer"
 )
 
@@ -28,10 +30,19 @@ type Sample struct {
 	// Stop are tokens that end an answer, beside those that end any text of the model:
 	// what the chat template puts behind one.
 	Stop []int32
+	// About is what tables divide answers by, Classes are those that a question chooses
+	// among, if it does.
+	About
+	Classes []string
+	task    *Task // nil: none
 }
 
 // Load encodes the first n samples of a source (0: all).
 func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
+	return load(s, n, func(row data.Sample) (Sample, error) { return NewSample(e, row) })
+}
+
+func load(s *data.Source, n int, sample func(data.Sample) (Sample, error)) ([]Sample, error) {
 	if n == 0 || n > s.Len() {
 		n = s.Len()
 	}
@@ -41,7 +52,7 @@ func Load(s *data.Source, e *data.Encoder, n int) ([]Sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out[i], err = NewSample(e, row); err != nil {
+		if out[i], err = sample(row); err != nil {
 			return nil, err
 		}
 		if len(out[i].Turns) == 0 {
@@ -61,10 +72,7 @@ func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
 	if err != nil {
 		return Sample{}, err
 	}
-	s := Sample{Encoded: enc, Stop: ends}
-	if row.Depth >= 0 { // not where it is NaN
-		s.Depth = &row.Depth
-	}
+	s := Sample{Encoded: enc, Stop: ends, About: aboutRow(row), Depth: depthOf(row)}
 	for _, t := range enc.Turns {
 		s.Asked = append(s.Asked, ending(row.Messages[t.Message-1].Content))
 		accepted := []string{row.Messages[t.Message].Content}
@@ -74,6 +82,14 @@ func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {
 		s.Accepted = append(s.Accepted, accepted)
 	}
 	return s, nil
+}
+
+// depthOf is a row's depth, nil if it is not known.
+func depthOf(row data.Sample) *float64 {
+	if row.Depth >= 0 { // not where it is NaN
+		return &row.Depth
+	}
+	return nil
 }
 
 // askedBytes is about how much of a message is kept to show what was asked: the question
@@ -131,9 +147,11 @@ type Answer struct {
 	Asked        string   `json:"question,omitempty"`      // the end of the message that it answers
 	Accepted     []string `json:"accepted"`
 	Text         string   `json:"answer"`
-	Metrics      Figures  `json:"-"`      // in a file beside the others: em, f1
-	NLL          float64  `json:"nll"`    // of the right answer, summed over its tokens, in nats
-	Tokens       int      `json:"tokens"` // of the right answer, its end included
+	Metrics      Figures  `json:"-"`       // in a file beside the others: em, f1
+	Commits      int      `json:"commits"` // of segments since the fact was read; -1: not known
+	NLL          float64  `json:"nll"`     // of the right answer, summed over its tokens, in nats
+	Tokens       int      `json:"tokens"`  // of the right answer, its end included
+	About
 }
 
 // MarshalJSON writes the metrics as keys of their own.
@@ -154,13 +172,13 @@ func (a *Answer) UnmarshalJSON(text []byte) error {
 // those before it. m's block says what is near and far, whatever the policy. The same
 // arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
-	bounds := BoundsOf(m.Spec)
+	bounds, plan := BoundsOf(m.Spec), o.Stream.Plan(m)
 	m, err := WithPolicy(m, p)
 	if err != nil {
 		return nil, err
 	}
 	m = p.seeded(m, o.Seed)
-	e := &evaluation{model: m, policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
+	e := &evaluation{model: m, plan: plan, policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
 	result := &Result{Policy: p, Bounds: bounds}
 	for i, s := range samples {
 		record, err := e.record(ctx, i, s)
@@ -176,6 +194,7 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 // evaluation is one Run.
 type evaluation struct {
 	model     *model.Model
+	plan      schedule.Plan // of the block, whatever the policy
 	policy    Policy
 	tokenizer *tokenizer.Tokenizer
 	stop      []int32
@@ -225,7 +244,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample) (Record, error) {
 	r := Record{Policy: e.policy, Seed: e.options.Seed}
 	texts := make([]string, len(s.Turns))
 	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
-		texts[i], err = e.write(ctx, st, next, s.Stop, &r.Speed)
+		texts[i], err = e.write(ctx, st, next, s, &r.Speed)
 		return err
 	})
 	if err != nil {
@@ -235,7 +254,8 @@ func (e *evaluation) sample(ctx context.Context, s Sample) (Record, error) {
 	for i, t := range s.Turns {
 		a := Answer{
 			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, PromptSHA256: PromptSHA256(s.IDs[:t.Start]), Accepted: s.Accepted[i], Text: texts[i],
-			Metrics: figuresOf(texts[i], s.Accepted[i]), NLL: nll[i], Tokens: len(s.answer(i)),
+			Metrics: figuresOf(s.task.scored(texts[i]), Right{s.Accepted[i], s.Classes}, s.task.metrics()...),
+			Commits: commitsSince(e.plan, t.Start, t.Distance), NLL: nll[i], Tokens: len(s.answer(i)), About: s.About,
 		}
 		if i < len(s.Asked) {
 			a.Asked = s.Asked[i]
@@ -248,12 +268,19 @@ func (e *evaluation) sample(ctx context.Context, s Sample) (Record, error) {
 	return r, nil
 }
 
-// write generates an answer, up to a token that ends the model's texts or one of stop.
-func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, stop []int32, speed *Speed) (string, error) {
-	started := time.Now()
-	ids, err := st.Generate(ctx, next, model.GenerateOptions{
-		MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, stop),
-	})
+// write generates an answer, up to a token that ends the model's texts or one of the
+// sample's.
+func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample, speed *Speed) (string, error) {
+	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, s.Stop)}
+	if s.task != nil {
+		o.MaxNewTokens = s.task.MaxNewTokens
+		if s.task.StopAtNewline { // the first token is another
+			for _, id := range o.Stop {
+				next[id] = -math.MaxFloat32
+			}
+		}
+	}
+	ids, err := st.Generate(ctx, next, o)
 	speed.WrittenTokens += len(ids)
 	speed.WriteSeconds += time.Since(started).Seconds()
 	return e.tokenizer.Decode(ids, true), err

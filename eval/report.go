@@ -19,6 +19,9 @@ type Report struct {
 	Settings    *Settings     `json:"settings,omitempty"` // of an evaluation that is kept
 	Results     []*Result     `json:"results"`
 	Differences []*Difference `json:"differences,omitempty"`
+	Tasks       []*TaskScore  `json:"tasks,omitempty"`
+	Recall      []*Recall     `json:"recall,omitempty"`
+	Texts       []*Texts      `json:"texts,omitempty"` // of data that are plain texts
 }
 
 // Difference is what one result has more than another one, on the questions of both.
@@ -148,6 +151,9 @@ var (
 
 // tables are all that the report shows in words.
 func (r *Report) tables() []table {
+	if len(r.Texts) > 0 {
+		return textTables(r.Texts)
+	}
 	scores := scoreTable(r.Results)
 	scores.notes = scoreNotes(r.Results)
 	list := []table{scores}
@@ -156,7 +162,7 @@ func (r *Report) tables() []table {
 		t.notes = []string{chanceNote}
 		list = append(list, t)
 	}
-	return list
+	return append(list, r.dividedTables()...)
 }
 
 // scoreNotes say what the intervals of results are.

@@ -36,6 +36,8 @@ type Settings struct {
 	// MaxNewTokens is where answers are cut.
 	MaxNewTokens int    `json:"max_new_tokens"`
 	Bounds       Bounds `json:"tokens_back"`
+	// Tasks are how rows are asked, and how answers are scored.
+	Tasks string `json:"tasks_sha256,omitempty"`
 
 	// What was asked for last. Records do not depend on it: more rows, policies and seeds go
 	// into the same file.
@@ -67,6 +69,11 @@ func (j *Job) settings() (*Settings, error) {
 	options, err := keysOf(j.Config.Options)
 	if err != nil {
 		return nil, err
+	}
+	if j.Config.Tasks != nil {
+		if s.Tasks, err = j.Config.Tasks.sum(); err != nil {
+			return nil, err
+		}
 	}
 	path := j.Config.Data
 	if abs, err := filepath.Abs(path); err == nil {
@@ -138,6 +145,7 @@ func (s *Settings) parts() []part {
 		{"the data", s.Data.SHA256},
 		{"the data's options", optionsText(s.Data.Options)},
 		{"max_new_tokens", fmt.Sprint(s.MaxNewTokens)},
+		{"the tasks", s.Tasks},
 	}
 }
 

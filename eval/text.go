@@ -24,29 +24,42 @@ const logitRows = 64
 // first tokens of a text say more of its beginning than of the model.
 func Text(ctx context.Context, m *model.Model, o model.StreamOptions, s data.Encoded, from int) (TextLoss, error) {
 	loss := TextLoss{Where: s.Where}
+	err := eachToken(ctx, m, o, s, from, func(_ int, nll float64) {
+		loss.NLL += nll
+		loss.Tokens++
+	})
+	return loss, err
+}
+
+// eachToken calls token with the place and the loss, in nats, of every token of a text from
+// the from-th on.
+func eachToken(ctx context.Context, m *model.Model, o model.StreamOptions, s data.Encoded, from int, token func(at int, nll float64)) error {
 	if len(s.IDs) <= from {
-		return loss, nil
+		return nil
 	}
 	from = max(from, 1)
 	st, d, vocab := m.NewStream(o), m.Base.Dims.Hidden, m.Base.Head.Out
 	logits := scratch.Borrow(logitRows * vocab)
 	defer scratch.Release(logits)
+	numbers := true
 	err := st.Feed(ctx, s.IDs[:len(s.IDs)-1], from-1, func(first int, hidden []float32) error {
 		for len(hidden) > 0 {
 			rows := min(len(hidden)/d, logitRows)
 			st.Logits(logits[:rows*vocab], hidden[:rows*d])
 			for i := range rows {
-				loss.NLL += surprise(logits[i*vocab:(i+1)*vocab], s.IDs[first+i+1])
+				nll := surprise(logits[i*vocab:(i+1)*vocab], s.IDs[first+i+1])
+				numbers = numbers && nll-nll == 0
+				token(first+i+1, nll)
 			}
-			hidden, first, loss.Tokens = hidden[rows*d:], first+rows, loss.Tokens+rows
+			hidden, first = hidden[rows*d:], first+rows
 		}
 		return nil
 	})
 	if err != nil {
-		return loss, fmt.Errorf("%s: %w", s.Where, err)
+		return fmt.Errorf("%s: %w", s.Where, err)
 	}
-	if loss.NLL-loss.NLL != 0 {
-		return loss, m.NotNumbers()
+	if !numbers {
+		return m.NotNumbers()
 	}
-	return loss, nil
+	return nil
 }

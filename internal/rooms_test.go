@@ -31,7 +31,7 @@ var rooms = []struct {
 	{"export", []string{"model", "data", "quant", "docs"}},
 	{"inspect", []string{"model", "data", "eval", "train", "quant", "export"}},
 	{"bench", []string{"model", "data", "quant", "export"}},
-	{"cmd", []string{"model", "eval", "train", "quant", "export", "inspect", "bench"}},
+	{"cmd", []string{"model", "data", "eval", "train", "quant", "export", "inspect", "bench"}},
 	{"scripts", []string{"model", "data", "eval", "train"}},
 }
 

@@ -183,7 +183,7 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 		return nil, err
 	}
 	o.Soft = false // the state has none
-	q, err := schedule.Resume(o.plan(m), h.Seen, h.Recent, h.Held)
+	q, err := schedule.Resume(o.Plan(m), h.Seen, h.Recent, h.Held)
 	if err != nil {
 		return nil, fmt.Errorf("%w; the file is damaged", err)
 	}

@@ -95,11 +95,11 @@ type Stream struct {
 // NewStream starts an empty sequence.
 func (m *Model) NewStream(o StreamOptions) *Stream {
 	o.Soft = o.Soft && m.Spec.Slots > 0
-	return m.newStream(o, newState(m, schedule.New(o.plan(m))))
+	return m.newStream(o, newState(m, schedule.New(o.Plan(m))))
 }
 
-// plan is the schedule's, as the options have it.
-func (o StreamOptions) plan(m *Model) schedule.Plan {
+// Plan is the schedule of a model's streams, as the options have it.
+func (o StreamOptions) Plan(m *Model) schedule.Plan {
 	p := m.Spec.Plan(len(m.Base.Layers))
 	p.Soft, p.Routing = o.Soft, !o.NoRouting
 	return p

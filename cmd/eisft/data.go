@@ -17,8 +17,8 @@ import (
 func dataCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "data",
-		Usage:       "look at what is trained on",
-		Subcommands: []*cli.Command{previewCommand()},
+		Usage:       "look at what is trained on, make what is evaluated on",
+		Subcommands: []*cli.Command{previewCommand(), synthCommand()},
 		ArgsUsage:   "COMMAND",
 		Action:      noCommand,
 	}

@@ -33,13 +33,23 @@ eval section of the run's configuration. A policy is a way to read:
 
 Every answer is kept as it comes, with report.html, in evals/NAME of the run's folder,
 where NAME is that of the data: the same command, or one that asks for more, goes on with
-what is missing. Two evaluations, or runs that have some, are compared on the questions of
+what is missing.
+
+Of plain texts it prints the perplexity by position.
+
+Rows of LongBench's form are asked and scored as LongBench's are by
+
+   eisft eval --tasks longbench.yaml --data FILE
+
+Two evaluations, or runs that have some, are compared on the questions of
 both by
 
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			runFlags(),
 			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json)"},
+			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
+			&cli.IntFlag{Name: "max-prompt-tokens", Usage: "take the middle out of a prompt beyond `N` tokens; 0: of none", DefaultText: "what --tasks says"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
 			&cli.StringFlag{Name: "against", Usage: "compare the other policies with `POLICY`", DefaultText: "full, or else the first"},
 			&cli.IntFlag{Name: "samples", Aliases: []string{"limit"}, Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
@@ -101,7 +111,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFindings(c, report); err != nil || job.Dir == "" {
+	if err := writeFindings(c, report); err != nil || job.Dir == "" || len(report.Texts) > 0 {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(job.Dir, eval.PageFile))
@@ -196,6 +206,9 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	if c.IsSet("max-new-tokens") {
 		e.MaxNewTokens = c.Int("max-new-tokens")
 	}
+	if err := evalTasks(c, &e); err != nil {
+		return e, err
+	}
 	if c.IsSet("policy") {
 		e.Policies = nil
 		for _, p := range c.StringSlice("policy") {
@@ -211,4 +224,29 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 		return e, usagef(c, "--max-new-tokens is %d; it must be at least 1", e.MaxNewTokens)
 	}
 	return e, nil
+}
+
+// evalTasks reads what --tasks names.
+func evalTasks(c *cli.Context, e *eval.Config) error {
+	if !c.IsSet("tasks") {
+		if c.IsSet("max-prompt-tokens") {
+			return usagef(c, "--max-prompt-tokens is for prompts of --tasks, and that is not given")
+		}
+		return nil
+	}
+	if c.IsSet("max-new-tokens") {
+		return usagef(c, "--tasks says how long answers may become; --max-new-tokens cannot be given, too")
+	}
+	file, err := eval.FindTasks(c.String("tasks"))
+	if err != nil {
+		return err
+	}
+	if e.Tasks, err = eval.LoadTasks(file); err != nil || !c.IsSet("max-prompt-tokens") {
+		return err
+	}
+	if n := c.Int("max-prompt-tokens"); n < 0 || n == 1 {
+		return usagef(c, "--max-prompt-tokens is %d; it must be at least 2, or 0 for any length", n)
+	}
+	e.Tasks.MaxPromptTokens = c.Int("max-prompt-tokens")
+	return nil
 }

@@ -1,0 +1,41 @@
+package eval
+
+import (
+	"eisft/data"
+	"eisft/model/schedule"
+)
+
+// About is what a table of results divides answers by, beside how far back the fact lies.
+type About struct {
+	Dataset string `json:"dataset,omitempty"`
+	// Length is the row's column, in words (LongBench) or tokens (eisft data synth).
+	Length int `json:"length,omitempty"`
+	// Metric is the one that the answer's task is scored by.
+	Metric Metric `json:"metric,omitempty"`
+	// CutTokens is how many were taken out of the middle of the prompt.
+	CutTokens int `json:"cut_tokens,omitempty"`
+}
+
+func aboutRow(row data.Sample) About {
+	return About{Dataset: row.Dataset, Length: row.Length}
+}
+
+// commitsSince is how often a segment was committed after a token was read that stands so
+// many tokens before the end of a text, until the end. A token that has left the window has
+// been a candidate for the slots at each of the later ones. -1 where it is not known which
+// token that is.
+func commitsSince(p schedule.Plan, tokens, distance int) int {
+	if distance < 0 {
+		return -1
+	}
+	s, n := schedule.New(p), 0
+	for s.Begin(tokens); s.Seen() < tokens; s.Advance(s.Next()) {
+		for s.Due() {
+			s.Commit()
+			if s.Seen() > tokens-distance {
+				n++
+			}
+		}
+	}
+	return n
+}
