@@ -115,12 +115,12 @@ func (a *Answer) UnmarshalJSON(text []byte) error {
 // those before it. m's block says what is near and far, whatever the policy. The same
 // arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
-	bounds := BoundsOf(m.Spec)
-	m, err := WithPolicy(m, p)
+	block := m
+	m, err := WithPolicy(block, p)
 	if err != nil {
 		return nil, err
 	}
-	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: bounds}}
+	e := &evaluation{model: m, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o, result: Result{Policy: p, Bounds: BoundsOf(block.Spec), Budget: BudgetOf(block, m)}}
 	for _, s := range samples {
 		if err := e.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)

@@ -42,8 +42,9 @@ type Speed struct {
 
 // Result is what Run found. Buckets without a question have no score.
 type Result struct {
-	Policy  Policy   `json:"policy"`
-	Bounds  Bounds   `json:"tokens_back,omitzero"` // earlier versions wrote none
+	Policy Policy `json:"policy"`
+	Bounds Bounds `json:"tokens_back,omitzero"` // earlier versions wrote none
+	Budget
 	Scores  []Score  `json:"scores"`
 	Speed   Speed    `json:"speed"`
 	Answers []Answer `json:"answers,omitempty"`
