@@ -6,9 +6,9 @@ import (
 	"eisft/model"
 )
 
-// snapKV keeps what the last queries look at (SnapKV, Li et al., arXiv 2404.14469,
-// pseudo code of the method): a token's score is the attention weight that it has had from the queries of
-// an observation window, averaged over a few neighbours,
+// snapKV keeps what the last queries look at (SnapKV, Li et al., arXiv 2404.14469): a token's
+// score is the attention weight that it has had from the queries of an observation window,
+// averaged over a few neighbours,
 //
 //	s_i = (1/n) Σ_{|j-i|≤n/2} Σ_{t in the window} softmax_j(q_t·k / √d).
 //
