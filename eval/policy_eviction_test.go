@@ -128,6 +128,7 @@ type direct struct {
 	sums    []map[int]float64
 
 	read, committed int
+	turns           map[int][][2]float64 // sine and cosine of each frequency, by position
 }
 
 func (r *direct) head(x []float64, h int) []float64 {
@@ -138,9 +139,14 @@ func (r *direct) head(x []float64, h int) []float64 {
 // rotate turns a head's vector to a position.
 func (r *direct) rotate(x []float64, position int) []float64 {
 	out, m := slices.Clone(x), len(r.layer.Rotary.InvFreq)
-	for i, f := range r.layer.Rotary.InvFreq {
-		s, c := math.Sincos(float64(position) * float64(f))
-		s, c = s*float64(r.layer.Rotary.Scale), c*float64(r.layer.Rotary.Scale)
+	if r.turns[position] == nil {
+		for _, f := range r.layer.Rotary.InvFreq {
+			s, c := math.Sincos(float64(position) * float64(f))
+			r.turns[position] = append(r.turns[position], [2]float64{s * float64(r.layer.Rotary.Scale), c * float64(r.layer.Rotary.Scale)})
+		}
+	}
+	for i, turn := range r.turns[position] {
+		s, c := turn[0], turn[1]
 		out[i], out[i+m] = x[i]*c-x[i+m]*s, x[i+m]*c+x[i]*s
 	}
 	return out
@@ -386,7 +392,7 @@ func TestEvictionDirect(t *testing.T) {
 				for i, layer := range m.Base.Layers {
 					d := m.Base.Dims
 					r := &direct{
-						model: m, layer: layer, kept: make([][]int, d.KVHeads),
+						model: m, layer: layer, kept: make([][]int, d.KVHeads), turns: map[int][][2]float64{},
 						q: seen[fmt.Sprint(i, "q")], k: seen[fmt.Sprint(i, "k")], v: seen[fmt.Sprint(i, "v")],
 					}
 					for range d.KVHeads {

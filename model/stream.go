@@ -112,6 +112,18 @@ func (m *Model) newStream(o StreamOptions, s *State) *Stream {
 	return &Stream{Reader: NewReader(m, s.Sequence, &floats{model: m, options: o, state: s}), State: s, options: o}
 }
 
+// StateBytes returns what is held of the sequence: keys before and after rotary embedding,
+// values, scores and indices of stored tokens, memories, and what an eviction knows of
+// queries.
+func (st *Stream) StateBytes() int64 {
+	n := 0
+	for i, l := range st.State.Layers {
+		l.trim(st.State.Parts(i).Stored(), st.model.Base.Dims)
+		n += len(l.K) + len(l.V) + len(l.Rotated) + len(l.Score) + len(l.Token) + len(l.Memory) + len(l.Queries)
+	}
+	return 4 * int64(n)
+}
+
 // Logits writes the logits [n,V] of hidden states [n,D].
 func (m *Model) Logits(dst, hidden []float32) {
 	m.Base.Head.Apply(dst, hidden)
