@@ -589,6 +589,30 @@ func TestEvictionState(t *testing.T) {
 	}
 }
 
+// TestEvictionPieces: whatever a text is cut into, what is stored and known of it has the same
+// bits.
+func TestEvictionPieces(t *testing.T) {
+	for _, p := range evictionPolicies() {
+		m := under(t, evictionModel(t, "edge", evictionBlock()), p)
+		ids := someIDs(m, 230)
+		read := func(pieces ...int) *model.State {
+			st := m.NewStream(model.StreamOptions{NoRouting: true})
+			feed(t, st, ids, pieces...)
+			return st.Clone().State // cut to what is stored
+		}
+		want := read()
+		for _, pieces := range [][]int{{1, 1, 1, 64}, {39, 2, 77, 3}} {
+			got := read(pieces...)
+			for i, l := range got.Layers {
+				w := want.Layers[i]
+				if !slices.Equal(l.Token, w.Token) || !slices.Equal(l.Score, w.Score) || !slices.Equal(l.Queries, w.Queries) || !slices.Equal(l.K, w.K) {
+					t.Errorf("%s: read in pieces of %v, layer %d has another state", p, pieces, i)
+				}
+			}
+		}
+	}
+}
+
 // TestEvictionNeedsSlots: a block without slots has nothing to choose.
 func TestEvictionNeedsSlots(t *testing.T) {
 	s := evictionBlock()

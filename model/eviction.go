@@ -140,7 +140,7 @@ func (f *floats) watch(layer *Layer, q [][]float32) {
 	}
 	l := &f.state.Layers[layer.Index]
 	if skip := min(max(f.model.Spec.Sink-f.state.Seen(), 0), rows); e.QueryMoments && skip < rows {
-		l.addMoments(all[skip*w:], f.state.Seen()+skip-f.model.Spec.Sink, rows-skip, d)
+		l.addMoments(all[skip*w:rows*w], f.state.Seen()+skip-f.model.Spec.Sink, d)
 	}
 	if e.Watched > 0 {
 		f.watchWeights(layer, all, rows)
@@ -170,63 +170,67 @@ func (f *floats) watchWeights(layer *Layer, q []float32, rows int) {
 }
 
 // addWeights adds to the sums [n,K] of the n = P+T keys their attention weights from T new
-// tokens with the queries q [T,H·d], over all query heads of each KV head.
+// tokens with the queries q [T,H·d], over all query heads of each KV head: token by token, so
+// that sums have the same bits whatever a text is cut into.
 func (a *Attention) addWeights(sums, q []float32, rows int, keys visibleKeys) {
 	q = a.rotated(q, rows)
 	defer scratch.Release(q)
 	kernels.Each(a.KVHeads, func(g int) {
-		total := scratch.BorrowZero(a.Past + rows)
+		total := scratch.Borrow(a.Past + rows)
 		defer scratch.Release(total)
+		for t := range total {
+			total[t] = sums[t*a.KVHeads+g]
+		}
 		for lo := 0; lo < rows; lo += queryBlock {
-			for h := g * a.group(); h < (g+1)*a.group(); h++ {
-				a.addBlockWeights(total, q, keys, queries{token: lo, tokens: min(queryBlock, rows-lo), head: h, heads: 1})
-			}
+			a.addBlockWeights(total, q, keys, queries{token: lo, tokens: min(queryBlock, rows-lo), head: g * a.group(), heads: 1})
 		}
 		for t, v := range total {
-			sums[t*a.KVHeads+g] += v
+			sums[t*a.KVHeads+g] = v
 		}
 	})
 }
 
-// addBlockWeights adds those of some queries of one head to total [n].
-func (a *Attention) addBlockWeights(total, q []float32, keys visibleKeys, of queries) {
-	from, to := a.span(of)
+// addBlockWeights adds those of some tokens' queries in the heads of a group, of which first
+// has the first one, to total [n].
+func (a *Attention) addBlockWeights(total, q []float32, keys visibleKeys, first queries) {
+	from, to := a.span(first)
 	ld := to - from
-	s := scratch.Borrow(of.rows() * ld)
+	size := first.tokens * ld
+	s := scratch.Borrow(size * a.group())
 	defer scratch.Release(s)
-	a.scores(s, ld, q, keys.k, of)
-	for i := range of.tokens {
-		lo, hi := a.visible(of.token + i)
-		row := s[i*ld+lo-from : i*ld+hi-from]
-		sum, _ := kernels.SoftmaxExp(row)
-		kernels.Axpy(1/sum, row, total[lo:hi])
+	for j := range a.group() {
+		of := first
+		of.head += j
+		a.scores(s[j*size:(j+1)*size], ld, q, keys.k, of)
+	}
+	for i := range first.tokens {
+		lo, hi := a.visible(first.token + i)
+		for j := range a.group() {
+			row := s[j*size+i*ld+lo-from : j*size+i*ld+hi-from]
+			sum, _ := kernels.SoftmaxExp(row)
+			kernels.Axpy(1/sum, row, total[lo:hi])
+		}
 	}
 }
 
-// addMoments takes m more queries [m,H·d] into mean and covariance of the n before them
-// (Chan, Golub and LeVeque, Updating formulae and a pairwise algorithm for computing sample
-// variances, 1979, eq. 2.1).
-func (l *LayerState) addMoments(q []float32, n, m int, d Dims) {
+// addMoments takes more queries [m,H·d] into mean and covariance of the n before them, one by
+// one (Welford, Note on a method for calculating corrected sums of squares and products, 1962).
+func (l *LayerState) addMoments(q []float32, n int, d Dims) {
 	size := d.HeadDim
 	kernels.Each(d.Heads, func(h int) {
 		mean, cov := splitMoments(l.Queries, h, size)
-		x, batch := scratch.Borrow(m*size), scratch.BorrowZero(size)
-		defer scratch.Release(x, batch)
-		for t := range m {
-			row := q[(t*d.Heads+h)*size:][:size]
-			copy(x[t*size:], row)
-			kernels.Axpy(1/float32(m), row, batch)
+		off := scratch.Borrow(size)
+		defer scratch.Release(off)
+		for t := range len(q) / (d.Heads * size) {
+			n := float32(n + t)
+			copy(off, q[(t*d.Heads+h)*size:])
+			kernels.Axpy(-1, mean, off)
+			kernels.Axpy(1/(n+1), off, mean)
+			kernels.Scale(n/(n+1), cov)
+			for i, v := range off {
+				kernels.Axpy(n/((n+1)*(n+1))*v, off, cov[i*size:(i+1)*size])
+			}
 		}
-		for t := range m {
-			kernels.Axpy(-1, batch, x[t*size:(t+1)*size])
-		}
-		all := float32(n + m)
-		kernels.GemmSerial(true, false, size, size, m, 1/all, x, size, x, size, float32(n)/all, cov, size)
-		kernels.Axpy(-1, mean, batch) // how far the mean of the new ones lies off
-		for i, v := range batch {
-			kernels.Axpy(v*float32(n)*float32(m)/(all*all), batch, cov[i*size:(i+1)*size])
-		}
-		kernels.Axpy(float32(m)/all, batch, mean)
 	})
 }
 

@@ -182,7 +182,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
 		{"no name for the state", append(hello, "--save-state", ""), exitUsage, "--save-state is empty; name a file\nRun "},
-		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` + "\n"},
+		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` + "\n"},
 		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state: write none/s.state: there is no folder none\n"},
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
@@ -234,12 +234,12 @@ func TestChat(t *testing.T) {
 
 func TestEval(t *testing.T) {
 	runFolder(t)
-	r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "2", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json")
+	r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "2", "--policy", "full", "--policy", "eisft", "--json", "eval.json")
 	if r.code != 0 || r.stderr != "train.jsonl: 8 rows of the form messages (columns messages)\n" {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
 	lines := strings.Split(r.stdout, "\n")
-	if len(lines) != 4 || !strings.HasPrefix(lines[0], "policy ") || !strings.HasPrefix(lines[1], "full ") || !strings.HasPrefix(lines[2], "edgeinfinite ") {
+	if len(lines) != 4 || !strings.HasPrefix(lines[0], "policy ") || !strings.HasPrefix(lines[1], "full ") || !strings.HasPrefix(lines[2], "eisft ") {
 		t.Errorf("table\n%s", r.stdout)
 	}
 	var results []eval.Result
@@ -269,7 +269,7 @@ func TestEvalErrors(t *testing.T) {
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
-		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
+		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` + "\n"},
 		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json: write none/eval.json: there is no folder none\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
