@@ -19,7 +19,7 @@ func BenchmarkRun(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, p := range []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite} {
+	for _, p := range Policies() {
 		b.Run(string(p), func(b *testing.B) {
 			var sum Speed
 			for b.Loop() {

@@ -172,14 +172,14 @@ func (a *Answer) UnmarshalJSON(text []byte) error {
 // those before it. m's block says what is near and far, whatever the policy. The same
 // arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
-	bounds, plan := BoundsOf(m.Spec), o.Stream.Plan(m)
-	m, err := WithPolicy(m, p)
+	block := m
+	m, err := WithPolicy(block, p)
 	if err != nil {
 		return nil, err
 	}
 	m = p.seeded(m, o.Seed)
-	e := &evaluation{model: m, plan: plan, policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
-	result := &Result{Policy: p, Bounds: bounds}
+	e := &evaluation{model: m, plan: o.Stream.Plan(block), policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
+	result := &Result{Policy: p, Bounds: BoundsOf(block.Spec), Budget: BudgetOf(block, m)}
 	for i, s := range samples {
 		record, err := e.record(ctx, i, s)
 		if err != nil {

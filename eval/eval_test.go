@@ -269,7 +269,7 @@ func TestRunBucketsAndAcceptedAnswers(t *testing.T) {
 	if err != nil || len(samples) != 1 {
 		t.Fatalf("%d samples, %v; want the first one", len(samples), err)
 	}
-	r, err := Run(t.Context(), m, PolicyEdgeInfinite, tk, samples, Options{MaxNewTokens: 32})
+	r, err := Run(t.Context(), m, PolicyEISFT, tk, samples, Options{MaxNewTokens: 32})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := loadRows(t, tk, tpl, `{"text": "Only a text."}`, 0); err == nil || !strings.Contains(err.Error(), "rows.jsonl:line 1: the sample is a plain text") {
 		t.Errorf("a plain text: error %v", err)
 	}
-	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` {
+	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` {
 		t.Errorf("an unknown policy: error %v", err)
 	}
 	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
@@ -313,16 +313,26 @@ func TestRefusals(t *testing.T) {
 
 func TestWithPolicy(t *testing.T) {
 	m, _, _ := openDemo(t)
-	if got := Policies(); !slices.Equal(got, []Policy{PolicyFull, PolicyWindow, PolicyEdgeInfinite}) {
-		t.Errorf("policies %v", got)
-	}
+	wide, long := model.WindowOnly(m.Spec), m.Spec
+	wide.Window = 512 // that of the block, and its slots
+	long.Sink, long.Window, long.Slots, long.Segment = 0, 0, 0, 8+256+256+256
+	edge := m.Spec
+	edge.Window, edge.Slots = 512, 0
+	slots := wide
+	slots.Window, slots.Slots = 256, 256
+	tova := model.Spec{Slots: 8 + 256 + 256, Segment: 256, Positions: m.Spec.Positions, Memory: model.MemoryNone}
+	pyramid := slots
+	pyramid.Slots = 499 // of the first layer: 2·256 - 256/20
+	trained := []Policy{PolicyInfini, PolicyEdgeInfinite, PolicyEISFT}
 	for p, want := range map[Policy]model.Spec{
-		PolicyFull: model.FullAttention(256), PolicyWindow: model.WindowOnly(m.Spec), PolicyEdgeInfinite: m.Spec,
+		PolicyFull: model.FullAttention(256), PolicyWindow: wide, PolicyRandom: slots, PolicyH2O: slots, PolicySnapKV: slots,
+		PolicyPyramidKV: pyramid, PolicyTOVA: tova, PolicyKeyDiff: tova, PolicyExpected: slots,
+		PolicyInfini: long, PolicyEdgeInfinite: edge, PolicyEISFT: m.Spec,
 	} {
 		if got, err := WithPolicy(m, p); err != nil || !got.Spec.Equal(want) || got.Base != m.Base {
 			t.Errorf("%s: %+v, %v; want %+v", p, got.Spec, err, want)
 		}
-		if p.Title() == string(p) || p.Trained() != (p == PolicyEdgeInfinite) {
+		if p.Title() == string(p) || p.Trained() != slices.Contains(trained, p) {
 			t.Errorf("%s: title %q, trained %v", p, p.Title(), p.Trained())
 		}
 	}

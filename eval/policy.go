@@ -1,6 +1,8 @@
 package eval
 
 import (
+	"fmt"
+
 	"eisft/internal/enum"
 	"eisft/model"
 )
@@ -12,15 +14,34 @@ type Policy string
 const (
 	PolicyFull         Policy = "full"
 	PolicyWindow       Policy = "window"
+	PolicyRandom       Policy = "random"
+	PolicyH2O          Policy = "h2o"
+	PolicySnapKV       Policy = "snapkv"
+	PolicyPyramidKV    Policy = "pyramidkv"
+	PolicyTOVA         Policy = "tova"
+	PolicyKeyDiff      Policy = "keydiff"
+	PolicyExpected     Policy = "expected"
+	PolicyInfini       Policy = "infini"
 	PolicyEdgeInfinite Policy = "edgeinfinite"
+	PolicyEISFT        Policy = "eisft"
 )
 
 var policies = enum.NewTable[Policy, policy]("policy").
 	With(PolicyFull, full).
 	With(PolicyWindow, window).
-	With(PolicyEdgeInfinite, edgeInfinite)
+	With(PolicyRandom, random).
+	With(PolicyH2O, h2o).
+	With(PolicySnapKV, snapKV).
+	With(PolicyPyramidKV, pyramidKV).
+	With(PolicyTOVA, tova).
+	With(PolicyKeyDiff, keyDiff).
+	With(PolicyExpected, expected).
+	With(PolicyInfini, infini).
+	With(PolicyEdgeInfinite, edgeInfinite).
+	With(PolicyEISFT, eisft)
 
-// policy is what the table of policies knows of one.
+// policy is what the table of policies knows of one. All but full keep the same number of
+// tokens: the sinks, window and slots of the block, over all layers.
 type policy struct {
 	title string // what people are told about it
 	// trained says whether it reads with what was trained, so that training changes
@@ -34,6 +55,10 @@ type policy struct {
 
 // Policies lists all policies.
 func Policies() []Policy { return policies.Names() }
+
+// DefaultPolicies are those that a configuration starts from: the block, and what it is
+// between.
+func DefaultPolicies() []Policy { return []Policy{PolicyFull, PolicyWindow, PolicyEISFT} }
 
 // Title is what people are told about the policy; its name, if it is not known.
 func (p Policy) Title() string {
@@ -63,5 +88,9 @@ func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return found.model(m)
+	out, err := found.model(m)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: %w", p, err)
+	}
+	return out, nil
 }

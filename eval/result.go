@@ -55,9 +55,10 @@ func (s *Speed) add(t Speed) {
 
 // Result is what Run found. Buckets without a question have no score.
 type Result struct {
-	Policy  Policy   `json:"policy"`
-	Seeds   int      `json:"seeds,omitempty"`      // over which scores are means, if more than one
-	Bounds  Bounds   `json:"tokens_back,omitzero"` // earlier versions wrote none
+	Policy Policy `json:"policy"`
+	Seeds  int    `json:"seeds,omitempty"`      // over which scores are means, if more than one
+	Bounds Bounds `json:"tokens_back,omitzero"` // earlier versions wrote none
+	Budget
 	Scores  []Score  `json:"scores"`
 	Speed   Speed    `json:"speed"`
 	Answers []Answer `json:"answers,omitempty"` // seed by seed
@@ -162,7 +163,7 @@ func scoreTable(results []*Result) table {
 	for _, m := range measured {
 		t.columns = append(t.columns, strings.ToUpper(string(m)))
 	}
-	t.columns = append(t.columns, PerplexityName, "read tokens/s", "written tokens/s")
+	t.columns = append(t.columns, PerplexityName, "tokens kept", "bytes", "read tokens/s", "written tokens/s")
 	for _, r := range results {
 		policy := r.Title()
 		for _, s := range r.Scores {
@@ -175,6 +176,7 @@ func scoreTable(results []*Result) table {
 			}
 			row = append(row, s.text(PerplexityName, fmt.Sprintf("%.2f", s.Perplexity)))
 			if s.Bucket == All {
+				row = append(row, r.Budget.texts()...)
 				row = append(row, fmt.Sprintf("%.0f", rate(r.Speed.ReadTokens, r.Speed.ReadSeconds)), fmt.Sprintf("%.0f", rate(r.Speed.WrittenTokens, r.Speed.WriteSeconds)))
 			}
 			t.rows = append(t.rows, row)

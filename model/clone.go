@@ -16,6 +16,7 @@ func (s *State) clone(d Dims) *State {
 		l.trim(s.Parts(i).Stored(), d)
 		l.K, l.V, l.Rotated = slices.Clone(l.K), slices.Clone(l.V), slices.Clone(l.Rotated)
 		l.Score, l.Token, l.Memory = slices.Clone(l.Score), slices.Clone(l.Token), slices.Clone(l.Memory)
+		l.Queries = slices.Clone(l.Queries)
 	}
 	return c
 }

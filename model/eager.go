@@ -91,6 +91,8 @@ func (e *eager) Remember(layer *Layer, h, k, v []float32) {
 	}
 	if w, c := e.params(layer).TokenScore(); w != nil {
 		TokenScore(l.Score[at*d.KVHeads:], h, w.Data, c.Data, e.rows)
+	} else if l.Score != nil { // an eviction's: nobody has looked at the tokens yet
+		clear(l.Score[at*d.KVHeads : (at+e.rows)*d.KVHeads])
 	}
 	if e.normed != nil {
 		copy(e.normed[e.first*d.Hidden:], h)

@@ -100,7 +100,7 @@ func (f *floats) Carry(block int, x []float32) []float32 {
 }
 
 // Meet implements [Backend]: it prepares the attention of the layer.
-func (f *floats) Meet(layer *Layer) {
+func (f *floats) Meet(layer *Layer, queries [][]float32) {
 	f.keys.release()
 	i := layer.Index
 	l, past := &f.state.Layers[i], f.pastOf(layer)
@@ -111,6 +111,7 @@ func (f *floats) Meet(layer *Layer) {
 	rows := len(f.x) / f.model.Base.Dims.Hidden
 	f.attention = past.Attention
 	f.keys = f.attention.prepare(l.Rotated, l.V, f.past(i)+rows, rows)
+	f.watch(layer, queries)
 }
 
 // End implements [Backend].

@@ -28,8 +28,9 @@ type Backend[V any] interface {
 	// all else that its steps have made since the last Carry, nothing is used any more.
 	Carry(block int, x V) V
 	// Meet is called when all blocks have given the layer's new keys and values to
-	// Remember, and before the first Attend.
-	Meet(l *Layer)
+	// Remember, and before the first Attend, with the queries of each block before rotary
+	// embedding.
+	Meet(l *Layer, queries []V)
 	// Commit moves what each layer stores at the end of a segment: see package schedule.
 	// What does not stay in the slots is written to the memory (docs/method.md, section 4).
 	Commit(layers []schedule.Turnover)
@@ -134,6 +135,7 @@ func (r *Reader[V]) stretch(ids []int32, wanted int, emit func(hidden V) error) 
 func (r *Reader[V]) layers(blocks []Block[V]) {
 	layers, spec, b := r.model.Base.Layers, r.model.Spec, r.backend
 	waiting := make([]projected[V], len(blocks)) // for attention
+	queries := make([]V, len(blocks))
 	for i := range len(layers) + 1 {
 		b.Each(len(blocks), func(j int) {
 			k := &blocks[j]
@@ -149,7 +151,10 @@ func (r *Reader[V]) layers(blocks []Block[V]) {
 			}
 		})
 		if i < len(layers) {
-			b.Meet(layers[i])
+			for j, p := range waiting {
+				queries[j] = p.q
+			}
+			b.Meet(layers[i], queries)
 		}
 	}
 }

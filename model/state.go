@@ -21,9 +21,12 @@ type State struct {
 // KV head has its own part, since each chooses its own slots.
 type LayerState struct {
 	K, V, Rotated []float32 // [n,K·d]: keys before rotary embedding, values, keys after it
-	Score         []float32 // [n,K] retention score ρ, or logit of the write gate; nil without either
-	Token         []int32   // [n,K] index in the sequence
-	Memory        []float32 // [K,F,d+1]: M with z as last column; nil without memory
+	// Score [n,K] is the retention score ρ, the logit of the write gate, or the attention
+	// that an eviction has watched; nil without any.
+	Score   []float32
+	Token   []int32   // [n,K] index in the sequence
+	Memory  []float32 // [K,F,d+1]: M with z as last column; nil without memory
+	Queries []float32 // [H,d+1,d]: mean and covariance of queries, if an eviction asks for them
 }
 
 func newState(m *Model, q *schedule.Sequence) *State {
@@ -31,6 +34,11 @@ func newState(m *Model, q *schedule.Sequence) *State {
 	if m.Spec.HasMemory() {
 		for i := range st.Layers {
 			st.Layers[i].Memory = make([]float32, Memory{m.Spec, m.Base.Dims}.Size())
+		}
+	}
+	if m.Eviction != nil && m.Eviction.QueryMoments {
+		for i := range st.Layers {
+			st.Layers[i].Queries = make([]float32, m.Base.Dims.MomentsSize())
 		}
 	}
 	return st
@@ -60,8 +68,9 @@ func grown[T any](x []T, n, room int) []T {
 func (f *floats) commitLayer(i int, t schedule.Turnover) {
 	l, d, first, n := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Candidates
 	f.choice = grown(f.choice[:0], d.KVHeads*n, 0)
+	rank := f.ranker(i, t)
 	for g := range d.KVHeads {
-		t.Choose(f.choice[g*n:(g+1)*n], func(row int) int { return Rank(l.Score[row*d.KVHeads+g]) })
+		t.Choose(f.choice[g*n:(g+1)*n], func(row int) int { return rank(row, g) })
 	}
 	f.write(i, n, t.Written)
 	if t.Stay == n {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,16 +27,18 @@ const (
 
 // stateHeader is the JSON in a state file's metadata.
 type stateHeader struct {
-	Base    string `json:"base_identity"`  // Base.Identity
-	Params  string `json:"param_identity"` // Params.Identity
-	Block   Spec   `json:"block"`
-	Sinks   int    `json:"sinks"`
-	Slots   int    `json:"slots"`
-	Window  int    `json:"window"`
-	Recent  int    `json:"recent"`
-	Seen    int    `json:"seen"`
-	Evicted bool   `json:"evicted"`
-	Held    bool   `json:"held"`
+	Base   string `json:"base_identity"`  // Base.Identity
+	Params string `json:"param_identity"` // Params.Identity
+	Block  Spec   `json:"block"`
+	// Eviction is what chooses the tokens of the slots, "" if the block does.
+	Eviction string `json:"eviction,omitempty"`
+	Sinks    int    `json:"sinks"`
+	Slots    int    `json:"slots"`
+	Window   int    `json:"window"`
+	Recent   int    `json:"recent"`
+	Seen     int    `json:"seen"`
+	Evicted  bool   `json:"evicted"`
+	Held     bool   `json:"held"`
 }
 
 // parts returns what Seen and Recent make of a layer with slots, if the block has them.
@@ -52,7 +55,7 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 		return errors.New("a state with soft slots keeps every token; only a stream without them is saved")
 	}
 	s, m := st.State, st.model
-	h := stateHeader{Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec, Recent: s.Parts(0).Recent, Seen: s.Seen(), Held: s.Held()}
+	h := stateHeader{Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec, Eviction: m.Eviction.identity(), Recent: s.Parts(0).Recent, Seen: s.Seen(), Held: s.Held()}
 	p := h.parts()
 	h.Sinks, h.Slots, h.Window, h.Evicted = p.Sinks, p.Slots, p.Window, p.Left > 0
 	header, err := json.Marshal(h)
@@ -99,6 +102,9 @@ func (l *LayerState) fields(i, n int, m *Model) []stateField {
 	}
 	if s.HasMemory() {
 		out = append(out, stateField{name: name("memory"), shape: []int{d.KVHeads, s.FeatureSize(d.HeadDim), d.HeadDim + 1}, floats: &l.Memory})
+	}
+	if l.Queries != nil {
+		out = append(out, stateField{name: name("queries"), shape: []int{d.Heads, d.HeadDim + 1, d.HeadDim}, floats: &l.Queries})
 	}
 	return out
 }
@@ -209,6 +215,9 @@ func (h stateHeader) belongs(m *Model) error {
 	}
 	if !h.Block.Equal(m.Spec) {
 		return fmt.Errorf("the state was saved with another block (%s here); open it with the same run and policy, or read the text again", h.Block.Difference(m.Spec))
+	}
+	if id := m.Eviction.identity(); h.Eviction != id {
+		return fmt.Errorf("the state was saved with slots by %s, these are by %s; open it with the same policy, or read the text again", cmp.Or(h.Eviction, "a trained score"), cmp.Or(id, "a trained score"))
 	}
 	if id := m.Params.Identity(); h.Params != id {
 		return fmt.Errorf("the state was saved with other trained parameters (identity %s; these are %s); open it with the same run, or read the text again", h.Params, id)

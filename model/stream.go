@@ -12,6 +12,8 @@ type Model struct {
 	Base   *Base
 	Spec   Spec
 	Params *Params
+	// Eviction, if not nil, chooses the tokens of the slots, see [NewEvicting].
+	Eviction *Eviction
 }
 
 // New joins a base, a block and its parameters (nil: untrained ones).
@@ -70,7 +72,7 @@ type Wrap func(o Ops[[]float32], first int) Ops[[]float32]
 type StreamOptions struct {
 	// Soft keeps every token that left the window visible, its logits raised by
 	// log σ(ρ): the form that slots are trained in (docs/method.md, section 5). A block
-	// without slots has no such form.
+	// without slots, or with slots by an Eviction, has no such form.
 	Soft bool
 	// NoRouting builds state for prompts that would fit into S+W+L as well.
 	// Otherwise such a prompt runs through the untouched base model.
@@ -94,13 +96,13 @@ type Stream struct {
 
 // NewStream starts an empty sequence.
 func (m *Model) NewStream(o StreamOptions) *Stream {
-	o.Soft = o.Soft && m.Spec.Slots > 0
+	o.Soft = o.Soft && m.Spec.Slots > 0 && m.Eviction == nil
 	return m.newStream(o, newState(m, schedule.New(o.Plan(m))))
 }
 
 // Plan is the schedule of a model's streams, as the options have it.
 func (o StreamOptions) Plan(m *Model) schedule.Plan {
-	p := m.Spec.Plan(len(m.Base.Layers))
+	p := m.Plan()
 	p.Soft, p.Routing = o.Soft, !o.NoRouting
 	return p
 }
@@ -108,6 +110,18 @@ func (o StreamOptions) Plan(m *Model) schedule.Plan {
 // newStream goes on from a state.
 func (m *Model) newStream(o StreamOptions, s *State) *Stream {
 	return &Stream{Reader: NewReader(m, s.Sequence, &floats{model: m, options: o, state: s}), State: s, options: o}
+}
+
+// StateBytes returns what is held of the sequence: keys before and after rotary embedding,
+// values, scores and indices of stored tokens, memories, and what an eviction knows of
+// queries.
+func (st *Stream) StateBytes() int64 {
+	n := 0
+	for i, l := range st.State.Layers {
+		l.trim(st.State.Parts(i).Stored(), st.model.Base.Dims)
+		n += len(l.K) + len(l.V) + len(l.Rotated) + len(l.Score) + len(l.Token) + len(l.Memory) + len(l.Queries)
+	}
+	return 4 * int64(n)
 }
 
 // Logits writes the logits [n,V] of hidden states [n,D].

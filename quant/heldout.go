@@ -101,7 +101,7 @@ func (j *Job) answers(ctx context.Context, what string, m *model.Model, w model.
 	}
 	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
 	defer line.End()
-	r, err := eval.Run(ctx, m, eval.PolicyEdgeInfinite, j.Tokenizer, samples, eval.Options{
+	r, err := eval.Run(ctx, m, eval.PolicyEISFT, j.Tokenizer, samples, eval.Options{
 		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w},
 		Answered: func(eval.Answer) { line.Add(1) },
 	})

@@ -25,7 +25,7 @@ EOF
 }
 
 echo "policy        tokens  peak MB  tokens/s"
-for policy in edgeinfinite full; do
+for policy in eisft full; do
 	for tokens in 2048 8192 32768 131072; do
 		go run ./scripts/conversation -tokens "$tokens" >"$work/input.txt"
 		begin=$(date +%s.%N)

@@ -34,7 +34,7 @@ func TestSameConfig(t *testing.T) {
 		{"two keys", func(c *config.Config) { c.Seed, c.Block.Window = 7, 32 }, "block.window was 16 and is 32, seed was 0 and is 7"},
 		{"a text", func(c *config.Config) { c.Data.Prompt = "a b" }, `data.prompt was not set and is "a b"`},
 		{"a key that comes and goes", func(c *config.Config) { c.Block.SlotLayers = []int{1} }, "block.slot_layers was not set and is [1]"},
-		{"a list", func(c *config.Config) { c.Eval.Policies = []eval.Policy{eval.PolicyFull} }, `eval.policies[1] was "window" and is not set, eval.policies[2] was "edgeinfinite" and is not set`},
+		{"a list", func(c *config.Config) { c.Eval.Policies = []eval.Policy{eval.PolicyFull} }, `eval.policies[1] was "window" and is not set, eval.policies[2] was "eisft" and is not set`},
 		{"a stage less", func(c *config.Config) { c.Stages = c.Stages[:1] }, `stages[1] was {`},
 	} {
 		then := tinyConfig(t, "["+distillStage+", "+sftStage+"]")

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/bench"
+	"eisft/eval"
 	"eisft/internal/enum"
 	"eisft/model"
 )
@@ -20,14 +21,21 @@ a large matrix product reaches on this machine in the same moment, for decoding 
 share of what a plain read of the weights reaches, and the most memory that was in
 use.
 
+With --policy it times policies (see eisft eval) instead: for an input of each length, the
+time to the first token of the answer, tokens a second read and written, the bytes of the
+state, and the most memory that was in use.
+
    eisft bench
-   eisft bench --model Qwen2.5-0.5B --segment 512 --case stream --case decode`,
+   eisft bench --model Qwen2.5-0.5B --segment 512 --case stream --case decode
+   eisft bench --policy full --policy eisft --tokens 2048 --tokens 8192 --runs 1`,
 		Flags: []cli.Flag{
 			&cli.PathFlag{Name: "model", Usage: "measure the Hugging Face model in `FOLDER`", Value: "model/demo"},
 			&cli.StringFlag{Name: "dtype", Usage: "hold the weights `HOW`: auto, float32 or stored, as model.dtype in a configuration", Value: string(model.DTypeAuto)},
 			&cli.StringFlag{Name: "preset", Usage: "read with the block `NAME`", Value: "eisft"},
 			&cli.IntFlag{Name: "segment", Usage: "read `N` tokens at a time", DefaultText: "the preset's"},
 			&cli.StringSliceFlag{Name: "case", Usage: "run only cases whose names begin with `NAME`; may be given several times"},
+			&cli.StringSliceFlag{Name: "policy", Usage: "time readings under policy `NAME`, one of " + policyNames() + "; may be given several times"},
+			&cli.IntSliceFlag{Name: "tokens", Usage: "with --policy: read `N` tokens; may be given several times", DefaultText: "2048, 8192, 32768, 131072"},
 			&cli.IntFlag{Name: "runs", Usage: "time each case `N` times", Value: 5},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw the same tokens for the same `NUMBER`"},
 			&cli.PathFlag{Name: "json", Usage: "write the figures to `FILE`"},
@@ -40,9 +48,18 @@ func runBench(c *cli.Context) error {
 	if err := checkFile("json", c.Path("json")); err != nil {
 		return err
 	}
+	switch {
+	case c.IsSet("policy") && c.IsSet("case"):
+		return usagef(c, "--policy and --case are both given; give one of them")
+	case c.IsSet("tokens") && !c.IsSet("policy"):
+		return usagef(c, "--tokens is given without --policy; the cases have lengths of their own")
+	}
 	m, err := benchModel(c)
 	if err != nil {
 		return err
+	}
+	if c.IsSet("policy") {
+		return runCosts(c, m)
 	}
 	scratch, err := os.MkdirTemp("", "eisft-bench-")
 	if err != nil {
@@ -60,6 +77,33 @@ func runBench(c *cli.Context) error {
 		return err
 	}
 	return writeJSON(c.Path("json"), report)
+}
+
+// costLengths are the lengths that policies are timed at.
+var costLengths = []int{2048, 8192, 32768, 131072}
+
+// runCosts times policies.
+func runCosts(c *cli.Context, m *model.Model) error {
+	lengths := costLengths
+	if c.IsSet("tokens") {
+		lengths = c.IntSlice("tokens")
+	}
+	var policies []bench.Policy
+	for _, name := range c.StringSlice("policy") {
+		reads, err := eval.WithPolicy(m, eval.Policy(name))
+		if err != nil {
+			return err
+		}
+		policies = append(policies, bench.Policy{Name: name, Model: reads})
+	}
+	costs, err := bench.Costs(c.Context, policies, lengths, bench.Options{Runs: c.Int("runs"), Seed: c.Uint64("seed"), Progress: c.App.ErrWriter})
+	if err != nil {
+		return err
+	}
+	if err := bench.WriteCosts(c.App.Writer, costs); err != nil || c.Path("json") == "" {
+		return err
+	}
+	return writeJSON(c.Path("json"), costs)
 }
 
 // maxSegment is more than any base was trained for.

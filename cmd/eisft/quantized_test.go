@@ -43,7 +43,7 @@ func TestTrainFromQuantized(t *testing.T) {
 		t.Errorf("the adapter belongs to %v (%v), want %s", a, err, float.BaseID)
 	}
 
-	wantOutput(t, "reads with the quantized model that it was trained beside", "eval", "--data", "train.jsonl", "--samples", "1", "--policy", "edgeinfinite", "--max-new-tokens", "2")
+	wantOutput(t, "reads with the quantized model that it was trained beside", "eval", "--data", "train.jsonl", "--samples", "1", "--policy", "eisft", "--max-new-tokens", "2")
 	wantOutput(t, "reads here with the float weights", "generate", "--prompt", "Anna:", "--max-new-tokens", "2")
 	wantOutput(t, "these are the weights that", "quantize", "--calib", "train.jsonl", "--samples", "2")
 	wantOutput(t, "these are the weights that", "export", "--shape", "32x128", "--verify=false", "--quantized-only")
@@ -66,7 +66,7 @@ func TestTrainFromQuantized(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, encodings, string(text)+"\n")
-	wantOutput(t, "is not there as it was: its sha256 was", "eval", "--data", "train.jsonl", "--samples", "1", "--policy", "edgeinfinite", "--max-new-tokens", "2")
+	wantOutput(t, "is not there as it was: its sha256 was", "eval", "--data", "train.jsonl", "--samples", "1", "--policy", "eisft", "--max-new-tokens", "2")
 	writeFile(t, encodings, strings.Replace(string(text), `"base_identity": "`, `"base_identity": "2-0`, 1))
 	if r := eisft(t, "train", "--config", "s.yaml", "--from-quantized", folder); r.code != exitError || !strings.Contains(r.stderr, "model.quantized: ") || !strings.Contains(r.stderr, "the quantized base was another one") {
 		t.Errorf("codes of another base: exit code %d, stderr %q", r.code, r.stderr)

@@ -17,7 +17,7 @@ import (
 func sessionFlags(maxNewTokens int) []cli.Flag {
 	return append(
 		append(runFlags(), answerFlags(maxNewTokens)...),
-		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`, one of " + policyNames(), Value: string(eval.PolicyEdgeInfinite)},
+		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`, one of " + policyNames(), Value: string(eval.PolicyEISFT)},
 		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
 	)
 }

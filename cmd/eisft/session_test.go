@@ -182,7 +182,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"negative length", append(hello, "--max-new-tokens", "-1"), exitUsage, "--max-new-tokens is -1; it must be at least 0\nRun "},
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
 		{"no name for the state", append(hello, "--save-state", ""), exitUsage, "--save-state is empty; name a file\nRun "},
-		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, edgeinfinite` + "\n"},
+		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` + "\n"},
 		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state: write none/s.state: there is no folder none\n"},
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
@@ -237,7 +237,7 @@ func TestChat(t *testing.T) {
 func TestEval(t *testing.T) {
 	runFolder(t)
 	const said = "train.jsonl: 8 rows of the form messages (columns messages)\n"
-	args := []string{"eval", "--data", "train.jsonl", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json", "--markdown", "eval.md"}
+	args := []string{"eval", "--data", "train.jsonl", "--policy", "full", "--policy", "eisft", "--json", "eval.json", "--markdown", "eval.md"}
 	r := eisft(t, append(args, "--samples", "2")...)
 	if r.code != 0 || r.stderr != said {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
@@ -296,7 +296,7 @@ func TestEvalErrors(t *testing.T) {
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
-		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
+		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` + "\n"},
 		{"no seed", append(rows, "--seeds", "0"), exitUsage, "--seeds is 0; it must be at least 1\nRun "},
 		{"against nobody", append(rows, "--policy", "full", "--against", "windo"), exitError, `against is "windo"`},
 		{"an argument", append(rows, "x"), exitUsage, "unexpected argument \"x\"\nRun "},

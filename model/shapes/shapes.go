@@ -94,7 +94,7 @@ type Stream struct {
 
 // NewStream starts an empty sequence.
 func NewStream(m *model.Model, o Options) *Stream {
-	p := m.Spec.Plan(len(m.Base.Layers))
+	p := m.Plan()
 	p.Soft, p.Routing = o.Soft, !o.NoRouting
 	c := &counter{
 		model: m, sequence: schedule.New(p), layerOf: map[*model.Linear]int{},
@@ -225,7 +225,9 @@ func (c *counter) Carry(block int, x Shape) Shape {
 }
 
 // Meet implements [model.Backend].
-func (c *counter) Meet(*model.Layer) { c.held.MostState = max(c.held.MostState, c.stateBytes()) }
+func (c *counter) Meet(*model.Layer, []Shape) {
+	c.held.MostState = max(c.held.MostState, c.stateBytes())
+}
 
 // Commit implements [model.Backend].
 func (c *counter) Commit(layers []schedule.Turnover) {
