@@ -44,10 +44,10 @@ func BudgetOf(block, reads *model.Model) Budget {
 	return b
 }
 
-// texts are the tokens and bytes as a table has them.
+// texts are the tokens and bytes as a table has them, empty where there is no bound.
 func (b Budget) texts() []string {
 	if b == (Budget{}) {
-		return []string{"all", "all"}
+		return []string{"", ""}
 	}
 	return []string{humanize.Comma(int64(b.Tokens)), humanize.Bytes(uint64(b.Bytes))}
 }

@@ -57,6 +57,7 @@ func answered() *Result {
 
 func TestScoresAndTable(t *testing.T) {
 	r := answered()
+	r.Budget = Budget{Tokens: 4160, Bytes: 4 << 20}
 	for _, want := range []Score{
 		{Bucket: Near, N: 2, Rows: 2, Metrics: figures(0.5, 0.75), NLL: 1, Perplexity: math.E},
 		{Bucket: Mid, N: 2, Rows: 2, Metrics: figures(0.5, 0.5), NLL: 0.5, Perplexity: math.Exp(0.5)},
@@ -71,11 +72,11 @@ func TestScoresAndTable(t *testing.T) {
 			t.Errorf("score %+v, want %+v", got, want)
 		}
 	}
-	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM                F1                perplexity        read tokens/s  written tokens/s
+	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM                F1                perplexity        tokens kept  bytes   read tokens/s  written tokens/s
 window  near  < 256        2  0.50 (0.00–1.00)  0.75 (0.50–1.00)  2.72 (1.65–4.48)
         mid   256-512      2  0.50 (0.00–1.00)  0.50 (0.25–0.75)  1.65 (1.65–1.65)
         far   > 512        1  0.00              0.00              2.72
-        all                6  0.50 (0.17–0.83)  0.58 (0.29–0.88)  2.23 (1.57–3.05)  2000           60
+        all                6  0.50 (0.17–0.83)  0.58 (0.29–0.88)  2.23 (1.57–3.05)  4,160        4.2 MB  2000           60
 `)
 }
 
@@ -123,9 +124,9 @@ func TestResultFile(t *testing.T) {
 	if a := again.Answers[0]; a.Distance != 240 || a.Text != "x" || !reflect.DeepEqual(a.Metrics, figures(1, 1)) {
 		t.Errorf("answer %+v", a)
 	}
-	wantTable(t, []*Result{again}, `policy  fact  tokens back  n   EM    F1    perplexity  read tokens/s  written tokens/s
+	wantTable(t, []*Result{again}, `policy  fact  tokens back  n   EM    F1    perplexity  tokens kept  bytes  read tokens/s  written tokens/s
 window  near               11  0.91  0.95  1.65
-        all                11  0.91  –     1.65        0              0
+        all                11  0.91  –     1.65                            0              0
 `)
 	for _, bad := range []string{`{"scores":[{"em":"high"}]}`, `{"answers":[{"f1":[1]}]}`, `{"answers":[1]}`} {
 		if err := json.Unmarshal([]byte(bad), &Result{}); err == nil {
