@@ -167,7 +167,6 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 // round chooses the weights' codes; maps that are promoted get 8 bits.
 func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, promote map[string]bool) error {
 	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote)}
-	q.Reconstructed = nil
 	if p.recipe.Reconstruct.Steps > 0 {
 		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
 	}
