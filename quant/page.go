@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"eisft/eval"
+	"eisft/internal/bytesize"
 )
 
 //go:embed report.html
@@ -66,7 +67,7 @@ func (r *Report) headline() []figure {
 		weights, bits = weights+w.Shape[0]*w.Shape[1], bits+8*w.Bytes
 	}
 	return append(list,
-		figure{megabytes(r.Size.After), "the model, was " + megabytes(r.Size.Before)},
+		figure{bytesize.Megabytes(r.Size.After), "the model, was " + bytesize.Megabytes(r.Size.Before)},
 		figure{fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), "bits a weight, scales included"},
 		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare), "of multiplications left in float"})
 }
@@ -146,7 +147,7 @@ func (m *MixedReport) plot() *plot {
 	}
 	l := &line{Name: "maps promoted", Color: colors[0]}
 	for i, f := range m.Frontier {
-		d := dot{x(float64(f.Bytes)), y(1000 * f.Increase), fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, megabytes(f.Bytes), 1000*f.Increase)}
+		d := dot{x(float64(f.Bytes)), y(1000 * f.Increase), fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, bytesize.Megabytes(f.Bytes), 1000*f.Increase)}
 		l.Points = append(l.Points, d)
 		l.Path += fmt.Sprintf("%g,%g ", d.X, d.Y)
 		if f.Chosen {
@@ -155,7 +156,7 @@ func (m *MixedReport) plot() *plot {
 	}
 	for i := range 5 {
 		bytes := float64(first.Bytes) + width*float64(i)/4
-		p.XTicks = append(p.XTicks, tick{x(bytes), megabytes(int(bytes))})
+		p.XTicks = append(p.XTicks, tick{x(bytes), bytesize.Megabytes(int(bytes))})
 	}
 	p.Lines = []*line{l}
 	if p.Frontier == nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"eisft/internal/head"
 	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
@@ -55,7 +56,7 @@ func openPartial(r *rounder) (*partial, error) {
 		return nil, err
 	}
 	path := filepath.Join(p.dir, partialFile)
-	text, err := readBounded(path, maxEncodings)
+	text, err := head.Read(path, maxEncodings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, p.clear()
 	}
