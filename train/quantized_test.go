@@ -136,3 +136,41 @@ func TestQuantizedErrors(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPruneBesideQuantized: the layers that keep their slots are found by the losses of the
+// quantized model, with its weights and its rounding, and training goes on beside it.
+func TestPruneBesideQuantized(t *testing.T) {
+	pruned := func(c *config.Config, o Options) (*runs.Run, *runs.Pruned) {
+		t.Helper()
+		run := trained(t, c, o)
+		for _, m := range readMetrics(t, run.Dir) {
+			if m.Pruned != nil {
+				return run, m.Pruned
+			}
+		}
+		t.Fatal("metrics.jsonl has no line of the pruning")
+		return nil, nil
+	}
+	all := "[" + distillStage + ", " + pruneStage + ", " + sftStage + "]"
+	_, float := pruned(tinyConfig(t, all), Options{})
+	found := map[float64]bool{float.All: true}
+	for _, weightsOnly := range []bool{false, true} {
+		c := tinyConfig(t, all)
+		c.Model.Quantized = config.Quantized{Folder: "/codes", WeightsOnly: weightsOnly}
+		run, p := pruned(c, Options{Quantized: coarse("abc")})
+		if found[p.All] {
+			t.Errorf("weights only %v: the loss with all slots, %g, is that of another model", weightsOnly, p.All)
+		}
+		found[p.All] = true
+		if n := len(p.Kept); n == 0 || n == len(p.Layers) || p.None-p.Loss < 0.5*(p.None-p.All) {
+			t.Errorf("weights only %v: found %+v", weightsOnly, p)
+		}
+		opened, err := runs.Open(run.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := opened.Model.SlotLayers(); !slices.Equal(got, p.Kept) || opened.Config.Model.Quantized.SHA256 != "abc" {
+			t.Errorf("weights only %v: slots in layers %v, want %v; beside %+v", weightsOnly, got, p.Kept, opened.Config.Model.Quantized)
+		}
+	}
+}
