@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"eisft/model"
@@ -138,39 +139,49 @@ func TestQuantizedErrors(t *testing.T) {
 }
 
 // TestPruneBesideQuantized: the layers that keep their slots are found by the losses of the
-// quantized model, with its weights and its rounding, and training goes on beside it.
+// quantized model, its weights and its rounding, and the run keeps them.
 func TestPruneBesideQuantized(t *testing.T) {
-	pruned := func(c *config.Config, o Options) (*runs.Run, *runs.Pruned) {
-		t.Helper()
-		run := trained(t, c, o)
-		for _, m := range readMetrics(t, run.Dir) {
-			if m.Pruned != nil {
-				return run, m.Pruned
+	var read atomic.Int64 // streams, or blocks of them, whose activations were rounded
+	counted := func(m *model.Model, folder string) (*Quantized, error) {
+		q, err := coarse("abc")(m, folder)
+		if err == nil {
+			wrap := q.Rounding.Wrap
+			q.Rounding.Wrap = func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
+				read.Add(1)
+				return wrap(o, first)
 			}
 		}
-		t.Fatal("metrics.jsonl has no line of the pruning")
-		return nil, nil
+		return q, err
 	}
-	all := "[" + distillStage + ", " + pruneStage + ", " + sftStage + "]"
-	_, float := pruned(tinyConfig(t, all), Options{})
-	found := map[float64]bool{float.All: true}
-	for _, weightsOnly := range []bool{false, true} {
-		c := tinyConfig(t, all)
-		c.Model.Quantized = config.Quantized{Folder: "/codes", WeightsOnly: weightsOnly}
-		run, p := pruned(c, Options{Quantized: coarse("abc")})
-		if found[p.All] {
-			t.Errorf("weights only %v: the loss with all slots, %g, is that of another model", weightsOnly, p.All)
+	train := func(stages string) (*runs.Run, int64) {
+		t.Helper()
+		c := tinyConfig(t, stages)
+		c.Model.Quantized.Folder = "/codes"
+		read.Store(0)
+		return trained(t, c, Options{Quantized: counted}), read.Load()
+	}
+	_, without := train("[" + distillStage + "]")
+	run, with := train("[" + distillStage + ", " + pruneStage + "]")
+	var p *runs.Pruned
+	for _, m := range readMetrics(t, run.Dir) {
+		if m.Pruned != nil {
+			p = m.Pruned
 		}
-		found[p.All] = true
-		if n := len(p.Kept); n == 0 || n == len(p.Layers) || p.None-p.Loss < 0.5*(p.None-p.All) {
-			t.Errorf("weights only %v: found %+v", weightsOnly, p)
-		}
-		opened, err := runs.Open(run.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := opened.Model.SlotLayers(); !slices.Equal(got, p.Kept) || opened.Config.Model.Quantized.SHA256 != "abc" {
-			t.Errorf("weights only %v: slots in layers %v, want %v; beside %+v", weightsOnly, got, p.Kept, opened.Config.Model.Quantized)
-		}
+	}
+	if p == nil {
+		t.Fatal("metrics.jsonl has no line of the pruning")
+	}
+	if n := len(p.Kept); n == 0 || n == len(p.Layers) || p.None-p.Loss < 0.5*(p.None-p.All) {
+		t.Errorf("found %+v", p)
+	}
+	if losses := int64(2 + len(p.Without) + len(p.Kept)); with-without < losses {
+		t.Errorf("%d streams were rounded, and %d without pruning, which takes %d losses", with, without, losses)
+	}
+	opened, err := runs.Open(run.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := opened.Model.SlotLayers(); !slices.Equal(got, p.Kept) || opened.Config.Model.Quantized.SHA256 != "abc" {
+		t.Errorf("slots in layers %v, want %v; beside %+v", got, p.Kept, opened.Config.Model.Quantized)
 	}
 }
