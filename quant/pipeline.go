@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"eisft/data"
 	"eisft/internal/progress"
@@ -31,6 +32,7 @@ type made struct {
 // precision. what says in progress lines which of several recipes it is, "" for the only
 // one.
 func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	s, err := r.adapted()
 	if err != nil {
 		return nil, err

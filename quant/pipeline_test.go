@@ -165,6 +165,12 @@ func TestJobResumes(t *testing.T) {
 	if !reflect.DeepEqual(have, want) {
 		t.Errorf("the report is another one:\n%+v\nwant\n%+v", have, want)
 	}
+	page, err := os.ReadFile(filepath.Join(j.Dir, PageFile))
+	for _, want := range []string{"<h2>Reconstruction</h2>", "<tr><td>0</td><td>7</td><td>0.6667</td><td>0.3333</td><td>yes</td></tr>", "no: it was not better"} {
+		if err != nil || !bytes.Contains(page, []byte(want)) {
+			t.Errorf("the page has no %q (%v)", want, err)
+		}
+	}
 	if !bytes.Equal(haveWeights, wantWeights) {
 		t.Error("the weights are others")
 	}
