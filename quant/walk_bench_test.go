@@ -143,17 +143,23 @@ func cpuTime(b *testing.B) float64 {
 
 // resident returns the bytes that are resident, or were at most since it was last called; 0
 // where the system does not tell. It gives back what is free.
-func resident(t testing.TB, what string) int64 {
-	t.Helper()
-	text, _ := os.ReadFile("/proc/self/status")
+func resident(b *testing.B, what string) int64 {
+	b.Helper()
 	if what == "VmRSS:" {
 		debug.FreeOSMemory()
-		text, _ = os.ReadFile("/proc/self/status")
 	}
+	bytes := status(b, what)
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	return bytes
+}
+
+// status reads bytes that Linux tells of this process, 0 elsewhere.
+func status(t testing.TB, what string) int64 {
+	t.Helper()
+	text, _ := os.ReadFile("/proc/self/status")
 	var kib int64
 	if _, rest, ok := strings.Cut(string(text), what); ok {
 		_, _ = fmt.Sscan(rest, &kib)
 	}
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	return kib << 10
 }
