@@ -13,8 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"eisft/internal/bytesize"
 )
 
 func main() {
@@ -115,7 +113,7 @@ func table(doc string, paths []string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 		base := filepath.Base(filepath.Dir(filepath.Dir(filepath.Dir(path))))
-		fmt.Fprintf(&rows, "| %s, %s | %d | %s | %s | %s |\n", base, strings.TrimPrefix(r.Recipe.Name, "table-"), r.Recipe.Seed, r.cells("perplexity/text", true), r.cells("em/far", false), bytesize.Megabytes(r.Bytes.After))
+		fmt.Fprintf(&rows, "| %s, %s | %d | %s | %s | %.1f MB |\n", base, strings.TrimPrefix(r.Recipe.Name, "table-"), r.Recipe.Seed, r.cells("perplexity/text", true), r.cells("em/far", false), float64(r.Bytes.After)/1e6)
 	}
 	old, err := os.ReadFile(doc)
 	if err != nil {
