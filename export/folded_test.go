@@ -19,6 +19,7 @@ import (
 	"eisft/export/onnxpb"
 	"eisft/export/ort/orttest"
 	"eisft/model"
+	"eisft/model/modeltest"
 	"eisft/quant"
 )
 
@@ -27,7 +28,7 @@ func folded(t testing.TB, m *model.Model, r quant.Recipe) *quant.Quantized {
 	t.Helper()
 	r.Scheme = "w8a16"
 	samples := func(yield func(data.Encoded, error) bool) {
-		yield(data.Encoded{Where: "random", IDs: exporttest.Tokens(m, 400)}, nil)
+		yield(data.Encoded{Where: "random", IDs: modeltest.Tokens(m, 400)}, nil)
 	}
 	seen, err := quant.CollectChannels(t.Context(), m, samples)
 	if err != nil {

@@ -113,28 +113,21 @@ func (f onnxFile) codersOf(point string) []*onnxpb.NodeProto {
 // other bytes.
 func (f onnxFile) replace(t testing.TB, point string, input int, change func(raw []byte)) {
 	t.Helper()
+	f.replaceOf(t, "", point, input, change)
+}
+
+// replaceOf is replace of the nodes of one op: QuantizeLinear or DequantizeLinear.
+func (f onnxFile) replaceOf(t testing.TB, op, point string, input int, change func(raw []byte)) {
+	t.Helper()
 	for i, n := range f.codersOf(point) {
-		old := f.constant(t, n.Input[input])
-		c := proto.Clone(old).(*onnxpb.TensorProto)
+		if op != "" && n.GetOpType() != op {
+			continue
+		}
+		c := proto.Clone(f.constant(t, n.Input[input])).(*onnxpb.TensorProto)
 		c.Name += "/changed/" + point + strconv.Itoa(i)
 		change(c.RawData)
 		f.Graph.Initializer = append(f.Graph.Initializer, c)
 		n.Input[input] = c.Name
-	}
-}
-
-// replaceDequantize is replace of the scale of the nodes that read codes of a point.
-func (f onnxFile) replaceDequantize(t testing.TB, point string, change func(raw []byte)) {
-	t.Helper()
-	for i, n := range f.codersOf(point) {
-		if n.GetOpType() != "DequantizeLinear" {
-			continue
-		}
-		c := proto.Clone(f.constant(t, n.Input[1])).(*onnxpb.TensorProto)
-		c.Name += "/changed/" + point + strconv.Itoa(i)
-		change(c.RawData)
-		f.Graph.Initializer = append(f.Graph.Initializer, c)
-		n.Input[1] = c.Name
 	}
 }
 
@@ -423,7 +416,7 @@ func TestVerifySeesWrongScales(t *testing.T) {
 			}
 			mutate(t, dir, func(f onnxFile) {
 				for _, l := range m.Base.Layers {
-					f.replaceDequantize(t, c.points(l), scaled(1.5))
+					f.replaceOf(t, "DequantizeLinear", c.points(l), 1, scaled(1.5))
 				}
 			})
 			if v := verify(dir); v.Passed() {

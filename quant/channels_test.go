@@ -12,12 +12,13 @@ import (
 
 	"eisft/internal/testfiles"
 	"eisft/model"
+	"eisft/model/modeltest"
 )
 
 // TestChannels compares with what a tap keeps of everything.
 func TestChannels(t *testing.T) {
 	m := openTrained(t, testfiles.Base(t, "qwen2"), blocks(t)["eisft"])
-	a, b := words(m, 150), words(m, 200)[40:]
+	a, b := modeltest.Tokens(m, 150), modeltest.Tokens(m, 200)[40:]
 	seen, err := CollectChannels(t.Context(), m, texts(a, b, make([]int32, 3)))
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestChannelsFollowNothingButSamples(t *testing.T) {
 	m := openTrained(t, testfiles.Base(t, "llama"), blocks(t)["eisft"])
 	m.Spec.Segment, m.Spec.Window = 200, 200
 	collect := func() *Channels {
-		seen, err := CollectChannels(t.Context(), m, texts(words(m, 400), words(m, 300)))
+		seen, err := CollectChannels(t.Context(), m, texts(modeltest.Tokens(m, 400), modeltest.Tokens(m, 300)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +81,7 @@ func TestChannelsFollowNothingButSamples(t *testing.T) {
 func TestChannelsAfter(t *testing.T) {
 	for _, family := range []string{"qwen2", "stablelm"} {
 		m := openTrained(t, testfiles.Base(t, family), blocks(t)["eisft"])
-		ids := words(m, 200)
+		ids := modeltest.Tokens(m, 200)
 		seen, err := CollectChannels(t.Context(), m, texts(ids))
 		if err != nil {
 			t.Fatal(err)
@@ -123,7 +124,7 @@ func TestChannelsErrors(t *testing.T) {
 	}
 	m.Base.Norm = &model.Norm{Name: "model.norm", Weight: slices.Clone(m.Base.Norm.Weight), Eps: m.Base.Norm.Eps}
 	m.Base.Norm.Weight[2] = float32(math.NaN())
-	_, err := CollectChannels(t.Context(), m, texts(words(m, 50)))
+	_, err := CollectChannels(t.Context(), m, texts(modeltest.Tokens(m, 50)))
 	if want := "activation lm_head:in holds NaN, infinity or numbers beyond 8e6: tensor model.norm.weight holds NaN at index 2"; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v, want %s", err, want)
 	}

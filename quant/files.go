@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/filehash"
+	"eisft/internal/head"
 	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
@@ -161,7 +161,7 @@ const maxEncodings = 16 << 20
 // Whether it belongs to a model is for Apply to check.
 func Load(dir string) (*Quantized, error) {
 	path := filepath.Join(dir, EncodingsFile)
-	text, err := readBounded(path, maxEncodings)
+	text, err := head.Read(path, maxEncodings)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("there is no quantized model in %s; make one with eisft quantize: %w", dir, err)
 	}
@@ -193,23 +193,6 @@ func intact(path, want string) error {
 		err = fmt.Errorf("%s: the content has the sha256 %.16s…, but %s has %.16s…; the file is damaged: run eisft quantize again", path, have, EncodingsFile, want)
 	}
 	return err
-}
-
-// readBounded reads a file of at most n bytes.
-func readBounded(path string, n int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, n+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(text)) > n {
-		return nil, fmt.Errorf("%s: it is larger than %d bytes; is it the file that eisft quantize wrote?", path, n)
-	}
-	return text, nil
 }
 
 // parseEncodings reads EncodingsFile; the weights have no codes yet.

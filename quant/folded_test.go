@@ -12,6 +12,7 @@ import (
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/modeltest"
 )
 
 // foldedModel is a small model, what it is transformed to, and its quantized form.
@@ -19,7 +20,7 @@ func foldedModel(t testing.TB, transforms ...string) (m, float *model.Model, q *
 	t.Helper()
 	spec := blocks(t)["slots in a layer, map, query"]
 	m = openTrained(t, testfiles.Base(t, "qwen2"), spec)
-	ids := words(m, 61)
+	ids := modeltest.Tokens(m, 61)
 	seen, err := CollectChannels(t.Context(), m, texts(ids))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func TestFoldedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := words(m, 50)
+	ids := modeltest.Tokens(m, 50)
 	if d := apart(compute(t, back, nil, ids, false).logits, compute(t, float, nil, ids, false).logits); d != 0 {
 		t.Errorf("the float model that was read differs by %g", d)
 	}
@@ -90,7 +91,7 @@ func TestFloatFollowsTheAdapter(t *testing.T) {
 			p.Data[i] *= 0.7
 		}
 	}
-	ids := words(m, 61)
+	ids := modeltest.Tokens(m, 61)
 	tm, err := q.Float(trained)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +110,7 @@ func TestUnfold(t *testing.T) {
 				continue
 			}
 			m := openTrained(t, testfiles.Base(t, family), spec)
-			seen, err := CollectChannels(t.Context(), m, texts(words(m, 61)))
+			seen, err := CollectChannels(t.Context(), m, texts(modeltest.Tokens(m, 61)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"eisft/eval"
+	"eisft/internal/bytesize"
 	"eisft/internal/plot"
 )
 
@@ -68,7 +69,7 @@ func (r *Report) headline() []figure {
 		weights, bits = weights+w.Shape[0]*w.Shape[1], bits+8*w.Bytes
 	}
 	return append(list,
-		figure{megabytes(r.Size.After), "the model, was " + megabytes(r.Size.Before)},
+		figure{bytesize.Megabytes(r.Size.After), "the model, was " + bytesize.Megabytes(r.Size.Before)},
 		figure{fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), "bits a weight, scales included"},
 		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare), "of multiplications left in float"})
 }
@@ -144,14 +145,14 @@ func (m *MixedReport) plot() *plot.Plot {
 	l := &plot.Line{Name: "maps promoted", Color: plot.Color(0)}
 	chosen := 0
 	for i, f := range m.Frontier {
-		l.Add(plot.Dot{X: x(float64(f.Bytes)), Y: y(1000 * f.Increase), Label: fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, megabytes(f.Bytes), 1000*f.Increase)})
+		l.Add(plot.Dot{X: x(float64(f.Bytes)), Y: y(1000 * f.Increase), Label: fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, bytesize.Megabytes(f.Bytes), 1000*f.Increase)})
 		if f.Chosen {
 			chosen = i
 		}
 	}
 	for i := range 5 {
 		bytes := float64(first.Bytes) + width*float64(i)/4
-		p.XTicks = append(p.XTicks, plot.Tick{At: x(bytes), Label: megabytes(int(bytes))})
+		p.XTicks = append(p.XTicks, plot.Tick{At: x(bytes), Label: bytesize.Megabytes(int(bytes))})
 	}
 	p.Lines, p.Chosen = []*plot.Line{l}, &l.Points[chosen]
 	return p

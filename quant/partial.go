@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"eisft/internal/head"
 	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
@@ -32,6 +33,7 @@ type partial struct {
 	starts  []int
 	infos   [][]weightInfo // of each finished layer
 	weights []*Weight      // of all finished layers
+	fitted  []Reconstructed
 }
 
 // partialState is partialFile.
@@ -39,6 +41,8 @@ type partialState struct {
 	Key    string         `json:"key"`
 	Starts []int          `json:"starts"` // of each sequence, in tokens; behind the last, the end
 	Layers [][]weightInfo `json:"layers"` // the weights of each finished layer
+	// Reconstructed is what finished layers have gained.
+	Reconstructed []Reconstructed `json:"reconstructed,omitempty"`
 }
 
 // openPartial finds what an earlier run has left, or begins anew.
@@ -52,7 +56,7 @@ func openPartial(r *rounder) (*partial, error) {
 		return nil, err
 	}
 	path := filepath.Join(p.dir, partialFile)
-	text, err := readBounded(path, maxEncodings)
+	text, err := head.Read(path, maxEncodings)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, p.clear()
 	}
@@ -108,7 +112,7 @@ func isPartial(name string) bool {
 
 // resume takes up what an earlier run has finished.
 func (p *partial) resume(s partialState) error {
-	p.layer, p.starts, p.infos = len(s.Layers), s.Starts, s.Layers
+	p.layer, p.starts, p.infos, p.fitted = len(s.Layers), s.Starts, s.Layers, s.Reconstructed
 	if len(p.starts) < 2 {
 		return fmt.Errorf("%s: it has no sequences", partialFile)
 	}
@@ -165,8 +169,8 @@ func (p *partial) open(pattern string, width int) (*States, error) {
 }
 
 // finish keeps a layer's weights, and says that it is finished: the states behind it lie in
-// their files.
-func (p *partial) finish(weights []*Weight, states ...*States) error {
+// their files. fitted is what this and earlier layers have gained by reconstruction.
+func (p *partial) finish(weights []*Weight, fitted []Reconstructed, states ...*States) error {
 	if p.dir == "" {
 		return nil
 	}
@@ -190,7 +194,7 @@ func (p *partial) finish(weights []*Weight, states ...*States) error {
 	}
 	p.layer++
 	p.infos = append(p.infos, infos)
-	return writeJSON(filepath.Join(p.dir, partialFile), partialState{p.key, p.starts, p.infos})
+	return writeJSON(filepath.Join(p.dir, partialFile), partialState{p.key, p.starts, p.infos, fitted})
 }
 
 // key is a hash of all that the weights depend on.

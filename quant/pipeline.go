@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"eisft/data"
 	"eisft/internal/progress"
@@ -31,6 +32,7 @@ type made struct {
 // precision. what says in progress lines which of several recipes it is, "" for the only
 // one.
 func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	s, err := r.adapted()
 	if err != nil {
 		return nil, err
@@ -167,7 +169,6 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 // round chooses the weights' codes; maps that are promoted get 8 bits.
 func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, promote map[string]bool) error {
 	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote)}
-	q.Reconstructed = nil
 	if p.recipe.Reconstruct.Steps > 0 {
 		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
 	}

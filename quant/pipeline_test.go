@@ -1,12 +1,14 @@
 package quant
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -105,7 +107,8 @@ func TestJobAblation(t *testing.T) {
 }
 
 // TestJobResumes: a job that is stopped while weights are rounded leaves the folder as it was
-// and goes on later; what is kept for that is gone afterwards.
+// and goes on later; its report and its weights are those of one that was not stopped, and
+// what is kept for that is gone afterwards.
 func TestJobResumes(t *testing.T) {
 	j := demoJob(t)
 	j.Evaluation.Path = ""
@@ -113,32 +116,65 @@ func TestJobResumes(t *testing.T) {
 		Name: "w4a16", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundNearest,
 		Reconstruct: Reconstruct{Steps: 1, Tokens: 1, Batch: 1, LR: 0.1, ScaleLR: 0.1, Rounding: true},
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	calls := 0
-	j.Reconstruct = func(*model.Model, *Recipe, *Quantized, io.Writer) func(context.Context, *Layer) error {
-		return func(context.Context, *Layer) error {
+	calls, stop := 0, func() {}
+	j.Reconstruct = func(_ *model.Model, _ *Recipe, q *Quantized, _ io.Writer) func(context.Context, *Layer) error {
+		return func(_ context.Context, l *Layer) error {
 			if calls++; calls == 3 {
-				cancel()
+				stop()
 			}
+			l.Weights[model.RoleUp].Codes[0] ^= 1
+			gain := 1 / float64(3+l.Index)
+			q.Reconstructed = append(q.Reconstructed, Reconstructed{Layer: l.Index, Held: 7, Rounded: 2 * gain, Fitted: gain, Kept: l.Index%2 == 0})
 			return nil
 		}
 	}
-	if _, err := j.Run(ctx); !errors.Is(err, context.Canceled) {
-		t.Fatalf("error %v", err)
+	run := func(ctx context.Context, name string) (*Report, []byte, error) {
+		j.Dir = filepath.Join(filepath.Dir(j.Dir), name)
+		r, err := j.Run(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights, err := os.ReadFile(filepath.Join(j.Dir, WeightsFile))
+		return r, weights, err
 	}
-	entries, err := os.ReadDir(filepath.Dir(j.Dir))
-	if err != nil || len(entries) != 1 || entries[0].Name() != filepath.Base(j.partial(false)) {
-		t.Fatalf("left: %v (%v)", entries, err)
-	}
-	if _, err := j.Run(t.Context()); err != nil {
+	want, wantWeights, err := run(t.Context(), "whole")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if layers := len(j.Model.Base.Layers); calls <= layers-1 || calls >= layers+3 {
+	layers := len(j.Model.Base.Layers)
+	if len(want.Reconstructed) != layers {
+		t.Errorf("%d layers were reconstructed, want %d", len(want.Reconstructed), layers)
+	}
+	if err := os.RemoveAll(j.Dir); err != nil {
+		t.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	calls, stop = 0, cancel
+	if _, _, err := run(ctx, "w4a16"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error %v", err)
+	}
+	wantFiles(t, filepath.Dir(j.Dir), filepath.Base(j.partial(false)))
+	have, haveWeights, err := run(t.Context(), "w4a16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if calls <= layers-1 || calls >= layers+3 {
 		t.Errorf("%d layers were fitted in all, want each of %d once, and what was stopped again", calls, layers)
 	}
-	if entries, err = os.ReadDir(filepath.Dir(j.Dir)); err != nil || len(entries) != 1 {
-		t.Errorf("left: %v (%v)", entries, err)
+	if !reflect.DeepEqual(have, want) {
+		t.Errorf("the report is another one:\n%+v\nwant\n%+v", have, want)
 	}
+	page, err := os.ReadFile(filepath.Join(j.Dir, PageFile))
+	for _, want := range []string{"<h2>Reconstruction</h2>", "<tr><td>0</td><td>7</td><td>0.6667</td><td>0.3333</td><td>yes</td></tr>", "no: it was not better"} {
+		if err != nil || !bytes.Contains(page, []byte(want)) {
+			t.Errorf("the page has no %q (%v)", want, err)
+		}
+	}
+	if !bytes.Equal(haveWeights, wantWeights) {
+		t.Error("the weights are others")
+	}
+	wantFiles(t, filepath.Dir(j.Dir), "w4a16")
 }
 
 // TestFormatBytes: planned sizes are those of weights.

@@ -14,6 +14,7 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/bytesize"
 )
 
 // Plan says what a job will do.
@@ -121,6 +122,6 @@ func (p *Plan) Write(w io.Writer) error {
 	for _, s := range p.Stages {
 		fmt.Fprintf(t, "%s\t%s\n", s.What, s.Detail)
 	}
-	fmt.Fprintf(t, "size\t%s, now %s\n", megabytes(p.Size.After), megabytes(p.Size.Before))
+	fmt.Fprintf(t, "size\t%s, now %s\n", bytesize.Megabytes(p.Size.After), bytesize.Megabytes(p.Size.Before))
 	return t.Flush()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"eisft/eval"
+	"eisft/internal/bytesize"
 	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/model"
@@ -219,7 +220,7 @@ func (r *Report) rows() []row {
 			rows = append(rows, c.row())
 		}
 	}
-	return append(rows, row{"size", megabytes(r.Size.Before), megabytes(r.Size.After), signedPercent(float64(r.Size.After)/float64(r.Size.Before) - 1), ""})
+	return append(rows, row{"size", bytesize.Megabytes(r.Size.Before), bytesize.Megabytes(r.Size.After), signedPercent(float64(r.Size.After)/float64(r.Size.Before) - 1), ""})
 }
 
 // Words words the comparison: what it is of, before, after, the change and its interval.
@@ -248,5 +249,3 @@ func signedPercent(x float64) string { return fmt.Sprintf("%+.2f %%", 100*x) }
 func percentInterval(i eval.Interval) string {
 	return fmt.Sprintf("%+.2f to %+.2f %%", 100*i.Lo, 100*i.Hi)
 }
-
-func megabytes(n int) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }

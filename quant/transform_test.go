@@ -67,16 +67,6 @@ func openTrained(t testing.TB, dir string, s model.Spec) *model.Model {
 	return m
 }
 
-// words are tokens drawn at random.
-func words(m *model.Model, n int) []int32 {
-	random := rand.New(rand.NewPCG(5, 6))
-	ids := make([]int32, n)
-	for i := range ids {
-		ids[i] = random.Int32N(int32(m.Base.Embed.Out))
-	}
-	return ids
-}
-
 func texts(lists ...[]int32) iter.Seq2[data.Encoded, error] {
 	var all []data.Encoded
 	for _, ids := range lists {
@@ -223,7 +213,7 @@ func TestTransformsChangeNothing(t *testing.T) {
 		t.Run(family, func(t *testing.T) {
 			for block, spec := range blocks(t) {
 				m := openTrained(t, testfiles.Base(t, family), spec)
-				ids := words(m, 61)
+				ids := modeltest.Tokens(m, 61)
 				before := []any{m.Base.Identity(), m.Params.Identity()}
 				want := compute(t, m, nil, ids, false)
 				seen, err := CollectChannels(t.Context(), m, texts(ids))
@@ -275,7 +265,7 @@ func TestUniformOutputNorms(t *testing.T) {
 				}
 			}
 		}
-		r, ids := recipes["R1"], words(m, 61)
+		r, ids := recipes["R1"], modeltest.Tokens(m, 61)
 		tm, f, err := Transform(t.Context(), m, &r, nil)
 		if err != nil {
 			t.Fatal(err)

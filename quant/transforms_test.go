@@ -12,6 +12,7 @@ import (
 
 	"eisft/data"
 	"eisft/model"
+	"eisft/model/modeltest"
 	"eisft/quant/encoding"
 )
 
@@ -267,7 +268,7 @@ func TestTransformErrors(t *testing.T) {
 
 func BenchmarkCollectChannels(b *testing.B) {
 	m := demoModel(b)
-	text := data.Encoded{IDs: words(m, 512)}
+	text := data.Encoded{IDs: modeltest.Tokens(m, 512)}
 	for b.Loop() {
 		if _, err := CollectChannels(b.Context(), m, each(text)); err != nil {
 			b.Fatal(err)

@@ -43,8 +43,8 @@ type Layer struct {
 	Inputs, Outputs *States
 }
 
-// RoundWeights chooses codes and scales of all maps of a float model and fills q.Weights;
-// q has the encodings of its points. A rule that wants no Hessian goes from map to map.
+// RoundWeights chooses codes and scales of all maps of a float model and fills q.Weights, and
+// q.Reconstructed with what Refine adds to it; q has the encodings of its points. A rule that wants no Hessian goes from map to map.
 // Others, and Refine, go layer by layer: maps see what the quantized layers before theirs,
 // and the quantized maps before them in it, make of the samples. Hidden states lie in files,
 // and one input's Hessian is in memory at a time. Samples whose context does not fill a
@@ -55,6 +55,7 @@ func RoundWeights(ctx context.Context, m *model.Model, q *Quantized, o RoundOpti
 		return err
 	}
 	r := &rounder{model: m, q: q, options: o, rule: rule}
+	q.Reconstructed = nil
 	if rule.wants != nil || o.Refine != nil {
 		err = r.walk(ctx)
 	} else {
@@ -97,8 +98,8 @@ func (r *rounder) list(ctx context.Context, maps []frozenMap) error {
 	return nil
 }
 
-// garbagePercent is how much garbage may lie beside what is in use while a model is walked:
-// Go's 100 would double the memory of the largest Hessian and of a layer's weights.
+// garbagePercent is how much garbage may lie beside what is in use while a model is calibrated
+// and walked: Go's 100 would double the memory of the largest Hessian and of a layer's weights.
 const garbagePercent = 10
 
 // walk rounds layer by layer.
@@ -108,6 +109,7 @@ func (r *rounder) walk(ctx context.Context) (err error) {
 		return err
 	}
 	layers := len(r.model.Base.Layers)
+	r.q.Reconstructed = r.store.fitted
 	if r.done = r.store.weights; r.store.layer > layers {
 		return nil
 	}
@@ -316,7 +318,7 @@ func (r *rounder) finish(weights []*Weight, next, floats *States) error {
 		floatStates = nil
 	}
 	r.done, r.states, r.floats = append(r.done, weights...), next, floats
-	if err := r.store.finish(weights, next, floats); err != nil {
+	if err := r.store.finish(weights, r.q.Reconstructed, next, floats); err != nil {
 		return err
 	}
 	return errors.Join(states.remove(), floatStates.remove())

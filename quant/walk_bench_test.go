@@ -10,17 +10,19 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/modeltest"
+	"eisft/quant/encoding"
 )
 
 // halfBillion is a base of one layer of Qwen2.5-0.5B's shape, with random bfloat16 weights
-// and a small vocabulary, and a block with segments of 512 tokens.
-func halfBillion(t testing.TB) *model.Model {
+// and a vocabulary of the given size, and a block with segments of 512 tokens.
+func halfBillion(t testing.TB, vocabulary int) *model.Model {
 	t.Helper()
-	const hidden, feedForward, heads, kvHeads, headDim, vocabulary = 896, 4864, 14, 2, 64, 256
+	const hidden, feedForward, heads, kvHeads, headDim = 896, 4864, 14, 2, 64
 	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 2))
 	config, err := json.Marshal(map[string]any{
 		"architectures": []string{"Qwen2ForCausalLM"}, "model_type": "qwen2", "torch_dtype": "bfloat16",
@@ -72,7 +74,7 @@ func halfBillion(t testing.TB) *model.Model {
 // the time of all cores together, which other work on the machine disturbs least, and
 // peak-MB what is resident at most beyond what was before.
 func BenchmarkWalk(b *testing.B) {
-	m := halfBillion(b)
+	m := halfBillion(b, 256)
 	samples := randomSamples(m.Base.Embed.Out, 2048, 2048, 2048)
 	for _, f := range weightFormats4 {
 		q := pointsOf(b, m, w4(f), samples[0])
@@ -92,6 +94,43 @@ func BenchmarkWalk(b *testing.B) {
 	}
 }
 
+// BenchmarkSeqMSE is how long seqmse takes for all of Qwen2.5-0.5B on 10 samples of 2,048
+// tokens, with both kinds of scales: qwen-s is 24 times the seconds of a layer, and those of the
+// head's 151,936 rows, of which some are rounded.
+func BenchmarkSeqMSE(b *testing.B) {
+	const layers, vocabulary, rows = 24, 151936, 8192
+	m := halfBillion(b, 256)
+	var lengths [10]int
+	for i := range lengths {
+		lengths[i] = 2048
+	}
+	samples := randomSamples(m.Base.Embed.Out, lengths[:]...)
+	hidden := m.Base.Dims.Hidden
+	head := &Map{
+		Name: HeadName, Matrix: normal(rows*hidden, 0.02), Out: rows, In: hidden, Format: encoding.Format{Bits: 8},
+		Hessian: hessianOf(b, normal(2048*hidden, 1), hidden, 0),
+	}
+	recipe := &Recipe{Weights: RoundSeqMSE, SeqMSE: methodDefaults.SeqMSE}
+	for _, f := range []encoding.Format{{Bits: 4}, {Bits: 4, Block: 32, LowPower: true}} {
+		q := pointsOf(b, m, w4(f), samples[0])
+		b.Run(strings.ReplaceAll(f.String(), " ", "-"), func(b *testing.B) {
+			o := RoundOptions{Recipe: recipe, Samples: again(samples...), Format: formatOf(q.Scheme)}
+			of := 0.0
+			for b.Loop() {
+				start := time.Now()
+				if err := RoundWeights(b.Context(), m, q, o); err != nil {
+					b.Fatal(err)
+				}
+				of += layers * time.Since(start).Seconds()
+				start = time.Now()
+				rounded(b, recipe, head)
+				of += vocabulary / float64(rows) * time.Since(start).Seconds()
+			}
+			b.ReportMetric(of/float64(b.N), "qwen-s")
+		})
+	}
+}
+
 // cpuTime returns the seconds that the process has computed.
 func cpuTime(b *testing.B) float64 {
 	b.Helper()
@@ -106,15 +145,21 @@ func cpuTime(b *testing.B) float64 {
 // where the system does not tell. It gives back what is free.
 func resident(b *testing.B, what string) int64 {
 	b.Helper()
-	text, _ := os.ReadFile("/proc/self/status")
 	if what == "VmRSS:" {
 		debug.FreeOSMemory()
-		text, _ = os.ReadFile("/proc/self/status")
 	}
+	bytes := status(b, what)
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	return bytes
+}
+
+// status reads bytes that Linux tells of this process, 0 elsewhere.
+func status(t testing.TB, what string) int64 {
+	t.Helper()
+	text, _ := os.ReadFile("/proc/self/status")
 	var kib int64
 	if _, rest, ok := strings.Cut(string(text), what); ok {
 		_, _ = fmt.Sscan(rest, &kib)
 	}
-	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	return kib << 10
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"eisft/model"
@@ -134,5 +135,53 @@ func TestQuantizedErrors(t *testing.T) {
 	wantError(t, err, "model.quantized.sha256 was \"abc\" and is \"other\"")
 	if _, err := Train(t.Context(), c, Options{Quantized: coarse("abc"), Resume: true}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPruneBesideQuantized: the layers that keep their slots are found by the losses of the
+// quantized model, its weights and its rounding, and the run keeps them.
+func TestPruneBesideQuantized(t *testing.T) {
+	var read atomic.Int64 // streams, or blocks of them, whose activations were rounded
+	counted := func(m *model.Model, folder string) (*Quantized, error) {
+		q, err := coarse("abc")(m, folder)
+		if err == nil {
+			wrap := q.Rounding.Wrap
+			q.Rounding.Wrap = func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
+				read.Add(1)
+				return wrap(o, first)
+			}
+		}
+		return q, err
+	}
+	train := func(stages string) (*runs.Run, int64) {
+		t.Helper()
+		c := tinyConfig(t, stages)
+		c.Model.Quantized.Folder = "/codes"
+		read.Store(0)
+		return trained(t, c, Options{Quantized: counted}), read.Load()
+	}
+	_, without := train("[" + distillStage + "]")
+	run, with := train("[" + distillStage + ", " + pruneStage + "]")
+	var p *runs.Pruned
+	for _, m := range readMetrics(t, run.Dir) {
+		if m.Pruned != nil {
+			p = m.Pruned
+		}
+	}
+	if p == nil {
+		t.Fatal("metrics.jsonl has no line of the pruning")
+	}
+	if n := len(p.Kept); n == 0 || n == len(p.Layers) || p.None-p.Loss < 0.5*(p.None-p.All) {
+		t.Errorf("found %+v", p)
+	}
+	if losses := int64(2 + len(p.Without) + len(p.Kept)); with-without < losses {
+		t.Errorf("%d streams were rounded, and %d without pruning, which takes %d losses", with, without, losses)
+	}
+	opened, err := runs.Open(run.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := opened.Model.SlotLayers(); !slices.Equal(got, p.Kept) || opened.Config.Model.Quantized.SHA256 != "abc" {
+		t.Errorf("slots in layers %v, want %v; beside %+v", got, p.Kept, opened.Config.Model.Quantized)
 	}
 }

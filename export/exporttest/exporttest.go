@@ -12,6 +12,7 @@ import (
 	"eisft/data"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/modeltest"
 	"eisft/quant"
 )
 
@@ -116,16 +117,6 @@ func Block(change func(*model.Spec)) model.Spec {
 	return s
 }
 
-// Tokens draws n ids.
-func Tokens(m *model.Model, n int) []int32 {
-	random := rand.New(rand.NewPCG(5, 6))
-	ids := make([]int32, n)
-	for i := range ids {
-		ids[i] = random.Int32N(int32(m.Base.Embed.Out))
-	}
-	return ids
-}
-
 // Quantized calibrates a model on random tokens and quantizes it as w8a16.
 func Quantized(t testing.TB, m *model.Model) *quant.Quantized {
 	t.Helper()
@@ -149,7 +140,7 @@ func Scheme(t testing.TB, name, target string) quant.Scheme {
 func QuantizedAs(t testing.TB, m *model.Model, scheme quant.Scheme) *quant.Quantized {
 	t.Helper()
 	seen, err := quant.Calibrate(t.Context(), m, func(yield func(data.Encoded, error) bool) {
-		yield(data.Encoded{Where: "random", IDs: Tokens(m, 400)}, nil)
+		yield(data.Encoded{Where: "random", IDs: modeltest.Tokens(m, 400)}, nil)
 	})
 	if err != nil {
 		t.Fatal(err)

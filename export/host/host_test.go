@@ -97,8 +97,8 @@ func TestGenerate(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(c.block), c.base)
 			graphs := open(t, folder(t, m, c.change), host.Options{})
 			for _, n := range []int{1, 2, 4, 11, 12, 30} {
-				want, wantNext := generate(t, m.NewStream(model.StreamOptions{}), exporttest.Tokens(m, n))
-				got, gotNext := generate(t, stream(t, graphs), exporttest.Tokens(m, n))
+				want, wantNext := generate(t, m.NewStream(model.StreamOptions{}), modeltest.Tokens(m, n))
+				got, gotNext := generate(t, stream(t, graphs), modeltest.Tokens(m, n))
 				if !slices.Equal(got, want) {
 					t.Errorf("prompt of %d: got %v, want %v", n, got, want)
 				}
@@ -140,7 +140,7 @@ func distance(x, y []float32) float64 {
 // TestFeedInPieces: how a text is cut into calls of Feed makes no difference.
 func TestFeedInPieces(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
-	graphs, ids := open(t, folder(t, m, nil), host.Options{}), exporttest.Tokens(m, 61)
+	graphs, ids := open(t, folder(t, m, nil), host.Options{}), modeltest.Tokens(m, 61)
 	vocab := m.Base.Head.Out
 	logits := func(cuts []int) []float32 {
 		st := stream(t, graphs)

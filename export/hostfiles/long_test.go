@@ -26,7 +26,7 @@ const written = 16
 func prompts(m *model.Model) [][]int32 {
 	var all [][]int32
 	for _, n := range []int{300, 777, 2500, 8000} {
-		all = append(all, exporttest.Tokens(m, n))
+		all = append(all, modeltest.Tokens(m, n))
 	}
 	return all
 }

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/filehash"
+	"eisft/internal/head"
 	"eisft/model/schedule"
 	"eisft/quant/encoding"
 )
@@ -471,7 +471,7 @@ func (m *Manifest) Write(folder string) error {
 // VerifyFiles does.
 func Read(folder string) (*Manifest, error) {
 	path := filepath.Join(folder, Name)
-	raw, err := readBounded(path)
+	raw, err := head.Read(path, manifestBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -480,19 +480,6 @@ func Read(folder string) (*Manifest, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
-}
-
-func readBounded(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	raw, err := io.ReadAll(io.LimitReader(file, manifestBytes+1))
-	if err == nil && len(raw) > manifestBytes {
-		err = fmt.Errorf("%s: above %d bytes, which is no manifest", path, manifestBytes)
-	}
-	return raw, err
 }
 
 // Parse decodes and validates a manifest. Errors begin with the key path.
@@ -549,7 +536,7 @@ func Stray(folder string) (string, error) {
 	if err != nil || len(entries) == 0 {
 		return "", err
 	}
-	raw, err := readBounded(filepath.Join(folder, Name))
+	raw, err := head.Read(filepath.Join(folder, Name), manifestBytes)
 	if err != nil {
 		return "", err
 	}

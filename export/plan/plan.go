@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"eisft/export"
+	"eisft/internal/bytesize"
 	"eisft/model"
 	"eisft/model/schedule"
 	"eisft/model/shapes"
@@ -315,13 +316,13 @@ func (p *predictor) problems(c *Candidate, heads int, s *Scenario) {
 		refuse("the device has no rate for %s", kind)
 	}
 	if mask := c.Mask * int64(heads); d.MaskBytes > 0 && mask > d.MaskBytes {
-		refuse("the mask takes %s for all heads, above %s", megabytes(mask), megabytes(d.MaskBytes))
+		refuse("the mask takes %s for all heads, above %s", bytesize.Megabytes(mask), bytesize.Megabytes(d.MaskBytes))
 	}
 	if d.PartBytes > 0 && c.Weights > d.PartBytes {
-		refuse("the weights take %s, above the %s of one part", megabytes(c.Weights), megabytes(d.PartBytes))
+		refuse("the weights take %s, above the %s of one part", bytesize.Megabytes(c.Weights), bytesize.Megabytes(d.PartBytes))
 	}
 	if most := int64(d.Memory) * 1e6; c.Memory() > most {
-		refuse("all takes %s, above %s", megabytes(c.Memory()), megabytes(most))
+		refuse("all takes %s, above %s", bytesize.Megabytes(c.Memory()), bytesize.Megabytes(most))
 	}
 	if s == nil {
 		return
@@ -333,11 +334,9 @@ func (p *predictor) problems(c *Candidate, heads int, s *Scenario) {
 		refuse("%.3g tokens/s, below %g", c.Tokens, s.Tokens)
 	}
 	if most := int64(s.Memory) * 1e6; s.Memory > 0 && c.Memory() > most {
-		refuse("all takes %s, above %s", megabytes(c.Memory()), megabytes(most))
+		refuse("all takes %s, above %s", bytesize.Megabytes(c.Memory()), bytesize.Megabytes(most))
 	}
 }
-
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // choose takes, of what fits, the shape that keeps most tokens; of those the one that reads
 // the scenario's prompt, or 2,048 tokens, fastest.

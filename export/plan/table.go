@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"eisft/internal/bytesize"
 )
 
 // WriteTable prints the shapes that fit, or all if none does, why the others do not, and the
@@ -34,8 +36,8 @@ func (p *Plan) WriteTable(w io.Writer) error {
 // cells are a shape's row.
 func (c *Candidate) cells() []string {
 	cells := []string{
-		c.Size.String(), fmt.Sprint(c.Slots), fmt.Sprint(c.Window), megabytes(c.Weights), megabytes(c.Cache),
-		megabytes(c.Activations), megabytes(c.Mask), operations(c.Operations),
+		c.Size.String(), fmt.Sprint(c.Slots), fmt.Sprint(c.Window), bytesize.Megabytes(c.Weights), bytesize.Megabytes(c.Cache),
+		bytesize.Megabytes(c.Activations), bytesize.Megabytes(c.Mask), operations(c.Operations),
 	}
 	for _, s := range c.FirstToken {
 		text := fmt.Sprintf("%.2g s", s)

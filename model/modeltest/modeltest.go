@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"testing"
 
@@ -91,6 +92,16 @@ func OpenEdge(t testing.TB, name string) *Edge {
 		e.IDs = append(e.IDs, int32(id))
 	}
 	return e
+}
+
+// Tokens draws n ids, the same each time.
+func Tokens(m *model.Model, n int) []int32 {
+	random := rand.New(rand.NewPCG(5, 6))
+	ids := make([]int32, n)
+	for i := range ids {
+		ids[i] = random.Int32N(int32(m.Base.Embed.Out))
+	}
+	return ids
 }
 
 // GoldenName returns the reference's name of a parameter, "0.rg.weight".

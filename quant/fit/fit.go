@@ -38,7 +38,6 @@ func Reconstruct(_ *model.Model, r *quant.Recipe, q *quant.Quantized, w io.Write
 	if r.Reconstruct.Steps == 0 || !r.Reconstruct.Rounding && !r.Reconstruct.Scales {
 		return nil
 	}
-	q.Reconstructed = nil
 	return func(ctx context.Context, l *quant.Layer) error {
 		f := &fitter{options: r.Reconstruct, layer: l, quantized: q, random: rand.New(rand.NewPCG(uint64(r.Seed), uint64(l.Index)))}
 		line := progress.Start(w, progress.Task{What: fmt.Sprintf("reconstruct layer %d", l.Index), Unit: "steps", Total: f.options.Steps})

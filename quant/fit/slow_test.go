@@ -25,9 +25,8 @@ func TestSlowReconstruct(t *testing.T) {
 	m := modeltest.Open(t, testfiles.Base(t, "demo"), modeltest.DefaultBlock(t))
 	calib, test := demoTexts(t, "calib.parquet", 9), demoTexts(t, "test.parquet", 6)
 	q := quantized(t, m, "w4a16", calib[:2])
-	r := &quant.Recipe{Weights: quant.RoundNearest, Seed: 1, Reconstruct: quant.Reconstruct{
-		Steps: 200, Tokens: 16384, Batch: 1, LR: 0.02, ScaleLR: 0.003, Rounding: true, Scales: true,
-	}}
+	r := &quant.Recipe{Weights: quant.RoundNearest, Seed: 1}
+	r.SetReconstruction(200) // all else as recipes have it by default
 	o := quant.RoundOptions{
 		Recipe: r, Samples: func() iter.Seq2[data.Encoded, error] { return sequence(calib) },
 		Format: func(_ string, head bool) encoding.Format {

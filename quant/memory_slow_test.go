@@ -1,0 +1,101 @@
+package quant
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"eisft/model"
+	"eisft/model/modeltest"
+)
+
+// TestSlowJobMemory: a whole job on a layer of Qwen2.5-0.5B's shape takes at most 200 MB above
+// the model, and no more for more samples. With a scale for each channel there are 95 MB more:
+// the moments of all of down_proj's 4,864 inputs, where blocks of 32 need those of a block.
+func TestSlowJobMemory(t *testing.T) {
+	if os.Getenv("EISFT_SLOW") == "" {
+		t.Skip("takes a minute; set EISFT_SLOW")
+	}
+	const samples = 4
+	tk, tpl := demoTokenizer(t)
+	m := halfBillion(t, demoModel(t).Base.Embed.Out)
+	var rows bytes.Buffer
+	for i := range samples {
+		row := map[string]any{
+			"context": fmt.Sprintf("Room %d. ", i) + strings.Repeat("Anna takes the blue folder to the station and comes back. ", 80),
+			"input":   "Question: Where is the folder?", "answers": []string{"At the station."},
+		}
+		if err := json.NewEncoder(&rows).Encode(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "data.jsonl")
+	if err := os.WriteFile(path, rows.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	warm := m.NewStream(model.StreamOptions{}) // what the model itself keeps is not the job's
+	if err := warm.Feed(t.Context(), modeltest.Tokens(m, m.Spec.Segment), 0, func(_ int, hidden []float32) error {
+		warm.Logits(make([]float32, m.Base.Head.Out), hidden[:m.Base.Dims.Hidden])
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		scheme string
+		most   float64
+		counts []int
+	}{{"w4a16-lpbq32", 200, []int{1, samples}}, {"w4a16", 300, []int{samples}}} {
+		few, scheme := 0.0, c.scheme
+		for i, n := range c.counts {
+			j := &Job{
+				Model: m, Tokenizer: tk, Template: tpl, Calibration: File{Path: path, Samples: n}, Dir: filepath.Join(t.TempDir(), "quant", scheme),
+				Recipe: &Recipe{Name: scheme, Scheme: scheme, Ranges: RangeMinMax, Weights: RoundSeqMSE, SeqMSE: methodDefaults.SeqMSE},
+			}
+			debug.FreeOSMemory()
+			before := status(t, "RssAnon:")
+			if before == 0 {
+				t.Skip("the system does not tell how much is resident")
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			most := make(chan int64)
+			go func() { most <- watched(ctx, t) }()
+			r, err := j.Run(ctx)
+			cancel()
+			above := float64(<-most-before) / 1e6
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s, %d tokens of %d samples: %.0f MB above the model", scheme, r.Calibration.Prompt+r.Calibration.Steps, n, above)
+			if above > c.most {
+				t.Errorf("%s: %.0f MB above the model, want at most %.0f", scheme, above, c.most)
+			}
+			if i == 0 {
+				few = above
+			} else if above > few+20 {
+				t.Errorf("%s: %d samples take %.0f MB, and %d take %.0f", scheme, n, above, c.counts[0], few)
+			}
+		}
+	}
+}
+
+// watched returns the most bytes that were resident and of no file until the context ends:
+// weights that are mapped are the model's.
+func watched(ctx context.Context, t *testing.T) (most int64) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return most
+		case <-tick.C:
+			most = max(most, status(t, "RssAnon:"))
+		}
+	}
+}
