@@ -38,10 +38,10 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsLast)},
-			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", Value: cli.NewStringSlice(string(export.Float32))},
+			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", DefaultText: "float32, or float16 where the target computes floats in it"},
 			&cli.StringFlag{Name: "embeddings", Usage: "store the rows of the embedding table as `TYPE`: " + enum.List(export.EmbeddingTypes()), Value: string(export.EmbedFloat16)},
 			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()), Value: string(export.FormatQDQ)},
-			&cli.StringFlag{Name: "target", Usage: "check what was written by the rules of `TARGET`: " + enum.List(check.Targets()), Value: string(check.Generic)},
+			&cli.StringFlag{Name: "target", Usage: "make graphs for `TARGET` and check them by its rules: " + enum.List(check.Targets()), DefaultText: "that of the quantized model, or generic"},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
@@ -69,6 +69,12 @@ func exportRun(c *cli.Context) error {
 	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
+	}
+	if q := options.Quantized; options.Target == check.NoTarget {
+		options.Target = check.Generic
+		if q != nil && q.Scheme.Target != "" {
+			options.Target = check.Target(q.Scheme.Target)
+		}
 	}
 	sayPair(c, run, options.Quantized)
 	if out == "" {

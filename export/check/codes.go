@@ -70,7 +70,7 @@ func (g *graph) compare(q *quant.Quantized) {
 			g.report(Error, nodeName(n), "%s encodes %s, which has no encoding in the quantized model", n.GetOpType(), point)
 			continue
 		}
-		if d := e.Difference(p.Encoding); d != "" {
+		if d := e.AsSigned().Difference(p.Encoding.AsSigned()); d != "" { // some are unsigned for a target's sake
 			g.report(Error, nodeName(n), "%s of %s: %s as in the quantized model", n.GetOpType(), point, d)
 		}
 		if g.isWeight(n) {
@@ -223,7 +223,7 @@ func checkPoints(graphs []*graph) {
 
 // differs says how two uses of a point contradict each other.
 func (u use) differs(o use) string {
-	if d := u.encoding.Difference(o.encoding); d != "" {
+	if d := u.encoding.AsSigned().Difference(o.encoding.AsSigned()); d != "" {
 		return d
 	}
 	if (u.codes == "") != (o.codes == "") {

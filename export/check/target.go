@@ -111,8 +111,8 @@ func (g *graph) isOutputPort(name string) bool {
 	return slices.ContainsFunc(g.Outputs, func(p ir.Port) bool { return p.Name == name })
 }
 
-// qnnMaskBytes is the size of a mask that the HTP was seen to apply rightly.
-const qnnMaskBytes = 1 << 20
+// QNNMaskBytes is the largest mask that the HTP was seen to apply rightly.
+const QNNMaskBytes = 1 << 20
 
 // maskPrefix begins the names of masks.
 const maskPrefix = "attention_mask"
@@ -125,8 +125,8 @@ func maskSize(g *graph) {
 		}
 		bytes := 0.0
 		g.follow(p.Name, func(sum *onnxpb.NodeProto) { bytes = max(bytes, 2*elements(g.ports[output(sum)].Shape)) })
-		if bytes > qnnMaskBytes {
-			g.report(Error, p.Name, "the mask takes %.1f MiB as it is added to the scores (2 bytes × heads × T × (C+T)): above 1 MiB the HTP was seen to apply it to the wrong rows; export fewer tokens a step or a smaller cache", bytes/(1<<20))
+		if bytes > QNNMaskBytes {
+			g.report(Error, p.Name, "the mask takes %.1f MiB as it is added to the scores (2 bytes × heads × T × (C+T)): above 1 MiB the HTP was seen to apply it to the wrong rows; export for --target qnn, which adds it in pieces, fewer tokens a step or a smaller cache", bytes/(1<<20))
 		}
 	}
 }
