@@ -348,7 +348,7 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
 	if !manifest.IsFloat(f.precision) {
-		listed.FloatMACs = floatShare(g.graph)
+		listed.FloatMACs = g.graph.MACs().FloatShare()
 	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))

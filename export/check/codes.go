@@ -20,8 +20,8 @@ func pointOf(n *onnxpb.NodeProto) string { return metadata(n, ir.PointKey) }
 
 // Quantized compares the quantized graphs of an exported folder, or a single .onnx file,
 // with the model that they were made from, bit by bit: every scale and zero point of a Q
-// or DQ node, and every code of a weight. A graph that gives logits must have all that the
-// model has.
+// or DQ node, or in the files of encodings beside a graph, and every code of a weight. A
+// graph that gives logits must have all that the model has.
 func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 	models, m, err := open(path)
 	if err != nil {
@@ -42,6 +42,9 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 		}
 		if quantized {
 			g.compare(q)
+		}
+		if part := encodedPart(m, g.file()); len(part.Encodings) > 0 {
+			g.compareEncodings(part, q)
 		}
 	}
 	return findings, nil
@@ -77,10 +80,12 @@ func (g *graph) compare(q *quant.Quantized) {
 			g.compareConstant(input(n, 0), p)
 		}
 	}
-	if slices.ContainsFunc(g.Outputs, func(p ir.Port) bool { return p.Name == "logits" }) {
+	if g.givesLogits() {
 		g.reportMissing(q, seen)
 	}
 }
+
+func (g *graph) givesLogits() bool { return g.isOutputPort("logits") }
 
 // compareWeight holds the weights of a map, stored [In,Out], to those of the model.
 func (g *graph) compareWeight(n *onnxpb.NodeProto, e encoding.Encoding, w *quant.Weight, point string) {
