@@ -92,7 +92,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 		report.Unverified = errors.New("the comparison was switched off")
 	}
 	info.Verification = report.Verification
-	if err := info.Write(dir.Path()); err != nil {
+	if err := errors.Join(writePage(dir.Path(), info, o.Quantized, report.Findings), info.Write(dir.Path())); err != nil {
 		return nil, nil, err
 	}
 	if err := o.publish(dir, out); err != nil {

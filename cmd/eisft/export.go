@@ -91,7 +91,11 @@ func exportRun(c *cli.Context) error {
 	if err := export.WriteFiles(c.App.Writer, info); err != nil {
 		return err
 	}
-	return report.WriteTable(c.App.Writer)
+	if err := report.WriteTable(c.App.Writer); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(out, export.PageFile))
+	return err
 }
 
 // exportOptions are what the flags say, and the folder to write, "" for the default.

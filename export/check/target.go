@@ -123,9 +123,7 @@ func maskSize(g *graph) {
 		if !strings.HasPrefix(p.Name, maskPrefix) || !p.Static() {
 			continue
 		}
-		bytes := 0.0
-		g.follow(p.Name, func(sum *onnxpb.NodeProto) { bytes = max(bytes, 2*elements(g.ports[output(sum)].Shape)) })
-		if bytes > QNNMaskBytes {
+		if bytes := g.tiledMask(p.Name); bytes > QNNMaskBytes {
 			g.report(Error, p.Name, "the mask takes %.1f MiB as it is added to the scores (2 bytes × heads × T × (C+T)): above 1 MiB the HTP was seen to apply it to the wrong rows; export for --target qnn, which adds it in pieces, fewer tokens a step or a smaller cache", bytes/(1<<20))
 		}
 	}
