@@ -172,7 +172,7 @@ func exportDevice(c *cli.Context, o *export.Options) (*plan.Device, error) {
 	}
 	d, err := plan.LoadDevice(name)
 	if err == nil && o.Target == check.NoTarget {
-		o.Target = check.Target(d.Target)
+		o.Target = d.Target
 	}
 	return d, err
 }
