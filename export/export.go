@@ -30,13 +30,14 @@ type Options struct {
 	Format Format
 	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
 	Embeddings Embeddings
-	// Target's rules are checked beside the contract's.
+	// Target is what the graphs are made for: it chooses what is left open here and how masks
+	// are added, and its rules are checked beside the contract's. Codes must be for it.
 	Target check.Target
 	// Quantized, if not nil, adds quantized graphs to the float ones; QuantizedOnly
 	// leaves these out.
 	Quantized     *quant.Quantized
 	QuantizedOnly bool
-	// Precisions are those of the float graphs; none is float32.
+	// Precisions are those of the float graphs; none is the target's.
 	Precisions []Precision
 	Name       string // of the model, for the manifest
 	BaseDir    string // the base's folder or GGUF file, from which configuration and tokenizer are copied
@@ -91,7 +92,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 		report.Unverified = errors.New("the comparison was switched off")
 	}
 	info.Verification = report.Verification
-	if err := info.Write(dir.Path()); err != nil {
+	if err := errors.Join(writePage(dir.Path(), info, o.Quantized, report.Findings), info.Write(dir.Path())); err != nil {
 		return nil, nil, err
 	}
 	if err := o.publish(dir, out); err != nil {
@@ -153,6 +154,9 @@ func (o Options) check(m *model.Model, out string) error {
 				return fmt.Errorf("shape %s is given twice", size)
 			}
 		}
+	}
+	if err := o.forTarget(); err != nil {
+		return err
 	}
 	return quantizable(m, o.Quantized)
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -36,13 +35,18 @@ type Report struct {
 	Unverified error
 }
 
-// Check holds an exported folder, or a single .onnx file, to the contract and a target's
-// rules and, where there is a quantized model, compares its encodings and codes bit by
+// Check holds an exported folder, or a single .onnx file, to the contract and to the rules
+// of a target, by default of that which the folder was made for, and, where there is a quantized model, compares its encodings and codes bit by
 // bit. Where there is a model and ONNX Runtime, it runs a folder's graphs and compares
 // their logits.
 func Check(ctx context.Context, path string, target check.Target, a Against) (*Report, error) {
 	r := &Report{}
 	var err error
+	if target == check.NoTarget {
+		if target, err = check.TargetOf(path); err != nil {
+			return nil, err
+		}
+	}
 	if r.Findings, err = check.Path(path, target); err != nil {
 		return nil, err
 	}
@@ -84,9 +88,7 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 // lostTokens reports graphs whose tokens float16 does not keep.
 func lostTokens(list []manifest.Verification, target check.Target) []check.Finding {
 	severity := check.Warning
-	needed := []check.Target{check.QNN, check.MediaTek, check.CoreML}
-	halves := slices.ContainsFunc(list, func(v manifest.Verification) bool { return v.Precision == manifest.Float16 })
-	if halves || slices.Contains(needed, target) {
+	if halves(list, target) {
 		severity = check.Error
 	}
 	var findings []check.Finding

@@ -157,7 +157,7 @@ func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized
 		return err
 	}
 	p.Runtime = "ONNX Runtime " + version
-	o := host.Options{Shape: shape, Precision: precision}
+	o := host.Options{Shape: shape, Precision: precision, Lean: true}
 	if p.exported, err = drive(dir, o); err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 func (w *writer) header() (*manifest.Manifest, error) {
 	base, spec := w.model.Base, w.model.Spec
 	m := &manifest.Manifest{
-		Schema: manifest.Schema, Producer: manifest.Producer, Model: w.Name, Opset: opset, Positions: string(spec.Positions),
+		Schema: manifest.Schema, Producer: manifest.Producer, Model: w.Name, Target: string(w.Target), Opset: opset, Positions: string(spec.Positions),
 		Base: base.Identity(), Trained: w.model.Params.Identity(),
 		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
 	}
@@ -199,7 +199,7 @@ func (w *writer) addShape(size Size) error {
 			if err != nil {
 				return err
 			}
-			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits}, f.opset)
+			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes}, f.opset)
 		}
 		for _, g := range graphs[of] {
 			if err := w.add(size, g, f); err != nil {
@@ -269,7 +269,7 @@ func Precisions() []Precision { return floatForms.Names() }
 // floats lists the precisions of the float graphs, each once.
 func (o Options) floats() []Precision {
 	if len(o.Precisions) == 0 {
-		return []Precision{Float32}
+		return []Precision{formOf(o.Target).precision}
 	}
 	return o.Precisions
 }
@@ -348,7 +348,7 @@ func (w *writer) add(size Size, g loweredGraph, f form) error {
 		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
 	if !manifest.IsFloat(f.precision) {
-		listed.FloatMACs = floatShare(g.graph)
+		listed.FloatMACs = g.graph.MACs().FloatShare()
 	}
 	for i, v := range p.Inputs() {
 		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))

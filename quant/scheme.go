@@ -138,14 +138,45 @@ func (s Scheme) For(target string) (Scheme, error) {
 		s.Target = target
 	}
 	if slices.Contains(unsigned16, target) {
-		for _, f := range []*encoding.Format{&s.Activation, &s.Attention, &s.Residual, &s.Embedding} {
-			if f.Bits == 16 {
-				f.Unsigned, f.ZeroPoint = true, true
-			}
-		}
+		s.sign(true)
 	}
 	return s, nil
 }
+
+// sign makes 16-bit activations but for keys unsigned, with a zero point, or signed without.
+func (s *Scheme) sign(unsigned bool) {
+	for _, f := range []*encoding.Format{&s.Activation, &s.Attention, &s.Residual, &s.Embedding} {
+		if f.Bits == 16 {
+			f.Unsigned, f.ZeroPoint = unsigned, unsigned
+		}
+	}
+}
+
+// RunsOn tells why what was quantized by the scheme, as it was adapted, is not for a target:
+// the target cannot run the scheme, or wants other codes. Whatever the codes are, any runtime
+// of ONNX takes them.
+func (s Scheme) RunsOn(target string) error {
+	if target == Generic || target == s.Target {
+		return nil
+	}
+	plain := s
+	plain.sign(false)
+	wanted, err := plain.For(target)
+	if err != nil {
+		return fmt.Errorf("%w; quantize again by one of these, for --target %s", err, target)
+	}
+	if wanted.formats() != s.formats() {
+		made := s.Target
+		if made == "" {
+			made = Generic
+		}
+		return fmt.Errorf("the model was quantized as %s for %s, and %s wants its 16-bit activations %s; quantize again for --target %s", s.Name, made, target, signs[wanted.Activation.Unsigned || wanted.Attention.Unsigned], target)
+	}
+	return nil
+}
+
+// signs says in words whether codes are unsigned.
+var signs = map[bool]string{false: "signed and symmetric", true: "unsigned, with a zero point"}
 
 // Equal tells whether two schemes encode everything alike.
 func (s Scheme) Equal(o Scheme) bool {

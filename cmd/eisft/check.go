@@ -34,7 +34,7 @@ says where a rule comes from.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "explain", Usage: "say what `RULE` asks, why, and where that is from, and check nothing"},
 			&cli.BoolFlag{Name: "rules", Usage: "list all rules, and check nothing"},
-			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: " + enum.List(check.Targets())},
+			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: " + enum.List(check.Targets()), DefaultText: "those of the target that the folder was made for"},
 			&cli.PathFlag{Name: "run", Usage: "compare with the trained run in `FOLDER`; the default is the run that the graphs lie in"},
 			quantFlag(),
 		},

@@ -13,6 +13,7 @@ import (
 	"eisft/export/check"
 	"eisft/export/hostfiles"
 	"eisft/export/lower"
+	"eisft/export/plan"
 	"eisft/internal/enum"
 	"eisft/quant"
 	"eisft/train/runs"
@@ -32,16 +33,18 @@ are then compared with the Go model in ONNX Runtime.
 TxC are T new tokens, which are a segment too, beside a cache of C. Sinks and window
 are those of the run, and the slots take the rest of the cache.`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "shape", Usage: "export for `TxC` (required); may be given several times"},
+			&cli.StringSliceFlag{Name: "shape", Usage: "export for `TxC`; may be given several times (this or --scenario is required)"},
+			&cli.StringFlag{Name: "scenario", Usage: "export for the shape that eisft plan takes for the scenario `NAME` of configs/scenarios, or a file, on --device"},
+			&cli.StringFlag{Name: "device", Usage: "with --scenario: the device `NAME` of configs/devices, or a file"},
 			&cli.PathFlag{Name: "run", Usage: "export the trained run in `FOLDER`", Value: latestRun},
 			quantFlag(),
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsLast)},
-			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", Value: cli.NewStringSlice(string(export.Float32))},
+			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", DefaultText: "float32, or float16 where the target computes floats in it"},
 			&cli.StringFlag{Name: "embeddings", Usage: "store the rows of the embedding table as `TYPE`: " + enum.List(export.EmbeddingTypes()), Value: string(export.EmbedFloat16)},
 			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()), Value: string(export.FormatQDQ)},
-			&cli.StringFlag{Name: "target", Usage: "check what was written by the rules of `TARGET`: " + enum.List(check.Targets()), Value: string(check.Generic)},
+			&cli.StringFlag{Name: "target", Usage: "make graphs for `TARGET` and check them by its rules: " + enum.List(check.Targets()), DefaultText: "that of the device, of the quantized model, or generic"},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
@@ -62,6 +65,10 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	device, err := exportDevice(c, &options)
+	if err != nil {
+		return err
+	}
 	run, err := runs.Open(c.Path("run"))
 	if err != nil {
 		return err
@@ -69,6 +76,19 @@ func exportRun(c *cli.Context) error {
 	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
+	}
+	if options.Target == check.NoTarget {
+		options.Target = check.Generic
+		if q := options.Quantized; q != nil && q.Scheme.Target != "" {
+			options.Target = check.Target(q.Scheme.Target)
+		}
+	}
+	if device != nil {
+		size, err := scenarioShape(c, run.Model, device, schemeOf(options.Quantized))
+		if err != nil {
+			return err
+		}
+		options.Sizes = []export.Size{size}
 	}
 	sayPair(c, run, options.Quantized)
 	if out == "" {
@@ -85,7 +105,11 @@ func exportRun(c *cli.Context) error {
 	if err := export.WriteFiles(c.App.Writer, info); err != nil {
 		return err
 	}
-	return report.WriteTable(c.App.Writer)
+	if err := report.WriteTable(c.App.Writer); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(out, export.PageFile))
+	return err
 }
 
 // exportOptions are what the flags say, and the folder to write, "" for the default.
@@ -98,8 +122,13 @@ func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
 		}
 		o.Sizes = append(o.Sizes, export.Size(parsed))
 	}
-	if len(o.Sizes) == 0 {
-		return o, "", usagef(c, "--shape is required, such as --shape 512x2048")
+	switch scenario := c.String("scenario") != ""; {
+	case len(o.Sizes) == 0 && !scenario:
+		return o, "", usagef(c, "--shape is required, such as --shape 512x2048, or --scenario with --device")
+	case len(o.Sizes) > 0 && scenario:
+		return o, "", usagef(c, "--shape and --scenario both choose a shape; give one of them")
+	case scenario != (c.String("device") != ""):
+		return o, "", usagef(c, "--scenario and --device go together: a shape is chosen for what a program wants of a device")
 	}
 	for _, name := range c.StringSlice("host") {
 		if err := enum.Check("host", name, hostfiles.Names()...); err != nil {
@@ -132,6 +161,28 @@ func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
 		o.Precisions = append(o.Precisions, p)
 	}
 	return o, c.Path("out"), nil
+}
+
+// exportDevice loads the device of a scenario, nil where there is none. Its target is the
+// export's, where the command line names no other.
+func exportDevice(c *cli.Context, o *export.Options) (*plan.Device, error) {
+	name := c.String("device")
+	if name == "" {
+		return nil, nil
+	}
+	d, err := plan.LoadDevice(name)
+	if err == nil && o.Target == check.NoTarget {
+		o.Target = d.Target
+	}
+	return d, err
+}
+
+// schemeOf is how a model was quantized, nil if it was not.
+func schemeOf(q *quant.Quantized) *quant.Scheme {
+	if q == nil {
+		return nil
+	}
+	return &q.Scheme
 }
 
 func names(sizes []export.Size) []string {

@@ -63,8 +63,12 @@ func TestExportErrors(t *testing.T) {
 		code int
 		want string // start of stderr
 	}{
-		{"no shape", []string{"export"}, exitUsage, "eisft: --shape is required, such as --shape 512x2048\n"},
+		{"no shape", []string{"export"}, exitUsage, "eisft: --shape is required, such as --shape 512x2048, or --scenario with --device\n"},
 		{"shape", []string{"export", "--shape", "512*2048"}, exitUsage, `eisft: --shape "512*2048": want TxC`},
+		{"shape and scenario", []string{"export", "--shape", "32x84", "--scenario", "chat", "--device", "apple-m4"}, exitUsage, "eisft: --shape and --scenario both choose a shape"},
+		{"scenario alone", []string{"export", "--scenario", "chat"}, exitUsage, "eisft: --scenario and --device go together"},
+		{"device alone", []string{"export", "--shape", "32x84", "--device", "apple-m4"}, exitUsage, "eisft: --scenario and --device go together"},
+		{"no device", []string{"export", "--scenario", "chat", "--device", "none"}, exitError, "eisft: "},
 		{"cache too small", []string{"export", "--shape", "32x60"}, exitError, "eisft: shape 32x60 does not fit: a cache of 60 must hold 4 sinks, a window of 32, a segment of 32 and at least one slot, 69 in all; want 32x69 or larger, or at most 23x60\n"},
 		{"no run", []string{"export", "--shape", "32x84", "--run", "none"}, exitError, "eisft: there is no run none; train one"},
 		{"no adapter", []string{"export", "--shape", "32x84", "--run", taken}, exitError, "eisft: run " + taken + ": "},

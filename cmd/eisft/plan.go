@@ -111,6 +111,23 @@ func planOptions(c *cli.Context) (plan.Options, error) {
 	return o, nil
 }
 
+// scenarioShape takes the shape that a plan takes for a scenario on a device, and says why.
+func scenarioShape(c *cli.Context, m *model.Model, device *plan.Device, scheme *quant.Scheme) (export.Size, error) {
+	scenario, err := plan.LoadScenario(c.String("scenario"))
+	if err != nil {
+		return export.Size{}, err
+	}
+	p, err := plan.New(m, device, plan.Options{Scheme: scheme, Scenario: scenario})
+	if err != nil {
+		return export.Size{}, err
+	}
+	if p.Choice == nil {
+		return export.Size{}, fmt.Errorf("for %s on %s %s; look at eisft plan, and choose with --shape", scenario.Name, device.Name, p.Why)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s for %s on %s: %s\n", p.Choice.Size, scenario.Name, device.Name, p.Why)
+	return p.Choice.Size, err
+}
+
 // planModel opens the run, or a base without its weights.
 func planModel(c *cli.Context) (*model.Model, error) {
 	if !c.IsSet("model") {

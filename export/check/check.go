@@ -14,6 +14,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/internal/enum"
 	"eisft/internal/filehash"
+	"eisft/quant"
 )
 
 // Severity says whether a finding keeps a graph from running.
@@ -50,16 +51,22 @@ type Target string
 // The vendors whose rules Check knows. NoTarget and Generic check the contract alone.
 const (
 	NoTarget Target = ""
-	Generic  Target = "generic"
-	QNN      Target = "qnn"
-	MediaTek Target = "mediatek"
-	LiteRT   Target = "litert"
-	OpenVINO Target = "openvino"
-	CoreML   Target = "coreml"
+	Generic  Target = quant.Generic
+	QNN      Target = quant.QNN
+	MediaTek Target = quant.MediaTek
+	LiteRT   Target = quant.LiteRT
+	OpenVINO Target = quant.OpenVINO
+	CoreML   Target = quant.CoreML
 )
 
 // Targets lists the targets.
-func Targets() []Target { return []Target{Generic, QNN, MediaTek, LiteRT, OpenVINO, CoreML} }
+func Targets() []Target {
+	var list []Target
+	for _, t := range quant.Targets() {
+		list = append(list, Target(t))
+	}
+	return list
+}
 
 // ParseTarget reads a target's name as the command line has it.
 func ParseTarget(name string) (Target, error) {
@@ -67,6 +74,26 @@ func ParseTarget(name string) (Target, error) {
 		return NoTarget, nil
 	}
 	return Target(name), enum.Check("target", Target(name), Targets()...)
+}
+
+// TargetOf returns the target that an exported folder was made for, NoTarget where it, or a
+// single file, does not say.
+func TargetOf(path string) (Target, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return NoTarget, err
+	}
+	m, err := manifest.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return NoTarget, nil
+	}
+	if err != nil {
+		return NoTarget, err
+	}
+	target, err := ParseTarget(m.Target)
+	if err != nil {
+		return NoTarget, fmt.Errorf("%s: %w", filepath.Join(path, manifest.Name), err)
+	}
+	return target, nil
 }
 
 // Path checks an exported folder or a single .onnx file. A folder with a

@@ -20,8 +20,8 @@ func pointOf(n *onnxpb.NodeProto) string { return metadata(n, ir.PointKey) }
 
 // Quantized compares the quantized graphs of an exported folder, or a single .onnx file,
 // with the model that they were made from, bit by bit: every scale and zero point of a Q
-// or DQ node, and every code of a weight. A graph that gives logits must have all that the
-// model has.
+// or DQ node, or in the files of encodings beside a graph, and every code of a weight. A
+// graph that gives logits must have all that the model has.
 func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 	models, m, err := open(path)
 	if err != nil {
@@ -42,6 +42,9 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 		}
 		if quantized {
 			g.compare(q)
+		}
+		if part := encodedPart(m, g.file()); len(part.Encodings) > 0 {
+			g.compareEncodings(part, q)
 		}
 	}
 	return findings, nil
@@ -70,17 +73,19 @@ func (g *graph) compare(q *quant.Quantized) {
 			g.report(Error, nodeName(n), "%s encodes %s, which has no encoding in the quantized model", n.GetOpType(), point)
 			continue
 		}
-		if d := e.Difference(p.Encoding); d != "" {
+		if d := e.AsSigned().Difference(p.Encoding.AsSigned()); d != "" { // some are unsigned for a target's sake
 			g.report(Error, nodeName(n), "%s of %s: %s as in the quantized model", n.GetOpType(), point, d)
 		}
 		if g.isWeight(n) {
 			g.compareConstant(input(n, 0), p)
 		}
 	}
-	if slices.ContainsFunc(g.Outputs, func(p ir.Port) bool { return p.Name == "logits" }) {
+	if g.givesLogits() {
 		g.reportMissing(q, seen)
 	}
 }
+
+func (g *graph) givesLogits() bool { return g.isOutputPort("logits") }
 
 // compareWeight holds the weights of a map, stored [In,Out], to those of the model.
 func (g *graph) compareWeight(n *onnxpb.NodeProto, e encoding.Encoding, w *quant.Weight, point string) {
@@ -223,7 +228,7 @@ func checkPoints(graphs []*graph) {
 
 // differs says how two uses of a point contradict each other.
 func (u use) differs(o use) string {
-	if d := u.encoding.Difference(o.encoding); d != "" {
+	if d := u.encoding.AsSigned().Difference(o.encoding.AsSigned()); d != "" {
 		return d
 	}
 	if (u.codes == "") != (o.codes == "") {

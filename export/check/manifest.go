@@ -2,6 +2,7 @@ package check
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"eisft/export/ir"
@@ -35,6 +36,26 @@ func checkManifest(graphs []*graph, m *manifest.Manifest) {
 		comparePorts(parts, "input", listed.Inputs, inputs, outputs)
 		comparePorts(parts, "output", listed.Outputs, outputs, inputs)
 		checkPorts(parts, listed)
+		checkFloatShare(parts, listed)
+	}
+}
+
+// shareDigits bounds what the order of a sum changes in a share.
+const shareDigits = 1e-9
+
+// checkFloatShare: the manifest has the share of multiply-accumulates in float that the parts
+// of a quantized graph have.
+func checkFloatShare(parts []*graph, listed manifest.Graph) {
+	if manifest.IsFloat(listed.Precision) {
+		return
+	}
+	var all ir.MACs
+	for _, g := range parts {
+		m := g.macs()
+		all.Float, all.All = all.Float+m.Float, all.All+m.All
+	}
+	if got := all.FloatShare(); math.Abs(got-listed.FloatMACs) > shareDigits {
+		parts[0].report(Error, "", "%.4f of its multiply-accumulates are in float, the manifest says %.4f (float_macs_share)", got, listed.FloatMACs)
 	}
 }
 

@@ -111,8 +111,8 @@ func (g *graph) isOutputPort(name string) bool {
 	return slices.ContainsFunc(g.Outputs, func(p ir.Port) bool { return p.Name == name })
 }
 
-// qnnMaskBytes is the size of a mask that the HTP was seen to apply rightly.
-const qnnMaskBytes = 1 << 20
+// QNNMaskBytes is the largest mask that the HTP was seen to apply rightly.
+const QNNMaskBytes = 1 << 20
 
 // maskPrefix begins the names of masks.
 const maskPrefix = "attention_mask"
@@ -123,10 +123,8 @@ func maskSize(g *graph) {
 		if !strings.HasPrefix(p.Name, maskPrefix) || !p.Static() {
 			continue
 		}
-		bytes := 0.0
-		g.follow(p.Name, func(sum *onnxpb.NodeProto) { bytes = max(bytes, 2*elements(g.ports[output(sum)].Shape)) })
-		if bytes > qnnMaskBytes {
-			g.report(Error, p.Name, "the mask takes %.1f MiB as it is added to the scores (2 bytes × heads × T × (C+T)): above 1 MiB the HTP was seen to apply it to the wrong rows; export fewer tokens a step or a smaller cache", bytes/(1<<20))
+		if bytes := g.tiledMask(p.Name); bytes > QNNMaskBytes {
+			g.report(Error, p.Name, "the mask takes %.1f MiB as it is added to the scores (2 bytes × heads × T × (C+T)): above 1 MiB the HTP was seen to apply it to the wrong rows; export for --target qnn, which adds it in pieces, fewer tokens a step or a smaller cache", bytes/(1<<20))
 		}
 	}
 }
@@ -209,35 +207,21 @@ func floatShare(g *graph) {
 	if !slices.ContainsFunc(g.nodes, isQ) {
 		return // a float graph, or one with quantized weights alone
 	}
-	if float, total := g.macs(); float > mostFloat*total {
-		g.report(Warning, "", "%.0f %% of its multiply-accumulates are in float", 100*float/total)
+	if share := g.macs().FloatShare(); share > mostFloat {
+		g.report(Warning, "", "%.0f %% of its multiply-accumulates are in float", 100*share)
 	}
 }
 
-// macs counts multiply-accumulates: those of ops with a float operand, and all. An op with
-// integers reads codes on both sides, and is not marked as kept in float.
-func (g *graph) macs() (float, total float64) {
+// macs counts multiply-accumulates. An op with integers reads codes on both sides, and is not
+// marked as kept in float.
+func (g *graph) macs() ir.MACs {
+	var m ir.MACs
 	quantized := slices.ContainsFunc(g.nodes, isQ)
 	for _, n := range g.nodes {
-		if op := n.GetOpType(); op != "MatMul" && op != "Conv" {
-			continue
-		}
-		shape := g.ports[input(n, 1)].Shape
-		if len(shape) < 2 {
-			continue
-		}
-		inner := shape[len(shape)-2]
-		if n.GetOpType() == "Conv" {
-			inner = shape[1]
-		}
-		count := elements(g.ports[output(n)].Shape) * float64(inner)
-		total += count
 		integers := quantized && !keptFloat(n) && g.fromCodes(input(n, 0)) && g.fromCodes(input(n, 1))
-		if !integers {
-			float += count
-		}
+		m.Add(n.GetOpType(), g.ports[input(n, 1)].Shape, g.ports[output(n)].Shape, !integers)
 	}
-	return float, total
+	return m
 }
 
 func (g *graph) fromCodes(name string) bool {

@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 
@@ -62,16 +63,24 @@ func EncodingFiles(graph string) []string {
 	return []string{base + ".encodings", base + "-2.0.0.encodings"}
 }
 
-// WriteFile writes the graph, and its encodings beside it.
+// WriteFile writes the graph, which says in its metadata what point each encoded tensor is,
+// and its encodings beside it.
 func (p *encodedProgram) WriteFile(path string) error {
-	if err := p.Graph.WriteFile(path); err != nil {
-		return err
-	}
 	var list []aimet.Tensor
+	points := map[string]string{}
 	for _, t := range p.tensors {
 		if name, ok := p.InFile(t.value); ok {
 			list = append(list, aimet.Tensor{Name: name, Shape: t.value.Shape(), Param: t.param, Encoding: t.e.Encoding})
+			points[name] = t.e.Point
 		}
+	}
+	text, err := json.Marshal(points)
+	if err != nil {
+		return err
+	}
+	p.SetMetadata(ir.PointsKey, string(text))
+	if err := p.Graph.WriteFile(path); err != nil {
+		return err
 	}
 	names := EncodingFiles(filepath.Base(path))
 	for i, version := range []func([]aimet.Tensor) ([]byte, error){aimet.Version1, aimet.Version2} {

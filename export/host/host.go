@@ -34,6 +34,8 @@ type Options struct {
 	Threads int
 	// Level is the runtime's level of optimization.
 	Level ort.Level
+	// Lean keeps no memory for the next run: see ort.Options.
+	Lean bool
 	// Alter, if not nil, changes each graph before it is loaded, and Ran is called after
 	// each run with the graph's outputs, those that Alter added among them.
 	Alter func(*ir.Model) error
@@ -114,7 +116,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 	// take the cores from the one that runs.
 	// Above level basic, products with 4-bit weights round the activations to 8 bits unless
 	// told otherwise.
-	options := ort.Options{Level: o.Level, Threads: o.Threads, Config: map[string]string{ort.AllowSpinning: "0", ort.AccuracyLevel: "1"}}
+	options := ort.Options{Level: o.Level, Threads: o.Threads, Lean: o.Lean, Config: map[string]string{ort.AllowSpinning: "0", ort.AccuracyLevel: "1"}}
 	graphs := info.Of(m.Shape.Name, m.Precision)
 	for _, g := range []struct {
 		kind string

@@ -22,6 +22,10 @@ const (
 	PointKey       = "eisft.point"
 )
 
+// PointsKey is the metadata of a graph with encodings in files beside it: the names of its
+// encoded tensors, and the point that each is, as JSON.
+const PointsKey = "eisft.points"
+
 // irVersions are the IR versions that the two opsets were released with.
 var irVersions = map[int]int64{17: 8, 21: 10}
 

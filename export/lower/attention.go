@@ -12,11 +12,12 @@ import (
 // view is what one kind of layers sees of the sequence, and how it turns its keys.
 type view struct {
 	suffix             string
-	cache              int       // C, or C-R without slots
-	mask, memoryMask   *ir.Value // [1,1,T,C+T], [1,1,T,1]
-	cos, sin           *ir.Value // of the new tokens, [1,1,T,m]; nil, as those below, where nothing is turned
-	cacheCos, cacheSin *ir.Value // of the stored ones, [1,1,C,m]; compact positions only
-	keyCos, keySin     *ir.Value // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
+	cache              int         // C, or C-R without slots
+	mask, memoryMask   *ir.Value   // [1,1,T,C+T], [1,1,T,1]
+	masks              []*ir.Value // the mask in pieces of as many tokens as are added at once
+	cos, sin           *ir.Value   // of the new tokens, [1,1,T,m]; nil, as those below, where nothing is turned
+	cacheCos, cacheSin *ir.Value   // of the stored ones, [1,1,C,m]; compact positions only
+	keyCos, keySin     *ir.Value   // of the keys to be rotated, [1,1,m,C+T] or [1,1,m,T]
 }
 
 // prepare cuts the mask and lays the tables of the keys out as the keys are stored,
@@ -28,6 +29,9 @@ func (b *builder) prepare(v *view) {
 		v.mask, v.memoryMask = parts[0], parts[1]
 	} else {
 		v.mask = b.slice(v.mask, 3, 0, keys)
+	}
+	if sizes := b.maskedAtOnce(v.cache + b.tokens); len(sizes) > 1 {
+		v.masks = b.split(v.mask, 2, sizes...)
 	}
 	if v.cos == nil {
 		return
@@ -78,7 +82,8 @@ func (l *layer) heads(q *ir.Value) *ir.Value {
 
 // rotate is kernels.Rotate: half-split rotary embedding of the first 2m elements along
 // an axis. Without tables x is not turned. Products, sums and what does not turn have the
-// encoding of the result, since a Concat joins them.
+// encoding of the result, since a Concat joins the latter; the codes of products are unsigned
+// where those of all but keys are (quant.Scheme.For).
 func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value, point string) *ir.Value {
 	if cos == nil {
 		return x
@@ -92,8 +97,9 @@ func (b *builder) rotate(x *ir.Value, axis int, cos, sin *ir.Value, point string
 	parts := b.cut(x, axis, sizes...)
 	b.keep(parts[0], x)
 	b.keep(parts[1], x)
-	first := at(b.Sub(at(b.Mul(parts[0], cos)), at(b.Mul(parts[1], sin))))
-	second := at(b.Add(at(b.Mul(parts[1], cos)), at(b.Mul(parts[0], sin))))
+	product := func(x, y *ir.Value) *ir.Value { return b.encodeProduct(b.Mul(x, y), point) }
+	first := at(b.Sub(product(parts[0], cos), product(parts[1], sin)))
+	second := at(b.Add(product(parts[1], cos), product(parts[0], sin)))
 	joined := []*ir.Value{first, second}
 	for _, rest := range parts[2:] {
 		joined = append(joined, at(rest))
@@ -154,7 +160,37 @@ func (l *layer) maskedScores(q *ir.Value) *ir.Value {
 		scores = l.softcap(scores, c)
 		leave()
 	}
-	return l.encode(l.Add(l.encode(scores, l.points.Scores), l.view.mask), l.points.Scores)
+	l.encode(scores, l.points.Scores)
+	if l.view.masks == nil {
+		return l.encode(l.Add(scores, l.view.mask), l.points.Scores)
+	}
+	var sums []*ir.Value
+	for i, x := range l.split(scores, 2, l.maskedAtOnce(scores.Dim(3))...) {
+		sums = append(sums, l.encode(l.Add(x, l.view.masks[i]), l.points.Scores))
+	}
+	return l.encode(l.Concat(2, sums...), l.points.Scores)
+}
+
+// maskedAtOnce cuts the new tokens into pieces whose mask over the given number of keys,
+// tiled over all heads, takes no more than Source.MaskBytes: equal ones, where that makes
+// them less than twice as many.
+func (b *builder) maskedAtOnce(keys int) []int {
+	most := b.tokens
+	if limit := b.src.MaskBytes; limit > 0 {
+		most = min(most, max(1, limit/(2*b.src.Model.Base.Dims.Heads*keys)))
+	}
+	size := most
+	for size > most/2+1 && b.tokens%size != 0 {
+		size--
+	}
+	if b.tokens%size != 0 {
+		size = most
+	}
+	sizes := slices.Repeat([]int{size}, b.tokens/size)
+	if rest := b.tokens % size; rest > 0 {
+		sizes = append(sizes, rest)
+	}
+	return sizes
 }
 
 // shares are the softmax of scores.

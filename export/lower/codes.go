@@ -24,6 +24,16 @@ func (b *builder) encode(x *ir.Value, point string) *ir.Value {
 	return x.Encode(point, p.Encoding)
 }
 
+// encodeProduct is encode of what is only added up: in 16 bits its codes are unsigned if the
+// scheme's are.
+func (b *builder) encodeProduct(x *ir.Value, point string) *ir.Value {
+	p := b.point(point)
+	if p == nil || !b.src.Quantized.Scheme.Attention.Unsigned || p.Encoding.Bits != b.src.Quantized.Scheme.Attention.Bits {
+		return b.encode(x, point)
+	}
+	return x.Encode(point, p.Encoding.AsUnsigned())
+}
+
 // keep gives y, which holds numbers of x in another order, the encoding of x in schemes with
 // integer attention: codes are moved there, not computed.
 func (b *builder) keep(y, x *ir.Value) *ir.Value {

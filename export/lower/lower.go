@@ -56,6 +56,9 @@ type Source struct {
 	Quantized *quant.Quantized // gives values their encodings; nil: they have none
 	Inputs    Inputs
 	Logits    Logits
+	// MaskBytes is the most that the mask may take as it is added to a layer's scores, of all
+	// heads in 16 bits: more is added in pieces of fewer tokens. 0: no bound.
+	MaskBytes int
 }
 
 // Ports say what a graph's inputs and outputs carry, in order. Their types are for the

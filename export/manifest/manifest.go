@@ -44,8 +44,10 @@ type Manifest struct {
 	Model    string `json:"model"`
 	// Base and Trained are the identities of the base and of the trained parameters
 	// ([model.Base.Identity], [model.Params.Identity]).
-	Base      string `json:"base_identity,omitempty"`
-	Trained   string `json:"trained_identity,omitempty"`
+	Base    string `json:"base_identity,omitempty"`
+	Trained string `json:"trained_identity,omitempty"`
+	// Target is what the graphs were made for: "qnn"; empty for any runtime.
+	Target    string `json:"target,omitempty"`
 	Opset     int    `json:"opset"`
 	Positions string `json:"positions"` // compact or absolute
 	// Kinds are the kinds of layers that there are, in the order in which they come.

@@ -99,6 +99,9 @@ func sessionOptions(o Options) (*onnxruntime.SessionOptions, error) {
 	if err == nil && o.Threads > 0 {
 		err = options.SetIntraOpNumThreads(o.Threads)
 	}
+	if err == nil && o.Lean {
+		err = options.SetCpuMemArena(false)
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.Config)) {
 		if err == nil {
 			err = options.AddSessionConfigEntry(key, o.Config[key])

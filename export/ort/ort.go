@@ -67,6 +67,9 @@ type Options struct {
 	Level   Level
 	Config  map[string]string // session configuration entries
 	Threads int               // of one op; 0 leaves the choice to the runtime
+	// Lean gives the memory of results back as soon as nothing reads them, in place of an
+	// arena for each session, whose pieces grow by powers of two.
+	Lean bool
 }
 
 // Tensor is a graph's input or output. Data is a []float32, []float16.Float16,

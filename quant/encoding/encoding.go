@@ -235,6 +235,29 @@ func (e Encoding) Difference(want Encoding) string {
 	return fmt.Sprintf("its scales serve axis %d in blocks of %d, want axis %d in blocks of %d", e.Axis, e.Block, want.Axis, want.Block)
 }
 
+// AsUnsigned gives an encoding of signed codes as that of unsigned ones: every number's code is
+// larger by half of all codes.
+func (e Encoding) AsUnsigned() Encoding { return e.shifted(true) }
+
+// AsSigned is the other way round.
+func (e Encoding) AsSigned() Encoding { return e.shifted(false) }
+
+func (e Encoding) shifted(unsigned bool) Encoding {
+	if e.Unsigned == unsigned {
+		return e
+	}
+	by := int32(1) << (e.Bits - 1)
+	if !unsigned {
+		by = -by
+	}
+	zeros := make([]int32, len(e.Scales))
+	for i := range zeros {
+		zeros[i] = e.Zero(i) + by
+	}
+	e.Unsigned, e.Zeros = unsigned, zeros
+	return e
+}
+
 // String describes the encoding in a message: its type, first scale and zero point.
 func (e Encoding) String() string {
 	if len(e.Scales) == 0 {
