@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"eisft/export/emit"
@@ -20,6 +21,7 @@ import (
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/quant"
 )
 
 // open opens a file in LiteRT, or skips.
@@ -112,15 +114,48 @@ func TestFloatAsInONNXRuntime(t *testing.T) {
 }
 
 func sameAsONNX(t *testing.T, l *litert.Model, s tflite.Signature) {
+	want, got := both(t, l, s, emit.Float)
+	for name, w := range want {
+		near(t, name, floats(got[name]), w.Data.([]float32))
+	}
+}
+
+// nearONNX compares quantized graphs.
+func nearONNX(t *testing.T, l *litert.Model, s tflite.Signature) {
+	want, got := both(t, l, s, emit.QDQ)
+	for name, w := range want {
+		t.Logf("%s: %T, %d and %d bytes", name, w.Data, len(got[name]), reflect.ValueOf(w.Data).Len())
+		worst, most := 0.0, 0.0
+		raw := got[name]
+		for i := range reflect.ValueOf(w.Data).Len() {
+			var g, want float64
+			switch x := w.Data.(type) {
+			case []float32:
+				g, want = float64(floats(raw)[i]), float64(x[i])
+			case []int8:
+				g, want = float64(int8(raw[i])), float64(x[i])
+			case []int16:
+				g, want = float64(int16(binary.LittleEndian.Uint16(raw[2*i:]))), float64(x[i])
+			}
+			worst, most = max(worst, math.Abs(g-want)), max(most, math.Abs(want))
+		}
+		t.Logf("%s off by %g of %g", name, worst, most)
+	}
+}
+
+// both runs a signature in ONNX Runtime, in an emitter's form, and in LiteRT on the same
+// random inputs.
+func both(t *testing.T, l *litert.Model, s tflite.Signature, form string) (want map[string]ort.Tensor, got map[string][]byte) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "graph.onnx")
-	if err := emit.Emitters.Get(emit.Float).Emit(s.Graph, s.Name, ir.Options{}).WriteFile(path); err != nil {
+	if err := emit.Emitters.Get(form).Emit(s.Graph, s.Name, ir.Options{}).WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	session, err := ort.Open(path, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	t.Cleanup(func() { _ = session.Close() })
 	random := rand.New(rand.NewPCG(1, 2))
 	given, bytes := map[string]ort.Tensor{}, map[string][]byte{}
 	for _, in := range session.Inputs() {
@@ -128,36 +163,38 @@ func sameAsONNX(t *testing.T, l *litert.Model, s tflite.Signature) {
 		for _, size := range in.Shape {
 			n *= int(size)
 		}
-		if in.DType == ir.Int32 {
-			x := make([]int32, n)
-			for i := range x {
-				x[i] = random.Int32N(40)
-			}
-			given[in.Name] = ort.Tensor{Shape: in.Shape, Data: x}
-			bytes[in.Name], _ = binary.Append(nil, binary.LittleEndian, x)
-			continue
+		var data any
+		switch in.DType {
+		case ir.Int32:
+			data = draw(n, func() int32 { return random.Int32N(40) })
+		case ir.Int8:
+			data = draw(n, func() int8 { return int8(random.IntN(200) - 100) })
+		case ir.Int16:
+			data = draw(n, func() int16 { return int16(random.IntN(20000) - 10000) })
+		default: // positive: masses are divided by
+			data = draw(n, random.Float32)
 		}
-		x := make([]float32, n)
-		for i := range x {
-			x[i] = random.Float32() // positive: masses are divided by
-		}
-		given[in.Name] = ort.Tensor{Shape: in.Shape, Data: x}
-		bytes[in.Name], _ = binary.Append(nil, binary.LittleEndian, x)
+		given[in.Name] = ort.Tensor{Shape: in.Shape, Data: data}
+		bytes[in.Name], _ = binary.Append(nil, binary.LittleEndian, data)
 	}
-	want, err := session.Run(given)
-	if err != nil {
+	if want, err = session.Run(given); err != nil {
 		t.Fatal(err)
 	}
-	got, err := l.Run(s.Name, bytes)
-	if err != nil {
+	if got, err = l.Run(s.Name, bytes); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != len(want) {
 		t.Errorf("%d outputs, want %d", len(got), len(want))
 	}
-	for name, w := range want {
-		near(t, name, floats(got[name]), w.Data.([]float32))
+	return want, got
+}
+
+func draw[T any](n int, next func() T) []T {
+	x := make([]T, n)
+	for i := range x {
+		x[i] = next()
 	}
+	return x
 }
 
 func floats(raw []byte) []float32 {
@@ -184,5 +221,33 @@ func near(t *testing.T, name string, got, want []float32) {
 	}
 	if !(worst <= 1e-4*most) {
 		t.Errorf("%s is off by %g, and its largest number is %g", name, worst, most)
+	}
+}
+
+// TestQuantizedAsInONNXRuntime: in whole numbers every signature gives what the ONNX graph
+// gives, but for LiteRT's own rounding.
+func TestQuantizedAsInONNXRuntime(t *testing.T) {
+	orttest.Require(t)
+	for _, name := range []string{"w8a16", "w4a16", "w8a8"} {
+		t.Run(name, func(t *testing.T) {
+			m := exporttest.Model(t, exporttest.Block(nil), nil)
+			scheme, err := quant.ParseScheme(name)
+			if err == nil {
+				scheme, err = scheme.For(quant.LiteRT)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := exporttest.QuantizedAs(t, m, scheme)
+			signatures := graphs(lower.Source{Model: m, Quantized: q, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll}, m.Spec.Segment)
+			path := filepath.Join(t.TempDir(), "model.tflite")
+			if _, err := tflite.Write(path, signatures, tflite.Options{Quantized: true}); err != nil {
+				t.Fatal(err)
+			}
+			l := open(t, path)
+			for _, s := range signatures {
+				t.Run(s.Name, func(t *testing.T) { nearONNX(t, l, s) })
+			}
+		})
 	}
 }

@@ -342,12 +342,12 @@ func (t *translation) version(op builtin, out int) int32 {
 		opLogistic: 3, opTanh: 3, opSoftmax: 3, opMean: 3, opConcatenation: 3, opTranspose: 4, opSlice: 4, opBatchMatMul: 3,
 	}
 	switch {
+	case op == opReshape:
+		return 1
 	case dtype == typeInt16 && wide[op] > 0:
 		return wide[op]
 	case dtype == typeInt16 || dtype == typeInt8:
 		return 2
-	case op == opBatchMatMul:
-		return 1
 	}
 	return 1
 }
