@@ -6,6 +6,7 @@ import (
 	flatbuffers "github.com/google/flatbuffers/go"
 
 	"eisft/export/ir"
+	"eisft/quant/encoding"
 )
 
 // builtin is an op of LiteRT (BuiltinOperator of the schema).
@@ -109,20 +110,42 @@ func reshapeOptions(shape []int) options {
 	return options{17, 1, func(b *flatbuffers.Builder) []field { return []field{offset(0, int32Vector(b, shape))} }}
 }
 
-// elementwise are ops with the same name and meaning in ONNX.
+// elementwise are ops with the same name and meaning in ONNX. Some kernels of codes want their
+// results to have one encoding.
 var elementwise = map[string]struct {
 	op      builtin
 	options options
+	fixed   func(bits int) encoding.Encoding
 }{
-	"Add":     {opAdd, given(11, 2)},
-	"Sub":     {opSub, given(28, 2)},
-	"Mul":     {opMul, given(21, 1)},
-	"Div":     {opDiv, given(29, 1)},
-	"Max":     {opMaximum, given(39, 0)},
-	"Min":     {opMinimum, given(39, 0)},
-	"Sqrt":    {opSqrt, options{}},
-	"Sigmoid": {opLogistic, options{}},
-	"Relu":    {opRelu, options{}},
-	"Tanh":    {opTanh, options{}},
-	"Softmax": {opSoftmax, softmaxOptions()},
+	"Add":     {opAdd, given(11, 2), nil},
+	"Sub":     {opSub, given(28, 2), nil},
+	"Mul":     {opMul, given(21, 1), nil},
+	"Div":     {opDiv, given(29, 1), nil},
+	"Max":     {opMaximum, given(39, 0), nil},
+	"Min":     {opMinimum, given(39, 0), nil},
+	"Sqrt":    {opSqrt, options{}, nil},
+	"Sigmoid": {opLogistic, options{}, upToOne},
+	"Relu":    {opRelu, options{}, nil},
+	"Tanh":    {opTanh, options{}, plusMinusOne},
+	"Softmax": {opSoftmax, softmaxOptions(), upToOne},
+}
+
+// inFloat are ops that stay in float: their kernels of 16 bits are not there, want equal
+// scales, or are too coarse.
+var inFloat = map[builtin]bool{opDiv: true, opMaximum: true, opMinimum: true, opSqrt: true, opRelu: true}
+
+// upToOne encodes numbers from 0 to 1.
+func upToOne(bits int) encoding.Encoding {
+	if bits == 16 {
+		return encoding.Signed(16, 0x1p-15)
+	}
+	return encoding.Encoding{Bits: 8, Scales: []float32{0x1p-8}, Zeros: []int32{-128}}
+}
+
+// plusMinusOne encodes numbers from -1 to 1.
+func plusMinusOne(bits int) encoding.Encoding {
+	if bits == 16 {
+		return encoding.Signed(16, 0x1p-15)
+	}
+	return encoding.Signed(8, 0x1p-7)
 }

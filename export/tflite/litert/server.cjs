@@ -7,6 +7,7 @@ const fs = require('fs'), path = require('path'), readline = require('readline')
 const [folder, model] = process.argv.slice(-2)
 const wasm = path.join(folder, 'node_modules/@litertjs/core/wasm/')
 const script = path.join(wasm, 'litert_wasm_compat_internal.js')
+const failures = [] // what LiteRT has logged as errors: a run that fails throws nothing
 const say = line => process.stdout.write(JSON.stringify(line) + '\n')
 const list = v => Array.from({length: v.size()}, (_, i) => v.get(i))
 
@@ -16,7 +17,10 @@ async function start() {
 	vm.runInThisContext(fs.readFileSync(script, 'utf8'), {filename: script})
 	const M = await globalThis.ModuleFactory({
 		locateFile: f => wasm + f, wasmBinary: fs.readFileSync(wasm + 'litert_wasm_compat_internal.wasm'),
-		print: () => {}, printErr: text => { if (process.env.LITERT_LOG) process.stderr.write(text + '\n') },
+		print: () => {}, printErr: text => {
+			if (text.startsWith('ERROR')) failures.push(text)
+			if (process.env.LITERT_LOG) process.stderr.write(text + '\n')
+		},
 	})
 	M.setupLogging?.()
 	M.env = M.LiteRtEnvironment.create(null)
@@ -47,7 +51,9 @@ async function run(M, {m, compiled, signatures}, {signature, inputs}) {
 		b.unlock()
 		return b
 	})
+	failures.length = 0
 	const results = await compiled.run(s.index, buffers)
+	if (failures.length > 0) throw new Error(failures.join('; '))
 	const outputs = {}
 	s.outputs.forEach((name, i) => {
 		const size = results[i].tensorType().bytes(), at = results[i].lock(M.LiteRtTensorBufferLockMode.READ)
