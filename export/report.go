@@ -66,13 +66,19 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
 		return r, nil
 	}
-	if _, err := ort.Version(); err != nil {
-		r.Unverified = err
-		return r, nil
-	}
-	if _, err := manifest.Read(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := manifest.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		r.Unverified = fmt.Errorf("%s has no %s, which says how to run the graphs", path, manifest.Name)
 		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, precision := range info.Precisions() {
+		if _, err := runtimeOf(info.InTFLite(precision)); err != nil {
+			r.Unverified = err
+			return r, nil
+		}
 	}
 	if r.broken() == nil { // graphs that break the contract may not run at all
 		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
@@ -180,7 +186,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	for _, v := range r.Verification {
-		fmt.Fprintln(w, loaded(v))
+		if len(v.Levels) > 0 {
+			fmt.Fprintln(w, loaded(v))
+		} else {
+			fmt.Fprintf(w, "%s, %s: compared in %s\n", v.Shape, v.Precision, v.Runtime)
+		}
 	}
 	for _, v := range r.Verification {
 		if v.RoundTrip != nil {

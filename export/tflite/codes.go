@@ -39,7 +39,7 @@ func (t *translation) constantCodes(v *ir.Value) (coded, error) {
 	if load == nil {
 		return coded{}, fmt.Errorf("constant %s has an encoding but no codes", v)
 	}
-	x, err := t.stored(v.Name(), name, ir.CodeType(e.Encoding), v.Shape(), load)
+	x, err := t.stored(pointed(v.Name(), e), name, ir.CodeType(e.Encoding), v.Shape(), load)
 	x.quant = quantizationOf(e.Encoding)
 	return coded{t.append(x), e.Encoding}, err
 }
@@ -98,13 +98,14 @@ func (t *translation) quantize(from int, name string, shape []int, e encoding.En
 	return to, err
 }
 
-// codesAs returns a value's codes in another encoding.
-func (t *translation) codesAs(v *ir.Value, e encoding.Encoding) (int, error) {
+// codesAs returns a value's codes in another encoding; the tensor that is made for them, if one
+// is, has a name.
+func (t *translation) codesAs(v *ir.Value, name string, e encoding.Encoding) (int, error) {
 	c, err := t.codes(v)
 	if err != nil || c.encoding.Equal(e) {
 		return c.tensor, err
 	}
-	return t.quantize(c.tensor, v.Name()+"/"+e.Type(), v.Shape(), e)
+	return t.quantize(c.tensor, name, v.Shape(), e)
 }
 
 // wide returns a value's codes in 16 bits: those of 8 keep their steps.
@@ -176,7 +177,11 @@ func (t *translation) result(v *ir.Value, have *encoding.Encoding) (made int, af
 			t.inFloat[v] = made
 		}
 	} else {
-		if want != nil && !have.Equal(*want) {
+		switch {
+		case want == nil:
+		case have.Equal(*want):
+			name = pointed(name, v.Encoded())
+		default:
 			name += "/" + have.Type()
 		}
 		if made, err = t.addCodes(name, v.Shape(), *have); err != nil {
@@ -191,7 +196,7 @@ func (t *translation) result(v *ir.Value, have *encoding.Encoding) (made int, af
 		if want == nil {
 			return nil
 		}
-		to, err := t.quantize(made, v.Name()+"/codes", v.Shape(), *want)
+		to, err := t.quantize(made, pointed(v.Name(), v.Encoded()), v.Shape(), *want)
 		t.inCodes[v] = coded{to, *want}
 		return err
 	}, nil

@@ -32,19 +32,27 @@ type Options struct {
 	Metadata map[string]string
 }
 
+// identifier stands behind a file's first four bytes.
+const identifier = "TFL3"
+
 // The fields of tables that are read back.
 const (
 	modelBuffers = 4
 	bufferData   = 0
 )
 
-// file is a file under construction.
-type file struct {
+// File is a file under construction.
+type File struct {
 	Options
 	codes     []opcode
 	buffers   []buffer // the first one is empty, for tensors without constant bytes
 	byKey     map[string]int
 	subgraphs []*subgraph
+}
+
+// NewFile starts a file.
+func NewFile(o Options) *File {
+	return &File{Options: o, buffers: []buffer{{}}, byKey: map[string]int{}}
 }
 
 // opcode is an op and the version of its parameters.
@@ -97,45 +105,41 @@ type port struct {
 	tensor int
 }
 
-// Write writes the graphs into the file path, which is whole or absent. It returns how many
-// ops of each kind the file has. It fails, naming the op and the tensor, on what the format or
-// LiteRT's kernels do not have.
-func Write(path string, signatures []Signature, o Options) (map[string]int, error) {
-	f := &file{Options: o, buffers: []buffer{{}}, byKey: map[string]int{}}
-	for _, s := range signatures {
-		g, err := f.translate(s)
-		if err != nil {
-			return nil, fmt.Errorf("signature %s: %w", s.Name, err)
-		}
-		f.subgraphs = append(f.subgraphs, g)
+// Add adds a signature and returns how many ops of each kind it has. It fails, naming the op
+// and the tensor, on what the format or LiteRT's kernels do not have.
+func (f *File) Add(s Signature) (ops map[string]int, err error) {
+	g, err := f.translate(s)
+	if err != nil {
+		return nil, fmt.Errorf("signature %s: %w", s.Name, err)
 	}
+	f.subgraphs = append(f.subgraphs, g)
+	ops = map[string]int{}
+	for _, op := range g.operators {
+		ops[f.codes[op.code].op.String()]++
+	}
+	return ops, nil
+}
+
+// Write writes the file path, which is whole or absent.
+func (f *File) Write(path string) error {
 	out, err := atomicfile.Create(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer out.Abort()
+	tables := f.flatbuffer() // adds the buffers of metadata
 	sizes := make([]int64, 0, len(f.buffers))
 	for _, b := range f.buffers {
 		sizes = append(sizes, b.size)
 	}
-	if err := writeFile(out, f.flatbuffer(), sizes, func(i int) ([]byte, error) { return f.buffers[i].load() }); err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+	if err := writeFile(out, tables, sizes, func(i int) ([]byte, error) { return f.buffers[i].load() }); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return f.opCounts(), out.Commit()
-}
-
-func (f *file) opCounts() map[string]int {
-	counts := map[string]int{}
-	for _, g := range f.subgraphs {
-		for _, op := range g.operators {
-			counts[f.codes[op.code].op.String()]++
-		}
-	}
-	return counts
+	return out.Commit()
 }
 
 // code returns the index of an op's code.
-func (f *file) code(op builtin, version int32) int {
+func (f *File) code(op builtin, version int32) int {
 	c := opcode{op, version}
 	if i := slices.Index(f.codes, c); i >= 0 {
 		return i
@@ -145,7 +149,7 @@ func (f *file) code(op builtin, version int32) int {
 }
 
 // buffer returns the index of the buffer of that key, and makes it if there is none.
-func (f *file) buffer(key string, size int64, load func() ([]byte, error)) int {
+func (f *File) buffer(key string, size int64, load func() ([]byte, error)) int {
 	if i, ok := f.byKey[key]; ok {
 		return i
 	}
@@ -155,7 +159,7 @@ func (f *file) buffer(key string, size int64, load func() ([]byte, error)) int {
 }
 
 // flatbuffer makes the tables; buffers point to nothing yet.
-func (f *file) flatbuffer() []byte {
+func (f *File) flatbuffer() []byte {
 	b := flatbuffers.NewBuilder(1 << 16)
 	nothing := b.CreateByteVector(nil)
 	metadata := f.metadata(b) // adds buffers
@@ -185,11 +189,11 @@ func (f *file) flatbuffer() []byte {
 	if len(metadata) > 0 {
 		fields = append(fields, offset(6, tables(b, metadata)))
 	}
-	b.FinishWithFileIdentifier(table(b, 10, fields...), []byte("TFL3"))
+	b.FinishWithFileIdentifier(table(b, 10, fields...), []byte(identifier))
 	return b.FinishedBytes()
 }
 
-func (f *file) metadata(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
+func (f *File) metadata(b *flatbuffers.Builder) []flatbuffers.UOffsetT {
 	names := make([]string, 0, len(f.Metadata))
 	for name := range f.Metadata {
 		names = append(names, name)

@@ -96,7 +96,7 @@ func (t *translation) concat(n *ir.Node) error {
 	inputs, e := make([]int, len(n.Inputs())), made.Encoded().Encoding
 	for i, v := range n.Inputs() {
 		var err error
-		if inputs[i], err = t.codesAs(v, e); err != nil {
+		if inputs[i], err = t.codesAs(v, v.Name()+"/"+e.Type(), e); err != nil {
 			return err
 		}
 	}

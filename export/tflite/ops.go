@@ -46,7 +46,22 @@ var opNames = map[builtin]string{
 }
 
 // String is the op's name in the schema.
-func (op builtin) String() string { return opNames[op] }
+func (op builtin) String() string {
+	if name, ok := opNames[op]; ok {
+		return name
+	}
+	return fmt.Sprintf("op %d", int32(op))
+}
+
+// Has tells whether files of this package have an op of that name.
+func Has(op string) bool {
+	for _, name := range opNames {
+		if name == op {
+			return true
+		}
+	}
+	return false
+}
 
 // tensorType is the type of a tensor's elements (TensorType of the schema).
 type tensorType byte
@@ -68,6 +83,8 @@ func typeOf(d ir.DType) (tensorType, error) {
 		return typeFloat32, nil
 	case ir.Int32:
 		return typeInt32, nil
+	case ir.Int64:
+		return typeInt64, nil
 	case ir.Int16:
 		return typeInt16, nil
 	case ir.Int8:

@@ -141,7 +141,7 @@ func (t *translation) weights(w *ir.Value) (int, error) {
 		return i, nil
 	}
 	name, load := w.Constant()
-	dtype := w.DType()
+	called, dtype := w.Name(), w.DType()
 	var q *quantization
 	if t.encoded(w) {
 		e := w.Encoded()
@@ -149,6 +149,7 @@ func (t *translation) weights(w *ir.Value) (int, error) {
 			return 0, fmt.Errorf("weights %s have scales for blocks of %d: LiteRT's kernels for whole numbers have one for each output", w.Name(), e.Block)
 		}
 		name, load = e.Codes(w)
+		called = pointed(called, e)
 		dtype, q = ir.CodeType(e.Encoding), quantizationOf(e.Encoding.Transposed(w.Dim(0), w.Dim(1)))
 	}
 	shape := []int{w.Dim(1), w.Dim(0)}
@@ -162,7 +163,7 @@ func (t *translation) weights(w *ir.Value) (int, error) {
 	if name == "" {
 		name = w.Name()
 	}
-	s, err := t.stored(w.Name(), name+" [Out,In]", dtype, shape, transpose)
+	s, err := t.stored(called, name+" [Out,In]", dtype, shape, transpose)
 	s.quant = q
 	t.turned[w] = t.append(s)
 	return t.turned[w], err

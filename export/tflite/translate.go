@@ -10,7 +10,7 @@ import (
 
 // translation is one graph on its way into a subgraph.
 type translation struct {
-	*file
+	*File
 	graph   *subgraph
 	inFloat map[*ir.Value]int   // tensors of floats, or of ids
 	inCodes map[*ir.Value]coded // tensors of codes
@@ -28,12 +28,12 @@ type coded struct {
 }
 
 // translate makes the subgraph of a signature.
-func (f *file) translate(s Signature) (*subgraph, error) {
+func (f *File) translate(s Signature) (*subgraph, error) {
 	if err := s.Graph.Err(); err != nil {
 		return nil, err
 	}
 	t := &translation{
-		file: f, graph: &subgraph{name: s.Name},
+		File: f, graph: &subgraph{name: s.Name},
 		inFloat: map[*ir.Value]int{}, inCodes: map[*ir.Value]coded{}, inWide: map[*ir.Value]int{}, turned: map[*ir.Value]int{},
 		uses: map[*ir.Value]int{}, readers: map[*ir.Value][]*ir.Node{}, joined: map[*ir.Node]bool{},
 	}
@@ -86,9 +86,9 @@ func (t *translation) output(o *ir.Output, e *ir.Encoded) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		return t.quantize(from, o.Name, o.Value.Shape(), e.Encoding)
+		return t.quantize(from, pointed(o.Name, e), o.Value.Shape(), e.Encoding)
 	}
-	return t.codesAs(o.Value, e.Encoding)
+	return t.codesAs(o.Value, pointed(o.Name, e), e.Encoding)
 }
 
 // encoded tells whether a value is one of codes in this file.
@@ -97,7 +97,7 @@ func (t *translation) encoded(v *ir.Value) bool { return t.Quantized && v.Encode
 // input adds the tensor of an input: floats, codes, or ids.
 func (t *translation) input(v *ir.Value) (int, error) {
 	if t.encoded(v) {
-		i, err := t.addCodes(v.Name(), v.Shape(), v.Encoded().Encoding)
+		i, err := t.addCodes(pointed(v.Name(), v.Encoded()), v.Shape(), v.Encoded().Encoding)
 		t.inCodes[v] = coded{i, v.Encoded().Encoding}
 		return i, err
 	}
@@ -105,6 +105,10 @@ func (t *translation) input(v *ir.Value) (int, error) {
 	t.inFloat[v] = t.append(tensor{name: v.Name(), dtype: dtype, shape: v.Shape()})
 	return t.inFloat[v], err
 }
+
+// pointed is the name of a tensor with the codes of a point, which it names, too, for those
+// who compare its encoding with the model's ([Tensor.Point]).
+func pointed(name string, e *ir.Encoded) string { return name + " [" + e.Point + "]" }
 
 func (t *translation) addFloats(name string, shape []int) int {
 	return t.append(tensor{name: name, dtype: typeFloat32, shape: shape})

@@ -5,62 +5,61 @@ package litert
 import (
 	"bufio"
 	_ "embed"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"sync"
 )
 
 //go:embed server.cjs
 var server string
 
-// FolderVariable names the environment's variable with the folder that scripts/fetch-litert.sh
-// has filled.
-const FolderVariable = "EISFT_LITERT"
-
-// ErrAbsent is wrapped by Open's error where Node or LiteRT is missing.
-var ErrAbsent = errors.New("LiteRT is not installed: run scripts/fetch-litert.sh, and set " + FolderVariable + " if the folder is not .cache/litert")
-
-// Signature are the names of a signature's tensors, in order.
+// Signature are the tensors of a signature, in order.
 type Signature struct {
-	Index   int      `json:"index"`
-	Inputs  []string `json:"inputs"`
+	Inputs  []Tensor `json:"inputs"`
 	Outputs []string `json:"outputs"`
+}
+
+// Tensor is an input and its size.
+type Tensor struct {
+	Name  string `json:"name"`
+	Bytes int    `json:"bytes"`
 }
 
 // Model is a .tflite file in a process of its own.
 type Model struct {
 	Signatures map[string]Signature
-	command    *exec.Cmd
-	in         io.WriteCloser
-	out        *bufio.Reader
+
+	path    string
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	busy    sync.Mutex // one run at a time
 }
 
-// answer is a line of the process.
+// answer is what the process says before tensors.
 type answer struct {
 	Signatures map[string]Signature `json:"signatures"`
-	Outputs    map[string][]byte    `json:"outputs"`
 	Error      string               `json:"error"`
 }
 
-// Open loads the file path. folder has LiteRT's package.
-func Open(folder, path string) (*Model, error) {
+// Open loads the file path. Its error wraps [ErrAbsent] where Node or LiteRT is missing.
+func Open(path string) (*Model, error) {
+	folder, err := Folder()
+	if err != nil {
+		return nil, err
+	}
 	node, err := exec.LookPath("node")
 	if err != nil {
 		return nil, fmt.Errorf("%w (%w)", ErrAbsent, err)
 	}
-	if _, err := os.Stat(filepath.Join(folder, "node_modules", "@litertjs", "core")); err != nil {
-		return nil, fmt.Errorf("%w (%w)", ErrAbsent, err)
-	}
-	if folder, err = filepath.Abs(folder); err != nil {
-		return nil, err
-	}
 	c := exec.Command(node, "-e", server, "server", folder, path)
 	c.Stderr = os.Stderr
-	m := &Model{command: c}
+	m := &Model{path: path, command: c}
 	if m.in, err = c.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -68,51 +67,82 @@ func Open(folder, path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.out = bufio.NewReader(out)
+	m.out = bufio.NewReaderSize(out, 1<<16)
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
 	first, err := m.answer()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), m.Close())
+		return nil, fmt.Errorf("open %s in LiteRT: %w", path, errors.Join(err, m.Close()))
 	}
 	m.Signatures = first.Signatures
 	return m, nil
 }
 
-// Run runs a signature on the bytes of its inputs and returns those of its outputs.
-func (m *Model) Run(signature string, inputs map[string][]byte) (map[string][]byte, error) {
+// Run runs a signature on its inputs, slices of fixed-size numbers by name, and fills its
+// outputs.
+func (m *Model) Run(signature string, inputs, outputs map[string]any) error {
 	s, ok := m.Signatures[signature]
 	if !ok {
-		return nil, fmt.Errorf("the file has no signature %q", signature)
+		return fmt.Errorf("%s has no signature %q", m.path, signature)
 	}
-	for _, name := range s.Inputs {
-		if inputs[name] == nil {
-			return nil, fmt.Errorf("signature %s: the input %s is missing", signature, name)
+	for _, t := range s.Inputs {
+		if size := binary.Size(inputs[t.Name]); size != t.Bytes {
+			return fmt.Errorf("%s, signature %s: the input %s has %d bytes, want %d", m.path, signature, t.Name, size, t.Bytes)
 		}
 	}
-	line, err := json.Marshal(map[string]any{"signature": signature, "inputs": inputs})
-	if err != nil {
-		return nil, err
+	m.busy.Lock()
+	defer m.busy.Unlock()
+	if err := m.run(signature, s, inputs, outputs); err != nil {
+		return fmt.Errorf("%s, signature %s: %w", m.path, signature, err)
 	}
-	if _, err := m.in.Write(append(line, '\n')); err != nil {
-		return nil, err
-	}
-	a, err := m.answer()
-	if err != nil {
-		return nil, fmt.Errorf("signature %s: %w", signature, err)
-	}
-	return a.Outputs, nil
+	return nil
 }
 
-func (m *Model) answer() (answer, error) {
-	line, err := m.out.ReadBytes('\n')
+func (m *Model) run(signature string, s Signature, inputs, outputs map[string]any) error {
+	text, err := json.Marshal(map[string]string{"signature": signature})
 	if err != nil {
-		return answer{}, fmt.Errorf("LiteRT ended: %w", err)
+		return err
 	}
+	w := bufio.NewWriterSize(m.in, 1<<16)
+	errs := []error{binary.Write(w, binary.LittleEndian, uint32(len(text)))}
+	_, err = w.Write(text)
+	errs = append(errs, err)
+	for _, t := range s.Inputs {
+		errs = append(errs, binary.Write(w, binary.LittleEndian, inputs[t.Name]))
+	}
+	if err := errors.Join(append(errs, w.Flush())...); err != nil {
+		return fmt.Errorf("LiteRT ended: %w", err)
+	}
+	if _, err := m.answer(); err != nil {
+		return err
+	}
+	for _, name := range s.Outputs {
+		if err := binary.Read(m.out, binary.LittleEndian, outputs[name]); err != nil {
+			return fmt.Errorf("output %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// mostText bounds the text of an answer: a file has three signatures a shape.
+const mostText = 64 << 20
+
+func (m *Model) answer() (answer, error) {
 	a := answer{}
-	if err := json.Unmarshal(line, &a); err != nil {
-		return a, fmt.Errorf("LiteRT said %.200q: %w", line, err)
+	var length uint32
+	if err := binary.Read(m.out, binary.LittleEndian, &length); err != nil {
+		return a, fmt.Errorf("LiteRT ended: %w", err)
+	}
+	if length > mostText {
+		return a, fmt.Errorf("LiteRT's answer has %d bytes, which is no answer", length)
+	}
+	text := make([]byte, length)
+	if _, err := io.ReadFull(m.out, text); err != nil {
+		return a, fmt.Errorf("LiteRT ended: %w", err)
+	}
+	if err := json.Unmarshal(text, &a); err != nil {
+		return a, fmt.Errorf("LiteRT said %.200q: %w", text, err)
 	}
 	if a.Error != "" {
 		return a, errors.New(a.Error)
@@ -121,4 +151,11 @@ func (m *Model) answer() (answer, error) {
 }
 
 // Close ends the process.
-func (m *Model) Close() error { return errors.Join(m.in.Close(), m.command.Wait()) }
+func (m *Model) Close() error {
+	err := m.in.Close()
+	var ended *exec.ExitError
+	if waited := m.command.Wait(); !errors.As(waited, &ended) { // it has said why it failed
+		err = errors.Join(err, waited)
+	}
+	return err
+}
