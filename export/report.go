@@ -225,16 +225,20 @@ func WriteFiles(w io.Writer, m *manifest.Manifest) error {
 	for _, s := range m.Shapes {
 		fmt.Fprintf(w, "%s: %d new tokens beside a cache of %d: %d sinks, %d slots, a window of %d, a segment of %d\n", s.Name, s.Tokens, s.Cache, s.Sinks, s.Slots, s.Window, s.Segment)
 	}
-	ops, float := map[string]int{}, map[string]float64{}
+	ops, float, seen := map[string]int{}, map[string]float64{}, map[string]bool{}
 	for _, g := range m.Graphs {
 		for _, p := range g.Parts {
-			ops[p.File] = 0
-			if g.Precision != manifest.Float {
-				float[p.File] = g.FloatMACs
+			if _, listed := float[p.File]; !listed && g.Precision != manifest.Float {
+				float[p.File] = g.FloatMACs // of several signatures, that of the prompt's
 			}
+			part, counted := p.File+"\n"+p.Signature, 0
 			for _, n := range p.Ops {
-				ops[p.File] += n
+				counted += n
 			}
+			if !seen[part] { // sizes may share a graph
+				ops[p.File] += counted
+			}
+			seen[part] = true
 		}
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

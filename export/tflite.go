@@ -96,4 +96,4 @@ func slackIn(lite bool, s quant.Scheme) slack {
 	return allowed
 }
 
-const liteFactor = 4
+const liteFactor = 2

@@ -84,7 +84,7 @@ func checkLite(path string, m *manifest.Manifest) ([]Finding, error) {
 // checkSignature: known ops and types, rank 4 at most, codes of 16 bits without a zero point.
 func (l *lite) checkSignature(s tflite.ReadSignature) {
 	for _, op := range slices.Sorted(maps.Keys(s.Ops)) {
-		if !tflite.Has(op) {
+		if !slices.Contains(tflite.Ops(), op) {
 			l.report(s.Name, "%s is not one of the ops that LiteRT, MediaTek and this contract have in common", op)
 		}
 	}

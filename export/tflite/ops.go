@@ -2,6 +2,8 @@ package tflite
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	flatbuffers "github.com/google/flatbuffers/go"
 
@@ -53,15 +55,8 @@ func (op builtin) String() string {
 	return fmt.Sprintf("op %d", int32(op))
 }
 
-// Has tells whether files of this package have an op of that name.
-func Has(op string) bool {
-	for _, name := range opNames {
-		if name == op {
-			return true
-		}
-	}
-	return false
-}
+// Ops lists the names of the ops that files of this package have.
+func Ops() []string { return slices.Sorted(maps.Values(opNames)) }
 
 // tensorType is the type of a tensor's elements (TensorType of the schema).
 type tensorType byte
@@ -149,7 +144,7 @@ var elementwise = map[string]struct {
 
 // inFloat are ops that stay in float: their kernels of 16 bits are not there, want equal
 // scales, or are too coarse.
-var inFloat = map[builtin]bool{opDiv: true, opMaximum: true, opMinimum: true, opSqrt: true, opRelu: true}
+var inFloat = map[builtin]bool{opDiv: true, opMaximum: true, opMinimum: true, opSqrt: true, opRelu: true, opSoftmax: true}
 
 // upToOne encodes numbers from 0 to 1.
 func upToOne(bits int) encoding.Encoding {
