@@ -417,6 +417,9 @@ func (g *goldens) tolerance() {
 	t.Logits.Max += twinFactor * g.largest
 	t.Logits.Mean += twinFactor * g.sum / float64(g.count)
 	t.Memory = goldenQuantizedMemory + twinFactor*g.memorySpread
+	if g.lite {
+		t.Memory += liteMemory(g.quantized.Scheme)
+	}
 	t.Slots = 1 - goldenQuantizedSlots
 	if g.kept > 0 {
 		t.Slots -= twinFactor * (1 - float64(g.keptByTwin)/float64(g.kept))

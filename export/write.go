@@ -49,6 +49,7 @@ type writer struct {
 	rounded  *model.Model // what the quantized graphs are made from: model, with transforms folded in
 	weights  *ir.Weights
 	manifest *manifest.Manifest
+	formed   []form // see forms
 	files    []graphFile
 }
 
@@ -82,6 +83,7 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 	if w.manifest.Text, err = w.describeText(); err != nil {
 		return nil, err
 	}
+	w.formed = w.forms()
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
 			return nil, err
@@ -197,7 +199,7 @@ func (w *writer) addShape(size Size) error {
 		opset int
 	}
 	graphs := map[source][]loweredGraph{} // forms of one model share its graphs
-	for _, f := range w.forms() {
+	for _, f := range w.formed {
 		of := source{f.model, f.opset}
 		if graphs[of] == nil {
 			fitted, err := model.New(f.model.Base, spec, f.model.Params)
@@ -282,7 +284,7 @@ func (o Options) floats() []Precision {
 	return o.Precisions
 }
 
-// forms lists those of an export.
+// forms makes those of an export, which all its shapes have.
 func (w *writer) forms() []form {
 	var list []form
 	if !w.QuantizedOnly {

@@ -25,8 +25,8 @@ func checkCommand() *cli.Command {
 		Description: `Holds the graphs in a folder, or a single .onnx or .tflite file, to the contract,
 to the folder's manifest and, with --target, to a vendor's rules. Compares every scale,
 zero point and code of quantized graphs with those of the run's quantized model. Then
-loads them in ONNX Runtime, at all its levels of optimization, and compares their logits
-with those of the run they were made from.
+loads them in ONNX Runtime, at all its levels of optimization, or in LiteRT, and compares
+their logits with those of the run they were made from.
 
    eisft check --explain mask-bytes
 

@@ -25,7 +25,7 @@ func exportCommand() *cli.Command {
 		Description: `Writes a prompt graph for T new tokens, a generation graph for one, and a commit
 graph for the memory, over one weights file, with a manifest that tells a host how
 to drive them: in float, and quantized where the run has been quantized. The graphs
-are then compared with the Go model in ONNX Runtime.
+are then compared with the Go model in ONNX Runtime, or LiteRT for --format tflite.
 
    eisft export --shape 512x2048
 
