@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 
 	"eisft/export/check"
+	"eisft/export/emit"
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/model"
@@ -23,7 +24,7 @@ import (
 type Against struct {
 	Model     *model.Model     // whose logits they should give; nil: they are not run
 	Quantized *quant.Quantized // whose codes, scales and zero points quantized ones should have; nil: they are not compared
-	// Load loads every graph at each level of ONNX Runtime. The comparison with a model
+	// Load loads every graph at each level of ONNX Runtime, or in LiteRT. The comparison with a model
 	// does so in any case.
 	Load bool
 }
@@ -61,6 +62,11 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 			}
 			r.Findings = append(r.Findings, found...)
 		}
+		found, err := loadsLite(path)
+		if err != nil {
+			return nil, err
+		}
+		r.Findings = append(r.Findings, found...)
 	}
 	if a.Model == nil {
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
@@ -105,15 +111,22 @@ func lostTokens(list []manifest.Verification, target check.Target) []check.Findi
 	return findings
 }
 
+// graphFiles lists the files with an extension: a path itself, or those in a folder.
+func graphFiles(path, extension string) ([]string, error) {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return filepath.Glob(filepath.Join(path, "*"+extension))
+	}
+	if isLite := filepath.Ext(path) == emit.TFLiteExtension; isLite != (extension == emit.TFLiteExtension) {
+		return nil, nil
+	}
+	return []string{path}, nil
+}
+
 // loads reports graphs that ONNX Runtime does not load at each of its levels.
 func loads(path string) ([]check.Finding, error) {
-	files := []string{path}
-	if info, err := os.Stat(path); err != nil {
+	files, err := graphFiles(path, ".onnx")
+	if err != nil {
 		return nil, err
-	} else if info.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(path, "*.onnx")); err != nil {
-			return nil, err
-		}
 	}
 	var findings []check.Finding
 	for _, file := range files {

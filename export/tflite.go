@@ -3,9 +3,11 @@ package export
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"eisft/export/check"
 	"eisft/export/emit"
 	"eisft/export/manifest"
 	"eisft/export/ort"
@@ -106,4 +108,26 @@ func liteMemory(s quant.Scheme) float64 {
 		return 0.4
 	}
 	return 0.05
+}
+
+// loadsLite reports TFLite files that LiteRT, where it is there, does not load.
+func loadsLite(path string) ([]check.Finding, error) {
+	files, err := graphFiles(path, emit.TFLiteExtension)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := litert.Version(); err != nil {
+		return nil, nil
+	}
+	var findings []check.Finding
+	for _, file := range files {
+		m, err := litert.Open(file)
+		if err == nil {
+			err = m.Close()
+		}
+		if err != nil {
+			findings = append(findings, check.Finding{Severity: check.Error, Rule: check.RuleLoads, Graph: filepath.Base(file), Message: fmt.Sprintf("LiteRT does not load it: %v", err)})
+		}
+	}
+	return findings, nil
 }

@@ -192,7 +192,7 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 		What: "Every scale, zero point and code is that of the quantized model.", Why: "What was evaluated is what runs.", Sources: []Source{contractSource},
 	}).
 	With(RuleLoads, Rule{
-		What: "ONNX Runtime loads every graph at its levels disabled, basic, extended and all.",
+		What: "ONNX Runtime loads every ONNX graph at its levels disabled, basic, extended and all, and LiteRT every TFLite file.",
 		Why:  "From basic on, it moves DequantizeLinear through Reshape and Transpose, and refuses what comes of some int8 graphs.", Sources: []Source{ortReshape, ortLevels},
 	}).
 	With(RuleTokens, Rule{
