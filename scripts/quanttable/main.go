@@ -7,12 +7,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"eisft/model"
+	"eisft/model/chat"
+	"eisft/model/tokenizer"
 )
 
 func main() {
@@ -25,7 +31,7 @@ func main() {
 func run(args []string) error {
 	switch {
 	case len(args) == 4 && args[0] == "stories":
-		return stories(args[1], args[2], args[3])
+		return stories(context.Background(), args[1], args[2], args[3])
 	case len(args) > 2 && args[0] == "table":
 		return table(args[1], args[2:])
 	default:
@@ -36,46 +42,94 @@ func run(args []string) error {
 // plain is a chat template for a model that continues texts.
 const plain = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
 
-// stories copies the base into a folder, with a template, and writes rows and a configuration:
-// two thirds of the stories for training and calibration, the rest held out.
-func stories(dir, base, text string) error {
-	if err := os.CopyFS(filepath.Join(dir, "base"), os.DirFS(base)); err != nil {
+const (
+	written    = 60  // stories that the base writes
+	calibrated = 20  // of them; the others are held out
+	longest    = 320 // tokens of a story
+)
+
+// stories copies the base into a folder, with a template, and writes rows and a
+// configuration. Most stories are the base's own, sampled at temperature 1 with seeds: text
+// that it was not fitted to and that it knows how to continue (LLM-QAT, arXiv 2305.17888, does
+// the same for calibration). The real ones are held out.
+func stories(ctx context.Context, dir, base, text string) error {
+	copied := filepath.Join(dir, "base")
+	if err := os.CopyFS(copied, os.DirFS(base)); err != nil {
 		return err
 	}
-	all, err := os.ReadFile(text)
+	if err := os.WriteFile(filepath.Join(copied, "chat_template.jinja"), []byte(plain), 0o644); err != nil {
+		return err
+	}
+	own, err := write(ctx, base)
 	if err != nil {
 		return err
 	}
-	list := strings.Split(strings.TrimSpace(string(all)), "<|endoftext|>")
-	cut := len(list) * 2 / 3
-	files := map[string]string{
-		"base/chat_template.jinja": plain,
-		"s.yaml": `name: stories
+	read, err := os.ReadFile(text)
+	if err != nil {
+		return err
+	}
+	held := slices.Concat(own[calibrated:], strings.Split(strings.TrimSpace(string(read)), "<|endoftext|>"))
+	config := `name: stories
 model: {path: base}
 block: {sink: 4, window: 64, segment: 64, slots: 32}
 data: {train: train.jsonl, max_tokens: 512}
 stages:
   - {kind: distill, steps: 30, batch: 1, tokens: 192, warmup: 5}
-eval: {data: test.jsonl, samples: 2, max_new_tokens: 8}
-output: ` + filepath.Join(dir, "runs") + "\n",
+output: ` + filepath.Join(dir, "runs") + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(config), 0o644); err != nil {
+		return err
 	}
-	for name, part := range map[string][]string{"train.jsonl": list[:cut], "test.jsonl": list[cut:]} {
+	for name, part := range map[string][]string{"train.jsonl": own[:calibrated], "test.jsonl": held} {
 		var rows strings.Builder
 		for _, story := range part {
-			row, err := json.Marshal(map[string]string{"text": strings.TrimSpace(story)})
+			if story = strings.TrimSpace(story); story == "" {
+				continue
+			}
+			row, err := json.Marshal(map[string]string{"text": story})
 			if err != nil {
 				return err
 			}
 			rows.Write(append(row, '\n'))
 		}
-		files[name] = rows.String()
-	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(rows.String()), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// write has the base write stories, one with each seed.
+func write(ctx context.Context, dir string) ([]string, error) {
+	tk, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	b, err := model.LoadBase(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.New(b, model.FullAttention(longest), nil)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, written)
+	for i := range list {
+		sampler, err := model.NewSampler(1, 1, uint64(i))
+		if err != nil {
+			return nil, err
+		}
+		st := m.NewStream(model.StreamOptions{})
+		next, err := st.Read(ctx, tk.Encode("Once upon a time", true), nil)
+		if err != nil {
+			return nil, err
+		}
+		ids, err := st.Generate(ctx, next, model.GenerateOptions{MaxNewTokens: longest, Stop: chat.StopIDs(b.Config, tk, nil), Sampler: sampler})
+		if err != nil {
+			return nil, err
+		}
+		list[i] = "Once upon a time" + tk.Decode(ids, false)
+	}
+	return list, nil
 }
 
 // report is what the table has of a report.json.
