@@ -26,7 +26,7 @@ type Options struct {
 	Sizes  []Size
 	Inputs lower.Inputs
 	Logits lower.Logits
-	// Format is how quantized graphs are written; "" is FormatQDQ.
+	// Format is how quantized graphs are written, and float ones as FormatTFLite; "" is FormatQDQ.
 	Format Format
 	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
 	Embeddings Embeddings
@@ -129,6 +129,9 @@ func (o Options) check(m *model.Model, out string) error {
 	}
 	if o.QuantizedOnly && o.Quantized == nil {
 		return errors.New("there is no quantized model to export alone; make one with eisft quantize")
+	}
+	if err := o.inTFLite(); err != nil {
+		return err
 	}
 	for i, p := range o.Precisions {
 		if slices.Contains(o.Precisions[:i], p) {

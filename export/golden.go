@@ -100,6 +100,7 @@ func (w *writer) writeGolden(ctx context.Context) error {
 			name := fmt.Sprintf("golden-%s-%s", s.Name, precision)
 			listed := manifest.Golden{Shape: s.Name, Precision: precision, Steps: name + ".json", Tensors: name + ".safetensors"}
 			g := &goldens{model: fitted, dir: w.dir, table: w.manifest.EmbeddingsOf(precision), steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
+			g.lite = w.manifest.InTFLite(precision)
 			if !manifest.IsFloat(precision) {
 				g.quantized = w.Quantized
 			}
@@ -121,6 +122,7 @@ type goldens struct {
 	dir       string
 	table     string // the file of embeddings that the graphs read
 	quantized *quant.Quantized
+	lite      bool // the graphs are run in LiteRT
 	steps     GoldenSteps
 	entries   []hf.Entry
 
@@ -411,10 +413,13 @@ func (g *goldens) tolerance() {
 	if g.quantized == nil {
 		return
 	}
-	t.Logits = slackOf(g.quantized.Scheme).of(g.spread)
+	t.Logits = slackIn(g.lite, g.quantized.Scheme).of(g.spread)
 	t.Logits.Max += twinFactor * g.largest
 	t.Logits.Mean += twinFactor * g.sum / float64(g.count)
 	t.Memory = goldenQuantizedMemory + twinFactor*g.memorySpread
+	if g.lite {
+		t.Memory += liteMemory(g.quantized.Scheme)
+	}
 	t.Slots = 1 - goldenQuantizedSlots
 	if g.kept > 0 {
 		t.Slots -= twinFactor * (1 - float64(g.keptByTwin)/float64(g.kept))

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 
 	"eisft/export/check"
+	"eisft/export/emit"
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/model"
@@ -22,7 +23,7 @@ import (
 type Against struct {
 	Model     *model.Model     // whose logits they should give; nil: they are not run
 	Quantized *quant.Quantized // whose codes, scales and zero points quantized ones should have; nil: they are not compared
-	// Load loads every graph at each level of ONNX Runtime. The comparison with a model
+	// Load loads every graph at each level of ONNX Runtime, or in LiteRT. The comparison with a model
 	// does so in any case.
 	Load bool
 }
@@ -65,18 +66,29 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 			}
 			r.Findings = append(r.Findings, found...)
 		}
+		found, err := loadsLite(path)
+		if err != nil {
+			return nil, err
+		}
+		r.Findings = append(r.Findings, found...)
 	}
 	if a.Model == nil {
 		r.Unverified = errors.New("there is no model to compare with; name the run that they were made from")
 		return r, nil
 	}
-	if _, err := ort.Version(); err != nil {
-		r.Unverified = err
-		return r, nil
-	}
-	if _, err := manifest.Read(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := manifest.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		r.Unverified = fmt.Errorf("%s has no %s, which says how to run the graphs", path, manifest.Name)
 		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, precision := range info.Precisions() {
+		if _, err := runtimeOf(info.InTFLite(precision)); err != nil {
+			r.Unverified = err
+			return r, nil
+		}
 	}
 	if r.broken() == nil { // graphs that break the contract may not run at all
 		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
@@ -101,15 +113,22 @@ func lostTokens(list []manifest.Verification, target check.Target) []check.Findi
 	return findings
 }
 
+// graphFiles lists the files with an extension: a path itself, or those in a folder.
+func graphFiles(path, extension string) ([]string, error) {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return filepath.Glob(filepath.Join(path, "*"+extension))
+	}
+	if isLite := filepath.Ext(path) == emit.TFLiteExtension; isLite != (extension == emit.TFLiteExtension) {
+		return nil, nil
+	}
+	return []string{path}, nil
+}
+
 // loads reports graphs that ONNX Runtime does not load at each of its levels.
 func loads(path string) ([]check.Finding, error) {
-	files := []string{path}
-	if info, err := os.Stat(path); err != nil {
+	files, err := graphFiles(path, ".onnx")
+	if err != nil {
 		return nil, err
-	} else if info.IsDir() {
-		if files, err = filepath.Glob(filepath.Join(path, "*.onnx")); err != nil {
-			return nil, err
-		}
 	}
 	var findings []check.Finding
 	for _, file := range files {
@@ -182,7 +201,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	for _, v := range r.Verification {
-		fmt.Fprintln(w, loaded(v))
+		if len(v.Levels) > 0 {
+			fmt.Fprintln(w, loaded(v))
+		} else {
+			fmt.Fprintf(w, "%s, %s: compared in %s\n", v.Shape, v.Precision, v.Runtime)
+		}
 	}
 	for _, v := range r.Verification {
 		if v.RoundTrip != nil {
@@ -217,16 +240,20 @@ func WriteFiles(w io.Writer, m *manifest.Manifest) error {
 	for _, s := range m.Shapes {
 		fmt.Fprintf(w, "%s: %d new tokens beside a cache of %d: %d sinks, %d slots, a window of %d, a segment of %d\n", s.Name, s.Tokens, s.Cache, s.Sinks, s.Slots, s.Window, s.Segment)
 	}
-	ops, float := map[string]int{}, map[string]float64{}
+	ops, float, seen := map[string]int{}, map[string]float64{}, map[string]bool{}
 	for _, g := range m.Graphs {
 		for _, p := range g.Parts {
-			ops[p.File] = 0
-			if g.Precision != manifest.Float {
-				float[p.File] = g.FloatMACs
+			if _, listed := float[p.File]; !listed && g.Precision != manifest.Float {
+				float[p.File] = g.FloatMACs // of several signatures, that of the prompt's
 			}
+			part, counted := p.File+"\n"+p.Signature, 0
 			for _, n := range p.Ops {
-				ops[p.File] += n
+				counted += n
 			}
+			if !seen[part] { // sizes may share a graph
+				ops[p.File] += counted
+			}
+			seen[part] = true
 		}
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -23,7 +23,7 @@ import (
 // prompt graph gives the logits of all tokens, and generatedAlone where it does not.
 const generated, generatedAlone = 8, 96
 
-// Verify runs every shape and precision of an exported folder in ONNX Runtime over
+// Verify runs every shape and precision of an exported folder in its runtime, ONNX Runtime or LiteRT, over
 // tokens drawn at random (with a fixed seed) and compares all logits that the graphs
 // give with those of the Go model: three segments, or as many as it takes for slots and
 // memory to be in use, then a part of a segment, then tokens one by one, all continuing
@@ -46,14 +46,16 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 		}
 		c := &comparison{float: fitted.NewStream(model.StreamOptions{}), model: fitted}
 		for _, precision := range info.Precisions() {
-			if err := c.add(dir, s.Name, precision, info.EmbeddingsOf(precision), q); err != nil {
+			if err := c.add(dir, info, s.Name, precision, q); err != nil {
 				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
 			}
 		}
 		ids := prompt(fitted)
 		err = errors.Join(c.run(ctx, ids), c.close())
 		for i := 0; i < len(c.pairs) && err == nil; i++ {
-			err = c.pairs[i].levels(ctx, dir, ids)
+			if p := c.pairs[i]; !p.lite {
+				err = p.levels(ctx, dir, ids)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
@@ -89,11 +91,12 @@ type comparison struct {
 // pair is the graphs of one precision and the Go model that they should equal.
 type pair struct {
 	manifest.Verification
+	lite     bool                 // in LiteRT
 	start    func() *model.Stream // another one like stream
 	stream   *model.Stream
 	twin     *model.Stream // the stream with noise before rounding; nil of float graphs
 	exported *driven
-	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs
+	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs and in LiteRT
 	lost     string  // what float16 lost first
 	// Differences between stream and twin, of logits and of codes.
 	twinSum, twinMax, twinCodes float64
@@ -133,8 +136,8 @@ func (d *driven) close() error {
 }
 
 // add loads the graphs of a precision, which read rows of a table.
-func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized) error {
-	p := &pair{stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
+func (c *comparison) add(dir string, info *manifest.Manifest, shape, precision string, q *quant.Quantized) error {
+	p := &pair{lite: info.InTFLite(precision), stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
 	p.Shape, p.Precision = shape, precision
 	if !manifest.IsFloat(precision) {
 		if q == nil {
@@ -142,7 +145,7 @@ func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized
 		}
 		faked, wrap, err := quant.Apply(c.model, q)
 		if err == nil {
-			faked, err = withTable(faked, dir, table)
+			faked, err = withTable(faked, dir, info.EmbeddingsOf(precision))
 		}
 		if err != nil {
 			return err
@@ -152,17 +155,16 @@ func (c *comparison) add(dir, shape, precision, table string, q *quant.Quantized
 		p.start = func() *model.Stream { return faked.NewStream(p.options) }
 		p.stream, p.twin = p.start(), faked.NewStream(p.twinOptions)
 	}
-	version, err := ort.Version()
-	if err != nil {
+	var err error
+	if p.Runtime, err = runtimeOf(p.lite); err != nil {
 		return err
 	}
-	p.Runtime = "ONNX Runtime " + version
 	o := host.Options{Shape: shape, Precision: precision, Lean: true}
 	if p.exported, err = drive(dir, o); err != nil {
 		return err
 	}
 	c.pairs = append(c.pairs, p)
-	if precision != manifest.Float16 {
+	if precision != manifest.Float16 && !p.lite {
 		o.Alter, o.Ran = p.roundTrip()
 		p.halved, err = drive(dir, o)
 	}
@@ -206,7 +208,7 @@ func (c *comparison) figures() []manifest.Verification {
 			p.Tolerance = halfShares.of(p.LogitRange)
 		}
 		if p.twin != nil {
-			allowed := slackOf(p.scheme)
+			allowed := slackIn(p.lite, p.scheme)
 			p.Tolerance = allowed.of(p.LogitRange)
 			p.Tolerance.Max += twinFactor * p.twinMax
 			p.Tolerance.Mean += twinFactor * p.twinSum / e.count

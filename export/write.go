@@ -49,6 +49,7 @@ type writer struct {
 	rounded  *model.Model // what the quantized graphs are made from: model, with transforms folded in
 	weights  *ir.Weights
 	manifest *manifest.Manifest
+	formed   []form // see forms
 	files    []graphFile
 }
 
@@ -82,6 +83,7 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 	if w.manifest.Text, err = w.describeText(); err != nil {
 		return nil, err
 	}
+	w.formed = w.forms()
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
 			return nil, err
@@ -90,7 +92,12 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 	if err := w.writeGraphs(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(weights.Commit(), w.writeTables(), w.writeForHosts()); err != nil {
+	if w.Format == FormatTFLite {
+		weights.Abort() // TFLite files have their own
+	} else if err := weights.Commit(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(w.writeTables(), w.writeForHosts()); err != nil {
 		return nil, err
 	}
 	if !o.NoGolden {
@@ -192,7 +199,7 @@ func (w *writer) addShape(size Size) error {
 		opset int
 	}
 	graphs := map[source][]loweredGraph{} // forms of one model share its graphs
-	for _, f := range w.forms() {
+	for _, f := range w.formed {
 		of := source{f.model, f.opset}
 		if graphs[of] == nil {
 			fitted, err := model.New(f.model.Base, spec, f.model.Params)
@@ -218,6 +225,7 @@ type form struct {
 	opset     int
 	model     *model.Model
 	weights   *ir.Weights
+	shared    string // the file of all graphs, where they are signatures of one; see tfliteForm
 }
 
 // Format is how quantized graphs are written.
@@ -227,12 +235,14 @@ type Format string
 const (
 	FormatQDQ       Format = emit.QDQ
 	FormatEncodings Format = emit.Encoded
+	FormatTFLite    Format = "tflite" // the float graphs, too
 )
 
 // quantizedForms say what stands behind a scheme's name in each format.
 var quantizedForms = enum.NewTable[Format, form]("format").
 	With(FormatQDQ, form{emitter: emit.Emitters.Get(emit.QDQ), opset: opset}).
-	With(FormatEncodings, form{precision: manifest.EncodingsSuffix, suffix: "-encodings", emitter: emit.Emitters.Get(emit.Encoded), opset: encodedOpset})
+	With(FormatEncodings, form{precision: manifest.EncodingsSuffix, suffix: "-encodings", emitter: emit.Emitters.Get(emit.Encoded), opset: encodedOpset}).
+	With(FormatTFLite, form{opset: opset, shared: tfliteFile})
 
 // ParseFormat reads a format as the command line has it.
 func ParseFormat(s string) (Format, error) {
@@ -274,12 +284,15 @@ func (o Options) floats() []Precision {
 	return o.Precisions
 }
 
-// forms lists those of an export.
+// forms makes those of an export, which all its shapes have.
 func (w *writer) forms() []form {
 	var list []form
 	if !w.QuantizedOnly {
 		for _, p := range w.floats() {
 			f := floatForms.Get(p)
+			if w.Format == FormatTFLite {
+				f = tfliteForm(f, false)
+			}
 			f.model, f.weights = w.model, w.weights
 			list = append(list, f)
 		}
@@ -292,6 +305,9 @@ func (w *writer) forms() []form {
 		f := quantizedForms.Get(FormatQDQ)
 		if w.Format != "" {
 			f = quantizedForms.Get(w.Format)
+		}
+		if w.Format == FormatTFLite {
+			f = tfliteForm(f, true)
 		}
 		f.precision, f.suffix, f.model, f.weights = scheme+f.precision, "-"+scheme+f.suffix, w.rounded, weights
 		list = append(list, f)
@@ -334,15 +350,20 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 // add gives a graph a form. Sizes of equal cache share the generation graph, since it
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
-	file := g.name + f.suffix + f.emitter.Extension()
-	p := f.emitter.Emit(g.graph, g.name+f.suffix, ir.Options{Opset: f.opset, Weights: f.weights})
+	name, signature := g.name+f.suffix, ""
+	file := name + f.emitter.Extension()
+	if f.shared != "" {
+		signature = w.signature(size, g.kind)
+		name, file = signature, f.shared+f.suffix+f.emitter.Extension()
+	}
+	p := f.emitter.Emit(g.graph, name, ir.Options{Opset: f.opset, Weights: f.weights})
 	ops, err := p.OpCounts()
 	if err != nil {
 		return err
 	}
 	listed := manifest.Graph{
 		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
-		Parts: []manifest.Part{{File: file, Ops: ops}},
+		Parts: []manifest.Part{{File: file, Signature: signature, Ops: ops}},
 	}
 	if f.emitter == emit.Emitters.Get(emit.Encoded) {
 		listed.Parts[0].Encodings = emit.EncodingFiles(file)

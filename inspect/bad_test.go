@@ -29,7 +29,7 @@ func TestErrors(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"absent":            "there is no such file or folder",
-		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .parquet, .jsonl, .jsonl.gz, .json, .json.gz, or a folder",
+		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .tflite, .parquet, .jsonl, .jsonl.gz, .json, .json.gz, or a folder",
 		"strange":           "found notes.txt, want a folder with one of config.yaml, manifest.json,",
 		"empty":             "found an empty folder, want",
 		"empty.jsonl":       "no rows",
@@ -157,7 +157,7 @@ func TestBadRows(t *testing.T) {
 // kinds are the files by which a path is recognised; garbage in any of them
 // gives an error or a report.
 var kinds = []string{
-	"config.yaml", "manifest.json", "encodings.json", "adapter_config.json", "config.json", "x.gguf", "x.onnx",
+	"config.yaml", "manifest.json", "encodings.json", "adapter_config.json", "config.json", "x.gguf", "x.onnx", "x.tflite",
 	"x.safetensors", "x.parquet", "x.jsonl", "x.jsonl.gz", "metrics.jsonl", "eval.json", "adapter.safetensors", "report.json",
 }
 

@@ -75,17 +75,22 @@ func (r *Report) graph(path string) error {
 	g := m.Proto.GetGraph()
 	r.fact("nodes", Count(len(g.GetNode())))
 	r.fact("constants", Count(len(g.GetInitializer())))
-	ops := Table{Title: "ops", Columns: []string{"op", "nodes"}}
-	counts := m.OpCounts()
+	ops := opTable("ops", m.OpCounts())
+	r.ports("inputs", m.Inputs)
+	r.ports("outputs", m.Outputs)
+	r.table(ops)
+	return nil
+}
+
+// opTable lists ops, the frequent ones first.
+func opTable(title string, counts map[string]int) Table {
+	ops := Table{Title: title, Columns: []string{"op", "nodes"}}
 	for _, op := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	}) {
 		ops.row(op, counts[op])
 	}
-	r.ports("inputs", m.Inputs)
-	r.ports("outputs", m.Outputs)
-	r.table(ops)
-	return nil
+	return ops
 }
 
 func (r *Report) ports(title string, ports []ir.Port) {
@@ -163,10 +168,15 @@ func (t *Table) compared(m *manifest.Manifest) {
 	}
 }
 
-// graphFiles counts the .onnx files of a shape and precision, and their bytes.
+// graphFiles counts the files of graphs of a shape and precision, and their bytes.
 func graphFiles(m *manifest.Manifest, shape, precision string) (n int, size Bytes) {
+	seen := map[string]bool{}
 	for _, g := range m.Of(shape, precision) {
 		for _, p := range g.Parts {
+			if seen[p.File] { // a TFLite file has several
+				continue
+			}
+			seen[p.File] = true
 			n++
 			for _, f := range m.Files {
 				if f.Name == p.File {

@@ -55,6 +55,7 @@ var files = []struct {
 	{".gguf", inspectModel},
 	{".safetensors", inspectTensors},
 	{".onnx", inspectExport},
+	{".tflite", inspectLite},
 	{".parquet", inspectData},
 	{".jsonl", inspectData},
 	{".jsonl.gz", inspectData},

@@ -22,11 +22,11 @@ func checkCommand() *cli.Command {
 		Name:      "check",
 		Usage:     "check exported graphs and compare them with the Go model",
 		ArgsUsage: "FOLDER",
-		Description: `Holds the graphs in a folder, or a single .onnx file, to the fixed-shape contract,
+		Description: `Holds the graphs in a folder, or a single .onnx or .tflite file, to the contract,
 to the folder's manifest and, with --target, to a vendor's rules. Compares every scale,
 zero point and code of quantized graphs with those of the run's quantized model. Then
-loads them in ONNX Runtime, at all its levels of optimization, and compares their logits
-with those of the run they were made from.
+loads them in ONNX Runtime, at all its levels of optimization, or in LiteRT, and compares
+their logits with those of the run they were made from.
 
    eisft check --explain mask-bytes
 
@@ -54,7 +54,7 @@ func checkGraphs(c *cli.Context) error {
 		return listRules(c.App.Writer)
 	}
 	if c.NArg() != 1 {
-		return usagef(c, "name one exported folder or .onnx file")
+		return usagef(c, "name one exported folder, or an .onnx or .tflite file")
 	}
 	path, err := hf.Snapshot(c.Args().First())
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"eisft/export/ort"
+	"eisft/export/tflite/litert"
 	"eisft/model/kernels"
 )
 
@@ -40,6 +41,11 @@ func env(c *cli.Context) error {
 	} else {
 		row("onnx runtime", "none")
 		hints = append(hints, fmt.Sprintf("Exported graphs cannot be run: %v", err))
+	}
+	if version, err := litert.Version(); err == nil { // for --format tflite alone: no hint
+		row("litert", version)
+	} else {
+		row("litert", "none")
 	}
 	if err := w.Flush(); err != nil {
 		return err

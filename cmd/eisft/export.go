@@ -26,7 +26,7 @@ func exportCommand() *cli.Command {
 		Description: `Writes a prompt graph for T new tokens, a generation graph for one, and a commit
 graph for the memory, over one weights file, with a manifest that tells a host how
 to drive them: in float, and quantized where the run has been quantized. The graphs
-are then compared with the Go model in ONNX Runtime.
+are then compared with the Go model in ONNX Runtime, or LiteRT for --format tflite.
 
    eisft export --shape 512x2048
 
@@ -43,7 +43,7 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsLast)},
 			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", DefaultText: "float32, or float16 where the target computes floats in it"},
 			&cli.StringFlag{Name: "embeddings", Usage: "store the rows of the embedding table as `TYPE`: " + enum.List(export.EmbeddingTypes()), Value: string(export.EmbedFloat16)},
-			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()), Value: string(export.FormatQDQ)},
+			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()) + "; tflite is for float graphs, too", Value: string(export.FormatQDQ)},
 			&cli.StringFlag{Name: "target", Usage: "make graphs for `TARGET` and check them by its rules: " + enum.List(check.Targets()), DefaultText: "that of the device, of the quantized model, or generic"},
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},

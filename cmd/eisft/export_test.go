@@ -77,7 +77,7 @@ func TestExportErrors(t *testing.T) {
 		{"quantized alone", []string{"export", "--shape", "32x84", "--quantized-only"}, exitError, "eisft: there is no quantized model to export alone"},
 		{"inputs", []string{"export", "--shape", "32x84", "--inputs", "text"}, exitUsage, `eisft: --inputs is "text"; it must be one of embeds, ids`},
 		{"logits", []string{"export", "--shape", "32x84", "--logits", "some"}, exitUsage, `eisft: --logits is "some"; it must be one of all, last, none`},
-		{"check nothing", []string{"check"}, exitUsage, "eisft: name one exported folder or .onnx file\n"},
+		{"check nothing", []string{"check"}, exitUsage, "eisft: name one exported folder, or an .onnx or .tflite file\n"},
 		{"check an empty folder", []string{"check", taken}, exitError, "eisft: " + taken + ": there is no .onnx file in it\n"},
 		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of generic, qnn, mediatek, litert, openvino, coreml`},
 		{"precision", []string{"export", "--shape", "32x84", "--precision", "half"}, exitUsage, `eisft: --precision is "half"; it must be one of float32, float16`},

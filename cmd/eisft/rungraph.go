@@ -21,7 +21,8 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "read and write text with exported graphs",
-		Description: `Drives the graphs of an exported folder in ONNX Runtime as a phone's host does:
+		Description: `Drives the graphs of an exported folder in ONNX Runtime, those of TFLite files in
+LiteRT (scripts/fetch-litert.sh), as a phone's host does:
 segment by segment through the prompt graph, token by token through the generation
 graph, with the commit graph at the end of each segment. Everything it needs is in
 the folder.

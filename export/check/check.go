@@ -96,7 +96,7 @@ func TargetOf(path string) (Target, error) {
 	return target, nil
 }
 
-// Path checks an exported folder or a single .onnx file. A folder with a
+// Path checks an exported folder or a single .onnx or .tflite file. A folder with a
 // manifest is also held to it: its files with their sha256, ports, ops and state pairs.
 // The error says why nothing could be checked; what is wrong with a graph is a finding.
 func Path(path string, target Target) ([]Finding, error) {
@@ -105,6 +105,13 @@ func Path(path string, target Target) ([]Finding, error) {
 		return nil, err
 	}
 	findings := Check(models, m, target)
+	if inLite(path, m) {
+		found, err := checkLite(path, m)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, found...)
+	}
 	if m != nil {
 		for _, err := range m.VerifyFiles(path, filehash.Compute) {
 			findings = append(findings, Finding{Severity: Error, Rule: RuleManifest, Graph: manifest.Name, Message: err.Error()})
@@ -118,6 +125,9 @@ func open(path string) ([]*ir.Model, *manifest.Manifest, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
+	}
+	if isLite(path) {
+		return nil, nil, nil
 	}
 	if !info.IsDir() {
 		model, err := ir.Open(path)
@@ -147,7 +157,7 @@ func openAll(folder string, m *manifest.Manifest) ([]*ir.Model, error) {
 			}
 		}
 	}
-	if len(files) == 0 {
+	if len(files) == 0 && !inLite(folder, m) {
 		return nil, fmt.Errorf("%s: there is no .onnx file in it", folder)
 	}
 	var models []*ir.Model

@@ -18,7 +18,7 @@ import (
 // the file does not say.
 func pointOf(n *onnxpb.NodeProto) string { return metadata(n, ir.PointKey) }
 
-// Quantized compares the quantized graphs of an exported folder, or a single .onnx file,
+// Quantized compares the quantized graphs of an exported folder, or a single file,
 // with the model that they were made from, bit by bit: every scale and zero point of a Q
 // or DQ node, or in the files of encodings beside a graph, and every code of a weight. A
 // graph that gives logits must have all that the model has.
@@ -46,6 +46,13 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 		if part := encodedPart(m, g.file()); len(part.Encodings) > 0 {
 			g.compareEncodings(part, q)
 		}
+	}
+	if inLite(path, m) {
+		found, err := compareLite(path, m, q)
+		if err != nil {
+			return nil, err
+		}
+		findings = append(findings, found...)
 	}
 	return findings, nil
 }
@@ -81,7 +88,7 @@ func (g *graph) compare(q *quant.Quantized) {
 		}
 	}
 	if g.givesLogits() {
-		g.reportMissing(q, seen)
+		missing(q, seen, func(format string, args ...any) { g.report(Error, "", format, args...) })
 	}
 }
 
@@ -148,8 +155,8 @@ func (g *graph) codes(name string) ([]int64, error) {
 	return t.Ints()
 }
 
-// reportMissing finds what the quantized model encodes and a graph with logits does not.
-func (g *graph) reportMissing(q *quant.Quantized, seen map[string]bool) {
+// missing reports what the quantized model encodes and a graph with logits does not.
+func missing(q *quant.Quantized, seen map[string]bool, report func(format string, args ...any)) {
 	names := map[string]string{}
 	for _, w := range q.Weights {
 		names[w.Name] = "weights of"
@@ -159,7 +166,7 @@ func (g *graph) reportMissing(q *quant.Quantized, seen map[string]bool) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if !seen[name] {
-			g.report(Error, "", "the %s %s are quantized in the model, but not in this graph", names[name], name)
+			report("the %s %s are quantized in the model, but not in this graph", names[name], name)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (g *graph) compareEncodings(part manifest.Part, q *quant.Quantized) {
 		}
 	}
 	if g.givesLogits() {
-		g.reportMissing(q, seen)
+		missing(q, seen, func(format string, args ...any) { g.report(Error, "", format, args...) })
 	}
 }
 

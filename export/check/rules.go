@@ -82,6 +82,7 @@ const (
 	RuleEncodings RuleName = "encodings"
 	RuleLoads     RuleName = "loads"
 	RuleTokens    RuleName = "float16-tokens"
+	RuleTFLite    RuleName = "tflite"
 )
 
 // The sources that several rules have.
@@ -177,6 +178,10 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 	With(RuleManifest, Rule{
 		What: "Files, ports and ops are those that the manifest lists.", Why: "A host drives the graphs by it.", Sources: []Source{contractSource},
 	}).
+	With(RuleTFLite, Rule{
+		What: "A TFLite file has signatures of static shapes, of rank 4 at most, of the ops that this project's graphs have, in float32, int4, int8 and int16, the latter without zero points.",
+		Why:  "LiteRT's kernels and MediaTek's compiler have these in common; of 16 bits they take symmetric codes alone.", Sources: []Source{contractSource, litertSpec, neuronTypes},
+	}).
 	With(RuleStates, Rule{
 		What: "A state has one type and one encoding wherever it enters or leaves a graph.", Why: "The host copies its bytes from one to the other.", Sources: []Source{contractSource},
 	}).
@@ -187,7 +192,7 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 		What: "Every scale, zero point and code is that of the quantized model.", Why: "What was evaluated is what runs.", Sources: []Source{contractSource},
 	}).
 	With(RuleLoads, Rule{
-		What: "ONNX Runtime loads every graph at its levels disabled, basic, extended and all.",
+		What: "ONNX Runtime loads every ONNX graph at its levels disabled, basic, extended and all, and LiteRT every TFLite file.",
 		Why:  "From basic on, it moves DequantizeLinear through Reshape and Transpose, and refuses what comes of some int8 graphs.", Sources: []Source{ortReshape, ortLevels},
 	}).
 	With(RuleTokens, Rule{

@@ -1,4 +1,4 @@
-// Package host drives exported graphs in ONNX Runtime the way a phone's host does:
+// Package host drives exported graphs in ONNX Runtime or LiteRT the way a phone's host does:
 // segment by segment through the prompt graph, token by token through the generation
 // graph, with the commit graph at the end of each segment. The host owns the cache: it
 // keeps sinks, slots, window and the segment in progress packed in this order, chooses
@@ -17,6 +17,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/ort"
+	"eisft/export/tflite/litert"
 	"eisft/internal/filehash"
 	"eisft/model"
 	"eisft/model/hf"
@@ -32,11 +33,11 @@ type Options struct {
 	Precision string
 	// Threads are those of one op; 0 leaves the choice to the runtime.
 	Threads int
-	// Level is the runtime's level of optimization.
+	// Level is ONNX Runtime's level of optimization.
 	Level ort.Level
 	// Lean keeps no memory for the next run: see ort.Options.
 	Lean bool
-	// Alter, if not nil, changes each graph before it is loaded, and Ran is called after
+	// Alter, if not nil, changes each ONNX graph before it is loaded, and Ran is called after
 	// each run with the graph's outputs, those that Alter added among them.
 	Alter func(*ir.Model) error
 	Ran   func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor)
@@ -65,7 +66,8 @@ type Model struct {
 	hidden   int       // D, 0 where the graphs read ids
 	table    []float32 // embeddings [V',D], nil where the graphs read ids
 
-	prompt, generation, commit *graph // commit is nil without memory
+	prompt, generation, commit *graph                   // commit is nil without memory
+	files                      map[string]*litert.Model // of TFLite, by name
 
 	ran func(graph string, outputs []ir.Port, tensor func(name string) ort.Tensor) // see Options
 }
@@ -86,7 +88,7 @@ type kind struct {
 // graph is a loaded graph and what the manifest says of it.
 type graph struct {
 	manifest.Graph
-	session *ort.Session
+	session session
 }
 
 // Open loads an exported folder. It fails if a file is not the one that was exported: an
@@ -129,7 +131,7 @@ func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 		if !ok || len(listed.Parts) != 1 {
 			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
-		session, err := ort.OpenAltered(filepath.Join(dir, listed.Parts[0].File), o.Alter, options)
+		session, err := m.open(dir, listed, o.Alter, options)
 		if err != nil {
 			return err
 		}
@@ -306,6 +308,9 @@ func (m *Model) Close() error {
 			errs = append(errs, g.session.Close())
 		}
 	}
+	for _, f := range m.files {
+		errs = append(errs, f.Close())
+	}
 	return errors.Join(errs...)
 }
 
@@ -315,13 +320,13 @@ func (m *Model) bind(g *graph, given map[string]ort.Tensor) (*bound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bound{Binding: binding, graph: g.Graph, codes: m.codes, ran: m.ran, outputs: g.session.Outputs()}, nil
+	return &bound{binding: binding, graph: g.Graph, codes: m.codes, ran: m.ran, outputs: g.session.Outputs()}, nil
 }
 
 // bound is a graph with its tensors. The first tensor that is missing or of another
 // shape than it should be is kept in err.
 type bound struct {
-	*ort.Binding
+	binding
 	graph   manifest.Graph
 	codes   map[state]ir.DType
 	given   []numbers // what the host writes anew for each run
@@ -336,7 +341,7 @@ func (b *bound) Run() error {
 	for _, n := range b.given {
 		n.store()
 	}
-	if err := b.Binding.Run(); err != nil {
+	if err := b.binding.Run(); err != nil {
 		return err
 	}
 	for _, n := range b.made {

@@ -85,6 +85,12 @@ func (d DType) Signed() bool { return dtypes[d].min < 0 }
 // a byte. The caller has checked d and n.
 func (d DType) bytesFor(n int64) int64 { return (n*int64(d.Bits()) + 7) / 8 }
 
+// Size is the bytes of a constant of that shape.
+func (d DType) Size(shape []int) int64 {
+	n, _ := elements(shape)
+	return d.bytesFor(n)
+}
+
 // elements multiplies a shape's sizes. It fails on a negative size and above 2^40
 // elements, so that sizes computed from it cannot overflow.
 func elements[T int | int64](shape []T) (int64, error) {

@@ -119,3 +119,49 @@ func (g *Graph) CopyCodes(v *Value) *Value {
 	}
 	return g.Stored(e.codes.name, CodeType(e.Encoding), v.shape, e.codes.load)
 }
+
+// Producer is the node that makes the value, nil of an input or a constant.
+func (v *Value) Producer() *Node { return v.producer }
+
+// Int returns a node's attribute that is a whole number, and Ints one that is a list of them.
+func (n *Node) Int(name string) int {
+	v, _ := n.attr(name).(int)
+	return v
+}
+
+// Ints is the attribute of that name; see Int.
+func (n *Node) Ints(name string) []int {
+	v, _ := n.attr(name).([]int)
+	return v
+}
+
+func (n *Node) attr(name string) any {
+	for _, a := range n.attrs {
+		if a.name == name {
+			return a.value
+		}
+	}
+	return nil
+}
+
+// Constant returns the name that a constant of a graph without a weights file has in all
+// graphs over the same weights, and what makes it. The name is "" where the tensor is small
+// and the graph's own.
+func (v *Value) Constant() (name string, load func() (Tensor, error)) {
+	c := v.constant
+	if s := c.source; s != nil {
+		return s.name, func() (Tensor, error) { return s.tensor(v.dtype, v.shape) }
+	}
+	if len(c.Raw) > inlineBytes {
+		name = v.name
+	}
+	return name, func() (Tensor, error) { return c.Tensor, nil }
+}
+
+// Codes returns name and source of an encoded constant's codes; nil where it has none.
+func (e *Encoded) Codes(v *Value) (name string, load func() (Tensor, error)) {
+	if e.codes == nil {
+		return "", nil
+	}
+	return e.codes.name, func() (Tensor, error) { return e.codes.tensor(CodeType(e.Encoding), v.shape) }
+}

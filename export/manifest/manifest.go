@@ -233,9 +233,12 @@ type Graph struct {
 	Outputs   []Port  `json:"outputs"`
 }
 
-// Part is one ONNX file.
+// Part is one ONNX file, or a signature of a TFLite file.
 type Part struct {
 	File string `json:"file"`
+	// Signature is the name of the graph in a TFLite file, which holds several; empty: the file
+	// is one of ONNX.
+	Signature string `json:"signature,omitempty"`
 	// Encodings are files of AIMET with the encodings of the graph's tensors.
 	Encodings []string       `json:"encodings,omitempty"`
 	Ops       map[string]int `json:"ops"` // number of nodes of each op
@@ -428,15 +431,29 @@ func (m *Manifest) Precisions() []string {
 
 // GraphFiles lists the .onnx files in the order of graphs and parts.
 func (m *Manifest) GraphFiles() []string {
+	return m.filesOf(func(p Part) bool { return p.Signature == "" })
+}
+
+// TFLiteFiles lists the .tflite files in the order of graphs and parts.
+func (m *Manifest) TFLiteFiles() []string {
+	return m.filesOf(func(p Part) bool { return p.Signature != "" })
+}
+
+func (m *Manifest) filesOf(wanted func(Part) bool) []string {
 	var files []string
 	for _, g := range m.Graphs {
 		for _, p := range g.Parts {
-			if !slices.Contains(files, p.File) {
+			if wanted(p) && !slices.Contains(files, p.File) {
 				files = append(files, p.File)
 			}
 		}
 	}
 	return files
+}
+
+// InTFLite tells whether the graphs of a precision are signatures of a TFLite file.
+func (m *Manifest) InTFLite(precision string) bool {
+	return slices.ContainsFunc(m.Graphs, func(g Graph) bool { return g.Precision == precision && g.Parts[0].Signature != "" })
 }
 
 // Mirror is the manifest as each graph repeats it under Key.

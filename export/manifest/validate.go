@@ -279,7 +279,7 @@ func (m *Manifest) validateFiles() error {
 			return fmt.Errorf("%s.sha256: %q is no sha256 in hexadecimal", at, f.SHA256)
 		}
 	}
-	for _, name := range m.GraphFiles() {
+	for _, name := range m.filesOf(func(Part) bool { return true }) {
 		if len(m.Files) > 0 && !slices.ContainsFunc(m.Files, func(f File) bool { return f.Name == name }) {
 			return fmt.Errorf("files: %q, a part of a graph, is not listed", name)
 		}

@@ -217,17 +217,12 @@ func (s *Session) Bind(given map[string]Tensor) (*Binding, error) {
 // also beside an error, for Close to free.
 func (b *Binding) values(ports []ir.Port, given map[string]Tensor) ([]value, error) {
 	var vs []value
+	tensors, err := Tensors(ports, given)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range ports {
-		t, ok := given[p.Name]
-		var err error
-		if ok {
-			err = t.fits(p)
-		} else {
-			t, err = newTensor(p)
-		}
-		if err != nil {
-			return vs, fmt.Errorf("%q: %w", p.Name, err)
-		}
+		t := tensors[p.Name]
 		v, err := newValue(t)
 		if err != nil {
 			return vs, fmt.Errorf("%q: %w", p.Name, err)

@@ -10,6 +10,26 @@ import (
 	"eisft/export/ir"
 )
 
+// Tensors returns a tensor for each port: the given one, which must have its type and shape,
+// or one of zeros.
+func Tensors(ports []ir.Port, given map[string]Tensor) (map[string]Tensor, error) {
+	all := map[string]Tensor{}
+	for _, p := range ports {
+		t, ok := given[p.Name]
+		var err error
+		if ok {
+			err = t.fits(p)
+		} else {
+			t, err = newTensor(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", p.Name, err)
+		}
+		all[p.Name] = t
+	}
+	return all, nil
+}
+
 // newTensor allocates a tensor for a port, filled with zeros.
 func newTensor(p ir.Port) (Tensor, error) {
 	n, err := elements(p.Shape)
