@@ -163,6 +163,7 @@ func TestOtherSchemes(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), families["head norms"])
 	for _, s := range []quant.Scheme{
 		{Name: "blocks", Weight: format{Bits: 4, Block: 8}, Head: format{Bits: 8}, Activation: format{Bits: 16, Unsigned: true, ZeroPoint: true}, Cache: format{Bits: 8}},
+		{Name: "low-power", Weight: format{Bits: 4, Block: 8, LowPower: true}, Head: format{Bits: 8}, Activation: format{Bits: 16}, Cache: format{Bits: 8}},
 		{Name: "weights-alone", Weight: format{Bits: 4, ZeroPoint: true}, Head: format{Bits: 8, ZeroPoint: true}},
 		{Name: "wide-cache", Weight: format{Bits: 8, Block: 4, ZeroPoint: true}, Head: format{Bits: 4}, Activation: format{Bits: 8, ZeroPoint: true}, Cache: format{Bits: 16}},
 		{Name: "narrow", Weight: format{Bits: 8}, Head: format{Bits: 8}, Activation: format{Bits: 8}, Cache: format{Bits: 8}},

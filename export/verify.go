@@ -23,9 +23,10 @@ import (
 // prompt graph gives the logits of all tokens, and generatedAlone where it does not.
 const generated, generatedAlone = 8, 96
 
-// Verify runs every shape and precision of an exported folder in its runtime, ONNX Runtime or LiteRT, over
-// tokens drawn at random (with a fixed seed) and compares all logits that the graphs
-// give with those of the Go model: three segments, or as many as it takes for slots and
+// Verify runs every shape and precision of an exported folder in its runtime, ONNX Runtime or
+// LiteRT, over text that the quantized model was calibrated on, or tokens drawn at random
+// (with a fixed seed) where there is none, and compares all logits that the graphs give with
+// those of the Go model: three segments, or as many as it takes for slots and
 // memory to be in use, then a part of a segment, then tokens one by one, all continuing
 // with the float model's choice. q is what the folder's quantized graphs were made
 // from, nil if it has none.
@@ -50,7 +51,10 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
 			}
 		}
-		ids := prompt(fitted)
+		ids, err := prompt(fitted, q)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", s.Name, err), c.close())
+		}
 		err = errors.Join(c.run(ctx, ids), c.close())
 		for i := 0; i < len(c.pairs) && err == nil; i++ {
 			if p := c.pairs[i]; !p.lite {
@@ -226,17 +230,26 @@ func (c *comparison) figures() []manifest.Verification {
 	return list
 }
 
-// prompt draws the tokens of a comparison: enough whole segments to fill sinks, slots
-// and window and push a segment out of them, at least three, and a half one.
-func prompt(m *model.Model) []int32 {
+// prompt takes the tokens of a comparison: enough whole segments to fill sinks, slots
+// and window and push a segment out of them, at least three, and a half one. Text that is too
+// short is read again. Only text shows how much rounding changes: on tokens at random, which a
+// model was never trained to read nor calibrated on, its choices hang on a hair.
+func prompt(m *model.Model, q *quant.Quantized) ([]int32, error) {
 	s := m.Spec
 	segments := max(3, (s.Sink+s.Slots+s.Window)/s.Segment+2)
 	random := rand.New(rand.NewPCG(1, 2))
 	ids := make([]int32, segments*s.Segment+(s.Segment+1)/2)
 	for i := range ids {
-		ids[i] = random.Int32N(int32(m.Base.Embed.Out))
+		if q == nil || len(q.Text) == 0 {
+			ids[i] = random.Int32N(int32(m.Base.Embed.Out))
+			continue
+		}
+		ids[i] = q.Text[i%len(q.Text)]
+		if int(ids[i]) >= m.Base.Embed.Out {
+			return nil, fmt.Errorf("token %d of the quantized model's text is %d, but the vocabulary has %d; quantize again", i, ids[i], m.Base.Embed.Out)
+		}
 	}
-	return ids
+	return ids, nil
 }
 
 // run feeds the prompt and then the tokens that the float model chooses.

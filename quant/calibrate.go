@@ -31,8 +31,12 @@ type Calibration struct {
 // Statistics are what calibration saw of every point of a base.
 type Statistics struct {
 	Calibration
+	Text      []int32 // as in Quantized
 	observers map[string]*Observer
 }
+
+// TextTokens bounds the text that a quantized model keeps of its calibration.
+const TextTokens = 8192
 
 // ErrShort is wrapped by Calibrate's error for samples of which none fills a
 // segment: cache, slots and memory would never be seen.
@@ -150,6 +154,8 @@ func (c *calibrator) count(s data.Encoded, state *model.State) {
 	for _, t := range s.Turns {
 		c.stats.Prompt -= t.End - t.Start
 	}
+	room := TextTokens - len(c.stats.Text)
+	c.stats.Text = append(c.stats.Text, s.IDs[:min(room, len(s.IDs))]...)
 	_ = binary.Write(c.hash, binary.LittleEndian, int64(len(s.IDs))) // a hash never fails
 	_ = binary.Write(c.hash, binary.LittleEndian, s.IDs)
 	for i := range state.Layers {

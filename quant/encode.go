@@ -18,7 +18,7 @@ func EncodePoints(m *model.Model, s Scheme, r Range, seen *Statistics, format fu
 	if s.IntegerAttention() && m.Spec.Positions == model.PositionsAbsolute {
 		return nil, fmt.Errorf("scheme %s: %w", s.Name, errAbsolute)
 	}
-	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration}
+	q := &Quantized{Scheme: s, Range: r, Base: m.Base.Identity(), Calibration: seen.Calibration, Text: seen.Text}
 	for _, p := range points(m) {
 		f := p.format(s)
 		if f.None() {

@@ -50,6 +50,7 @@ type encodings struct {
 	Range       Range        `json:"range"`
 	Base        string       `json:"base_identity"`
 	Calibration Calibration  `json:"calibration"`
+	Text        []int32      `json:"text,omitempty"`
 	WeightsSum  string       `json:"weights_sha256,omitempty"` // of WeightsFile; "" in files of earlier versions
 	Folded      *foldedInfo  `json:"folded,omitempty"`         // of FoldedFile, where transforms were folded in
 	Weights     []weightInfo `json:"weights"`
@@ -124,7 +125,7 @@ func unpackNibbles(packed []byte, cols int) []int8 {
 
 // write writes the files into a folder.
 func (q *Quantized) write(dir string) error {
-	e := encodings{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration, Activations: q.Points}
+	e := encodings{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration, Text: q.Text, Activations: q.Points}
 	var tensors []hf.Entry
 	for _, w := range q.Weights {
 		e.Weights = append(e.Weights, w.info())
@@ -226,7 +227,10 @@ func parseEncodings(text []byte) (*Quantized, *encodings, error) {
 	if _, err := ParseRange(string(e.Range)); err != nil {
 		return nil, nil, err
 	}
-	q := &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration}
+	q := &Quantized{Scheme: e.Scheme, Range: e.Range, Base: e.Base, Calibration: e.Calibration, Text: e.Text}
+	if i := slices.IndexFunc(q.Text, func(id int32) bool { return id < 0 }); i >= 0 || len(q.Text) > TextTokens {
+		return nil, nil, fmt.Errorf("text has %d tokens, of which number %d is negative; want at most %d ids", len(q.Text), i, TextTokens)
+	}
 	names := map[string]bool{}
 	for i, a := range e.Activations {
 		if a == nil {

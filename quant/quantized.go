@@ -16,8 +16,11 @@ type Quantized struct {
 	Range       Range
 	Base        string // identity of the base, see [model.Base.Identity]
 	Calibration Calibration
-	Weights     []*Weight // in the order of the forward pass, the head last
-	Points      []*Point
+	// Text are token ids of the first samples that it was calibrated on, at most [TextTokens]: what
+	// exported graphs are compared over. None in models of earlier versions.
+	Text    []int32
+	Weights []*Weight // in the order of the forward pass, the head last
+	Points  []*Point
 	// Folded are the transforms of the float model that was rounded, nil: there were none.
 	Folded *Folded
 	// Reconstructed says of each layer what its reconstruction has gained; nil without one.
