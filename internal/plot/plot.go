@@ -31,8 +31,11 @@ func Define(page *template.Template) *template.Template {
 
 // The size of a plot and of the space around its axes, in pixels.
 const (
-	Width, Height     = 640, 300
-	Left, Top, Bottom = 48, 10, 24
+	Width  = 640
+	Height = 300
+	Left   = 48
+	Top    = 10
+	Bottom = 24
 )
 
 // Plot is a plot with places in pixels.
