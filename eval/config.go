@@ -108,7 +108,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	r.compare(against)
 	r.divide()
 	if kept != nil {
-		return r, r.writePage(kept.Dir)
+		return r, r.writePage(kept.Dir, kept.Records)
 	}
 	return r, nil
 }

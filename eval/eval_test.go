@@ -187,6 +187,40 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 	}
 }
 
+// TestGenerationIsBlind: under every policy, what is generated is the same whatever the right
+// answer is, what else is accepted, and however long they are.
+func TestGenerationIsBlind(t *testing.T) {
+	m, tk, tpl := openDemo(t)
+	samples, err := loadRows(t, tk, tpl, strings.Replace(question, `"none", "6528"`, `"6528"`, 1), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := samples[0]
+	prompt := right.IDs[:right.Turns[0].Start]
+	for _, p := range Policies() {
+		var want Record
+		for i, other := range []string{"6528", "", "9", "It is 1234, and has been for as long as anybody can remember, they say."} {
+			s := right
+			s.Accepted = [][]string{{other}}
+			s.IDs = slices.Concat(prompt, tk.Encode(other, false), right.IDs[len(right.IDs)-1:])
+			s.Turns = []data.Turn{{Start: len(prompt), End: len(s.IDs), Message: right.Turns[0].Message, Distance: right.Turns[0].Distance}}
+			var got Record
+			if _, err := Run(t.Context(), m, p, tk, []Sample{s}, Options{MaxNewTokens: 12, Keep: func(r Record) error { got = r; return nil }}); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				want = got
+			}
+			if a, b := got.Answers[0], want.Answers[0]; a.Text != b.Text || got.WrittenTokens != want.WrittenTokens || a.PromptSHA256 != b.PromptSHA256 || a.Text == "" {
+				t.Errorf("%s: %q in %d tokens where %q is right, %q in %d where 6528 is", p, a.Text, got.WrittenTokens, other, b.Text, want.WrittenTokens)
+			}
+			if i > 0 && got.Answers[0].NLL == want.Answers[0].NLL {
+				t.Errorf("%s: the loss of %q is that of 6528", p, other)
+			}
+		}
+	}
+}
+
 // sight is told how many of the last tokens a stream's last token sees, itself included,
 // in a block without slots.
 type sight struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
 
@@ -212,13 +211,4 @@ func writeMarkdown(w io.Writer, list []table) error {
 		}
 	}
 	return nil
-}
-
-// lengths are the buckets of prompts by their tokens: each prompt belongs to the power of two
-// that it is nearest to by ratio.
-func lengthOf(prompt int) int {
-	if prompt < 1 {
-		return 1
-	}
-	return 1 << int(math.Round(math.Log2(float64(prompt))))
 }

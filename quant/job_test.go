@@ -120,7 +120,9 @@ func TestComparisons(t *testing.T) {
 
 // TestWriteTable prints every comparison, its interval and the steps of an ablation.
 func TestWriteTable(t *testing.T) {
-	interval := func(v, lo, hi float64) eval.Estimate { return eval.Estimate{Value: v, Interval: eval.Interval{Lo: lo, Hi: hi}} }
+	interval := func(v, lo, hi float64) eval.Estimate {
+		return eval.Estimate{Value: v, Interval: eval.Interval{Lo: lo, Hi: hi}}
+	}
 	r := &Report{
 		Scheme: Scheme{Name: "w8a16"}, Size: Change[int]{15_500_000, 10_300_000},
 		Evaluation: &Evaluation{Comparisons: []Comparison{

@@ -10,12 +10,14 @@ import (
 	"strings"
 
 	"eisft/eval"
+	"eisft/internal/plot"
 )
 
 //go:embed report.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+var pageTemplate = template.Must(plot.Define(template.New("report")).Funcs(template.FuncMap{
+	"plotStyle":   func() template.CSS { return plot.Style },
 	"percent":     func(x float64) string { return fmt.Sprintf("%.4g %%", 100*x) },
 	"number":      func(x any) string { return fmt.Sprintf("%.4g", x) },
 	"decibel":     func(x float64) string { return fmt.Sprintf("%.1f", x) },
@@ -34,10 +36,10 @@ func (r *Report) page() ([]byte, error) {
 		*Report
 		Rows     []row
 		Headline []figure
-		Plots    []*plot
+		Plots    []*plot.Plot
 		Bars     func(a ActivationReport) bars
-		Whisker  func(c Comparison) whisker
-		Gained   func(s AblationStep) whisker
+		Whisker  func(c Comparison) plot.Whisker
+		Gained   func(s AblationStep) plot.Whisker
 		Widths   []CacheWidth
 		Settled  string
 	}{r, r.rows(), r.headline(), r.plots(), r.histograms(), r.whiskers(), r.gains(), r.cacheWidths(), r.settled()})
@@ -89,7 +91,7 @@ func (r *Report) cacheWidths() []CacheWidth {
 }
 
 // plots are those that there is something to show in.
-func (r *Report) plots() []*plot {
+func (r *Report) plots() []*plot.Plot {
 	weights := newPlot("Weights: signal to quantization noise", "In dB, by layer. 6 dB are one bit.", "dB")
 	activations := newPlot("Activations: signal to quantization noise", "In dB, by layer.", "dB")
 	for _, w := range r.Weights {
@@ -98,7 +100,7 @@ func (r *Report) plots() []*plot {
 	for _, a := range r.Activations {
 		activations.add(a.Name, a.SQNR)
 	}
-	list := []*plot{weights, activations}
+	list := []*plot.Plot{weights.layout(), activations.layout()}
 	if s := r.Sensitivity; s != nil {
 		maps := newPlot("Sensitivity: what each map costs",
 			fmt.Sprintf("Increase of the loss with this map alone rounded, in thousandths of a nat a token, on %d tokens of the calibration data; %s costs %.3g.", s.Tokens, HeadName, 1000*s.of(HeadName)), "‰ nats")
@@ -108,15 +110,10 @@ func (r *Report) plots() []*plot {
 		for _, l := range s.Layers {
 			maps.add(fmt.Sprintf("model.layers.%d.all maps of the layer", l.Layer), 1000*l.Increase)
 		}
-		list = append([]*plot{maps}, list...)
+		list = append([]*plot.Plot{maps.layout()}, list...)
 	}
 	if m := r.Mixed; m != nil && len(m.Frontier) > 1 {
-		list = append([]*plot{m.plot()}, list...)
-	}
-	for i, p := range list {
-		if p.Frontier == nil {
-			list[i] = p.layout()
-		}
+		list = append([]*plot.Plot{m.plot()}, list...)
 	}
 	return list
 }
@@ -132,190 +129,116 @@ func (s *SensitivityReport) of(name string) float64 {
 }
 
 // plot draws the frontier of size and loss.
-func (m *MixedReport) plot() *plot {
-	p := newPlot("Frontier: size and loss", "Increase of the loss over the float model's, in thousandths of a nat a token, with more and more maps in 8 bits, those that gain most for their bytes first. The ring is what the recipe chose.", "‰ nats")
+func (m *MixedReport) plot() *plot.Plot {
+	p := &plot.Plot{Title: "Frontier: size and loss", Text: "Increase of the loss over the float model's, in thousandths of a nat a token, with more and more maps in 8 bits, those that gain most for their bytes first. The ring is what the recipe chose.", Unit: "‰ nats"}
 	first, last := m.Frontier[0], m.Frontier[len(m.Frontier)-1]
 	least, greatest := math.Inf(1), math.Inf(-1)
 	for _, f := range m.Frontier {
 		least, greatest = min(least, 1000*f.Increase), max(greatest, 1000*f.Increase)
 	}
-	y := p.axis(min(0, least), greatest)
+	y := p.YAxis(min(0, least), greatest)
 	width := max(1, float64(last.Bytes-first.Bytes))
 	x := func(bytes float64) float64 {
-		return tenth(plotLeft + 20 + (plotWidth-plotLeft-40)*(bytes-float64(first.Bytes))/width)
+		return plot.Tenth(plot.Left + 20 + (plot.Width-plot.Left-40)*(bytes-float64(first.Bytes))/width)
 	}
-	l := &line{Name: "maps promoted", Color: colors[0]}
+	l := &plot.Line{Name: "maps promoted", Color: plot.Color(0)}
+	chosen := 0
 	for i, f := range m.Frontier {
-		d := dot{x(float64(f.Bytes)), y(1000 * f.Increase), fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, megabytes(f.Bytes), 1000*f.Increase)}
-		l.Points = append(l.Points, d)
-		l.Path += fmt.Sprintf("%g,%g ", d.X, d.Y)
+		l.Add(plot.Dot{X: x(float64(f.Bytes)), Y: y(1000 * f.Increase), Label: fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, megabytes(f.Bytes), 1000*f.Increase)})
 		if f.Chosen {
-			p.Frontier = &l.Points[i]
+			chosen = i
 		}
 	}
 	for i := range 5 {
 		bytes := float64(first.Bytes) + width*float64(i)/4
-		p.XTicks = append(p.XTicks, tick{x(bytes), megabytes(int(bytes))})
+		p.XTicks = append(p.XTicks, plot.Tick{At: x(bytes), Label: megabytes(int(bytes))})
 	}
-	p.Lines = []*line{l}
-	if p.Frontier == nil {
-		p.Frontier = &l.Points[0]
-	}
+	p.Lines, p.Chosen = []*plot.Line{l}, &l.Points[chosen]
 	return p
 }
 
-// whisker is a figure with its interval on a scale that those of one kind share.
-type whisker struct{ Zero, At, Lo, Width float64 }
-
-// whiskerWidth is that of an interval's drawing, in pixels.
-const whiskerWidth = 160
-
 // whiskerOf draws an estimate where from least to most is the width.
-func whiskerOf(e eval.Estimate, least, most float64) whisker {
-	if most <= least {
-		most = least + 1
-	}
-	at := func(v float64) float64 { return tenth(4 + (whiskerWidth-8)*(v-least)/(most-least)) }
-	lo, hi := at(min(e.Lo, e.Value)), at(max(e.Hi, e.Value))
-	return whisker{at(0), at(e.Value), lo, tenth(hi - lo)}
+func whiskerOf(e eval.Estimate, least, most float64) plot.Whisker {
+	return plot.WhiskerOf(e.Value, e.Lo, e.Hi, least, most)
 }
 
 // whiskers returns what draws the difference of a comparison, each unit on its own scale.
-func (r *Report) whiskers() func(c Comparison) whisker {
+func (r *Report) whiskers() func(c Comparison) plot.Whisker {
 	most := map[string]float64{}
 	if r.Evaluation != nil {
 		for _, c := range r.Evaluation.Comparisons {
 			most[c.Unit] = max(most[c.Unit], math.Abs(c.Difference.Value), math.Abs(c.Difference.Lo), math.Abs(c.Difference.Hi))
 		}
 	}
-	return func(c Comparison) whisker { return whiskerOf(c.Difference, -most[c.Unit], most[c.Unit]) }
+	return func(c Comparison) plot.Whisker { return whiskerOf(c.Difference, -most[c.Unit], most[c.Unit]) }
 }
 
 // gains returns what draws the increase of a step of the ablation.
-func (r *Report) gains() func(s AblationStep) whisker {
+func (r *Report) gains() func(s AblationStep) plot.Whisker {
 	least, most := 0.0, 0.0
 	if r.Ablation != nil {
 		for _, s := range r.Ablation.Steps {
 			least, most = min(least, s.Increase.Value, s.Increase.Lo), max(most, s.Increase.Value, s.Increase.Hi)
 		}
 	}
-	return func(s AblationStep) whisker { return whiskerOf(s.Increase, least, most) }
+	return func(s AblationStep) plot.Whisker { return whiskerOf(s.Increase, least, most) }
 }
 
-// The size of a plot and of the space around its axes, in pixels.
-const (
-	plotWidth, plotHeight         = 640, 300
-	plotLeft, plotTop, plotBottom = 48, 10, 24
-)
-
-// plot shows a figure of each layer's tensors: a line for every kind of tensor.
-type plot struct {
-	Title, Text, Unit string
-	Frontier          *dot // what was chosen, of a frontier alone
-	Lines             []*line
-	XTicks            []tick
-	YTicks            []tick
+// layers shows a figure of each layer's tensors: a line for every kind of tensor,
+// "self_attn.q_proj:in", through the layers.
+type layers struct {
+	plot.Plot
+	values [][]float64 // of each of Lines
 }
 
-// line is a kind of tensor, "self_attn.q_proj:in", through the layers.
-type line struct {
-	Name, Color string
-	values      []float64
-	Points      []dot // after layout
-	Path        string
+func newPlot(title, text, unit string) *layers {
+	return &layers{Plot: plot.Plot{Title: title, Text: text, Unit: unit}}
 }
-
-type dot struct {
-	X, Y  float64
-	Label string
-}
-
-type tick struct {
-	At    float64
-	Label string
-}
-
-// colors tell lines apart (Tableau).
-var colors = []string{"#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#bab0ac", "#86bcb6", "#d37295"}
-
-func newPlot(title, text, unit string) *plot { return &plot{Title: title, Text: text, Unit: unit} }
 
 // add puts a layer's tensor into its line; tensors outside the layers are left
 // out. Layers come in order.
-func (p *plot) add(name string, value float64) {
+func (p *layers) add(name string, value float64) {
 	rest, ok := strings.CutPrefix(strings.TrimPrefix(name, "model."), "layers.")
 	if !ok {
 		return
 	}
 	_, kind, _ := strings.Cut(rest, ".")
-	for _, l := range p.Lines {
+	for i, l := range p.Lines {
 		if l.Name == kind {
-			l.values = append(l.values, value)
+			p.values[i] = append(p.values[i], value)
 			return
 		}
 	}
-	p.Lines = append(p.Lines, &line{Name: kind, Color: colors[len(p.Lines)%len(colors)], values: []float64{value}})
-}
-
-// axis makes the ticks of an axis from about least to greatest, and returns the places of
-// values.
-func (p *plot) axis(least, greatest float64) func(v float64) float64 {
-	step := niceStep(greatest - least)
-	lo, hi := step*math.Floor(least/step), step*math.Ceil(greatest/step+0.01)
-	y := func(v float64) float64 {
-		return tenth(plotTop + (plotHeight-plotTop-plotBottom)*(hi-v)/(hi-lo))
-	}
-	for i := range int(math.Round((hi-lo)/step)) + 1 {
-		v := lo + float64(i)*step
-		p.YTicks = append(p.YTicks, tick{y(v), fmt.Sprintf("%.4g", v)})
-	}
-	return y
-}
-
-// niceStep is 1, 2 or 5 times a power of ten, four to ten of which make the width.
-func niceStep(width float64) float64 {
-	if !(width > 0) {
-		return 1
-	}
-	power := math.Pow(10, math.Floor(math.Log10(width)))
-	for _, f := range []float64{0.1, 0.2, 0.5} {
-		if width/(f*power) <= 10 {
-			return f * power
-		}
-	}
-	return power
+	p.Lines = append(p.Lines, &plot.Line{Name: kind, Color: plot.Color(len(p.Lines))})
+	p.values = append(p.values, []float64{value})
 }
 
 // layout computes the places of ticks and dots.
-func (p *plot) layout() *plot {
+func (p *layers) layout() *plot.Plot {
 	least, greatest, layers := math.Inf(1), math.Inf(-1), 1
-	for _, l := range p.Lines {
-		for _, v := range l.values {
+	for _, values := range p.values {
+		for _, v := range values {
 			least, greatest = min(least, v), max(greatest, v)
 		}
-		layers = max(layers, len(l.values))
+		layers = max(layers, len(values))
 	}
 	if len(p.Lines) == 0 {
-		return p
+		return &p.Plot
 	}
-	y := p.axis(least, greatest)
+	y := p.YAxis(least, greatest)
 	x := func(layer int) float64 {
-		return tenth(plotLeft + (plotWidth-plotLeft)*(float64(layer)+0.5)/float64(layers))
+		return plot.Tenth(plot.Left + (plot.Width-plot.Left)*(float64(layer)+0.5)/float64(layers))
 	}
 	for i := 0; i < layers; i += 1 + layers/20 {
-		p.XTicks = append(p.XTicks, tick{x(i), fmt.Sprint(i)})
+		p.XTicks = append(p.XTicks, plot.Tick{At: x(i), Label: fmt.Sprint(i)})
 	}
-	for _, l := range p.Lines {
-		for i, v := range l.values {
-			l.Points = append(l.Points, dot{x(i), y(v), fmt.Sprintf("layer %d, %s: %.3g %s", i, l.Name, v, p.Unit)})
-			l.Path += fmt.Sprintf("%g,%g ", x(i), y(v))
+	for i, l := range p.Lines {
+		for layer, v := range p.values[i] {
+			l.Add(plot.Dot{X: x(layer), Y: y(v), Label: fmt.Sprintf("layer %d, %s: %.3g %s", layer, l.Name, v, p.Unit)})
 		}
 	}
-	return p
+	return &p.Plot
 }
-
-// tenth rounds a coordinate to a tenth of a pixel.
-func tenth(x float64) float64 { return math.Round(10*x) / 10 }
 
 // barWidth and barHeight are those of an octave in a histogram, in pixels.
 const barWidth, barHeight = 4, 24
@@ -341,7 +264,7 @@ func (r *Report) histograms() func(ActivationReport) bars {
 			first, last, most = min(first, o.Exponent), max(last, o.Exponent), max(most, o.Count)
 		}
 	}
-	at := func(exponent float64) float64 { return tenth(barWidth * (exponent - float64(first))) }
+	at := func(exponent float64) float64 { return plot.Tenth(barWidth * (exponent - float64(first))) }
 	return func(a ActivationReport) bars {
 		lo, hi := a.Encoding.Reach(0)
 		b := bars{
@@ -349,8 +272,8 @@ func (r *Report) histograms() func(ActivationReport) bars {
 			Lo:    at(math.Log2(float64(a.Encoding.Scales[0]) / 2)), Hi: at(math.Log2(max(-lo, hi))),
 		}
 		for _, o := range a.Octaves {
-			h := tenth(barHeight * math.Log1p(float64(o.Count)) / math.Log1p(float64(most)))
-			b.Bars = append(b.Bars, bar{at(float64(o.Exponent)), tenth(barHeight - h), h, fmt.Sprintf("2^%d: %d", o.Exponent, o.Count)})
+			h := plot.Tenth(barHeight * math.Log1p(float64(o.Count)) / math.Log1p(float64(most)))
+			b.Bars = append(b.Bars, bar{at(float64(o.Exponent)), plot.Tenth(barHeight - h), h, fmt.Sprintf("2^%d: %d", o.Exponent, o.Count)})
 		}
 		return b
 	}

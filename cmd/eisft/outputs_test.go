@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"eisft/eval"
 	"eisft/export/manifest"
 	"eisft/internal/filehash"
 	"eisft/train/runs"
@@ -225,6 +227,53 @@ func TestStoppedCommands(t *testing.T) {
 		if strings.Contains(stderr.String(), "context") || code == 0 && stderr.Len() > 0 {
 			t.Errorf("%v: exit code %d, %q", args, code, stderr.String())
 		}
+	}
+}
+
+// TestKilledEvaluation kills an evaluation again and again, at any moment: the same command
+// goes on, and the end is that of one that nobody has killed.
+func TestKilledEvaluation(t *testing.T) {
+	runFolder(t)
+	args := []string{"eval", "--data", "train.jsonl", "--policy", "full", "--policy", "window", "--max-new-tokens", "4", "--out"}
+	if r := eisft(t, append(args, "whole")...); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	kills := 0
+	for wait := 250 * time.Millisecond; ; wait += 150 * time.Millisecond {
+		cmd := process(t.Context(), t, append(args, "killed")...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
+		if err == nil {
+			break
+		}
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != -1 {
+			t.Fatalf("killed after %s: %v, %s", wait, err, stderr.String())
+		}
+		kills++
+	}
+	answers := func(folder string) string {
+		k, err := eval.ReadKept(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range k.Records {
+			k.Records[i].ReadSeconds, k.Records[i].WriteSeconds = 0, 0
+		}
+		text, err := json.Marshal(k.Records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if got, want := answers("killed"), answers("whole"); got != want {
+		t.Errorf("after %d kills the records are\n%s\nwant\n%s", kills, got, want)
 	}
 }
 

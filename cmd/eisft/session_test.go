@@ -232,22 +232,49 @@ func TestChat(t *testing.T) {
 	}
 }
 
+// TestEval: an evaluation is shown, kept and written, a second one goes on with it, and both
+// can be compared.
 func TestEval(t *testing.T) {
 	runFolder(t)
-	r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "2", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json")
-	if r.code != 0 || r.stderr != "train.jsonl: 8 rows of the form messages (columns messages)\n" {
+	const said = "train.jsonl: 8 rows of the form messages (columns messages)\n"
+	args := []string{"eval", "--data", "train.jsonl", "--policy", "full", "--policy", "edgeinfinite", "--json", "eval.json", "--markdown", "eval.md"}
+	r := eisft(t, append(args, "--samples", "2")...)
+	if r.code != 0 || r.stderr != said {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
-	lines := strings.Split(r.stdout, "\n")
-	if len(lines) != 4 || !strings.HasPrefix(lines[0], "policy ") || !strings.HasPrefix(lines[1], "full ") || !strings.HasPrefix(lines[2], "edgeinfinite ") {
+	folder := filepath.Join(latestRun, eval.EvaluationsDir, "train")
+	page := filepath.Join(folder, eval.PageFile)
+	if !strings.HasPrefix(r.stdout, "policy ") || !strings.Contains(r.stdout, "\nfull ") || !strings.Contains(r.stdout, "\nagainst full\n") || !strings.HasSuffix(r.stdout, "\n\n"+page+"\n") || !exists(page) {
 		t.Errorf("table\n%s", r.stdout)
 	}
-	var results []eval.Result
-	if err := json.Unmarshal(readFile(t, "eval.json"), &results); err != nil {
+	var report eval.Report
+	if err := json.Unmarshal(readFile(t, "eval.json"), &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(results) != 2 || results[1].Score(eval.All).N != 2 || len(results[1].Answers) != 2 || results[1].Answers[1].Where != "train.jsonl:line 2" {
-		t.Errorf("results %+v", results)
+	if got := report.Results; len(got) != 2 || got[1].Score(eval.All).N != 2 || len(got[1].Answers) != 2 || got[1].Answers[1].Where != "train.jsonl:line 2" || report.Settings.Samples != 2 {
+		t.Errorf("results %+v", got)
+	}
+	if text := string(readFile(t, "eval.md")); !strings.HasPrefix(text, "| policy |") || !strings.Contains(text, "**against full**") {
+		t.Errorf("Markdown\n%s", text)
+	}
+	r = eisft(t, append(args, "--limit", "3")...)
+	if r.code != 0 || r.stderr != said+"eisft: 4 of 6 rows were answered before and are taken from "+folder+"\n" {
+		t.Errorf("of one row more: exit code %d: %s", r.code, r.stderr)
+	}
+	r = eisft(t, append(args, "--max-new-tokens", "3")...)
+	if r.code != exitError || !strings.Contains(r.stderr, "eisft: "+folder+" was begun with other settings: max_new_tokens was 32 and is 3; ") || r.stdout != "" {
+		t.Errorf("with another length: exit code %d: %s", r.code, r.stderr)
+	}
+	if r = eisft(t, append(args, "--max-new-tokens", "3", "--samples", "1", "--out", "other")...); r.code != 0 || !exists("other/records.jsonl") {
+		t.Fatalf("into another folder: exit code %d: %s", r.code, r.stderr)
+	}
+	r = eisft(t, "eval", "--json", "both.json", "--compare", latestRun, "other")
+	if r.code != 0 || !strings.HasPrefix(r.stdout, "other against ") || !strings.Contains(r.stderr, "eisft: warning: max_new_tokens was 32 and is 3\n") || !strings.Contains(r.stderr, "full: 1 questions are in both, of 3 and 1\n") {
+		t.Errorf("compare: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	var both eval.Comparison
+	if err := json.Unmarshal(readFile(t, "both.json"), &both); err != nil || both.B != "other" || len(both.Differences) != 2 {
+		t.Errorf("comparison %+v, %v", both, err)
 	}
 }
 
@@ -270,6 +297,15 @@ func TestEvalErrors(t *testing.T) {
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
 		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, edgeinfinite` + "\n"},
+		{"no seed", append(rows, "--seeds", "0"), exitUsage, "--seeds is 0; it must be at least 1\nRun "},
+		{"against nobody", append(rows, "--policy", "full", "--against", "windo"), exitError, `against is "windo"`},
+		{"an argument", append(rows, "x"), exitUsage, "unexpected argument \"x\"\nRun "},
+		{"one to compare", []string{"--compare", "x"}, exitUsage, "--compare wants two folders, of evaluations or runs; there are 1\nRun "},
+		{"nothing to compare", []string{"--compare", "x", "y"}, exitError, "x: no such file or directory\n"},
+		{"a run without evaluations", []string{"--compare", latestRun, latestRun}, exitError, latestRun + " is no evaluation's folder and has none: eisft eval --run " + latestRun + " makes one\n"},
+		{"a folder that is none", append(rows, "--out", "s.yaml"), exitError, "s.yaml: not a directory\n"},
+		{"somebody's folder", append(rows, "--out", "."), exitError, ". is no evaluation's folder: it has "},
+		{"no folder for Markdown", append(rows, "--markdown", "none/eval.md"), exitError, "--markdown: write none/eval.md: there is no folder none\n"},
 		{"no folder for scores", append(rows, "--json", "none/eval.json"), exitError, "--json: write none/eval.json: there is no folder none\n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -54,7 +54,7 @@ func TestSlowQuickstart(t *testing.T) {
 	if got := e.After[0].Score(eval.Near).Metrics[eval.MetricExactMatch]; got < 0.8 {
 		t.Errorf("near recall of the trained block is %.2f, want at least 0.8", got)
 	}
-	var window []eval.Result
+	var window eval.Report
 	text, err := os.ReadFile("window.json")
 	if err == nil {
 		err = json.Unmarshal(text, &window)
@@ -62,7 +62,7 @@ func TestSlowQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := window[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got > 0.05 {
+	if got := window.Results[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got > 0.05 {
 		t.Errorf("far recall of sinks and window alone is %.2f, want at most 0.05", got)
 	}
 	report, err := quant.ReadReport(filepath.Join(run, "quant", "w8a16"))
