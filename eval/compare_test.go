@@ -3,6 +3,7 @@ package eval
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -50,6 +51,16 @@ func TestCompare(t *testing.T) {
 	a := keptFolder(t, filepath.Join(dir, "a"), nil, of(PolicyFull, rows, func(row int) bool { return row == 9 })...)
 	b := keptFolder(t, filepath.Join(dir, "b"), func(s *Settings) { s.Adapter, s.Data.SHA256, s.Template = "two", "other", "" },
 		append(of(PolicyFull, back, func(row int) bool { return row < 7 || row > 8 }), recorded(PolicyWindow, 0, 0, 1))...)
+	elsewhere, err := ReadKept(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range elsewhere.Records { // the same questions in another file
+		elsewhere.Records[i].Answers[0].Where = fmt.Sprintf("y.parquet:row %d", i)
+	}
+	if err := os.WriteFile(filepath.Join(b, RecordsFile), []byte(lines(t, elsewhere.Records...)), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	c, err := Compare(a, b)
 	if err != nil {
 		t.Fatal(err)

@@ -100,6 +100,9 @@ func TestResume(t *testing.T) {
 	} {
 		// What was kept is taken as it is.
 		kept := strings.Replace(string(text[:c.cut]), `"answer":"6528"`, `"answer":"kept"`, 1)
+		if c.cut == len(text) {
+			kept += `{"policy":"full"` // torn, with nothing to come that would overwrite it
+		}
 		if err := os.WriteFile(path, []byte(kept), 0o666); err != nil {
 			t.Fatal(err)
 		}
@@ -112,6 +115,9 @@ func TestResume(t *testing.T) {
 		}
 		if !reflect.DeepEqual(gotRecords, records) || !reflect.DeepEqual(gotResults, results) {
 			t.Errorf("cut at byte %d of %d: %+v, want %+v", c.cut, len(text), gotRecords, records)
+		}
+		if whole := readText(t, j, RecordsFile); !strings.HasSuffix(whole, "]}\n") || strings.Count(whole, "\n") != len(records) {
+			t.Errorf("cut at byte %d: the file ends with %q", c.cut, whole[max(0, len(whole)-40):])
 		}
 		if c.want == "" && note != "" || !strings.HasPrefix(note, c.want) {
 			t.Errorf("cut at byte %d: %q, want %q", c.cut, note, c.want)
