@@ -226,7 +226,7 @@ func taskTable(tasks []*TaskScore) table {
 	for _, s := range tasks {
 		row := []string{s.Policy, s.Dataset, string(s.Metric), fmt.Sprint(s.N), s.hundredths()}
 		for _, l := range lengths {
-			row = append(row, cellOf(s.Lengths, func(s Share) bool { return s.Part == l }, Share.hundredths))
+			row = append(row, shareText(s.Lengths, func(s Share) bool { return s.Part == l }, Share.hundredths))
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -243,7 +243,7 @@ func gridTable(s *TaskScore) table {
 	for _, length := range columnsOf([]*TaskScore{s}, func(s *TaskScore) []Share { return s.Grid }) {
 		row := []string{length}
 		for _, d := range t.columns[1:] {
-			row = append(row, cellOf(s.Grid, func(s Share) bool { return s.Part == length && s.Depth == d }, Share.of))
+			row = append(row, shareText(s.Grid, func(s Share) bool { return s.Part == length && s.Depth == d }, Share.of))
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -255,7 +255,7 @@ func recallTable(title string, list []*Recall, of func(*Recall) []Share) table {
 	for _, r := range list {
 		row := []string{r.Policy}
 		for _, c := range t.columns[1:] {
-			row = append(row, cellOf(of(r), func(s Share) bool { return s.Part == c }, Share.of))
+			row = append(row, shareText(of(r), func(s Share) bool { return s.Part == c }, Share.of))
 		}
 		t.rows = append(t.rows, row)
 	}
@@ -278,8 +278,8 @@ func columnsOf[T any](list []T, of func(T) []Share) []string {
 	return out
 }
 
-// cellOf prints the share that is meant, a dash where there is none.
-func cellOf(shares []Share, is func(Share) bool, text func(Share) string) string {
+// shareText prints the share that is meant, a dash where there is none.
+func shareText(shares []Share, is func(Share) bool, text func(Share) string) string {
 	if i := slices.IndexFunc(shares, is); i >= 0 {
 		return text(shares[i])
 	}

@@ -113,14 +113,6 @@ func (r *Result) score() {
 	}
 }
 
-// metrics are those that every answer was scored by: of data sets with different ones, a
-// mean would say nothing.
-func (r *Result) metrics() []Metric {
-	return slices.DeleteFunc(metrics.Names(), func(m Metric) bool {
-		return slices.ContainsFunc(r.Answers, func(a Answer) bool { _, ok := a.Metrics[m]; return !ok })
-	})
-}
-
 var buckets = []Bucket{Near, Mid, Far, All}
 
 // scoreOf is the mean over the answers of a bucket, with intervals by conversation.
@@ -134,7 +126,7 @@ func (r *Result) scoreOf(b Bucket, n int, answers pairs) Score {
 		}
 		return of(Units(rows)), rows
 	}
-	for _, m := range r.metrics() {
+	for _, m := range metrics.Names() {
 		if v, rows := figure(string(m), m.Of, func(v float64) float64 { return v }); rows > 0 {
 			s.Metrics[m] = v
 		}

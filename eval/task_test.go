@@ -274,3 +274,24 @@ func FuzzTasks(f *testing.F) {
 		}
 	})
 }
+
+// TestTaskStops: an answer that ends at a newline has the newline's token among those that
+// end it, and LongBench-E's rows are asked by the same prompt.
+func TestTaskStops(t *testing.T) {
+	_, tk, tpl := openDemo(t)
+	tasks := tasksFile(t, chatTasks)
+	if got := tasks.prompts(); got["code_e"] != "{context}" || got["chat_e"] != got["chat"] || len(got) != 4 {
+		t.Errorf("prompts %q", got)
+	}
+	row := data.Sample{
+		Where: "here", Dataset: "code", Answers: []string{"x = 1"},
+		Messages: []tokenizer.Message{{Role: "user", Content: "x = 1\n"}, {Role: "assistant", Content: "x = 1"}},
+	}
+	s, err := tasks.sample(data.NewEncoder(tk, tpl, 0), tk, row)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if newline := tk.Encode("\n", false); len(s.Stop) != 1 || s.Stop[0] != newline[len(newline)-1] {
+		t.Errorf("stops at %v, want %v", s.Stop, newline)
+	}
+}

@@ -280,7 +280,6 @@ func TestEval(t *testing.T) {
 
 func TestEvalErrors(t *testing.T) {
 	runFolder(t)
-	writeFile(t, "text.jsonl", `{"text": "Only a text."}`+"\n")
 	writeFile(t, "question.jsonl", `{"context": "A text.", "input": "Question?"}`+"\n")
 	rows := []string{"--data", "train.jsonl"}
 	for _, tc := range []struct {
@@ -292,11 +291,13 @@ func TestEvalErrors(t *testing.T) {
 		{"no data", nil, exitUsage, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE\nRun "},
 		{"missing data", []string{"--data", "none.parquet"}, exitError, "none.parquet: no such file or directory\n"},
 		{"missing column", []string{"--data", "question.jsonl"}, exitError, "question.jsonl: no column answers: the file has context, input"},
-		{"plain text", []string{"--data", "text.jsonl"}, exitError, "text.jsonl:line 1: the sample is a plain text; to evaluate recall it needs a question and its answer\n"},
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
 		{"negative samples", append(rows, "--samples", "-1"), exitUsage, "--samples is -1; it must be at least 1, or 0 for all\nRun "},
 		{"no answer", append(rows, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens is 0; it must be at least 1\nRun "},
 		{"unknown policy", append(rows, "--policy", "full", "--policy", "windows"), exitError, `policy is "windows"; did you mean "window"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` + "\n"},
+		{"no tasks", append(rows, "--tasks", "none.yaml"), exitError, "none.yaml: no such file here, nor in a configs/eval folder in or above "},
+		{"tasks and a length", append(rows, "--tasks", "x.yaml", "--max-new-tokens", "3"), exitUsage, "--tasks says how long answers may become; --max-new-tokens cannot be given, too\nRun "},
+		{"a prompt's length alone", append(rows, "--max-prompt-tokens", "3"), exitUsage, "--max-prompt-tokens is for prompts of --tasks, and that is not given\nRun "},
 		{"no seed", append(rows, "--seeds", "0"), exitUsage, "--seeds is 0; it must be at least 1\nRun "},
 		{"against nobody", append(rows, "--policy", "full", "--against", "windo"), exitError, `against is "windo"`},
 		{"an argument", append(rows, "x"), exitUsage, "unexpected argument \"x\"\nRun "},
