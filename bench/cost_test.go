@@ -31,9 +31,10 @@ func TestCosts(t *testing.T) {
 			t.Errorf("cost %d: %+v", i, c)
 		}
 	}
-	const token = 8 * 2 * 4 * (3*64 + 1) // its index beside
-	if a, b := costs[0].State, costs[1].State; a != b || a < 40*token {
-		t.Errorf("bounded state: %d bytes after 96 tokens, %d after 192", a, b)
+	const token = 8 * 2 * 4 * (3*64 + 1)                                                        // its index beside
+	kept := int64(40*(token+8*2*4) + 8*4*model.Memory{Spec: s, Dims: bounded.Base.Dims}.Size()) // with scores
+	if a, b := costs[0].State, costs[1].State; a != kept || b != kept {
+		t.Errorf("bounded state: %d bytes after 96 tokens, %d after 192, want %d", a, b, kept)
 	}
 	if a, b := costs[2].State, costs[3].State; a != 96*token || b != 192*token {
 		t.Errorf("state of full attention: %d and %d bytes, want %d and %d", a, b, 96*token, 192*token)
