@@ -262,7 +262,7 @@ func TestShapes(t *testing.T) {
 	for _, f := range info.Files {
 		files = append(files, f.Name)
 	}
-	if want := []string{"1t17c.onnx", "4t17c.onnx", "6t17c.onnx", "commit-4t.onnx", "commit-6t.onnx", "manifest.schema.json", "runtime.md", "weights.bin"}; !slices.Equal(files, want) {
+	if want := []string{"1t17c.onnx", "4t17c.onnx", "6t17c.onnx", "commit-4t.onnx", "commit-6t.onnx", "manifest.schema.json", "runtime.md", "weights.bin", "report.html"}; !slices.Equal(files, want) {
 		t.Errorf("files %v, want %v", files, want)
 	}
 	if got := info.Shapes[1]; got.Slots != 4 || got.Segment != 6 || got.Window != 5 {

@@ -196,7 +196,7 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 		Why:  "From basic on, it moves DequantizeLinear through Reshape and Transpose, and refuses what comes of some int8 graphs.", Sources: []Source{ortReshape, ortLevels},
 	}).
 	With(RuleTokens, Rule{
-		What: "With every float rounded to float16, at least 99 % of the best tokens stay equal: an error for qnn, mediatek and coreml and in a folder with float16 graphs, a warning else.",
+		What: "With every float rounded to float16, at least 99 % of the best tokens stay equal, of few all but three, and of quantized graphs two more for each that rounding alone changes against the Go model: an error for qnn, mediatek and coreml and in a folder with float16 graphs, a warning else.",
 		Why:  "NPUs store floats in float16.", Sources: []Source{neuronSDK, neuralEngine},
 	}).
 	With("qnn-matmul-16", Rule{
