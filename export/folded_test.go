@@ -17,6 +17,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/manifest"
 	"eisft/export/onnxpb"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/modeltest"
@@ -47,6 +48,7 @@ func folded(t testing.TB, m *model.Model, r quant.Recipe) *quant.Quantized {
 // model does, beside float graphs of the untouched model, over every kind of base.
 func TestFoldedGraphs(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
 	for i, name := range slices.Sorted(maps.Keys(families)) {
 		kinds := []lower.Inputs{lower.InputEmbeds, lower.InputIDs}
 		if i%4 != 0 {

@@ -13,6 +13,7 @@ import (
 	"eisft/export/exporttest"
 	"eisft/export/lower"
 	"eisft/export/manifest"
+	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/model"
 	"eisft/model/hf"
@@ -25,6 +26,7 @@ import (
 // and with unsigned activations.
 func TestRandomIntegerAttention(t *testing.T) {
 	orttest.Require(t)
+	export.VerifyAt(t, ort.All)
 	for seed := range uint64(12) {
 		r := rand.New(rand.NewPCG(seed, 11))
 		spec := randomBlock(r)
