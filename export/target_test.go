@@ -81,7 +81,7 @@ func TestOtherTarget(t *testing.T) {
 	}{
 		{"w8a16", quant.Generic, check.QNN, "the model was quantized as w8a16 for generic, and qnn wants its 16-bit activations unsigned, with a zero point; quantize again for --target qnn"},
 		{"w8a16", quant.QNN, check.LiteRT, "the model was quantized as w8a16 for qnn, and litert wants its 16-bit activations signed and symmetric; quantize again for --target litert"},
-		{"w8a16", quant.Generic, check.OpenVINO, "scheme w8a16 does not run on openvino, but on generic, qnn, mediatek, litert; openvino runs w4-g32, w4-g64, w4-g128, w8a8; quantize again by one of these, for --target openvino"},
+		{"w8a16", quant.Generic, check.OpenVINO, "scheme w8a16 does not run on openvino, but on generic, qnn, mediatek, litert; openvino runs w4-g32, w4-g64, w4-g128; quantize again by one of these, for --target openvino"},
 		{"w8a16", quant.QNN, check.Generic, ""},
 		{"w8a16", quant.MediaTek, check.LiteRT, ""},
 		{"w8a16", quant.Generic, check.MediaTek, ""},

@@ -1,6 +1,8 @@
 package quant
 
 import (
+	"github.com/dustin/go-humanize/english"
+
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -34,6 +36,9 @@ type Statistics struct {
 	Text      []int32 // as in Quantized
 	observers map[string]*Observer
 }
+
+// fewSamples is how many samples are too few to be silent about.
+const fewSamples = 4
 
 // TextTokens bounds the text that a quantized model keeps of its calibration.
 const TextTokens = 8192
@@ -185,6 +190,9 @@ func (c *calibrator) finish() (*Statistics, error) {
 	warn := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
 	if s.Short > 0 {
 		warn("%d of %d samples were left out: their context does not fill a segment of %d tokens", s.Short, s.Short+s.Samples, spec.Segment)
+	}
+	if s.Samples < fewSamples {
+		warn("calibrated on %s: what other texts reach beyond it is clipped; take %d or more (--samples)", english.Plural(s.Samples, "sample", ""), fewSamples)
 	}
 	if c.slots < spec.Slots {
 		warn("the samples filled at most %d of %d slots; calibrate with longer samples to see what the slots hold in use", c.slots, spec.Slots)

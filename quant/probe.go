@@ -233,6 +233,7 @@ func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
 	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
 		return cmp.Compare(b.Increase/float64(b.Promote), a.Increase/float64(a.Promote))
 	})
+	room := f.fitting()
 	f.line = p.probe.start("frontier", frontierSteps+1)
 	defer f.line.End()
 	for i := range frontierSteps + 1 {
@@ -241,7 +242,7 @@ func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
 		}
 	}
 	r := &MixedReport{}
-	chosen, err := f.choose(ctx, r)
+	chosen, err := f.choose(ctx, r, room)
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +269,27 @@ type frontier struct {
 	order  []MapSensitivity
 	points map[int]FrontierPoint // by the number of maps that are promoted
 	line   *progress.Line
+}
+
+// fitting puts those maps first that the recipe's bytes have room for, one after the other,
+// and returns how many they are.
+func (f *frontier) fitting() int {
+	most := f.recipe.Mixed.MaxBytes
+	if most == 0 {
+		return len(f.order)
+	}
+	bytes := plannedSize(f.job.Model, f.format(nil)).After
+	var fits, others []MapSensitivity
+	for _, m := range f.order {
+		if bytes+m.Promote > most {
+			others = append(others, m)
+			continue
+		}
+		bytes += m.Promote
+		fits = append(fits, m)
+	}
+	f.order = append(fits, others...)
+	return len(fits)
 }
 
 // at measures the model with the first n maps promoted, rounded to the nearest codes.
@@ -304,19 +326,10 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 
 // choose returns how many maps the recipe promotes: the least number that keeps the loss,
 // or as many as there is room for.
-func (f *frontier) choose(ctx context.Context, r *MixedReport) (int, error) {
+func (f *frontier) choose(ctx context.Context, r *MixedReport, room int) (int, error) {
 	rule := f.recipe.Mixed
 	if rule == (Mixed{}) {
 		return 0, nil
-	}
-	room := len(f.order)
-	if rule.MaxBytes > 0 {
-		bytes := plannedSize(f.job.Model, f.format(nil)).After
-		for room = 0; room < len(f.order); room++ {
-			if bytes += f.order[room].Promote; bytes > rule.MaxBytes {
-				break
-			}
-		}
 	}
 	if rule.MaxLossIncrease == 0 {
 		return room, nil

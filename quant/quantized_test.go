@@ -86,7 +86,7 @@ func TestCalibrate(t *testing.T) {
 	q, seen := quantizedDemo(t, m)
 	c := seen.Calibration
 	answers := s.Turns[0].End - s.Turns[0].Start + s.Turns[1].End - s.Turns[1].Start
-	if c.Samples != 1 || c.Steps != answers || c.Prompt+c.Steps != len(s.IDs) || len(c.Hash) != 64 || len(c.Warnings) != 0 {
+	if c.Samples != 1 || c.Steps != answers || c.Prompt+c.Steps != len(s.IDs) || len(c.Hash) != 64 || len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "calibrated on 1 sample: ") {
 		t.Errorf("calibration %+v of %d tokens, %d of them in answers", c, len(s.IDs), answers)
 	}
 	width := map[string]int{HeadInput: m.Base.Head.In, HeadOutput: m.Base.Head.Out}
@@ -152,6 +152,7 @@ func TestCalibrateWarnings(t *testing.T) {
 	}
 	want := []string{
 		"1 of 2 samples were left out: their context does not fill a segment of 32 tokens",
+		"calibrated on 1 sample: what other texts reach beyond it is clipped; take 4 or more (--samples)",
 		"the samples filled at most 0 of 32 slots; calibrate with longer samples to see what the slots hold in use",
 		"no sample was long enough to write to the memory; its effect on the activations was not seen",
 		"the samples have no answers: only prompts were seen, no generation steps",

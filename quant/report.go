@@ -65,6 +65,7 @@ type Settings struct {
 	Kernels     string `json:"kernels"`            // what computes products
 	Calibration string `json:"calibration_sha256"` // of the file
 	Evaluation  string `json:"evaluation_sha256,omitempty"`
+	Adapter     string `json:"adapter_identity"` // of the block's parameters
 }
 
 // Change is a figure of the float model and of the quantized one.
@@ -112,7 +113,7 @@ func (j *Job) report(made *made) (*Report, error) {
 	r.Recipe, r.Data = *j.Recipe, j.Calibration.Path
 	r.Sensitivity, r.Mixed, r.Cache = made.sensitivity, made.mixed, made.cache
 	r.Settings = Settings{
-		Version: j.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Kernels: kernels.Backend(),
+		Version: j.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Kernels: kernels.Backend(), Adapter: j.Model.Params.Identity(),
 	}
 	r.FloatTokens = 8 * j.Model.Spec.Segment
 	var err error
@@ -235,8 +236,8 @@ func (c Comparison) row() row {
 	if c.Unit == UnitPerplexity {
 		unit, change, interval = "tokens", signedPercent(c.Difference.Value), percentInterval(c.Difference.Interval)
 	}
-	if c.Rows < 2 {
-		interval = ""
+	if c.Rows < eval.LeastDiffer {
+		interval = fmt.Sprintf("of %d conversations: none", c.Rows)
 	}
 	return row{
 		fmt.Sprintf("%s (%s %s)", c.What, humanize.Comma(int64(c.N)), unit),

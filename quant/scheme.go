@@ -82,7 +82,7 @@ var schemes = enum.NewTable[string, Scheme]("scheme").
 	With("w4-g32", weightOnly(32)).
 	With("w4-g64", weightOnly(64)).
 	With("w4-g128", weightOnly(128)).
-	With("w8a8", wholeNumbers("w8a8", int8s, int8s, Targets())).
+	With("w8a8", wholeNumbers("w8a8", int8s, int8s, phones)).
 	With("w4a8", wholeNumbers("w4a8", int4, int8s, []string{Generic, QNN}))
 
 // wholeNumbers is a scheme with integer attention. Residual stream, queries, scores and
