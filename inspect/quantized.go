@@ -73,7 +73,7 @@ func (r *Report) recipe(report *quant.Report) {
 	if m := report.Mixed; m != nil && len(m.Promoted) > 0 {
 		r.fact("promoted to 8 bits", fmt.Sprintf("%d maps, %s first", len(m.Promoted), m.Promoted[0]))
 	}
-	r.fact("multiplications in float", Share(report.FloatShare))
+	r.fact("multiplications in float", Share(report.FloatShare()))
 }
 
 // comparisons adds what quantization changed, with intervals.

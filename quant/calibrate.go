@@ -1,8 +1,6 @@
 package quant
 
 import (
-	"github.com/dustin/go-humanize/english"
-
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -12,6 +10,8 @@ import (
 	"hash"
 	"iter"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
 	"eisft/internal/scratch"

@@ -71,7 +71,7 @@ func (r *Report) headline() []figure {
 	return append(list,
 		figure{bytesize.Megabytes(r.Size.After), "the model, was " + bytesize.Megabytes(r.Size.Before)},
 		figure{fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), "bits a weight, scales included"},
-		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare), "of multiplications left in float"})
+		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare()), "of multiplications left in float"})
 }
 
 // settled is the recipe as it was carried out, for a file.

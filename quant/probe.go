@@ -288,7 +288,7 @@ func (f *frontier) fitting() int {
 		bytes += m.Promote
 		fits = append(fits, m)
 	}
-	f.order = append(fits, others...)
+	f.order = slices.Concat(fits, others)
 	return len(fits)
 }
 

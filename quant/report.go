@@ -48,9 +48,9 @@ type Report struct {
 	Reconstructed []Reconstructed `json:"reconstructed,omitempty"`
 	// Transforms says what transforms left out, and why.
 	Transforms []string `json:"transform_notes,omitempty"`
-	// FloatShare is the share of the multiplications of matrix products that stay in float,
-	// where a prompt of FloatTokens is read.
-	FloatShare  float64            `json:"float_share"`
+	// Float are the multiplications of matrix products that stay in float, where a prompt of
+	// FloatTokens is read.
+	Float       []FloatPart        `json:"float"`
 	FloatTokens int                `json:"float_tokens"`
 	Size        Change[int]        `json:"bytes"` // of the model with its adapter
 	Weights     []WeightReport     `json:"weights"`
@@ -117,7 +117,7 @@ func (j *Job) report(made *made) (*Report, error) {
 	}
 	r.FloatTokens = 8 * j.Model.Spec.Segment
 	var err error
-	if r.FloatShare, err = FloatShare(j.Model, made.q.Scheme, r.FloatTokens); err != nil {
+	if r.Float, err = FloatParts(j.Model, made.q.Scheme, r.FloatTokens); err != nil {
 		return nil, err
 	}
 	if r.Settings.Calibration, err = filehash.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {

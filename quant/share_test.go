@@ -20,10 +20,12 @@ func TestFloatShare(t *testing.T) {
 		}
 	}
 	all := attention + maps + scores
+	names := map[string]int{"w8a16": 1, "w8a8": 1, "w8a16-mixed": 2, "w4-g32": 3}
 	for scheme, want := range map[string]float64{"w8a16": scores / all, "w8a8": scores / all, "w8a16-mixed": (scores + attention) / all, "w4-g32": 1} {
-		got, err := FloatShare(m, schemes.Get(scheme), n)
-		if err != nil || math.Abs(got-want) > 1e-12 {
-			t.Errorf("%s: %g of the products in float (%v), want %g", scheme, got, err, want)
+		parts, err := FloatParts(m, schemes.Get(scheme), n)
+		got := (&Report{Float: parts}).FloatShare()
+		if err != nil || len(parts) != names[scheme] || parts[0].What != "retention scores" || math.Abs(got-want) > 1e-12 {
+			t.Errorf("%s: %v, %g of the products in float (%v), want %g", scheme, parts, got, err, want)
 		}
 	}
 }

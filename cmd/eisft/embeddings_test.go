@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -13,9 +14,12 @@ import (
 	"eisft/train/runs"
 )
 
-// TestInt8Embeddings: a quantized model is exported with rows of int8, its graphs pass, and the
+// TestSlowInt8Embeddings: a quantized model is exported with rows of int8, its graphs pass, and the
 // tokens that they write are those of the Go model with these codes and rows.
-func TestInt8Embeddings(t *testing.T) {
+func TestSlowInt8Embeddings(t *testing.T) {
+	if os.Getenv("EISFT_SLOW") == "" {
+		t.Skip("takes a minute; set EISFT_SLOW=1 to run it")
+	}
 	orttest.Require(t)
 	runFolder(t)
 	wantOutput(t, "", "quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-samples", "1")

@@ -150,8 +150,8 @@ func TestGGUFWholeWay(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"train", "--config", "s.yaml"},
-		{"quantize", "--calib", "train.jsonl", "--samples", "2"},
-		{"export", "--shape", "32x84"},
+		{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-samples", "1"},
+		{"export", "--shape", "32x84", "--golden=false"},
 	} {
 		if r := eisft(t, args...); r.code != 0 {
 			t.Fatalf("eisft %v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)

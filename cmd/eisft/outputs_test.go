@@ -139,7 +139,7 @@ func TestLeftovers(t *testing.T) {
 	if err := errors.Join(os.Rename(model, left), os.Remove(filepath.Join(left, "report.json"))); err != nil {
 		t.Fatal(err)
 	}
-	export := []string{"export", "--shape", "32x84", "--verify=false", "--replace"}
+	export := []string{"export", "--shape", "32x84", "--verify=false", "--golden=false", "--replace"}
 	if r := eisft(t, export...); r.code != 0 || strings.Contains(r.stdout, "w8a16") {
 		t.Errorf("the leftover was exported: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
