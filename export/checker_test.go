@@ -58,7 +58,7 @@ func TestSlowOfficialChecker(t *testing.T) {
 	var files []string
 	for name, change := range families {
 		m := exporttest.Model(t, exporttest.Block(nil), change)
-		for _, format := range export.Formats() {
+		for _, format := range []export.Format{export.FormatQDQ, export.FormatEncodings} {
 			o := options()
 			o.NoVerify, o.Format, o.Quantized = true, format, exporttest.Quantized(t, m)
 			o.Precisions = export.Precisions()

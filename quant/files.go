@@ -221,6 +221,7 @@ func parseEncodings(text []byte) (*Quantized, *encodings, error) {
 	if want.Cache, err = want.cacheLike(e.Scheme.Cache); err != nil {
 		return nil, nil, err
 	}
+	e.Scheme.Targets = want.Targets // who runs it is for this version to know
 	if !e.Scheme.Equal(want) {
 		return nil, nil, fmt.Errorf("the scheme is %s; this version of eisft has %s", e.Scheme, want)
 	}

