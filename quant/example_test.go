@@ -63,6 +63,7 @@ func Example() {
 	}
 	fmt.Println(len(quantized.Weights), "matrices and", len(quantized.Points), "tensors between them")
 	// Output:
+	// calibrated on 1 sample: what other texts reach beyond it is clipped; take 4 or more (--samples)
 	// the samples filled at most 248 of 256 slots; calibrate with longer samples to see what the slots hold in use
 	// 57 matrices and 174 tensors between them
 }

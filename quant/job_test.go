@@ -141,8 +141,8 @@ func TestWriteTable(t *testing.T) {
 	}
 	if want := `w8a16                                              before   after    change   95 % interval
 perplexity of the text (12,345 tokens)             2.000    2.010    +0.50 %  +0.40 to +0.60 %
-exact match, far: > 512 tokens back (3 questions)  0.500    0.250    -0.250   -0.500 to +0.000
-exact match, all (1 questions)                     1.000    1.000    +0.000
+exact match, far: > 512 tokens back (3 questions)  0.500    0.250    -0.250   none, of 3 conversations
+exact match, all (1 questions)                     1.000    1.000    +0.000   none, of 1 conversation
 size                                               15.5 MB  10.3 MB  -33.55 %
 
 method  perplexity  increase  95 % interval

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"eisft/eval"
 	"eisft/internal/bytesize"
@@ -237,7 +238,7 @@ func (c Comparison) row() row {
 		unit, change, interval = "tokens", signedPercent(c.Difference.Value), percentInterval(c.Difference.Interval)
 	}
 	if c.Rows < eval.LeastDiffer {
-		interval = fmt.Sprintf("of %d conversations: none", c.Rows)
+		interval = fmt.Sprintf("none, of %s", english.Plural(c.Rows, "conversation", ""))
 	}
 	return row{
 		fmt.Sprintf("%s (%s %s)", c.What, humanize.Comma(int64(c.N)), unit),
