@@ -13,13 +13,14 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/htmlpage"
 	"eisft/internal/plot"
 )
 
 //go:embed report.html
 var pageText string
 
-var pageTemplate = template.Must(plot.Define(template.New("report")).Funcs(template.FuncMap{
+var pageTemplate = template.Must(htmlpage.Define(plot.Define(template.New("report"))).Funcs(template.FuncMap{
 	"plotStyle": func() template.CSS { return plot.Style },
 	"whisker":   func(r differenceRow) plot.Whisker { return r.whisker },
 	"comma":     func(n int) string { return humanize.Comma(int64(n)) },
@@ -60,8 +61,8 @@ func (r *Report) against() string {
 
 // headline are the figures that are looked for first: what every policy recalls of what is
 // far back, or of everything if nothing is known to be.
-func (r *Report) headline() []struct{ Value, What string } {
-	var list []struct{ Value, What string }
+func (r *Report) headline() []htmlpage.Figure {
+	var list []htmlpage.Figure
 	m := Metrics()[0]
 	for _, result := range r.Results {
 		s := result.Score(Far)
@@ -71,8 +72,8 @@ func (r *Report) headline() []struct{ Value, What string } {
 		if s.N == 0 {
 			continue
 		}
-		list = append(list, struct{ Value, What string }{
-			s.text(string(m), s.Metrics.Text(m, 2)), fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket)),
+		list = append(list, htmlpage.Figure{
+			Value: s.text(string(m), s.Metrics.Text(m, 2)), What: fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket)),
 		})
 	}
 	return list

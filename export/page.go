@@ -14,6 +14,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/internal/atomicfile"
+	"eisft/internal/htmlpage"
 	"eisft/quant"
 	"eisft/quant/encoding"
 )
@@ -24,7 +25,7 @@ const PageFile = "report.html"
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("export").Funcs(template.FuncMap{
+var pageTemplate = template.Must(htmlpage.Define(template.New("export")).Funcs(template.FuncMap{
 	"megabytes": func(n int64) string { return fmt.Sprintf("%.2f", float64(n)/1e6) },
 	"percent":   func(x float64) string { return fmt.Sprintf("%.1f %%", 100*x) },
 	"number":    func(x any) string { return fmt.Sprintf("%.3g", x) },
@@ -41,16 +42,13 @@ type page struct {
 	*manifest.Manifest
 	For      string // the target, "" for any runtime
 	Scheme   string // in words, "" without quantized graphs
-	Headline []pageFigure
+	Headline []htmlpage.Figure
 	Rows     []pageGraph
 	Ops      []opChart
 	Memory   []memoryMap
 	Encoded  []encodedRow
 	Warnings []check.Finding
 }
-
-// pageFigure is one of those at the top of the page.
-type pageFigure struct{ Value, What string }
 
 // pageGraph is a graph with what its files take.
 type pageGraph struct {
@@ -293,7 +291,7 @@ func rowOf(name string, e encoding.Encoding) encodedRow {
 // headline chooses the figures that are looked for first: those of the last precision.
 func (p *page) headline() {
 	add := func(value, what string, args ...any) {
-		p.Headline = append(p.Headline, pageFigure{value, fmt.Sprintf(what, args...)})
+		p.Headline = append(p.Headline, htmlpage.Figure{Value: value, What: fmt.Sprintf(what, args...)})
 	}
 	total := int64(0)
 	for _, f := range p.Files {

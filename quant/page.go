@@ -11,13 +11,14 @@ import (
 
 	"eisft/eval"
 	"eisft/internal/bytesize"
+	"eisft/internal/htmlpage"
 	"eisft/internal/plot"
 )
 
 //go:embed report.html
 var pageText string
 
-var pageTemplate = template.Must(plot.Define(template.New("report")).Funcs(template.FuncMap{
+var pageTemplate = template.Must(htmlpage.Define(plot.Define(template.New("report"))).Funcs(template.FuncMap{
 	"plotStyle":   func() template.CSS { return plot.Style },
 	"percent":     func(x float64) string { return fmt.Sprintf("%.4g %%", 100*x) },
 	"number":      func(x any) string { return fmt.Sprintf("%.4g", x) },
@@ -36,7 +37,7 @@ func (r *Report) page() ([]byte, error) {
 	err := pageTemplate.Execute(&b, struct {
 		*Report
 		Rows     []row
-		Headline []figure
+		Headline []htmlpage.Figure
 		Plots    []*plot.Plot
 		Bars     func(a ActivationReport) bars
 		Whisker  func(c Comparison) plot.Whisker
@@ -47,19 +48,16 @@ func (r *Report) page() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// figure is one of those that stand at the top of the page.
-type figure struct{ Value, What string }
-
 // headline are the figures that are looked for first.
-func (r *Report) headline() []figure {
-	var list []figure
+func (r *Report) headline() []htmlpage.Figure {
+	var list []htmlpage.Figure
 	add := func(key, what string) {
 		if r.Evaluation == nil {
 			return
 		}
 		if c := r.Evaluation.Compared(key); c != nil {
 			row := c.row()
-			list = append(list, figure{row.Change, fmt.Sprintf("%s: %s, was %s", what, row.After, row.Before)})
+			list = append(list, htmlpage.Figure{Value: row.Change, What: fmt.Sprintf("%s: %s, was %s", what, row.After, row.Before)})
 		}
 	}
 	add("perplexity/text", "perplexity of the text")
@@ -69,9 +67,9 @@ func (r *Report) headline() []figure {
 		weights, bits = weights+w.Shape[0]*w.Shape[1], bits+8*w.Bytes
 	}
 	return append(list,
-		figure{bytesize.Megabytes(r.Size.After), "the model, was " + bytesize.Megabytes(r.Size.Before)},
-		figure{fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), "bits a weight, scales included"},
-		figure{fmt.Sprintf("%.1f %%", 100*r.FloatShare()), "of multiplications left in float"})
+		htmlpage.Figure{Value: bytesize.Megabytes(r.Size.After), What: "the model, was " + bytesize.Megabytes(r.Size.Before)},
+		htmlpage.Figure{Value: fmt.Sprintf("%.2f", float64(bits)/float64(max(1, weights))), What: "bits a weight, scales included"},
+		htmlpage.Figure{Value: fmt.Sprintf("%.1f %%", 100*r.FloatShare()), What: "of multiplications left in float"})
 }
 
 // settled is the recipe as it was carried out, for a file.
