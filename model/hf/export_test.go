@@ -8,6 +8,7 @@ import (
 
 // What the tests of package hf_test need of this package and of its tests.
 var (
+	GGMLTypes        = ggmlTypes
 	ParseGGUF        = parseGGUF
 	ParseSafetensors = parseSafetensors
 	SafetensorsFile  = file

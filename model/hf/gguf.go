@@ -10,6 +10,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 
 	"eisft/internal/head"
 )
@@ -28,9 +29,9 @@ type GGUF struct {
 }
 
 // OpenGGUF opens a GGUF file of version 2 or 3 (specification:
-// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Tensors may be
-// F32, F16, BF16, F64, I8 to I64, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and
-// Q6_K: what files named after Q4_0 to Q8_0 and Q4_K_M to Q6_K consist of.
+// https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Tensors may have every
+// type that llama.cpp 0.5 writes: F32, F16, BF16, F64, I8 to I64, Q1_0 to Q8_0, Q2_K to
+// Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, MXFP4 and NVFP4.
 func OpenGGUF(path string) (*GGUF, error) {
 	data, unmap, err := mapFile(path)
 	if err != nil {
@@ -78,12 +79,29 @@ const (
 // ggmlTypes maps the specification's ggml_type to what Tensor converts.
 var ggmlTypes = map[uint32]DType{
 	0: DTypeF32, 1: DTypeF16, 2: DTypeQ40, 3: DTypeQ41, 6: DTypeQ50, 7: DTypeQ51, 8: DTypeQ80,
-	12: DTypeQ4K, 13: DTypeQ5K, 14: DTypeQ6K,
-	24: DTypeI8, 25: DTypeI16, 26: DTypeI32, 27: DTypeI64, 28: DTypeF64, 30: DTypeBF16,
+	10: DTypeQ2K, 11: DTypeQ3K, 12: DTypeQ4K, 13: DTypeQ5K, 14: DTypeQ6K,
+	16: DTypeIQ2XXS, 17: DTypeIQ2XS, 18: DTypeIQ3XXS, 19: DTypeIQ1S, 20: DTypeIQ4NL, 21: DTypeIQ3S, 22: DTypeIQ2S, 23: DTypeIQ4XS,
+	24: DTypeI8, 25: DTypeI16, 26: DTypeI32, 27: DTypeI64, 28: DTypeF64, 29: DTypeIQ1M, 30: DTypeBF16,
+	34: DTypeTQ1, 35: DTypeTQ2, 39: DTypeMXFP4, 40: DTypeNVFP4, 41: DTypeQ1, 42: DTypeQ2,
 }
 
-// ggmlNames are the frequent types that nothing here converts.
-var ggmlNames = map[uint32]string{10: "Q2_K", 11: "Q3_K", 20: "IQ4_NL", 23: "IQ4_XS", 39: "MXFP4"}
+// ggmlNames are the types that nothing here converts: those that llama.cpp makes while it computes, and those
+// that it has given up.
+var ggmlNames = map[uint32]string{
+	4: "Q4_2", 5: "Q4_3", 9: "Q8_1", 15: "Q8_K",
+	31: "Q4_0_4_4", 32: "Q4_0_4_8", 33: "Q4_0_8_8", 36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8",
+}
+
+// ggmlFloats lists the types that weights may have.
+func ggmlFloats() string {
+	var names []string
+	for _, number := range slices.Sorted(maps.Keys(ggmlTypes)) {
+		if d := ggmlTypes[number]; d.IsFloat() {
+			names = append(names, string(d))
+		}
+	}
+	return strings.Join(names, ", ")
+}
 
 // ggufTensor is a tensor's record; offset counts from the start of the data.
 type ggufTensor struct {
@@ -342,7 +360,7 @@ func (c *cursor) tensor() (ggufTensor, error) {
 	var ok bool
 	if t.dtype, ok = ggmlTypes[kind]; !ok && c.err == nil {
 		name := cmp.Or(ggmlNames[kind], fmt.Sprintf("ggml type %d", kind))
-		return t, fmt.Errorf("found %s, which is not read; want F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_1, Q5_0, Q4_1 or Q4_0: take another variant of the model, for example Q8_0 or Q4_K_M", name)
+		return t, fmt.Errorf("found %s, which is not read; want one of %s: take another variant of the model, for example Q8_0 or Q4_K_M", name, ggmlFloats())
 	}
 	return t, c.err
 }

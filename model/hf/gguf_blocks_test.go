@@ -164,15 +164,13 @@ func compareBlocks(t *testing.T, got, was *hf.Checkpoint, name string, steps flo
 	}
 }
 
-// BenchmarkBlocks converts a million numbers; bytes are those of float32.
+// BenchmarkBlocks converts a thousand blocks of each type; bytes are those of float32.
 func BenchmarkBlocks(b *testing.B) {
-	values := make([]float32, 1<<20)
-	for i := range values {
-		values[i] = float32(i%1021)/1021 - 0.5
-	}
-	for name, e := range map[hf.DType]hftest.Encoding{hf.DTypeQ80: hftest.Q80, hf.DTypeQ40: hftest.Q40, hf.DTypeQ4K: hftest.Q4K, hf.DTypeQ6K: hftest.Q6K} {
-		b.Run(string(name), func(b *testing.B) {
-			x := hf.Tensor{Name: "w", DType: name, Shape: []int{len(values)}, Data: e.Encode(values)}
+	reference := readGGMLReference(b)
+	for dtype, of := range reference.Types {
+		b.Run(string(dtype), func(b *testing.B) {
+			x := hf.Tensor{Name: "w", DType: dtype, Shape: []int{reference.Blocks, len(of.First)}, Data: randomBlocks(reference.Blocks, of.Size, of.Halves)}
+			values := make([]float32, reference.Blocks*len(of.First))
 			b.SetBytes(int64(4 * len(values)))
 			for b.Loop() {
 				if err := x.ReadFloat32(values); err != nil {

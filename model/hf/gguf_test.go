@@ -157,7 +157,7 @@ func TestGGUFErrors(t *testing.T) {
 		"rank":           {with(func(w *hftest.GGUF) { w.Tensor("t", 0, []int{1, 1, 1, 1, 1}, one) }), "tensor t: found 5 dimensions, want at most 4"},
 		"overflow":       {with(func(w *hftest.GGUF) { w.Tensor("t", 0, []int{1 << 40, 1 << 40}, one) }), "its number of elements overflows"},
 		"block rows":     {with(func(w *hftest.GGUF) { w.Tensor("t", 8, []int{32, 2}, one) }), "tensor t: shape [32 2]: Q8_0 needs rows of a multiple of 32"},
-		"Q2_K":           {with(func(w *hftest.GGUF) { w.Tensor("t", 10, []int{256}, one) }), "tensor t: found Q2_K, which is not read; want F32"},
+		"of computing":   {with(func(w *hftest.GGUF) { w.Tensor("t", 15, []int{256}, one) }), "tensor t: found Q8_K, which is not read; want one of F32, F16, Q4_0"},
 		"unknown format": {with(func(w *hftest.GGUF) { w.Tensor("t", 99, []int{256}, one) }), "tensor t: found ggml type 99"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -289,6 +289,12 @@ func FuzzGGUF(f *testing.F) {
 	w.Tensor("blk.0.attn_q.weight", 8, []int{2, 32}, make([]byte, 68))
 	f.Add(w.Bytes())
 	f.Add((&hftest.GGUF{}).Bytes())
+	reference := readGGMLReference(f)
+	for _, of := range reference.Types {
+		one := &hftest.GGUF{}
+		one.Tensor("token_embd.weight", of.Number, []int{2, len(of.First)}, randomBlocks(2, of.Size, of.Halves))
+		f.Add(one.Bytes())
+	}
 	f.Add(withMetadata("qwen3", map[string]any{".rope.scaling.type": "yarn", ".rope.scaling.factor": float32(4), ".rope.scaling.yarn_attn_factor": float32(0.5)}).Bytes())
 	f.Add(withMetadata("gemma3", map[string]any{".attention.sliding_window": uint32(8), ".attention.sliding_window_pattern": []bool{true, false, true}}).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -32,6 +32,24 @@ const (
 	DTypeQ4K  DType = "Q4_K" // blocks of 256: F16 scale and minimum, of each 32 numbers in 6 bits; 4-bit codes
 	DTypeQ5K  DType = "Q5_K" // the same with 5-bit codes
 	DTypeQ6K  DType = "Q6_K" // blocks of 256: one F16 scale, int8 scales of each 16 numbers, 6-bit codes
+	// Blocks with fewer bits or with tables: gguf_few_bits.go and gguf_iq.go describe them.
+	DTypeQ2K    DType = "Q2_K"
+	DTypeQ3K    DType = "Q3_K"
+	DTypeIQ1S   DType = "IQ1_S"
+	DTypeIQ1M   DType = "IQ1_M"
+	DTypeIQ2XXS DType = "IQ2_XXS"
+	DTypeIQ2XS  DType = "IQ2_XS"
+	DTypeIQ2S   DType = "IQ2_S"
+	DTypeIQ3XXS DType = "IQ3_XXS"
+	DTypeIQ3S   DType = "IQ3_S"
+	DTypeIQ4NL  DType = "IQ4_NL"
+	DTypeIQ4XS  DType = "IQ4_XS"
+	DTypeTQ1    DType = "TQ1_0"
+	DTypeTQ2    DType = "TQ2_0"
+	DTypeQ1     DType = "Q1_0"
+	DTypeQ2     DType = "Q2_0"
+	DTypeMXFP4  DType = "MXFP4"
+	DTypeNVFP4  DType = "NVFP4"
 )
 
 // layout says how a type is stored: size bytes for every block of count
@@ -51,6 +69,14 @@ var layouts = map[DType]layout{
 	DTypeQ40: {18, 32, dequant32(4, false)}, DTypeQ41: {20, 32, dequant32(4, true)},
 	DTypeQ50: {22, 32, dequant32(5, false)}, DTypeQ51: {24, 32, dequant32(5, true)},
 	DTypeQ4K: {144, 256, dequantK(4)}, DTypeQ5K: {176, 256, dequantK(5)}, DTypeQ6K: {210, 256, dequantQ6K},
+	DTypeQ2K: {84, 256, dequantQ2K}, DTypeQ3K: {110, 256, dequantQ3K},
+	DTypeIQ1S: {50, 256, dequantIQ1S}, DTypeIQ1M: {56, 256, dequantIQ1M},
+	DTypeIQ2XXS: {66, 256, dequantIQ2XXS}, DTypeIQ2XS: {74, 256, dequantIQ2XS}, DTypeIQ2S: {82, 256, dequantIQ2S},
+	DTypeIQ3XXS: {98, 256, dequantIQ3XXS}, DTypeIQ3S: {110, 256, dequantIQ3S},
+	DTypeIQ4NL: {18, 32, dequantIQ4NL}, DTypeIQ4XS: {136, 256, dequantIQ4XS},
+	DTypeTQ1: {54, 256, dequantTQ1}, DTypeTQ2: {66, 256, dequantTQ2},
+	DTypeQ1: {18, 128, dequantQ1}, DTypeQ2: {18, 64, dequantQ2},
+	DTypeMXFP4: {17, 32, dequantMXFP4}, DTypeNVFP4: {36, 64, dequantNVFP4},
 }
 
 // IsFloat says whether Float32 converts the type.
@@ -130,7 +156,7 @@ func (t Tensor) Float32() ([]float32, error) {
 // ReadFloat32 converts the numbers of a floating-point tensor (F64, F32, F16,
 // BF16 and the block formats of GGUF) into out, which has as many elements, in
 // row-major order. F64 is rounded to the nearest float32, as are the formats of
-// GGUF that add a minimum or have two scales; all others are exact.
+// GGUF that add a minimum, have two scales or a table of numbers; all others are exact.
 func (t Tensor) ReadFloat32(out []float32) error {
 	n, err := t.check()
 	if err != nil {
