@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -43,7 +42,7 @@ type stored struct {
 
 // Open opens the weights of a model: a Hugging Face folder with
 // model.safetensors, with model.safetensors.index.json and its shards, or with numbered shards
-// alone, a folder with one .gguf file, or a .gguf file; see [Resolve]. Files are mapped into
+// alone, a folder with one .gguf file or the parts of one, or a .gguf file; see [Resolve]. Files are mapped into
 // memory and only their headers are read. Tensors have the names of a causal language model
 // (model.layers.0…, lm_head), whatever the files' names of its decoder begin with.
 func Open(path string) (*Checkpoint, error) {
@@ -143,7 +142,7 @@ func (c *Checkpoint) Close() error {
 }
 
 // FindGGUF returns the .gguf file that a path names or that the folder it names has one
-// of, or "" if there is none.
+// of, or "" if there is none; of a model in parts, one of these.
 func FindGGUF(path string) (string, error) {
 	path, err := Resolve(path)
 	if err != nil || isGGUF(path) {
@@ -159,20 +158,14 @@ func FindGGUF(path string) (string, error) {
 	if len(models) == 0 {
 		models = found
 	}
-	switch len(models) {
+	switch models = wholeModels(models); len(models) {
 	case 0:
 		return "", nil
 	case 1:
 		return models[0], nil
 	}
-	if ggufPart.MatchString(models[0]) {
-		return "", fmt.Errorf("%s: found %d .gguf files, of which %s is a part of a model, want a whole one: join the parts with llama-gguf-split --merge and name the file that this writes", path, len(models), filepath.Base(models[0]))
-	}
 	return "", fmt.Errorf("%s: found %d .gguf files, want one: name the file itself, for example %s", path, len(models), models[0])
 }
-
-// ggufPart is what llama-gguf-split calls the parts of a model.
-var ggufPart = regexp.MustCompile(`-\d{5}-of-\d{5}\.gguf$`)
 
 // filesIn lists a folder's files with an extension.
 func filesIn(dir, ext string) ([]string, error) {

@@ -186,7 +186,7 @@ func TestOpenFolderErrors(t *testing.T) {
 		"refs out of the folder": {map[string]string{"snapshots/r1/config.json": "{}", "refs/main": "../.."}, "", `DIR: found the revision "../.." in refs/main, but in snapshots only r1; download the model again, or name one of these folders`},
 		"no snapshot":            {map[string]string{"snapshots/notes.txt": ""}, "", "DIR: found no folder in snapshots, want that of a revision of the model; download it again"},
 		"several gguf":           {map[string]string{"a.gguf": "", "b.gguf": "", "mmproj-a.gguf": ""}, "", "DIR: found 2 .gguf files, want one: name the file itself, for example DIR/a.gguf"},
-		"gguf parts":             {map[string]string{"a-00001-of-00002.gguf": "", "a-00002-of-00002.gguf": ""}, "", "DIR: found 2 .gguf files, of which a-00001-of-00002.gguf is a part of a model, want a whole one: join the parts with llama-gguf-split --merge and name the file that this writes"},
+		"gguf parts":             {map[string]string{"a-00001-of-00002.gguf": "", "a-00002-of-00002.gguf": "", "b.gguf": ""}, "", "DIR: found 2 .gguf files, want one: name the file itself, for example DIR/a-00001-of-00002.gguf"},
 		"gguf pointer":           {map[string]string{"a.gguf": lfsPointer}, "", "DIR/a.gguf: " + lfsError},
 		"big-endian":             {map[string]string{"a.gguf": "GGUF\x00\x00\x00\x03" + strings.Repeat("\x00", 16)}, "", "DIR/a.gguf: found version 3 with its bytes in big-endian order, want little-endian: convert the model without --bigendian, or the file with gguf_convert_endian.py little"},
 	} {

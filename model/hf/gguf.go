@@ -15,31 +15,46 @@ import (
 	"eisft/internal/head"
 )
 
-// GGUF is an open file of llama.cpp's format, mapped into memory. Tensors have
-// ggml's names; Open gives the same weights under Hugging Face's.
+// GGUF is an open file of llama.cpp's format, or the parts that one was split into,
+// mapped into memory. Tensors have ggml's names; Open gives the same weights under
+// Hugging Face's.
 type GGUF struct {
 	// Metadata holds the file's key-value pairs. Integers are int64, numbers
 	// float64, besides bool and string, and lists of one of these four. The
 	// vocabulary is under tokenizer.ggml.*.
 	Metadata map[string]any
 
-	path    string
-	tensors map[string]Tensor
-	unmap   func() error
+	path    string            // of the file, or of the first part
+	tensors map[string]Tensor // by their names
+	files   map[string]string // where they lie
+	parts   []string          // the paths of all files
+	unmap   []func() error
 }
 
 // OpenGGUF opens a GGUF file of version 2 or 3 (specification:
 // https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Tensors may have every
 // type that llama.cpp 0.5 writes: F32, F16, BF16, F64, I8 to I64, Q1_0 to Q8_0, Q2_K to
-// Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, MXFP4 and NVFP4.
+// Q6_K, IQ1_S to IQ4_XS, TQ1_0, TQ2_0, MXFP4 and NVFP4. Of a model in parts
+// (NAME-00001-of-00003.gguf) any part opens all, which lie in one folder.
 func OpenGGUF(path string) (*GGUF, error) {
-	data, unmap, err := mapFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("open GGUF: %w", err)
+	files, err := openGGUFFiles(path)
+	g := &GGUF{Metadata: map[string]any{}, tensors: map[string]Tensor{}, files: map[string]string{}}
+	for _, f := range files {
+		g.parts, g.unmap = append(g.parts, f.path), append(g.unmap, f.unmap)
 	}
-	g := &GGUF{path: path, unmap: unmap}
-	if g.Metadata, g.tensors, err = parseGGUF(data); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), unmap())
+	if err == nil {
+		g.path = g.parts[0]
+		for _, f := range files {
+			if err = g.join(f); err != nil {
+				break
+			}
+		}
+	}
+	if err == nil && len(files) > 1 {
+		err = g.checkCount()
+	}
+	if err != nil {
+		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
 }
@@ -56,8 +71,15 @@ func (g *GGUF) Tensor(name string) (Tensor, error) {
 	return t, nil
 }
 
-// Close unmaps the file. Tensors obtained from it must not be read afterwards.
-func (g *GGUF) Close() error { return g.unmap() }
+// Close unmaps the files. Tensors obtained from it must not be read afterwards.
+func (g *GGUF) Close() error {
+	var errs []error
+	for _, unmap := range g.unmap {
+		errs = append(errs, unmap())
+	}
+	g.unmap = nil
+	return errors.Join(errs...)
+}
 
 // The numbers of the specification's gguf_metadata_value_type.
 const (
@@ -138,9 +160,6 @@ func parseGGUF(file []byte) (map[string]any, map[string]Tensor, error) {
 		if metadata[key] = c.value(c.uint32()); c.err != nil {
 			return nil, nil, fmt.Errorf("metadata %s: %w; %s", key, c.err, again)
 		}
-	}
-	if n, _ := metadata["split.count"].(int64); n > 1 {
-		return nil, nil, fmt.Errorf("metadata split.count: found one of %d parts, want a whole model: join them with llama-gguf-split --merge", n)
 	}
 	infos := make([]ggufTensor, 0, tensorCount)
 	for range tensorCount {

@@ -165,7 +165,7 @@ func openGGUFCheckpoint(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Checkpoint{tensors: map[string]stored{}, files: []string{path}, closers: []func() error{g.Close}}
+	c := &Checkpoint{tensors: map[string]stored{}, files: g.parts, closers: []func() error{g.Close}}
 	if err := c.addGGUF(g); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -185,14 +185,14 @@ func (c *Checkpoint) addGGUF(g *GGUF) error {
 		}
 		t := g.tensors[name]
 		if t.Name = arch.translate(name); t.Name == "" {
-			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.path, name, config.Architecture)
+			return fmt.Errorf("%s: tensor %s: found a name that %s has no counterpart for; the model is of another kind", g.files[name], name, config.Architecture)
 		}
-		s := stored{Tensor: t, file: g.path, shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
+		s := stored{Tensor: t, file: g.files[name], shifted: arch.shifted && strings.HasSuffix(name, "_norm.weight")}
 		if arch.paired {
 			s.pairedHeads = pairedHeads(name, config)
 		}
 		if h := s.pairedHeads; h > 0 && (len(t.Shape) == 0 || t.Shape[0]%(2*h) != 0 || len(t.Data)%max(t.Shape[0], 1) != 0) {
-			return fmt.Errorf("%s: tensor %s: found %s %v, want the rows of %d heads of even size", g.path, name, t.DType, t.Shape, h)
+			return fmt.Errorf("%s: tensor %s: found %s %v, want the rows of %d heads of even size", g.files[name], name, t.DType, t.Shape, h)
 		}
 		c.tensors[t.Name] = s
 	}

@@ -180,7 +180,7 @@ func (g *GGUF) addDivided(r ropeRecord, short, long string) error {
 	for key, name := range map[string]string{"short_factor": short, "long_factor": long} {
 		numbers, err := g.tensors[name].Float32()
 		if err != nil {
-			return fmt.Errorf("%s: tensor %s: %w", g.path, name, err)
+			return fmt.Errorf("%s: tensor %s: %w", g.files[name], name, err)
 		}
 		factors := make([]any, len(numbers))
 		for i, f := range numbers {

@@ -152,7 +152,6 @@ func TestGGUFErrors(t *testing.T) {
 		"key twice":      {with(func(w *hftest.GGUF) { w.Put("a", "b"); w.Put("a", "c") }), "metadata a: the key is there twice"},
 		"tensor twice":   {with(func(w *hftest.GGUF) { w.Tensor("t", 0, []int{32}, one); w.Tensor("t", 0, []int{32}, one) }), "tensor t is there twice"},
 		"overlap":        {overlap, "tensor u: found it to begin at 0, inside of t, which ends at 128"},
-		"split":          {with(func(w *hftest.GGUF) { w.Put("split.count", uint32(3)) }), "found one of 3 parts, want a whole model"},
 		"alignment":      {with(func(w *hftest.GGUF) { w.Put("general.alignment", uint32(24)) }), "metadata general.alignment: found 24, want a power of two"},
 		"rank":           {with(func(w *hftest.GGUF) { w.Tensor("t", 0, []int{1, 1, 1, 1, 1}, one) }), "tensor t: found 5 dimensions, want at most 4"},
 		"overflow":       {with(func(w *hftest.GGUF) { w.Tensor("t", 0, []int{1 << 40, 1 << 40}, one) }), "its number of elements overflows"},

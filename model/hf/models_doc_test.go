@@ -74,7 +74,8 @@ func modelsDoc(t *testing.T) string {
 	writeHarmless(&b, configRules)
 	writeIgnored(&b)
 	fmt.Fprintf(&b, "### Words of what is computed\n\nA key that is in no table is refused if its name has one of these words:\n%s.\n\n", strings.Join(computingWords, ", "))
-	b.WriteString("## GGUF\n\nBelow the name of the architecture, `llama.` for example. What begins with `rope.` or `attention.` or ends with `softcapping` is used or refused.\n\n")
+	fmt.Fprintf(&b, "## GGUF\n\nWeights may have the types %s. A model in parts (NAME-00001-of-00003.gguf, as llama-gguf-split writes them) is opened by its folder or by any of the parts, which lie in one folder.\n\n", ggmlFloats())
+	b.WriteString("Below the name of the architecture, `llama.` for example. What begins with `rope.` or `attention.` or ends with `softcapping` is used or refused.\n\n")
 	metadata := map[string][]string{}
 	for arch := range ggufArchitectures {
 		metadata[arch] = askedOfMetadata(t, arch)

@@ -16,6 +16,7 @@ import (
 type GGUF struct {
 	pairs, infos, data   []byte
 	pairCount, infoCount uint64
+	tensors              []func(to *GGUF) // each adds one of the tensors to another file
 }
 
 // The numbers of gguf_metadata_value_type.
@@ -88,6 +89,7 @@ func (w *GGUF) Tensor(name string, kind uint32, shape []int, data []byte) {
 	}
 	w.infos = le.AppendUint64(le.AppendUint32(w.infos, kind), uint64(len(w.data)))
 	w.infoCount++
+	w.tensors = append(w.tensors, func(to *GGUF) { to.Tensor(name, kind, shape, data) })
 	w.data = append(w.data, data...)
 	w.data = append(w.data, make([]byte, -len(w.data)&31)...)
 }
@@ -95,6 +97,23 @@ func (w *GGUF) Tensor(name string, kind uint32, shape []int, data []byte) {
 // DropData forgets the tensors' bytes, so that the next tensor begins where the first
 // one did.
 func (w *GGUF) DropData() { w.data = nil }
+
+// Split returns the file in parts, as llama-gguf-split writes it: the first has all metadata.
+func (w *GGUF) Split(parts int) []*GGUF {
+	files := []*GGUF{{pairs: slices.Clone(w.pairs), pairCount: w.pairCount}}
+	for i := range parts {
+		if i > 0 {
+			files = append(files, &GGUF{})
+		}
+		files[i].Put("split.no", uint32(i))
+		files[i].Put("split.count", uint32(parts))
+		files[i].Put("split.tensors.count", uint32(len(w.tensors)))
+		for _, add := range w.tensors[i*len(w.tensors)/parts : (i+1)*len(w.tensors)/parts] {
+			add(files[i])
+		}
+	}
+	return files
+}
 
 // Bytes returns the file.
 func (w *GGUF) Bytes() []byte {
