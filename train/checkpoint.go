@@ -14,6 +14,7 @@ import (
 	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/kernels"
 	"eisft/train/runs"
 )
 
@@ -72,9 +73,23 @@ func (t *trainer) saveCheckpoint(at position) error {
 	}
 	meta := map[string]string{
 		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
-		"ranks": strconv.Itoa(t.group.Size()),
+		"ranks": strconv.Itoa(t.group.Size()), "products": kernels.Bits(),
 	}
 	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
+}
+
+// warnOfRounding says what differs from when the checkpoint was written and changes float32's rounding.
+func (t *trainer) warnOfRounding(metadata map[string]string) {
+	if t.options.Warn == nil {
+		return
+	}
+	const differs = "the result differs from that of the same %s throughout by float32's rounding"
+	if was := metadata["ranks"]; was != "" && was != strconv.Itoa(t.group.Size()) {
+		t.options.Warn(fmt.Sprintf("%s was trained by %s ranks and goes on with %d: "+differs, t.Dir, was, t.group.Size(), "number"))
+	}
+	if was, now := metadata["products"], kernels.Bits(); was != "" && was != now {
+		t.options.Warn(fmt.Sprintf("%s was trained with matrix products of %s and goes on with those of %s: "+differs+" (%s chooses)", t.Dir, was, now, "library", kernels.EnvBLAS))
+	}
 }
 
 // restore reads the checkpoint back and drops the metrics written after it.
@@ -104,9 +119,7 @@ func (t *trainer) restore() (position, error) {
 	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
-	if was := f.Metadata["ranks"]; was != "" && was != strconv.Itoa(t.group.Size()) && t.options.Warn != nil {
-		t.options.Warn(fmt.Sprintf("%s was trained by %s ranks and goes on with %d: the result differs from that of the same number throughout by float32's rounding", t.Dir, was, t.group.Size()))
-	}
+	t.warnOfRounding(f.Metadata)
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"eisft/model"
 	"eisft/model/hf"
+	"eisft/model/kernels"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -71,6 +72,34 @@ func TestCheckpointOfAnotherBlock(t *testing.T) {
 		} else if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestCheckpointOfOtherProducts: a checkpoint knows what computed matrix products, and a run that goes on with
+// another says so.
+func TestCheckpointOfOtherProducts(t *testing.T) {
+	r := opened(t, func(*config.Config) {})
+	var said []string
+	r.options.Warn = func(m string) { said = append(said, m) }
+	if err := r.saveCheckpoint(position{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.Dir, runs.CheckpointFile)
+	for _, was := range []string{"", kernels.Bits(), "OpenBLAS 0.3 Old"} { // "" is what earlier versions wrote
+		f, err := hf.OpenFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		metadata := f.Metadata
+		if err := f.Close(); err != nil || was == "" && metadata["products"] != kernels.Bits() {
+			t.Fatalf("%v; products by %q, want %q", err, metadata["products"], kernels.Bits())
+		}
+		metadata["products"] = was
+		r.warnOfRounding(metadata)
+	}
+	want := r.Dir + " was trained with matrix products of OpenBLAS 0.3 Old and goes on with those of " + kernels.Bits() + ": the result differs"
+	if len(said) != 1 || !strings.HasPrefix(said[0], want) {
+		t.Errorf("warnings %q, want %q", said, want)
 	}
 }
 

@@ -33,6 +33,7 @@ func env(c *cli.Context) error {
 		row("avx2", yesNo(cpu.X86.HasAVX2 && cpu.X86.HasFMA))
 	}
 	row("matrix products", kernels.Backend())
+	row("measured", measured())
 	if kernels.LibraryIsFaster() && !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
 		hints = append(hints, "Matrix products are faster with OpenBLAS: "+installOpenBLAS())
 	}
@@ -54,6 +55,15 @@ func env(c *cli.Context) error {
 		fmt.Fprintf(c.App.Writer, "\n%s\n", h)
 	}
 	return nil
+}
+
+// measured says what the choice of what computes matrix products rests on.
+func measured() string {
+	m, file, why := kernels.Measured()
+	if m == nil {
+		return "nothing: " + why
+	}
+	return fmt.Sprintf("%s %.0f GFLOP/s, %s %.0f, on one core (kept in %s; delete it to measure again)", m.Builtin, m.BuiltinRate, m.Library, m.LibraryRate, file)
 }
 
 // onnxRuntime returns the version and place of the library.

@@ -122,7 +122,7 @@ func TestEnv(t *testing.T) {
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", r.code, r.stderr)
 	}
-	for _, want := range []string{"go ", "cores ", "matrix products ", "onnx runtime "} {
+	for _, want := range []string{"go ", "cores ", "matrix products ", "measured ", "onnx runtime "} {
 		if !strings.Contains(r.stdout, "\n"+want) {
 			t.Errorf("no row %q in\n%s", want, r.stdout)
 		}
@@ -139,6 +139,9 @@ func TestEnvNamesWhatIsMissing(t *testing.T) {
 	const faster = "\nMatrix products are faster with OpenBLAS: "
 	if strings.Contains(string(out), faster) != kernels.LibraryIsFaster() {
 		t.Errorf("the library is faster: %v; got\n%s", kernels.LibraryIsFaster(), out)
+	}
+	if !strings.Contains(string(out), "\nmeasured         nothing: EISFT_BLAS=off decides\n") {
+		t.Errorf("what is measured is not said in\n%s", out)
 	}
 	const missing = "\nExported graphs cannot be run: EISFT_ONNXRUNTIME: stat /no/library: no such file or directory\n"
 	if !strings.Contains(string(out), missing) {

@@ -3,55 +3,85 @@ package kernels
 import (
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 )
 
 // EnvBLAS names the environment variable that chooses the BLAS behind Gemm: unset takes OpenBLAS from the system's
-// library path where it is faster than the built-in kernels, "openblas" takes it in any case, a path opens that
-// library, "off" uses the built-in kernels.
+// library path where it was measured to be faster than the built-in kernels (see [Measured]), "openblas" takes it in
+// any case, a path opens that library, "off" uses the built-in kernels.
 const EnvBLAS = "EISFT_BLAS"
 
 type backendChoice struct {
-	blas *openBLAS // nil: built-in kernels
-	name string
+	blas     *openBLAS // nil: built-in kernels
+	name     string
+	measured *Measurement // nil: nothing was measured
+	why      string       // where the measurement is kept, or why there is none
 }
 
 // backend opens the BLAS once, at the first product.
-var backend = sync.OnceValue(func() backendChoice { return chooseBackend(os.Getenv(EnvBLAS), LibraryIsFaster()) })
+var backend = sync.OnceValue(func() backendChoice {
+	if setting := os.Getenv(EnvBLAS); setting != "" {
+		return askedFor(setting)
+	}
+	return usualChooser.choose()
+})
 
 // peakLibrary is the OpenBLAS that the system has, nil if none or "off".
 var peakLibrary = sync.OnceValue(func() *openBLAS {
-	if lib := backend().blas; lib != nil {
+	setting := os.Getenv(EnvBLAS)
+	if lib := backend().blas; lib != nil || setting == "off" {
 		return lib
 	}
-	return chooseBackend(os.Getenv(EnvBLAS), true).blas
+	return askedFor("openblas").blas
 })
 
-// Backend says what computes matrix products, such as "OpenBLAS 0.3.21 (libopenblas.so.0)" or "built-in AVX2". When
-// EISFT_BLAS names a library that could not be opened it also says why.
+// Backend says what computes matrix products, such as "OpenBLAS 0.3.21 Haswell (libopenblas.so.0)" or "built-in AVX2".
+// When EISFT_BLAS names a library that could not be opened it also says why.
 func Backend() string { return backend().name }
 
-// LibraryIsFaster says whether OpenBLAS has faster kernels for this processor than this package: where this package
-// has none in assembly.
+// Bits names what the bits of results depend on beside the numbers that go in: where it is the same, they are. The
+// AVX2 and AVX-512 kernels agree.
+func Bits() string {
+	switch b := backend(); {
+	case b.blas != nil:
+		library, _, _ := strings.Cut(b.name, " (")
+		return library
+	case useAVX2:
+		return "built-in assembly"
+	default:
+		return "built-in portable kernels"
+	}
+}
+
+// Measured returns the measurement that the backend was chosen by and the file that keeps it; without one it says why.
+func Measured() (m *Measurement, file, why string) {
+	if b := backend(); b.measured != nil {
+		return b.measured, b.why, ""
+	}
+	return nil, "", backend().why
+}
+
+// LibraryIsFaster says whether OpenBLAS is known to have faster kernels for this processor than this package: where
+// this package has none in assembly.
 func LibraryIsFaster() bool { return !useAVX2 }
 
-func chooseBackend(setting string, libraryIsFaster bool) backendChoice {
-	if setting == "off" || setting == "" && !libraryIsFaster {
-		return backendChoice{name: builtinName()}
+// askedFor is what a setting of EISFT_BLAS asks for.
+func askedFor(setting string) backendChoice {
+	builtin := backendChoice{name: builtinName(), why: fmt.Sprintf("%s=%s decides", EnvBLAS, setting)}
+	if setting == "off" {
+		return builtin
 	}
 	path := setting
 	if setting == "openblas" {
 		path = "" // wherever the system has it
 	}
 	blas, name, err := findOpenBLAS(path)
-	switch {
-	case err == nil:
-		return backendChoice{blas, name}
-	case setting != "":
-		return backendChoice{name: fmt.Sprintf("%s (%s: %v)", builtinName(), EnvBLAS, err)}
-	default:
-		return backendChoice{name: builtinName()}
+	if err != nil {
+		builtin.name = fmt.Sprintf("%s (%s: %v)", builtinName(), EnvBLAS, err)
+		return builtin
 	}
+	return backendChoice{blas: blas, name: name, why: builtin.why}
 }
 
 func builtinName() string {

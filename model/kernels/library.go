@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 )
 
@@ -157,17 +158,15 @@ func (lib *openBLAS) learnPlaces() error {
 			}
 		}
 	}
+	var groups [][]int // of places that are alike
 	for i := range seen {
-		var alike []int
-		for j := range seen {
-			if sameBits(seen[i], seen[j]) {
-				alike = append(alike, j)
-			}
+		g := slices.IndexFunc(groups, func(group []int) bool { return sameBits(seen[i], seen[group[0]]) })
+		if g < 0 {
+			g, groups = len(groups), append(groups, nil)
 		}
-		if len(alike) > len(lib.places) {
-			lib.places = alike
-		}
+		groups[g] = append(groups[g], i)
 	}
+	lib.places = slices.MaxFunc(groups, func(a, b []int) int { return len(a) - len(b) })
 	if len(lib.places) < fewPlaces {
 		return fmt.Errorf("gives a row of a product other bits at other places: only %d of %d are alike", len(lib.places), libraryRows)
 	}

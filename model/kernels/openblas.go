@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ var openBLASNames = []string{
 // library's threads would fight the goroutines for the cores.
 type openBLAS struct {
 	sgemmPtr      uintptr // Fortran sgemm_: every argument is a pointer, which a plain call can pass
+	path          string  // or the name by which the system found it
+	core          string  // what it takes the processor for, "Haswell"
 	ompSetThreads uintptr // omp_set_num_threads when the library runs on OpenMP, else 0
 	args          sync.Pool
 	rowPlaces
@@ -59,7 +62,25 @@ func loadOpenBLAS(path string) (*openBLAS, string, error) {
 		_ = purego.Dlclose(handle)
 		return nil, "", fmt.Errorf("%s: %w", path, err)
 	}
-	return lib, fmt.Sprintf("%s (%s)", version(config), path), nil
+	lib.path = path
+	return lib, fmt.Sprintf("%s %s (%s)", version(config), lib.core, path), nil
+}
+
+// file returns where the open library lies, "" if the system does not tell.
+func (lib *openBLAS) file() string {
+	if filepath.IsAbs(lib.path) {
+		return lib.path
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(maps)) {
+		if _, file, ok := strings.Cut(strings.TrimSpace(line), "/"); ok && strings.Contains(filepath.Base(file), "openblas") {
+			return "/" + file
+		}
+	}
+	return ""
 }
 
 // The kinds of build openblas_get_parallel tells apart.
@@ -68,7 +89,7 @@ const sequential, openMP = 0, 2
 // bindOpenBLAS looks up what sgemm needs in an open library and returns its description of itself too.
 func bindOpenBLAS(handle uintptr) (lib *openBLAS, config string, err error) {
 	sym := make(map[string]uintptr)
-	for _, s := range []string{"sgemm_", "openblas_set_num_threads", "openblas_get_parallel", "openblas_get_config"} {
+	for _, s := range []string{"sgemm_", "openblas_set_num_threads", "openblas_get_parallel", "openblas_get_config", "openblas_get_corename"} {
 		if sym[s], err = purego.Dlsym(handle, s); err != nil {
 			return nil, "", fmt.Errorf("not an OpenBLAS: %w", err)
 		}
@@ -83,8 +104,10 @@ func bindOpenBLAS(handle uintptr) (lib *openBLAS, config string, err error) {
 			return nil, "", fmt.Errorf("built on OpenMP, whose runtime it lacks: %w", err)
 		}
 	}
-	var describe func() string
+	var describe, core func() string
 	purego.RegisterFunc(&describe, sym["openblas_get_config"])
+	purego.RegisterFunc(&core, sym["openblas_get_corename"])
+	lib.core = core()
 	return lib, describe(), nil
 }
 

@@ -43,13 +43,19 @@ func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 		return Packed{p}
 	}
 	p.blas = nil
+	return Packed{p}.pack(buf)
+}
+
+// pack packs what is not.
+func (b Packed) pack(buf []float32) Packed {
+	p := b.factor
 	if len(buf) == 0 {
-		return Packed{p}
+		return b
 	}
-	need("Pack: buf", len(buf), PackedSize(n, k))
-	p.packed = packedFactor{buf, n, k}
-	for l0 := 0; l0 < k; l0 += blockK {
-		p.packB(p.packed.block(l0, 0), l0, min(blockK, k-l0), panelCols*ldb)
+	need("Pack: buf", len(buf), PackedSize(p.n, p.k))
+	p.packed = packedFactor{buf, p.n, p.k}
+	for l0 := 0; l0 < p.k; l0 += blockK {
+		p.packB(p.packed.block(l0, 0), l0, min(blockK, p.k-l0), panelCols*p.ldb)
 	}
 	p.b = nil
 	return Packed{p}

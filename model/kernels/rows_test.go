@@ -23,7 +23,7 @@ func ways() []way {
 	if useAVX512 {
 		w = append(w, way{"built-in AVX2", nil, withoutAVX512})
 	}
-	if lib := chooseBackend("openblas", true).blas; lib != nil {
+	if lib := askedFor("openblas").blas; lib != nil {
 		w = append(w, way{"OpenBLAS", lib, call})
 	}
 	return w
