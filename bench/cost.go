@@ -30,6 +30,10 @@ type Cost struct {
 	ReadPerSecond float64 `json:"read_tokens_per_second"`
 	// WrittenPerSecond are the tokens of an answer a second, one by one after the input.
 	WrittenPerSecond float64 `json:"written_tokens_per_second"`
+	// FirstTokenCPU and WrittenCPU are the seconds that all cores together worked until the first
+	// token and for the 64 that were written; 0: the system does not tell.
+	FirstTokenCPU float64 `json:"first_token_cpu_seconds,omitempty"`
+	WrittenCPU    float64 `json:"written_cpu_seconds,omitempty"`
 	// State are the bytes that the answer has to go on from, see [model.Stream.StateBytes].
 	State int64 `json:"state_bytes"`
 	// Peak is the most memory that was resident, in bytes, weights included; 0: the system
@@ -68,7 +72,7 @@ func Costs(ctx context.Context, policies []Policy, lengths []int, o Options) ([]
 }
 
 func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, error) {
-	var first, written []float64
+	var first, written, firstCPU, writtenCPU []float64
 	var c Cost
 	debug.FreeOSMemory()
 	resetPeakMemory()
@@ -78,7 +82,9 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 			return c, err
 		}
 		first, written = append(first, c.FirstToken), append(written, c.WrittenPerSecond)
+		firstCPU, writtenCPU = append(firstCPU, c.FirstTokenCPU), append(writtenCPU, c.WrittenCPU)
 	}
+	c.FirstTokenCPU, c.WrittenCPU = median(firstCPU), median(writtenCPU)
 	c.FirstToken, c.WrittenPerSecond, c.Peak = median(first), median(written), peakMemory()
 	c.ReadPerSecond = float64(tokens) / c.FirstToken
 	return c, nil
@@ -91,14 +97,15 @@ func costOf(ctx context.Context, p Policy, tokens int, seed uint64) (Cost, error
 	for i := range ids {
 		ids[i] = firstID + r.Int32N(int32(p.Model.Base.Embed.Out)-firstID)
 	}
-	st, start := p.Model.NewStream(model.StreamOptions{}), time.Now()
+	st, start, cpu := p.Model.NewStream(model.StreamOptions{}), time.Now(), cpuSeconds()
 	next, err := st.Read(ctx, ids, nil)
 	if err != nil {
 		return c, err
 	}
-	c.FirstToken, c.State, start = time.Since(start).Seconds(), st.StateBytes(), time.Now()
+	c.FirstToken, c.FirstTokenCPU, c.State = time.Since(start).Seconds(), cpuSeconds()-cpu, st.StateBytes()
+	start, cpu = time.Now(), cpuSeconds()
 	_, err = st.Generate(ctx, next, model.GenerateOptions{MaxNewTokens: decoded})
-	c.WrittenPerSecond = decoded / time.Since(start).Seconds()
+	c.WrittenPerSecond, c.WrittenCPU = decoded/time.Since(start).Seconds(), cpuSeconds()-cpu
 	return c, err
 }
 

@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/model/modeltest"
 )
 
@@ -29,6 +31,9 @@ func TestCosts(t *testing.T) {
 		if c.Policy != []string{"eisft", "eisft", "full", "full"}[i] || c.Tokens != []int{96, 192}[i%2] ||
 			c.FirstToken <= 0 || c.ReadPerSecond <= 0 || c.WrittenPerSecond <= 0 {
 			t.Errorf("cost %d: %+v", i, c)
+		}
+		if cores := float64(kernels.Threads()); runtime.GOOS == "linux" && (c.FirstTokenCPU <= 0 || c.FirstTokenCPU > 2*cores*c.FirstToken+0.1 || c.WrittenCPU <= 0) {
+			t.Errorf("cost %d: %g and %g CPU seconds in %g seconds until the first token", i, c.FirstTokenCPU, c.WrittenCPU, c.FirstToken)
 		}
 	}
 	const token = 8 * 2 * 4 * (3*64 + 1)                                                        // its index beside
