@@ -22,6 +22,7 @@ type GGUF struct {
 // The numbers of gguf_metadata_value_type.
 const (
 	typeInt8    = 1
+	typeUint16  = 2
 	typeUint32  = 4
 	typeInt32   = 5
 	typeFloat32 = 6
@@ -41,6 +42,10 @@ func (w *GGUF) Put(key string, value any) {
 	switch v := value.(type) {
 	case uint32:
 		w.pairs = le.AppendUint32(le.AppendUint32(w.pairs, typeUint32), v)
+	case uint16:
+		w.pairs = le.AppendUint16(le.AppendUint32(w.pairs, typeUint16), v)
+	case int32:
+		w.pairs = le.AppendUint32(le.AppendUint32(w.pairs, typeInt32), uint32(v))
 	case float32:
 		w.pairs = le.AppendUint32(le.AppendUint32(w.pairs, typeFloat32), math.Float32bits(v))
 	case string:
@@ -105,9 +110,9 @@ func (w *GGUF) Split(parts int) []*GGUF {
 		if i > 0 {
 			files = append(files, &GGUF{})
 		}
-		files[i].Put("split.no", uint32(i))
-		files[i].Put("split.count", uint32(parts))
-		files[i].Put("split.tensors.count", uint32(len(w.tensors)))
+		files[i].Put("split.no", uint16(i))
+		files[i].Put("split.count", uint16(parts))
+		files[i].Put("split.tensors.count", int32(len(w.tensors)))
 		for _, add := range w.tensors[i*len(w.tensors)/parts : (i+1)*len(w.tensors)/parts] {
 			add(files[i])
 		}
