@@ -11,11 +11,13 @@ import (
 
 	"eisft/internal/testfiles"
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/model/kernels"
 )
 
 // TestFilesOfLlamaCpp reads files that llama.cpp wrote and compares the logits after a prompt and
-// the tokens that follow, greedily, with what llama.cpp makes of the same numbers in float32.
+// the tokens that follow, greedily, with what llama.cpp makes of the same numbers in float32. Every
+// key of theirs is used or known to be harmless.
 func TestFilesOfLlamaCpp(t *testing.T) {
 	t.Run("repository", func(t *testing.T) { compareWithLlamaCpp(t, testfiles.Golden(t, "gguf")) })
 	t.Run("shared", func(t *testing.T) { compareWithLlamaCpp(t, testfiles.Shared(t, "cases/gguf")) })
@@ -31,6 +33,7 @@ func compareWithLlamaCpp(t *testing.T, dir string) {
 		name := strings.TrimSuffix(file, ".gguf")
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			want := readLlamaCppCase(t, name+".txt")
+			wantKnownKeys(t, file)
 			m := openFull(t, file)
 			st := m.NewStream(model.StreamOptions{})
 			vocab := m.Base.Head.Out
@@ -48,6 +51,19 @@ func compareWithLlamaCpp(t *testing.T, dir string) {
 				t.Errorf("greedy tokens %v, want %v", greedy, want["greedy_exact"])
 			}
 		})
+	}
+}
+
+func wantKnownKeys(t *testing.T, file string) {
+	t.Helper()
+	c, err := hf.LoadConfig(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range c.Keys {
+		if k.Use != hf.KeyUsed && k.Use != hf.KeyIgnored {
+			t.Errorf("key %+v", k)
+		}
 	}
 }
 

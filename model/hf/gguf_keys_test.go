@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"eisft/internal/testfiles"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
 )
@@ -164,20 +163,4 @@ func TestMetadataIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hf.CloseFile(t, ck)
-}
-
-// TestKeysOfFiles: of files that llama.cpp wrote every key is used or known to be harmless.
-func TestKeysOfFiles(t *testing.T) {
-	for _, name := range []string{"k256-Q8_0", "llama-Q4_K_M", "llama31-Q4_K_M", "mistral-Q4_K_M", "qwen2-Q4_K_M", "qwen3-Q4_K_M"} {
-		c, err := hf.LoadConfig(testfiles.Shared(t, "cases/gguf/"+name+".gguf"))
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		for _, k := range c.Keys {
-			if k.Use != hf.KeyUsed && k.Use != hf.KeyIgnored {
-				t.Errorf("%s: %+v", name, k)
-			}
-		}
-	}
 }
