@@ -26,6 +26,8 @@ type Options struct {
 	Sizes  []Size
 	Inputs lower.Inputs
 	Logits lower.Logits
+	// Parts is how many parts the prompt and generation graphs come in, one after another; 0 is 1.
+	Parts int
 	// Format is how quantized graphs are written, and float ones as FormatTFLite; "" is FormatQDQ.
 	Format Format
 	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
@@ -131,6 +133,9 @@ func (o Options) check(m *model.Model, out string) error {
 		return errors.New("there is no quantized model to export alone; make one with eisft quantize")
 	}
 	if err := o.inTFLite(); err != nil {
+		return err
+	}
+	if _, err := o.cuts(m.Base); err != nil {
 		return err
 	}
 	for i, p := range o.Precisions {

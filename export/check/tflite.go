@@ -111,8 +111,8 @@ func (l *lite) compareListed(g manifest.Graph, p manifest.Part) {
 	if !maps.Equal(s.Ops, p.Ops) {
 		l.report(s.Name, "it has the ops %v, the manifest says %v", s.Ops, p.Ops)
 	}
-	l.comparePorts(s.Name, "input", s.Inputs, g.Inputs)
-	l.comparePorts(s.Name, "output", s.Outputs, g.Outputs)
+	l.comparePorts(s.Name, "input", s.Inputs, g.InputsOf(p))
+	l.comparePorts(s.Name, "output", s.Outputs, g.OutputsOf(p))
 }
 
 func (l *lite) comparePorts(signature, side string, have []tflite.Port, listed []manifest.Port) {
@@ -143,7 +143,7 @@ func (l *lite) comparePorts(signature, side string, have []tflite.Port, listed [
 }
 
 // compareLite compares the quantized TFLite files with the model that they were made from.
-func compareLite(path string, m *manifest.Manifest, q *quant.Quantized) ([]Finding, error) {
+func compareLite(path string, m *manifest.Manifest, q *quant.Quantized, all *coverage) ([]Finding, error) {
 	var findings []Finding
 	files, err := openLite(path, m, &findings)
 	if err != nil {
@@ -154,16 +154,17 @@ func compareLite(path string, m *manifest.Manifest, q *quant.Quantized) ([]Findi
 			continue
 		}
 		for _, s := range l.Signatures {
-			l.compareCodes(s, q)
+			seen := l.compareCodes(s, q)
+			all.add(place{filepath.Base(l.Path), s.Name}, seen, portNames(s.Inputs), portNames(s.Outputs), func(format string, args ...any) { l.report(s.Name, format, args...) })
 		}
 	}
 	return findings, nil
 }
 
 // compareCodes holds the encodings of a signature's tensors, and the codes of its weights, to
-// the model's.
-func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) {
-	seen := map[string]bool{}
+// the model's, and returns the names that it encodes.
+func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) (seen map[string]bool) {
+	seen = map[string]bool{}
 	for _, t := range s.Tensors {
 		point := t.Point()
 		if point == "" {
@@ -190,9 +191,15 @@ func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) {
 		}
 		compareCodes(l, at, t, w.Codes)
 	}
-	if slices.ContainsFunc(s.Outputs, func(p tflite.Port) bool { return p.Name == "logits" }) {
-		missing(q, seen, func(format string, args ...any) { l.report(s.Name, format, args...) })
+	return seen
+}
+
+func portNames(ports []tflite.Port) []string {
+	var names []string
+	for _, p := range ports {
+		names = append(names, p.Name)
 	}
+	return names
 }
 
 // compareCodes holds a constant's codes to those of the model, which has them as the file does.

@@ -128,8 +128,8 @@ func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 		if !ok && g.kind == manifest.CommitGraph && info.Features == 0 {
 			continue
 		}
-		if !ok || len(listed.Parts) != 1 {
-			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
+		if !ok {
+			return fmt.Errorf("open %s: the manifest must list a %s graph for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
 		session, err := m.open(dir, listed, o.Alter, options)
 		if err != nil {
