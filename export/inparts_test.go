@@ -140,7 +140,7 @@ func TestPartsInTFLite(t *testing.T) {
 
 func TestPartsRefused(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
-	for parts, want := range map[int]string{-1: "-1 parts: want at least 1", 4: "4 parts: want at least 1, and at most 3, one for each of layers and lm_head"} {
+	for parts, want := range map[int]string{-1: "there cannot be -1 parts: want at least 1", 4: "there cannot be 4 parts: want at least 1, and at most 3, one for each of layers and lm_head"} {
 		o := options()
 		o.Parts = parts
 		if _, _, err := export.Export(t.Context(), m, t.TempDir()+"/out", o); err == nil || !strings.Contains(err.Error(), want) {

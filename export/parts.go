@@ -20,7 +20,7 @@ func (o Options) cuts(b *model.Base) ([]int, error) {
 		parts, cuts, most, what = parts-1, []int{0}, most+1, "embedding, layers and lm_head"
 	}
 	if parts < 0 || o.Parts > most {
-		return nil, fmt.Errorf("%d parts: want at least 1, and at most %d, one for each of %s", o.Parts, most, what)
+		return nil, fmt.Errorf("there cannot be %d parts: want at least 1, and at most %d, one for each of %s", o.Parts, most, what)
 	}
 	var weights []int
 	for _, l := range b.Layers {
