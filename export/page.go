@@ -183,7 +183,7 @@ func (p *page) chart() {
 		}
 		names := slices.Sorted(maps.Keys(ops))
 		slices.SortStableFunc(names, func(a, b string) int { return ops[b] - ops[a] })
-		c := opChart{Title: opTitle(p.Rows[i].Files)}
+		c := opChart{Title: filesText(p.Rows[i].Files)}
 		for _, op := range names {
 			c.Bars = append(c.Bars, opBar{op, ops[op], 100 * float64(ops[op]) / float64(ops[names[0]])})
 		}
@@ -191,8 +191,8 @@ func (p *page) chart() {
 	}
 }
 
-// opTitle names a graph by its files.
-func opTitle(files []pageFile) string {
+// filesText names a graph by its files.
+func filesText(files []pageFile) string {
 	if len(files) == 1 {
 		return files[0].File
 	}
@@ -322,7 +322,7 @@ func (p *page) headline() {
 	}
 	for _, g := range p.Rows {
 		if g.Quantized && g.Kind == manifest.PromptGraph {
-			add(fmt.Sprintf("%.1f %%", 100*g.Share), "of multiply-accumulates in float, %s", g.Files)
+			add(fmt.Sprintf("%.1f %%", 100*g.Share), "of multiply-accumulates in float, %s", filesText(g.Files))
 			break
 		}
 	}

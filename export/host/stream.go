@@ -222,14 +222,6 @@ func (st *Stream) Slots() int {
 // Segment returns L, the length of a segment.
 func (st *Stream) Segment() int { return st.model.Shape.Segment }
 
-// PromptRows returns of how many tokens the prompt graph gives logits.
-func (m *Model) PromptRows() int {
-	if p, ok := find(m.prompt.Outputs, "logits", none); ok && len(p.Shape) == 3 {
-		return p.Shape[1]
-	}
-	return 0
-}
-
 // Vocabulary returns V, the number of logits of a token.
 func (st *Stream) Vocabulary() int { return st.model.vocab }
 
