@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"eisft/export/check"
@@ -57,6 +58,10 @@ type Options struct {
 	Hosts []string
 }
 
+// garbagePercent is how much garbage may lie beside what is in use: a large tensor is dropped as
+// soon as it is written.
+const garbagePercent = 10
+
 // ErrExists is wrapped by Export's error where the folder exists and may not be replaced.
 var ErrExists = errors.New("the folder exists")
 
@@ -75,6 +80,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 		return nil, nil, err
 	}
 	defer dir.Abort()
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	info, err := write(ctx, dir.Path(), m, o)
 	if err != nil {
 		return nil, nil, err

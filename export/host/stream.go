@@ -312,7 +312,7 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, lo
 func (st *Stream) checkIDs(ids []int32) error {
 	n := st.model.vocab
 	for i, id := range ids {
-		if id < 0 || int(id) >= n || st.model.hidden > 0 && (int(id)+1)*st.model.hidden > len(st.model.table) {
+		if id < 0 || int(id) >= n || st.model.hidden > 0 && int(id) >= st.model.table.rows {
 			return fmt.Errorf("token %d of the input has id %d, but the exported vocabulary has %d entries; the tokenizer belongs to another model", st.Seen()+i, id, n)
 		}
 	}
@@ -351,8 +351,8 @@ func (st *Stream) run(r *reader, ids []int32) error {
 	for i, id := range ids {
 		if r.ids != nil {
 			r.ids[pad+i] = id
-		} else {
-			copy(r.embeds[(pad+i)*m.hidden:(pad+i+1)*m.hidden], m.table[int(id)*m.hidden:])
+		} else if err := m.table.read(r.embeds[(pad+i)*m.hidden:(pad+i+1)*m.hidden], int(id)); err != nil {
+			return err
 		}
 	}
 	if err := r.Run(); err != nil {

@@ -225,9 +225,15 @@ func (b *builder) tokenInput() *ir.Value {
 // Embeddings returns the rows that enter the first layer [V,D]: the embedding table,
 // scaled where the family scales it.
 func Embeddings(b *model.Base) []float32 {
-	table := slices.Clone(b.Embed.Weight())
-	b.FinishEmbeddings(table)
+	table := make([]float32, b.Embed.Out*b.Embed.In)
+	EmbeddingRows(b, table, 0, b.Embed.Out)
 	return table
+}
+
+// EmbeddingRows writes rows [lo,hi) of Embeddings [hi-lo,D].
+func EmbeddingRows(b *model.Base, dst []float32, lo, hi int) {
+	b.Embed.Rows(dst, lo, hi)
+	b.FinishEmbeddings(dst)
 }
 
 // Suffix stands behind the names of the mask and the rotary tables of a layer's kind:
