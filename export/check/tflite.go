@@ -1,13 +1,16 @@
 package check
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"eisft/export/half"
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/tflite"
@@ -21,8 +24,10 @@ type lite struct {
 	rule     RuleName
 }
 
-func (l *lite) report(node, format string, args ...any) {
-	*l.findings = append(*l.findings, Finding{Error, l.rule, filepath.Base(l.Path), node, fmt.Sprintf(format, args...)})
+func (l *lite) report(node, format string, args ...any) { l.reportAs(Error, node, format, args...) }
+
+func (l *lite) reportAs(s Severity, node, format string, args ...any) {
+	*l.findings = append(*l.findings, Finding{s, l.rule, filepath.Base(l.Path), node, fmt.Sprintf(format, args...)})
 }
 
 // openLite opens the TFLite files of an exported folder, or a single one.
@@ -56,8 +61,9 @@ func isLite(path string) bool {
 	return err == nil && !info.IsDir() && strings.HasSuffix(path, ".tflite")
 }
 
-// checkLite holds TFLite files to the contract and, where there is one, to a manifest.
-func checkLite(path string, m *manifest.Manifest) ([]Finding, error) {
+// checkLite holds TFLite files to the contract, to a target's rules and, where there is one, to
+// a manifest.
+func checkLite(path string, m *manifest.Manifest, target Target) ([]Finding, error) {
 	var findings []Finding
 	files, err := openLite(path, m, &findings)
 	if err != nil {
@@ -66,6 +72,7 @@ func checkLite(path string, m *manifest.Manifest) ([]Finding, error) {
 	for _, l := range files {
 		for _, s := range l.Signatures {
 			l.checkSignature(s)
+			l.checkRules(s, target)
 		}
 	}
 	if m != nil {
@@ -96,6 +103,58 @@ func (l *lite) checkSignature(s tflite.ReadSignature) {
 			l.report(s.Name+": "+t.Name, "its shape %v has rank %d, above %d", t.Shape, len(t.Shape), ir.MaxRank)
 		case t.Encoding != nil && t.Encoding.Bits == 16 && !t.Encoding.Symmetric():
 			l.report(s.Name+": "+t.Name, "it has 16 bits and a zero point, with which LiteRT's kernels do not compute")
+		}
+	}
+}
+
+// checkRules holds a signature to the rules of the table that can be said of TFLite.
+func (l *lite) checkRules(s tflite.ReadSignature, target Target) {
+	defer func(before RuleName) { l.rule = before }(l.rule)
+	for _, rule := range Rules() {
+		if !rule.appliesTo(target) {
+			continue
+		}
+		if l.rule = rule.Name; rule.lite != nil {
+			rule.lite(l, s)
+		}
+		for _, r := range rule.codes {
+			for _, t := range s.Tensors {
+				if e := t.Encoding; e != nil && r.in(*e, t.Raw != nil) && r.violates(*e) {
+					l.reportAs(r.severity, s.Name+": "+t.Name, r.message, e.Type())
+				}
+			}
+		}
+	}
+}
+
+func (l *lite) checkLogits(s tflite.ReadSignature) {
+	for _, p := range s.Outputs {
+		if p.Name == "logits" {
+			bytes := p.Tensor.DType.Bits() / 8
+			for _, n := range p.Tensor.Shape {
+				bytes *= n
+			}
+			if bytes > mostLogits {
+				l.reportAs(Warning, s.Name+": "+p.Name, "the logits take %d MiB a step; export those of the last token (--logits last)", bytes>>20)
+			}
+		}
+	}
+}
+
+// checkFloat16 looks for numbers that float16 does not have among the constants of one. Which
+// op adds them is for the ONNX file of the same graph to show.
+func (l *lite) checkFloat16(s tflite.ReadSignature) {
+	for _, t := range s.Tensors {
+		if t.DType != ir.Float32 || len(t.Raw) != 4 {
+			continue
+		}
+		v := math.Float32frombits(binary.LittleEndian.Uint32(t.Raw))
+		switch size := float32(math.Abs(float64(v))); {
+		case size == 0:
+		case size <= 0x1p-25:
+			l.report(s.Name+": "+t.Name, "the constant %g is 0 in float16", v)
+		case size > half.Largest:
+			l.report(s.Name+": "+t.Name, "the constant %g is beyond the largest float16, %d", v, half.Largest)
 		}
 	}
 }
