@@ -14,6 +14,7 @@ import (
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/export/tflite/litert/litertest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 )
@@ -121,8 +122,9 @@ func TestParts(t *testing.T) {
 	}
 }
 
-// TestPartsInTFLite: each part is a file of its own, and LiteRT runs one after another.
-func TestPartsInTFLite(t *testing.T) {
+// TestSlowPartsInTFLite: each part is a file of its own, and LiteRT runs one after another.
+func TestSlowPartsInTFLite(t *testing.T) {
+	testfiles.Slow(t)
 	litertest.Require(t)
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	o := inTFLite(t, m, "w8a16")

@@ -2,7 +2,6 @@ package export_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/export/tflite/litert/litertest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/modeltest"
@@ -74,9 +74,7 @@ var inLiteRT = []int{1, 10, 19}
 // and so the share of such steps bounds the share of equal tokens from below.
 // Both hosts in other languages read long prompts in export/hostfiles (TestHostLongPrompts).
 func TestSlowTokensAtEveryLevel(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
 	m := modeltest.Open(t, demoBase, modeltest.DefaultBlock(t))
