@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"eisft/export/check"
@@ -26,6 +27,8 @@ type Options struct {
 	Sizes  []Size
 	Inputs lower.Inputs
 	Logits lower.Logits
+	// Parts is how many parts the prompt and generation graphs come in, one after another; 0 is 1.
+	Parts int
 	// Format is how quantized graphs are written, and float ones as FormatTFLite; "" is FormatQDQ.
 	Format Format
 	// Embeddings is the type of the rows in the file of embeddings; "" is float16.
@@ -55,6 +58,10 @@ type Options struct {
 	Hosts []string
 }
 
+// garbagePercent is how much garbage may lie beside what is in use: a large tensor is dropped as
+// soon as it is written.
+const garbagePercent = 10
+
 // ErrExists is wrapped by Export's error where the folder exists and may not be replaced.
 var ErrExists = errors.New("the folder exists")
 
@@ -73,6 +80,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 		return nil, nil, err
 	}
 	defer dir.Abort()
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	info, err := write(ctx, dir.Path(), m, o)
 	if err != nil {
 		return nil, nil, err
@@ -131,6 +139,9 @@ func (o Options) check(m *model.Model, out string) error {
 		return errors.New("there is no quantized model to export alone; make one with eisft quantize")
 	}
 	if err := o.inTFLite(); err != nil {
+		return err
+	}
+	if _, err := o.cuts(m.Base); err != nil {
 		return err
 	}
 	for i, p := range o.Precisions {

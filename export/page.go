@@ -53,7 +53,7 @@ type page struct {
 // pageGraph is a graph with what its files take.
 type pageGraph struct {
 	manifest.Graph
-	Files       string
+	Files       []pageFile
 	Nodes       int
 	All, Share  float64
 	Quantized   bool
@@ -62,6 +62,13 @@ type pageGraph struct {
 	tiled       int64
 	constants   []ir.External
 	inline      int64
+}
+
+// pageFile is a part of a graph: its file, with the weights that it reads where they lie
+// elsewhere.
+type pageFile struct {
+	File  string
+	Bytes int64
 }
 
 // opChart is the histogram of a graph's ops, the most frequent first.
@@ -132,7 +139,7 @@ func (p *page) measure(dir string) error {
 		row := pageGraph{Graph: g, Quantized: !manifest.IsFloat(g.Precision)}
 		var macs ir.MACs
 		for _, part := range g.Parts {
-			row.Files = strings.TrimPrefix(row.Files+" "+part.File, " ")
+			row.Files = append(row.Files, pageFile{part.File, p.sizeOf(part.File)})
 			for _, n := range part.Ops {
 				row.Nodes += n
 			}
@@ -151,6 +158,9 @@ func (p *page) measure(dir string) error {
 			row.activations = max(row.activations, f.Activations)
 			row.masks, row.tiled = row.masks+f.Masks, max(row.tiled, f.TiledMask)
 			row.constants, row.inline = append(row.constants, f.Constants...), row.inline+f.Inline
+			for _, c := range f.Constants {
+				row.Files[len(row.Files)-1].Bytes += c.Length
+			}
 		}
 		row.All, row.Share = macs.All, macs.FloatShare()
 		p.Rows = append(p.Rows, row)
@@ -173,12 +183,20 @@ func (p *page) chart() {
 		}
 		names := slices.Sorted(maps.Keys(ops))
 		slices.SortStableFunc(names, func(a, b string) int { return ops[b] - ops[a] })
-		c := opChart{Title: p.Rows[i].Files}
+		c := opChart{Title: filesText(p.Rows[i].Files)}
 		for _, op := range names {
 			c.Bars = append(c.Bars, opBar{op, ops[op], 100 * float64(ops[op]) / float64(ops[names[0]])})
 		}
 		p.Ops = append(p.Ops, c)
 	}
+}
+
+// filesText names a graph by its files.
+func filesText(files []pageFile) string {
+	if len(files) == 1 {
+		return files[0].File
+	}
+	return files[0].File + " to " + files[len(files)-1].File
 }
 
 // mapMemory sums up what the graphs of each shape and precision take at once: their weights,
@@ -304,7 +322,7 @@ func (p *page) headline() {
 	}
 	for _, g := range p.Rows {
 		if g.Quantized && g.Kind == manifest.PromptGraph {
-			add(fmt.Sprintf("%.1f %%", 100*g.Share), "of multiply-accumulates in float, %s", g.Files)
+			add(fmt.Sprintf("%.1f %%", 100*g.Share), "of multiply-accumulates in float, %s", filesText(g.Files))
 			break
 		}
 	}

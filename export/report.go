@@ -153,33 +153,43 @@ func (r *Report) Err() error {
 	if err := r.broken(); err != nil {
 		return err
 	}
+	var errs []error
 	for _, v := range r.Verification {
 		if !v.Passed() {
 			codes := ""
 			if v.Codes > 0 {
 				codes = fmt.Sprintf(", other codes in the first segment's cache %.2g %% (tolerance %.2g %%)", 100*v.OtherCodes, 100*v.Tolerance.Codes)
 			}
-			return fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)%s", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, codes)
+			errs = append(errs, fmt.Errorf("the %s graphs of %s differ from the Go model: largest difference of a logit %.2g (tolerance %.2g), mean %.2g (tolerance %.2g)%s", v.Precision, v.Shape, v.MaxLogitError, v.Tolerance.Max, v.MeanLogitError, v.Tolerance.Mean, codes))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// broken returns the first error among the findings.
+// foundAtOnce bounds the findings that an error names.
+const foundAtOnce = 20
+
+// broken returns the errors among the findings.
 func (r *Report) broken() error {
-	count, first := 0, check.Finding{}
+	var text []string
+	count := 0
 	for _, f := range r.Findings {
-		if f.Severity == check.Error {
-			if count == 0 {
-				first = f
-			}
-			count++
+		if f.Severity != check.Error {
+			continue
+		}
+		if count++; count <= foundAtOnce {
+			text = append(text, f.String())
 		}
 	}
-	if count == 0 {
+	switch {
+	case count == 0:
 		return nil
+	case count == 1:
+		return errors.New(text[0])
+	case count > foundAtOnce:
+		text = append(text, fmt.Sprintf("and %d more", count-foundAtOnce))
 	}
-	return fmt.Errorf("%d errors, the first one: %s", count, first)
+	return fmt.Errorf("%d errors:\n  %s", count, strings.Join(text, "\n  "))
 }
 
 // WriteTable prints the findings and the figures of the comparison.

@@ -19,9 +19,12 @@ import (
 // shapes of a precision, so that they share its weights.
 const tfliteFile = "model"
 
-// tfliteForm lets a form write its graphs as signatures of one file.
-func tfliteForm(f form, quantized bool) form {
-	f.emitter, f.shared = emit.NewTFLite(quantized), tfliteFile
+// tfliteForm lets a form write its graphs as signatures of one file, or of one for each part.
+func (w *writer) tfliteForm(f form, quantized bool) form {
+	f.shared, f.emitters = tfliteFile, nil
+	for range max(1, w.Parts) {
+		f.emitters = append(f.emitters, emit.NewTFLite(quantized))
+	}
 	return f
 }
 

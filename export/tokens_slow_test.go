@@ -15,6 +15,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/export/tflite/litert/litertest"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -56,15 +57,22 @@ func conversations(t *testing.T, lengths []int) [][]int32 {
 
 const demoBase = "../model/demo"
 
+// inLiteRT are the prompts that LiteRT reads, whose kernels run on one thread in WebAssembly: a
+// short one, a middling one and the longest.
+var inLiteRT = []int{1, 10, 19}
+
 // TestSlowTokensAtEveryLevel: behind 20 prompts of 300 to 8,000 tokens, the graphs of the demo
 // base, float and quantized as w8a16, w4a16-lpbq32 and w8a8, choose the tokens of the Go
-// model, under the same rounding where they are quantized: each prompt at one of ONNX Runtime's
-// four levels, the shortest at all of them. Both sides read the tokens that the Go model chose.
+// model, under the same rounding where they are quantized. The prompts are split between the
+// engines: each is read at one of ONNX Runtime's four levels, the shortest at all of them, and
+// three of them, the longest among these, in LiteRT, but for w4a16-lpbq32, whose blocks TFLite
+// does not have. Both sides read the tokens that the Go model chose.
 // Float graphs have to agree everywhere. In quantized ones numbers near the edge between two
 // codes fall to the other side for rounding errors, which the comparison of every export
 // measures on a twin of the Go model alone: the graphs' logits may be off by its tolerance.
 // Wherever the Go model's choice leads by more than twice that, the token must be the same,
 // and so the share of such steps bounds the share of equal tokens from below.
+// Both hosts in other languages read long prompts in export/hostfiles (TestHostLongPrompts).
 func TestSlowTokensAtEveryLevel(t *testing.T) {
 	testfiles.Slow(t)
 	orttest.Require(t)
@@ -92,46 +100,100 @@ func TestSlowTokensAtEveryLevel(t *testing.T) {
 				}
 				o.Quantized, o.QuantizedOnly = q, true
 			}
-			dir := filepath.Join(t.TempDir(), "out")
-			info, _, err := export.Export(t.Context(), m, dir, o)
-			if err != nil {
-				t.Fatal(err)
+			wanted := map[int][]step{} // by prompt, found once for all engines
+			choices := func(s manifest.Shape, i int) []step {
+				if wanted[i] == nil {
+					wanted[i] = chosen(t, m, o, s, prompts[i:i+1])[0]
+				}
+				return wanted[i]
 			}
-			tolerance := float32(info.Verification[0].Tolerance.Max)
-			wanted := chosen(t, m, o, info.Shapes[0], prompts)
-			equal, clear, all := 0, 0, 0
-			for _, level := range ort.Levels() {
-				loaded, err := host.Open(dir, host.Options{Precision: name, Level: level})
+			t.Run("ONNX Runtime", func(t *testing.T) {
+				dir := filepath.Join(t.TempDir(), "out")
+				info, _, err := export.Export(t.Context(), m, dir, o)
 				if err != nil {
 					t.Fatal(err)
 				}
-				for i, ids := range prompts {
-					if i > 0 && i%len(ort.Levels()) != int(level) {
-						continue
+				c := compared{precision: name, tolerance: float32(info.Verification[0].Tolerance.Max)}
+				for _, level := range ort.Levels() {
+					loaded, err := host.Open(dir, host.Options{Precision: name, Level: level})
+					if err != nil {
+						t.Fatal(err)
 					}
-					for j, got := range followed(t, loaded, ids, wanted[i]) {
-						w := wanted[i][j]
-						all++
-						if got == w.token {
-							equal++
-						}
-						if w.lead > 2*tolerance {
-							clear++
-						}
-						if got != w.token && (w.lead > 2*tolerance || name == manifest.Float) {
-							t.Errorf("level %s, prompt of %d tokens, token %d: %d, the Go model chooses %d by %.3g (tolerance %.3g)", level, len(ids), j, got, w.token, w.lead, tolerance)
+					for i, ids := range prompts {
+						if i == 0 || i%len(ort.Levels()) == int(level) {
+							c.follow(t, loaded, "level "+level.String(), ids, choices(info.Shapes[0], i))
 						}
 					}
+					if err := loaded.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.report(t, len(prompts)+3)
+			})
+			t.Run("LiteRT", func(t *testing.T) {
+				litertest.Require(t)
+				o := o
+				o.Format = export.FormatTFLite
+				dir := filepath.Join(t.TempDir(), "out")
+				info, _, err := export.Export(t.Context(), m, dir, o)
+				if name == "w4a16-lpbq32" {
+					if err == nil || !strings.Contains(err.Error(), "has a scale for each block of 32 weights") {
+						t.Errorf("got %v, want a refusal", err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				loaded, err := host.Open(dir, host.Options{Precision: name})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := compared{precision: name, tolerance: float32(info.Verification[0].Tolerance.Max)}
+				for _, i := range inLiteRT {
+					c.follow(t, loaded, "LiteRT", prompts[i], choices(info.Shapes[0], i))
 				}
 				if err := loaded.Close(); err != nil {
 					t.Fatal(err)
 				}
-			}
-			t.Logf("%s: %d of %d tokens are equal (%.1f %%); %d are chosen by more than twice the tolerance of %.3g", name, equal, all, 100*float64(equal)/float64(all), clear, tolerance)
-			if equal < clear || all != (len(prompts)+3)*answered {
-				t.Errorf("%d of %d tokens are equal, want at least %d", equal, all, clear)
-			}
+				c.report(t, len(inLiteRT))
+			})
 		})
+	}
+}
+
+// compared counts the tokens that are equal, those that the Go model chooses by so much that
+// they must be, and all.
+type compared struct {
+	precision         string
+	tolerance         float32 // of a logit
+	equal, clear, all int
+}
+
+// follow compares the tokens that graphs choose behind a prompt.
+func (c *compared) follow(t *testing.T, m *host.Model, where string, ids []int32, wanted []step) {
+	t.Helper()
+	for j, got := range followed(t, m, ids, wanted) {
+		w := wanted[j]
+		must := w.lead > 2*c.tolerance
+		c.all++
+		if got == w.token {
+			c.equal++
+		}
+		if must {
+			c.clear++
+		}
+		if got != w.token && (must || c.precision == manifest.Float) {
+			t.Errorf("%s, prompt of %d tokens, token %d: %d, the Go model chooses %d by %.3g (tolerance %.3g)", where, len(ids), j, got, w.token, w.lead, c.tolerance)
+		}
+	}
+}
+
+func (c *compared) report(t *testing.T, prompts int) {
+	t.Helper()
+	t.Logf("%s: %d of %d tokens are equal (%.1f %%); %d are chosen by more than twice the tolerance of %.3g", c.precision, c.equal, c.all, 100*float64(c.equal)/float64(c.all), c.clear, c.tolerance)
+	if c.equal < c.clear || c.all != prompts*answered {
+		t.Errorf("%d of %d tokens are equal, want at least %d", c.equal, c.all, c.clear)
 	}
 }
 

@@ -41,30 +41,36 @@ func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized)
 	}
 	var figures []manifest.Verification
 	for _, s := range info.Shapes {
-		fitted, err := inShape(compared, s)
-		if err != nil {
-			return nil, err
-		}
-		c := &comparison{float: fitted.NewStream(model.StreamOptions{}), model: fitted}
-		for _, precision := range info.Precisions() {
-			if err := c.add(dir, info, s.Name, precision, q); err != nil {
-				return nil, errors.Join(fmt.Errorf("%s, %s: %w", s.Name, precision, err), c.close())
-			}
-		}
-		ids, err := prompt(fitted, q)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", s.Name, err), c.close())
-		}
-		err = errors.Join(c.run(ctx, ids), c.close())
-		for i := 0; i < len(c.pairs) && err == nil; i++ {
-			if p := c.pairs[i]; !p.lite {
-				err = p.levels(ctx, dir, ids)
-			}
-		}
+		found, err := verifyShape(ctx, dir, info, s, compared, q)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Name, err)
 		}
-		figures = append(figures, c.figures()...)
+		figures = append(figures, found...)
+	}
+	return figures, nil
+}
+
+// verifyShape compares the graphs of one precision after the other, so that memory holds those of
+// one.
+func verifyShape(ctx context.Context, dir string, info *manifest.Manifest, s manifest.Shape, m *model.Model, q *quant.Quantized) ([]manifest.Verification, error) {
+	fitted, err := inShape(m, s)
+	if err != nil {
+		return nil, err
+	}
+	c := &comparison{dir: dir, info: info, model: fitted, quantized: q, float: fitted.NewStream(model.StreamOptions{})}
+	if err := c.read(ctx, s); err != nil {
+		return nil, err
+	}
+	var figures []manifest.Verification
+	for _, precision := range info.Precisions() {
+		p, err := c.pair(s.Name, precision)
+		if err == nil {
+			err = p.run(ctx, c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", precision, err)
+		}
+		figures = append(figures, p.figures())
 	}
 	return figures, nil
 }
@@ -84,12 +90,20 @@ func inShape(m *model.Model, s manifest.Shape) (*model.Model, error) {
 	return model.New(m.Base, spec, m.Params)
 }
 
-// comparison is one shape on its way through the Go model and the graphs of every
-// precision.
+// comparison is one shape, and what the float model makes of its text.
 type comparison struct {
-	model *model.Model
-	float *model.Stream
-	pairs []*pair
+	dir       string
+	info      *manifest.Manifest
+	model     *model.Model
+	quantized *quant.Quantized
+	float     *model.Stream
+	calls     []call
+}
+
+// call is a stretch of the text, and its hidden states [n,D].
+type call struct {
+	ids    []int32
+	states []float32
 }
 
 // pair is the graphs of one precision and the Go model that they should equal.
@@ -99,7 +113,7 @@ type pair struct {
 	start    func() *model.Stream // another one like stream
 	stream   *model.Stream
 	twin     *model.Stream // the stream with noise before rounding; nil of float graphs
-	exported *driven
+	exported driven
 	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs and in LiteRT
 	lost     string  // what float16 lost first
 	// Differences between stream and twin, of logits and of codes.
@@ -139,40 +153,30 @@ func (d *driven) close() error {
 	return errors.Join(d.Close(), d.loaded.Close())
 }
 
-// add loads the graphs of a precision, which read rows of a table.
-func (c *comparison) add(dir string, info *manifest.Manifest, shape, precision string, q *quant.Quantized) error {
-	p := &pair{lite: info.InTFLite(precision), stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
+// pair finds what the graphs of a precision should equal.
+func (c *comparison) pair(shape, precision string) (*pair, error) {
+	p := &pair{lite: c.info.InTFLite(precision), stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
 	p.Shape, p.Precision = shape, precision
-	if !manifest.IsFloat(precision) {
-		if q == nil {
-			return errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
-		}
-		faked, wrap, err := quant.Apply(c.model, q)
-		if err == nil {
-			faked, err = withTable(faked, dir, info.EmbeddingsOf(precision))
-		}
-		if err != nil {
-			return err
-		}
-		p.scheme = q.Scheme
-		p.faked, p.options.Wrap, p.twinOptions.Wrap = faked, wrap, quant.Wrap(faked, q, disturbance(q.Scheme))
-		p.start = func() *model.Stream { return faked.NewStream(p.options) }
-		p.stream, p.twin = p.start(), faked.NewStream(p.twinOptions)
-	}
 	var err error
-	if p.Runtime, err = runtimeOf(p.lite); err != nil {
-		return err
+	if p.Runtime, err = runtimeOf(p.lite); err != nil || manifest.IsFloat(precision) {
+		return p, err
 	}
-	o := host.Options{Shape: shape, Precision: precision, Lean: true}
-	if p.exported, err = drive(dir, o); err != nil {
-		return err
+	q := c.quantized
+	if q == nil {
+		return nil, errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
 	}
-	c.pairs = append(c.pairs, p)
-	if precision != manifest.Float16 && !p.lite {
-		o.Alter, o.Ran = p.roundTrip()
-		p.halved, err = drive(dir, o)
+	faked, wrap, err := quant.Apply(c.model, q)
+	if err == nil {
+		faked, err = withTable(faked, c.dir, c.info.EmbeddingsOf(precision))
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	p.scheme = q.Scheme
+	p.faked, p.options.Wrap, p.twinOptions.Wrap = faked, wrap, quant.Wrap(faked, q, disturbance(q.Scheme))
+	p.start = func() *model.Stream { return faked.NewStream(p.options) }
+	p.stream, p.twin = p.start(), faked.NewStream(p.twinOptions)
+	return p, nil
 }
 
 // roundTrip makes graphs compute as float16 does, and watches for what it loses.
@@ -194,40 +198,28 @@ func (p *pair) roundTrip() (alter func(*ir.Model) error, ran func(string, []ir.P
 	return alter, ran
 }
 
-func (c *comparison) close() error {
-	var errs []error
-	for _, p := range c.pairs {
-		errs = append(errs, p.exported.close(), p.halved.close())
+func (p *pair) figures() manifest.Verification {
+	e := &p.exported
+	p.Compared, p.EqualTokens, p.MaxLogitError, p.MeanLogitError = e.compared, e.equal, e.largest, e.sum/e.count
+	p.Tolerance = floatShares.of(p.LogitRange)
+	if p.Precision == manifest.Float16 {
+		p.Tolerance = halfShares.of(p.LogitRange)
 	}
-	return errors.Join(errs...)
-}
-
-func (c *comparison) figures() []manifest.Verification {
-	var list []manifest.Verification
-	for _, p := range c.pairs {
-		e := p.exported
-		p.Compared, p.EqualTokens, p.MaxLogitError, p.MeanLogitError = e.compared, e.equal, e.largest, e.sum/e.count
-		p.Tolerance = floatShares.of(p.LogitRange)
-		if p.Precision == manifest.Float16 {
-			p.Tolerance = halfShares.of(p.LogitRange)
-		}
-		if p.twin != nil {
-			allowed := slackIn(p.lite, p.scheme)
-			p.Tolerance = allowed.of(p.LogitRange)
-			p.Tolerance.Max += twinFactor * p.twinMax
-			p.Tolerance.Mean += twinFactor * p.twinSum / e.count
-			p.Tolerance.Codes = allowed.codes + twinFactor*p.twinCodes
-		}
-		if h := p.halved; h != nil {
-			p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
-			p.RoundTrip.Finite()
-			if p.KeepsTokens() { // numbers that vanish beside others are nothing to tell
-				p.RoundTrip.Lost = ""
-			}
-		}
-		list = append(list, p.Verification)
+	if p.twin != nil {
+		allowed := slackIn(p.lite, p.scheme)
+		p.Tolerance = allowed.of(p.LogitRange)
+		p.Tolerance.Max += twinFactor * p.twinMax
+		p.Tolerance.Mean += twinFactor * p.twinSum / e.count
+		p.Tolerance.Codes = allowed.codes + twinFactor*p.twinCodes
 	}
-	return list
+	if h := p.halved; h != nil {
+		p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
+		p.RoundTrip.Finite()
+		if p.KeepsTokens() { // numbers that vanish beside others are nothing to tell
+			p.RoundTrip.Lost = ""
+		}
+	}
+	return p.Verification
 }
 
 // prompt takes the tokens of a comparison: enough whole segments to fill sinks, slots
@@ -252,35 +244,101 @@ func prompt(m *model.Model, q *quant.Quantized) ([]int32, error) {
 	return ids, nil
 }
 
-// run feeds the prompt and then the tokens that the float model chooses.
-func (c *comparison) run(ctx context.Context, ids []int32) error {
-	for _, p := range c.pairs {
-		if p.twin == nil || p.cacheInFloat() {
-			continue
-		}
-		if err := p.compareCodes(ctx, ids); err != nil {
-			return err
+// read feeds the float model the prompt, and then the tokens that it chooses.
+func (c *comparison) read(ctx context.Context, s manifest.Shape) error {
+	ids, err := prompt(c.model, c.quantized)
+	if err != nil {
+		return err
+	}
+	steps := generatedAlone
+	for _, p := range c.info.Of(s.Name, c.info.Precisions()[0])[manifest.PromptGraph].Outputs {
+		if p.Role == "logits" && p.Shape[1] == s.Segment {
+			steps = generated
 		}
 	}
 	next := make([]float32, c.model.Base.Head.Out)
-	steps := generated
-	if c.pairs[0].exported.loaded.PromptRows() != c.model.Spec.Segment {
-		steps = generatedAlone
-	}
 	for range steps + 1 {
 		states, err := read(ctx, c.float, ids)
 		if err != nil {
 			return err
 		}
-		for _, p := range c.pairs {
-			if err := p.feed(ctx, ids, states); err != nil {
-				return err
-			}
-		}
+		c.calls = append(c.calls, call{ids, states})
 		c.float.Logits(next, states[len(states)-c.model.Base.Dims.Hidden:])
 		ids = []int32{int32(kernels.ArgMax(next))}
 	}
 	return nil
+}
+
+// run compares the graphs over the calls, then those that are rounded to float16, and then at
+// each of the runtime's levels. None is loaded beside another.
+func (p *pair) run(ctx context.Context, c *comparison) error {
+	calls, twins, err := p.expected(ctx, c.calls)
+	if err != nil {
+		return err
+	}
+	o := host.Options{Shape: p.Shape, Precision: p.Precision, Lean: true}
+	err = p.exported.over(c.dir, o, func() error {
+		if p.twin != nil && !p.cacheInFloat() {
+			if err := p.compareCodes(ctx, c.calls[0].ids); err != nil {
+				return err
+			}
+		}
+		for i, call := range calls {
+			if err := p.feed(ctx, call, twins[i]); err != nil {
+				return err
+			}
+		}
+		p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
+		return nil
+	})
+	if err != nil || p.lite {
+		return err
+	}
+	if p.Precision != manifest.Float16 {
+		o.Alter, o.Ran = p.roundTrip()
+		p.halved = &driven{}
+		err = p.halved.over(c.dir, o, func() error {
+			for _, call := range calls {
+				if err := p.halved.feed(ctx, p.stream, call, func([]float32, int, int) {}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return p.levels(ctx, c.dir, calls[0].ids)
+}
+
+// expected are the calls with the states that the graphs should have, and those of the twin.
+func (p *pair) expected(ctx context.Context, calls []call) (own []call, twins [][]float32, err error) {
+	if p.twin == nil {
+		return calls, make([][]float32, len(calls)), nil
+	}
+	for _, c := range calls {
+		states, err := read(ctx, p.stream, c.ids)
+		if err != nil {
+			return nil, nil, err
+		}
+		twin, err := read(ctx, p.twin, c.ids)
+		if err != nil {
+			return nil, nil, err
+		}
+		own, twins = append(own, call{c.ids, states}), append(twins, twin)
+	}
+	return own, twins, nil
+}
+
+// over loads graphs, does something with them, and gives them back.
+func (d *driven) over(dir string, o host.Options, do func() error) error {
+	loaded, err := drive(dir, o)
+	if err != nil {
+		return err
+	}
+	d.Stream, d.loaded = loaded.Stream, loaded.loaded
+	return errors.Join(do(), d.close())
 }
 
 // read feeds ids to a stream and returns the hidden states [n,D].
@@ -293,21 +351,11 @@ func read(ctx context.Context, st *model.Stream, ids []int32) ([]float32, error)
 	return states, err
 }
 
-// feed reads ids with both sides of the pair and compares their logits. floatStates are
-// the hidden states that the float model has for ids.
-func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) error {
-	states, twins := floatStates, []float32(nil)
-	if p.twin != nil {
-		var err error
-		if states, err = read(ctx, p.stream, ids); err != nil {
-			return err
-		}
-		if twins, err = read(ctx, p.twin, ids); err != nil {
-			return err
-		}
-	}
-	hidden := len(states) / len(ids)
-	err := p.exported.feed(ctx, p.stream, ids, states, func(want []float32, from, to int) {
+// feed reads a call with the graphs and compares their logits with those of the Go model and its
+// twin.
+func (p *pair) feed(ctx context.Context, c call, twins []float32) error {
+	hidden := len(c.states) / len(c.ids)
+	return p.exported.feed(ctx, p.stream, c, func(want []float32, from, to int) {
 		for _, v := range want {
 			p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
 		}
@@ -315,22 +363,17 @@ func (p *pair) feed(ctx context.Context, ids []int32, floatStates []float32) err
 			p.twinRows(twins[from*hidden:to*hidden], want)
 		}
 	})
-	p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
-	if err == nil && p.halved != nil {
-		err = p.halved.feed(ctx, p.stream, ids, states, func([]float32, int, int) {})
-	}
-	return err
 }
 
-// feed reads ids and compares the logits that there are with those that a stream of the Go
-// model makes of its states. seen is called with the latter, a few rows of ids at a time.
-func (d *driven) feed(ctx context.Context, stream *model.Stream, ids []int32, states []float32, seen func(want []float32, from, to int)) error {
-	hidden, vocab := len(states)/len(ids), d.Vocabulary()
-	return d.Feed(ctx, ids, func(first int, got []float32) error {
+// feed reads a call and compares the logits that there are with those that a stream of the Go
+// model makes of its states. seen is called with the latter, a few rows at a time.
+func (d *driven) feed(ctx context.Context, stream *model.Stream, c call, seen func(want []float32, from, to int)) error {
+	hidden, vocab := len(c.states)/len(c.ids), d.Vocabulary()
+	return d.Feed(ctx, c.ids, func(first int, got []float32) error {
 		for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
 			n := min(rowsAtOnce, rows-at)
 			want := scratch.Borrow(n * vocab)
-			stream.Logits(want, states[(first+at)*hidden:(first+at+n)*hidden])
+			stream.Logits(want, c.states[(first+at)*hidden:(first+at+n)*hidden])
 			d.rows(got[at*vocab:(at+n)*vocab], want)
 			seen(want, first+at, first+at+n)
 			scratch.Release(want)

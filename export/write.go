@@ -50,6 +50,7 @@ type writer struct {
 	weights  *ir.Weights
 	manifest *manifest.Manifest
 	formed   []form // see forms
+	cuts     []int  // see Options.cuts
 	files    []graphFile
 }
 
@@ -84,6 +85,9 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 		return nil, err
 	}
 	w.formed = w.forms()
+	if w.cuts, err = o.cuts(m.Base); err != nil {
+		return nil, err
+	}
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
 			return nil, err
@@ -206,7 +210,7 @@ func (w *writer) addShape(size Size) error {
 			if err != nil {
 				return err
 			}
-			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes}, f.opset)
+			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes, Cuts: w.cuts}, f.opset)
 		}
 		for _, g := range graphs[of] {
 			if err := w.add(size, g, f); err != nil {
@@ -222,10 +226,19 @@ type form struct {
 	precision string
 	suffix    string // of the files' names
 	emitter   emit.Emitter
+	emitters  []emit.Emitter // of parts, where each has one of its own; see tfliteForm
 	opset     int
 	model     *model.Model
 	weights   *ir.Weights
 	shared    string // the file of all graphs, where they are signatures of one; see tfliteForm
+}
+
+// emitterOf is the emitter of the i-th part of a graph.
+func (f form) emitterOf(i int) emit.Emitter {
+	if f.emitters != nil {
+		return f.emitters[i]
+	}
+	return f.emitter
 }
 
 // Format is how quantized graphs are written.
@@ -291,7 +304,7 @@ func (w *writer) forms() []form {
 		for _, p := range w.floats() {
 			f := floatForms.Get(p)
 			if w.Format == FormatTFLite {
-				f = tfliteForm(f, false)
+				f = w.tfliteForm(f, false)
 			}
 			f.model, f.weights = w.model, w.weights
 			list = append(list, f)
@@ -307,7 +320,7 @@ func (w *writer) forms() []form {
 			f = quantizedForms.Get(w.Format)
 		}
 		if w.Format == FormatTFLite {
-			f = tfliteForm(f, true)
+			f = w.tfliteForm(f, true)
 		}
 		f.precision, f.suffix, f.model, f.weights = scheme+f.precision, "-"+scheme+f.suffix, w.rounded, weights
 		list = append(list, f)
@@ -350,38 +363,86 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 // add gives a graph a form. Sizes of equal cache share the generation graph, since it
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
-	name, signature := g.name+f.suffix, ""
-	file := name + f.emitter.Extension()
-	if f.shared != "" {
-		signature = w.signature(size, g.kind)
-		name, file = signature, f.shared+f.suffix+f.emitter.Extension()
-	}
-	p := f.emitter.Emit(g.graph, name, ir.Options{Opset: f.opset, Weights: f.weights})
-	ops, err := p.OpCounts()
-	if err != nil {
-		return err
-	}
 	listed := manifest.Graph{
 		Name: fmt.Sprintf("%s_%s_%s", g.kind, size, f.precision), Kind: g.kind, Shape: size.String(), Precision: f.precision,
-		Parts: []manifest.Part{{File: file, Signature: signature, Ops: ops}},
-	}
-	if f.emitter == emit.Emitters.Get(emit.Encoded) {
-		listed.Parts[0].Encodings = emit.EncodingFiles(file)
 	}
 	if !manifest.IsFloat(f.precision) {
 		listed.FloatMACs = g.graph.MACs().FloatShare()
 	}
-	for i, v := range p.Inputs() {
-		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], v, g.graph.Inputs()[i].Encoded()))
+	var cuts []ir.Cut
+	for _, c := range g.ports.Cuts {
+		cuts = append(cuts, ir.Cut{Name: c.Name, Value: c.Value})
 	}
-	for i, o := range p.Outputs() {
-		listed.Outputs = append(listed.Outputs, describe(g.ports.Outputs[i], o.Value, g.graph.Outputs()[i].Encoded()))
+	divided, written := g.graph.Divide(cuts), map[string]*ir.Value{}
+	for i, part := range divided {
+		p, err := w.addPart(&listed, part, w.partName(size, g, f, i), f.emitterOf(i), f)
+		if err != nil {
+			return err
+		}
+		for _, v := range p.Inputs() {
+			written[v.Name()] = v
+		}
+		for _, o := range p.Outputs() {
+			written[o.Name] = o.Value
+		}
+	}
+	for i, v := range g.graph.Inputs() {
+		listed.Inputs = append(listed.Inputs, describe(g.ports.Inputs[i], written[v.Name()], v.Encoded()))
+	}
+	for i, o := range g.graph.Outputs() {
+		listed.Outputs = append(listed.Outputs, describe(g.ports.Outputs[i], written[o.Name], o.Encoded()))
+	}
+	for _, c := range g.ports.Cuts {
+		if v := written[c.Name]; v != nil { // what is behind the last part has none
+			listed.Hidden = append(listed.Hidden, describe(c.Port, v, c.Value.Encoded()))
+		}
+	}
+	if len(divided) == 1 {
+		listed.Parts[0].Inputs, listed.Parts[0].Outputs = nil, nil
 	}
 	w.manifest.Graphs = append(w.manifest.Graphs, listed)
-	if !slices.ContainsFunc(w.files, func(o graphFile) bool { return o.name == file }) {
-		w.files = append(w.files, graphFile{file, p})
-	}
 	return nil
+}
+
+// partName is the name and the file of the i-th part of a graph, and its signature in a file
+// of several.
+type partName struct{ name, file, signature string }
+
+func (w *writer) partName(size Size, g loweredGraph, f form, i int) partName {
+	part := ""
+	if w.cuts != nil && (g.kind != manifest.CommitGraph || f.shared != "") {
+		part = fmt.Sprintf("-part%d", i+1)
+	}
+	if f.shared != "" {
+		signature := w.signature(size, g.kind)
+		return partName{signature, f.shared + f.suffix + part + f.emitterOf(i).Extension(), signature}
+	}
+	name := g.name + f.suffix + part
+	return partName{name, name + f.emitterOf(i).Extension(), ""}
+}
+
+// addPart writes a part with an emitter and puts it on the graph's list.
+func (w *writer) addPart(listed *manifest.Graph, part *ir.Graph, n partName, emitter emit.Emitter, f form) (emit.Program, error) {
+	p := emitter.Emit(part, n.name, ir.Options{Opset: f.opset, Weights: f.weights})
+	ops, err := p.OpCounts()
+	if err != nil {
+		return nil, err
+	}
+	entry := manifest.Part{File: n.file, Signature: n.signature, Ops: ops}
+	if emitter == emit.Emitters.Get(emit.Encoded) {
+		entry.Encodings = emit.EncodingFiles(n.file)
+	}
+	for _, v := range p.Inputs() {
+		entry.Inputs = append(entry.Inputs, v.Name())
+	}
+	for _, o := range p.Outputs() {
+		entry.Outputs = append(entry.Outputs, o.Name)
+	}
+	listed.Parts = append(listed.Parts, entry)
+	if !slices.ContainsFunc(w.files, func(o graphFile) bool { return o.name == n.file }) {
+		w.files = append(w.files, graphFile{n.file, p})
+	}
+	return p, nil
 }
 
 // describe lists a port as an emitter wrote it: with its encoding where it is in codes.

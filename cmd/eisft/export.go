@@ -41,6 +41,7 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
 			&cli.StringFlag{Name: "logits", Usage: "let the prompt graph give logits of `WHICH` tokens: all, last or none", Value: string(lower.LogitsLast)},
+			&cli.IntFlag{Name: "parts", Usage: "cut the prompt and generation graphs into `N` parts of consecutive layers, which the host runs one after another", Value: 1},
 			&cli.StringSliceFlag{Name: "precision", Usage: "write the float graphs in `TYPE`: " + enum.List(export.Precisions()) + "; may be given several times", DefaultText: "float32, or float16 where the target computes floats in it"},
 			&cli.StringFlag{Name: "embeddings", Usage: "store the rows of the embedding table as `TYPE`: " + enum.List(export.EmbeddingTypes()), Value: string(export.EmbedFloat16)},
 			&cli.StringFlag{Name: "format", Usage: "write quantized graphs as `FORMAT`: " + enum.List(export.Formats()) + "; tflite is for float graphs, too", Value: string(export.FormatQDQ)},
@@ -114,7 +115,10 @@ func exportRun(c *cli.Context) error {
 
 // exportOptions are what the flags say, and the folder to write, "" for the default.
 func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
-	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify"), NoGolden: !c.Bool("golden")}
+	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify"), NoGolden: !c.Bool("golden"), Parts: c.Int("parts")}
+	if o.Parts < 1 {
+		return o, "", usagef(c, "--parts is %d; it must be at least 1", o.Parts)
+	}
 	for _, s := range c.StringSlice("shape") {
 		parsed, err := parseShape(s)
 		if err != nil {

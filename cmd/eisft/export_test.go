@@ -80,6 +80,8 @@ func TestExportErrors(t *testing.T) {
 		{"check nothing", []string{"check"}, exitUsage, "eisft: name one exported folder, or an .onnx or .tflite file\n"},
 		{"check an empty folder", []string{"check", taken}, exitError, "eisft: " + taken + ": there is no .onnx file in it\n"},
 		{"target", []string{"check", "--target", "npu", taken}, exitUsage, `eisft: --target is "npu"; it must be one of generic, qnn, mediatek, litert, openvino, coreml`},
+		{"parts", []string{"export", "--shape", "32x84", "--parts", "0"}, exitUsage, "eisft: --parts is 0; it must be at least 1\n"},
+		{"parts too many", []string{"export", "--shape", "32x84", "--parts", "99"}, exitError, "eisft: there cannot be 99 parts: want at least 1, and at most "},
 		{"precision", []string{"export", "--shape", "32x84", "--precision", "half"}, exitUsage, `eisft: --precision is "half"; it must be one of float32, float16`},
 		{"embeddings", []string{"export", "--shape", "32x84", "--embeddings", "int9"}, exitUsage, `eisft: --embeddings is "int9"; did you mean "int8"?`},
 		{"format", []string{"export", "--shape", "32x84", "--format", "onnx"}, exitUsage, `eisft: --format is "onnx"; did you mean "onnx-qdq"?`},

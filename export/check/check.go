@@ -106,7 +106,7 @@ func Path(path string, target Target) ([]Finding, error) {
 	}
 	findings := Check(models, m, target)
 	if inLite(path, m) {
-		found, err := checkLite(path, m)
+		found, err := checkLite(path, m, target)
 		if err != nil {
 			return nil, err
 		}
@@ -181,9 +181,15 @@ func Check(models []*ir.Model, m *manifest.Manifest, target Target) []Finding {
 		g := newGraph(model, &findings)
 		graphs[i] = g
 		for _, rule := range Rules() {
-			if rule.run != nil && rule.appliesTo(target) {
-				g.rule = rule.Name
+			if !rule.appliesTo(target) {
+				continue
+			}
+			g.rule = rule.Name
+			if rule.run != nil {
 				rule.run(g)
+			}
+			for _, r := range rule.codes {
+				g.checkCodes(r)
 			}
 		}
 	}

@@ -398,7 +398,7 @@ func TestCheckAgainstManifest(t *testing.T) {
 		"the manifest says map[Slice:3]":                                             func(m *manifest.Manifest) { m.Graphs[0].Parts[0].Ops = map[string]int{"Slice": 3} },
 		"logits: the output is float32 [1 1 64], the manifest says float32 [1 1 65]": func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Shape[2] = 65 },
 		"logits: the manifest does not list this output":                             func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
-		"scores: the manifest lists this output, but no part has it":                 func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
+		"scores: the manifest lists this output, but the file does not have it":      func(m *manifest.Manifest) { m.Graphs[0].Outputs[1].Name = "scores" },
 	} {
 		expect(t, write(change), want)
 	}

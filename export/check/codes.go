@@ -3,7 +3,6 @@ package check
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 
@@ -33,6 +32,7 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 		}
 	}
 	var findings []Finding
+	all := newCoverage(q, m)
 	for _, model := range models {
 		g := newGraph(model, &[]Finding{}) // what is wrong with the nodes is for Check to say
 		g.findings, g.rule = &findings, RuleCodes
@@ -41,14 +41,14 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 			quantized = !manifest.IsFloat(m.PrecisionOf(g.file()))
 		}
 		if quantized {
-			g.compare(q)
+			all.cover(g, g.compare(q))
 		}
 		if part := encodedPart(m, g.file()); len(part.Encodings) > 0 {
-			g.compareEncodings(part, q)
+			all.cover(g, g.compareEncodings(part, q))
 		}
 	}
 	if inLite(path, m) {
-		found, err := compareLite(path, m, q)
+		found, err := compareLite(path, m, q, all)
 		if err != nil {
 			return nil, err
 		}
@@ -57,9 +57,9 @@ func Quantized(path string, q *quant.Quantized) ([]Finding, error) {
 	return findings, nil
 }
 
-// compare holds the graph to the quantized model.
-func (g *graph) compare(q *quant.Quantized) {
-	seen := map[string]bool{}
+// compare holds the graph to the quantized model and returns the names that it encodes.
+func (g *graph) compare(q *quant.Quantized) (seen map[string]bool) {
+	seen = map[string]bool{}
 	for _, n := range g.nodes {
 		e, ok := g.encodings[n]
 		if !ok {
@@ -87,12 +87,8 @@ func (g *graph) compare(q *quant.Quantized) {
 			g.compareConstant(input(n, 0), p)
 		}
 	}
-	if g.givesLogits() {
-		missing(q, seen, func(format string, args ...any) { g.report(Error, "", format, args...) })
-	}
+	return seen
 }
-
-func (g *graph) givesLogits() bool { return g.isOutputPort("logits") }
 
 // compareWeight holds the weights of a map, stored [In,Out], to those of the model.
 func (g *graph) compareWeight(n *onnxpb.NodeProto, e encoding.Encoding, w *quant.Weight, point string) {
@@ -157,34 +153,16 @@ func (g *graph) codes(name string) ([]int64, error) {
 	return t.Ints()
 }
 
-// missing reports what the quantized model encodes and a graph with logits does not.
-func missing(q *quant.Quantized, seen map[string]bool, report func(format string, args ...any)) {
-	names := map[string]string{}
-	for _, w := range q.Weights {
-		names[w.Name] = "weights of"
-	}
-	for _, p := range q.Points {
-		names[p.Name] = "numbers at"
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if !seen[name] {
-			report("the %s %s are quantized in the model, but not in this graph", names[name], name)
+// checkPorts: the manifest gives a port the encoding that the file has there.
+func (g *graph) checkPorts(inputs, outputs []manifest.Port) {
+	for _, p := range inputs {
+		for _, n := range g.consumers[p.Name] {
+			g.comparePort(p, n)
 		}
 	}
-}
-
-// checkPorts: the manifest gives a port the encoding that the graph has there.
-func checkPorts(parts []*graph, listed manifest.Graph) {
-	for _, g := range parts {
-		for _, p := range listed.Inputs {
-			for _, n := range g.consumers[p.Name] {
-				g.comparePort(p, n)
-			}
-		}
-		for _, p := range listed.Outputs {
-			if n := g.producers[p.Name]; n != nil && isQ(n) {
-				g.comparePort(p, n)
-			}
+	for _, p := range outputs {
+		if n := g.producers[p.Name]; n != nil && isQ(n) {
+			g.comparePort(p, n)
 		}
 	}
 }

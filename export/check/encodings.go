@@ -15,8 +15,8 @@ import (
 
 // compareEncodings holds the files of encodings beside a float graph to the quantized model:
 // every tensor of the graph that the model encodes is in each of them, with its scales and
-// zero points.
-func (g *graph) compareEncodings(part manifest.Part, q *quant.Quantized) {
+// zero points. It returns the names that the graph encodes.
+func (g *graph) compareEncodings(part manifest.Part, q *quant.Quantized) map[string]bool {
 	var points map[string]string
 	for _, e := range g.Proto.GetMetadataProps() {
 		if e.GetKey() == ir.PointsKey {
@@ -27,7 +27,7 @@ func (g *graph) compareEncodings(part manifest.Part, q *quant.Quantized) {
 	}
 	if points == nil {
 		g.report(Error, "", "it does not say what its tensors are (%s in its metadata), so that their encodings cannot be compared with the quantized model's; export again", ir.PointsKey)
-		return
+		return nil
 	}
 	want, seen := g.wantedEncodings(points, q)
 	for _, name := range part.Encodings {
@@ -44,9 +44,7 @@ func (g *graph) compareEncodings(part manifest.Part, q *quant.Quantized) {
 			g.report(Error, d.Name, "%s: %s of %s as in the quantized model", name, d.Message, points[d.Name])
 		}
 	}
-	if g.givesLogits() {
-		missing(q, seen, func(format string, args ...any) { g.report(Error, "", format, args...) })
-	}
+	return seen
 }
 
 // wantedEncodings are those of the model's points and weights for the graph's tensors.

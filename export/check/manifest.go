@@ -31,11 +31,12 @@ func checkManifest(graphs []*graph, m *manifest.Manifest) {
 		if len(parts) < len(listed.Parts) {
 			continue
 		}
-		inputs := func(g *graph) []ir.Port { return g.Inputs }
-		outputs := func(g *graph) []ir.Port { return g.Outputs }
-		comparePorts(parts, "input", listed.Inputs, inputs, outputs)
-		comparePorts(parts, "output", listed.Outputs, outputs, inputs)
-		checkPorts(parts, listed)
+		for i, g := range parts {
+			inputs, outputs := listed.InputsOf(listed.Parts[i]), listed.OutputsOf(listed.Parts[i])
+			g.comparePorts("input", inputs, g.Inputs)
+			g.comparePorts("output", outputs, g.Outputs)
+			g.checkPorts(inputs, outputs)
+		}
 		checkFloatShare(parts, listed)
 	}
 }
@@ -59,32 +60,24 @@ func checkFloatShare(parts []*graph, listed manifest.Graph) {
 	}
 }
 
-// comparePorts holds one side of a graph's parts to the manifest's list. What is not
-// listed must be on the other side of some part: then it passes between parts.
-func comparePorts(parts []*graph, side string, listed []manifest.Port, own, other func(*graph) []ir.Port) {
-	want, between := map[string]manifest.Port{}, map[string]bool{}
+// comparePorts holds one side of a file to what the manifest lists of it.
+func (g *graph) comparePorts(side string, listed []manifest.Port, have []ir.Port) {
+	want := map[string]manifest.Port{}
 	for _, p := range listed {
 		want[p.Name] = p
 	}
-	for _, g := range parts {
-		for _, p := range other(g) {
-			between[p.Name] = true
-		}
-	}
-	for _, g := range parts {
-		for _, p := range own(g) {
-			w, ok := want[p.Name]
-			delete(want, p.Name)
-			switch {
-			case !ok && !between[p.Name]:
-				g.report(Error, p.Name, "the manifest does not list this %s", side)
-			case ok && (p.DType.String() != w.DType || !sameShape(p.Shape, w.Shape)):
-				g.report(Error, p.Name, "the %s is %s %v, the manifest says %s %v", side, p.DType, p.Shape, w.DType, w.Shape)
-			}
+	for _, p := range have {
+		w, ok := want[p.Name]
+		delete(want, p.Name)
+		switch {
+		case !ok:
+			g.report(Error, p.Name, "the manifest does not list this %s", side)
+		case p.DType.String() != w.DType || !sameShape(p.Shape, w.Shape):
+			g.report(Error, p.Name, "the %s is %s %v, the manifest says %s %v", side, p.DType, p.Shape, w.DType, w.Shape)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		parts[0].report(Error, name, "the manifest lists this %s, but no part has it", side)
+		g.report(Error, name, "the manifest lists this %s, but the file does not have it", side)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/export/tflite"
 	"eisft/internal/enum"
 )
 
@@ -19,7 +20,12 @@ type Rule struct {
 	What    string   // what it asks
 	Why     string
 	Sources []Source
-	run     func(*graph) // nil of what is checked elsewhere
+	// How graphs are held to it: run is for those in ONNX, lite for signatures of TFLite files, and
+	// codes for what both encode. Nothing of it: it is checked elsewhere, or, without lite, cannot be
+	// said of TFLite.
+	run   func(*graph)
+	lite  func(*lite, tflite.ReadSignature)
+	codes []codesRule
 }
 
 // Source is where a rule comes from: a public page, and when it said so.
@@ -153,7 +159,7 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 	}).
 	With("logits-bytes", Rule{
 		What: "The logits that a step gives take at most 16 MiB.",
-		Why:  "Of all tokens of a prompt, with a vocabulary of 152,000, they take 311 MB a step; only those of the last are needed: --logits last.", Sources: []Source{contractSource}, run: checkLogits,
+		Why:  "Of all tokens of a prompt, with a vocabulary of 152,000, they take 311 MB a step; only those of the last are needed: --logits last.", Sources: []Source{contractSource}, run: checkLogits, lite: (*lite).checkLogits,
 	}).
 	With(RuleEncodings, Rule{
 		What: "Q and DQ have floats on one side and agree with each other; scales and zero points are constants that fit.",
@@ -173,7 +179,7 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 	}).
 	With("float16", Rule{
 		What: "Where ops stay in float, no ε below 1e-4 is added, no constant is 0 or infinite in float16, and nothing is squared that was not divided or bounded before.",
-		Why:  "NPUs compute floats in float16: its least normal number is 6.1e-5, its largest 65504, and the square of 256 is beyond that.", Sources: []Source{contractSource, neuronSDK, neuralEngine}, run: checkFloat16,
+		Why:  "NPUs compute floats in float16: its least normal number is 6.1e-5, its largest 65504, and the square of 256 is beyond that.", Sources: []Source{contractSource, neuronSDK, neuralEngine}, run: checkFloat16, lite: (*lite).checkFloat16,
 	}).
 	With(RuleManifest, Rule{
 		What: "Files, ports and ops are those that the manifest lists.", Why: "A host drives the graphs by it.", Sources: []Source{contractSource},
@@ -230,47 +236,38 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 		Why:  "An uneven one becomes SPLIT_V in TFLite, which is not on the list of operations; Slice is.", Sources: []Source{neuronTypes},
 	}).
 	With("mediatek-16", Rule{
-		Targets: []Target{MediaTek}, run: all(
-			encodings(Error, any16, unsigned, "%s codes: MediaTek takes 16 bits as int16 only"),
-			encodings(Error, any16, hasZero, "%s with a zero point: MediaTek takes int16 as symmetric only"),
-			encodings(Error, any16, perChannel, "%s with several scales: MediaTek takes int16 per tensor only"),
-		),
+		Targets: []Target{MediaTek}, codes: []codesRule{
+			{Error, any16, unsigned, "%s codes: MediaTek takes 16 bits as int16 only"},
+			{Error, any16, hasZero, "%s with a zero point: MediaTek takes int16 as symmetric only"},
+			{Error, any16, perChannel, "%s with several scales: MediaTek takes int16 per tensor only"},
+		},
 		What: "16-bit codes are int16, symmetric and per tensor.",
 		Why:  "Int16 becomes NEURON_TENSOR_QUANT16_SYMM; only per-tensor quantization is supported.", Sources: []Source{neuronTypes},
 	}).
 	With("mediatek-blocks", Rule{
-		Targets: []Target{MediaTek}, run: encodings(Error, anyTensor, blockwise, "%s in blocks: MediaTek has no blockwise scales"),
+		Targets: []Target{MediaTek}, codes: []codesRule{{Error, anyTensor, blockwise, "%s in blocks: MediaTek has no blockwise scales"}},
 		What: "Nothing has scales in blocks.", Why: "Blockwise quantization is marked as unsupported.", Sources: []Source{neuronTypes},
 	}).
 	With("litert-signed", Rule{
-		Targets: []Target{LiteRT}, run: encodings(Error, anyTensor, unsigned, "%s codes: LiteRT quantizes to signed types"),
+		Targets: []Target{LiteRT}, codes: []codesRule{{Error, anyTensor, unsigned, "%s codes: LiteRT quantizes to signed types"}},
 		What: "Codes are signed.", Why: "LiteRT's tools and kernels are made for int8.", Sources: []Source{litertSpec},
 	}).
 	With("litert-symmetric", Rule{
-		Targets: []Target{LiteRT}, run: all(
-			encodings(Error, any16, hasZero, "%s with a zero point: LiteRT takes int16 as symmetric only"),
-			encodings(Error, weight, hasZero, "%s weights with a zero point: LiteRT's weights are symmetric"),
-		),
+		Targets: []Target{LiteRT}, codes: []codesRule{
+			{Error, any16, hasZero, "%s with a zero point: LiteRT takes int16 as symmetric only"},
+			{Error, weight, hasZero, "%s weights with a zero point: LiteRT's weights are symmetric"},
+		},
 		What: "16-bit codes and weights have no zero point.", Why: "Weights have a zero point of 0 by the specification.", Sources: []Source{litertSpec, neuronTypes},
 	}).
 	With("litert-blocks", Rule{
-		Targets: []Target{LiteRT}, run: encodings(Error, anyTensor, blockwise, "%s in blocks: LiteRT's NPU plugins refuse blockwise scales"),
+		Targets: []Target{LiteRT}, codes: []codesRule{{Error, anyTensor, blockwise, "%s in blocks: LiteRT's NPU plugins refuse blockwise scales"}},
 		What: "Nothing has scales in blocks.", Why: "The compiler plugins of MediaTek and Qualcomm refuse blockwise quantization; LiteRT's GPU runs it.", Sources: []Source{neuronTypes},
 	}).
 	With("openvino-16", Rule{
-		Targets: []Target{OpenVINO}, run: encodings(Warning, activation16, always, "%s activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more"),
+		Targets: []Target{OpenVINO}, codes: []codesRule{{Warning, activation16, always, "%s activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more"}},
 		What: "Activations have 8 bits or are in float.", Why: "Its plugins have integer kernels for 8 and 4 bits.", Sources: []Source{openVINOModels},
 	}).
 	With("coreml-16", Rule{
-		Targets: []Target{CoreML}, run: encodings(Warning, any16, always, "%s codes: Core ML has weights of 4 and 8 bits and activations of 8; these run in float16"),
+		Targets: []Target{CoreML}, codes: []codesRule{{Warning, any16, always, "%s codes: Core ML has weights of 4 and 8 bits and activations of 8; these run in float16"}},
 		What: "Codes have 4 or 8 bits.", Why: "Weights are quantized to 4 or 8 bits, activations to 8.", Sources: []Source{coreMLWeights, coreMLActivations},
 	})
-
-// all makes one rule of several.
-func all(list ...func(*graph)) func(*graph) {
-	return func(g *graph) {
-		for _, rule := range list {
-			rule(g)
-		}
-	}
-}

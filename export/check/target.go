@@ -25,18 +25,24 @@ func blockwise(e encoding.Encoding) bool  { return e.Block > 0 }
 func unsigned(e encoding.Encoding) bool { return e.Unsigned }
 func hasZero(e encoding.Encoding) bool  { return !e.Symmetric() }
 
-// encodings makes a rule about Q and DQ nodes: those in scope that violate it get
-// the message, which names their type. Q and DQ of one activation give one finding.
-func encodings(s Severity, in scope, violates func(encoding.Encoding) bool, message string) func(*graph) {
-	return func(g *graph) {
-		for _, n := range g.nodes {
-			e, ok := g.encodings[n]
-			if !ok || isDQ(n) && g.producers[input(n, 0)] != nil && isQ(g.producers[input(n, 0)]) {
-				continue
-			}
-			if in(e, g.isWeight(n)) && violates(e) {
-				g.report(s, nodeName(n), message, e.Type())
-			}
+// codesRule is about encodings: those in scope that violate it get the message, which names
+// their type.
+type codesRule struct {
+	severity Severity
+	in       scope
+	violates func(encoding.Encoding) bool
+	message  string
+}
+
+// checkCodes holds Q and DQ nodes to a rule. Q and DQ of one activation give one finding.
+func (g *graph) checkCodes(r codesRule) {
+	for _, n := range g.nodes {
+		e, ok := g.encodings[n]
+		if !ok || isDQ(n) && g.producers[input(n, 0)] != nil && isQ(g.producers[input(n, 0)]) {
+			continue
+		}
+		if r.in(e, g.isWeight(n)) && r.violates(e) {
+			g.report(r.severity, nodeName(n), r.message, e.Type())
 		}
 	}
 }

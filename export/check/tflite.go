@@ -1,13 +1,16 @@
 package check
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"eisft/export/half"
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/tflite"
@@ -21,8 +24,10 @@ type lite struct {
 	rule     RuleName
 }
 
-func (l *lite) report(node, format string, args ...any) {
-	*l.findings = append(*l.findings, Finding{Error, l.rule, filepath.Base(l.Path), node, fmt.Sprintf(format, args...)})
+func (l *lite) report(node, format string, args ...any) { l.reportAs(Error, node, format, args...) }
+
+func (l *lite) reportAs(s Severity, node, format string, args ...any) {
+	*l.findings = append(*l.findings, Finding{s, l.rule, filepath.Base(l.Path), node, fmt.Sprintf(format, args...)})
 }
 
 // openLite opens the TFLite files of an exported folder, or a single one.
@@ -56,8 +61,9 @@ func isLite(path string) bool {
 	return err == nil && !info.IsDir() && strings.HasSuffix(path, ".tflite")
 }
 
-// checkLite holds TFLite files to the contract and, where there is one, to a manifest.
-func checkLite(path string, m *manifest.Manifest) ([]Finding, error) {
+// checkLite holds TFLite files to the contract, to a target's rules and, where there is one, to
+// a manifest.
+func checkLite(path string, m *manifest.Manifest, target Target) ([]Finding, error) {
 	var findings []Finding
 	files, err := openLite(path, m, &findings)
 	if err != nil {
@@ -66,6 +72,7 @@ func checkLite(path string, m *manifest.Manifest) ([]Finding, error) {
 	for _, l := range files {
 		for _, s := range l.Signatures {
 			l.checkSignature(s)
+			l.checkRules(s, target)
 		}
 	}
 	if m != nil {
@@ -100,6 +107,58 @@ func (l *lite) checkSignature(s tflite.ReadSignature) {
 	}
 }
 
+// checkRules holds a signature to the rules of the table that can be said of TFLite.
+func (l *lite) checkRules(s tflite.ReadSignature, target Target) {
+	defer func(before RuleName) { l.rule = before }(l.rule)
+	for _, rule := range Rules() {
+		if !rule.appliesTo(target) {
+			continue
+		}
+		if l.rule = rule.Name; rule.lite != nil {
+			rule.lite(l, s)
+		}
+		for _, r := range rule.codes {
+			for _, t := range s.Tensors {
+				if e := t.Encoding; e != nil && r.in(*e, t.Raw != nil) && r.violates(*e) {
+					l.reportAs(r.severity, s.Name+": "+t.Name, r.message, e.Type())
+				}
+			}
+		}
+	}
+}
+
+func (l *lite) checkLogits(s tflite.ReadSignature) {
+	for _, p := range s.Outputs {
+		if p.Name == "logits" {
+			bytes := p.Tensor.DType.Bits() / 8
+			for _, n := range p.Tensor.Shape {
+				bytes *= n
+			}
+			if bytes > mostLogits {
+				l.reportAs(Warning, s.Name+": "+p.Name, "the logits take %d MiB a step; export those of the last token (--logits last)", bytes>>20)
+			}
+		}
+	}
+}
+
+// checkFloat16 looks for numbers that float16 does not have among the constants of one. Which
+// op adds them is for the ONNX file of the same graph to show.
+func (l *lite) checkFloat16(s tflite.ReadSignature) {
+	for _, t := range s.Tensors {
+		if t.DType != ir.Float32 || len(t.Raw) != 4 {
+			continue
+		}
+		v := math.Float32frombits(binary.LittleEndian.Uint32(t.Raw))
+		switch size := float32(math.Abs(float64(v))); {
+		case size == 0:
+		case size <= 0x1p-25:
+			l.report(s.Name+": "+t.Name, "the constant %g is 0 in float16", v)
+		case size > half.Largest:
+			l.report(s.Name+": "+t.Name, "the constant %g is beyond the largest float16, %d", v, half.Largest)
+		}
+	}
+}
+
 // compareListed holds a signature to what the manifest says of it.
 func (l *lite) compareListed(g manifest.Graph, p manifest.Part) {
 	i := slices.IndexFunc(l.Signatures, func(s tflite.ReadSignature) bool { return s.Name == p.Signature })
@@ -111,8 +170,8 @@ func (l *lite) compareListed(g manifest.Graph, p manifest.Part) {
 	if !maps.Equal(s.Ops, p.Ops) {
 		l.report(s.Name, "it has the ops %v, the manifest says %v", s.Ops, p.Ops)
 	}
-	l.comparePorts(s.Name, "input", s.Inputs, g.Inputs)
-	l.comparePorts(s.Name, "output", s.Outputs, g.Outputs)
+	l.comparePorts(s.Name, "input", s.Inputs, g.InputsOf(p))
+	l.comparePorts(s.Name, "output", s.Outputs, g.OutputsOf(p))
 }
 
 func (l *lite) comparePorts(signature, side string, have []tflite.Port, listed []manifest.Port) {
@@ -143,7 +202,7 @@ func (l *lite) comparePorts(signature, side string, have []tflite.Port, listed [
 }
 
 // compareLite compares the quantized TFLite files with the model that they were made from.
-func compareLite(path string, m *manifest.Manifest, q *quant.Quantized) ([]Finding, error) {
+func compareLite(path string, m *manifest.Manifest, q *quant.Quantized, all *coverage) ([]Finding, error) {
 	var findings []Finding
 	files, err := openLite(path, m, &findings)
 	if err != nil {
@@ -154,16 +213,17 @@ func compareLite(path string, m *manifest.Manifest, q *quant.Quantized) ([]Findi
 			continue
 		}
 		for _, s := range l.Signatures {
-			l.compareCodes(s, q)
+			seen := l.compareCodes(s, q)
+			all.add(place{filepath.Base(l.Path), s.Name}, seen, portNames(s.Inputs), portNames(s.Outputs), func(format string, args ...any) { l.report(s.Name, format, args...) })
 		}
 	}
 	return findings, nil
 }
 
 // compareCodes holds the encodings of a signature's tensors, and the codes of its weights, to
-// the model's.
-func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) {
-	seen := map[string]bool{}
+// the model's, and returns the names that it encodes.
+func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) (seen map[string]bool) {
+	seen = map[string]bool{}
 	for _, t := range s.Tensors {
 		point := t.Point()
 		if point == "" {
@@ -190,9 +250,15 @@ func (l *lite) compareCodes(s tflite.ReadSignature, q *quant.Quantized) {
 		}
 		compareCodes(l, at, t, w.Codes)
 	}
-	if slices.ContainsFunc(s.Outputs, func(p tflite.Port) bool { return p.Name == "logits" }) {
-		missing(q, seen, func(format string, args ...any) { l.report(s.Name, format, args...) })
+	return seen
+}
+
+func portNames(ports []tflite.Port) []string {
+	var names []string
+	for _, p := range ports {
+		names = append(names, p.Name)
 	}
+	return names
 }
 
 // compareCodes holds a constant's codes to those of the model, which has them as the file does.

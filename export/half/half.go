@@ -39,7 +39,7 @@ func Round(m *ir.Model) error {
 			r.cast(name+rawSuffix, name)
 		}
 	}
-	r.graph.Node = r.nodes
+	r.graph.Node = append(r.nodes, r.peaks...)
 	if r.err != nil {
 		return fmt.Errorf("round to float16: %w", r.err)
 	}
@@ -55,6 +55,7 @@ const (
 type rounder struct {
 	graph     *onnxpb.GraphProto
 	nodes     []*onnxpb.NodeProto // the new list
+	peaks     []*onnxpb.NodeProto // of the values, to stand behind it: see cast
 	floats    map[string]int      // ranks of float32 values by name
 	constants map[string]bool
 	producers map[string]*onnxpb.NodeProto
@@ -158,7 +159,11 @@ func (r *rounder) round(name string) string {
 	return to
 }
 
-// cast adds the way from a value through float16, and an output for its largest magnitude.
+// cast adds the way from a value through float16, and an output for its largest magnitude. ONNX
+// Runtime goes back from the nodes that nothing reads, the last of the list first, and runs what
+// they need: the peaks stand at the end, that of the first value last, so that each is taken when
+// its value is there. In the order of the graph they would be taken at the end, and all values
+// wait for it: on the demo base, 512 tokens beside 2048 then took 2.1 GB in place of 0.55.
 func (r *rounder) cast(from, to string) {
 	half := to + halfSuffix
 	r.op("Cast", from, half, castTo(ir.Float16))
@@ -170,9 +175,12 @@ func (r *rounder) cast(from, to string) {
 	if rank == 0 {
 		return
 	}
-	r.op("Abs", from, to+"/abs")
 	peak := peakPrefix + strings.TrimSuffix(from, rawSuffix)
+	nodes := r.nodes
+	r.nodes = nil
+	r.op("Abs", from, to+"/abs")
 	r.op("ReduceMax", to+"/abs", peak, &onnxpb.AttributeProto{Name: "keepdims", Type: onnxpb.AttributeProto_INT, I: 1})
+	r.nodes, r.peaks = nodes, append(r.nodes, r.peaks...)
 	shape := &onnxpb.TensorShapeProto{}
 	for range rank {
 		shape.Dim = append(shape.Dim, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: 1}})

@@ -17,6 +17,7 @@ import (
 type session interface {
 	// Bind makes tensors for the graph's inputs and outputs, but for the inputs given.
 	Bind(given map[string]ort.Tensor) (binding, error)
+	Inputs() []ir.Port
 	Outputs() []ir.Port
 	Close() error
 }
@@ -28,13 +29,31 @@ type binding interface {
 	Close() error
 }
 
-// open loads a graph in the runtime that its file is for.
+// open loads a graph, in one part or several.
 func (m *Model) open(dir string, g manifest.Graph, alter func(*ir.Model) error, o ort.Options) (session, error) {
-	part := g.Parts[0]
+	var all parts
+	for _, p := range g.Parts {
+		s, err := m.openPart(dir, g, p, alter, o)
+		if err != nil {
+			return nil, errors.Join(err, all.Close())
+		}
+		all = append(all, s)
+	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	return all, nil
+}
+
+// openPart loads a part of a graph in the runtime that its file is for.
+func (m *Model) openPart(dir string, g manifest.Graph, part manifest.Part, alter func(*ir.Model) error, o ort.Options) (session, error) {
 	path := filepath.Join(dir, part.File)
 	if part.Signature == "" {
 		s, err := ort.OpenAltered(path, alter, o)
-		return onnx{s}, err
+		if err != nil {
+			return nil, err
+		}
+		return onnx{s}, nil
 	}
 	if alter != nil {
 		return nil, fmt.Errorf("%s: a TFLite file is run as it is", part.File)
@@ -52,8 +71,8 @@ func (m *Model) open(dir string, g manifest.Graph, alter func(*ir.Model) error, 
 	}
 	s := &lite{file: file, signature: part.Signature}
 	var errIn, errOut error
-	s.inputs, errIn = ports(g.Inputs)
-	s.outputs, errOut = ports(g.Outputs)
+	s.inputs, errIn = ports(g.InputsOf(part))
+	s.outputs, errOut = ports(g.OutputsOf(part))
 	return s, errors.Join(errIn, errOut)
 }
 
@@ -90,6 +109,8 @@ func ports(listed []manifest.Port) ([]ir.Port, error) {
 	}
 	return list, nil
 }
+
+func (s *lite) Inputs() []ir.Port { return s.inputs }
 
 func (s *lite) Outputs() []ir.Port { return s.outputs }
 

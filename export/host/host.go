@@ -8,7 +8,6 @@ package host
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,7 +19,6 @@ import (
 	"eisft/export/tflite/litert"
 	"eisft/internal/filehash"
 	"eisft/model"
-	"eisft/model/hf"
 	"eisft/model/schedule"
 )
 
@@ -63,8 +61,8 @@ type Model struct {
 	features int // F
 	vocab    int // V
 	codes    map[state]ir.DType
-	hidden   int       // D, 0 where the graphs read ids
-	table    []float32 // embeddings [V',D], nil where the graphs read ids
+	hidden   int    // D, 0 where the graphs read ids
+	table    *table // embeddings, nil where the graphs read ids
 
 	prompt, generation, commit *graph                   // commit is nil without memory
 	files                      map[string]*litert.Model // of TFLite, by name
@@ -128,8 +126,8 @@ func (m *Model) load(dir string, info *manifest.Manifest, o Options) error {
 		if !ok && g.kind == manifest.CommitGraph && info.Features == 0 {
 			continue
 		}
-		if !ok || len(listed.Parts) != 1 {
-			return fmt.Errorf("open %s: the manifest must list one %s graph of one part for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
+		if !ok {
+			return fmt.Errorf("open %s: the manifest must list a %s graph for %s in %s", dir, g.kind, m.Shape.Name, m.Precision)
 		}
 		session, err := m.open(dir, listed, o.Alter, options)
 		if err != nil {
@@ -231,60 +229,20 @@ func (m *Model) readKinds(info *manifest.Manifest) error {
 // layerKind returns the kind of a layer.
 func (m *Model) layerKind(layer int) kind { return m.kinds[m.kindOf[layer]] }
 
-// readTable reads the embedding table where the graphs need one.
+// readTable opens the embedding table where the graphs need one.
 func (m *Model) readTable(dir string, info *manifest.Manifest) error {
 	if m.hidden == 0 {
 		return nil
 	}
+	var err error
 	file := info.EmbeddingsOf(m.Precision)
-	table, n, d, err := Embeddings(dir, file)
-	if err == nil && d != m.hidden {
-		err = fmt.Errorf("%s: tensor %s has shape [%d %d], but the graphs read rows of %d", file, manifest.Embedding, n, d, m.hidden)
+	if m.table, err = openTable(dir, file); err != nil {
+		return err
 	}
-	m.table = table
-	return err
-}
-
-// Embeddings reads the rows of an exported folder's file of embeddings [n,d], whatever
-// their type.
-func Embeddings(dir, file string) (rows []float32, n, d int, err error) {
-	f, err := hf.OpenFile(filepath.Join(dir, file))
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("embeddings: %w", err)
+	if m.table.size != m.hidden {
+		return fmt.Errorf("%s: tensor %s has shape [%d %d], but the graphs read rows of %d", file, manifest.Embedding, m.table.rows, m.table.size, m.hidden)
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	t, err := f.Tensor(manifest.Embedding)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	if len(t.Shape) != 2 {
-		return nil, 0, 0, fmt.Errorf("%s: tensor %s has shape %v, want [V,D]", file, t.Name, t.Shape)
-	}
-	n, d = t.Shape[0], t.Shape[1]
-	if t.DType != hf.DTypeI8 && t.DType != hf.DTypeI16 {
-		rows, err = t.Float32()
-		return rows, n, d, err
-	}
-	scale, err := f.Tensor(manifest.EmbeddingScale)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	scales, err := scale.Float32()
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	codes, err := t.Int64()
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	if len(scales) != n {
-		return nil, 0, 0, fmt.Errorf("%s: tensor %s has %d scales for %d rows", file, scale.Name, len(scales), n)
-	}
-	rows = make([]float32, len(codes))
-	for i, c := range codes {
-		rows[i] = scales[i/d] * float32(c)
-	}
-	return rows, n, d, nil
+	return nil
 }
 
 // none stands for the layer of a port that belongs to none.
@@ -310,6 +268,9 @@ func (m *Model) Close() error {
 	}
 	for _, f := range m.files {
 		errs = append(errs, f.Close())
+	}
+	if m.table != nil {
+		errs = append(errs, m.table.file.Close())
 	}
 	return errors.Join(errs...)
 }

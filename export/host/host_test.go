@@ -224,7 +224,7 @@ func TestOpenErrors(t *testing.T) {
 		{"precision", host.Options{Precision: "w4"}, nil, `there are no graphs in "w4"; the folder has float`},
 		{"no commit graph", host.Options{}, func(m *manifest.Manifest) {
 			m.Graphs, m.States = m.Graphs[:2], nil
-		}, "the manifest must list one commit graph of one part for 4x17 in float"},
+		}, "the manifest must list a commit graph for 4x17 in float"},
 		{"layers", host.Options{}, func(m *manifest.Manifest) {
 			m.Graphs[1].Inputs = slices.DeleteFunc(m.Graphs[1].Inputs, func(p manifest.Port) bool { return p.Role == "key" })
 			m.States = nil

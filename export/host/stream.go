@@ -222,14 +222,6 @@ func (st *Stream) Slots() int {
 // Segment returns L, the length of a segment.
 func (st *Stream) Segment() int { return st.model.Shape.Segment }
 
-// PromptRows returns of how many tokens the prompt graph gives logits.
-func (m *Model) PromptRows() int {
-	if p, ok := find(m.prompt.Outputs, "logits", none); ok && len(p.Shape) == 3 {
-		return p.Shape[1]
-	}
-	return 0
-}
-
 // Vocabulary returns V, the number of logits of a token.
 func (st *Stream) Vocabulary() int { return st.model.vocab }
 
@@ -320,7 +312,7 @@ func (st *Stream) Feed(ctx context.Context, ids []int32, emit func(first int, lo
 func (st *Stream) checkIDs(ids []int32) error {
 	n := st.model.vocab
 	for i, id := range ids {
-		if id < 0 || int(id) >= n || st.model.hidden > 0 && (int(id)+1)*st.model.hidden > len(st.model.table) {
+		if id < 0 || int(id) >= n || st.model.hidden > 0 && int(id) >= st.model.table.rows {
 			return fmt.Errorf("token %d of the input has id %d, but the exported vocabulary has %d entries; the tokenizer belongs to another model", st.Seen()+i, id, n)
 		}
 	}
@@ -359,8 +351,8 @@ func (st *Stream) run(r *reader, ids []int32) error {
 	for i, id := range ids {
 		if r.ids != nil {
 			r.ids[pad+i] = id
-		} else {
-			copy(r.embeds[(pad+i)*m.hidden:(pad+i+1)*m.hidden], m.table[int(id)*m.hidden:])
+		} else if err := m.table.read(r.embeds[(pad+i)*m.hidden:(pad+i+1)*m.hidden], int(id)); err != nil {
+			return err
 		}
 	}
 	if err := r.Run(); err != nil {

@@ -54,7 +54,7 @@ func chromium(t *testing.T) string {
 func TestHostDemoPage(t *testing.T) {
 	slow(t)
 	browser := chromium(t)
-	_, dir := demo(t)
+	_, dir := demo(t, inScheme("w8a16"))
 	modules(t, dir)
 	script, err := os.ReadFile("testdata/browser.mjs")
 	if err == nil {

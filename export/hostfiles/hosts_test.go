@@ -53,6 +53,7 @@ type variant struct {
 // matters.
 var variants = []variant{
 	{name: "quantized", quantized: true},
+	{name: "in parts", quantized: true, change: func(o *export.Options) { o.Inputs, o.Parts = lower.InputIDs, 4 }},
 	{name: "close scores", weak: true, block: func(s *model.Spec) { s.Slots = 5 }, base: func(c *hf.Config) { c.VocabSize = 97 }},
 	{name: "ids, last", change: func(o *export.Options) { o.Inputs, o.Logits = lower.InputIDs, lower.LogitsLast }},
 	{name: "none", change: func(o *export.Options) { o.Logits = lower.LogitsNone }},

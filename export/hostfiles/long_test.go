@@ -64,30 +64,69 @@ func answers(t *testing.T, dir, precision string, prompts [][]int32) [][]int32 {
 }
 
 // demo exports the demo base with random trained parameters, so that everything matters.
-func demo(t *testing.T) (*model.Model, string) {
+func demo(t *testing.T, change func(testing.TB, *export.Options, *model.Model)) (*model.Model, string) {
 	t.Helper()
 	m := modeltest.Open(t, filepath.Join(root, "model", "demo"), modeltest.DefaultBlock(t))
 	m = exporttest.Join(t, m.Base, m.Spec)
 	return m, folder(t, m, func(o *export.Options) {
 		o.Sizes, o.BaseDir = []export.Size{{Tokens: 512, Cache: 2048}}, filepath.Join(root, "model", "demo")
-		o.Quantized = exporttest.Quantized(t, m)
+		change(t, o, m)
 	})
 }
 
+// inScheme quantizes by a scheme; float graphs stand beside w8a16 ones.
+func inScheme(name string) func(testing.TB, *export.Options, *model.Model) {
+	return func(t testing.TB, o *export.Options, m *model.Model) {
+		o.Quantized, o.QuantizedOnly = exporttest.QuantizedAs(t, m, exporttest.Scheme(t, name, "generic")), name != "w8a16"
+	}
+}
+
 // TestHostLongPrompts: both hosts write the Go host's tokens after prompts of 300 to 8,000
-// tokens, and give the demo base's golden vectors.
+// tokens, and give the demo base's golden vectors: in float and w8a16, in one part and in
+// three, and after the shortest and the longest in two other schemes.
 func TestHostLongPrompts(t *testing.T) {
 	slow(t)
-	m, dir := demo(t)
-	modules(t, dir)
-	programs := compiled(t, dir)
-	for name, command := range map[string][]string{"JavaScript": {"node", "js/golden.mjs"}, "C++": {filepath.Join(programs, "golden"), dir}} {
-		out, ok := run(t, dir, command[0], command[1:]...)
-		if t.Log(name, out); !ok || strings.Count(out, "tokens equal") < 2 {
-			t.Errorf("%s: the golden vectors differ", name)
-		}
+	outer, programs := t, ""
+	for _, tc := range []struct {
+		name       string
+		change     func(testing.TB, *export.Options, *model.Model)
+		precisions []string
+		few        bool
+	}{
+		{"w8a16", inScheme("w8a16"), []string{manifest.Float, "w8a16"}, false},
+		{"w8a16 in parts", func(t testing.TB, o *export.Options, m *model.Model) {
+			inScheme("w8a16")(t, o, m)
+			o.Parts = 3
+		}, []string{manifest.Float, "w8a16"}, true},
+		{"w4a16-lpbq32", inScheme("w4a16-lpbq32"), []string{"w4a16-lpbq32"}, true},
+		{"w8a8", inScheme("w8a8"), []string{"w8a8"}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m, dir := demo(t, tc.change)
+			modules(t, dir)
+			if programs == "" {
+				programs = compiled(outer, dir)
+			}
+			for name, command := range map[string][]string{"JavaScript": {"node", "js/golden.mjs"}, "C++": {filepath.Join(programs, "golden"), dir}} {
+				out, ok := run(t, dir, command[0], command[1:]...)
+				if t.Log(name, out); !ok || strings.Count(out, "tokens equal") < len(tc.precisions) {
+					t.Errorf("%s: the golden vectors differ", name)
+				}
+			}
+			ids := prompts(m)
+			if tc.few {
+				ids = [][]int32{ids[0], ids[len(ids)-1]}
+			}
+			for _, precision := range tc.precisions {
+				sameAnswers(t, dir, programs, precision, ids)
+			}
+		})
 	}
-	ids := prompts(m)
+}
+
+// sameAnswers holds what both hosts write after prompts to what the Go host does.
+func sameAnswers(t *testing.T, dir, programs, precision string, ids [][]int32) {
+	t.Helper()
 	text, err := json.Marshal(ids)
 	if err != nil {
 		t.Fatal(err)
@@ -96,15 +135,13 @@ func TestHostLongPrompts(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, precision := range []string{manifest.Float, "w8a16"} {
-		want := answers(t, dir, precision, ids)
-		out, ok := run(t, dir, "node", "js/run.mjs", "--precision", precision, "--ids", file, "--max-new-tokens", fmt.Sprint(written))
-		compare(t, "JavaScript, "+precision, out, ok, want)
-		c := exec.CommandContext(t.Context(), filepath.Join(programs, "run"), dir, precision, fmt.Sprint(written))
-		c.Stdin = strings.NewReader(strings.NewReplacer("[[", "", "]]", "\n", "],[", "\n", ",", " ").Replace(string(text)))
-		raw, err := c.CombinedOutput()
-		compare(t, "C++, "+precision, strings.NewReplacer(" \n", "]\n", " ", ",").Replace("["+strings.ReplaceAll(strings.TrimSpace(string(raw)), "\n", "\n[")+" \n"), err == nil, want)
-	}
+	want := answers(t, dir, precision, ids)
+	out, ok := run(t, dir, "node", "js/run.mjs", "--precision", precision, "--ids", file, "--max-new-tokens", fmt.Sprint(written))
+	compare(t, "JavaScript, "+precision, out, ok, want)
+	c := exec.CommandContext(t.Context(), filepath.Join(programs, "run"), dir, precision, fmt.Sprint(written))
+	c.Stdin = strings.NewReader(strings.NewReplacer("[[", "", "]]", "\n", "],[", "\n", ",", " ").Replace(string(text)))
+	raw, err := c.CombinedOutput()
+	compare(t, "C++, "+precision, strings.NewReplacer(" \n", "]\n", " ", ",").Replace("["+strings.ReplaceAll(strings.TrimSpace(string(raw)), "\n", "\n[")+" \n"), err == nil, want)
 }
 
 // compare holds lines of tokens to those of the Go host.

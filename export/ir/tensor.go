@@ -49,6 +49,32 @@ func NewTensor(shape []int, data any) (Tensor, error) {
 	return t, err
 }
 
+// transposedRows is how many rows NewTransposed reads at a time.
+const transposedRows = 64
+
+// NewTransposed makes the tensor [cols,rows] of a matrix [rows,cols], of which read gives rows
+// [lo,hi). Nothing but the tensor is as large as it.
+func NewTransposed(rows, cols int, read func(dst []float32, lo, hi int)) (Tensor, error) {
+	shape := []int{cols, rows}
+	n, err := elements(shape)
+	if err != nil {
+		return Tensor{}, err
+	}
+	t := Tensor{DType: Float32, Shape: shape, Raw: make([]byte, Float32.bytesFor(n))}
+	block := make([]float32, min(rows, transposedRows)*cols)
+	for lo := 0; lo < rows; lo += transposedRows {
+		hi := min(rows, lo+transposedRows)
+		read(block[:(hi-lo)*cols], lo, hi)
+		for c := range cols {
+			to := t.Raw[4*(c*rows+lo):]
+			for r := range hi - lo {
+				binary.LittleEndian.PutUint32(to[4*r:], math.Float32bits(block[r*cols+c]))
+			}
+		}
+	}
+	return t, nil
+}
+
 // DataType gives the element type and the number of elements of a slice that
 // NewTensor takes.
 func DataType(data any) (DType, int, error) {

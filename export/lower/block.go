@@ -139,7 +139,7 @@ func (b *builder) linear(m *model.Linear, name string, x *ir.Value, point string
 	short := name[strings.LastIndex(name, ".")+1:]
 	shape := []int{m.In, m.Out}
 	matrix := b.Stored(name+".weight", ir.Float32, shape, func() (ir.Tensor, error) {
-		return ir.NewTensor(shape, encoding.Transpose(m.Weight(), m.Out, m.In))
+		return ir.NewTransposed(m.Out, m.In, m.Rows)
 	})
 	q := b.src.Quantized
 	if q != nil {

@@ -59,12 +59,24 @@ type Source struct {
 	// MaskBytes is the most that the mask may take as it is added to a layer's scores, of all
 	// heads in 16 bits: more is added in pieces of fewer tokens. 0: no bound.
 	MaskBytes int
+	// Cuts are the layers before which main graphs are to be cut ([Ports.Cuts]): 0 is behind the
+	// embedding, which needs graphs that read ids, and as many as there are layers is before
+	// lm_head and its norm.
+	Cuts []int
 }
 
 // Ports say what a graph's inputs and outputs carry, in order. Their types are for the
 // emitter to choose.
 type Ports struct {
 	Inputs, Outputs []Port
+	// Cuts are the values of the residual stream at Source.Cuts, with the ports that they become.
+	Cuts []Cut
+}
+
+// Cut is where a graph may be divided.
+type Cut struct {
+	Port
+	Value *ir.Value
 }
 
 // Port is an input or output; a nil layer is none.
@@ -86,8 +98,10 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 		b.prepare(v)
 	}
 	for i, l := range s.Model.Base.Layers {
+		b.cutBefore(i, x)
 		x = b.forward(i, l, x)
 	}
+	b.cutBefore(len(s.Model.Base.Layers), x)
 	b.logits(x, tokens)
 	for i, st := range b.states {
 		b.output(b.port("past_key_%d_out", "key", keyAxes, i), st.newKey)
@@ -100,6 +114,18 @@ func (s Source) Main(g *ir.Graph, tokens int) Ports {
 		}
 	}
 	return b.ports
+}
+
+// HiddenPrefix begins the names of what passes between parts; the number of the layer before
+// which the cut is follows.
+const HiddenPrefix = "hidden_"
+
+// cutBefore notes a cut in the residual stream before a layer, where there is to be one.
+func (b *builder) cutBefore(layer int, x *ir.Value) {
+	if slices.Contains(b.src.Cuts, layer) {
+		p := port{name: fmt.Sprintf("%s%d", HiddenPrefix, layer), role: manifest.Hidden, axes: "batch token hidden"}
+		b.ports.Cuts = append(b.ports.Cuts, Cut{p.describe(), x})
+	}
 }
 
 // scoreName gives name and role of the score that is kept with every token.
@@ -199,9 +225,15 @@ func (b *builder) tokenInput() *ir.Value {
 // Embeddings returns the rows that enter the first layer [V,D]: the embedding table,
 // scaled where the family scales it.
 func Embeddings(b *model.Base) []float32 {
-	table := slices.Clone(b.Embed.Weight())
-	b.FinishEmbeddings(table)
+	table := make([]float32, b.Embed.Out*b.Embed.In)
+	EmbeddingRows(b, table, 0, b.Embed.Out)
 	return table
+}
+
+// EmbeddingRows writes rows [lo,hi) of Embeddings [hi-lo,D].
+func EmbeddingRows(b *model.Base, dst []float32, lo, hi int) {
+	b.Embed.Rows(dst, lo, hi)
+	b.FinishEmbeddings(dst)
 }
 
 // Suffix stands behind the names of the mask and the rotary tables of a layer's kind:

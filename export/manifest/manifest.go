@@ -231,6 +231,33 @@ type Graph struct {
 	Parts     []Part  `json:"parts"`
 	Inputs    []Port  `json:"inputs"`
 	Outputs   []Port  `json:"outputs"`
+	// Hidden are what one part makes and later ones read: their role is Hidden.
+	Hidden []Port `json:"hidden,omitempty"`
+}
+
+// Hidden is the role of what passes between the parts of a graph: the residual stream.
+const Hidden = "hidden"
+
+// InputsOf and OutputsOf are the ports of a part of the graph, among them what passes between
+// parts.
+func (g Graph) InputsOf(p Part) []Port { return g.portsOf(p.Inputs, g.Inputs) }
+
+// OutputsOf is the other side; see InputsOf.
+func (g Graph) OutputsOf(p Part) []Port { return g.portsOf(p.Outputs, g.Outputs) }
+
+func (g Graph) portsOf(names []string, whole []Port) []Port {
+	if len(g.Parts) == 1 {
+		return whole
+	}
+	var ports []Port
+	for _, name := range names {
+		for _, p := range slices.Concat(g.Hidden, whole) {
+			if p.Name == name {
+				ports = append(ports, p)
+			}
+		}
+	}
+	return ports
 }
 
 // Part is one ONNX file, or a signature of a TFLite file.
@@ -240,8 +267,12 @@ type Part struct {
 	// is one of ONNX.
 	Signature string `json:"signature,omitempty"`
 	// Encodings are files of AIMET with the encodings of the graph's tensors.
-	Encodings []string       `json:"encodings,omitempty"`
-	Ops       map[string]int `json:"ops"` // number of nodes of each op
+	Encodings []string `json:"encodings,omitempty"`
+	// Inputs and Outputs are the names of the part's ports, which are the graph's or pass between
+	// its parts; empty where it is the whole graph.
+	Inputs  []string       `json:"inputs,omitempty"`
+	Outputs []string       `json:"outputs,omitempty"`
+	Ops     map[string]int `json:"ops"` // number of nodes of each op
 }
 
 // Port is an input or output of a graph.

@@ -160,6 +160,51 @@ func (m *Manifest) validateGraphs() error {
 		if err := validatePorts(at+".outputs", g.Outputs); err != nil {
 			return err
 		}
+		if err := g.validateParts(); err != nil {
+			return fmt.Errorf("%s.%w", at, err)
+		}
+	}
+	return nil
+}
+
+// validateParts checks that every part of several reads inputs of the graph and what earlier
+// parts made, and that each output is made by one part.
+func (g Graph) validateParts() error {
+	if len(g.Parts) == 1 {
+		if p := g.Parts[0]; len(p.Inputs)+len(p.Outputs)+len(g.Hidden) > 0 {
+			return fmt.Errorf("parts[0]: it is the whole graph, want no inputs and outputs of its own, and no hidden ports")
+		}
+		return nil
+	}
+	if err := validatePorts("hidden", g.Hidden); err != nil {
+		return err
+	}
+	inputs, outputs, made := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, p := range g.Inputs {
+		inputs[p.Name] = true
+	}
+	for _, p := range slices.Concat(g.Outputs, g.Hidden) {
+		if outputs[p.Name] = true; inputs[p.Name] {
+			return fmt.Errorf("hidden: %q is an input of the graph, too", p.Name)
+		}
+	}
+	for i, p := range g.Parts {
+		for j, name := range p.Inputs {
+			if !inputs[name] && !made[name] {
+				return fmt.Errorf("parts[%d].inputs[%d]: %q is neither an input of the graph nor made by an earlier part", i, j, name)
+			}
+		}
+		for j, name := range p.Outputs {
+			if !outputs[name] || made[name] {
+				return fmt.Errorf("parts[%d].outputs[%d]: %q is none of the graph's outputs and hidden ports, or made twice", i, j, name)
+			}
+			made[name] = true
+		}
+	}
+	for name := range outputs {
+		if !made[name] {
+			return fmt.Errorf("outputs: no part makes %q", name)
+		}
 	}
 	return nil
 }

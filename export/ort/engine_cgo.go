@@ -102,6 +102,9 @@ func sessionOptions(o Options) (*onnxruntime.SessionOptions, error) {
 	if err == nil && o.Lean {
 		err = options.SetCpuMemArena(false)
 	}
+	if err == nil && o.Lean {
+		err = options.AddSessionConfigEntry(disablePrepacking, "1")
+	}
 	for _, key := range slices.Sorted(maps.Keys(o.Config)) {
 		if err == nil {
 			err = options.AddSessionConfigEntry(key, o.Config[key])

@@ -62,13 +62,17 @@ const AccuracyLevel = "session.qdq_matmulnbits_accuracy_level"
 // runtime's default or "0".
 const AllowSpinning = "session.intra_op.allow_spinning"
 
+// disablePrepacking is the session entry that leaves weights in the order of the file.
+const disablePrepacking = "session.disable_prepacking"
+
 // Options of a session.
 type Options struct {
 	Level   Level
 	Config  map[string]string // session configuration entries
 	Threads int               // of one op; 0 leaves the choice to the runtime
 	// Lean gives the memory of results back as soon as nothing reads them, in place of an
-	// arena for each session, whose pieces grow by powers of two.
+	// arena for each session, whose pieces grow by powers of two, and reads weights where the
+	// file is mapped, in place of a copy for each session in the order of its products.
 	Lean bool
 }
 

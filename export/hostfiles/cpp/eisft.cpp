@@ -322,25 +322,43 @@ class Tensor {
 
 using Shared = std::shared_ptr<Tensor>;
 
-// Graph is a loaded graph.
-struct Graph {
-  Json listed;
+// Part is a loaded file of a graph, with the names of what it reads and makes.
+struct Part {
+  std::vector<std::string> inputs, outputs;
   OrtSession* session = nullptr;
 
-  Graph(const Json& l, const std::filesystem::path& folder, const Options& o) : listed(l) {
-    if (l["parts"].list.size() != 1) throw Error(l["name"].text + ": this host runs graphs of one part");
+  Part(const Json& graph, const Json& listed, const std::filesystem::path& folder, const Options& o) {
+    const bool whole = graph["parts"].list.size() == 1;
+    inputs = names(whole ? graph["inputs"] : listed["inputs"]), outputs = names(whole ? graph["outputs"] : listed["outputs"]);
     OrtSessionOptions* options = nullptr;
     check(api().CreateSessionOptions(&options));
     check(api().SetSessionGraphOptimizationLevel(options, static_cast<GraphOptimizationLevel>(o.level)));
     if (o.threads > 0) check(api().SetIntraOpNumThreads(options, o.threads));
     check(api().AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"));
-    OrtStatus* made = api().CreateSession(environment(), (folder / l["parts"].list[0]["file"].text).c_str(), options, &session);
+    OrtStatus* made = api().CreateSession(environment(), (folder / listed["file"].text).c_str(), options, &session);
     api().ReleaseSessionOptions(options);
     check(made);
   }
-  ~Graph() { api().ReleaseSession(session); }
-  Graph(const Graph&) = delete;
-  Graph& operator=(const Graph&) = delete;
+  ~Part() { api().ReleaseSession(session); }
+  Part(const Part&) = delete;
+  Part& operator=(const Part&) = delete;
+
+  // names are those of ports, or a list of names.
+  static std::vector<std::string> names(const Json& ports) {
+    std::vector<std::string> out;
+    for (const Json& p : ports.list) out.push_back(p.kind == Json::Kind::text ? p.text : p["name"].text);
+    return out;
+  }
+};
+
+// Graph is a loaded graph: one part, or several that run one after another (runtime.md, section 1).
+struct Graph {
+  Json listed;
+  std::vector<std::unique_ptr<Part>> parts;
+
+  Graph(const Json& l, const std::filesystem::path& folder, const Options& o) : listed(l) {
+    for (const Json& p : l["parts"].list) parts.push_back(std::make_unique<Part>(l, p, folder, o));
+  }
 
   // find returns the port of a role and a layer, null if there is none.
   const Json& find(const char* side, const std::string& role, int layer = -1) const {
@@ -359,7 +377,7 @@ struct Graph {
 // Bound is a graph with its tensors.
 struct Bound {
   const Graph* graph = nullptr;
-  std::map<std::string, Shared> inputs, outputs;
+  std::map<std::string, Shared> inputs, outputs;  // what passes between parts is among the outputs
 
   const Shared& in(const std::string& role, int layer = -1) const { return inputs.at(graph->input(role, layer)["name"].text); }
   Tensor* out(const std::string& role, int layer = -1) const {
@@ -367,12 +385,17 @@ struct Bound {
     return p ? outputs.at(p["name"].text).get() : nullptr;
   }
   void run() const {
-    std::vector<const char*> names, results;
-    std::vector<const OrtValue*> given;
-    std::vector<OrtValue*> made;
-    for (const auto& [name, tensor] : inputs) names.push_back(name.c_str()), given.push_back(tensor->value);
-    for (const auto& [name, tensor] : outputs) results.push_back(name.c_str()), made.push_back(tensor->value);
-    check(api().Run(graph->session, nullptr, names.data(), given.data(), names.size(), results.data(), results.size(), made.data()));
+    for (const auto& part : graph->parts) {
+      std::vector<const char*> names, results;
+      std::vector<const OrtValue*> given;
+      std::vector<OrtValue*> made;
+      for (const std::string& name : part->inputs) {
+        const auto found = inputs.find(name);
+        names.push_back(name.c_str()), given.push_back((found != inputs.end() ? found->second : outputs.at(name))->value);
+      }
+      for (const std::string& name : part->outputs) results.push_back(name.c_str()), made.push_back(outputs.at(name)->value);
+      check(api().Run(part->session, nullptr, names.data(), given.data(), names.size(), results.data(), results.size(), made.data()));
+    }
   }
 };
 
@@ -638,7 +661,8 @@ struct Stream::State {
       const std::string& name = p["name"].text;
       b.inputs[name] = state && kind != "prompt" ? bound.at("prompt").inputs.at(name) : std::make_shared<Tensor>(p);
     }
-    for (const Json& p : graph.listed["outputs"].list) b.outputs[p["name"].text] = std::make_shared<Tensor>(p);
+    for (const char* side : {"outputs", "hidden"})
+      for (const Json& p : graph.listed[side].list) b.outputs[p["name"].text] = std::make_shared<Tensor>(p);
   }
 
   const Kind& kind(int layer) const { return model.kinds[model.kind_of[static_cast<std::size_t>(layer)]]; }

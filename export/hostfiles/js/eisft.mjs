@@ -84,11 +84,11 @@ class Port {
   }
 }
 
-// Graph is a loaded graph.
+// Graph is a loaded graph: one part, or several that run one after another (runtime.md, section 1).
 class Graph {
-  constructor(listed, session) {
+  constructor(listed, sessions) {
     this.listed = listed;
-    this.session = session;
+    this.sessions = sessions;
   }
   port(side, role, layer) {
     const found = this.listed[side].find((p) => p.role === role && (p.layer ?? -1) === (layer ?? -1));
@@ -133,12 +133,13 @@ export async function open(source, ort, { shape, precision, session = {} } = {})
   const weights = source.path || !manifest.files.some((f) => f.name === "weights.bin") ? null : await source.read("weights.bin");
   for (const listed of manifest.graphs) {
     if (listed.shape !== chosen.name || listed.precision !== precision) continue;
-    if (listed.parts.length !== 1) throw new Error(`graph ${listed.name} has ${listed.parts.length} parts; this host runs graphs of one`);
-    const { file } = listed.parts[0];
-    const made = source.path
-      ? await ort.InferenceSession.create(source.path(file), session)
-      : await ort.InferenceSession.create(await source.read(file), { ...session, externalData: weights ? [{ path: "weights.bin", data: weights }] : [] });
-    graphs[listed.kind] = new Graph(listed, made);
+    const sessions = [];
+    for (const { file } of listed.parts) {
+      sessions.push(source.path
+        ? await ort.InferenceSession.create(source.path(file), session)
+        : await ort.InferenceSession.create(await source.read(file), { ...session, externalData: weights ? [{ path: "weights.bin", data: weights }] : [] }));
+    }
+    graphs[listed.kind] = new Graph(listed, sessions);
   }
   if (!graphs.prompt || !graphs.generation) throw new Error(`there are no graphs in ${precision}; the folder has ${precisions.join(", ")}`);
   if (manifest.features > 0 && !graphs.commit) throw new Error("there is a memory, but no commit graph");
@@ -332,9 +333,13 @@ class Stream {
 
   // compute runs a graph and returns the elements of each output.
   async compute(kind) {
-    const feeds = {};
-    for (const [name, port] of Object.entries(this.inputs[kind])) feeds[name] = port.tensor;
-    const results = await this.model.graphs[kind].session.run(feeds), Half = globalThis.Float16Array;
+    const tensors = {}, results = {}, Half = globalThis.Float16Array;
+    for (const [name, port] of Object.entries(this.inputs[kind])) tensors[name] = port.tensor;
+    for (const part of this.model.graphs[kind].sessions) {
+      const made = await part.run(Object.fromEntries(part.inputNames.map((name) => [name, tensors[name]])));
+      Object.assign(tensors, made);
+      Object.assign(results, made);
+    }
     return Object.fromEntries(Object.entries(results).map(([name, { data }]) =>
       [name, Half && data instanceof Half ? new Uint16Array(data.buffer, data.byteOffset, data.length) : data]));
   }
