@@ -119,15 +119,13 @@ func (l *Linear) Blocks(f func(lo, hi int, w []float32)) {
 }
 
 // Apply writes xWᵀ + b for the rows of x. A row has the same bits whatever rows stand
-// beside it; but where a library computes products, a single row's with 16-bit weights
-// are the built-in kernels'.
+// beside it; but where a library computes products, a single row's with weights as they
+// are stored are the built-in kernels'.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
 	switch {
-	case rows == 1 && l.tensor.DType == hf.DTypeBF16: // bound by reading W: half the bytes, twice the speed
-		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
-	case rows == 1 && l.tensor.DType == hf.DTypeF16:
-		kernels.GemvF16(dst, l.tensor.Data, x, l.Out, l.In)
+	case l.asStored(rows):
+		kernels.GemmStored(rows, l.Out, l.In, x, l.tensor.Stored(), dst)
 	case l.copiesForward():
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
@@ -137,6 +135,17 @@ func (l *Linear) Apply(dst, x []float32) {
 		})
 	}
 	l.AddBias(dst)
+}
+
+// asStored says whether rows are multiplied with W as the checkpoint stores it: one row,
+// which is bound by reading W, where there are kernels for it, and any where no float32 copy
+// is kept.
+func (l *Linear) asStored(rows int) bool {
+	if l.tensor.Data == nil {
+		return false
+	}
+	one := rows == 1 && l.tensor.Stored().Code != kernels.AnyCode
+	return one || !l.copiesForward() && kernels.Packs()
 }
 
 // AddBias adds b, if the map has one, to each row of y.

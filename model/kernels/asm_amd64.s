@@ -10134,3 +10134,6445 @@ store:
 stored:
 	VZEROUPPER
 	RET
+
+// func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ n+40(FP), R8
+	MOVQ ahead+48(FP), R9
+
+block:
+	LEAQ           (AX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     (R10)(CX*1)
+	PREFETCHT1     (R10)(CX*2)
+	LEAQ           (BX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     (R10)(CX*1)
+	PREFETCHT1     (R10)(CX*2)
+	LEAQ           (DX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     (R10)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 2(AX), Y0
+	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 2(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 2(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 2(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 2(DX), Y2, Y2
+	VBROADCASTI128 2(BX), Y3
+	VINSERTI128    $0x01, 2(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, (SI)
+	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y2, 256(SI)
+	VMOVUPS        Y3, 384(SI)
+	VBROADCASTI128 18(AX), Y0
+	VINSERTI128    $0x01, 18(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 18(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 18(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 18(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 18(DX), Y2, Y2
+	VBROADCASTI128 18(BX), Y3
+	VINSERTI128    $0x01, 18(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y3, 896(SI)
+	ADDQ           $0x00000022, AX
+	ADDQ           $0x00000022, BX
+	ADDQ           $0x00000022, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	SUBQ           $0x00000020, R8
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ40AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         cc1000000<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, (R8)
+	VBROADCASTI128 2(AX), Y0
+	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 2(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 2(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 2(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 2(DX), Y2, Y2
+	VBROADCASTI128 2(BX), Y3
+	VINSERTI128    $0x01, 2(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000012, AX
+	ADDQ           $0x00000012, BX
+	ADDQ           $0x00000012, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA cc1000000<>+0(SB)/4, $0xc1000000
+DATA cc1000000<>+4(SB)/4, $0xc1000000
+DATA cc1000000<>+8(SB)/4, $0xc1000000
+DATA cc1000000<>+12(SB)/4, $0xc1000000
+DATA cc1000000<>+16(SB)/4, $0xc1000000
+DATA cc1000000<>+20(SB)/4, $0xc1000000
+DATA cc1000000<>+24(SB)/4, $0xc1000000
+DATA cc1000000<>+28(SB)/4, $0xc1000000
+GLOBL cc1000000<>(SB), RODATA|NOPTR, $32
+
+DATA c0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+GLOBL c0f0f0f0f<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ41AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (DI)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, 2(AX), X0, X0
+	VPINSRW        $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRW        $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRW        $0x03, 2(BX), X0, X0
+	VPINSRW        $0x04, 2(BX)(CX*1), X0, X0
+	VPINSRW        $0x05, 2(BX)(CX*2), X0, X0
+	VPINSRW        $0x06, 2(DX), X0, X0
+	VPINSRW        $0x07, 2(DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (R8)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000014, AX
+	ADDQ           $0x00000014, BX
+	ADDQ           $0x00000014, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (DI)
+	VMULPS         cc1800000<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, (R8)
+	VPBROADCASTD   2(AX), Y0
+	VPINSRD        $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 2(BX), X0, X0
+	VMOVD          2(BX)(CX*1), X1
+	VPINSRD        $0x01, 2(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 2(DX), X1, X1
+	VPINSRD        $0x03, 2(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VBROADCASTI128 6(AX), Y1
+	VINSERTI128    $0x01, 6(BX)(CX*1), Y1, Y1
+	VBROADCASTI128 6(AX)(CX*1), Y2
+	VINSERTI128    $0x01, 6(BX)(CX*2), Y2, Y2
+	VBROADCASTI128 6(AX)(CX*2), Y3
+	VINSERTI128    $0x01, 6(DX), Y3, Y3
+	VBROADCASTI128 6(BX), Y4
+	VINSERTI128    $0x01, 6(DX)(CX*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKHDQ     Y2, Y1, Y6
+	VPUNPCKLDQ     Y4, Y3, Y2
+	VPUNPCKHDQ     Y4, Y3, Y4
+	VPUNPCKLQDQ    Y2, Y5, Y1
+	VPUNPCKHQDQ    Y2, Y5, Y2
+	VPUNPCKLQDQ    Y4, Y6, Y3
+	VPUNPCKHQDQ    Y4, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y5
+	VPAND          c0000000f<>+0(SB), Y0, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y5
+	VPSRLD         $0x04, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y5
+	VPSRLD         $0x08, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y5
+	VPSRLD         $0x0c, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 384(SI)
+	VPSRLD         $0x04, Y1, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x10, Y0, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPMULLD        c02040810<>+0(SB), Y5, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y1, Y1
+	VMOVUPS        Y1, 512(SI)
+	VPSRLD         $0x04, Y2, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x14, Y0, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPMULLD        c02040810<>+0(SB), Y2, Y2
+	VPAND          c10101010<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 640(SI)
+	VPSRLD         $0x04, Y3, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x18, Y0, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPMULLD        c02040810<>+0(SB), Y2, Y2
+	VPAND          c10101010<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 768(SI)
+	VPSRLD         $0x04, Y4, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x1c, Y0, Y0
+	VPAND          c0000000f<>+0(SB), Y0, Y0
+	VPMULLD        c02040810<>+0(SB), Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y1, Y1
+	VMOVUPS        Y1, 896(SI)
+	ADDQ           $0x00000016, AX
+	ADDQ           $0x00000016, BX
+	ADDQ           $0x00000016, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA cc1800000<>+0(SB)/4, $0xc1800000
+DATA cc1800000<>+4(SB)/4, $0xc1800000
+DATA cc1800000<>+8(SB)/4, $0xc1800000
+DATA cc1800000<>+12(SB)/4, $0xc1800000
+DATA cc1800000<>+16(SB)/4, $0xc1800000
+DATA cc1800000<>+20(SB)/4, $0xc1800000
+DATA cc1800000<>+24(SB)/4, $0xc1800000
+DATA cc1800000<>+28(SB)/4, $0xc1800000
+GLOBL cc1800000<>(SB), RODATA|NOPTR, $32
+
+DATA c0000000f<>+0(SB)/4, $0x0000000f
+DATA c0000000f<>+4(SB)/4, $0x0000000f
+DATA c0000000f<>+8(SB)/4, $0x0000000f
+DATA c0000000f<>+12(SB)/4, $0x0000000f
+DATA c0000000f<>+16(SB)/4, $0x0000000f
+DATA c0000000f<>+20(SB)/4, $0x0000000f
+DATA c0000000f<>+24(SB)/4, $0x0000000f
+DATA c0000000f<>+28(SB)/4, $0x0000000f
+GLOBL c0000000f<>(SB), RODATA|NOPTR, $32
+
+DATA c02040810<>+0(SB)/4, $0x02040810
+DATA c02040810<>+4(SB)/4, $0x02040810
+DATA c02040810<>+8(SB)/4, $0x02040810
+DATA c02040810<>+12(SB)/4, $0x02040810
+DATA c02040810<>+16(SB)/4, $0x02040810
+DATA c02040810<>+20(SB)/4, $0x02040810
+DATA c02040810<>+24(SB)/4, $0x02040810
+DATA c02040810<>+28(SB)/4, $0x02040810
+GLOBL c02040810<>(SB), RODATA|NOPTR, $32
+
+DATA c10101010<>+0(SB)/4, $0x10101010
+DATA c10101010<>+4(SB)/4, $0x10101010
+DATA c10101010<>+8(SB)/4, $0x10101010
+DATA c10101010<>+12(SB)/4, $0x10101010
+DATA c10101010<>+16(SB)/4, $0x10101010
+DATA c10101010<>+20(SB)/4, $0x10101010
+DATA c10101010<>+24(SB)/4, $0x10101010
+DATA c10101010<>+28(SB)/4, $0x10101010
+GLOBL c10101010<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ51AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (DI)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, 2(AX), X0, X0
+	VPINSRW        $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRW        $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRW        $0x03, 2(BX), X0, X0
+	VPINSRW        $0x04, 2(BX)(CX*1), X0, X0
+	VPINSRW        $0x05, 2(BX)(CX*2), X0, X0
+	VPINSRW        $0x06, 2(DX), X0, X0
+	VPINSRW        $0x07, 2(DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (R8)
+	VPBROADCASTD   4(AX), Y0
+	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 4(BX), X0, X0
+	VMOVD          4(BX)(CX*1), X1
+	VPINSRD        $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 4(DX), X1, X1
+	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VBROADCASTI128 8(AX), Y1
+	VINSERTI128    $0x01, 8(BX)(CX*1), Y1, Y1
+	VBROADCASTI128 8(AX)(CX*1), Y2
+	VINSERTI128    $0x01, 8(BX)(CX*2), Y2, Y2
+	VBROADCASTI128 8(AX)(CX*2), Y3
+	VINSERTI128    $0x01, 8(DX), Y3, Y3
+	VBROADCASTI128 8(BX), Y4
+	VINSERTI128    $0x01, 8(DX)(CX*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKHDQ     Y2, Y1, Y6
+	VPUNPCKLDQ     Y4, Y3, Y2
+	VPUNPCKHDQ     Y4, Y3, Y4
+	VPUNPCKLQDQ    Y2, Y5, Y1
+	VPUNPCKHQDQ    Y2, Y5, Y2
+	VPUNPCKLQDQ    Y4, Y6, Y3
+	VPUNPCKHQDQ    Y4, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y5
+	VPAND          c0000000f<>+0(SB), Y0, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y5
+	VPSRLD         $0x04, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y5
+	VPSRLD         $0x08, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y5
+	VPSRLD         $0x0c, Y0, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y5, Y5
+	VMOVUPS        Y5, 384(SI)
+	VPSRLD         $0x04, Y1, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x10, Y0, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPMULLD        c02040810<>+0(SB), Y5, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y1, Y1
+	VMOVUPS        Y1, 512(SI)
+	VPSRLD         $0x04, Y2, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x14, Y0, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPMULLD        c02040810<>+0(SB), Y2, Y2
+	VPAND          c10101010<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 640(SI)
+	VPSRLD         $0x04, Y3, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x18, Y0, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPMULLD        c02040810<>+0(SB), Y2, Y2
+	VPAND          c10101010<>+0(SB), Y2, Y2
+	VPOR           Y2, Y1, Y1
+	VMOVUPS        Y1, 768(SI)
+	VPSRLD         $0x04, Y4, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSRLD         $0x1c, Y0, Y0
+	VPAND          c0000000f<>+0(SB), Y0, Y0
+	VPMULLD        c02040810<>+0(SB), Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y1, Y1
+	VMOVUPS        Y1, 896(SI)
+	ADDQ           $0x00000018, AX
+	ADDQ           $0x00000018, BX
+	ADDQ           $0x00000018, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VPXOR          Y1, Y1, Y1
+	VPINSRW        $0x00, 2(AX), X1, X1
+	VPINSRW        $0x01, 2(AX)(CX*1), X1, X1
+	VPINSRW        $0x02, 2(AX)(CX*2), X1, X1
+	VPINSRW        $0x03, 2(BX), X1, X1
+	VPINSRW        $0x04, 2(BX)(CX*1), X1, X1
+	VPINSRW        $0x05, 2(BX)(CX*2), X1, X1
+	VPINSRW        $0x06, 2(DX), X1, X1
+	VPINSRW        $0x07, 2(DX)(CX*1), X1, X1
+	VCVTPH2PS      X1, Y1
+	VBROADCASTI128 (AX), Y2
+	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
+	VBROADCASTI128 (AX)(CX*1), Y3
+	VINSERTI128    $0x01, (BX)(CX*2), Y3, Y3
+	VBROADCASTI128 (AX)(CX*2), Y4
+	VINSERTI128    $0x01, (DX), Y4, Y4
+	VBROADCASTI128 (BX), Y5
+	VINSERTI128    $0x01, (DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPXOR          c80000000<>+0(SB), Y1, Y1
+	VPAND          c0000003f<>+0(SB), Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y4, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x08, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x10, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x18, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y5, Y2
+	VPSRLD         $0x04, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x02, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x0c, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x0a, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x14, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x12, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x1c, Y5, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1a, Y3, Y3
+	VPAND          c00000030<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VPSRLD         $0x1a, Y4, Y3
+	VPAND          c00000030<>+0(SB), Y3, Y3
+	VPOR           Y3, Y5, Y5
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 896(DI)
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y1, Y5, Y5
+	VMOVUPS        Y5, 896(R8)
+	VBROADCASTI128 16(AX), Y0
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 16(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 16(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 16(DX), Y2, Y2
+	VBROADCASTI128 16(BX), Y3
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1024(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1152(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1280(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1408(SI)
+	VBROADCASTI128 48(AX), Y0
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 48(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 48(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 48(DX), Y2, Y2
+	VBROADCASTI128 48(BX), Y3
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 2048(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 2176(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 2304(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 2432(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3072(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3200(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3328(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3456(SI)
+	VBROADCASTI128 80(AX), Y0
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 80(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 80(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 80(DX), Y2, Y2
+	VBROADCASTI128 80(BX), Y3
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 4480(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5120(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5248(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5376(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5504(SI)
+	VBROADCASTI128 112(AX), Y0
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 112(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 112(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 112(DX), Y2, Y2
+	VBROADCASTI128 112(BX), Y3
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 6144(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 6272(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 6400(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 6528(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7168(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 32(AX), Y0
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 32(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 32(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 32(DX), Y2, Y2
+	VBROADCASTI128 32(BX), Y3
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 896(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1536(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1664(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1792(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1920(SI)
+	VBROADCASTI128 64(AX), Y0
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 64(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 64(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 64(DX), Y2, Y2
+	VBROADCASTI128 64(BX), Y3
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 2560(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 2688(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 2816(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 2944(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3584(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3712(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3840(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3968(SI)
+	VBROADCASTI128 96(AX), Y0
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 96(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 96(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 96(DX), Y2, Y2
+	VBROADCASTI128 96(BX), Y3
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 4992(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5632(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5760(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5888(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 6016(SI)
+	VBROADCASTI128 128(AX), Y0
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 128(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 128(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 128(DX), Y2, Y2
+	VBROADCASTI128 128(BX), Y3
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 6656(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 6784(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 6912(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 7040(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7680(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x00000090, AX
+	ADDQ           $0x00000090, BX
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000400, DI
+	ADDQ           $0x00000400, R8
+	SUBQ           $0x00000100, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c0000003f<>+0(SB)/4, $0x0000003f
+DATA c0000003f<>+4(SB)/4, $0x0000003f
+DATA c0000003f<>+8(SB)/4, $0x0000003f
+DATA c0000003f<>+12(SB)/4, $0x0000003f
+DATA c0000003f<>+16(SB)/4, $0x0000003f
+DATA c0000003f<>+20(SB)/4, $0x0000003f
+DATA c0000003f<>+24(SB)/4, $0x0000003f
+DATA c0000003f<>+28(SB)/4, $0x0000003f
+GLOBL c0000003f<>(SB), RODATA|NOPTR, $32
+
+DATA c00000030<>+0(SB)/4, $0x00000030
+DATA c00000030<>+4(SB)/4, $0x00000030
+DATA c00000030<>+8(SB)/4, $0x00000030
+DATA c00000030<>+12(SB)/4, $0x00000030
+DATA c00000030<>+16(SB)/4, $0x00000030
+DATA c00000030<>+20(SB)/4, $0x00000030
+DATA c00000030<>+24(SB)/4, $0x00000030
+DATA c00000030<>+28(SB)/4, $0x00000030
+GLOBL c00000030<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VPXOR          Y1, Y1, Y1
+	VPINSRW        $0x00, 2(AX), X1, X1
+	VPINSRW        $0x01, 2(AX)(CX*1), X1, X1
+	VPINSRW        $0x02, 2(AX)(CX*2), X1, X1
+	VPINSRW        $0x03, 2(BX), X1, X1
+	VPINSRW        $0x04, 2(BX)(CX*1), X1, X1
+	VPINSRW        $0x05, 2(BX)(CX*2), X1, X1
+	VPINSRW        $0x06, 2(DX), X1, X1
+	VPINSRW        $0x07, 2(DX)(CX*1), X1, X1
+	VCVTPH2PS      X1, Y1
+	VBROADCASTI128 (AX), Y2
+	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
+	VBROADCASTI128 (AX)(CX*1), Y3
+	VINSERTI128    $0x01, (BX)(CX*2), Y3, Y3
+	VBROADCASTI128 (AX)(CX*2), Y4
+	VINSERTI128    $0x01, (DX), Y4, Y4
+	VBROADCASTI128 (BX), Y5
+	VINSERTI128    $0x01, (DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPXOR          c80000000<>+0(SB), Y1, Y1
+	VPAND          c0000003f<>+0(SB), Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y4, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x08, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x10, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y3, Y2
+	VPAND          c0000003f<>+0(SB), Y2, Y2
+	VPSRLD         $0x18, Y4, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y5, Y2
+	VPSRLD         $0x04, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x02, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x0c, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x0a, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x14, Y5, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y3, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y2, Y2
+	VPSRLD         $0x12, Y4, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y1, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y5, Y2
+	VPAND          c0000000f<>+0(SB), Y2, Y2
+	VPSRLD         $0x1c, Y5, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1a, Y3, Y3
+	VPAND          c00000030<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VPSRLD         $0x1a, Y4, Y3
+	VPAND          c00000030<>+0(SB), Y3, Y3
+	VPOR           Y3, Y5, Y5
+	VCVTDQ2PS      Y2, Y2
+	VMULPS         Y0, Y2, Y2
+	VMOVUPS        Y2, 896(DI)
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y1, Y5, Y5
+	VMOVUPS        Y5, 896(R8)
+	VBROADCASTI128 16(AX), Y0
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 16(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 16(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 16(DX), Y2, Y2
+	VBROADCASTI128 16(BX), Y3
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 48(AX), Y4
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 48(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 48(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 48(DX), Y6, Y6
+	VBROADCASTI128 48(BX), Y7
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 384(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 1024(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1152(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1280(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1408(SI)
+	VBROADCASTI128 80(AX), Y4
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 80(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 80(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 80(DX), Y6, Y6
+	VBROADCASTI128 80(BX), Y7
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2048(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2176(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2304(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2432(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 3072(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3200(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3328(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3456(SI)
+	VBROADCASTI128 112(AX), Y4
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 112(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 112(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 112(DX), Y6, Y6
+	VBROADCASTI128 112(BX), Y7
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPAND          c10101010<>+0(SB), Y0, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPAND          c10101010<>+0(SB), Y1, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPAND          c10101010<>+0(SB), Y2, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPAND          c10101010<>+0(SB), Y3, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4480(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 5120(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5248(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5376(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5504(SI)
+	VBROADCASTI128 144(AX), Y4
+	VINSERTI128    $0x01, 144(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 144(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 144(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 144(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 144(DX), Y6, Y6
+	VBROADCASTI128 144(BX), Y7
+	VINSERTI128    $0x01, 144(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSRLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6144(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSRLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6272(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSRLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6400(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSRLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6528(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x03, Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7168(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y2, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y3, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 32(AX), Y0
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 32(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 32(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 32(DX), Y2, Y2
+	VBROADCASTI128 32(BX), Y3
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 64(AX), Y4
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 64(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 64(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 64(DX), Y6, Y6
+	VBROADCASTI128 64(BX), Y7
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 896(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 1536(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1664(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1792(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1920(SI)
+	VBROADCASTI128 96(AX), Y4
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 96(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 96(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 96(DX), Y6, Y6
+	VBROADCASTI128 96(BX), Y7
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2560(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2688(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2816(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2944(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 3584(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3712(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3840(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3968(SI)
+	VBROADCASTI128 128(AX), Y4
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 128(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 128(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 128(DX), Y6, Y6
+	VBROADCASTI128 128(BX), Y7
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPAND          c10101010<>+0(SB), Y0, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPAND          c10101010<>+0(SB), Y1, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPAND          c10101010<>+0(SB), Y2, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPAND          c10101010<>+0(SB), Y3, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4992(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 5632(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5760(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5888(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6016(SI)
+	VBROADCASTI128 160(AX), Y4
+	VINSERTI128    $0x01, 160(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 160(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 160(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 160(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 160(DX), Y6, Y6
+	VBROADCASTI128 160(BX), Y7
+	VINSERTI128    $0x01, 160(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSRLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6656(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSRLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6784(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSRLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6912(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSRLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 7040(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x03, Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7680(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y2, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y3, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x000000b0, AX
+	ADDQ           $0x000000b0, BX
+	ADDQ           $0x000000b0, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000400, DI
+	ADDQ           $0x00000400, R8
+	SUBQ           $0x00000100, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ n+40(FP), R8
+	MOVQ ahead+48(FP), R9
+
+block:
+	LEAQ           (AX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     64(R10)
+	PREFETCHT1     128(R10)
+	PREFETCHT1     192(R10)
+	PREFETCHT1     (R10)(CX*1)
+	PREFETCHT1     64(R10)(CX*1)
+	PREFETCHT1     128(R10)(CX*1)
+	PREFETCHT1     192(R10)(CX*1)
+	PREFETCHT1     (R10)(CX*2)
+	PREFETCHT1     64(R10)(CX*2)
+	PREFETCHT1     128(R10)(CX*2)
+	PREFETCHT1     192(R10)(CX*2)
+	LEAQ           (BX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     64(R10)
+	PREFETCHT1     128(R10)
+	PREFETCHT1     192(R10)
+	PREFETCHT1     (R10)(CX*1)
+	PREFETCHT1     64(R10)(CX*1)
+	PREFETCHT1     128(R10)(CX*1)
+	PREFETCHT1     192(R10)(CX*1)
+	PREFETCHT1     (R10)(CX*2)
+	PREFETCHT1     64(R10)(CX*2)
+	PREFETCHT1     128(R10)(CX*2)
+	PREFETCHT1     192(R10)(CX*2)
+	LEAQ           (DX)(R9*1), R10
+	PREFETCHT1     (R10)
+	PREFETCHT1     64(R10)
+	PREFETCHT1     128(R10)
+	PREFETCHT1     192(R10)
+	PREFETCHT1     (R10)(CX*1)
+	PREFETCHT1     64(R10)(CX*1)
+	PREFETCHT1     128(R10)(CX*1)
+	PREFETCHT1     192(R10)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, 208(AX), X0, X0
+	VPINSRW        $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW        $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW        $0x03, 208(BX), X0, X0
+	VPINSRW        $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW        $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW        $0x06, 208(DX), X0, X0
+	VPINSRW        $0x07, 208(DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VBROADCASTI128 192(AX), Y1
+	VINSERTI128    $0x01, 192(BX)(CX*1), Y1, Y1
+	VBROADCASTI128 192(AX)(CX*1), Y2
+	VINSERTI128    $0x01, 192(BX)(CX*2), Y2, Y2
+	VBROADCASTI128 192(AX)(CX*2), Y3
+	VINSERTI128    $0x01, 192(DX), Y3, Y3
+	VBROADCASTI128 192(BX), Y4
+	VINSERTI128    $0x01, 192(DX)(CX*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKHDQ     Y2, Y1, Y6
+	VPUNPCKLDQ     Y4, Y3, Y2
+	VPUNPCKHDQ     Y4, Y3, Y4
+	VPUNPCKLQDQ    Y2, Y5, Y1
+	VPUNPCKHQDQ    Y2, Y5, Y2
+	VPUNPCKLQDQ    Y4, Y6, Y3
+	VPUNPCKHQDQ    Y4, Y6, Y4
+	VPSLLD         $0x18, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMOVUPS        Y5, (DI)
+	VPSLLD         $0x10, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMOVUPS        Y5, 128(DI)
+	VPSLLD         $0x08, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMOVUPS        Y5, 256(DI)
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 384(DI)
+	VPSLLD         $0x18, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 512(DI)
+	VPSLLD         $0x10, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 640(DI)
+	VPSLLD         $0x08, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 768(DI)
+	VPSRAD         $0x18, Y2, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 896(DI)
+	VPSLLD         $0x18, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1024(DI)
+	VPSLLD         $0x10, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1152(DI)
+	VPSLLD         $0x08, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1280(DI)
+	VPSRAD         $0x18, Y3, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1408(DI)
+	VPSLLD         $0x18, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1536(DI)
+	VPSLLD         $0x10, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1664(DI)
+	VPSLLD         $0x08, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1792(DI)
+	VPSRAD         $0x18, Y4, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMOVUPS        Y1, 1920(DI)
+	VBROADCASTI128 128(AX), Y0
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 128(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 128(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 128(DX), Y2, Y2
+	VBROADCASTI128 128(BX), Y3
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 (AX), Y4
+	VINSERTI128    $0x01, (BX)(CX*1), Y4, Y4
+	VBROADCASTI128 (AX)(CX*1), Y5
+	VINSERTI128    $0x01, (BX)(CX*2), Y5, Y5
+	VBROADCASTI128 (AX)(CX*2), Y6
+	VINSERTI128    $0x01, (DX), Y6, Y6
+	VBROADCASTI128 (BX), Y7
+	VINSERTI128    $0x01, (DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 384(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2048(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2176(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2304(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2432(SI)
+	VBROADCASTI128 32(AX), Y4
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 32(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 32(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 32(DX), Y6, Y6
+	VBROADCASTI128 32(BX), Y7
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1024(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1152(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1280(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1408(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 3072(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3200(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3328(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3456(SI)
+	VBROADCASTI128 144(AX), Y0
+	VINSERTI128    $0x01, 144(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 144(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 144(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 144(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 144(DX), Y2, Y2
+	VBROADCASTI128 144(BX), Y3
+	VINSERTI128    $0x01, 144(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 16(AX), Y4
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 16(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 16(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 16(DX), Y6, Y6
+	VBROADCASTI128 16(BX), Y7
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 896(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2560(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2688(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2816(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 2944(SI)
+	VBROADCASTI128 48(AX), Y4
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 48(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 48(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 48(DX), Y6, Y6
+	VBROADCASTI128 48(BX), Y7
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1536(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1664(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1792(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 1920(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 3584(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3712(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3840(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3968(SI)
+	VBROADCASTI128 160(AX), Y0
+	VINSERTI128    $0x01, 160(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 160(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 160(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 160(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 160(DX), Y2, Y2
+	VBROADCASTI128 160(BX), Y3
+	VINSERTI128    $0x01, 160(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 64(AX), Y4
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 64(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 64(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 64(DX), Y6, Y6
+	VBROADCASTI128 64(BX), Y7
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4480(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6144(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6272(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6400(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6528(SI)
+	VBROADCASTI128 96(AX), Y4
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 96(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 96(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 96(DX), Y6, Y6
+	VBROADCASTI128 96(BX), Y7
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5120(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5248(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5376(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5504(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 7168(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 176(AX), Y0
+	VINSERTI128    $0x01, 176(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 176(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 176(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 176(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 176(DX), Y2, Y2
+	VBROADCASTI128 176(BX), Y3
+	VINSERTI128    $0x01, 176(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 80(AX), Y4
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 80(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 80(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 80(DX), Y6, Y6
+	VBROADCASTI128 80(BX), Y7
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 4992(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6656(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6784(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 6912(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 7040(SI)
+	VBROADCASTI128 112(AX), Y4
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 112(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 112(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 112(DX), Y6, Y6
+	VBROADCASTI128 112(BX), Y7
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5632(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5760(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 5888(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VPSUBB         c20202020<>+0(SB), Y8, Y8
+	VMOVUPS        Y8, 6016(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VPSUBB         c20202020<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 7680(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VPSUBB         c20202020<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x000000d2, AX
+	ADDQ           $0x000000d2, BX
+	ADDQ           $0x000000d2, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000800, DI
+	SUBQ           $0x00000100, R8
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c30303030<>+0(SB)/4, $0x30303030
+DATA c30303030<>+4(SB)/4, $0x30303030
+DATA c30303030<>+8(SB)/4, $0x30303030
+DATA c30303030<>+12(SB)/4, $0x30303030
+DATA c30303030<>+16(SB)/4, $0x30303030
+DATA c30303030<>+20(SB)/4, $0x30303030
+DATA c30303030<>+24(SB)/4, $0x30303030
+DATA c30303030<>+28(SB)/4, $0x30303030
+GLOBL c30303030<>(SB), RODATA|NOPTR, $32
+
+DATA c20202020<>+0(SB)/4, $0x20202020
+DATA c20202020<>+4(SB)/4, $0x20202020
+DATA c20202020<>+8(SB)/4, $0x20202020
+DATA c20202020<>+12(SB)/4, $0x20202020
+DATA c20202020<>+16(SB)/4, $0x20202020
+DATA c20202020<>+20(SB)/4, $0x20202020
+DATA c20202020<>+24(SB)/4, $0x20202020
+DATA c20202020<>+28(SB)/4, $0x20202020
+GLOBL c20202020<>(SB), RODATA|NOPTR, $32
+
+// func gemvCodesAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvCodesAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   groups+40(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 96(DX), Y7
+	MOVQ    fours+48(FP), SI
+
+four:
+	VBROADCASTSS (AX), Y8
+	VMOVUPS      (CX), Y9
+	VPSLLD       $0x18, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(CX), Y9
+	VPSLLD       $0x18, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      64(CX), Y9
+	VPSLLD       $0x18, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      96(CX), Y9
+	VPSLLD       $0x18, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 4(AX), Y8
+	VMOVUPS      (CX), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(CX), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      64(CX), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      96(CX), Y9
+	VPSLLD       $0x10, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 8(AX), Y8
+	VMOVUPS      (CX), Y9
+	VPSLLD       $0x08, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(CX), Y9
+	VPSLLD       $0x08, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      64(CX), Y9
+	VPSLLD       $0x08, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      96(CX), Y9
+	VPSLLD       $0x08, Y9, Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 12(AX), Y8
+	VMOVUPS      (CX), Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVUPS      32(CX), Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVUPS      64(CX), Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVUPS      96(CX), Y9
+	VPSRAD       $0x18, Y9, Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         SI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	DECQ         BX
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCodesAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2
+TEXT ·widenCodesAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ groups+32(FP), BX
+
+group:
+	VMOVUPS (DX), Y0
+	MOVQ    fours+40(FP), SI
+
+four:
+	VMOVUPS   (CX), Y1
+	VPSLLD    $0x18, Y1, Y1
+	VPSRAD    $0x18, Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, (AX)
+	VMOVUPS   (CX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VPSRAD    $0x18, Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, 64(AX)
+	VMOVUPS   (CX), Y1
+	VPSLLD    $0x08, Y1, Y1
+	VPSRAD    $0x18, Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, 128(AX)
+	VMOVUPS   (CX), Y1
+	VPSRAD    $0x18, Y1, Y1
+	VCVTDQ2PS Y1, Y1
+	VMULPS    Y0, Y1, Y1
+	VMOVUPS   Y1, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x00000080, CX
+	DECQ      SI
+	JNZ       four
+	ADDQ      $0x00000080, DX
+	DECQ      BX
+	JNZ       group
+	VZEROUPPER
+	RET
+
+// func gemvCodesMinsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvCodesMinsAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   groups+40(FP), BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   mins+32(FP), DI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (DI), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(DI), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(DI), Y11
+	MOVQ    fours+48(FP), SI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVUPS      (CX), Y13
+	VPSLLD       $0x18, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVUPS      32(CX), Y13
+	VPSLLD       $0x18, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVUPS      64(CX), Y13
+	VPSLLD       $0x18, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVUPS      96(CX), Y13
+	VPSLLD       $0x18, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVUPS      (CX), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVUPS      32(CX), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVUPS      64(CX), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVUPS      96(CX), Y13
+	VPSLLD       $0x10, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVUPS      (CX), Y13
+	VPSLLD       $0x08, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVUPS      32(CX), Y13
+	VPSLLD       $0x08, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVUPS      64(CX), Y13
+	VPSLLD       $0x08, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVUPS      96(CX), Y13
+	VPSLLD       $0x08, Y13, Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVUPS      (CX), Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVUPS      32(CX), Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVUPS      64(CX), Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVUPS      96(CX), Y13
+	VPSRAD       $0x18, Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         SI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, DI
+	DECQ         BX
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCodesMinsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenCodesMinsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ groups+32(FP), BX
+	MOVQ mins+24(FP), DI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (DI), Y1
+	MOVQ    fours+40(FP), SI
+
+four:
+	VMOVUPS     (CX), Y2
+	VPSLLD      $0x18, Y2, Y2
+	VPSRAD      $0x18, Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVUPS     (CX), Y2
+	VPSLLD      $0x10, Y2, Y2
+	VPSRAD      $0x18, Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVUPS     (CX), Y2
+	VPSLLD      $0x08, Y2, Y2
+	VPSRAD      $0x18, Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVUPS     (CX), Y2
+	VPSRAD      $0x18, Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        SI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	DECQ        BX
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ n+40(FP), R11
+	MOVQ ahead+48(FP), R12
+
+block:
+	LEAQ            (AX)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	LEAQ            (BX)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	LEAQ            (SI)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	LEAQ            (DI)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	LEAQ            (R8)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	LEAQ            (DX)(R12*1), R13
+	PREFETCHT1      (R13)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 2(AX), Z0
+	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 2(R8), Z0, Z0
+	VBROADCASTI32X4 2(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 2(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 2(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 2(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 2(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 2(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 2(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 2(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 2(BX), Z3
+	VINSERTI32X4    $0x01, 2(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 2(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 2(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, (R9)
+	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z3, 384(R9)
+	VBROADCASTI32X4 18(AX), Z0
+	VINSERTI32X4    $0x01, 18(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 18(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 18(R8), Z0, Z0
+	VBROADCASTI32X4 18(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 18(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 18(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 18(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 18(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 18(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 18(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 18(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 18(BX), Z3
+	VINSERTI32X4    $0x01, 18(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 18(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 18(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z3, 896(R9)
+	ADDQ            $0x00000022, AX
+	ADDQ            $0x00000022, BX
+	ADDQ            $0x00000022, SI
+	ADDQ            $0x00000022, DI
+	ADDQ            $0x00000022, R8
+	ADDQ            $0x00000022, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	SUBQ            $0x00000020, R11
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R10)
+	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, (R11)
+	VBROADCASTI32X4 2(AX), Z0
+	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 2(R8), Z0, Z0
+	VBROADCASTI32X4 2(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 2(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 2(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 2(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 2(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 2(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 2(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 2(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 2(BX), Z3
+	VINSERTI32X4    $0x01, 2(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 2(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 2(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000012, AX
+	ADDQ            $0x00000012, BX
+	ADDQ            $0x00000012, SI
+	ADDQ            $0x00000012, DI
+	ADDQ            $0x00000012, R8
+	ADDQ            $0x00000012, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R10)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, 2(AX), X0, X0
+	VPINSRW         $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRW         $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRW         $0x03, 2(BX), X0, X0
+	VPINSRW         $0x04, 2(BX)(CX*1), X0, X0
+	VPINSRW         $0x05, 2(BX)(CX*2), X0, X0
+	VPINSRW         $0x06, 2(SI), X0, X0
+	VPINSRW         $0x07, 2(SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 2(SI)(CX*2), X1, X1
+	VPINSRW         $0x01, 2(DI), X1, X1
+	VPINSRW         $0x02, 2(DI)(CX*1), X1, X1
+	VPINSRW         $0x03, 2(DI)(CX*2), X1, X1
+	VPINSRW         $0x04, 2(R8), X1, X1
+	VPINSRW         $0x05, 2(R8)(CX*1), X1, X1
+	VPINSRW         $0x06, 2(R8)(CX*2), X1, X1
+	VPINSRW         $0x07, 2(DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R11)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000014, AX
+	ADDQ            $0x00000014, BX
+	ADDQ            $0x00000014, SI
+	ADDQ            $0x00000014, DI
+	ADDQ            $0x00000014, R8
+	ADDQ            $0x00000014, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R10)
+	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, (R11)
+	VPBROADCASTD    2(AX), Z0
+	VPINSRD         $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 2(BX), X0, X0
+	VMOVD           2(BX)(CX*1), X1
+	VPINSRD         $0x01, 2(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 2(SI), X1, X1
+	VPINSRD         $0x03, 2(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           2(SI)(CX*2), X1
+	VPINSRD         $0x01, 2(DI), X1, X1
+	VPINSRD         $0x02, 2(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 2(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           2(R8), X1
+	VPINSRD         $0x01, 2(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 2(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 2(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VBROADCASTI32X4 6(AX), Z1
+	VINSERTI32X4    $0x01, 6(BX)(CX*1), Z1, Z1
+	VINSERTI32X4    $0x02, 6(SI)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x03, 6(R8), Z1, Z1
+	VBROADCASTI32X4 6(AX)(CX*1), Z2
+	VINSERTI32X4    $0x01, 6(BX)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x02, 6(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 6(R8)(CX*1), Z2, Z2
+	VBROADCASTI32X4 6(AX)(CX*2), Z3
+	VINSERTI32X4    $0x01, 6(SI), Z3, Z3
+	VINSERTI32X4    $0x02, 6(DI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x03, 6(R8)(CX*2), Z3, Z3
+	VBROADCASTI32X4 6(BX), Z4
+	VINSERTI32X4    $0x01, 6(SI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 6(DI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 6(DX), Z4, Z4
+	VPUNPCKLDQ      Z2, Z1, Z5
+	VPUNPCKHDQ      Z2, Z1, Z6
+	VPUNPCKLDQ      Z4, Z3, Z2
+	VPUNPCKHDQ      Z4, Z3, Z4
+	VPUNPCKLQDQ     Z2, Z5, Z1
+	VPUNPCKHQDQ     Z2, Z5, Z2
+	VPUNPCKLQDQ     Z4, Z6, Z3
+	VPUNPCKHQDQ     Z4, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z5
+	VPSRLD          $0x04, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z5
+	VPSRLD          $0x08, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z5
+	VPSRLD          $0x0c, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 384(R9)
+	VPSRLD          $0x04, Z1, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x10, Z0, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPMULLD.BCST    c02040810<>+0(SB), Z5, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z1, Z1
+	VMOVUPS         Z1, 512(R9)
+	VPSRLD          $0x04, Z2, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x14, Z0, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
+	VPORD           Z2, Z1, Z1
+	VMOVUPS         Z1, 640(R9)
+	VPSRLD          $0x04, Z3, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x18, Z0, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
+	VPORD           Z2, Z1, Z1
+	VMOVUPS         Z1, 768(R9)
+	VPSRLD          $0x04, Z4, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x1c, Z0, Z0
+	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z0
+	VPMULLD.BCST    c02040810<>+0(SB), Z0, Z0
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
+	VPORD           Z0, Z1, Z1
+	VMOVUPS         Z1, 896(R9)
+	ADDQ            $0x00000016, AX
+	ADDQ            $0x00000016, BX
+	ADDQ            $0x00000016, SI
+	ADDQ            $0x00000016, DI
+	ADDQ            $0x00000016, R8
+	ADDQ            $0x00000016, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R10)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, 2(AX), X0, X0
+	VPINSRW         $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRW         $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRW         $0x03, 2(BX), X0, X0
+	VPINSRW         $0x04, 2(BX)(CX*1), X0, X0
+	VPINSRW         $0x05, 2(BX)(CX*2), X0, X0
+	VPINSRW         $0x06, 2(SI), X0, X0
+	VPINSRW         $0x07, 2(SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 2(SI)(CX*2), X1, X1
+	VPINSRW         $0x01, 2(DI), X1, X1
+	VPINSRW         $0x02, 2(DI)(CX*1), X1, X1
+	VPINSRW         $0x03, 2(DI)(CX*2), X1, X1
+	VPINSRW         $0x04, 2(R8), X1, X1
+	VPINSRW         $0x05, 2(R8)(CX*1), X1, X1
+	VPINSRW         $0x06, 2(R8)(CX*2), X1, X1
+	VPINSRW         $0x07, 2(DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R11)
+	VPBROADCASTD    4(AX), Z0
+	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 4(BX), X0, X0
+	VMOVD           4(BX)(CX*1), X1
+	VPINSRD         $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 4(SI), X1, X1
+	VPINSRD         $0x03, 4(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           4(SI)(CX*2), X1
+	VPINSRD         $0x01, 4(DI), X1, X1
+	VPINSRD         $0x02, 4(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 4(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           4(R8), X1
+	VPINSRD         $0x01, 4(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 4(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VBROADCASTI32X4 8(AX), Z1
+	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z1, Z1
+	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x03, 8(R8), Z1, Z1
+	VBROADCASTI32X4 8(AX)(CX*1), Z2
+	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x02, 8(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z2, Z2
+	VBROADCASTI32X4 8(AX)(CX*2), Z3
+	VINSERTI32X4    $0x01, 8(SI), Z3, Z3
+	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z3, Z3
+	VBROADCASTI32X4 8(BX), Z4
+	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 8(DX), Z4, Z4
+	VPUNPCKLDQ      Z2, Z1, Z5
+	VPUNPCKHDQ      Z2, Z1, Z6
+	VPUNPCKLDQ      Z4, Z3, Z2
+	VPUNPCKHDQ      Z4, Z3, Z4
+	VPUNPCKLQDQ     Z2, Z5, Z1
+	VPUNPCKHQDQ     Z2, Z5, Z2
+	VPUNPCKLQDQ     Z4, Z6, Z3
+	VPUNPCKHQDQ     Z4, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z5
+	VPSRLD          $0x04, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z5
+	VPSRLD          $0x08, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z5
+	VPSRLD          $0x0c, Z0, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
+	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
+	VPORD           Z6, Z5, Z5
+	VMOVUPS         Z5, 384(R9)
+	VPSRLD          $0x04, Z1, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x10, Z0, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPMULLD.BCST    c02040810<>+0(SB), Z5, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z1, Z1
+	VMOVUPS         Z1, 512(R9)
+	VPSRLD          $0x04, Z2, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x14, Z0, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
+	VPORD           Z2, Z1, Z1
+	VMOVUPS         Z1, 640(R9)
+	VPSRLD          $0x04, Z3, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x18, Z0, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
+	VPORD           Z2, Z1, Z1
+	VMOVUPS         Z1, 768(R9)
+	VPSRLD          $0x04, Z4, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSRLD          $0x1c, Z0, Z0
+	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z0
+	VPMULLD.BCST    c02040810<>+0(SB), Z0, Z0
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
+	VPORD           Z0, Z1, Z1
+	VMOVUPS         Z1, 896(R9)
+	ADDQ            $0x00000018, AX
+	ADDQ            $0x00000018, BX
+	ADDQ            $0x00000018, SI
+	ADDQ            $0x00000018, DI
+	ADDQ            $0x00000018, R8
+	ADDQ            $0x00000018, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 2(AX), X1, X1
+	VPINSRW         $0x01, 2(AX)(CX*1), X1, X1
+	VPINSRW         $0x02, 2(AX)(CX*2), X1, X1
+	VPINSRW         $0x03, 2(BX), X1, X1
+	VPINSRW         $0x04, 2(BX)(CX*1), X1, X1
+	VPINSRW         $0x05, 2(BX)(CX*2), X1, X1
+	VPINSRW         $0x06, 2(SI), X1, X1
+	VPINSRW         $0x07, 2(SI)(CX*1), X1, X1
+	VPXOR           Y2, Y2, Y2
+	VPINSRW         $0x00, 2(SI)(CX*2), X2, X2
+	VPINSRW         $0x01, 2(DI), X2, X2
+	VPINSRW         $0x02, 2(DI)(CX*1), X2, X2
+	VPINSRW         $0x03, 2(DI)(CX*2), X2, X2
+	VPINSRW         $0x04, 2(R8), X2, X2
+	VPINSRW         $0x05, 2(R8)(CX*1), X2, X2
+	VPINSRW         $0x06, 2(R8)(CX*2), X2, X2
+	VPINSRW         $0x07, 2(DX), X2, X2
+	VINSERTI128     $0x01, X2, Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VBROADCASTI32X4 (AX), Z2
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, (R8), Z2, Z2
+	VBROADCASTI32X4 (AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, (DI), Z3, Z3
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 (AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, (SI), Z4, Z4
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 (BX), Z5
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPXORD.BCST     c80000000<>+0(SB), Z1, Z1
+	VPANDD.BCST     c0000003f<>+0(SB), Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z4, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x08, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x10, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x18, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z2
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x02, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x0c, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x0a, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x14, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x12, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x1c, Z5, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1a, Z3, Z3
+	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
+	VPORD           Z3, Z2, Z2
+	VPSRLD          $0x1a, Z4, Z3
+	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
+	VPORD           Z3, Z5, Z5
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 896(R10)
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z1, Z5, Z5
+	VMOVUPS         Z5, 896(R11)
+	VBROADCASTI32X4 16(AX), Z0
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 16(R8), Z0, Z0
+	VBROADCASTI32X4 16(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 16(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 16(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 16(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 16(BX), Z3
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 16(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1024(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1152(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1280(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1408(R9)
+	VBROADCASTI32X4 48(AX), Z0
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 48(R8), Z0, Z0
+	VBROADCASTI32X4 48(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 48(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 48(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 48(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 48(BX), Z3
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 48(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2048(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2176(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2304(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2432(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3072(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3200(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3328(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3456(R9)
+	VBROADCASTI32X4 80(AX), Z0
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 80(R8), Z0, Z0
+	VBROADCASTI32X4 80(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 80(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 80(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 80(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 80(BX), Z3
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 80(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 4480(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5120(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5248(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5376(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5504(R9)
+	VBROADCASTI32X4 112(AX), Z0
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 112(R8), Z0, Z0
+	VBROADCASTI32X4 112(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 112(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 112(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 112(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 112(BX), Z3
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 112(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6144(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6272(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6400(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 6528(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7168(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 32(AX), Z0
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 32(R8), Z0, Z0
+	VBROADCASTI32X4 32(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 32(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 32(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 32(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 32(BX), Z3
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 32(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 896(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1536(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1664(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1792(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1920(R9)
+	VBROADCASTI32X4 64(AX), Z0
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 64(R8), Z0, Z0
+	VBROADCASTI32X4 64(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 64(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 64(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 64(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 64(BX), Z3
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 64(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2560(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2688(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2816(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2944(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3584(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3712(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3840(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3968(R9)
+	VBROADCASTI32X4 96(AX), Z0
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 96(R8), Z0, Z0
+	VBROADCASTI32X4 96(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 96(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 96(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 96(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 96(BX), Z3
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 96(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 4992(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5632(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5760(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5888(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 6016(R9)
+	VBROADCASTI32X4 128(AX), Z0
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 128(R8), Z0, Z0
+	VBROADCASTI32X4 128(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 128(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 128(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 128(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 128(BX), Z3
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 128(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6656(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6784(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6912(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 7040(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7680(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x00000090, AX
+	ADDQ            $0x00000090, BX
+	ADDQ            $0x00000090, SI
+	ADDQ            $0x00000090, DI
+	ADDQ            $0x00000090, R8
+	ADDQ            $0x00000090, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000400, R10
+	ADDQ            $0x00000400, R11
+	SUBQ            $0x00000100, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 2(AX), X1, X1
+	VPINSRW         $0x01, 2(AX)(CX*1), X1, X1
+	VPINSRW         $0x02, 2(AX)(CX*2), X1, X1
+	VPINSRW         $0x03, 2(BX), X1, X1
+	VPINSRW         $0x04, 2(BX)(CX*1), X1, X1
+	VPINSRW         $0x05, 2(BX)(CX*2), X1, X1
+	VPINSRW         $0x06, 2(SI), X1, X1
+	VPINSRW         $0x07, 2(SI)(CX*1), X1, X1
+	VPXOR           Y2, Y2, Y2
+	VPINSRW         $0x00, 2(SI)(CX*2), X2, X2
+	VPINSRW         $0x01, 2(DI), X2, X2
+	VPINSRW         $0x02, 2(DI)(CX*1), X2, X2
+	VPINSRW         $0x03, 2(DI)(CX*2), X2, X2
+	VPINSRW         $0x04, 2(R8), X2, X2
+	VPINSRW         $0x05, 2(R8)(CX*1), X2, X2
+	VPINSRW         $0x06, 2(R8)(CX*2), X2, X2
+	VPINSRW         $0x07, 2(DX), X2, X2
+	VINSERTI128     $0x01, X2, Y1, Y1
+	VCVTPH2PS       Y1, Z1
+	VBROADCASTI32X4 (AX), Z2
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, (R8), Z2, Z2
+	VBROADCASTI32X4 (AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, (DI), Z3, Z3
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 (AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, (SI), Z4, Z4
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 (BX), Z5
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, (DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPXORD.BCST     c80000000<>+0(SB), Z1, Z1
+	VPANDD.BCST     c0000003f<>+0(SB), Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z4, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x08, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x10, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z3, Z2
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
+	VPSRLD          $0x18, Z4, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z2
+	VPSRLD          $0x04, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x02, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x0c, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x0a, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x14, Z5, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z3, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z2, Z2
+	VPSRLD          $0x12, Z4, Z7
+	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
+	VPORD           Z7, Z6, Z6
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z1, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z5, Z2
+	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
+	VPSRLD          $0x1c, Z5, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1a, Z3, Z3
+	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
+	VPORD           Z3, Z2, Z2
+	VPSRLD          $0x1a, Z4, Z3
+	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
+	VPORD           Z3, Z5, Z5
+	VCVTDQ2PS       Z2, Z2
+	VMULPS          Z0, Z2, Z2
+	VMOVUPS         Z2, 896(R10)
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z1, Z5, Z5
+	VMOVUPS         Z5, 896(R11)
+	VBROADCASTI32X4 16(AX), Z0
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 16(R8), Z0, Z0
+	VBROADCASTI32X4 16(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 16(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 16(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 16(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 16(BX), Z3
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 16(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 48(AX), Z4
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 48(R8), Z4, Z4
+	VBROADCASTI32X4 48(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 48(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 48(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 48(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 48(BX), Z7
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 48(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 384(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 1024(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1152(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1280(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1408(R9)
+	VBROADCASTI32X4 80(AX), Z4
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 80(R8), Z4, Z4
+	VBROADCASTI32X4 80(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 80(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 80(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 80(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 80(BX), Z7
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 80(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2048(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2176(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2304(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2432(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 3072(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3200(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3328(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3456(R9)
+	VBROADCASTI32X4 112(AX), Z4
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 112(R8), Z4, Z4
+	VBROADCASTI32X4 112(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 112(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 112(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 112(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 112(BX), Z7
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 112(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z3, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4480(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 5120(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 5248(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 5376(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 5504(R9)
+	VBROADCASTI32X4 144(AX), Z4
+	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 144(R8), Z4, Z4
+	VBROADCASTI32X4 144(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 144(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 144(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 144(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 144(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 144(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 144(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 144(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 144(BX), Z7
+	VINSERTI32X4    $0x01, 144(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 144(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 144(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSRLD          $0x02, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6144(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSRLD          $0x02, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6272(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSRLD          $0x02, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6400(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSRLD          $0x02, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6528(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x03, Z0, Z0
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VMOVUPS         Z4, 7168(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z1, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z2, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z3, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 32(AX), Z0
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 32(R8), Z0, Z0
+	VBROADCASTI32X4 32(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 32(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 32(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 32(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 32(BX), Z3
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 32(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 64(AX), Z4
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 64(R8), Z4, Z4
+	VBROADCASTI32X4 64(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 64(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 64(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 64(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 64(BX), Z7
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 64(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 896(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 1536(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1664(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1792(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 1920(R9)
+	VBROADCASTI32X4 96(AX), Z4
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 96(R8), Z4, Z4
+	VBROADCASTI32X4 96(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 96(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 96(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 96(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 96(BX), Z7
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 96(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2560(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2688(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2816(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 2944(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 3584(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3712(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3840(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 3968(R9)
+	VBROADCASTI32X4 128(AX), Z4
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 128(R8), Z4, Z4
+	VBROADCASTI32X4 128(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 128(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 128(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 128(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 128(BX), Z7
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 128(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z2, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z3, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 4992(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z0, Z8
+	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
+	VPORD           Z8, Z4, Z4
+	VMOVUPS         Z4, 5632(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z1, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 5760(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z2, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 5888(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z3, Z5
+	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
+	VPORD           Z5, Z4, Z4
+	VMOVUPS         Z4, 6016(R9)
+	VBROADCASTI32X4 160(AX), Z4
+	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 160(R8), Z4, Z4
+	VBROADCASTI32X4 160(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 160(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 160(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 160(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 160(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 160(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 160(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 160(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 160(BX), Z7
+	VINSERTI32X4    $0x01, 160(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 160(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 160(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSRLD          $0x02, Z0, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6656(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSRLD          $0x02, Z1, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6784(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSRLD          $0x02, Z2, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 6912(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSRLD          $0x02, Z3, Z9
+	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VMOVUPS         Z8, 7040(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x03, Z0, Z0
+	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VMOVUPS         Z4, 7680(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z1, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z2, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z3, Z1
+	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x000000b0, AX
+	ADDQ            $0x000000b0, BX
+	ADDQ            $0x000000b0, SI
+	ADDQ            $0x000000b0, DI
+	ADDQ            $0x000000b0, R8
+	ADDQ            $0x000000b0, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000400, R10
+	ADDQ            $0x00000400, R11
+	SUBQ            $0x00000100, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
+TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ n+40(FP), R11
+	MOVQ ahead+48(FP), R12
+
+block:
+	LEAQ            (AX)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      64(R13)(CX*1)
+	PREFETCHT1      128(R13)(CX*1)
+	PREFETCHT1      192(R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	PREFETCHT1      64(R13)(CX*2)
+	PREFETCHT1      128(R13)(CX*2)
+	PREFETCHT1      192(R13)(CX*2)
+	LEAQ            (BX)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      64(R13)(CX*1)
+	PREFETCHT1      128(R13)(CX*1)
+	PREFETCHT1      192(R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	PREFETCHT1      64(R13)(CX*2)
+	PREFETCHT1      128(R13)(CX*2)
+	PREFETCHT1      192(R13)(CX*2)
+	LEAQ            (SI)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      64(R13)(CX*1)
+	PREFETCHT1      128(R13)(CX*1)
+	PREFETCHT1      192(R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	PREFETCHT1      64(R13)(CX*2)
+	PREFETCHT1      128(R13)(CX*2)
+	PREFETCHT1      192(R13)(CX*2)
+	LEAQ            (DI)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      64(R13)(CX*1)
+	PREFETCHT1      128(R13)(CX*1)
+	PREFETCHT1      192(R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	PREFETCHT1      64(R13)(CX*2)
+	PREFETCHT1      128(R13)(CX*2)
+	PREFETCHT1      192(R13)(CX*2)
+	LEAQ            (R8)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	PREFETCHT1      (R13)(CX*1)
+	PREFETCHT1      64(R13)(CX*1)
+	PREFETCHT1      128(R13)(CX*1)
+	PREFETCHT1      192(R13)(CX*1)
+	PREFETCHT1      (R13)(CX*2)
+	PREFETCHT1      64(R13)(CX*2)
+	PREFETCHT1      128(R13)(CX*2)
+	PREFETCHT1      192(R13)(CX*2)
+	LEAQ            (DX)(R12*1), R13
+	PREFETCHT1      (R13)
+	PREFETCHT1      64(R13)
+	PREFETCHT1      128(R13)
+	PREFETCHT1      192(R13)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, 208(AX), X0, X0
+	VPINSRW         $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW         $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW         $0x03, 208(BX), X0, X0
+	VPINSRW         $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW         $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW         $0x06, 208(SI), X0, X0
+	VPINSRW         $0x07, 208(SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 208(SI)(CX*2), X1, X1
+	VPINSRW         $0x01, 208(DI), X1, X1
+	VPINSRW         $0x02, 208(DI)(CX*1), X1, X1
+	VPINSRW         $0x03, 208(DI)(CX*2), X1, X1
+	VPINSRW         $0x04, 208(R8), X1, X1
+	VPINSRW         $0x05, 208(R8)(CX*1), X1, X1
+	VPINSRW         $0x06, 208(R8)(CX*2), X1, X1
+	VPINSRW         $0x07, 208(DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VBROADCASTI32X4 192(AX), Z1
+	VINSERTI32X4    $0x01, 192(BX)(CX*1), Z1, Z1
+	VINSERTI32X4    $0x02, 192(SI)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x03, 192(R8), Z1, Z1
+	VBROADCASTI32X4 192(AX)(CX*1), Z2
+	VINSERTI32X4    $0x01, 192(BX)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x02, 192(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 192(R8)(CX*1), Z2, Z2
+	VBROADCASTI32X4 192(AX)(CX*2), Z3
+	VINSERTI32X4    $0x01, 192(SI), Z3, Z3
+	VINSERTI32X4    $0x02, 192(DI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x03, 192(R8)(CX*2), Z3, Z3
+	VBROADCASTI32X4 192(BX), Z4
+	VINSERTI32X4    $0x01, 192(SI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 192(DI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 192(DX), Z4, Z4
+	VPUNPCKLDQ      Z2, Z1, Z5
+	VPUNPCKHDQ      Z2, Z1, Z6
+	VPUNPCKLDQ      Z4, Z3, Z2
+	VPUNPCKHDQ      Z4, Z3, Z4
+	VPUNPCKLQDQ     Z2, Z5, Z1
+	VPUNPCKHQDQ     Z2, Z5, Z2
+	VPUNPCKLQDQ     Z4, Z6, Z3
+	VPUNPCKHQDQ     Z4, Z6, Z4
+	VPSLLD          $0x18, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMOVUPS         Z5, (R10)
+	VPSLLD          $0x10, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMOVUPS         Z5, 128(R10)
+	VPSLLD          $0x08, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMOVUPS         Z5, 256(R10)
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 384(R10)
+	VPSLLD          $0x18, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 512(R10)
+	VPSLLD          $0x10, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 640(R10)
+	VPSLLD          $0x08, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 768(R10)
+	VPSRAD          $0x18, Z2, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 896(R10)
+	VPSLLD          $0x18, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1024(R10)
+	VPSLLD          $0x10, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1152(R10)
+	VPSLLD          $0x08, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1280(R10)
+	VPSRAD          $0x18, Z3, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1408(R10)
+	VPSLLD          $0x18, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1536(R10)
+	VPSLLD          $0x10, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1664(R10)
+	VPSLLD          $0x08, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1792(R10)
+	VPSRAD          $0x18, Z4, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMOVUPS         Z1, 1920(R10)
+	VBROADCASTI32X4 128(AX), Z0
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 128(R8), Z0, Z0
+	VBROADCASTI32X4 128(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 128(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 128(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 128(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 128(BX), Z3
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 128(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 (AX), Z4
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, (R8), Z4, Z4
+	VBROADCASTI32X4 (AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (DI), Z5, Z5
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 (AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, (SI), Z6, Z6
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 (BX), Z7
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, (DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 384(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
+	VPORD           Z8, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z8
+	VPSUBB          Z8, Z4, Z4
+	VMOVUPS         Z4, 2048(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2176(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2304(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2432(R9)
+	VBROADCASTI32X4 32(AX), Z4
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 32(R8), Z4, Z4
+	VBROADCASTI32X4 32(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 32(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 32(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 32(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 32(BX), Z7
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 32(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1024(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1152(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1280(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1408(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z0
+	VPSUBB          Z0, Z4, Z4
+	VMOVUPS         Z4, 3072(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3200(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3328(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3456(R9)
+	VBROADCASTI32X4 144(AX), Z0
+	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 144(R8), Z0, Z0
+	VBROADCASTI32X4 144(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 144(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 144(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 144(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 144(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 144(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 144(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 144(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 144(BX), Z3
+	VINSERTI32X4    $0x01, 144(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 144(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 144(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 16(AX), Z4
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 16(R8), Z4, Z4
+	VBROADCASTI32X4 16(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 16(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 16(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 16(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 16(BX), Z7
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 16(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 896(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
+	VPORD           Z8, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z8
+	VPSUBB          Z8, Z4, Z4
+	VMOVUPS         Z4, 2560(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2688(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2816(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 2944(R9)
+	VBROADCASTI32X4 48(AX), Z4
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 48(R8), Z4, Z4
+	VBROADCASTI32X4 48(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 48(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 48(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 48(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 48(BX), Z7
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 48(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1536(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1664(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1792(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 1920(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z0
+	VPSUBB          Z0, Z4, Z4
+	VMOVUPS         Z4, 3584(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3712(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3840(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 3968(R9)
+	VBROADCASTI32X4 160(AX), Z0
+	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 160(R8), Z0, Z0
+	VBROADCASTI32X4 160(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 160(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 160(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 160(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 160(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 160(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 160(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 160(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 160(BX), Z3
+	VINSERTI32X4    $0x01, 160(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 160(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 160(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 64(AX), Z4
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 64(R8), Z4, Z4
+	VBROADCASTI32X4 64(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 64(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 64(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 64(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 64(BX), Z7
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 64(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4480(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
+	VPORD           Z8, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z8
+	VPSUBB          Z8, Z4, Z4
+	VMOVUPS         Z4, 6144(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 6272(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 6400(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 6528(R9)
+	VBROADCASTI32X4 96(AX), Z4
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 96(R8), Z4, Z4
+	VBROADCASTI32X4 96(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 96(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 96(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 96(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 96(BX), Z7
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 96(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5120(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5248(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5376(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5504(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z0
+	VPSUBB          Z0, Z4, Z4
+	VMOVUPS         Z4, 7168(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 176(AX), Z0
+	VINSERTI32X4    $0x01, 176(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 176(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 176(R8), Z0, Z0
+	VBROADCASTI32X4 176(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 176(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 176(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 176(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 176(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 176(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 176(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 176(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 176(BX), Z3
+	VINSERTI32X4    $0x01, 176(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 176(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 176(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 80(AX), Z4
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 80(R8), Z4, Z4
+	VBROADCASTI32X4 80(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 80(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 80(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 80(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 80(BX), Z7
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 80(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 4992(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
+	VPORD           Z8, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z8
+	VPSUBB          Z8, Z4, Z4
+	VMOVUPS         Z4, 6656(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 6784(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 6912(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
+	VPORD           Z5, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z5
+	VPSUBB          Z5, Z4, Z4
+	VMOVUPS         Z4, 7040(R9)
+	VBROADCASTI32X4 112(AX), Z4
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 112(R8), Z4, Z4
+	VBROADCASTI32X4 112(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 112(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 112(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 112(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 112(BX), Z7
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 112(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5632(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5760(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 5888(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
+	VPORD           Z9, Z8, Z8
+	VPBROADCASTD    c20202020<>+0(SB), Z9
+	VPSUBB          Z9, Z8, Z8
+	VMOVUPS         Z8, 6016(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
+	VPORD           Z0, Z4, Z4
+	VPBROADCASTD    c20202020<>+0(SB), Z0
+	VPSUBB          Z0, Z4, Z4
+	VMOVUPS         Z4, 7680(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
+	VPORD           Z1, Z0, Z0
+	VPBROADCASTD    c20202020<>+0(SB), Z1
+	VPSUBB          Z1, Z0, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x000000d2, AX
+	ADDQ            $0x000000d2, BX
+	ADDQ            $0x000000d2, SI
+	ADDQ            $0x000000d2, DI
+	ADDQ            $0x000000d2, R8
+	ADDQ            $0x000000d2, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000800, R10
+	SUBQ            $0x00000100, R11
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func gemvCodesAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvCodesAVX512(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   groups+40(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS 64(DX), Z3
+	MOVQ    fours+48(FP), SI
+
+four:
+	VBROADCASTSS (AX), Z4
+	VMOVUPS      (CX), Z5
+	VPSLLD       $0x18, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS      64(CX), Z5
+	VPSLLD       $0x18, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 4(AX), Z4
+	VMOVUPS      (CX), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS      64(CX), Z5
+	VPSLLD       $0x10, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 8(AX), Z4
+	VMOVUPS      (CX), Z5
+	VPSLLD       $0x08, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS      64(CX), Z5
+	VPSLLD       $0x08, Z5, Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS 12(AX), Z4
+	VMOVUPS      (CX), Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z2, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VMOVUPS      64(CX), Z5
+	VPSRAD       $0x18, Z5, Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VFMADD231PS  Z4, Z5, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         SI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	DECQ         BX
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCodesAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenCodesAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ groups+32(FP), BX
+
+group:
+	VMOVUPS (DX), Z0
+	MOVQ    fours+40(FP), SI
+
+four:
+	VMOVUPS   (CX), Z1
+	VPSLLD    $0x18, Z1, Z1
+	VPSRAD    $0x18, Z1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, (AX)
+	VMOVUPS   (CX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VPSRAD    $0x18, Z1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, 64(AX)
+	VMOVUPS   (CX), Z1
+	VPSLLD    $0x08, Z1, Z1
+	VPSRAD    $0x18, Z1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, 128(AX)
+	VMOVUPS   (CX), Z1
+	VPSRAD    $0x18, Z1, Z1
+	VCVTDQ2PS Z1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, 192(AX)
+	ADDQ      $0x00000100, AX
+	ADDQ      $0x00000080, CX
+	DECQ      SI
+	JNZ       four
+	ADDQ      $0x00000080, DX
+	DECQ      BX
+	JNZ       group
+	VZEROUPPER
+	RET
+
+// func gemvCodesMinsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvCodesMinsAVX512(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   groups+40(FP), BX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   mins+32(FP), DI
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (DI), Z3
+	VMOVUPS 64(DX), Z4
+	VMOVUPS 64(DI), Z5
+	MOVQ    fours+48(FP), SI
+
+four:
+	VBROADCASTSS (AX), Z6
+	VMOVUPS      (CX), Z7
+	VPSLLD       $0x18, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z3, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVUPS      64(CX), Z7
+	VPSLLD       $0x18, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z5, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(AX), Z6
+	VMOVUPS      (CX), Z7
+	VPSLLD       $0x10, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z3, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVUPS      64(CX), Z7
+	VPSLLD       $0x10, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z5, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(AX), Z6
+	VMOVUPS      (CX), Z7
+	VPSLLD       $0x08, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z3, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVUPS      64(CX), Z7
+	VPSLLD       $0x08, Z7, Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z5, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(AX), Z6
+	VMOVUPS      (CX), Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z3, Z2, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVUPS      64(CX), Z7
+	VPSRAD       $0x18, Z7, Z7
+	VCVTDQ2PS    Z7, Z7
+	VFMADD213PS  Z5, Z4, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         SI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, DI
+	DECQ         BX
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCodesMinsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenCodesMinsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ groups+32(FP), BX
+	MOVQ mins+24(FP), DI
+
+group:
+	VMOVUPS (DX), Z0
+	VMOVUPS (DI), Z1
+	MOVQ    fours+40(FP), SI
+
+four:
+	VMOVUPS     (CX), Z2
+	VPSLLD      $0x18, Z2, Z2
+	VPSRAD      $0x18, Z2, Z2
+	VCVTDQ2PS   Z2, Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, (AX)
+	VMOVUPS     (CX), Z2
+	VPSLLD      $0x10, Z2, Z2
+	VPSRAD      $0x18, Z2, Z2
+	VCVTDQ2PS   Z2, Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, 64(AX)
+	VMOVUPS     (CX), Z2
+	VPSLLD      $0x08, Z2, Z2
+	VPSRAD      $0x18, Z2, Z2
+	VCVTDQ2PS   Z2, Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, 128(AX)
+	VMOVUPS     (CX), Z2
+	VPSRAD      $0x18, Z2, Z2
+	VCVTDQ2PS   Z2, Z2
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        SI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, DI
+	DECQ        BX
+	JNZ         group
+	VZEROUPPER
+	RET

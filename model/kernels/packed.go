@@ -48,8 +48,10 @@ func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	}
 	need("Pack: buf", len(buf), PackedSize(n, k))
 	p.packed = packedFactor{buf, n, k}
+	space := packings.Get().(*packing)
+	defer packings.Put(space)
 	for l0 := 0; l0 < k; l0 += blockK {
-		p.packB(p.packed.block(l0, 0), l0, min(blockK, k-l0), panelCols*ldb)
+		p.packB(space, p.packed.block(l0, 0), l0, min(blockK, k-l0), panelCols*ldb)
 	}
 	p.b = nil
 	return Packed{p}
