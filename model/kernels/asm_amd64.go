@@ -284,29 +284,41 @@ func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, src
 //go:noescape
 func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 
-// gemvCodesAVX2 computes alpha times the products of a with 32 rows of unpacked codes, each scale*code, in groups of
-// four times as many as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
 //go:noescape
-func gemvCodesAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 
-// widenCodesAVX2 writes 8 rows of unpacked codes, each scale*code, in groups of four times as many as given that have a
-// scale, as columns to dst, whose rows are 16 long.
+// widenWholeAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
 //
 //go:noescape
-func widenCodesAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvCodesMinsAVX2 computes alpha times the products of a with 32 rows of unpacked codes, each scale*code + minimum, in groups of
-// four times as many as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
 //go:noescape
-func gemvCodesMinsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 
-// widenCodesMinsAVX2 writes 8 rows of unpacked codes, each scale*code + minimum, in groups of four times as many as given that have a
-// scale, as columns to dst, whose rows are 16 long.
+// widenSignedAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
 //
 //go:noescape
-func widenCodesMinsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvCenteredAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenCenteredAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // unpackQ80AVX512 unpacks 16 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
 // to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
@@ -364,26 +376,38 @@ func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, s
 //go:noescape
 func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 
-// gemvCodesAVX512 computes alpha times the products of a with 32 rows of unpacked codes, each scale*code, in groups of
-// four times as many as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvWholeAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
 //go:noescape
-func gemvCodesAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 
-// widenCodesAVX512 writes 16 rows of unpacked codes, each scale*code, in groups of four times as many as given that have a
-// scale, as columns to dst, whose rows are 16 long.
+// widenWholeAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
 //
 //go:noescape
-func widenCodesAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvCodesMinsAVX512 computes alpha times the products of a with 32 rows of unpacked codes, each scale*code + minimum, in groups of
-// four times as many as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvSignedAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
 //go:noescape
-func gemvCodesMinsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 
-// widenCodesMinsAVX512 writes 16 rows of unpacked codes, each scale*code + minimum, in groups of four times as many as given that have a
-// scale, as columns to dst, whose rows are 16 long.
+// widenSignedAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
 //
 //go:noescape
-func widenCodesMinsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvCenteredAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenCenteredAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)

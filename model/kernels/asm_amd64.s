@@ -10145,32 +10145,43 @@ TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-56
 	LEAQ (BX)(DX*1), DX
 	MOVQ codes+0(FP), SI
 	MOVQ scales+8(FP), DI
-	MOVQ n+40(FP), R8
-	MOVQ ahead+48(FP), R9
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
 
 block:
-	LEAQ           (AX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     (R10)(CX*1)
-	PREFETCHT1     (R10)(CX*2)
-	LEAQ           (BX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     (R10)(CX*1)
-	PREFETCHT1     (R10)(CX*2)
-	LEAQ           (DX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     (R10)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
+	VMULPS         cc7008000<>+0(SB), Y0, Y1
+	VMULPS         c47000000<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, (DI)
+	VMOVUPS        Y1, (R8)
 	VBROADCASTI128 2(AX), Y0
 	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 2(AX)(CX*1), Y1
@@ -10216,10 +10227,31 @@ block:
 	ADDQ           $0x00000022, DX
 	ADDQ           $0x00000400, SI
 	ADDQ           $0x00000080, DI
-	SUBQ           $0x00000020, R8
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
 	RET
+
+DATA cc7008000<>+0(SB)/4, $0xc7008000
+DATA cc7008000<>+4(SB)/4, $0xc7008000
+DATA cc7008000<>+8(SB)/4, $0xc7008000
+DATA cc7008000<>+12(SB)/4, $0xc7008000
+DATA cc7008000<>+16(SB)/4, $0xc7008000
+DATA cc7008000<>+20(SB)/4, $0xc7008000
+DATA cc7008000<>+24(SB)/4, $0xc7008000
+DATA cc7008000<>+28(SB)/4, $0xc7008000
+GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
+
+DATA c47000000<>+0(SB)/4, $0x47000000
+DATA c47000000<>+4(SB)/4, $0x47000000
+DATA c47000000<>+8(SB)/4, $0x47000000
+DATA c47000000<>+12(SB)/4, $0x47000000
+DATA c47000000<>+16(SB)/4, $0x47000000
+DATA c47000000<>+20(SB)/4, $0x47000000
+DATA c47000000<>+24(SB)/4, $0x47000000
+DATA c47000000<>+28(SB)/4, $0x47000000
+GLOBL c47000000<>(SB), RODATA|NOPTR, $32
 
 // func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
@@ -10247,16 +10279,23 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
 	VMOVUPS        Y0, (DI)
 	VMULPS         cc1000000<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, (R8)
@@ -10353,27 +10392,41 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
 	VMOVUPS        Y0, (DI)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, 2(AX), X0, X0
-	VPINSRW        $0x01, 2(AX)(CX*1), X0, X0
-	VPINSRW        $0x02, 2(AX)(CX*2), X0, X0
-	VPINSRW        $0x03, 2(BX), X0, X0
-	VPINSRW        $0x04, 2(BX)(CX*1), X0, X0
-	VPINSRW        $0x05, 2(BX)(CX*2), X0, X0
-	VPINSRW        $0x06, 2(DX), X0, X0
-	VPINSRW        $0x07, 2(DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        2(AX), R11
+	MOVW           R11, (R8)
+	MOVWLZX        2(AX)(CX*1), R11
+	MOVW           R11, 2(R8)
+	MOVWLZX        2(AX)(CX*2), R11
+	MOVW           R11, 4(R8)
+	MOVWLZX        2(BX), R11
+	MOVW           R11, 6(R8)
+	MOVWLZX        2(BX)(CX*1), R11
+	MOVW           R11, 8(R8)
+	MOVWLZX        2(BX)(CX*2), R11
+	MOVW           R11, 10(R8)
+	MOVWLZX        2(DX), R11
+	MOVW           R11, 12(R8)
+	MOVWLZX        2(DX)(CX*1), R11
+	MOVW           R11, 14(R8)
+	VCVTPH2PS      (R8), Y0
 	VMOVUPS        Y0, (R8)
 	VBROADCASTI128 4(AX), Y0
 	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
@@ -10448,16 +10501,23 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
 	VMOVUPS        Y0, (DI)
 	VMULPS         cc1800000<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, (R8)
@@ -10622,27 +10682,41 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
 	VMOVUPS        Y0, (DI)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, 2(AX), X0, X0
-	VPINSRW        $0x01, 2(AX)(CX*1), X0, X0
-	VPINSRW        $0x02, 2(AX)(CX*2), X0, X0
-	VPINSRW        $0x03, 2(BX), X0, X0
-	VPINSRW        $0x04, 2(BX)(CX*1), X0, X0
-	VPINSRW        $0x05, 2(BX)(CX*2), X0, X0
-	VPINSRW        $0x06, 2(DX), X0, X0
-	VPINSRW        $0x07, 2(DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	MOVWLZX        2(AX), R11
+	MOVW           R11, (R8)
+	MOVWLZX        2(AX)(CX*1), R11
+	MOVW           R11, 2(R8)
+	MOVWLZX        2(AX)(CX*2), R11
+	MOVW           R11, 4(R8)
+	MOVWLZX        2(BX), R11
+	MOVW           R11, 6(R8)
+	MOVWLZX        2(BX)(CX*1), R11
+	MOVW           R11, 8(R8)
+	MOVWLZX        2(BX)(CX*2), R11
+	MOVW           R11, 10(R8)
+	MOVWLZX        2(DX), R11
+	MOVW           R11, 12(R8)
+	MOVWLZX        2(DX)(CX*1), R11
+	MOVW           R11, 14(R8)
+	VCVTPH2PS      (R8), Y0
 	VMOVUPS        Y0, (R8)
 	VPBROADCASTD   4(AX), Y0
 	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
@@ -10781,26 +10855,40 @@ block:
 	PREFETCHT1     (R11)(CX*1)
 	PREFETCHT1     64(R11)(CX*1)
 	PREFETCHT1     128(R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
-	VPXOR          Y1, Y1, Y1
-	VPINSRW        $0x00, 2(AX), X1, X1
-	VPINSRW        $0x01, 2(AX)(CX*1), X1, X1
-	VPINSRW        $0x02, 2(AX)(CX*2), X1, X1
-	VPINSRW        $0x03, 2(BX), X1, X1
-	VPINSRW        $0x04, 2(BX)(CX*1), X1, X1
-	VPINSRW        $0x05, 2(BX)(CX*2), X1, X1
-	VPINSRW        $0x06, 2(DX), X1, X1
-	VPINSRW        $0x07, 2(DX)(CX*1), X1, X1
-	VCVTPH2PS      X1, Y1
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
+	MOVWLZX        2(AX), R11
+	MOVW           R11, (R8)
+	MOVWLZX        2(AX)(CX*1), R11
+	MOVW           R11, 2(R8)
+	MOVWLZX        2(AX)(CX*2), R11
+	MOVW           R11, 4(R8)
+	MOVWLZX        2(BX), R11
+	MOVW           R11, 6(R8)
+	MOVWLZX        2(BX)(CX*1), R11
+	MOVW           R11, 8(R8)
+	MOVWLZX        2(BX)(CX*2), R11
+	MOVW           R11, 10(R8)
+	MOVWLZX        2(DX), R11
+	MOVW           R11, 12(R8)
+	MOVWLZX        2(DX)(CX*1), R11
+	MOVW           R11, 14(R8)
+	VCVTPH2PS      (R8), Y1
 	VBROADCASTI128 (AX), Y2
 	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
 	VBROADCASTI128 (AX)(CX*1), Y3
@@ -11280,26 +11368,40 @@ block:
 	PREFETCHT1     (R11)(CX*1)
 	PREFETCHT1     64(R11)(CX*1)
 	PREFETCHT1     128(R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
-	VPXOR          Y1, Y1, Y1
-	VPINSRW        $0x00, 2(AX), X1, X1
-	VPINSRW        $0x01, 2(AX)(CX*1), X1, X1
-	VPINSRW        $0x02, 2(AX)(CX*2), X1, X1
-	VPINSRW        $0x03, 2(BX), X1, X1
-	VPINSRW        $0x04, 2(BX)(CX*1), X1, X1
-	VPINSRW        $0x05, 2(BX)(CX*2), X1, X1
-	VPINSRW        $0x06, 2(DX), X1, X1
-	VPINSRW        $0x07, 2(DX)(CX*1), X1, X1
-	VCVTPH2PS      X1, Y1
+	MOVWLZX        (AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        (AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        (AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        (BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        (BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        (BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        (DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        (DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
+	MOVWLZX        2(AX), R11
+	MOVW           R11, (R8)
+	MOVWLZX        2(AX)(CX*1), R11
+	MOVW           R11, 2(R8)
+	MOVWLZX        2(AX)(CX*2), R11
+	MOVW           R11, 4(R8)
+	MOVWLZX        2(BX), R11
+	MOVW           R11, 6(R8)
+	MOVWLZX        2(BX)(CX*1), R11
+	MOVW           R11, 8(R8)
+	MOVWLZX        2(BX)(CX*2), R11
+	MOVW           R11, 10(R8)
+	MOVWLZX        2(DX), R11
+	MOVW           R11, 12(R8)
+	MOVWLZX        2(DX)(CX*1), R11
+	MOVW           R11, 14(R8)
+	VCVTPH2PS      (R8), Y1
 	VBROADCASTI128 (AX), Y2
 	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
 	VBROADCASTI128 (AX)(CX*1), Y3
@@ -11943,55 +12045,63 @@ TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-56
 	LEAQ (BX)(DX*1), DX
 	MOVQ codes+0(FP), SI
 	MOVQ scales+8(FP), DI
-	MOVQ n+40(FP), R8
-	MOVQ ahead+48(FP), R9
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
 
 block:
-	LEAQ           (AX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	PREFETCHT1     128(R10)
-	PREFETCHT1     192(R10)
-	PREFETCHT1     (R10)(CX*1)
-	PREFETCHT1     64(R10)(CX*1)
-	PREFETCHT1     128(R10)(CX*1)
-	PREFETCHT1     192(R10)(CX*1)
-	PREFETCHT1     (R10)(CX*2)
-	PREFETCHT1     64(R10)(CX*2)
-	PREFETCHT1     128(R10)(CX*2)
-	PREFETCHT1     192(R10)(CX*2)
-	LEAQ           (BX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	PREFETCHT1     128(R10)
-	PREFETCHT1     192(R10)
-	PREFETCHT1     (R10)(CX*1)
-	PREFETCHT1     64(R10)(CX*1)
-	PREFETCHT1     128(R10)(CX*1)
-	PREFETCHT1     192(R10)(CX*1)
-	PREFETCHT1     (R10)(CX*2)
-	PREFETCHT1     64(R10)(CX*2)
-	PREFETCHT1     128(R10)(CX*2)
-	PREFETCHT1     192(R10)(CX*2)
-	LEAQ           (DX)(R9*1), R10
-	PREFETCHT1     (R10)
-	PREFETCHT1     64(R10)
-	PREFETCHT1     128(R10)
-	PREFETCHT1     192(R10)
-	PREFETCHT1     (R10)(CX*1)
-	PREFETCHT1     64(R10)(CX*1)
-	PREFETCHT1     128(R10)(CX*1)
-	PREFETCHT1     192(R10)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, 208(AX), X0, X0
-	VPINSRW        $0x01, 208(AX)(CX*1), X0, X0
-	VPINSRW        $0x02, 208(AX)(CX*2), X0, X0
-	VPINSRW        $0x03, 208(BX), X0, X0
-	VPINSRW        $0x04, 208(BX)(CX*1), X0, X0
-	VPINSRW        $0x05, 208(BX)(CX*2), X0, X0
-	VPINSRW        $0x06, 208(DX), X0, X0
-	VPINSRW        $0x07, 208(DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	PREFETCHT1     192(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	PREFETCHT1     192(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	MOVWLZX        208(AX), R11
+	MOVW           R11, (DI)
+	MOVWLZX        208(AX)(CX*1), R11
+	MOVW           R11, 2(DI)
+	MOVWLZX        208(AX)(CX*2), R11
+	MOVW           R11, 4(DI)
+	MOVWLZX        208(BX), R11
+	MOVW           R11, 6(DI)
+	MOVWLZX        208(BX)(CX*1), R11
+	MOVW           R11, 8(DI)
+	MOVWLZX        208(BX)(CX*2), R11
+	MOVW           R11, 10(DI)
+	MOVWLZX        208(DX), R11
+	MOVW           R11, 12(DI)
+	MOVWLZX        208(DX)(CX*1), R11
+	MOVW           R11, 14(DI)
+	VCVTPH2PS      (DI), Y0
 	VBROADCASTI128 192(AX), Y1
 	VINSERTI128    $0x01, 192(BX)(CX*1), Y1, Y1
 	VBROADCASTI128 192(AX)(CX*1), Y2
@@ -12012,78 +12122,126 @@ block:
 	VPSRAD         $0x18, Y5, Y5
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y0, Y5, Y5
-	VMOVUPS        Y5, (DI)
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, (R8)
 	VPSLLD         $0x10, Y1, Y5
 	VPSRAD         $0x18, Y5, Y5
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y0, Y5, Y5
-	VMOVUPS        Y5, 128(DI)
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, 128(DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 128(R8)
 	VPSLLD         $0x08, Y1, Y5
 	VPSRAD         $0x18, Y5, Y5
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y0, Y5, Y5
-	VMOVUPS        Y5, 256(DI)
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, 256(DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 256(R8)
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 384(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 384(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 384(R8)
 	VPSLLD         $0x18, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 512(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 512(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 512(R8)
 	VPSLLD         $0x10, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 640(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 640(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 640(R8)
 	VPSLLD         $0x08, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 768(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 768(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 768(R8)
 	VPSRAD         $0x18, Y2, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 896(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 896(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 896(R8)
 	VPSLLD         $0x18, Y3, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1024(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1024(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1024(R8)
 	VPSLLD         $0x10, Y3, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1152(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1152(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1152(R8)
 	VPSLLD         $0x08, Y3, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1280(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1280(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1280(R8)
 	VPSRAD         $0x18, Y3, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1408(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1408(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1408(R8)
 	VPSLLD         $0x18, Y4, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1536(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1536(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1536(R8)
 	VPSLLD         $0x10, Y4, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1664(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1664(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1664(R8)
 	VPSLLD         $0x08, Y4, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1792(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1792(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1792(R8)
 	VPSRAD         $0x18, Y4, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMOVUPS        Y1, 1920(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y0
+	VMOVUPS        Y0, 1920(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y0
+	VMOVUPS        Y0, 1920(R8)
 	VBROADCASTI128 128(AX), Y0
 	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 128(AX)(CX*1), Y1
@@ -12120,49 +12278,41 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 128(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 384(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2048(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2176(SI)
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2304(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2432(SI)
 	VBROADCASTI128 32(AX), Y4
 	VINSERTI128    $0x01, 32(BX)(CX*1), Y4, Y4
@@ -12184,53 +12334,45 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1024(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1152(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1280(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1408(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 3072(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3200(SI)
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3328(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3456(SI)
 	VBROADCASTI128 144(AX), Y0
 	VINSERTI128    $0x01, 144(BX)(CX*1), Y0, Y0
@@ -12268,49 +12410,41 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 640(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 768(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 896(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2560(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2688(SI)
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2816(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 2944(SI)
 	VBROADCASTI128 48(AX), Y4
 	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
@@ -12332,53 +12466,45 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1536(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1664(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1792(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 1920(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 3584(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3712(SI)
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3840(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3968(SI)
 	VBROADCASTI128 160(AX), Y0
 	VINSERTI128    $0x01, 160(BX)(CX*1), Y0, Y0
@@ -12416,49 +12542,41 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4096(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4224(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4352(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4480(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6144(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6272(SI)
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6400(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6528(SI)
 	VBROADCASTI128 96(AX), Y4
 	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
@@ -12480,53 +12598,45 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5120(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5248(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5376(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5504(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 7168(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7296(SI)
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7424(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7552(SI)
 	VBROADCASTI128 176(AX), Y0
 	VINSERTI128    $0x01, 176(BX)(CX*1), Y0, Y0
@@ -12564,49 +12674,41 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4608(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4736(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4864(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 4992(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6656(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6784(SI)
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 6912(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 7040(SI)
 	VBROADCASTI128 112(AX), Y4
 	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
@@ -12628,63 +12730,76 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5632(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5760(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 5888(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VPSUBB         c20202020<>+0(SB), Y8, Y8
 	VMOVUPS        Y8, 6016(SI)
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VPSUBB         c20202020<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 7680(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7808(SI)
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7936(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VPSUBB         c20202020<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 8064(SI)
 	ADDQ           $0x000000d2, AX
 	ADDQ           $0x000000d2, BX
 	ADDQ           $0x000000d2, DX
 	ADDQ           $0x00002000, SI
 	ADDQ           $0x00000800, DI
-	SUBQ           $0x00000100, R8
+	ADDQ           $0x00000800, R8
+	SUBQ           $0x00000100, R9
 	JNZ            block
 	VZEROUPPER
 	RET
+
+DATA c43000000<>+0(SB)/4, $0x43000000
+DATA c43000000<>+4(SB)/4, $0x43000000
+DATA c43000000<>+8(SB)/4, $0x43000000
+DATA c43000000<>+12(SB)/4, $0x43000000
+DATA c43000000<>+16(SB)/4, $0x43000000
+DATA c43000000<>+20(SB)/4, $0x43000000
+DATA c43000000<>+24(SB)/4, $0x43000000
+DATA c43000000<>+28(SB)/4, $0x43000000
+GLOBL c43000000<>(SB), RODATA|NOPTR, $32
+
+DATA cc3200000<>+0(SB)/4, $0xc3200000
+DATA cc3200000<>+4(SB)/4, $0xc3200000
+DATA cc3200000<>+8(SB)/4, $0xc3200000
+DATA cc3200000<>+12(SB)/4, $0xc3200000
+DATA cc3200000<>+16(SB)/4, $0xc3200000
+DATA cc3200000<>+20(SB)/4, $0xc3200000
+DATA cc3200000<>+24(SB)/4, $0xc3200000
+DATA cc3200000<>+28(SB)/4, $0xc3200000
+GLOBL cc3200000<>(SB), RODATA|NOPTR, $32
 
 DATA c30303030<>+0(SB)/4, $0x30303030
 DATA c30303030<>+4(SB)/4, $0x30303030
@@ -12696,342 +12811,122 @@ DATA c30303030<>+24(SB)/4, $0x30303030
 DATA c30303030<>+28(SB)/4, $0x30303030
 GLOBL c30303030<>(SB), RODATA|NOPTR, $32
 
-DATA c20202020<>+0(SB)/4, $0x20202020
-DATA c20202020<>+4(SB)/4, $0x20202020
-DATA c20202020<>+8(SB)/4, $0x20202020
-DATA c20202020<>+12(SB)/4, $0x20202020
-DATA c20202020<>+16(SB)/4, $0x20202020
-DATA c20202020<>+20(SB)/4, $0x20202020
-DATA c20202020<>+24(SB)/4, $0x20202020
-DATA c20202020<>+28(SB)/4, $0x20202020
-GLOBL c20202020<>(SB), RODATA|NOPTR, $32
-
-// func gemvCodesAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 // Requires: AVX, AVX2, FMA3
-TEXT ·gemvCodesAVX2(SB), NOSPLIT, $0-61
+TEXT ·gemvWholeAVX2(SB), NOSPLIT, $0-61
 	MOVQ   a+8(FP), AX
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   groups+40(FP), BX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-
-group:
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS 64(DX), Y6
-	VMOVUPS 96(DX), Y7
-	MOVQ    fours+48(FP), SI
-
-four:
-	VBROADCASTSS (AX), Y8
-	VMOVUPS      (CX), Y9
-	VPSLLD       $0x18, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      32(CX), Y9
-	VPSLLD       $0x18, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      64(CX), Y9
-	VPSLLD       $0x18, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      96(CX), Y9
-	VPSLLD       $0x18, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 4(AX), Y8
-	VMOVUPS      (CX), Y9
-	VPSLLD       $0x10, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      32(CX), Y9
-	VPSLLD       $0x10, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      64(CX), Y9
-	VPSLLD       $0x10, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      96(CX), Y9
-	VPSLLD       $0x10, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 8(AX), Y8
-	VMOVUPS      (CX), Y9
-	VPSLLD       $0x08, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      32(CX), Y9
-	VPSLLD       $0x08, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      64(CX), Y9
-	VPSLLD       $0x08, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      96(CX), Y9
-	VPSLLD       $0x08, Y9, Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	VBROADCASTSS 12(AX), Y8
-	VMOVUPS      (CX), Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y4, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y0
-	VMOVUPS      32(CX), Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y5, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y1
-	VMOVUPS      64(CX), Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y2
-	VMOVUPS      96(CX), Y9
-	VPSRAD       $0x18, Y9, Y9
-	VCVTDQ2PS    Y9, Y9
-	VMULPS       Y7, Y9, Y9
-	VFMADD231PS  Y8, Y9, Y3
-	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         SI
-	JNZ          four
-	ADDQ         $0x00000080, DX
-	DECQ         BX
-	JNZ          group
-	MOVQ         c+0(FP), AX
-	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Y4
-	TESTB        CL, CL
-	JZ           store
-	VFMADD213PS  (AX), Y4, Y0
-	VMOVUPS      Y0, (AX)
-	VFMADD213PS  32(AX), Y4, Y1
-	VMOVUPS      Y1, 32(AX)
-	VFMADD213PS  64(AX), Y4, Y2
-	VMOVUPS      Y2, 64(AX)
-	VFMADD213PS  96(AX), Y4, Y3
-	VMOVUPS      Y3, 96(AX)
-	JMP          stored
-
-store:
-	VMULPS  Y4, Y0, Y0
-	VMOVUPS Y0, (AX)
-	VMULPS  Y4, Y1, Y1
-	VMOVUPS Y1, 32(AX)
-	VMULPS  Y4, Y2, Y2
-	VMOVUPS Y2, 64(AX)
-	VMULPS  Y4, Y3, Y3
-	VMOVUPS Y3, 96(AX)
-
-stored:
-	VZEROUPPER
-	RET
-
-// func widenCodesAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-// Requires: AVX, AVX2
-TEXT ·widenCodesAVX2(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), AX
-	MOVQ codes+8(FP), CX
-	MOVQ scales+16(FP), DX
-	MOVQ groups+32(FP), BX
-
-group:
-	VMOVUPS (DX), Y0
-	MOVQ    fours+40(FP), SI
-
-four:
-	VMOVUPS   (CX), Y1
-	VPSLLD    $0x18, Y1, Y1
-	VPSRAD    $0x18, Y1, Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, (AX)
-	VMOVUPS   (CX), Y1
-	VPSLLD    $0x10, Y1, Y1
-	VPSRAD    $0x18, Y1, Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, 64(AX)
-	VMOVUPS   (CX), Y1
-	VPSLLD    $0x08, Y1, Y1
-	VPSRAD    $0x18, Y1, Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, 128(AX)
-	VMOVUPS   (CX), Y1
-	VPSRAD    $0x18, Y1, Y1
-	VCVTDQ2PS Y1, Y1
-	VMULPS    Y0, Y1, Y1
-	VMOVUPS   Y1, 192(AX)
-	ADDQ      $0x00000100, AX
-	ADDQ      $0x00000080, CX
-	DECQ      SI
-	JNZ       four
-	ADDQ      $0x00000080, DX
-	DECQ      BX
-	JNZ       group
-	VZEROUPPER
-	RET
-
-// func gemvCodesMinsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemvCodesMinsAVX2(SB), NOSPLIT, $0-61
-	MOVQ   a+8(FP), AX
 	MOVQ   codes+16(FP), CX
 	MOVQ   scales+24(FP), DX
-	MOVQ   groups+40(FP), BX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ   mins+32(FP), DI
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
 
 group:
 	VMOVUPS (DX), Y4
-	VMOVUPS (DI), Y5
+	VMOVUPS (BX), Y5
 	VMOVUPS 32(DX), Y6
-	VMOVUPS 32(DI), Y7
+	VMOVUPS 32(BX), Y7
 	VMOVUPS 64(DX), Y8
-	VMOVUPS 64(DI), Y9
+	VMOVUPS 64(BX), Y9
 	VMOVUPS 96(DX), Y10
-	VMOVUPS 96(DI), Y11
-	MOVQ    fours+48(FP), SI
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
 
 four:
 	VBROADCASTSS (AX), Y12
-	VMOVUPS      (CX), Y13
-	VPSLLD       $0x18, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      (CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVUPS      32(CX), Y13
-	VPSLLD       $0x18, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      32(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVUPS      64(CX), Y13
-	VPSLLD       $0x18, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      64(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVUPS      96(CX), Y13
-	VPSLLD       $0x18, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      96(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 4(AX), Y12
-	VMOVUPS      (CX), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      1(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVUPS      32(CX), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      33(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVUPS      64(CX), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      65(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVUPS      96(CX), Y13
-	VPSLLD       $0x10, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      97(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 8(AX), Y12
-	VMOVUPS      (CX), Y13
-	VPSLLD       $0x08, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      2(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVUPS      32(CX), Y13
-	VPSLLD       $0x08, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      34(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVUPS      64(CX), Y13
-	VPSLLD       $0x08, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      66(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVUPS      96(CX), Y13
-	VPSLLD       $0x08, Y13, Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      98(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 12(AX), Y12
-	VMOVUPS      (CX), Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      3(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVUPS      32(CX), Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      35(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVUPS      64(CX), Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      67(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVUPS      96(CX), Y13
-	VPSRAD       $0x18, Y13, Y13
+	VMOVDQU      99(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	ADDQ         $0x10, AX
 	ADDQ         $0x00000080, CX
-	DECQ         SI
+	DECQ         DI
 	JNZ          four
 	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000080, DI
-	DECQ         BX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -13062,57 +12957,478 @@ stored:
 	VZEROUPPER
 	RET
 
-// func widenCodesMinsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+DATA c0000001f<>+0(SB)/4, $0x0000001f
+DATA c0000001f<>+4(SB)/4, $0x0000001f
+DATA c0000001f<>+8(SB)/4, $0x0000001f
+DATA c0000001f<>+12(SB)/4, $0x0000001f
+DATA c0000001f<>+16(SB)/4, $0x0000001f
+DATA c0000001f<>+20(SB)/4, $0x0000001f
+DATA c0000001f<>+24(SB)/4, $0x0000001f
+DATA c0000001f<>+28(SB)/4, $0x0000001f
+GLOBL c0000001f<>(SB), RODATA|NOPTR, $32
+
+// func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 // Requires: AVX, AVX2, FMA3
-TEXT ·widenCodesMinsAVX2(SB), NOSPLIT, $0-48
+TEXT ·widenWholeAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ codes+8(FP), CX
 	MOVQ scales+16(FP), DX
-	MOVQ groups+32(FP), BX
-	MOVQ mins+24(FP), DI
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
 
 group:
 	VMOVUPS (DX), Y0
-	VMOVUPS (DI), Y1
-	MOVQ    fours+40(FP), SI
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
 
 four:
-	VMOVUPS     (CX), Y2
-	VPSLLD      $0x18, Y2, Y2
-	VPSRAD      $0x18, Y2, Y2
+	VMOVDQU     (CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, (AX)
-	VMOVUPS     (CX), Y2
-	VPSLLD      $0x10, Y2, Y2
-	VPSRAD      $0x18, Y2, Y2
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 64(AX)
-	VMOVUPS     (CX), Y2
-	VPSLLD      $0x08, Y2, Y2
-	VPSRAD      $0x18, Y2, Y2
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 128(AX)
-	VMOVUPS     (CX), Y2
-	VPSRAD      $0x18, Y2, Y2
+	VMOVDQU     3(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
 	VCVTDQ2PS   Y2, Y2
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
 	ADDQ        $0x00000080, CX
-	DECQ        SI
+	DECQ        DI
 	JNZ         four
 	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	DECQ        BX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvSignedAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      -1(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      31(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      63(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      95(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      (CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      1(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      2(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      34(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      66(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      98(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c0000ff00<>+0(SB)/4, $0x0000ff00
+DATA c0000ff00<>+4(SB)/4, $0x0000ff00
+DATA c0000ff00<>+8(SB)/4, $0x0000ff00
+DATA c0000ff00<>+12(SB)/4, $0x0000ff00
+DATA c0000ff00<>+16(SB)/4, $0x0000ff00
+DATA c0000ff00<>+20(SB)/4, $0x0000ff00
+DATA c0000ff00<>+24(SB)/4, $0x0000ff00
+DATA c0000ff00<>+28(SB)/4, $0x0000ff00
+GLOBL c0000ff00<>(SB), RODATA|NOPTR, $32
+
+DATA c3f808000<>+0(SB)/4, $0x3f808000
+DATA c3f808000<>+4(SB)/4, $0x3f808000
+DATA c3f808000<>+8(SB)/4, $0x3f808000
+DATA c3f808000<>+12(SB)/4, $0x3f808000
+DATA c3f808000<>+16(SB)/4, $0x3f808000
+DATA c3f808000<>+20(SB)/4, $0x3f808000
+DATA c3f808000<>+24(SB)/4, $0x3f808000
+DATA c3f808000<>+28(SB)/4, $0x3f808000
+GLOBL c3f808000<>(SB), RODATA|NOPTR, $32
+
+// func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenSignedAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU     -1(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     (CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvCenteredAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      -2(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      30(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      62(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      94(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      -1(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      31(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      63(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      95(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      (CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      1(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c003f0000<>+0(SB)/4, $0x003f0000
+DATA c003f0000<>+4(SB)/4, $0x003f0000
+DATA c003f0000<>+8(SB)/4, $0x003f0000
+DATA c003f0000<>+12(SB)/4, $0x003f0000
+DATA c003f0000<>+16(SB)/4, $0x003f0000
+DATA c003f0000<>+20(SB)/4, $0x003f0000
+DATA c003f0000<>+24(SB)/4, $0x003f0000
+DATA c003f0000<>+28(SB)/4, $0x003f0000
+GLOBL c003f0000<>(SB), RODATA|NOPTR, $32
+
+// func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenCenteredAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU     -2(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     -1(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     (CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
 	JNZ         group
 	VZEROUPPER
 	RET
 
 // func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13124,53 +13440,70 @@ TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
 	LEAQ (R8)(DX*1), DX
 	MOVQ codes+0(FP), R9
 	MOVQ scales+8(FP), R10
-	MOVQ n+40(FP), R11
-	MOVQ ahead+48(FP), R12
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
 
 block:
-	LEAQ            (AX)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	LEAQ            (BX)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	LEAQ            (SI)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	LEAQ            (DI)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	LEAQ            (R8)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	LEAQ            (DX)(R12*1), R13
-	PREFETCHT1      (R13)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
+	VMULPS.BCST     cc7008000<>+0(SB), Z0, Z1
+	VMULPS.BCST     c47000000<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, (R10)
+	VMOVUPS         Z1, (R11)
 	VBROADCASTI32X4 2(AX), Z0
 	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
@@ -13235,13 +13568,14 @@ block:
 	ADDQ            $0x00000022, DX
 	ADDQ            $0x00000400, R9
 	ADDQ            $0x00000080, R10
-	SUBQ            $0x00000020, R11
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
 	RET
 
 // func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13280,26 +13614,39 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
 	VMOVUPS         Z0, (R10)
 	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, (R11)
@@ -13362,7 +13709,7 @@ block:
 	RET
 
 // func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13401,47 +13748,73 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
 	VMOVUPS         Z0, (R10)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, 2(AX), X0, X0
-	VPINSRW         $0x01, 2(AX)(CX*1), X0, X0
-	VPINSRW         $0x02, 2(AX)(CX*2), X0, X0
-	VPINSRW         $0x03, 2(BX), X0, X0
-	VPINSRW         $0x04, 2(BX)(CX*1), X0, X0
-	VPINSRW         $0x05, 2(BX)(CX*2), X0, X0
-	VPINSRW         $0x06, 2(SI), X0, X0
-	VPINSRW         $0x07, 2(SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, 2(SI)(CX*2), X1, X1
-	VPINSRW         $0x01, 2(DI), X1, X1
-	VPINSRW         $0x02, 2(DI)(CX*1), X1, X1
-	VPINSRW         $0x03, 2(DI)(CX*2), X1, X1
-	VPINSRW         $0x04, 2(R8), X1, X1
-	VPINSRW         $0x05, 2(R8)(CX*1), X1, X1
-	VPINSRW         $0x06, 2(R8)(CX*2), X1, X1
-	VPINSRW         $0x07, 2(DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         2(AX), R14
+	MOVW            R14, (R11)
+	MOVWLZX         2(AX)(CX*1), R14
+	MOVW            R14, 2(R11)
+	MOVWLZX         2(AX)(CX*2), R14
+	MOVW            R14, 4(R11)
+	MOVWLZX         2(BX), R14
+	MOVW            R14, 6(R11)
+	MOVWLZX         2(BX)(CX*1), R14
+	MOVW            R14, 8(R11)
+	MOVWLZX         2(BX)(CX*2), R14
+	MOVW            R14, 10(R11)
+	MOVWLZX         2(SI), R14
+	MOVW            R14, 12(R11)
+	MOVWLZX         2(SI)(CX*1), R14
+	MOVW            R14, 14(R11)
+	MOVWLZX         2(SI)(CX*2), R14
+	MOVW            R14, 16(R11)
+	MOVWLZX         2(DI), R14
+	MOVW            R14, 18(R11)
+	MOVWLZX         2(DI)(CX*1), R14
+	MOVW            R14, 20(R11)
+	MOVWLZX         2(DI)(CX*2), R14
+	MOVW            R14, 22(R11)
+	MOVWLZX         2(R8), R14
+	MOVW            R14, 24(R11)
+	MOVWLZX         2(R8)(CX*1), R14
+	MOVW            R14, 26(R11)
+	MOVWLZX         2(R8)(CX*2), R14
+	MOVW            R14, 28(R11)
+	MOVWLZX         2(DX), R14
+	MOVW            R14, 30(R11)
+	VCVTPH2PS       (R11), Z0
 	VMOVUPS         Z0, (R11)
 	VBROADCASTI32X4 4(AX), Z0
 	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
@@ -13502,7 +13875,7 @@ block:
 	RET
 
 // func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13541,26 +13914,39 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
 	VMOVUPS         Z0, (R10)
 	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, (R11)
@@ -13681,7 +14067,7 @@ block:
 	RET
 
 // func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13720,47 +14106,73 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
 	VMOVUPS         Z0, (R10)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, 2(AX), X0, X0
-	VPINSRW         $0x01, 2(AX)(CX*1), X0, X0
-	VPINSRW         $0x02, 2(AX)(CX*2), X0, X0
-	VPINSRW         $0x03, 2(BX), X0, X0
-	VPINSRW         $0x04, 2(BX)(CX*1), X0, X0
-	VPINSRW         $0x05, 2(BX)(CX*2), X0, X0
-	VPINSRW         $0x06, 2(SI), X0, X0
-	VPINSRW         $0x07, 2(SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, 2(SI)(CX*2), X1, X1
-	VPINSRW         $0x01, 2(DI), X1, X1
-	VPINSRW         $0x02, 2(DI)(CX*1), X1, X1
-	VPINSRW         $0x03, 2(DI)(CX*2), X1, X1
-	VPINSRW         $0x04, 2(R8), X1, X1
-	VPINSRW         $0x05, 2(R8)(CX*1), X1, X1
-	VPINSRW         $0x06, 2(R8)(CX*2), X1, X1
-	VPINSRW         $0x07, 2(DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	MOVWLZX         2(AX), R14
+	MOVW            R14, (R11)
+	MOVWLZX         2(AX)(CX*1), R14
+	MOVW            R14, 2(R11)
+	MOVWLZX         2(AX)(CX*2), R14
+	MOVW            R14, 4(R11)
+	MOVWLZX         2(BX), R14
+	MOVW            R14, 6(R11)
+	MOVWLZX         2(BX)(CX*1), R14
+	MOVW            R14, 8(R11)
+	MOVWLZX         2(BX)(CX*2), R14
+	MOVW            R14, 10(R11)
+	MOVWLZX         2(SI), R14
+	MOVW            R14, 12(R11)
+	MOVWLZX         2(SI)(CX*1), R14
+	MOVW            R14, 14(R11)
+	MOVWLZX         2(SI)(CX*2), R14
+	MOVW            R14, 16(R11)
+	MOVWLZX         2(DI), R14
+	MOVW            R14, 18(R11)
+	MOVWLZX         2(DI)(CX*1), R14
+	MOVW            R14, 20(R11)
+	MOVWLZX         2(DI)(CX*2), R14
+	MOVW            R14, 22(R11)
+	MOVWLZX         2(R8), R14
+	MOVW            R14, 24(R11)
+	MOVWLZX         2(R8)(CX*1), R14
+	MOVW            R14, 26(R11)
+	MOVWLZX         2(R8)(CX*2), R14
+	MOVW            R14, 28(R11)
+	MOVWLZX         2(DX), R14
+	MOVW            R14, 30(R11)
+	VCVTPH2PS       (R11), Z0
 	VMOVUPS         Z0, (R11)
 	VPBROADCASTD    4(AX), Z0
 	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
@@ -13879,7 +14291,7 @@ block:
 	RET
 
 // func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13950,46 +14362,72 @@ block:
 	PREFETCHT1      (R14)
 	PREFETCHT1      64(R14)
 	PREFETCHT1      128(R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, 2(AX), X1, X1
-	VPINSRW         $0x01, 2(AX)(CX*1), X1, X1
-	VPINSRW         $0x02, 2(AX)(CX*2), X1, X1
-	VPINSRW         $0x03, 2(BX), X1, X1
-	VPINSRW         $0x04, 2(BX)(CX*1), X1, X1
-	VPINSRW         $0x05, 2(BX)(CX*2), X1, X1
-	VPINSRW         $0x06, 2(SI), X1, X1
-	VPINSRW         $0x07, 2(SI)(CX*1), X1, X1
-	VPXOR           Y2, Y2, Y2
-	VPINSRW         $0x00, 2(SI)(CX*2), X2, X2
-	VPINSRW         $0x01, 2(DI), X2, X2
-	VPINSRW         $0x02, 2(DI)(CX*1), X2, X2
-	VPINSRW         $0x03, 2(DI)(CX*2), X2, X2
-	VPINSRW         $0x04, 2(R8), X2, X2
-	VPINSRW         $0x05, 2(R8)(CX*1), X2, X2
-	VPINSRW         $0x06, 2(R8)(CX*2), X2, X2
-	VPINSRW         $0x07, 2(DX), X2, X2
-	VINSERTI128     $0x01, X2, Y1, Y1
-	VCVTPH2PS       Y1, Z1
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
+	MOVWLZX         2(AX), R14
+	MOVW            R14, (R11)
+	MOVWLZX         2(AX)(CX*1), R14
+	MOVW            R14, 2(R11)
+	MOVWLZX         2(AX)(CX*2), R14
+	MOVW            R14, 4(R11)
+	MOVWLZX         2(BX), R14
+	MOVW            R14, 6(R11)
+	MOVWLZX         2(BX)(CX*1), R14
+	MOVW            R14, 8(R11)
+	MOVWLZX         2(BX)(CX*2), R14
+	MOVW            R14, 10(R11)
+	MOVWLZX         2(SI), R14
+	MOVW            R14, 12(R11)
+	MOVWLZX         2(SI)(CX*1), R14
+	MOVW            R14, 14(R11)
+	MOVWLZX         2(SI)(CX*2), R14
+	MOVW            R14, 16(R11)
+	MOVWLZX         2(DI), R14
+	MOVW            R14, 18(R11)
+	MOVWLZX         2(DI)(CX*1), R14
+	MOVW            R14, 20(R11)
+	MOVWLZX         2(DI)(CX*2), R14
+	MOVW            R14, 22(R11)
+	MOVWLZX         2(R8), R14
+	MOVW            R14, 24(R11)
+	MOVWLZX         2(R8)(CX*1), R14
+	MOVW            R14, 26(R11)
+	MOVWLZX         2(R8)(CX*2), R14
+	MOVW            R14, 28(R11)
+	MOVWLZX         2(DX), R14
+	MOVW            R14, 30(R11)
+	VCVTPH2PS       (R11), Z1
 	VBROADCASTI32X4 (AX), Z2
 	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
 	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
@@ -14483,7 +14921,7 @@ block:
 	RET
 
 // func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -14554,46 +14992,72 @@ block:
 	PREFETCHT1      (R14)
 	PREFETCHT1      64(R14)
 	PREFETCHT1      128(R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, 2(AX), X1, X1
-	VPINSRW         $0x01, 2(AX)(CX*1), X1, X1
-	VPINSRW         $0x02, 2(AX)(CX*2), X1, X1
-	VPINSRW         $0x03, 2(BX), X1, X1
-	VPINSRW         $0x04, 2(BX)(CX*1), X1, X1
-	VPINSRW         $0x05, 2(BX)(CX*2), X1, X1
-	VPINSRW         $0x06, 2(SI), X1, X1
-	VPINSRW         $0x07, 2(SI)(CX*1), X1, X1
-	VPXOR           Y2, Y2, Y2
-	VPINSRW         $0x00, 2(SI)(CX*2), X2, X2
-	VPINSRW         $0x01, 2(DI), X2, X2
-	VPINSRW         $0x02, 2(DI)(CX*1), X2, X2
-	VPINSRW         $0x03, 2(DI)(CX*2), X2, X2
-	VPINSRW         $0x04, 2(R8), X2, X2
-	VPINSRW         $0x05, 2(R8)(CX*1), X2, X2
-	VPINSRW         $0x06, 2(R8)(CX*2), X2, X2
-	VPINSRW         $0x07, 2(DX), X2, X2
-	VINSERTI128     $0x01, X2, Y1, Y1
-	VCVTPH2PS       Y1, Z1
+	MOVWLZX         (AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         (AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         (AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         (BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         (BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         (BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         (SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         (SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         (SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         (DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         (DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         (DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         (R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         (R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         (R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         (DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
+	MOVWLZX         2(AX), R14
+	MOVW            R14, (R11)
+	MOVWLZX         2(AX)(CX*1), R14
+	MOVW            R14, 2(R11)
+	MOVWLZX         2(AX)(CX*2), R14
+	MOVW            R14, 4(R11)
+	MOVWLZX         2(BX), R14
+	MOVW            R14, 6(R11)
+	MOVWLZX         2(BX)(CX*1), R14
+	MOVW            R14, 8(R11)
+	MOVWLZX         2(BX)(CX*2), R14
+	MOVW            R14, 10(R11)
+	MOVWLZX         2(SI), R14
+	MOVW            R14, 12(R11)
+	MOVWLZX         2(SI)(CX*1), R14
+	MOVW            R14, 14(R11)
+	MOVWLZX         2(SI)(CX*2), R14
+	MOVW            R14, 16(R11)
+	MOVWLZX         2(DI), R14
+	MOVW            R14, 18(R11)
+	MOVWLZX         2(DI)(CX*1), R14
+	MOVW            R14, 20(R11)
+	MOVWLZX         2(DI)(CX*2), R14
+	MOVW            R14, 22(R11)
+	MOVWLZX         2(R8), R14
+	MOVW            R14, 24(R11)
+	MOVWLZX         2(R8)(CX*1), R14
+	MOVW            R14, 26(R11)
+	MOVWLZX         2(R8)(CX*2), R14
+	MOVW            R14, 28(R11)
+	MOVWLZX         2(DX), R14
+	MOVW            R14, 30(R11)
+	VCVTPH2PS       (R11), Z1
 	VBROADCASTI32X4 (AX), Z2
 	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
 	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
@@ -15319,7 +15783,7 @@ block:
 	RET
 
 // func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
+// Requires: AVX, AVX512F, MMX+
 TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -15331,100 +15795,114 @@ TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
 	LEAQ (R8)(DX*1), DX
 	MOVQ codes+0(FP), R9
 	MOVQ scales+8(FP), R10
-	MOVQ n+40(FP), R11
-	MOVQ ahead+48(FP), R12
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
 
 block:
-	LEAQ            (AX)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      64(R13)(CX*1)
-	PREFETCHT1      128(R13)(CX*1)
-	PREFETCHT1      192(R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	PREFETCHT1      64(R13)(CX*2)
-	PREFETCHT1      128(R13)(CX*2)
-	PREFETCHT1      192(R13)(CX*2)
-	LEAQ            (BX)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      64(R13)(CX*1)
-	PREFETCHT1      128(R13)(CX*1)
-	PREFETCHT1      192(R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	PREFETCHT1      64(R13)(CX*2)
-	PREFETCHT1      128(R13)(CX*2)
-	PREFETCHT1      192(R13)(CX*2)
-	LEAQ            (SI)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      64(R13)(CX*1)
-	PREFETCHT1      128(R13)(CX*1)
-	PREFETCHT1      192(R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	PREFETCHT1      64(R13)(CX*2)
-	PREFETCHT1      128(R13)(CX*2)
-	PREFETCHT1      192(R13)(CX*2)
-	LEAQ            (DI)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      64(R13)(CX*1)
-	PREFETCHT1      128(R13)(CX*1)
-	PREFETCHT1      192(R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	PREFETCHT1      64(R13)(CX*2)
-	PREFETCHT1      128(R13)(CX*2)
-	PREFETCHT1      192(R13)(CX*2)
-	LEAQ            (R8)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	PREFETCHT1      (R13)(CX*1)
-	PREFETCHT1      64(R13)(CX*1)
-	PREFETCHT1      128(R13)(CX*1)
-	PREFETCHT1      192(R13)(CX*1)
-	PREFETCHT1      (R13)(CX*2)
-	PREFETCHT1      64(R13)(CX*2)
-	PREFETCHT1      128(R13)(CX*2)
-	PREFETCHT1      192(R13)(CX*2)
-	LEAQ            (DX)(R12*1), R13
-	PREFETCHT1      (R13)
-	PREFETCHT1      64(R13)
-	PREFETCHT1      128(R13)
-	PREFETCHT1      192(R13)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, 208(AX), X0, X0
-	VPINSRW         $0x01, 208(AX)(CX*1), X0, X0
-	VPINSRW         $0x02, 208(AX)(CX*2), X0, X0
-	VPINSRW         $0x03, 208(BX), X0, X0
-	VPINSRW         $0x04, 208(BX)(CX*1), X0, X0
-	VPINSRW         $0x05, 208(BX)(CX*2), X0, X0
-	VPINSRW         $0x06, 208(SI), X0, X0
-	VPINSRW         $0x07, 208(SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, 208(SI)(CX*2), X1, X1
-	VPINSRW         $0x01, 208(DI), X1, X1
-	VPINSRW         $0x02, 208(DI)(CX*1), X1, X1
-	VPINSRW         $0x03, 208(DI)(CX*2), X1, X1
-	VPINSRW         $0x04, 208(R8), X1, X1
-	VPINSRW         $0x05, 208(R8)(CX*1), X1, X1
-	VPINSRW         $0x06, 208(R8)(CX*2), X1, X1
-	VPINSRW         $0x07, 208(DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	MOVWLZX         208(AX), R14
+	MOVW            R14, (R10)
+	MOVWLZX         208(AX)(CX*1), R14
+	MOVW            R14, 2(R10)
+	MOVWLZX         208(AX)(CX*2), R14
+	MOVW            R14, 4(R10)
+	MOVWLZX         208(BX), R14
+	MOVW            R14, 6(R10)
+	MOVWLZX         208(BX)(CX*1), R14
+	MOVW            R14, 8(R10)
+	MOVWLZX         208(BX)(CX*2), R14
+	MOVW            R14, 10(R10)
+	MOVWLZX         208(SI), R14
+	MOVW            R14, 12(R10)
+	MOVWLZX         208(SI)(CX*1), R14
+	MOVW            R14, 14(R10)
+	MOVWLZX         208(SI)(CX*2), R14
+	MOVW            R14, 16(R10)
+	MOVWLZX         208(DI), R14
+	MOVW            R14, 18(R10)
+	MOVWLZX         208(DI)(CX*1), R14
+	MOVW            R14, 20(R10)
+	MOVWLZX         208(DI)(CX*2), R14
+	MOVW            R14, 22(R10)
+	MOVWLZX         208(R8), R14
+	MOVW            R14, 24(R10)
+	MOVWLZX         208(R8)(CX*1), R14
+	MOVW            R14, 26(R10)
+	MOVWLZX         208(R8)(CX*2), R14
+	MOVW            R14, 28(R10)
+	MOVWLZX         208(DX), R14
+	MOVW            R14, 30(R10)
+	VCVTPH2PS       (R10), Z0
 	VBROADCASTI32X4 192(AX), Z1
 	VINSERTI32X4    $0x01, 192(BX)(CX*1), Z1, Z1
 	VINSERTI32X4    $0x02, 192(SI)(CX*2), Z1, Z1
@@ -15453,78 +15931,126 @@ block:
 	VPSRAD          $0x18, Z5, Z5
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z0, Z5, Z5
-	VMOVUPS         Z5, (R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, (R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, (R11)
 	VPSLLD          $0x10, Z1, Z5
 	VPSRAD          $0x18, Z5, Z5
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z0, Z5, Z5
-	VMOVUPS         Z5, 128(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, 128(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, 128(R11)
 	VPSLLD          $0x08, Z1, Z5
 	VPSRAD          $0x18, Z5, Z5
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z0, Z5, Z5
-	VMOVUPS         Z5, 256(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, 256(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, 256(R11)
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 384(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 384(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 384(R11)
 	VPSLLD          $0x18, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 512(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 512(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 512(R11)
 	VPSLLD          $0x10, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 640(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 640(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 640(R11)
 	VPSLLD          $0x08, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 768(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 768(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 768(R11)
 	VPSRAD          $0x18, Z2, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 896(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 896(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 896(R11)
 	VPSLLD          $0x18, Z3, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1024(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1024(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1024(R11)
 	VPSLLD          $0x10, Z3, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1152(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1152(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1152(R11)
 	VPSLLD          $0x08, Z3, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1280(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1280(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1280(R11)
 	VPSRAD          $0x18, Z3, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1408(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1408(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1408(R11)
 	VPSLLD          $0x18, Z4, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1536(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1536(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1536(R11)
 	VPSLLD          $0x10, Z4, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1664(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1664(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1664(R11)
 	VPSLLD          $0x08, Z4, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1792(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1792(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1792(R11)
 	VPSRAD          $0x18, Z4, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMOVUPS         Z1, 1920(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 1920(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 1920(R11)
 	VBROADCASTI32X4 128(AX), Z0
 	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
@@ -15577,57 +16103,41 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, (R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 128(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 256(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 384(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
 	VPORD           Z8, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z8
-	VPSUBB          Z8, Z4, Z4
 	VMOVUPS         Z4, 2048(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2176(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2304(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2432(R9)
 	VBROADCASTI32X4 32(AX), Z4
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z4, Z4
@@ -15657,61 +16167,45 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1024(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1152(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1280(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1408(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
 	VPORD           Z0, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z0
-	VPSUBB          Z0, Z4, Z4
 	VMOVUPS         Z4, 3072(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3200(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3328(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3456(R9)
 	VBROADCASTI32X4 144(AX), Z0
 	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z0, Z0
@@ -15765,57 +16259,41 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 512(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 640(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 768(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 896(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
 	VPORD           Z8, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z8
-	VPSUBB          Z8, Z4, Z4
 	VMOVUPS         Z4, 2560(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2688(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2816(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 2944(R9)
 	VBROADCASTI32X4 48(AX), Z4
 	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
@@ -15845,61 +16323,45 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1536(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1664(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1792(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 1920(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
 	VPORD           Z0, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z0
-	VPSUBB          Z0, Z4, Z4
 	VMOVUPS         Z4, 3584(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3712(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3840(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 3968(R9)
 	VBROADCASTI32X4 160(AX), Z0
 	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z0, Z0
@@ -15953,57 +16415,41 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4096(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4224(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4352(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4480(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
 	VPORD           Z8, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z8
-	VPSUBB          Z8, Z4, Z4
 	VMOVUPS         Z4, 6144(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 6272(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 6400(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 6528(R9)
 	VBROADCASTI32X4 96(AX), Z4
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
@@ -16033,61 +16479,45 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5120(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5248(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5376(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5504(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
 	VPORD           Z0, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z0
-	VPSUBB          Z0, Z4, Z4
 	VMOVUPS         Z4, 7168(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 7296(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 7424(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 7552(R9)
 	VBROADCASTI32X4 176(AX), Z0
 	VINSERTI32X4    $0x01, 176(BX)(CX*1), Z0, Z0
@@ -16141,57 +16571,41 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4608(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4736(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4864(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 4992(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
 	VPORD           Z8, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z8
-	VPSUBB          Z8, Z4, Z4
 	VMOVUPS         Z4, 6656(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 6784(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 6912(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
 	VPORD           Z5, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z5
-	VPSUBB          Z5, Z4, Z4
 	VMOVUPS         Z4, 7040(R9)
 	VBROADCASTI32X4 112(AX), Z4
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
@@ -16221,61 +16635,45 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5632(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5760(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 5888(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
 	VPORD           Z9, Z8, Z8
-	VPBROADCASTD    c20202020<>+0(SB), Z9
-	VPSUBB          Z9, Z8, Z8
 	VMOVUPS         Z8, 6016(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
 	VPORD           Z0, Z4, Z4
-	VPBROADCASTD    c20202020<>+0(SB), Z0
-	VPSUBB          Z0, Z4, Z4
 	VMOVUPS         Z4, 7680(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 7808(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 7936(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
 	VPORD           Z1, Z0, Z0
-	VPBROADCASTD    c20202020<>+0(SB), Z1
-	VPSUBB          Z1, Z0, Z0
 	VMOVUPS         Z0, 8064(R9)
 	ADDQ            $0x000000d2, AX
 	ADDQ            $0x000000d2, BX
@@ -16285,83 +16683,76 @@ block:
 	ADDQ            $0x000000d2, DX
 	ADDQ            $0x00002000, R9
 	ADDQ            $0x00000800, R10
-	SUBQ            $0x00000100, R11
+	ADDQ            $0x00000800, R11
+	SUBQ            $0x00000100, R12
 	JNZ             block
 	VZEROUPPER
 	RET
 
-// func gemvCodesAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 // Requires: AVX, AVX512F
-TEXT ·gemvCodesAVX512(SB), NOSPLIT, $0-61
-	MOVQ   a+8(FP), AX
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   groups+40(FP), BX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
+TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-61
+	MOVQ    a+8(FP), AX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    codes+16(FP), CX
+	MOVQ    scales+24(FP), DX
+	MOVQ    mins+32(FP), BX
+	MOVQ    groups+40(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z2
+	VMOVUPS numbers16<>+0(SB), Z3
 
 group:
-	VMOVUPS (DX), Z2
-	VMOVUPS 64(DX), Z3
-	MOVQ    fours+48(FP), SI
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
 
 four:
-	VBROADCASTSS (AX), Z4
-	VMOVUPS      (CX), Z5
-	VPSLLD       $0x18, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VMOVUPS      64(CX), Z5
-	VPSLLD       $0x18, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 4(AX), Z4
-	VMOVUPS      (CX), Z5
-	VPSLLD       $0x10, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VMOVUPS      64(CX), Z5
-	VPSLLD       $0x10, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 8(AX), Z4
-	VMOVUPS      (CX), Z5
-	VPSLLD       $0x08, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VMOVUPS      64(CX), Z5
-	VPSLLD       $0x08, Z5, Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS 12(AX), Z4
-	VMOVUPS      (CX), Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z2, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VMOVUPS      64(CX), Z5
-	VPSRAD       $0x18, Z5, Z5
-	VCVTDQ2PS    Z5, Z5
-	VMULPS       Z3, Z5, Z5
-	VFMADD231PS  Z4, Z5, Z1
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    2(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    3(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    67(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
 	ADDQ         $0x10, AX
 	ADDQ         $0x00000080, CX
-	DECQ         SI
+	DECQ         DI
 	JNZ          four
 	ADDQ         $0x00000080, DX
-	DECQ         BX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -16384,195 +16775,342 @@ stored:
 	VZEROUPPER
 	RET
 
-// func widenCodesAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+DATA numbers0<>+0(SB)/4, $0x00000000
+DATA numbers0<>+4(SB)/4, $0x3f800000
+DATA numbers0<>+8(SB)/4, $0x40000000
+DATA numbers0<>+12(SB)/4, $0x40400000
+DATA numbers0<>+16(SB)/4, $0x40800000
+DATA numbers0<>+20(SB)/4, $0x40a00000
+DATA numbers0<>+24(SB)/4, $0x40c00000
+DATA numbers0<>+28(SB)/4, $0x40e00000
+DATA numbers0<>+32(SB)/4, $0x41000000
+DATA numbers0<>+36(SB)/4, $0x41100000
+DATA numbers0<>+40(SB)/4, $0x41200000
+DATA numbers0<>+44(SB)/4, $0x41300000
+DATA numbers0<>+48(SB)/4, $0x41400000
+DATA numbers0<>+52(SB)/4, $0x41500000
+DATA numbers0<>+56(SB)/4, $0x41600000
+DATA numbers0<>+60(SB)/4, $0x41700000
+GLOBL numbers0<>(SB), RODATA|NOPTR, $64
+
+DATA numbers16<>+0(SB)/4, $0x41800000
+DATA numbers16<>+4(SB)/4, $0x41880000
+DATA numbers16<>+8(SB)/4, $0x41900000
+DATA numbers16<>+12(SB)/4, $0x41980000
+DATA numbers16<>+16(SB)/4, $0x41a00000
+DATA numbers16<>+20(SB)/4, $0x41a80000
+DATA numbers16<>+24(SB)/4, $0x41b00000
+DATA numbers16<>+28(SB)/4, $0x41b80000
+DATA numbers16<>+32(SB)/4, $0x41c00000
+DATA numbers16<>+36(SB)/4, $0x41c80000
+DATA numbers16<>+40(SB)/4, $0x41d00000
+DATA numbers16<>+44(SB)/4, $0x41d80000
+DATA numbers16<>+48(SB)/4, $0x41e00000
+DATA numbers16<>+52(SB)/4, $0x41e80000
+DATA numbers16<>+56(SB)/4, $0x41f00000
+DATA numbers16<>+60(SB)/4, $0x41f80000
+GLOBL numbers16<>(SB), RODATA|NOPTR, $64
+
+// func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 // Requires: AVX, AVX512F
-TEXT ·widenCodesAVX512(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), AX
-	MOVQ codes+8(FP), CX
-	MOVQ scales+16(FP), DX
-	MOVQ groups+32(FP), BX
-
-group:
-	VMOVUPS (DX), Z0
-	MOVQ    fours+40(FP), SI
-
-four:
-	VMOVUPS   (CX), Z1
-	VPSLLD    $0x18, Z1, Z1
-	VPSRAD    $0x18, Z1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, (AX)
-	VMOVUPS   (CX), Z1
-	VPSLLD    $0x10, Z1, Z1
-	VPSRAD    $0x18, Z1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, 64(AX)
-	VMOVUPS   (CX), Z1
-	VPSLLD    $0x08, Z1, Z1
-	VPSRAD    $0x18, Z1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, 128(AX)
-	VMOVUPS   (CX), Z1
-	VPSRAD    $0x18, Z1, Z1
-	VCVTDQ2PS Z1, Z1
-	VMULPS    Z0, Z1, Z1
-	VMOVUPS   Z1, 192(AX)
-	ADDQ      $0x00000100, AX
-	ADDQ      $0x00000080, CX
-	DECQ      SI
-	JNZ       four
-	ADDQ      $0x00000080, DX
-	DECQ      BX
-	JNZ       group
-	VZEROUPPER
-	RET
-
-// func gemvCodesMinsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX512F
-TEXT ·gemvCodesMinsAVX512(SB), NOSPLIT, $0-61
-	MOVQ   a+8(FP), AX
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   groups+40(FP), BX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	MOVQ   mins+32(FP), DI
+TEXT ·widenWholeAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    codes+8(FP), CX
+	MOVQ    scales+16(FP), DX
+	MOVQ    mins+24(FP), BX
+	MOVQ    groups+32(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z0
+	VMOVUPS numbers16<>+0(SB), Z1
 
 group:
 	VMOVUPS (DX), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS 64(DX), Z4
-	VMOVUPS 64(DI), Z5
-	MOVQ    fours+48(FP), SI
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
 
 four:
-	VBROADCASTSS (AX), Z6
-	VMOVUPS      (CX), Z7
-	VPSLLD       $0x18, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z3, Z2, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVUPS      64(CX), Z7
-	VPSLLD       $0x18, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z5, Z4, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 4(AX), Z6
-	VMOVUPS      (CX), Z7
-	VPSLLD       $0x10, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z3, Z2, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVUPS      64(CX), Z7
-	VPSLLD       $0x10, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z5, Z4, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 8(AX), Z6
-	VMOVUPS      (CX), Z7
-	VPSLLD       $0x08, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z3, Z2, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVUPS      64(CX), Z7
-	VPSLLD       $0x08, Z7, Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z5, Z4, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 12(AX), Z6
-	VMOVUPS      (CX), Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z3, Z2, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVUPS      64(CX), Z7
-	VPSRAD       $0x18, Z7, Z7
-	VCVTDQ2PS    Z7, Z7
-	VFMADD213PS  Z5, Z4, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         SI
-	JNZ          four
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x00000080, DI
-	DECQ         BX
-	JNZ          group
-	MOVQ         c+0(FP), AX
-	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
-	TESTB        CL, CL
-	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
-	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
-	VMOVUPS      Z1, 64(AX)
-	JMP          stored
-
-store:
-	VMULPS  Z2, Z0, Z0
-	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, 64(AX)
-
-stored:
-	VZEROUPPER
-	RET
-
-// func widenCodesMinsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-// Requires: AVX, AVX512F
-TEXT ·widenCodesMinsAVX512(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), AX
-	MOVQ codes+8(FP), CX
-	MOVQ scales+16(FP), DX
-	MOVQ groups+32(FP), BX
-	MOVQ mins+24(FP), DI
-
-group:
-	VMOVUPS (DX), Z0
-	VMOVUPS (DI), Z1
-	MOVQ    fours+40(FP), SI
-
-four:
-	VMOVUPS     (CX), Z2
-	VPSLLD      $0x18, Z2, Z2
-	VPSRAD      $0x18, Z2, Z2
-	VCVTDQ2PS   Z2, Z2
-	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, (AX)
-	VMOVUPS     (CX), Z2
-	VPSLLD      $0x10, Z2, Z2
-	VPSRAD      $0x18, Z2, Z2
-	VCVTDQ2PS   Z2, Z2
-	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, 64(AX)
-	VMOVUPS     (CX), Z2
-	VPSLLD      $0x08, Z2, Z2
-	VPSRAD      $0x18, Z2, Z2
-	VCVTDQ2PS   Z2, Z2
-	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, 128(AX)
-	VMOVUPS     (CX), Z2
-	VPSRAD      $0x18, Z2, Z2
-	VCVTDQ2PS   Z2, Z2
-	VFMADD213PS Z1, Z0, Z2
-	VMOVUPS     Z2, 192(AX)
+	VMOVDQU32   (CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   1(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   2(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   3(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
 	ADDQ        $0x00000080, CX
-	DECQ        SI
+	DECQ        DI
 	JNZ         four
 	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, DI
-	DECQ        BX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvSignedAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c0000ff00<>+0(SB), Z2
+	VPBROADCASTD c3f808000<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    -1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    63(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    2(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenSignedAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c0000ff00<>+0(SB), Z0
+	VPBROADCASTD c3f808000<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   -1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   (CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   2(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvCenteredAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c003f0000<>+0(SB), Z2
+	VPBROADCASTD c3f800000<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    -2(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    62(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    -1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    63(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenCenteredAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c003f0000<>+0(SB), Z0
+	VPBROADCASTD c3f800000<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   -2(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   -1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   (CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
 	JNZ         group
 	VZEROUPPER
 	RET

@@ -43,21 +43,46 @@ type storedKernels struct {
 
 	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
 	group  int // of numbers that have a scale
-	mins   bool
+	bytes  *byteKernels
+}
+
+// byteKernels are those for one way to read bytes as numbers.
+type byteKernels struct {
+	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
+	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 }
 
 var (
+	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
+	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
+	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
+	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
+	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
+	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
+
 	storedAVX2 = [codes]storedKernels{
-		BF16: {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2}, F16: {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
-		Q80: {unpack: unpackQ80AVX2, group: 32}, Q40: {unpack: unpackQ40AVX2, group: 32, mins: true}, Q41: {unpack: unpackQ41AVX2, group: 32, mins: true},
-		Q50: {unpack: unpackQ50AVX2, group: 32, mins: true}, Q51: {unpack: unpackQ51AVX2, group: 32, mins: true},
-		Q4K: {unpack: unpackQ4KAVX2, group: 32, mins: true}, Q5K: {unpack: unpackQ5KAVX2, group: 32, mins: true}, Q6K: {unpack: unpackQ6KAVX2, group: 16},
+		BF16: {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
+		F16:  {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
+		Q80:  {unpack: unpackQ80AVX2, group: 32, bytes: signedAVX2},
+		Q40:  {unpack: unpackQ40AVX2, group: 32, bytes: wholeAVX2},
+		Q41:  {unpack: unpackQ41AVX2, group: 32, bytes: wholeAVX2},
+		Q50:  {unpack: unpackQ50AVX2, group: 32, bytes: wholeAVX2},
+		Q51:  {unpack: unpackQ51AVX2, group: 32, bytes: wholeAVX2},
+		Q4K:  {unpack: unpackQ4KAVX2, group: 32, bytes: wholeAVX2},
+		Q5K:  {unpack: unpackQ5KAVX2, group: 32, bytes: wholeAVX2},
+		Q6K:  {unpack: unpackQ6KAVX2, group: 16, bytes: centeredAVX2},
 	}
 	storedAVX512 = [codes]storedKernels{
-		BF16: {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512}, F16: {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
-		Q80: {unpack: unpackQ80AVX512, group: 32}, Q40: {unpack: unpackQ40AVX512, group: 32, mins: true}, Q41: {unpack: unpackQ41AVX512, group: 32, mins: true},
-		Q50: {unpack: unpackQ50AVX512, group: 32, mins: true}, Q51: {unpack: unpackQ51AVX512, group: 32, mins: true},
-		Q4K: {unpack: unpackQ4KAVX512, group: 32, mins: true}, Q5K: {unpack: unpackQ5KAVX512, group: 32, mins: true}, Q6K: {unpack: unpackQ6KAVX512, group: 16},
+		BF16: {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
+		F16:  {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
+		Q80:  {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
+		Q40:  {unpack: unpackQ40AVX512, group: 32, bytes: wholeAVX512},
+		Q41:  {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
+		Q50:  {unpack: unpackQ50AVX512, group: 32, bytes: wholeAVX512},
+		Q51:  {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
+		Q4K:  {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
+		Q5K:  {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},
+		Q6K:  {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512},
 	}
 )
 
@@ -105,16 +130,7 @@ func (s *storedKernels) unpackRows(to *unpacked, i int, src *byte, srcRow, n, ah
 
 // widen writes unpacked rows from row i on to a panel.
 func (s *storedKernels) widen(dst *float32, from *unpacked, i, n int) {
-	f := widenCodesAVX2
-	switch {
-	case useAVX512 && s.mins:
-		f = widenCodesMinsAVX512
-	case useAVX512:
-		f = widenCodesAVX512
-	case s.mins:
-		f = widenCodesMinsAVX2
-	}
-	f(dst, &from.codes[0][i], &from.scales[0][i], &from.mins[0][i], n/s.group, s.group/4)
+	s.bytes.widen(dst, &from.codes[0][i], &from.scales[0][i], &from.mins[0][i], n/s.group, s.group/4)
 }
 
 // gemvCols is the number of columns that gemvColumns computes, from sums of multiples of gemvStep products.
@@ -148,21 +164,8 @@ func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
 	for i := 0; i < gemvCols; i += rows {
 		s.unpackRows(&buf.codes, i, &src[i*row], row, k, ahead)
 	}
-	s.multiply(c, a, &buf.codes, k, p.alpha, add)
-}
-
-// multiply multiplies k numbers of one row with gemvCols unpacked rows.
-func (s *storedKernels) multiply(c, a *float32, codes *unpacked, k int, alpha float32, add bool) {
-	f := gemvCodesAVX2
-	switch {
-	case useAVX512 && s.mins:
-		f = gemvCodesMinsAVX512
-	case useAVX512:
-		f = gemvCodesAVX512
-	case s.mins:
-		f = gemvCodesMinsAVX2
-	}
-	f(c, a, &codes.codes[0][0], &codes.scales[0][0], &codes.mins[0][0], k/s.group, s.group/4, alpha, add)
+	u := &buf.codes
+	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add)
 }
 
 func packRows(dst, src []float32, stride, width, k int) {

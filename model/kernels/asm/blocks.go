@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -9,10 +10,9 @@ import (
 )
 
 // Weights in blocks of codes are multiplied in two steps. The first, one kernel a type, unpacks some rows of them: it
-// turns the codes into signed bytes, four numbers of a row in a lane with the rows side by side, and what a block says
-// of scales into one float32 scale, and for some types a minimum, of each row and group of numbers. The second, one
-// kernel for all types, widens these bytes to scale*code, or scale*code + minimum, and multiplies with them or writes
-// them to a panel.
+// turns the codes into bytes, four numbers of a row in a lane with the rows side by side, and what a block says of
+// scales into a scale and a minimum, in float32, of each row and group of numbers. The second, one kernel for each way
+// to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel.
 
 // unpackedRows is the number of rows side by side in the buffers, codeRow the bytes of a line of them.
 const unpackedRows, codeRow = gemvRows, 4 * gemvRows
@@ -21,24 +21,42 @@ const unpackedRows, codeRow = gemvRows, 4 * gemvRows
 type blockType struct {
 	name               string
 	size, count, group int
-	mins               bool
 	unpack             func(u *unpacker)
+}
+
+// byteCodes are the ways to read a byte as a number.
+//
+// Whole reads codes of up to 5 bits as what they are. In the others the byte becomes part of a number's mantissa, which
+// takes no conversion. Signed reads a code q of 8 bits in two's complement as 1 + (q+128)/2¹⁵: of d·q the scale is 2¹⁵·d
+// and the minimum -(2¹⁵+2⁷)·d. Centered reads a code q of 6 bits as 1 + q/2⁷: of s·(q-32) the scale is 2⁷·s and the
+// minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number that
+// d·q or s·(q-32) is in float32.
+var byteCodes = []byteCode{{name: "Whole", mask: 31}, {name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000}, {name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000}}
+
+// byteCode is one of them: the byte is read to the bits from at on, those of mask are kept and those of with turned.
+type byteCode struct {
+	name       string
+	at         int
+	mask, with uint32
 }
 
 func blockTypes() []blockType {
 	return []blockType{
-		{"Q80", 34, 32, 32, false, func(u *unpacker) {
-			u.scale(0, u.halves(0))
+		{"Q80", 34, 32, 32, func(u *unpacker) {
+			scale := u.halves(0, u.scales)
+			low := u.product(-(1<<15 + 1<<7), scale)
+			u.scale(0, u.product(1<<15, scale))
+			u.min(0, low)
 			u.columns(0, u.quads(2))
 			u.columns(4, u.quads(18))
 		}},
-		{"Q40", 18, 32, 32, true, func(u *unpacker) { u.block32(false, false) }},
-		{"Q41", 20, 32, 32, true, func(u *unpacker) { u.block32(false, true) }},
-		{"Q50", 22, 32, 32, true, func(u *unpacker) { u.block32(true, false) }},
-		{"Q51", 24, 32, 32, true, func(u *unpacker) { u.block32(true, true) }},
-		{"Q4K", 144, 256, 32, true, func(u *unpacker) { u.superblock(false) }},
-		{"Q5K", 176, 256, 32, true, func(u *unpacker) { u.superblock(true) }},
-		{"Q6K", 210, 256, 16, false, (*unpacker).sixBits},
+		{"Q40", 18, 32, 32, func(u *unpacker) { u.block32(false, false) }},
+		{"Q41", 20, 32, 32, func(u *unpacker) { u.block32(false, true) }},
+		{"Q50", 22, 32, 32, func(u *unpacker) { u.block32(true, false) }},
+		{"Q51", 24, 32, 32, func(u *unpacker) { u.block32(true, true) }},
+		{"Q4K", 144, 256, 32, func(u *unpacker) { u.superblock(false) }},
+		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
+		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
 	}
 }
 
@@ -47,9 +65,9 @@ func blockKernels() {
 		for _, t := range blockTypes() {
 			unpack(t, w)
 		}
-		for _, mins := range []bool{false, true} {
-			gemvCodes(w, mins)
-			widenCodes(w, mins)
+		for _, c := range byteCodes {
+			gemvCodes(w, c)
+			widenCodes(w, c)
 		}
 	}
 }
@@ -71,9 +89,7 @@ func unpack(t blockType, w vectors) {
 	u := &unpacker{w: w, rows: newRowsOfThree(src, srcRow, w.lanes)}
 	u.codes = Load(Param("codes"), GP64()).(GPVirtual)
 	u.scales = Load(Param("scales"), GP64()).(GPVirtual)
-	if t.mins {
-		u.mins = Load(Param("mins"), GP64()).(GPVirtual)
-	}
+	u.mins = Load(Param("mins"), GP64()).(GPVirtual)
 	n, ahead, fetch := Load(Param("n"), GP64()), Load(Param("ahead"), GP64()).(GPVirtual), GP64()
 	Label("block")
 	for i := range w.lanes {
@@ -92,9 +108,7 @@ func unpack(t blockType, w vectors) {
 	}
 	ADDQ(U32(uint32(t.count/4*codeRow)), u.codes)
 	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.scales)
-	if t.mins {
-		ADDQ(U32(uint32(t.count/t.group*codeRow)), u.mins)
-	}
+	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.mins)
 	SUBQ(U32(uint32(t.count)), n)
 	JNZ(LabelRef("block"))
 	finish()
@@ -132,23 +146,15 @@ func (u *unpacker) quads(disp int) []VecVirtual {
 	return v
 }
 
-// halves reads the half-precision number at disp of every row.
-func (u *unpacker) halves(disp int) VecVirtual {
-	x := make([]VecVirtual, u.w.lanes/8)
-	for i := range x {
-		x[i] = YMM()
-		VPXOR(x[i], x[i], x[i])
-		for j := range 8 {
-			VPINSRW(Imm(uint64(j)), u.row(8*i+j, disp), x[i].AsX(), x[i].AsX())
-		}
+// halves reads the half-precision number at disp of every row. On their way they are at to.
+func (u *unpacker) halves(disp int, to GPVirtual) VecVirtual {
+	for i := range u.w.lanes {
+		x := GP32()
+		MOVWLZX(u.row(i, disp), x)
+		MOVW(x.As16(), Mem{Base: to, Disp: 2 * i})
 	}
 	v := u.w.new()
-	if len(x) == 1 {
-		VCVTPH2PS(x[0].AsX(), v)
-		return v
-	}
-	VINSERTI128(Imm(1), x[1].AsX(), x[0], x[0])
-	VCVTPH2PS(x[0], v)
+	VCVTPH2PS(Mem{Base: to}, v)
 	return v
 }
 
@@ -184,7 +190,7 @@ func (u *unpacker) columns(i int, v []VecVirtual) {
 func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: u.scales, Disp: codeRow * i}) }
 func (u *unpacker) min(i int, v VecVirtual)   { VMOVUPS(v, Mem{Base: u.mins, Disp: codeRow * i}) }
 
-// and, or, xor, times and plus combine dst with a vector of one number, or or with another vector.
+// and keeps bits of dst, or sets those of v, negate turns the sign of numbers.
 func (u *unpacker) and(bits uint32, dst VecVirtual) {
 	if c := constantBits(bits); u.w.lanes == 16 {
 		VPANDD_BCST(c, dst, dst)
@@ -209,12 +215,15 @@ func (u *unpacker) negate(dst VecVirtual) {
 	}
 }
 
-func (u *unpacker) times(number float32, dst VecVirtual) {
+// product returns number times v.
+func (u *unpacker) product(number float32, v VecVirtual) VecVirtual {
+	p := u.w.new()
 	if c := constant(number); u.w.lanes == 16 {
-		VMULPS_BCST(c, dst, dst)
+		VMULPS_BCST(c, v, p)
 	} else {
-		VMULPS(c, dst, dst)
+		VMULPS(c, v, p)
 	}
+	return p
 }
 
 // shifted returns v shifted to the left, or right if by is negative, of which bits are kept.
@@ -245,19 +254,17 @@ const (
 
 // block32 is Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and halves of bytes.
 func (u *unpacker) block32(fifths, hasMin bool) {
-	scale := u.halves(0)
+	scale, at := u.halves(0, u.scales), 2
 	u.scale(0, scale)
-	at, low := 2, scale
 	switch {
 	case hasMin:
-		low = u.halves(2)
+		u.min(0, u.halves(2, u.mins))
 		at = 4
 	case fifths:
-		u.times(-16, low)
+		u.min(0, u.product(-16, scale))
 	default:
-		u.times(-8, low)
+		u.min(0, u.product(-8, scale))
 	}
-	u.min(0, low)
 	var bits VecVirtual
 	if fifths {
 		bits = u.words(at)
@@ -313,7 +320,7 @@ func (u *unpacker) superblock(fifths bool) {
 // scalesAndMins unpacks 6 bits of a scale and of a minimum for each of eight groups and multiplies them by those of the
 // whole block; see scaleAndMin of package hf for where they are.
 func (u *unpacker) scalesAndMins() {
-	scale, low, bytes := u.halves(0), u.halves(2), u.quads(0)[1:]
+	scale, low, bytes := u.halves(0, u.scales), u.halves(2, u.mins), u.quads(0)[1:]
 	u.negate(low)
 	for group := range 8 {
 		shift := 8 * (group % 4)
@@ -336,13 +343,14 @@ func (u *unpacker) scalesAndMins() {
 
 // sixBits is Q6_K.
 func (u *unpacker) sixBits() {
-	scale, bytes := u.halves(208), u.quads(192)
+	scale, bytes := u.halves(208, u.scales), u.quads(192)
 	for group := range 16 {
 		s := u.w.new()
 		signedByte(bytes[group/4], group%4, s)
 		VCVTDQ2PS(s, s)
 		VMULPS(scale, s, s)
-		u.scale(group, s)
+		u.scale(group, u.product(1<<7, s))
+		u.min(group, u.product(-(1<<7+1<<5), s))
 	}
 	for half := range 2 { // of 128 numbers
 		for part := range 2 { // 16 of the 32 bytes that hold the same two bits
@@ -354,25 +362,12 @@ func (u *unpacker) sixBits() {
 					for i, b := range lower {
 						v := u.shifted(b, -4*nibble, lowHalves)
 						u.or(u.shifted(upper[i], 4-2*quarter, upperTwo), v)
-						if c := constantBits(0x20202020); u.w.lanes == 16 {
-							// VPSUBB has no operand of one number for all lanes.
-							VPSUBB(u.thirtyTwo(), v, v)
-						} else {
-							VPSUBB(c, v, v)
-						}
 						u.columns(32*half+8*quarter+4*part+i, []VecVirtual{v})
 					}
 				}
 			}
 		}
 	}
-}
-
-// thirtyTwo is a vector of bytes of 32.
-func (u *unpacker) thirtyTwo() VecVirtual {
-	v := u.w.new()
-	VPBROADCASTD(constantBits(0x20202020), v)
-	return v
 }
 
 // signedByte writes the j-th byte of each lane to dst.
@@ -384,23 +379,13 @@ func signedByte(v VecVirtual, j int, dst VecVirtual) {
 	VPSRAD(Imm(24), v, dst)
 }
 
-// minsName and minsDoc tell the kernels with minimums from those without.
-func minsName(mins bool) string { return map[bool]string{true: "Mins"}[mins] }
-
-func minsDoc(mins bool) string {
-	return map[bool]string{false: "scale*code", true: "scale*code + minimum"}[mins]
-}
-
 // gemvCodes emits the products of one row with unpacked codes.
-func gemvCodes(w vectors, mins bool) {
-	name := "gemvCodes" + minsName(mins) + w.name
+func gemvCodes(w vectors, c byteCode) {
+	name := "gemv" + c.name + w.name
 	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)",
-		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, each %s, in groups of\n"+
-			"four times as many as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.",
-			name, unpackedRows, minsDoc(mins)))
-	a, codes, scales := Load(Param("a"), GP64()), Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
-	groups, fours := Load(Param("groups"), GP64()), GP64()
-	acc := make([]VecVirtual, unpackedRows/w.lanes)
+		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
+			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.", name, unpackedRows))
+	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, unpackedRows/w.lanes)
 	for i := range acc {
 		acc[i] = w.new()
 		if w.lanes == 16 {
@@ -409,103 +394,113 @@ func gemvCodes(w vectors, mins bool) {
 			VXORPS(acc[i], acc[i], acc[i])
 		}
 	}
-	group := newGroup(w, mins, len(acc), scales)
-	Label("group")
-	group.load()
-	Load(Param("fours"), fours)
-	Label("four")
-	for j := range 4 {
-		x := w.new()
-		VBROADCASTSS(Mem{Base: a, Disp: 4 * j}, x)
-		for q, sum := range acc {
-			VFMADD231PS(x, group.number(Mem{Base: codes, Disp: 4 * w.lanes * q}, j, q), sum)
+	eachFour(w, c, len(acc), func(number func(j, q int) VecVirtual) {
+		for j := range 4 {
+			x := w.new()
+			VBROADCASTSS(Mem{Base: a, Disp: 4 * j}, x)
+			for q, sum := range acc {
+				VFMADD231PS(x, number(j, q), sum)
+			}
 		}
-	}
-	ADDQ(Imm(16), a)
-	ADDQ(U32(codeRow), codes)
-	DECQ(fours)
-	JNZ(LabelRef("four"))
-	group.next()
-	DECQ(groups)
-	JNZ(LabelRef("group"))
+		ADDQ(Imm(16), a)
+	})
 	storeSums(w, acc)
 	finish()
 }
 
 // widenCodes emits what writes unpacked codes to a panel.
-func widenCodes(w vectors, mins bool) {
-	name := "widenCodes" + minsName(mins) + w.name
+func widenCodes(w vectors, c byteCode) {
+	name := "widen" + c.name + w.name
 	function(name, "(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)",
-		fmt.Sprintf("%s writes %d rows of unpacked codes, each %s, in groups of four times as many as given that have a\n"+
-			"scale, as columns to dst, whose rows are 16 long.", name, w.lanes, minsDoc(mins)))
-	dst, codes, scales := Load(Param("dst"), GP64()), Load(Param("codes"), GP64()), Load(Param("scales"), GP64())
-	groups, fours := Load(Param("groups"), GP64()), GP64()
-	group := newGroup(w, mins, 1, scales)
-	Label("group")
-	group.load()
-	Load(Param("fours"), fours)
-	Label("four")
-	for j := range 4 {
-		VMOVUPS(group.number(Mem{Base: codes}, j, 0), Mem{Base: dst, Disp: 64 * j})
-	}
-	ADDQ(U32(256), dst)
-	ADDQ(U32(codeRow), codes)
-	DECQ(fours)
-	JNZ(LabelRef("four"))
-	group.next()
-	DECQ(groups)
-	JNZ(LabelRef("group"))
+		fmt.Sprintf("%s writes %d rows of unpacked codes, in groups of four times as many as given that have a scale, as\n"+
+			"columns to dst, whose rows are 16 long.", name, w.lanes))
+	dst := Load(Param("dst"), GP64())
+	eachFour(w, c, 1, func(number func(j, q int) VecVirtual) {
+		for j := range 4 {
+			VMOVUPS(number(j, 0), Mem{Base: dst, Disp: 64 * j})
+		}
+		ADDQ(U32(256), dst)
+	})
 	finish()
 }
 
-// group holds what codes of a group are multiplied by: vectors for some of the rows beside each other.
-type group struct {
-	w            vectors
-	scalesAt     Register
-	minsAt       Register // nil: none
-	scales, mins []VecVirtual
+// eachFour emits a loop over lines of unpacked codes, n vectors of each. number emits the j-th number of each lane of
+// the q-th vector.
+func eachFour(w vectors, c byteCode, n int, f func(number func(j, q int) VecVirtual)) {
+	codes, scalesAt, minsAt := Load(Param("codes"), GP64()), Load(Param("scales"), GP64()), Load(Param("mins"), GP64())
+	groups, fours := Load(Param("groups"), GP64()), GP64()
+	number := numberOf(w, c)
+	scales, mins := make([]VecVirtual, n), make([]VecVirtual, n)
+	Label("group")
+	for q := range n {
+		scales[q], mins[q] = w.new(), w.new()
+		VMOVUPS(Mem{Base: scalesAt, Disp: 4 * w.lanes * q}, scales[q])
+		VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
+	}
+	Load(Param("fours"), fours)
+	Label("four")
+	f(func(j, q int) VecVirtual {
+		v := number(Mem{Base: codes, Disp: 4*w.lanes*q + j - c.at/8}) // which puts byte j where it is wanted
+		VFMADD213PS(mins[q], scales[q], v)
+		return v
+	})
+	ADDQ(U32(codeRow), codes)
+	DECQ(fours)
+	JNZ(LabelRef("four"))
+	ADDQ(U32(codeRow), scalesAt)
+	ADDQ(U32(codeRow), minsAt)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
 }
 
-func newGroup(w vectors, mins bool, n int, scales Register) *group {
-	g := &group{w: w, scalesAt: scales}
-	if mins {
-		g.minsAt = Load(Param("mins"), GP64())
-	}
-	for range n {
-		g.scales = append(g.scales, w.new())
-		if mins {
-			g.mins = append(g.mins, w.new())
+// numberOf emits what reading needs beforehand and returns what emits the reading of a vector of bytes.
+func numberOf(w vectors, c byteCode) func(m Mem) VecVirtual {
+	switch {
+	case w.lanes == 8:
+		return func(m Mem) VecVirtual {
+			v := YMM()
+			VMOVDQU(m, v)
+			VPAND(constantBits(c.mask), v, v)
+			if c.with == 0 {
+				VCVTDQ2PS(v, v)
+			} else {
+				VPXOR(constantBits(c.with), v, v)
+			}
+			return v
+		}
+	case c.with == 0: // from a table
+		low, high := numbers(0), numbers(16)
+		return func(m Mem) VecVirtual {
+			v := ZMM()
+			VMOVDQU32(m, v)
+			VPERMI2PS(high, low, v)
+			return v
+		}
+	default:
+		mask, with := ZMM(), ZMM()
+		VPBROADCASTD(constantBits(c.mask), mask)
+		VPBROADCASTD(constantBits(c.with), with)
+		return func(m Mem) VecVirtual {
+			v := ZMM()
+			VMOVDQU32(m, v)
+			VPTERNLOGD(Imm(0x6c), mask, with, v) // with ^ mask & v
+			return v
 		}
 	}
-	return g
 }
 
-func (g *group) load() {
-	for q, v := range g.scales {
-		VMOVUPS(Mem{Base: g.scalesAt, Disp: 4 * g.w.lanes * q}, v)
-		if g.minsAt != nil {
-			VMOVUPS(Mem{Base: g.minsAt, Disp: 4 * g.w.lanes * q}, g.mins[q])
+// numbers is a vector of 16 whole numbers.
+func numbers(from int) VecVirtual {
+	name := fmt.Sprintf("numbers%d", from)
+	table, ok := constants[name]
+	if !ok {
+		table = GLOBL(name, RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(math.Float32bits(float32(from+i))))
 		}
+		constants[name] = table
 	}
-}
-
-func (g *group) next() {
-	ADDQ(U32(codeRow), g.scalesAt)
-	if g.minsAt != nil {
-		ADDQ(U32(codeRow), g.minsAt)
-	}
-}
-
-// number widens the j-th of the four codes at m, those of the q-th vector.
-func (g *group) number(m Mem, j, q int) VecVirtual {
-	v := g.w.new()
-	VMOVUPS(m, v)
-	signedByte(v, j, v)
-	VCVTDQ2PS(v, v)
-	if g.minsAt != nil {
-		VFMADD213PS(g.mins[q], g.scales[q], v)
-	} else {
-		VMULPS(g.scales[q], v, v)
-	}
+	v := ZMM()
+	VMOVUPS(table, v)
 	return v
 }
