@@ -10161,27 +10161,20 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
-	VMULPS         cc7008000<>+0(SB), Y0, Y1
-	VMULPS         c47000000<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, (DI)
-	VMOVUPS        Y1, (R8)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         c47000000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (DI)
+	VMULPS         cc7008000<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, (R8)
 	VBROADCASTI128 2(AX), Y0
 	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 2(AX)(CX*1), Y1
@@ -10233,16 +10226,6 @@ block:
 	VZEROUPPER
 	RET
 
-DATA cc7008000<>+0(SB)/4, $0xc7008000
-DATA cc7008000<>+4(SB)/4, $0xc7008000
-DATA cc7008000<>+8(SB)/4, $0xc7008000
-DATA cc7008000<>+12(SB)/4, $0xc7008000
-DATA cc7008000<>+16(SB)/4, $0xc7008000
-DATA cc7008000<>+20(SB)/4, $0xc7008000
-DATA cc7008000<>+24(SB)/4, $0xc7008000
-DATA cc7008000<>+28(SB)/4, $0xc7008000
-GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
-
 DATA c47000000<>+0(SB)/4, $0x47000000
 DATA c47000000<>+4(SB)/4, $0x47000000
 DATA c47000000<>+8(SB)/4, $0x47000000
@@ -10252,6 +10235,16 @@ DATA c47000000<>+20(SB)/4, $0x47000000
 DATA c47000000<>+24(SB)/4, $0x47000000
 DATA c47000000<>+28(SB)/4, $0x47000000
 GLOBL c47000000<>(SB), RODATA|NOPTR, $32
+
+DATA cc7008000<>+0(SB)/4, $0xc7008000
+DATA cc7008000<>+4(SB)/4, $0xc7008000
+DATA cc7008000<>+8(SB)/4, $0xc7008000
+DATA cc7008000<>+12(SB)/4, $0xc7008000
+DATA cc7008000<>+16(SB)/4, $0xc7008000
+DATA cc7008000<>+20(SB)/4, $0xc7008000
+DATA cc7008000<>+24(SB)/4, $0xc7008000
+DATA cc7008000<>+28(SB)/4, $0xc7008000
+GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
 
 // func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
@@ -10279,26 +10272,19 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         cc1000000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (R8)
 	VMOVUPS        Y0, (DI)
-	VMULPS         cc1000000<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, (R8)
 	VBROADCASTI128 2(AX), Y0
 	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 2(AX)(CX*1), Y1
@@ -10392,42 +10378,25 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
-	VMOVUPS        Y0, (DI)
-	MOVWLZX        2(AX), R11
-	MOVW           R11, (R8)
-	MOVWLZX        2(AX)(CX*1), R11
-	MOVW           R11, 2(R8)
-	MOVWLZX        2(AX)(CX*2), R11
-	MOVW           R11, 4(R8)
-	MOVWLZX        2(BX), R11
-	MOVW           R11, 6(R8)
-	MOVWLZX        2(BX)(CX*1), R11
-	MOVW           R11, 8(R8)
-	MOVWLZX        2(BX)(CX*2), R11
-	MOVW           R11, 10(R8)
-	MOVWLZX        2(DX), R11
-	MOVW           R11, 12(R8)
-	MOVWLZX        2(DX)(CX*1), R11
-	MOVW           R11, 14(R8)
-	VCVTPH2PS      (R8), Y0
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPAND          c0000ffff<>+0(SB), Y0, Y1
+	VPACKUSDW      Y1, Y1, Y1
+	VPERMQ         $0x08, Y1, Y1
+	VCVTPH2PS      X1, Y1
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, (R8)
+	VMOVUPS        Y1, (DI)
 	VBROADCASTI128 4(AX), Y0
 	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 4(AX)(CX*1), Y1
@@ -10475,6 +10444,16 @@ block:
 	VZEROUPPER
 	RET
 
+DATA c0000ffff<>+0(SB)/4, $0x0000ffff
+DATA c0000ffff<>+4(SB)/4, $0x0000ffff
+DATA c0000ffff<>+8(SB)/4, $0x0000ffff
+DATA c0000ffff<>+12(SB)/4, $0x0000ffff
+DATA c0000ffff<>+16(SB)/4, $0x0000ffff
+DATA c0000ffff<>+20(SB)/4, $0x0000ffff
+DATA c0000ffff<>+24(SB)/4, $0x0000ffff
+DATA c0000ffff<>+28(SB)/4, $0x0000ffff
+GLOBL c0000ffff<>(SB), RODATA|NOPTR, $32
+
 // func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
 TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-56
@@ -10501,26 +10480,19 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         cc1800000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (R8)
 	VMOVUPS        Y0, (DI)
-	VMULPS         cc1800000<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, (R8)
 	VPBROADCASTD   2(AX), Y0
 	VPINSRD        $0x01, 2(AX)(CX*1), X0, X0
 	VPINSRD        $0x02, 2(AX)(CX*2), X0, X0
@@ -10530,78 +10502,80 @@ block:
 	VPINSRD        $0x02, 2(DX), X1, X1
 	VPINSRD        $0x03, 2(DX)(CX*1), X1, X1
 	VINSERTI128    $0x01, X1, Y0, Y0
-	VBROADCASTI128 6(AX), Y1
-	VINSERTI128    $0x01, 6(BX)(CX*1), Y1, Y1
-	VBROADCASTI128 6(AX)(CX*1), Y2
-	VINSERTI128    $0x01, 6(BX)(CX*2), Y2, Y2
-	VBROADCASTI128 6(AX)(CX*2), Y3
-	VINSERTI128    $0x01, 6(DX), Y3, Y3
-	VBROADCASTI128 6(BX), Y4
-	VINSERTI128    $0x01, 6(DX)(CX*1), Y4, Y4
-	VPUNPCKLDQ     Y2, Y1, Y5
-	VPUNPCKHDQ     Y2, Y1, Y6
-	VPUNPCKLDQ     Y4, Y3, Y2
-	VPUNPCKHDQ     Y4, Y3, Y4
-	VPUNPCKLQDQ    Y2, Y5, Y1
-	VPUNPCKHQDQ    Y2, Y5, Y2
-	VPUNPCKLQDQ    Y4, Y6, Y3
-	VPUNPCKHQDQ    Y4, Y6, Y4
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y5
-	VPAND          c0000000f<>+0(SB), Y0, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPSLLD         $0x04, Y0, Y1
+	VBROADCASTI128 6(AX), Y2
+	VINSERTI128    $0x01, 6(BX)(CX*1), Y2, Y2
+	VBROADCASTI128 6(AX)(CX*1), Y3
+	VINSERTI128    $0x01, 6(BX)(CX*2), Y3, Y3
+	VBROADCASTI128 6(AX)(CX*2), Y4
+	VINSERTI128    $0x01, 6(DX), Y4, Y4
+	VBROADCASTI128 6(BX), Y5
+	VINSERTI128    $0x01, 6(DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y6
+	VPSHUFB        byte0<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y6
+	VPSHUFB        byte0<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
+	VPSHUFB        byte1<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
+	VPSHUFB        byte1<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(SI)
+	VPSRLD         $0x04, Y2, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y1, Y6
+	VPAND          c80402010<>+0(SB), Y6, Y6
+	VPMINUB        fifths<>+0(SB), Y6, Y6
 	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, (SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y2, Y5
-	VPSRLD         $0x04, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 128(SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y3, Y5
-	VPSRLD         $0x08, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 256(SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y4, Y5
-	VPSRLD         $0x0c, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 384(SI)
-	VPSRLD         $0x04, Y1, Y1
+	VPOR           Y6, Y2, Y2
+	VMOVUPS        Y2, 512(SI)
+	VPSRLD         $0x04, Y3, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y0, Y3
+	VPAND          c80402010<>+0(SB), Y3, Y3
+	VPMINUB        fifths<>+0(SB), Y3, Y3
+	VPAND          c10101010<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 640(SI)
+	VPSRLD         $0x04, Y4, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte3<>+0(SB), Y1, Y1
+	VPAND          c80402010<>+0(SB), Y1, Y1
+	VPMINUB        fifths<>+0(SB), Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 768(SI)
+	VPSRLD         $0x04, Y5, Y1
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x10, Y0, Y5
-	VPAND          c0000000f<>+0(SB), Y5, Y5
-	VPMULLD        c02040810<>+0(SB), Y5, Y5
-	VPAND          c10101010<>+0(SB), Y5, Y5
-	VPOR           Y5, Y1, Y1
-	VMOVUPS        Y1, 512(SI)
-	VPSRLD         $0x04, Y2, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x14, Y0, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPMULLD        c02040810<>+0(SB), Y2, Y2
-	VPAND          c10101010<>+0(SB), Y2, Y2
-	VPOR           Y2, Y1, Y1
-	VMOVUPS        Y1, 640(SI)
-	VPSRLD         $0x04, Y3, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x18, Y0, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPMULLD        c02040810<>+0(SB), Y2, Y2
-	VPAND          c10101010<>+0(SB), Y2, Y2
-	VPOR           Y2, Y1, Y1
-	VMOVUPS        Y1, 768(SI)
-	VPSRLD         $0x04, Y4, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x1c, Y0, Y0
-	VPAND          c0000000f<>+0(SB), Y0, Y0
-	VPMULLD        c02040810<>+0(SB), Y0, Y0
+	VPSHUFB        byte3<>+0(SB), Y0, Y0
+	VPAND          c80402010<>+0(SB), Y0, Y0
+	VPMINUB        fifths<>+0(SB), Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
 	VMOVUPS        Y1, 896(SI)
@@ -10626,25 +10600,51 @@ DATA cc1800000<>+24(SB)/4, $0xc1800000
 DATA cc1800000<>+28(SB)/4, $0xc1800000
 GLOBL cc1800000<>(SB), RODATA|NOPTR, $32
 
-DATA c0000000f<>+0(SB)/4, $0x0000000f
-DATA c0000000f<>+4(SB)/4, $0x0000000f
-DATA c0000000f<>+8(SB)/4, $0x0000000f
-DATA c0000000f<>+12(SB)/4, $0x0000000f
-DATA c0000000f<>+16(SB)/4, $0x0000000f
-DATA c0000000f<>+20(SB)/4, $0x0000000f
-DATA c0000000f<>+24(SB)/4, $0x0000000f
-DATA c0000000f<>+28(SB)/4, $0x0000000f
-GLOBL c0000000f<>(SB), RODATA|NOPTR, $32
+DATA fifths<>+0(SB)/4, $0x10101010
+DATA fifths<>+4(SB)/4, $0x10101010
+DATA fifths<>+8(SB)/4, $0x10101010
+DATA fifths<>+12(SB)/4, $0x10101010
+DATA fifths<>+16(SB)/4, $0x10101010
+DATA fifths<>+20(SB)/4, $0x10101010
+DATA fifths<>+24(SB)/4, $0x10101010
+DATA fifths<>+28(SB)/4, $0x10101010
+DATA fifths<>+32(SB)/4, $0x10101010
+DATA fifths<>+36(SB)/4, $0x10101010
+DATA fifths<>+40(SB)/4, $0x10101010
+DATA fifths<>+44(SB)/4, $0x10101010
+DATA fifths<>+48(SB)/4, $0x10101010
+DATA fifths<>+52(SB)/4, $0x10101010
+DATA fifths<>+56(SB)/4, $0x10101010
+DATA fifths<>+60(SB)/4, $0x10101010
+GLOBL fifths<>(SB), RODATA|NOPTR, $64
 
-DATA c02040810<>+0(SB)/4, $0x02040810
-DATA c02040810<>+4(SB)/4, $0x02040810
-DATA c02040810<>+8(SB)/4, $0x02040810
-DATA c02040810<>+12(SB)/4, $0x02040810
-DATA c02040810<>+16(SB)/4, $0x02040810
-DATA c02040810<>+20(SB)/4, $0x02040810
-DATA c02040810<>+24(SB)/4, $0x02040810
-DATA c02040810<>+28(SB)/4, $0x02040810
-GLOBL c02040810<>(SB), RODATA|NOPTR, $32
+DATA byte0<>+0(SB)/4, $0x00000000
+DATA byte0<>+4(SB)/4, $0x04040404
+DATA byte0<>+8(SB)/4, $0x08080808
+DATA byte0<>+12(SB)/4, $0x0c0c0c0c
+DATA byte0<>+16(SB)/4, $0x00000000
+DATA byte0<>+20(SB)/4, $0x04040404
+DATA byte0<>+24(SB)/4, $0x08080808
+DATA byte0<>+28(SB)/4, $0x0c0c0c0c
+DATA byte0<>+32(SB)/4, $0x00000000
+DATA byte0<>+36(SB)/4, $0x04040404
+DATA byte0<>+40(SB)/4, $0x08080808
+DATA byte0<>+44(SB)/4, $0x0c0c0c0c
+DATA byte0<>+48(SB)/4, $0x00000000
+DATA byte0<>+52(SB)/4, $0x04040404
+DATA byte0<>+56(SB)/4, $0x08080808
+DATA byte0<>+60(SB)/4, $0x0c0c0c0c
+GLOBL byte0<>(SB), RODATA|NOPTR, $64
+
+DATA c80402010<>+0(SB)/4, $0x80402010
+DATA c80402010<>+4(SB)/4, $0x80402010
+DATA c80402010<>+8(SB)/4, $0x80402010
+DATA c80402010<>+12(SB)/4, $0x80402010
+DATA c80402010<>+16(SB)/4, $0x80402010
+DATA c80402010<>+20(SB)/4, $0x80402010
+DATA c80402010<>+24(SB)/4, $0x80402010
+DATA c80402010<>+28(SB)/4, $0x80402010
+GLOBL c80402010<>(SB), RODATA|NOPTR, $32
 
 DATA c10101010<>+0(SB)/4, $0x10101010
 DATA c10101010<>+4(SB)/4, $0x10101010
@@ -10655,6 +10655,60 @@ DATA c10101010<>+20(SB)/4, $0x10101010
 DATA c10101010<>+24(SB)/4, $0x10101010
 DATA c10101010<>+28(SB)/4, $0x10101010
 GLOBL c10101010<>(SB), RODATA|NOPTR, $32
+
+DATA byte1<>+0(SB)/4, $0x01010101
+DATA byte1<>+4(SB)/4, $0x05050505
+DATA byte1<>+8(SB)/4, $0x09090909
+DATA byte1<>+12(SB)/4, $0x0d0d0d0d
+DATA byte1<>+16(SB)/4, $0x01010101
+DATA byte1<>+20(SB)/4, $0x05050505
+DATA byte1<>+24(SB)/4, $0x09090909
+DATA byte1<>+28(SB)/4, $0x0d0d0d0d
+DATA byte1<>+32(SB)/4, $0x01010101
+DATA byte1<>+36(SB)/4, $0x05050505
+DATA byte1<>+40(SB)/4, $0x09090909
+DATA byte1<>+44(SB)/4, $0x0d0d0d0d
+DATA byte1<>+48(SB)/4, $0x01010101
+DATA byte1<>+52(SB)/4, $0x05050505
+DATA byte1<>+56(SB)/4, $0x09090909
+DATA byte1<>+60(SB)/4, $0x0d0d0d0d
+GLOBL byte1<>(SB), RODATA|NOPTR, $64
+
+DATA byte2<>+0(SB)/4, $0x02020202
+DATA byte2<>+4(SB)/4, $0x06060606
+DATA byte2<>+8(SB)/4, $0x0a0a0a0a
+DATA byte2<>+12(SB)/4, $0x0e0e0e0e
+DATA byte2<>+16(SB)/4, $0x02020202
+DATA byte2<>+20(SB)/4, $0x06060606
+DATA byte2<>+24(SB)/4, $0x0a0a0a0a
+DATA byte2<>+28(SB)/4, $0x0e0e0e0e
+DATA byte2<>+32(SB)/4, $0x02020202
+DATA byte2<>+36(SB)/4, $0x06060606
+DATA byte2<>+40(SB)/4, $0x0a0a0a0a
+DATA byte2<>+44(SB)/4, $0x0e0e0e0e
+DATA byte2<>+48(SB)/4, $0x02020202
+DATA byte2<>+52(SB)/4, $0x06060606
+DATA byte2<>+56(SB)/4, $0x0a0a0a0a
+DATA byte2<>+60(SB)/4, $0x0e0e0e0e
+GLOBL byte2<>(SB), RODATA|NOPTR, $64
+
+DATA byte3<>+0(SB)/4, $0x03030303
+DATA byte3<>+4(SB)/4, $0x07070707
+DATA byte3<>+8(SB)/4, $0x0b0b0b0b
+DATA byte3<>+12(SB)/4, $0x0f0f0f0f
+DATA byte3<>+16(SB)/4, $0x03030303
+DATA byte3<>+20(SB)/4, $0x07070707
+DATA byte3<>+24(SB)/4, $0x0b0b0b0b
+DATA byte3<>+28(SB)/4, $0x0f0f0f0f
+DATA byte3<>+32(SB)/4, $0x03030303
+DATA byte3<>+36(SB)/4, $0x07070707
+DATA byte3<>+40(SB)/4, $0x0b0b0b0b
+DATA byte3<>+44(SB)/4, $0x0f0f0f0f
+DATA byte3<>+48(SB)/4, $0x03030303
+DATA byte3<>+52(SB)/4, $0x07070707
+DATA byte3<>+56(SB)/4, $0x0b0b0b0b
+DATA byte3<>+60(SB)/4, $0x0f0f0f0f
+GLOBL byte3<>(SB), RODATA|NOPTR, $64
 
 // func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 // Requires: AVX, AVX2, F16C, MMX+
@@ -10682,42 +10736,25 @@ block:
 	LEAQ           (DX)(R10*1), R11
 	PREFETCHT1     (R11)
 	PREFETCHT1     (R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
-	VMOVUPS        Y0, (DI)
-	MOVWLZX        2(AX), R11
-	MOVW           R11, (R8)
-	MOVWLZX        2(AX)(CX*1), R11
-	MOVW           R11, 2(R8)
-	MOVWLZX        2(AX)(CX*2), R11
-	MOVW           R11, 4(R8)
-	MOVWLZX        2(BX), R11
-	MOVW           R11, 6(R8)
-	MOVWLZX        2(BX)(CX*1), R11
-	MOVW           R11, 8(R8)
-	MOVWLZX        2(BX)(CX*2), R11
-	MOVW           R11, 10(R8)
-	MOVWLZX        2(DX), R11
-	MOVW           R11, 12(R8)
-	MOVWLZX        2(DX)(CX*1), R11
-	MOVW           R11, 14(R8)
-	VCVTPH2PS      (R8), Y0
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPAND          c0000ffff<>+0(SB), Y0, Y1
+	VPACKUSDW      Y1, Y1, Y1
+	VPERMQ         $0x08, Y1, Y1
+	VCVTPH2PS      X1, Y1
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, (R8)
+	VMOVUPS        Y1, (DI)
 	VPBROADCASTD   4(AX), Y0
 	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
 	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
@@ -10727,78 +10764,80 @@ block:
 	VPINSRD        $0x02, 4(DX), X1, X1
 	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
 	VINSERTI128    $0x01, X1, Y0, Y0
-	VBROADCASTI128 8(AX), Y1
-	VINSERTI128    $0x01, 8(BX)(CX*1), Y1, Y1
-	VBROADCASTI128 8(AX)(CX*1), Y2
-	VINSERTI128    $0x01, 8(BX)(CX*2), Y2, Y2
-	VBROADCASTI128 8(AX)(CX*2), Y3
-	VINSERTI128    $0x01, 8(DX), Y3, Y3
-	VBROADCASTI128 8(BX), Y4
-	VINSERTI128    $0x01, 8(DX)(CX*1), Y4, Y4
-	VPUNPCKLDQ     Y2, Y1, Y5
-	VPUNPCKHDQ     Y2, Y1, Y6
-	VPUNPCKLDQ     Y4, Y3, Y2
-	VPUNPCKHDQ     Y4, Y3, Y4
-	VPUNPCKLQDQ    Y2, Y5, Y1
-	VPUNPCKHQDQ    Y2, Y5, Y2
-	VPUNPCKLQDQ    Y4, Y6, Y3
-	VPUNPCKHQDQ    Y4, Y6, Y4
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y5
-	VPAND          c0000000f<>+0(SB), Y0, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
+	VPSLLD         $0x04, Y0, Y1
+	VBROADCASTI128 8(AX), Y2
+	VINSERTI128    $0x01, 8(BX)(CX*1), Y2, Y2
+	VBROADCASTI128 8(AX)(CX*1), Y3
+	VINSERTI128    $0x01, 8(BX)(CX*2), Y3, Y3
+	VBROADCASTI128 8(AX)(CX*2), Y4
+	VINSERTI128    $0x01, 8(DX), Y4, Y4
+	VBROADCASTI128 8(BX), Y5
+	VINSERTI128    $0x01, 8(DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y6
+	VPSHUFB        byte0<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y6
+	VPSHUFB        byte0<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
+	VPSHUFB        byte1<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
+	VPSHUFB        byte1<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(SI)
+	VPSRLD         $0x04, Y2, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y1, Y6
+	VPAND          c80402010<>+0(SB), Y6, Y6
+	VPMINUB        fifths<>+0(SB), Y6, Y6
 	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, (SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y2, Y5
-	VPSRLD         $0x04, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 128(SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y3, Y5
-	VPSRLD         $0x08, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 256(SI)
-	VPAND          c0f0f0f0f<>+0(SB), Y4, Y5
-	VPSRLD         $0x0c, Y0, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPMULLD        c02040810<>+0(SB), Y6, Y6
-	VPAND          c10101010<>+0(SB), Y6, Y6
-	VPOR           Y6, Y5, Y5
-	VMOVUPS        Y5, 384(SI)
-	VPSRLD         $0x04, Y1, Y1
+	VPOR           Y6, Y2, Y2
+	VMOVUPS        Y2, 512(SI)
+	VPSRLD         $0x04, Y3, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y0, Y3
+	VPAND          c80402010<>+0(SB), Y3, Y3
+	VPMINUB        fifths<>+0(SB), Y3, Y3
+	VPAND          c10101010<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 640(SI)
+	VPSRLD         $0x04, Y4, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte3<>+0(SB), Y1, Y1
+	VPAND          c80402010<>+0(SB), Y1, Y1
+	VPMINUB        fifths<>+0(SB), Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 768(SI)
+	VPSRLD         $0x04, Y5, Y1
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x10, Y0, Y5
-	VPAND          c0000000f<>+0(SB), Y5, Y5
-	VPMULLD        c02040810<>+0(SB), Y5, Y5
-	VPAND          c10101010<>+0(SB), Y5, Y5
-	VPOR           Y5, Y1, Y1
-	VMOVUPS        Y1, 512(SI)
-	VPSRLD         $0x04, Y2, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x14, Y0, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPMULLD        c02040810<>+0(SB), Y2, Y2
-	VPAND          c10101010<>+0(SB), Y2, Y2
-	VPOR           Y2, Y1, Y1
-	VMOVUPS        Y1, 640(SI)
-	VPSRLD         $0x04, Y3, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x18, Y0, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPMULLD        c02040810<>+0(SB), Y2, Y2
-	VPAND          c10101010<>+0(SB), Y2, Y2
-	VPOR           Y2, Y1, Y1
-	VMOVUPS        Y1, 768(SI)
-	VPSRLD         $0x04, Y4, Y1
-	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
-	VPSRLD         $0x1c, Y0, Y0
-	VPAND          c0000000f<>+0(SB), Y0, Y0
-	VPMULLD        c02040810<>+0(SB), Y0, Y0
+	VPSHUFB        byte3<>+0(SB), Y0, Y0
+	VPAND          c80402010<>+0(SB), Y0, Y0
+	VPMINUB        fifths<>+0(SB), Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
 	VMOVUPS        Y1, 896(SI)
@@ -10855,158 +10894,132 @@ block:
 	PREFETCHT1     (R11)(CX*1)
 	PREFETCHT1     64(R11)(CX*1)
 	PREFETCHT1     128(R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
-	MOVWLZX        2(AX), R11
-	MOVW           R11, (R8)
-	MOVWLZX        2(AX)(CX*1), R11
-	MOVW           R11, 2(R8)
-	MOVWLZX        2(AX)(CX*2), R11
-	MOVW           R11, 4(R8)
-	MOVWLZX        2(BX), R11
-	MOVW           R11, 6(R8)
-	MOVWLZX        2(BX)(CX*1), R11
-	MOVW           R11, 8(R8)
-	MOVWLZX        2(BX)(CX*2), R11
-	MOVW           R11, 10(R8)
-	MOVWLZX        2(DX), R11
-	MOVW           R11, 12(R8)
-	MOVWLZX        2(DX)(CX*1), R11
-	MOVW           R11, 14(R8)
-	VCVTPH2PS      (R8), Y1
-	VBROADCASTI128 (AX), Y2
-	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
-	VBROADCASTI128 (AX)(CX*1), Y3
-	VINSERTI128    $0x01, (BX)(CX*2), Y3, Y3
-	VBROADCASTI128 (AX)(CX*2), Y4
-	VINSERTI128    $0x01, (DX), Y4, Y4
-	VBROADCASTI128 (BX), Y5
-	VINSERTI128    $0x01, (DX)(CX*1), Y5, Y5
-	VPUNPCKLDQ     Y3, Y2, Y6
-	VPUNPCKHDQ     Y3, Y2, Y7
-	VPUNPCKLDQ     Y5, Y4, Y3
-	VPUNPCKHDQ     Y5, Y4, Y5
-	VPUNPCKLQDQ    Y3, Y6, Y2
-	VPUNPCKHQDQ    Y3, Y6, Y3
-	VPUNPCKLQDQ    Y5, Y7, Y4
-	VPUNPCKHQDQ    Y5, Y7, Y5
-	VPXOR          c80000000<>+0(SB), Y1, Y1
-	VPAND          c0000003f<>+0(SB), Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y4, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, (DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, (R8)
-	VPSRLD         $0x08, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x08, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 128(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 128(R8)
-	VPSRLD         $0x10, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x10, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 256(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 256(R8)
-	VPSRLD         $0x18, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x18, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 384(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 384(R8)
-	VPAND          c0000000f<>+0(SB), Y5, Y2
-	VPSRLD         $0x04, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x02, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x02, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 512(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 512(R8)
-	VPSRLD         $0x08, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x0c, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x0a, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x0a, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 640(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 640(R8)
-	VPSRLD         $0x10, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x14, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x12, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x12, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 768(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 768(R8)
-	VPSRLD         $0x18, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x1c, Y5, Y5
-	VPAND          c0000000f<>+0(SB), Y5, Y5
-	VPSRLD         $0x1a, Y3, Y3
-	VPAND          c00000030<>+0(SB), Y3, Y3
-	VPOR           Y3, Y2, Y2
-	VPSRLD         $0x1a, Y4, Y3
-	VPAND          c00000030<>+0(SB), Y3, Y3
-	VPOR           Y3, Y5, Y5
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 896(DI)
+	VBROADCASTI128 (AX), Y0
+	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
+	VBROADCASTI128 (AX)(CX*1), Y1
+	VINSERTI128    $0x01, (BX)(CX*2), Y1, Y1
+	VBROADCASTI128 (AX)(CX*2), Y2
+	VINSERTI128    $0x01, (DX), Y2, Y2
+	VBROADCASTI128 (BX), Y3
+	VINSERTI128    $0x01, (DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0000ffff<>+0(SB), Y0, Y4
+	VPACKUSDW      Y4, Y4, Y4
+	VPERMQ         $0x08, Y4, Y4
+	VCVTPH2PS      X4, Y4
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VPXOR          c80000000<>+0(SB), Y0, Y0
+	VPAND          c0000003f<>+0(SB), Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y2, Y6
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y1, Y5, Y5
-	VMOVUPS        Y5, 896(R8)
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x08, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x10, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x18, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y3, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x02, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x0c, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x0a, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x14, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x12, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1c, Y3, Y3
+	VPAND          c0000000f<>+0(SB), Y3, Y3
+	VPSRLD         $0x1a, Y1, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y5, Y5
+	VPSRLD         $0x1a, Y2, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y3, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 896(DI)
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y0, Y3, Y3
+	VMOVUPS        Y3, 896(R8)
 	VBROADCASTI128 16(AX), Y0
 	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 16(AX)(CX*1), Y1
@@ -11316,6 +11329,16 @@ DATA c0000003f<>+24(SB)/4, $0x0000003f
 DATA c0000003f<>+28(SB)/4, $0x0000003f
 GLOBL c0000003f<>(SB), RODATA|NOPTR, $32
 
+DATA c0000000f<>+0(SB)/4, $0x0000000f
+DATA c0000000f<>+4(SB)/4, $0x0000000f
+DATA c0000000f<>+8(SB)/4, $0x0000000f
+DATA c0000000f<>+12(SB)/4, $0x0000000f
+DATA c0000000f<>+16(SB)/4, $0x0000000f
+DATA c0000000f<>+20(SB)/4, $0x0000000f
+DATA c0000000f<>+24(SB)/4, $0x0000000f
+DATA c0000000f<>+28(SB)/4, $0x0000000f
+GLOBL c0000000f<>(SB), RODATA|NOPTR, $32
+
 DATA c00000030<>+0(SB)/4, $0x00000030
 DATA c00000030<>+4(SB)/4, $0x00000030
 DATA c00000030<>+8(SB)/4, $0x00000030
@@ -11368,158 +11391,132 @@ block:
 	PREFETCHT1     (R11)(CX*1)
 	PREFETCHT1     64(R11)(CX*1)
 	PREFETCHT1     128(R11)(CX*1)
-	MOVWLZX        (AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        (AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        (AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        (BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        (BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        (BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        (DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        (DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
-	MOVWLZX        2(AX), R11
-	MOVW           R11, (R8)
-	MOVWLZX        2(AX)(CX*1), R11
-	MOVW           R11, 2(R8)
-	MOVWLZX        2(AX)(CX*2), R11
-	MOVW           R11, 4(R8)
-	MOVWLZX        2(BX), R11
-	MOVW           R11, 6(R8)
-	MOVWLZX        2(BX)(CX*1), R11
-	MOVW           R11, 8(R8)
-	MOVWLZX        2(BX)(CX*2), R11
-	MOVW           R11, 10(R8)
-	MOVWLZX        2(DX), R11
-	MOVW           R11, 12(R8)
-	MOVWLZX        2(DX)(CX*1), R11
-	MOVW           R11, 14(R8)
-	VCVTPH2PS      (R8), Y1
-	VBROADCASTI128 (AX), Y2
-	VINSERTI128    $0x01, (BX)(CX*1), Y2, Y2
-	VBROADCASTI128 (AX)(CX*1), Y3
-	VINSERTI128    $0x01, (BX)(CX*2), Y3, Y3
-	VBROADCASTI128 (AX)(CX*2), Y4
-	VINSERTI128    $0x01, (DX), Y4, Y4
-	VBROADCASTI128 (BX), Y5
-	VINSERTI128    $0x01, (DX)(CX*1), Y5, Y5
-	VPUNPCKLDQ     Y3, Y2, Y6
-	VPUNPCKHDQ     Y3, Y2, Y7
-	VPUNPCKLDQ     Y5, Y4, Y3
-	VPUNPCKHDQ     Y5, Y4, Y5
-	VPUNPCKLQDQ    Y3, Y6, Y2
-	VPUNPCKHQDQ    Y3, Y6, Y3
-	VPUNPCKLQDQ    Y5, Y7, Y4
-	VPUNPCKHQDQ    Y5, Y7, Y5
-	VPXOR          c80000000<>+0(SB), Y1, Y1
-	VPAND          c0000003f<>+0(SB), Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y4, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, (DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, (R8)
-	VPSRLD         $0x08, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x08, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 128(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 128(R8)
-	VPSRLD         $0x10, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x10, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 256(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 256(R8)
-	VPSRLD         $0x18, Y3, Y2
-	VPAND          c0000003f<>+0(SB), Y2, Y2
-	VPSRLD         $0x18, Y4, Y6
-	VPAND          c0000003f<>+0(SB), Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 384(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 384(R8)
-	VPAND          c0000000f<>+0(SB), Y5, Y2
-	VPSRLD         $0x04, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x02, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x02, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 512(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 512(R8)
-	VPSRLD         $0x08, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x0c, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x0a, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x0a, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 640(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 640(R8)
-	VPSRLD         $0x10, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x14, Y5, Y6
-	VPAND          c0000000f<>+0(SB), Y6, Y6
-	VPSRLD         $0x12, Y3, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y2, Y2
-	VPSRLD         $0x12, Y4, Y7
-	VPAND          c00000030<>+0(SB), Y7, Y7
-	VPOR           Y7, Y6, Y6
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 768(DI)
-	VCVTDQ2PS      Y6, Y6
-	VMULPS         Y1, Y6, Y6
-	VMOVUPS        Y6, 768(R8)
-	VPSRLD         $0x18, Y5, Y2
-	VPAND          c0000000f<>+0(SB), Y2, Y2
-	VPSRLD         $0x1c, Y5, Y5
-	VPAND          c0000000f<>+0(SB), Y5, Y5
-	VPSRLD         $0x1a, Y3, Y3
-	VPAND          c00000030<>+0(SB), Y3, Y3
-	VPOR           Y3, Y2, Y2
-	VPSRLD         $0x1a, Y4, Y3
-	VPAND          c00000030<>+0(SB), Y3, Y3
-	VPOR           Y3, Y5, Y5
-	VCVTDQ2PS      Y2, Y2
-	VMULPS         Y0, Y2, Y2
-	VMOVUPS        Y2, 896(DI)
+	VBROADCASTI128 (AX), Y0
+	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
+	VBROADCASTI128 (AX)(CX*1), Y1
+	VINSERTI128    $0x01, (BX)(CX*2), Y1, Y1
+	VBROADCASTI128 (AX)(CX*2), Y2
+	VINSERTI128    $0x01, (DX), Y2, Y2
+	VBROADCASTI128 (BX), Y3
+	VINSERTI128    $0x01, (DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0000ffff<>+0(SB), Y0, Y4
+	VPACKUSDW      Y4, Y4, Y4
+	VPERMQ         $0x08, Y4, Y4
+	VCVTPH2PS      X4, Y4
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VPXOR          c80000000<>+0(SB), Y0, Y0
+	VPAND          c0000003f<>+0(SB), Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y2, Y6
 	VCVTDQ2PS      Y5, Y5
-	VMULPS         Y1, Y5, Y5
-	VMOVUPS        Y5, 896(R8)
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x08, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x10, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x18, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y3, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x02, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x0c, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x0a, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x14, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x12, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1c, Y3, Y3
+	VPAND          c0000000f<>+0(SB), Y3, Y3
+	VPSRLD         $0x1a, Y1, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y5, Y5
+	VPSRLD         $0x1a, Y2, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y3, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 896(DI)
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y0, Y3, Y3
+	VMOVUPS        Y3, 896(R8)
 	VBROADCASTI128 16(AX), Y0
 	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 16(AX)(CX*1), Y1
@@ -12085,23 +12082,16 @@ block:
 	PREFETCHT1     64(R11)(CX*1)
 	PREFETCHT1     128(R11)(CX*1)
 	PREFETCHT1     192(R11)(CX*1)
-	MOVWLZX        208(AX), R11
-	MOVW           R11, (DI)
-	MOVWLZX        208(AX)(CX*1), R11
-	MOVW           R11, 2(DI)
-	MOVWLZX        208(AX)(CX*2), R11
-	MOVW           R11, 4(DI)
-	MOVWLZX        208(BX), R11
-	MOVW           R11, 6(DI)
-	MOVWLZX        208(BX)(CX*1), R11
-	MOVW           R11, 8(DI)
-	MOVWLZX        208(BX)(CX*2), R11
-	MOVW           R11, 10(DI)
-	MOVWLZX        208(DX), R11
-	MOVW           R11, 12(DI)
-	MOVWLZX        208(DX)(CX*1), R11
-	MOVW           R11, 14(DI)
-	VCVTPH2PS      (DI), Y0
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, 208(AX), X0, X0
+	VPINSRW        $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW        $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW        $0x03, 208(BX), X0, X0
+	VPINSRW        $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW        $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW        $0x06, 208(DX), X0, X0
+	VPINSRW        $0x07, 208(DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
 	VBROADCASTI128 192(AX), Y1
 	VINSERTI128    $0x01, 192(BX)(CX*1), Y1, Y1
 	VBROADCASTI128 192(AX)(CX*1), Y2
@@ -13428,7 +13418,7 @@ four:
 	RET
 
 // func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX2, AVX512F, MMX+
 TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13467,43 +13457,30 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
-	VMULPS.BCST     cc7008000<>+0(SB), Z0, Z1
-	VMULPS.BCST     c47000000<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, (R10)
-	VMOVUPS         Z1, (R11)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     c47000000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R10)
+	VMULPS.BCST     cc7008000<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, (R11)
 	VBROADCASTI32X4 2(AX), Z0
 	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
@@ -13575,7 +13552,7 @@ block:
 	RET
 
 // func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX2, AVX512F, MMX+
 TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13614,42 +13591,29 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R11)
 	VMOVUPS         Z0, (R10)
-	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, (R11)
 	VBROADCASTI32X4 2(AX), Z0
 	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
@@ -13748,74 +13712,32 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
-	VMOVUPS         Z0, (R10)
-	MOVWLZX         2(AX), R14
-	MOVW            R14, (R11)
-	MOVWLZX         2(AX)(CX*1), R14
-	MOVW            R14, 2(R11)
-	MOVWLZX         2(AX)(CX*2), R14
-	MOVW            R14, 4(R11)
-	MOVWLZX         2(BX), R14
-	MOVW            R14, 6(R11)
-	MOVWLZX         2(BX)(CX*1), R14
-	MOVW            R14, 8(R11)
-	MOVWLZX         2(BX)(CX*2), R14
-	MOVW            R14, 10(R11)
-	MOVWLZX         2(SI), R14
-	MOVW            R14, 12(R11)
-	MOVWLZX         2(SI)(CX*1), R14
-	MOVW            R14, 14(R11)
-	MOVWLZX         2(SI)(CX*2), R14
-	MOVW            R14, 16(R11)
-	MOVWLZX         2(DI), R14
-	MOVW            R14, 18(R11)
-	MOVWLZX         2(DI)(CX*1), R14
-	MOVW            R14, 20(R11)
-	MOVWLZX         2(DI)(CX*2), R14
-	MOVW            R14, 22(R11)
-	MOVWLZX         2(R8), R14
-	MOVW            R14, 24(R11)
-	MOVWLZX         2(R8)(CX*1), R14
-	MOVW            R14, 26(R11)
-	MOVWLZX         2(R8)(CX*2), R14
-	MOVW            R14, 28(R11)
-	MOVWLZX         2(DX), R14
-	MOVW            R14, 30(R11)
-	VCVTPH2PS       (R11), Z0
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPMOVDW         Z0, Y1
+	VCVTPH2PS       Y1, Z1
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
 	VMOVUPS         Z0, (R11)
+	VMOVUPS         Z1, (R10)
 	VBROADCASTI32X4 4(AX), Z0
 	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
@@ -13875,7 +13797,7 @@ block:
 	RET
 
 // func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
 TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -13914,42 +13836,29 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R11)
 	VMOVUPS         Z0, (R10)
-	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, (R11)
 	VPBROADCASTD    2(AX), Z0
 	VPINSRD         $0x01, 2(AX)(CX*1), X0, X0
 	VPINSRD         $0x02, 2(AX)(CX*2), X0, X0
@@ -13969,88 +13878,82 @@ block:
 	VPINSRD         $0x02, 2(R8)(CX*2), X1, X1
 	VPINSRD         $0x03, 2(DX), X1, X1
 	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VBROADCASTI32X4 6(AX), Z1
-	VINSERTI32X4    $0x01, 6(BX)(CX*1), Z1, Z1
-	VINSERTI32X4    $0x02, 6(SI)(CX*2), Z1, Z1
-	VINSERTI32X4    $0x03, 6(R8), Z1, Z1
-	VBROADCASTI32X4 6(AX)(CX*1), Z2
-	VINSERTI32X4    $0x01, 6(BX)(CX*2), Z2, Z2
-	VINSERTI32X4    $0x02, 6(DI), Z2, Z2
-	VINSERTI32X4    $0x03, 6(R8)(CX*1), Z2, Z2
-	VBROADCASTI32X4 6(AX)(CX*2), Z3
-	VINSERTI32X4    $0x01, 6(SI), Z3, Z3
-	VINSERTI32X4    $0x02, 6(DI)(CX*1), Z3, Z3
-	VINSERTI32X4    $0x03, 6(R8)(CX*2), Z3, Z3
-	VBROADCASTI32X4 6(BX), Z4
-	VINSERTI32X4    $0x01, 6(SI)(CX*1), Z4, Z4
-	VINSERTI32X4    $0x02, 6(DI)(CX*2), Z4, Z4
-	VINSERTI32X4    $0x03, 6(DX), Z4, Z4
-	VPUNPCKLDQ      Z2, Z1, Z5
-	VPUNPCKHDQ      Z2, Z1, Z6
-	VPUNPCKLDQ      Z4, Z3, Z2
-	VPUNPCKHDQ      Z4, Z3, Z4
-	VPUNPCKLQDQ     Z2, Z5, Z1
-	VPUNPCKHQDQ     Z2, Z5, Z2
-	VPUNPCKLQDQ     Z4, Z6, Z3
-	VPUNPCKHQDQ     Z4, Z6, Z4
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, (R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z5
-	VPSRLD          $0x04, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 128(R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z5
-	VPSRLD          $0x08, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 256(R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z5
-	VPSRLD          $0x0c, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 384(R9)
-	VPSRLD          $0x04, Z1, Z1
+	VPSLLD          $0x04, Z0, Z1
+	VBROADCASTI32X4 6(AX), Z2
+	VINSERTI32X4    $0x01, 6(BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, 6(SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, 6(R8), Z2, Z2
+	VBROADCASTI32X4 6(AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, 6(BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, 6(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 6(R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 6(AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, 6(SI), Z4, Z4
+	VINSERTI32X4    $0x02, 6(DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, 6(R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 6(BX), Z5
+	VINSERTI32X4    $0x01, 6(SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, 6(DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, 6(DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z6
+	VPSHUFB         byte0<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
+	VPSHUFB         byte0<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
+	VPSHUFB         byte1<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
+	VPSHUFB         byte1<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 384(R9)
+	VPSRLD          $0x04, Z2, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z1, Z6
+	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
+	VPMINUB         fifths<>+0(SB), Z6, Z6
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
+	VMOVUPS         Z2, 512(R9)
+	VPSRLD          $0x04, Z3, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z0, Z3
+	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
+	VPMINUB         fifths<>+0(SB), Z3, Z3
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
+	VMOVUPS         Z2, 640(R9)
+	VPSRLD          $0x04, Z4, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte3<>+0(SB), Z1, Z1
+	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
+	VPMINUB         fifths<>+0(SB), Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 768(R9)
+	VPSRLD          $0x04, Z5, Z1
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x10, Z0, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
-	VPMULLD.BCST    c02040810<>+0(SB), Z5, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z1, Z1
-	VMOVUPS         Z1, 512(R9)
-	VPSRLD          $0x04, Z2, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x14, Z0, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
-	VPORD           Z2, Z1, Z1
-	VMOVUPS         Z1, 640(R9)
-	VPSRLD          $0x04, Z3, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x18, Z0, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
-	VPORD           Z2, Z1, Z1
-	VMOVUPS         Z1, 768(R9)
-	VPSRLD          $0x04, Z4, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x1c, Z0, Z0
-	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z0
-	VPMULLD.BCST    c02040810<>+0(SB), Z0, Z0
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
-	VPORD           Z0, Z1, Z1
+	VPSHUFB         byte3<>+0(SB), Z0, Z0
+	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
+	VPMINUB         fifths<>+0(SB), Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
 	VMOVUPS         Z1, 896(R9)
 	ADDQ            $0x00000016, AX
 	ADDQ            $0x00000016, BX
@@ -14067,7 +13970,7 @@ block:
 	RET
 
 // func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX512BW, AVX512F, MMX+
 TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -14106,74 +14009,32 @@ block:
 	PREFETCHT1      (R14)(CX*2)
 	LEAQ            (DX)(R13*1), R14
 	PREFETCHT1      (R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
-	VMOVUPS         Z0, (R10)
-	MOVWLZX         2(AX), R14
-	MOVW            R14, (R11)
-	MOVWLZX         2(AX)(CX*1), R14
-	MOVW            R14, 2(R11)
-	MOVWLZX         2(AX)(CX*2), R14
-	MOVW            R14, 4(R11)
-	MOVWLZX         2(BX), R14
-	MOVW            R14, 6(R11)
-	MOVWLZX         2(BX)(CX*1), R14
-	MOVW            R14, 8(R11)
-	MOVWLZX         2(BX)(CX*2), R14
-	MOVW            R14, 10(R11)
-	MOVWLZX         2(SI), R14
-	MOVW            R14, 12(R11)
-	MOVWLZX         2(SI)(CX*1), R14
-	MOVW            R14, 14(R11)
-	MOVWLZX         2(SI)(CX*2), R14
-	MOVW            R14, 16(R11)
-	MOVWLZX         2(DI), R14
-	MOVW            R14, 18(R11)
-	MOVWLZX         2(DI)(CX*1), R14
-	MOVW            R14, 20(R11)
-	MOVWLZX         2(DI)(CX*2), R14
-	MOVW            R14, 22(R11)
-	MOVWLZX         2(R8), R14
-	MOVW            R14, 24(R11)
-	MOVWLZX         2(R8)(CX*1), R14
-	MOVW            R14, 26(R11)
-	MOVWLZX         2(R8)(CX*2), R14
-	MOVW            R14, 28(R11)
-	MOVWLZX         2(DX), R14
-	MOVW            R14, 30(R11)
-	VCVTPH2PS       (R11), Z0
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPMOVDW         Z0, Y1
+	VCVTPH2PS       Y1, Z1
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
 	VMOVUPS         Z0, (R11)
+	VMOVUPS         Z1, (R10)
 	VPBROADCASTD    4(AX), Z0
 	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
 	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
@@ -14193,88 +14054,82 @@ block:
 	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
 	VPINSRD         $0x03, 4(DX), X1, X1
 	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VBROADCASTI32X4 8(AX), Z1
-	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z1, Z1
-	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z1, Z1
-	VINSERTI32X4    $0x03, 8(R8), Z1, Z1
-	VBROADCASTI32X4 8(AX)(CX*1), Z2
-	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z2, Z2
-	VINSERTI32X4    $0x02, 8(DI), Z2, Z2
-	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z2, Z2
-	VBROADCASTI32X4 8(AX)(CX*2), Z3
-	VINSERTI32X4    $0x01, 8(SI), Z3, Z3
-	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z3, Z3
-	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z3, Z3
-	VBROADCASTI32X4 8(BX), Z4
-	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z4, Z4
-	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z4, Z4
-	VINSERTI32X4    $0x03, 8(DX), Z4, Z4
-	VPUNPCKLDQ      Z2, Z1, Z5
-	VPUNPCKHDQ      Z2, Z1, Z6
-	VPUNPCKLDQ      Z4, Z3, Z2
-	VPUNPCKHDQ      Z4, Z3, Z4
-	VPUNPCKLQDQ     Z2, Z5, Z1
-	VPUNPCKHQDQ     Z2, Z5, Z2
-	VPUNPCKLQDQ     Z4, Z6, Z3
-	VPUNPCKHQDQ     Z4, Z6, Z4
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, (R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z5
-	VPSRLD          $0x04, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 128(R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z5
-	VPSRLD          $0x08, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 256(R9)
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z5
-	VPSRLD          $0x0c, Z0, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPMULLD.BCST    c02040810<>+0(SB), Z6, Z6
-	VPANDD.BCST     c10101010<>+0(SB), Z6, Z6
-	VPORD           Z6, Z5, Z5
-	VMOVUPS         Z5, 384(R9)
-	VPSRLD          $0x04, Z1, Z1
+	VPSLLD          $0x04, Z0, Z1
+	VBROADCASTI32X4 8(AX), Z2
+	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, 8(R8), Z2, Z2
+	VBROADCASTI32X4 8(AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, 8(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 8(AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, 8(SI), Z4, Z4
+	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 8(BX), Z5
+	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, 8(DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z6
+	VPSHUFB         byte0<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
+	VPSHUFB         byte0<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
+	VPSHUFB         byte1<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
+	VPSHUFB         byte1<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 384(R9)
+	VPSRLD          $0x04, Z2, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z1, Z6
+	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
+	VPMINUB         fifths<>+0(SB), Z6, Z6
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
+	VMOVUPS         Z2, 512(R9)
+	VPSRLD          $0x04, Z3, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z0, Z3
+	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
+	VPMINUB         fifths<>+0(SB), Z3, Z3
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
+	VMOVUPS         Z2, 640(R9)
+	VPSRLD          $0x04, Z4, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte3<>+0(SB), Z1, Z1
+	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
+	VPMINUB         fifths<>+0(SB), Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 768(R9)
+	VPSRLD          $0x04, Z5, Z1
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x10, Z0, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
-	VPMULLD.BCST    c02040810<>+0(SB), Z5, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z1, Z1
-	VMOVUPS         Z1, 512(R9)
-	VPSRLD          $0x04, Z2, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x14, Z0, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
-	VPORD           Z2, Z1, Z1
-	VMOVUPS         Z1, 640(R9)
-	VPSRLD          $0x04, Z3, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x18, Z0, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPMULLD.BCST    c02040810<>+0(SB), Z2, Z2
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z2
-	VPORD           Z2, Z1, Z1
-	VMOVUPS         Z1, 768(R9)
-	VPSRLD          $0x04, Z4, Z1
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
-	VPSRLD          $0x1c, Z0, Z0
-	VPANDD.BCST     c0000000f<>+0(SB), Z0, Z0
-	VPMULLD.BCST    c02040810<>+0(SB), Z0, Z0
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
-	VPORD           Z0, Z1, Z1
+	VPSHUFB         byte3<>+0(SB), Z0, Z0
+	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
+	VPMINUB         fifths<>+0(SB), Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
 	VMOVUPS         Z1, 896(R9)
 	ADDQ            $0x00000018, AX
 	ADDQ            $0x00000018, BX
@@ -14362,198 +14217,129 @@ block:
 	PREFETCHT1      (R14)
 	PREFETCHT1      64(R14)
 	PREFETCHT1      128(R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
-	MOVWLZX         2(AX), R14
-	MOVW            R14, (R11)
-	MOVWLZX         2(AX)(CX*1), R14
-	MOVW            R14, 2(R11)
-	MOVWLZX         2(AX)(CX*2), R14
-	MOVW            R14, 4(R11)
-	MOVWLZX         2(BX), R14
-	MOVW            R14, 6(R11)
-	MOVWLZX         2(BX)(CX*1), R14
-	MOVW            R14, 8(R11)
-	MOVWLZX         2(BX)(CX*2), R14
-	MOVW            R14, 10(R11)
-	MOVWLZX         2(SI), R14
-	MOVW            R14, 12(R11)
-	MOVWLZX         2(SI)(CX*1), R14
-	MOVW            R14, 14(R11)
-	MOVWLZX         2(SI)(CX*2), R14
-	MOVW            R14, 16(R11)
-	MOVWLZX         2(DI), R14
-	MOVW            R14, 18(R11)
-	MOVWLZX         2(DI)(CX*1), R14
-	MOVW            R14, 20(R11)
-	MOVWLZX         2(DI)(CX*2), R14
-	MOVW            R14, 22(R11)
-	MOVWLZX         2(R8), R14
-	MOVW            R14, 24(R11)
-	MOVWLZX         2(R8)(CX*1), R14
-	MOVW            R14, 26(R11)
-	MOVWLZX         2(R8)(CX*2), R14
-	MOVW            R14, 28(R11)
-	MOVWLZX         2(DX), R14
-	MOVW            R14, 30(R11)
-	VCVTPH2PS       (R11), Z1
-	VBROADCASTI32X4 (AX), Z2
-	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
-	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
-	VINSERTI32X4    $0x03, (R8), Z2, Z2
-	VBROADCASTI32X4 (AX)(CX*1), Z3
-	VINSERTI32X4    $0x01, (BX)(CX*2), Z3, Z3
-	VINSERTI32X4    $0x02, (DI), Z3, Z3
-	VINSERTI32X4    $0x03, (R8)(CX*1), Z3, Z3
-	VBROADCASTI32X4 (AX)(CX*2), Z4
-	VINSERTI32X4    $0x01, (SI), Z4, Z4
-	VINSERTI32X4    $0x02, (DI)(CX*1), Z4, Z4
-	VINSERTI32X4    $0x03, (R8)(CX*2), Z4, Z4
-	VBROADCASTI32X4 (BX), Z5
-	VINSERTI32X4    $0x01, (SI)(CX*1), Z5, Z5
-	VINSERTI32X4    $0x02, (DI)(CX*2), Z5, Z5
-	VINSERTI32X4    $0x03, (DX), Z5, Z5
-	VPUNPCKLDQ      Z3, Z2, Z6
-	VPUNPCKHDQ      Z3, Z2, Z7
-	VPUNPCKLDQ      Z5, Z4, Z3
-	VPUNPCKHDQ      Z5, Z4, Z5
-	VPUNPCKLQDQ     Z3, Z6, Z2
-	VPUNPCKHQDQ     Z3, Z6, Z3
-	VPUNPCKLQDQ     Z5, Z7, Z4
-	VPUNPCKHQDQ     Z5, Z7, Z5
-	VPXORD.BCST     c80000000<>+0(SB), Z1, Z1
-	VPANDD.BCST     c0000003f<>+0(SB), Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z4, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, (R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, (R11)
-	VPSRLD          $0x08, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x08, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 128(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 128(R11)
-	VPSRLD          $0x10, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x10, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 256(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 256(R11)
-	VPSRLD          $0x18, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x18, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 384(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 384(R11)
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z2
-	VPSRLD          $0x04, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x02, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x02, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 512(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 512(R11)
-	VPSRLD          $0x08, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x0c, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x0a, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x0a, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 640(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 640(R11)
-	VPSRLD          $0x10, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x14, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x12, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x12, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 768(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 768(R11)
-	VPSRLD          $0x18, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x1c, Z5, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
-	VPSRLD          $0x1a, Z3, Z3
-	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
-	VPORD           Z3, Z2, Z2
-	VPSRLD          $0x1a, Z4, Z3
-	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
-	VPORD           Z3, Z5, Z5
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 896(R10)
+	VBROADCASTI32X4 (AX), Z0
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, (R8), Z0, Z0
+	VBROADCASTI32X4 (AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, (DI), Z1, Z1
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 (AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, (SI), Z2, Z2
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 (BX), Z3
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, (DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPMOVDW         Z0, Y4
+	VCVTPH2PS       Y4, Z4
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXORD.BCST     c80000000<>+0(SB), Z0, Z0
+	VPANDD.BCST     c0000003f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z6
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z1, Z5, Z5
-	VMOVUPS         Z5, 896(R11)
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x08, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x10, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x18, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
+	VPSRLD          $0x04, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x02, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x0c, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x0a, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x14, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x12, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1c, Z3, Z3
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z3
+	VPSRLD          $0x1a, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z5
+	VPSRLD          $0x1a, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 896(R10)
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z0, Z3, Z3
+	VMOVUPS         Z3, 896(R11)
 	VBROADCASTI32X4 16(AX), Z0
 	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
@@ -14992,198 +14778,129 @@ block:
 	PREFETCHT1      (R14)
 	PREFETCHT1      64(R14)
 	PREFETCHT1      128(R14)
-	MOVWLZX         (AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         (AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         (AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         (BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         (BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         (BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         (SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         (SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         (SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         (DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         (DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         (DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         (R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         (R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         (R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         (DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
-	MOVWLZX         2(AX), R14
-	MOVW            R14, (R11)
-	MOVWLZX         2(AX)(CX*1), R14
-	MOVW            R14, 2(R11)
-	MOVWLZX         2(AX)(CX*2), R14
-	MOVW            R14, 4(R11)
-	MOVWLZX         2(BX), R14
-	MOVW            R14, 6(R11)
-	MOVWLZX         2(BX)(CX*1), R14
-	MOVW            R14, 8(R11)
-	MOVWLZX         2(BX)(CX*2), R14
-	MOVW            R14, 10(R11)
-	MOVWLZX         2(SI), R14
-	MOVW            R14, 12(R11)
-	MOVWLZX         2(SI)(CX*1), R14
-	MOVW            R14, 14(R11)
-	MOVWLZX         2(SI)(CX*2), R14
-	MOVW            R14, 16(R11)
-	MOVWLZX         2(DI), R14
-	MOVW            R14, 18(R11)
-	MOVWLZX         2(DI)(CX*1), R14
-	MOVW            R14, 20(R11)
-	MOVWLZX         2(DI)(CX*2), R14
-	MOVW            R14, 22(R11)
-	MOVWLZX         2(R8), R14
-	MOVW            R14, 24(R11)
-	MOVWLZX         2(R8)(CX*1), R14
-	MOVW            R14, 26(R11)
-	MOVWLZX         2(R8)(CX*2), R14
-	MOVW            R14, 28(R11)
-	MOVWLZX         2(DX), R14
-	MOVW            R14, 30(R11)
-	VCVTPH2PS       (R11), Z1
-	VBROADCASTI32X4 (AX), Z2
-	VINSERTI32X4    $0x01, (BX)(CX*1), Z2, Z2
-	VINSERTI32X4    $0x02, (SI)(CX*2), Z2, Z2
-	VINSERTI32X4    $0x03, (R8), Z2, Z2
-	VBROADCASTI32X4 (AX)(CX*1), Z3
-	VINSERTI32X4    $0x01, (BX)(CX*2), Z3, Z3
-	VINSERTI32X4    $0x02, (DI), Z3, Z3
-	VINSERTI32X4    $0x03, (R8)(CX*1), Z3, Z3
-	VBROADCASTI32X4 (AX)(CX*2), Z4
-	VINSERTI32X4    $0x01, (SI), Z4, Z4
-	VINSERTI32X4    $0x02, (DI)(CX*1), Z4, Z4
-	VINSERTI32X4    $0x03, (R8)(CX*2), Z4, Z4
-	VBROADCASTI32X4 (BX), Z5
-	VINSERTI32X4    $0x01, (SI)(CX*1), Z5, Z5
-	VINSERTI32X4    $0x02, (DI)(CX*2), Z5, Z5
-	VINSERTI32X4    $0x03, (DX), Z5, Z5
-	VPUNPCKLDQ      Z3, Z2, Z6
-	VPUNPCKHDQ      Z3, Z2, Z7
-	VPUNPCKLDQ      Z5, Z4, Z3
-	VPUNPCKHDQ      Z5, Z4, Z5
-	VPUNPCKLQDQ     Z3, Z6, Z2
-	VPUNPCKHQDQ     Z3, Z6, Z3
-	VPUNPCKLQDQ     Z5, Z7, Z4
-	VPUNPCKHQDQ     Z5, Z7, Z5
-	VPXORD.BCST     c80000000<>+0(SB), Z1, Z1
-	VPANDD.BCST     c0000003f<>+0(SB), Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z4, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, (R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, (R11)
-	VPSRLD          $0x08, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x08, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 128(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 128(R11)
-	VPSRLD          $0x10, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x10, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 256(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 256(R11)
-	VPSRLD          $0x18, Z3, Z2
-	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z2
-	VPSRLD          $0x18, Z4, Z6
-	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 384(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 384(R11)
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z2
-	VPSRLD          $0x04, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x02, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x02, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 512(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 512(R11)
-	VPSRLD          $0x08, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x0c, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x0a, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x0a, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 640(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 640(R11)
-	VPSRLD          $0x10, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x14, Z5, Z6
-	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
-	VPSRLD          $0x12, Z3, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z2, Z2
-	VPSRLD          $0x12, Z4, Z7
-	VPANDD.BCST     c00000030<>+0(SB), Z7, Z7
-	VPORD           Z7, Z6, Z6
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 768(R10)
-	VCVTDQ2PS       Z6, Z6
-	VMULPS          Z1, Z6, Z6
-	VMOVUPS         Z6, 768(R11)
-	VPSRLD          $0x18, Z5, Z2
-	VPANDD.BCST     c0000000f<>+0(SB), Z2, Z2
-	VPSRLD          $0x1c, Z5, Z5
-	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
-	VPSRLD          $0x1a, Z3, Z3
-	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
-	VPORD           Z3, Z2, Z2
-	VPSRLD          $0x1a, Z4, Z3
-	VPANDD.BCST     c00000030<>+0(SB), Z3, Z3
-	VPORD           Z3, Z5, Z5
-	VCVTDQ2PS       Z2, Z2
-	VMULPS          Z0, Z2, Z2
-	VMOVUPS         Z2, 896(R10)
+	VBROADCASTI32X4 (AX), Z0
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, (R8), Z0, Z0
+	VBROADCASTI32X4 (AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, (DI), Z1, Z1
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 (AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, (SI), Z2, Z2
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 (BX), Z3
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, (DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPMOVDW         Z0, Y4
+	VCVTPH2PS       Y4, Z4
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXORD.BCST     c80000000<>+0(SB), Z0, Z0
+	VPANDD.BCST     c0000003f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z6
 	VCVTDQ2PS       Z5, Z5
-	VMULPS          Z1, Z5, Z5
-	VMOVUPS         Z5, 896(R11)
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x08, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x10, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x18, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
+	VPSRLD          $0x04, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x02, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x0c, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x0a, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x14, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x12, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1c, Z3, Z3
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z3
+	VPSRLD          $0x1a, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z5
+	VPSRLD          $0x1a, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 896(R10)
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z0, Z3, Z3
+	VMOVUPS         Z3, 896(R11)
 	VBROADCASTI32X4 16(AX), Z0
 	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
@@ -15234,47 +14951,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, (R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 128(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 256(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 384(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 1024(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1152(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1280(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1408(R9)
 	VBROADCASTI32X4 80(AX), Z4
 	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
@@ -15302,47 +15011,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2048(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2176(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2304(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2432(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 3072(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3200(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3328(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3456(R9)
 	VBROADCASTI32X4 112(AX), Z4
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
@@ -15369,44 +15070,36 @@ block:
 	VPUNPCKLQDQ     Z7, Z9, Z6
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
 	VMOVUPS         Z8, 4096(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
 	VMOVUPS         Z8, 4224(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
 	VMOVUPS         Z8, 4352(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z3, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
 	VMOVUPS         Z8, 4480(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 5120(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5248(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5376(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5504(R9)
 	VBROADCASTI32X4 144(AX), Z4
 	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z4, Z4
@@ -15434,47 +15127,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSRLD          $0x02, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6144(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6272(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6400(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6528(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7168(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7296(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7424(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7552(R9)
 	VBROADCASTI32X4 32(AX), Z0
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
@@ -15526,47 +15211,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 512(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 640(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 768(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 896(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 1536(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1664(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1792(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1920(R9)
 	VBROADCASTI32X4 96(AX), Z4
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
@@ -15594,47 +15271,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2560(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2688(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2816(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2944(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 3584(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3712(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3840(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3968(R9)
 	VBROADCASTI32X4 128(AX), Z4
 	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z4, Z4
@@ -15661,44 +15330,36 @@ block:
 	VPUNPCKLQDQ     Z7, Z9, Z6
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
 	VMOVUPS         Z8, 4608(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
 	VMOVUPS         Z8, 4736(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z2, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
 	VMOVUPS         Z8, 4864(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z3, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
 	VMOVUPS         Z8, 4992(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
-	VPANDD.BCST     c10101010<>+0(SB), Z8, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 5632(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5760(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5888(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
-	VPANDD.BCST     c10101010<>+0(SB), Z5, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 6016(R9)
 	VBROADCASTI32X4 160(AX), Z4
 	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z4, Z4
@@ -15726,47 +15387,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSRLD          $0x02, Z0, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6656(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6784(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6912(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
-	VPANDD.BCST     c10101010<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 7040(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
-	VPANDD.BCST     c10101010<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7680(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7808(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7936(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
-	VPANDD.BCST     c10101010<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 8064(R9)
 	ADDQ            $0x000000b0, AX
 	ADDQ            $0x000000b0, BX
@@ -15783,7 +15436,7 @@ block:
 	RET
 
 // func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX512F, MMX+
+// Requires: AVX, AVX2, AVX512F, MMX+
 TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
@@ -15870,39 +15523,26 @@ block:
 	PREFETCHT1      64(R14)
 	PREFETCHT1      128(R14)
 	PREFETCHT1      192(R14)
-	MOVWLZX         208(AX), R14
-	MOVW            R14, (R10)
-	MOVWLZX         208(AX)(CX*1), R14
-	MOVW            R14, 2(R10)
-	MOVWLZX         208(AX)(CX*2), R14
-	MOVW            R14, 4(R10)
-	MOVWLZX         208(BX), R14
-	MOVW            R14, 6(R10)
-	MOVWLZX         208(BX)(CX*1), R14
-	MOVW            R14, 8(R10)
-	MOVWLZX         208(BX)(CX*2), R14
-	MOVW            R14, 10(R10)
-	MOVWLZX         208(SI), R14
-	MOVW            R14, 12(R10)
-	MOVWLZX         208(SI)(CX*1), R14
-	MOVW            R14, 14(R10)
-	MOVWLZX         208(SI)(CX*2), R14
-	MOVW            R14, 16(R10)
-	MOVWLZX         208(DI), R14
-	MOVW            R14, 18(R10)
-	MOVWLZX         208(DI)(CX*1), R14
-	MOVW            R14, 20(R10)
-	MOVWLZX         208(DI)(CX*2), R14
-	MOVW            R14, 22(R10)
-	MOVWLZX         208(R8), R14
-	MOVW            R14, 24(R10)
-	MOVWLZX         208(R8)(CX*1), R14
-	MOVW            R14, 26(R10)
-	MOVWLZX         208(R8)(CX*2), R14
-	MOVW            R14, 28(R10)
-	MOVWLZX         208(DX), R14
-	MOVW            R14, 30(R10)
-	VCVTPH2PS       (R10), Z0
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, 208(AX), X0, X0
+	VPINSRW         $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW         $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW         $0x03, 208(BX), X0, X0
+	VPINSRW         $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW         $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW         $0x06, 208(SI), X0, X0
+	VPINSRW         $0x07, 208(SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 208(SI)(CX*2), X1, X1
+	VPINSRW         $0x01, 208(DI), X1, X1
+	VPINSRW         $0x02, 208(DI)(CX*1), X1, X1
+	VPINSRW         $0x03, 208(DI)(CX*2), X1, X1
+	VPINSRW         $0x04, 208(R8), X1, X1
+	VPINSRW         $0x05, 208(R8)(CX*1), X1, X1
+	VPINSRW         $0x06, 208(R8)(CX*2), X1, X1
+	VPINSRW         $0x07, 208(DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
 	VBROADCASTI32X4 192(AX), Z1
 	VINSERTI32X4    $0x01, 192(BX)(CX*1), Z1, Z1
 	VINSERTI32X4    $0x02, 192(SI)(CX*2), Z1, Z1
@@ -16101,43 +15741,35 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, (R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 128(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 256(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 384(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2048(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2176(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2304(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2432(R9)
 	VBROADCASTI32X4 32(AX), Z4
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z4, Z4
@@ -16165,47 +15797,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1024(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1152(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1280(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1408(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 3072(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3200(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3328(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3456(R9)
 	VBROADCASTI32X4 144(AX), Z0
 	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z0, Z0
@@ -16257,43 +15881,35 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 512(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 640(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 768(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 896(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2560(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2688(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2816(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2944(R9)
 	VBROADCASTI32X4 48(AX), Z4
 	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
@@ -16321,47 +15937,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1536(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1664(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1792(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1920(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 3584(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3712(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3840(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3968(R9)
 	VBROADCASTI32X4 160(AX), Z0
 	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z0, Z0
@@ -16413,43 +16021,35 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4096(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4224(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4352(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4480(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6144(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6272(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6400(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 6528(R9)
 	VBROADCASTI32X4 96(AX), Z4
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
@@ -16477,47 +16077,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5120(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5248(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5376(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5504(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7168(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7296(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7424(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7552(R9)
 	VBROADCASTI32X4 176(AX), Z0
 	VINSERTI32X4    $0x01, 176(BX)(CX*1), Z0, Z0
@@ -16569,43 +16161,35 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4608(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4736(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4864(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4992(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z8
-	VPORD           Z8, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6656(R9)
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6784(R9)
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z2, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6912(R9)
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
-	VPANDD.BCST     c30303030<>+0(SB), Z3, Z5
-	VPORD           Z5, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 7040(R9)
 	VBROADCASTI32X4 112(AX), Z4
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
@@ -16633,47 +16217,39 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5632(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5760(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5888(R9)
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
-	VPANDD.BCST     c30303030<>+0(SB), Z9, Z9
-	VPORD           Z9, Z8, Z8
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6016(R9)
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
-	VPANDD.BCST     c30303030<>+0(SB), Z0, Z0
-	VPORD           Z0, Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7680(R9)
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7808(R9)
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7936(R9)
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
-	VPANDD.BCST     c30303030<>+0(SB), Z1, Z1
-	VPORD           Z1, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 8064(R9)
 	ADDQ            $0x000000d2, AX
 	ADDQ            $0x000000d2, BX

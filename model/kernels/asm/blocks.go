@@ -43,12 +43,11 @@ type byteCode struct {
 func blockTypes() []blockType {
 	return []blockType{
 		{"Q80", 34, 32, 32, func(u *unpacker) {
-			scale := u.halves(0, u.scales)
-			low := u.product(-(1<<15 + 1<<7), scale)
+			scale := u.halves(0)
 			u.scale(0, u.product(1<<15, scale))
-			u.min(0, low)
-			u.columns(0, u.quads(2))
-			u.columns(4, u.quads(18))
+			u.min(0, u.product(-(1<<15+1<<7), scale))
+			u.columns(0, u.fours(2))
+			u.columns(4, u.fours(18))
 		}},
 		{"Q40", 18, 32, 32, func(u *unpacker) { u.block32(false, false) }},
 		{"Q41", 20, 32, 32, func(u *unpacker) { u.block32(false, true) }},
@@ -117,9 +116,9 @@ func unpack(t blockType, w vectors) {
 // row is the place disp bytes into the block of row i.
 func (u *unpacker) row(i, disp int) Mem { return u.rows.row(i).Offset(disp) }
 
-// quads reads the 16 bytes at disp of all rows and returns four vectors: the first four bytes of every row, the next
+// fours reads the 16 bytes at disp of all rows and returns four vectors: the first four bytes of every row, the next
 // four, and so on.
-func (u *unpacker) quads(disp int) []VecVirtual {
+func (u *unpacker) fours(disp int) []VecVirtual {
 	v := make([]VecVirtual, 4)
 	for i := range v {
 		v[i] = u.w.new()
@@ -146,15 +145,23 @@ func (u *unpacker) quads(disp int) []VecVirtual {
 	return v
 }
 
-// halves reads the half-precision number at disp of every row. On their way they are at to.
-func (u *unpacker) halves(disp int, to GPVirtual) VecVirtual {
-	for i := range u.w.lanes {
-		x := GP32()
-		MOVWLZX(u.row(i, disp), x)
-		MOVW(x.As16(), Mem{Base: to, Disp: 2 * i})
+// halves widens the half-precision number at disp of every row.
+func (u *unpacker) halves(disp int) VecVirtual {
+	x := make([]VecVirtual, u.w.lanes/8)
+	for i := range x {
+		x[i] = YMM()
+		VPXOR(x[i], x[i], x[i])
+		for j := range 8 {
+			VPINSRW(Imm(uint64(j)), u.row(8*i+j, disp), x[i].AsX(), x[i].AsX())
+		}
 	}
 	v := u.w.new()
-	VCVTPH2PS(Mem{Base: to}, v)
+	if len(x) == 1 {
+		VCVTPH2PS(x[0].AsX(), v)
+		return v
+	}
+	VINSERTI128(Imm(1), x[1].AsX(), x[0], x[0])
+	VCVTPH2PS(x[0], v)
 	return v
 }
 
@@ -181,6 +188,30 @@ func (u *unpacker) words(disp int) VecVirtual {
 	return v
 }
 
+// half widens the half-precision number in the lower or upper half of each lane.
+func (u *unpacker) half(v VecVirtual, upper bool) VecVirtual {
+	wide, narrow := u.w.new(), YMM()
+	switch {
+	case u.w.lanes == 16 && upper:
+		VPSRLD(Imm(16), v, wide)
+		VPMOVDW(wide, narrow)
+	case u.w.lanes == 16:
+		VPMOVDW(v, narrow)
+	default:
+		if upper {
+			VPSRLD(Imm(16), v, narrow)
+		} else {
+			VPAND(constantBits(0xffff), v, narrow)
+		}
+		VPACKUSDW(narrow, narrow, narrow)
+		VPERMQ(Imm(8), narrow, narrow)
+		VCVTPH2PS(narrow.AsX(), wide)
+		return wide
+	}
+	VCVTPH2PS(narrow, wide)
+	return wide
+}
+
 // columns stores four vectors of codes from the i-th four of a block on, scale and min what group i is multiplied by.
 func (u *unpacker) columns(i int, v []VecVirtual) {
 	for j, c := range v {
@@ -190,20 +221,12 @@ func (u *unpacker) columns(i int, v []VecVirtual) {
 func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: u.scales, Disp: codeRow * i}) }
 func (u *unpacker) min(i int, v VecVirtual)   { VMOVUPS(v, Mem{Base: u.mins, Disp: codeRow * i}) }
 
-// and keeps bits of dst, or sets those of v, negate turns the sign of numbers.
+// and keeps bits of dst, negate turns the sign of numbers.
 func (u *unpacker) and(bits uint32, dst VecVirtual) {
 	if c := constantBits(bits); u.w.lanes == 16 {
 		VPANDD_BCST(c, dst, dst)
 	} else {
 		VPAND(c, dst, dst)
-	}
-}
-
-func (u *unpacker) or(v, dst VecVirtual) {
-	if u.w.lanes == 16 {
-		VPORD(v, dst, dst)
-	} else {
-		VPOR(v, dst, dst)
 	}
 }
 
@@ -213,6 +236,17 @@ func (u *unpacker) negate(dst VecVirtual) {
 	} else {
 		VPXOR(sign, dst, dst)
 	}
+}
+
+// orBits sets those of bits in dst that v has.
+func (u *unpacker) orBits(v VecVirtual, bits uint32, dst VecVirtual) {
+	if c := constantBits(bits); u.w.lanes == 16 {
+		VPTERNLOGD_BCST(Imm(0xf8), c, v, dst) // dst | v & c
+		return
+	}
+	masked := u.w.new()
+	VPAND(constantBits(bits), v, masked)
+	VPOR(masked, dst, dst)
 }
 
 // product returns number times v.
@@ -226,22 +260,32 @@ func (u *unpacker) product(number float32, v VecVirtual) VecVirtual {
 	return p
 }
 
-// shifted returns v shifted to the left, or right if by is negative, of which bits are kept.
-func (u *unpacker) shifted(v VecVirtual, by int, bits uint32) VecVirtual {
+// shift returns v shifted to the left, or right if by is negative; shifted keeps bits of that.
+func (u *unpacker) shift(v VecVirtual, by int) VecVirtual {
 	s := u.w.new()
 	switch {
 	case by > 0:
 		VPSLLD(Imm(uint64(by)), v, s)
 	case by < 0:
 		VPSRLD(Imm(uint64(-by)), v, s)
-	case u.w.lanes == 16:
-		VPANDD_BCST(constantBits(bits), v, s)
-		return s
 	default:
-		VPAND(constantBits(bits), v, s)
+		return v
+	}
+	return s
+}
+
+func (u *unpacker) shifted(v VecVirtual, by int, bits uint32) VecVirtual {
+	s := u.shift(v, by)
+	if by != 0 {
+		u.and(bits, s)
 		return s
 	}
-	u.and(bits, s)
+	s = u.w.new()
+	if c := constantBits(bits); u.w.lanes == 16 {
+		VPANDD_BCST(c, v, s)
+	} else {
+		VPAND(c, v, s)
+	}
 	return s
 }
 
@@ -254,36 +298,35 @@ const (
 
 // block32 is Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and halves of bytes.
 func (u *unpacker) block32(fifths, hasMin bool) {
-	scale, at := u.halves(0, u.scales), 2
-	u.scale(0, scale)
-	switch {
-	case hasMin:
-		u.min(0, u.halves(2, u.mins))
-		at = 4
-	case fifths:
-		u.min(0, u.product(-16, scale))
-	default:
-		u.min(0, u.product(-8, scale))
+	var scale VecVirtual
+	at := 2
+	if hasMin {
+		both := u.words(0)
+		scale, at = u.half(both, false), 4
+		u.min(0, u.half(both, true))
+	} else {
+		scale = u.halves(0)
+		u.min(0, u.product(map[bool]float32{false: -8, true: -16}[fifths], scale))
 	}
-	var bits VecVirtual
+	u.scale(0, scale)
+	var fifth Mem
+	var bits [2]VecVirtual // those of odd fours, and those of even fours where odd ones' are
 	if fifths {
-		bits = u.words(at)
+		bits[1] = u.words(at)
+		bits[0] = u.shift(bits[1], 4)
+		fifth = table("fifths", func(int) uint32 { return fifthBits })
 		at += 4
 	}
-	bytes := u.quads(at)
+	bytes := u.fours(at)
 	for i := range 8 {
 		v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
 		if fifths {
-			// Bit j of four goes to bit 4 of byte j: it is one of the four places that each is multiplied to.
-			four := u.shifted(bits, -4*i, 15)
-			spread := constantBits(0x02040810)
-			if u.w.lanes == 16 {
-				VPMULLD_BCST(spread, four, four)
-			} else {
-				VPMULLD(spread, four, four)
-			}
-			u.and(fifthBits, four)
-			u.or(four, v)
+			// Of the byte that has the fifth bits of four codes in its upper half, each code takes one.
+			four := u.w.new()
+			VPSHUFB(table(fmt.Sprint("byte", i/2), func(lane int) uint32 { return 0x01010101 * uint32(4*(lane%4)+i/2) }), bits[i%2], four)
+			u.and(0x80402010, four)
+			VPMINUB(fifth, four, four)
+			u.orBits(four, fifthBits, v)
 		}
 		u.columns(i, []VecVirtual{v})
 	}
@@ -299,16 +342,16 @@ func (u *unpacker) superblock(fifths bool) {
 	for half := range 2 { // of the 32 codes of a group
 		var bits []VecVirtual
 		if fifths {
-			bits = u.quads(16 + 16*half)
+			bits = u.fours(16 + 16*half)
 		}
 		for pair := range 4 { // of groups, whose codes are halves of the same bytes
-			bytes := u.quads(at + 32*pair + 16*half)
+			bytes := u.fours(at + 32*pair + 16*half)
 			for upper := range 2 {
 				group := 2*pair + upper
 				for i, b := range bytes {
 					v := u.shifted(b, -4*upper, lowHalves)
 					if fifths {
-						u.or(u.shifted(bits[i], 4-group, fifthBits), v)
+						u.orBits(u.shift(bits[i], 4-group), fifthBits, v)
 					}
 					u.columns(8*group+4*half+i, []VecVirtual{v})
 				}
@@ -320,7 +363,9 @@ func (u *unpacker) superblock(fifths bool) {
 // scalesAndMins unpacks 6 bits of a scale and of a minimum for each of eight groups and multiplies them by those of the
 // whole block; see scaleAndMin of package hf for where they are.
 func (u *unpacker) scalesAndMins() {
-	scale, low, bytes := u.halves(0, u.scales), u.halves(2, u.mins), u.quads(0)[1:]
+	bytes := u.fours(0)
+	scale, low := u.half(bytes[0], false), u.half(bytes[0], true)
+	bytes = bytes[1:]
 	u.negate(low)
 	for group := range 8 {
 		shift := 8 * (group % 4)
@@ -329,8 +374,8 @@ func (u *unpacker) scalesAndMins() {
 			s, m = u.shifted(bytes[0], -shift, sixBits), u.shifted(bytes[1], -shift, sixBits)
 		} else {
 			s, m = u.shifted(bytes[2], -shift, 15), u.shifted(bytes[2], -shift-4, 15)
-			u.or(u.shifted(bytes[0], -shift-2, 0x30), s)
-			u.or(u.shifted(bytes[1], -shift-2, 0x30), m)
+			u.orBits(u.shift(bytes[0], -shift-2), 0x30, s)
+			u.orBits(u.shift(bytes[1], -shift-2), 0x30, m)
 		}
 		VCVTDQ2PS(s, s)
 		VMULPS(scale, s, s)
@@ -343,7 +388,7 @@ func (u *unpacker) scalesAndMins() {
 
 // sixBits is Q6_K.
 func (u *unpacker) sixBits() {
-	scale, bytes := u.halves(208, u.scales), u.quads(192)
+	scale, bytes := u.halves(208), u.fours(192)
 	for group := range 16 {
 		s := u.w.new()
 		signedByte(bytes[group/4], group%4, s)
@@ -354,14 +399,14 @@ func (u *unpacker) sixBits() {
 	}
 	for half := range 2 { // of 128 numbers
 		for part := range 2 { // 16 of the 32 bytes that hold the same two bits
-			upper := u.quads(128 + 32*half + 16*part)
+			upper := u.fours(128 + 32*half + 16*part)
 			for pair := range 2 {
-				lower := u.quads(64*half + 32*pair + 16*part)
+				lower := u.fours(64*half + 32*pair + 16*part)
 				for nibble := range 2 {
 					quarter := pair + 2*nibble
 					for i, b := range lower {
 						v := u.shifted(b, -4*nibble, lowHalves)
-						u.or(u.shifted(upper[i], 4-2*quarter, upperTwo), v)
+						u.orBits(u.shift(upper[i], 4-2*quarter), upperTwo, v)
 						u.columns(32*half+8*quarter+4*part+i, []VecVirtual{v})
 					}
 				}
@@ -491,16 +536,20 @@ func numberOf(w vectors, c byteCode) func(m Mem) VecVirtual {
 
 // numbers is a vector of 16 whole numbers.
 func numbers(from int) VecVirtual {
-	name := fmt.Sprintf("numbers%d", from)
-	table, ok := constants[name]
-	if !ok {
-		table = GLOBL(name, RODATA|NOPTR)
-		for i := range 16 {
-			DATA(4*i, U32(math.Float32bits(float32(from+i))))
-		}
-		constants[name] = table
-	}
 	v := ZMM()
-	VMOVUPS(table, v)
+	VMOVUPS(table(fmt.Sprint("numbers", from), func(lane int) uint32 { return math.Float32bits(float32(from + lane)) }), v)
 	return v
+}
+
+// table returns a vector of 16 lanes in memory.
+func table(name string, lane func(i int) uint32) Mem {
+	m, ok := constants[name]
+	if !ok {
+		m = GLOBL(name, RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(lane(i)))
+		}
+		constants[name] = m
+	}
+	return m
 }
