@@ -284,6 +284,27 @@ func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, src
 //go:noescape
 func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 
+// unpackI8AVX2 unpacks 8 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4AVX2 unpacks 8 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4TwoAVX2 unpacks 8 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
 // gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
@@ -319,6 +340,18 @@ func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mi
 //
 //go:noescape
 func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvScaledAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenScaledAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // unpackQ80AVX512 unpacks 16 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
 // to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
@@ -376,6 +409,27 @@ func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, s
 //go:noescape
 func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
 
+// unpackI8AVX512 unpacks 16 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4AVX512 unpacks 16 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4TwoAVX512 unpacks 16 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
 // gemvWholeAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
 //
@@ -411,3 +465,15 @@ func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, 
 //
 //go:noescape
 func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvScaledAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenScaledAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenScaledAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)

@@ -12801,6 +12801,303 @@ DATA c30303030<>+24(SB)/4, $0x30303030
 DATA c30303030<>+28(SB)/4, $0x30303030
 GLOBL c30303030<>(SB), RODATA|NOPTR, $32
 
+// func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI8AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, (SI)
+	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y2, 256(SI)
+	VMOVUPS        Y3, 384(SI)
+	VBROADCASTI128 20(AX), Y0
+	VINSERTI128    $0x01, 20(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 20(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 20(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 20(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 20(DX), Y2, Y2
+	VBROADCASTI128 20(BX), Y3
+	VINSERTI128    $0x01, 20(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y3, 896(SI)
+	ADDQ           $0x00000024, AX
+	ADDQ           $0x00000024, BX
+	ADDQ           $0x00000024, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI4AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000014, AX
+	ADDQ           $0x00000014, BX
+	ADDQ           $0x00000014, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA eights<>+0(SB)/4, $0x08080808
+DATA eights<>+4(SB)/4, $0x08080808
+DATA eights<>+8(SB)/4, $0x08080808
+DATA eights<>+12(SB)/4, $0x08080808
+DATA eights<>+16(SB)/4, $0x08080808
+DATA eights<>+20(SB)/4, $0x08080808
+DATA eights<>+24(SB)/4, $0x08080808
+DATA eights<>+28(SB)/4, $0x08080808
+DATA eights<>+32(SB)/4, $0x08080808
+DATA eights<>+36(SB)/4, $0x08080808
+DATA eights<>+40(SB)/4, $0x08080808
+DATA eights<>+44(SB)/4, $0x08080808
+DATA eights<>+48(SB)/4, $0x08080808
+DATA eights<>+52(SB)/4, $0x08080808
+DATA eights<>+56(SB)/4, $0x08080808
+DATA eights<>+60(SB)/4, $0x08080808
+GLOBL eights<>(SB), RODATA|NOPTR, $64
+
+// func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI4TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VPBROADCASTD   4(AX), Y0
+	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 4(BX), X0, X0
+	VMOVD          4(BX)(CX*1), X1
+	VPINSRD        $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 4(DX), X1, X1
+	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, 128(DI)
+	VBROADCASTI128 8(AX), Y0
+	VINSERTI128    $0x01, 8(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 8(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 8(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 8(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 8(DX), Y2, Y2
+	VBROADCASTI128 8(BX), Y3
+	VINSERTI128    $0x01, 8(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000018, AX
+	ADDQ           $0x00000018, BX
+	ADDQ           $0x00000018, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
 // func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 // Requires: AVX, AVX2, FMA3
 TEXT ·gemvWholeAVX2(SB), NOSPLIT, $0-61
@@ -13414,6 +13711,233 @@ four:
 	ADDQ        $0x00000080, BX
 	DECQ        SI
 	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvScaledAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 96(DX), Y7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y8
+	VMOVDQU      (CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      32(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      64(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      96(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 4(AX), Y8
+	VMOVDQU      1(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      33(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      65(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      97(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 8(AX), Y8
+	VMOVDQU      2(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      34(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      66(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      98(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 12(AX), Y8
+	VMOVDQU      3(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      35(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      67(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      99(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c000000ff<>+0(SB)/4, $0x000000ff
+DATA c000000ff<>+4(SB)/4, $0x000000ff
+DATA c000000ff<>+8(SB)/4, $0x000000ff
+DATA c000000ff<>+12(SB)/4, $0x000000ff
+DATA c000000ff<>+16(SB)/4, $0x000000ff
+DATA c000000ff<>+20(SB)/4, $0x000000ff
+DATA c000000ff<>+24(SB)/4, $0x000000ff
+DATA c000000ff<>+28(SB)/4, $0x000000ff
+GLOBL c000000ff<>(SB), RODATA|NOPTR, $32
+
+DATA c4b000080<>+0(SB)/4, $0x4b000080
+DATA c4b000080<>+4(SB)/4, $0x4b000080
+DATA c4b000080<>+8(SB)/4, $0x4b000080
+DATA c4b000080<>+12(SB)/4, $0x4b000080
+DATA c4b000080<>+16(SB)/4, $0x4b000080
+DATA c4b000080<>+20(SB)/4, $0x4b000080
+DATA c4b000080<>+24(SB)/4, $0x4b000080
+DATA c4b000080<>+28(SB)/4, $0x4b000080
+GLOBL c4b000080<>(SB), RODATA|NOPTR, $32
+
+// func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2
+TEXT ·widenScaledAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU (CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVDQU 1(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVDQU 2(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	VMOVDQU 3(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000080, CX
+	DECQ    DI
+	JNZ     four
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	DECQ    SI
+	JNZ     group
 	VZEROUPPER
 	RET
 
@@ -16265,6 +16789,408 @@ block:
 	VZEROUPPER
 	RET
 
+// func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackI8AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, (R9)
+	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z3, 384(R9)
+	VBROADCASTI32X4 20(AX), Z0
+	VINSERTI32X4    $0x01, 20(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 20(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 20(R8), Z0, Z0
+	VBROADCASTI32X4 20(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 20(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 20(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 20(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 20(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 20(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 20(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 20(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 20(BX), Z3
+	VINSERTI32X4    $0x01, 20(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 20(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 20(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z3, 896(R9)
+	ADDQ            $0x00000024, AX
+	ADDQ            $0x00000024, BX
+	ADDQ            $0x00000024, SI
+	ADDQ            $0x00000024, DI
+	ADDQ            $0x00000024, R8
+	ADDQ            $0x00000024, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackI4AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000014, AX
+	ADDQ            $0x00000014, BX
+	ADDQ            $0x00000014, SI
+	ADDQ            $0x00000014, DI
+	ADDQ            $0x00000014, R8
+	ADDQ            $0x00000014, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackI4TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VPBROADCASTD    4(AX), Z0
+	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 4(BX), X0, X0
+	VMOVD           4(BX)(CX*1), X1
+	VPINSRD         $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 4(SI), X1, X1
+	VPINSRD         $0x03, 4(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           4(SI)(CX*2), X1
+	VPINSRD         $0x01, 4(DI), X1, X1
+	VPINSRD         $0x02, 4(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 4(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           4(R8), X1
+	VPINSRD         $0x01, 4(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 4(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, 128(R10)
+	VBROADCASTI32X4 8(AX), Z0
+	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 8(R8), Z0, Z0
+	VBROADCASTI32X4 8(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 8(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 8(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 8(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 8(BX), Z3
+	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 8(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000018, AX
+	ADDQ            $0x00000018, BX
+	ADDQ            $0x00000018, SI
+	ADDQ            $0x00000018, DI
+	ADDQ            $0x00000018, R8
+	ADDQ            $0x00000018, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
 // func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
 // Requires: AVX, AVX512F
 TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-61
@@ -16680,6 +17606,145 @@ four:
 	VPTERNLOGD  $0x6c, Z0, Z1, Z4
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvScaledAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c000000ff<>+0(SB), Z2
+	VPBROADCASTD c4b000080<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS 64(DX), Z5
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z6
+	VMOVDQU32    (CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    64(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(AX), Z6
+	VMOVDQU32    1(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    65(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(AX), Z6
+	VMOVDQU32    2(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    66(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(AX), Z6
+	VMOVDQU32    3(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    67(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenScaledAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenScaledAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c000000ff<>+0(SB), Z0
+	VPBROADCASTD c4b000080<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   (CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, (AX)
+	VMOVDQU32   1(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 64(AX)
+	VMOVDQU32   2(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 128(AX)
+	VMOVDQU32   3(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 192(AX)
 	ADDQ        $0x00000100, AX
 	ADDQ        $0x00000080, CX
 	DECQ        DI

@@ -214,7 +214,7 @@ func (p *product) widenRows(dst *[panelCols * blockK]float32, j, n, l0, k int) {
 	for c := range n {
 		row, at := dst[c*blockK:][:k], (j+c)*p.ldb+l0
 		if w := &p.stored; w.Data != nil {
-			w.Widen(row, w.Data[w.bytes(at):][:w.bytes(k)])
+			w.Floats(row, at)
 		} else {
 			copy(row, p.b[at:])
 		}

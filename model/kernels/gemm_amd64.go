@@ -55,34 +55,42 @@ type byteKernels struct {
 var (
 	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
 	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
+	scaledAVX2     = &byteKernels{gemvScaledAVX2, widenScaledAVX2}
 	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
 	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
 	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
+	scaledAVX512   = &byteKernels{gemvScaledAVX512, widenScaledAVX512}
 	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
 
 	storedAVX2 = [codes]storedKernels{
-		BF16: {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
-		F16:  {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
-		Q80:  {unpack: unpackQ80AVX2, group: 32, bytes: signedAVX2},
-		Q40:  {unpack: unpackQ40AVX2, group: 32, bytes: wholeAVX2},
-		Q41:  {unpack: unpackQ41AVX2, group: 32, bytes: wholeAVX2},
-		Q50:  {unpack: unpackQ50AVX2, group: 32, bytes: wholeAVX2},
-		Q51:  {unpack: unpackQ51AVX2, group: 32, bytes: wholeAVX2},
-		Q4K:  {unpack: unpackQ4KAVX2, group: 32, bytes: wholeAVX2},
-		Q5K:  {unpack: unpackQ5KAVX2, group: 32, bytes: wholeAVX2},
-		Q6K:  {unpack: unpackQ6KAVX2, group: 16, bytes: centeredAVX2},
+		BF16:  {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
+		F16:   {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
+		Q80:   {unpack: unpackQ80AVX2, group: 32, bytes: signedAVX2},
+		Q40:   {unpack: unpackQ40AVX2, group: 32, bytes: wholeAVX2},
+		Q41:   {unpack: unpackQ41AVX2, group: 32, bytes: wholeAVX2},
+		Q50:   {unpack: unpackQ50AVX2, group: 32, bytes: wholeAVX2},
+		Q51:   {unpack: unpackQ51AVX2, group: 32, bytes: wholeAVX2},
+		Q4K:   {unpack: unpackQ4KAVX2, group: 32, bytes: wholeAVX2},
+		Q5K:   {unpack: unpackQ5KAVX2, group: 32, bytes: wholeAVX2},
+		Q6K:   {unpack: unpackQ6KAVX2, group: 16, bytes: centeredAVX2},
+		I8:    {unpack: unpackI8AVX2, group: 32, bytes: scaledAVX2},
+		I4:    {unpack: unpackI4AVX2, group: 32, bytes: scaledAVX2},
+		I4Two: {unpack: unpackI4TwoAVX2, group: 16, bytes: scaledAVX2},
 	}
 	storedAVX512 = [codes]storedKernels{
-		BF16: {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
-		F16:  {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
-		Q80:  {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
-		Q40:  {unpack: unpackQ40AVX512, group: 32, bytes: wholeAVX512},
-		Q41:  {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
-		Q50:  {unpack: unpackQ50AVX512, group: 32, bytes: wholeAVX512},
-		Q51:  {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
-		Q4K:  {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
-		Q5K:  {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},
-		Q6K:  {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512},
+		BF16:  {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
+		F16:   {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
+		Q80:   {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
+		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: wholeAVX512},
+		Q41:   {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
+		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: wholeAVX512},
+		Q51:   {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
+		Q4K:   {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
+		Q5K:   {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},
+		Q6K:   {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512},
+		I8:    {unpack: unpackI8AVX512, group: 32, bytes: scaledAVX512},
+		I4:    {unpack: unpackI4AVX512, group: 32, bytes: scaledAVX512},
+		I4Two: {unpack: unpackI4TwoAVX512, group: 16, bytes: scaledAVX512},
 	}
 )
 

@@ -26,6 +26,9 @@ const (
 	Q4K
 	Q5K
 	Q6K
+	I8 // see StoreCodes
+	I4
+	I4Two
 	codes
 )
 
@@ -48,6 +51,11 @@ func GemmStored(m, n, k int, a []float32, w Stored, c []float32) {
 	need("GemmStored: A", len(a), m*k)
 	p := product{tb: true, m: m, n: n, k: k, alpha: 1, a: a, lda: k, stored: w, ldb: k, c: c, ldc: n}
 	p.runParallel()
+}
+
+// Floats widens numbers from the at-th on, whole blocks of them, to dst.
+func (w *Stored) Floats(dst []float32, at int) {
+	w.Widen(dst, w.Data[w.bytes(at):w.bytes(at+len(dst))])
 }
 
 // bytes returns how many bytes n numbers take.

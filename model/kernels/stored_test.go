@@ -3,6 +3,7 @@ package kernels_test
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"eisft/model/hf"
@@ -68,6 +69,46 @@ func TestBlocksHaveTheBitsOfGemm(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCodesHaveTheBitsOfGemm does the same with codes of 8 and 4 bits, of a scale for each row or for blocks of it: they
+// stand for scale*code.
+func TestCodesHaveTheBitsOfGemm(t *testing.T) {
+	r := rand.New(rand.NewPCG(25, 26))
+	for _, c := range []struct{ bits, block int }{{8, 0}, {4, 0}, {4, 16}, {4, 32}, {8, 64}, {4, 128}} {
+		for _, s := range []struct{ n, k int }{{1, 128}, {17, 256}, {70, 384}} {
+			codes, scales, want := make([]int8, s.n*s.k), make([]float32, s.n*s.k/max(c.block, 16)), make([]float32, s.n*s.k)
+			per := c.block
+			if per == 0 {
+				per = s.k
+			}
+			for i := range scales {
+				scales[i] = r.Float32() / 100
+			}
+			for i := range codes {
+				codes[i] = int8(r.Uint32()) >> (8 - c.bits)
+				want[i] = scales[i/per] * float32(codes[i])
+			}
+			w, ok := kernels.StoreCodes(c.bits, codes, scales, s.n, s.k, c.block)
+			if !ok {
+				t.Fatalf("%d bits in blocks of %d: no kernels", c.bits, c.block)
+			}
+			got, x := make([]float32, s.n*s.k), make([]float32, 14*s.k)
+			w.Floats(got, 0)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%d bits in blocks of %d: other numbers", c.bits, c.block)
+			}
+			for i := range x {
+				x[i] = float32(r.NormFloat64())
+			}
+			kernels.EachWay(func(name string) { kernels.CheckStored(t, name, w, x, s.n, s.k) })
+		}
+	}
+	for _, c := range []struct{ bits, k, block int }{{8, 48, 0}, {4, 64, 24}, {8, 64, 16}, {16, 64, 0}} {
+		if _, ok := kernels.StoreCodes(c.bits, make([]int8, c.k), make([]float32, c.k), 1, c.k, c.block); ok {
+			t.Errorf("%d codes of %d bits in blocks of %d were taken", c.k, c.bits, c.block)
+		}
 	}
 }
 

@@ -30,14 +30,16 @@ type blockType struct {
 // takes no conversion. Signed reads a code q of 8 bits in two's complement as 1 + (q+128)/2¹⁵: of d·q the scale is 2¹⁵·d
 // and the minimum -(2¹⁵+2⁷)·d. Centered reads a code q of 6 bits as 1 + q/2⁷: of s·(q-32) the scale is 2⁷·s and the
 // minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number that
-// d·q or s·(q-32) is in float32.
-var byteCodes = []byteCode{{name: "Whole", mask: 31}, {name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000}, {name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000}}
+// d·q or s·(q-32) is in float32. Where the scale has all bits of a float32, it is not: Scaled reads a code of 8 bits in
+// two's complement as 2²³+128+q, takes off what is not q, and multiplies by the scale; there are no minimums.
+var byteCodes = []byteCode{{name: "Whole", mask: 31}, {name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000}, {name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000}, {name: "Scaled", mask: 0xff, with: 0x4b000080, less: 1<<23 + 128}}
 
 // byteCode is one of them: the byte is read to the bits from at on, those of mask are kept and those of with turned.
 type byteCode struct {
 	name       string
 	at         int
 	mask, with uint32
+	less       float32 // than what is read is the number, if not 0
 }
 
 func blockTypes() []blockType {
@@ -56,6 +58,13 @@ func blockTypes() []blockType {
 		{"Q4K", 144, 256, 32, func(u *unpacker) { u.superblock(false) }},
 		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
 		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
+		{"I8", 36, 32, 32, func(u *unpacker) {
+			u.scale(0, u.words(0))
+			u.columns(0, u.fours(4))
+			u.columns(4, u.fours(20))
+		}},
+		{"I4", 20, 32, 32, func(u *unpacker) { u.halfBytes(1) }},
+		{"I4Two", 24, 32, 16, func(u *unpacker) { u.halfBytes(2) }},
 	}
 }
 
@@ -332,6 +341,19 @@ func (u *unpacker) block32(fifths, hasMin bool) {
 	}
 }
 
+// halfBytes are codes of 4 bits, 8 greater than what they stand for, with some scales.
+func (u *unpacker) halfBytes(scales int) {
+	for i := range scales {
+		u.scale(i, u.words(4*i))
+	}
+	bytes := u.fours(4 * scales)
+	for i := range 8 {
+		v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
+		VPSUBB(table("eights", func(int) uint32 { return 0x08080808 }), v, v)
+		u.columns(i, []VecVirtual{v})
+	}
+}
+
 // superblock is Q4_K or Q5_K.
 func (u *unpacker) superblock(fifths bool) {
 	u.scalesAndMins()
@@ -480,13 +502,24 @@ func eachFour(w vectors, c byteCode, n int, f func(number func(j, q int) VecVirt
 	for q := range n {
 		scales[q], mins[q] = w.new(), w.new()
 		VMOVUPS(Mem{Base: scalesAt, Disp: 4 * w.lanes * q}, scales[q])
-		VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
+		if c.less == 0 {
+			VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
+		}
 	}
 	Load(Param("fours"), fours)
 	Label("four")
 	f(func(j, q int) VecVirtual {
 		v := number(Mem{Base: codes, Disp: 4*w.lanes*q + j - c.at/8}) // which puts byte j where it is wanted
-		VFMADD213PS(mins[q], scales[q], v)
+		if c.less == 0 {
+			VFMADD213PS(mins[q], scales[q], v)
+			return v
+		}
+		if less := constant(c.less); w.lanes == 16 {
+			VSUBPS_BCST(less, v, v)
+		} else {
+			VSUBPS(less, v, v)
+		}
+		VMULPS(scales[q], v, v)
 		return v
 	})
 	ADDQ(U32(codeRow), codes)
