@@ -17,11 +17,11 @@ type Linear struct {
 	In, Out int
 	Bias    []float32 // [Out], or nil
 
-	file              string        // the checkpoint's, "" if it is not known
+	file              string         // the checkpoint's, "" if it is not known
 	tensor            hf.Tensor      // W in the checkpoint; nothing if matrix or codes were given
 	codes             kernels.Stored // W, if they were given
 	copies            *weightCopies  // nil if matrix was given
-	derived           *derivation   // where W follows from other maps, see [Base.Derive]; else nil
+	derived           *derivation    // where W follows from other maps, see [Base.Derive]; else nil
 	forward, backward factor
 	once              sync.Once
 	matrix            []float32 // W in float32, row by row: if it was given or a library takes it so

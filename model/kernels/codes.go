@@ -57,11 +57,12 @@ func StoreCodes(bits int, codes []int8, scales []float32, n, k, block int) (Stor
 // packCodes writes codes as bytes, or as halves of bytes if there is no room for that.
 func packCodes(dst []byte, codes []int8) {
 	for i, c := range codes {
-		if len(dst) == len(codes) {
+		switch {
+		case len(dst) == len(codes):
 			dst[i] = byte(c)
-		} else if i < len(dst) {
+		case i < len(dst):
 			dst[i] = byte(c+8) & 15
-		} else {
+		default:
 			dst[i-len(dst)] |= byte(c+8) << 4
 		}
 	}
