@@ -145,9 +145,10 @@ func (b *Base) FinishLogitsBackward(dx, y []float32) {
 // CopyWeights bounds the float32 copies of weights in bytes, before the first of
 // them is used: there is one of every weight if all of them take less, and a second
 // one for gradients if that fits too. [Base.Hold] sets a bound. Without copies weights
-// are converted each time they are used: that costs a few per cent where segments
-// are read, and much where tokens are written one by one, unless the weights are
-// stored in 16 bits.
+// are widened each time they are used, in registers where package kernels knows how they
+// are stored (16 bits, or GGUF's blocks from Q4_0 to Q8_0 and Q4_K to Q6_K): that costs a
+// few per cent where segments are read. Other types cost much where tokens are written one
+// by one.
 func (b *Base) CopyWeights(bytes int64) {
 	n := 4 * int64(b.Head.In) * int64(b.Head.Out)
 	for _, layer := range b.Layers {

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"sync"
 
 	"eisft/internal/scratch"
@@ -18,10 +17,11 @@ type Linear struct {
 	In, Out int
 	Bias    []float32 // [Out], or nil
 
-	file              string        // the checkpoint's, "" if it is not known
-	tensor            hf.Tensor     // W in the checkpoint; nothing if matrix was given
-	copies            *weightCopies // nil if matrix was given
-	derived           *derivation   // where W follows from other maps, see [Base.Derive]; else nil
+	file              string         // the checkpoint's, "" if it is not known
+	tensor            hf.Tensor      // W in the checkpoint; nothing if matrix or codes were given
+	codes             kernels.Stored // W, if they were given
+	copies            *weightCopies  // nil if matrix was given
+	derived           *derivation    // where W follows from other maps, see [Base.Derive]; else nil
 	forward, backward factor
 	once              sync.Once
 	matrix            []float32 // W in float32, row by row: if it was given or a library takes it so
@@ -48,12 +48,31 @@ func (l *Linear) Weight() []float32 {
 	return w
 }
 
-// Stored returns W as the checkpoint stores it, nil if it was given.
-func (l *Linear) Stored() []byte { return l.tensor.Data }
+// Coded returns a map of the base whose weights [out,in] are codes, see
+// [kernels.StoreCodes]. They are multiplied as they are; float32 copies are kept as the base
+// keeps them of its own.
+func (b *Base) Coded(name string, in, out int, weight kernels.Stored, bias []float32) *Linear {
+	return &Linear{Name: name, In: in, Out: out, Bias: bias, codes: weight, copies: b.copies}
+}
+
+// stored is W as it is stored, without data if it was given in float32 or is derived.
+func (l *Linear) stored() kernels.Stored {
+	if l.codes.Data != nil {
+		return l.codes
+	}
+	return l.tensor.Stored()
+}
+
+// Stored returns W as the checkpoint stores it, or the codes that were given; nil if
+// neither is there.
+func (l *Linear) Stored() []byte { return l.stored().Data }
 
 // Bytes returns the size of W as the checkpoint stores it, or would store it if it is
 // not there.
 func (l *Linear) Bytes() int {
+	if w := l.stored(); w.Data != nil {
+		return len(w.Data)
+	}
 	if l.copies == nil || l.derived != nil {
 		return 4 * l.In * l.Out
 	}
@@ -88,14 +107,13 @@ func (l *Linear) Rows(dst []float32, lo, hi int) {
 		l.derived.read(dst, lo, hi)
 		return
 	}
-	if l.tensor.Data == nil {
+	w := l.stored()
+	if w.Data == nil {
 		copy(dst, l.matrix[lo*l.In:hi*l.In])
 		return
 	}
 	kernels.Parallel(hi-lo, max(1, 1<<15/l.In), func(a, b int) {
-		if err := l.tensor.Rows(lo+a, lo+b).ReadFloat32(dst[a*l.In : b*l.In]); err != nil {
-			panic(fmt.Sprintf("model: %s: %v", l.Name, err)) // dtype and size were checked when the model was opened
-		}
+		w.Floats(dst[a*l.In:b*l.In], (lo+a)*l.In)
 	})
 }
 
@@ -119,15 +137,13 @@ func (l *Linear) Blocks(f func(lo, hi int, w []float32)) {
 }
 
 // Apply writes xWᵀ + b for the rows of x. A row has the same bits whatever rows stand
-// beside it; but where a library computes products, a single row's with 16-bit weights
-// are the built-in kernels'.
+// beside it; but where a library computes products, a single row's with weights as they
+// are stored are the built-in kernels'.
 func (l *Linear) Apply(dst, x []float32) {
 	rows := len(x) / l.In
 	switch {
-	case rows == 1 && l.tensor.DType == hf.DTypeBF16: // bound by reading W: half the bytes, twice the speed
-		kernels.GemvBF16(dst, l.tensor.Data, x, l.Out, l.In)
-	case rows == 1 && l.tensor.DType == hf.DTypeF16:
-		kernels.GemvF16(dst, l.tensor.Data, x, l.Out, l.In)
+	case l.asStored(rows):
+		kernels.GemmStored(rows, l.Out, l.In, x, l.stored(), dst)
 	case l.copiesForward():
 		kernels.GemmPacked(false, rows, l.Out, l.In, 1, x, l.In, l.pack(&l.forward, true), 0, dst, l.Out)
 	default:
@@ -137,6 +153,18 @@ func (l *Linear) Apply(dst, x []float32) {
 		})
 	}
 	l.AddBias(dst)
+}
+
+// asStored says whether rows are multiplied with W as it is stored: one row,
+// which is bound by reading W, where there are kernels for it, and any where no float32 copy
+// is kept.
+func (l *Linear) asStored(rows int) bool {
+	w := l.stored()
+	if w.Data == nil {
+		return false
+	}
+	one := rows == 1 && w.Code != kernels.AnyCode
+	return one || !l.copiesForward() && kernels.Packs()
 }
 
 // AddBias adds b, if the map has one, to each row of y.

@@ -112,7 +112,7 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 		return nil, nil, err
 	}
 	b := replaceFrozen(m.Base, func(name string, l *model.Linear) *model.Linear {
-		return model.NewLinear(name, l.In, l.Out, q.Weight(name).Dequantize(), l.Bias)
+		return q.Weight(name).linear(m.Base, l)
 	})
 	faked, err := model.New(b, m.Spec, m.Params)
 	if err != nil {

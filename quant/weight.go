@@ -3,6 +3,8 @@ package quant
 import (
 	"math"
 
+	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/quant/encoding"
 )
 
@@ -25,6 +27,21 @@ func (w *Weight) Dequantize() []float32 {
 	matrix := make([]float32, len(w.Codes))
 	encoding.Dequantize(w.Encoding, matrix, w.Codes, w.Out, w.In)
 	return matrix
+}
+
+// linear returns a map of base with these weights in place of those of l. It runs from the
+// codes, unless their shape is none that kernels multiply with, or they have zero points.
+func (w *Weight) linear(base *model.Base, l *model.Linear) *model.Linear {
+	scales := w.Out
+	if w.Block > 0 {
+		scales *= w.In / w.Block
+	}
+	if w.Symmetric() && len(w.Scales) == scales && (w.Axis == 1) == (w.Block > 0) {
+		if codes, ok := kernels.StoreCodes(w.Bits, w.Codes, w.Scales, w.Out, w.In, w.Block); ok {
+			return base.Coded(w.Name, w.In, w.Out, codes, l.Bias)
+		}
+	}
+	return model.NewLinear(w.Name, w.In, w.Out, w.Dequantize(), l.Bias)
 }
 
 // Bytes returns the size of codes, scales and zero points; a multiple of a channel's scale

@@ -121,3 +121,51 @@ func TestSQNR(t *testing.T) {
 		t.Errorf("without signal: %g dB, want %d", got, maxSQNR)
 	}
 }
+
+// TestRunsFromCodes applies maps that run from their codes, with float32 copies and without: outputs and gradients have
+// the bits of the float32 weights that the codes stand for. What kernels do not multiply with is in float32.
+func TestRunsFromCodes(t *testing.T) {
+	const rows, in, out = 3, 128, 48
+	l := model.NewLinear("w", in, out, normal(in*out, 0.2), normal(out, 1))
+	x, dy := normal(rows*in, 1), normal(rows*out, 1)
+	for _, c := range []struct {
+		format encoding.Format
+		coded  bool
+	}{
+		{encoding.Format{Bits: 8}, true},
+		{encoding.Format{Bits: 4}, true},
+		{encoding.Format{Bits: 4, Block: 16, LowPower: true}, true},
+		{encoding.Format{Bits: 4, Block: 32}, true},
+		{encoding.Format{Bits: 4, Block: 64}, true},
+		{encoding.Format{Bits: 4, Block: 8}, false},
+		{encoding.Format{Bits: 8, ZeroPoint: true}, false},
+	} {
+		w, err := nearest(l, c.format)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := model.NewLinear("w", in, out, w.Dequantize(), l.Bias)
+		for _, copies := range []int64{0, math.MaxInt64} {
+			base := demoModel(t).Base
+			base.CopyWeights(copies)
+			got := w.linear(base, l)
+			if coded := got.Stored() != nil; coded != c.coded {
+				t.Fatalf("%+v: runs from codes: %t, want %t", c.format, coded, c.coded)
+			}
+			for _, n := range []int{1, rows} {
+				y, z := make([]float32, n*out), make([]float32, n*out)
+				got.Apply(y, x[:n*in])
+				want.Apply(z, x[:n*in])
+				dx, dz := make([]float32, n*in), make([]float32, n*in)
+				got.Backward(dx, dy[:n*out])
+				want.Backward(dz, dy[:n*out])
+				if !slices.Equal(y, z) || !slices.Equal(dx, dz) {
+					t.Errorf("%+v, %d rows, copies of %d bytes: other numbers", c.format, n, copies)
+				}
+			}
+			if !slices.Equal(got.Weight(), want.Weight()) {
+				t.Errorf("%+v: other weights", c.format)
+			}
+		}
+	}
+}

@@ -79,6 +79,18 @@ var layouts = map[DType]layout{
 	DTypeMXFP4: {17, 32, dequantMXFP4}, DTypeNVFP4: {36, 64, dequantNVFP4},
 }
 
+// kernelCodes are the types whose numbers package kernels multiplies with as they are stored.
+var kernelCodes = map[DType]kernels.Code{
+	DTypeBF16: kernels.BF16, DTypeF16: kernels.F16, DTypeQ80: kernels.Q80, DTypeQ40: kernels.Q40, DTypeQ41: kernels.Q41,
+	DTypeQ50: kernels.Q50, DTypeQ51: kernels.Q51, DTypeQ4K: kernels.Q4K, DTypeQ5K: kernels.Q5K, DTypeQ6K: kernels.Q6K,
+}
+
+// Stored returns the numbers of a floating-point tensor as they are stored.
+func (t Tensor) Stored() kernels.Stored {
+	l := layouts[t.DType]
+	return kernels.Stored{Data: t.Data, Size: l.size, Count: l.count, Widen: l.floats, Code: kernelCodes[t.DType]}
+}
+
 // IsFloat says whether Float32 converts the type.
 func (d DType) IsFloat() bool { return layouts[d].floats != nil }
 

@@ -40,7 +40,7 @@ func TestGemmAllocatesNothing(t *testing.T) {
 		"GemmSerial": func() { gemmSerial(&big) },
 		"few rows":   func() { gemm(&few) },
 		"built-in":   func() { builtinGemm(&big) },
-		"GemvBF16":   func() { GemvBF16(dst, w, x, 512, 512) },
+		"GemmStored": func() { GemmStored(1, 512, 512, x, StoredBF16(w), dst) },
 	} {
 		if n := allocations(f); n >= 0.5 {
 			t.Errorf("%s: %v allocations", name, n)

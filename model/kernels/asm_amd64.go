@@ -227,3 +227,253 @@ func transposeBF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
 //
 //go:noescape
 func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
+
+// unpackQ80AVX2 unpacks 8 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ40AVX2 unpacks 8 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ41AVX2 unpacks 8 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ50AVX2 unpacks 8 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ51AVX2 unpacks 8 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ4KAVX2 unpacks 8 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ5KAVX2 unpacks 8 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ6KAVX2 unpacks 8 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI8AVX2 unpacks 8 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4AVX2 unpacks 8 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4TwoAVX2 unpacks 8 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenWholeAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenSignedAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvCenteredAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenCenteredAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvScaledAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenScaledAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// unpackQ80AVX512 unpacks 16 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ40AVX512 unpacks 16 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ41AVX512 unpacks 16 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ50AVX512 unpacks 16 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ51AVX512 unpacks 16 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ4KAVX512 unpacks 16 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ5KAVX512 unpacks 16 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackQ6KAVX512 unpacks 16 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI8AVX512 unpacks 16 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4AVX512 unpacks 16 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// unpackI4TwoAVX512 unpacks 16 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
+// lies ahead bytes behind into the caches.
+//
+//go:noescape
+func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+
+// gemvWholeAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenWholeAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSignedAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenSignedAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvCenteredAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenCenteredAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvScaledAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+//
+//go:noescape
+func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+
+// widenScaledAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenScaledAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)

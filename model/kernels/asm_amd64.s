@@ -10134,3 +10134,7624 @@ store:
 stored:
 	VZEROUPPER
 	RET
+
+// func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         c47000000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (DI)
+	VMULPS         cc7008000<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, (R8)
+	VBROADCASTI128 2(AX), Y0
+	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 2(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 2(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 2(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 2(DX), Y2, Y2
+	VBROADCASTI128 2(BX), Y3
+	VINSERTI128    $0x01, 2(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, (SI)
+	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y2, 256(SI)
+	VMOVUPS        Y3, 384(SI)
+	VBROADCASTI128 18(AX), Y0
+	VINSERTI128    $0x01, 18(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 18(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 18(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 18(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 18(DX), Y2, Y2
+	VBROADCASTI128 18(BX), Y3
+	VINSERTI128    $0x01, 18(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y3, 896(SI)
+	ADDQ           $0x00000022, AX
+	ADDQ           $0x00000022, BX
+	ADDQ           $0x00000022, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c47000000<>+0(SB)/4, $0x47000000
+DATA c47000000<>+4(SB)/4, $0x47000000
+DATA c47000000<>+8(SB)/4, $0x47000000
+DATA c47000000<>+12(SB)/4, $0x47000000
+DATA c47000000<>+16(SB)/4, $0x47000000
+DATA c47000000<>+20(SB)/4, $0x47000000
+DATA c47000000<>+24(SB)/4, $0x47000000
+DATA c47000000<>+28(SB)/4, $0x47000000
+GLOBL c47000000<>(SB), RODATA|NOPTR, $32
+
+DATA cc7008000<>+0(SB)/4, $0xc7008000
+DATA cc7008000<>+4(SB)/4, $0xc7008000
+DATA cc7008000<>+8(SB)/4, $0xc7008000
+DATA cc7008000<>+12(SB)/4, $0xc7008000
+DATA cc7008000<>+16(SB)/4, $0xc7008000
+DATA cc7008000<>+20(SB)/4, $0xc7008000
+DATA cc7008000<>+24(SB)/4, $0xc7008000
+DATA cc7008000<>+28(SB)/4, $0xc7008000
+GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ40AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         cc1000000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (R8)
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 2(AX), Y0
+	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 2(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 2(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 2(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 2(DX), Y2, Y2
+	VBROADCASTI128 2(BX), Y3
+	VINSERTI128    $0x01, 2(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000012, AX
+	ADDQ           $0x00000012, BX
+	ADDQ           $0x00000012, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA cc1000000<>+0(SB)/4, $0xc1000000
+DATA cc1000000<>+4(SB)/4, $0xc1000000
+DATA cc1000000<>+8(SB)/4, $0xc1000000
+DATA cc1000000<>+12(SB)/4, $0xc1000000
+DATA cc1000000<>+16(SB)/4, $0xc1000000
+DATA cc1000000<>+20(SB)/4, $0xc1000000
+DATA cc1000000<>+24(SB)/4, $0xc1000000
+DATA cc1000000<>+28(SB)/4, $0xc1000000
+GLOBL cc1000000<>(SB), RODATA|NOPTR, $32
+
+DATA c0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA c0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+GLOBL c0f0f0f0f<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ41AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPAND          c0000ffff<>+0(SB), Y0, Y1
+	VPACKUSDW      Y1, Y1, Y1
+	VPERMQ         $0x08, Y1, Y1
+	VCVTPH2PS      X1, Y1
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (R8)
+	VMOVUPS        Y1, (DI)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000014, AX
+	ADDQ           $0x00000014, BX
+	ADDQ           $0x00000014, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c0000ffff<>+0(SB)/4, $0x0000ffff
+DATA c0000ffff<>+4(SB)/4, $0x0000ffff
+DATA c0000ffff<>+8(SB)/4, $0x0000ffff
+DATA c0000ffff<>+12(SB)/4, $0x0000ffff
+DATA c0000ffff<>+16(SB)/4, $0x0000ffff
+DATA c0000ffff<>+20(SB)/4, $0x0000ffff
+DATA c0000ffff<>+24(SB)/4, $0x0000ffff
+DATA c0000ffff<>+28(SB)/4, $0x0000ffff
+GLOBL c0000ffff<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, (AX), X0, X0
+	VPINSRW        $0x01, (AX)(CX*1), X0, X0
+	VPINSRW        $0x02, (AX)(CX*2), X0, X0
+	VPINSRW        $0x03, (BX), X0, X0
+	VPINSRW        $0x04, (BX)(CX*1), X0, X0
+	VPINSRW        $0x05, (BX)(CX*2), X0, X0
+	VPINSRW        $0x06, (DX), X0, X0
+	VPINSRW        $0x07, (DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VMULPS         cc1800000<>+0(SB), Y0, Y1
+	VMOVUPS        Y1, (R8)
+	VMOVUPS        Y0, (DI)
+	VPBROADCASTD   2(AX), Y0
+	VPINSRD        $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 2(BX), X0, X0
+	VMOVD          2(BX)(CX*1), X1
+	VPINSRD        $0x01, 2(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 2(DX), X1, X1
+	VPINSRD        $0x03, 2(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPSLLD         $0x04, Y0, Y1
+	VBROADCASTI128 6(AX), Y2
+	VINSERTI128    $0x01, 6(BX)(CX*1), Y2, Y2
+	VBROADCASTI128 6(AX)(CX*1), Y3
+	VINSERTI128    $0x01, 6(BX)(CX*2), Y3, Y3
+	VBROADCASTI128 6(AX)(CX*2), Y4
+	VINSERTI128    $0x01, 6(DX), Y4, Y4
+	VBROADCASTI128 6(BX), Y5
+	VINSERTI128    $0x01, 6(DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y6
+	VPSHUFB        byte0<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y6
+	VPSHUFB        byte0<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
+	VPSHUFB        byte1<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
+	VPSHUFB        byte1<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(SI)
+	VPSRLD         $0x04, Y2, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y1, Y6
+	VPAND          c80402010<>+0(SB), Y6, Y6
+	VPMINUB        fifths<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y2, Y2
+	VMOVUPS        Y2, 512(SI)
+	VPSRLD         $0x04, Y3, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y0, Y3
+	VPAND          c80402010<>+0(SB), Y3, Y3
+	VPMINUB        fifths<>+0(SB), Y3, Y3
+	VPAND          c10101010<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 640(SI)
+	VPSRLD         $0x04, Y4, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte3<>+0(SB), Y1, Y1
+	VPAND          c80402010<>+0(SB), Y1, Y1
+	VPMINUB        fifths<>+0(SB), Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 768(SI)
+	VPSRLD         $0x04, Y5, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSHUFB        byte3<>+0(SB), Y0, Y0
+	VPAND          c80402010<>+0(SB), Y0, Y0
+	VPMINUB        fifths<>+0(SB), Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y1, Y1
+	VMOVUPS        Y1, 896(SI)
+	ADDQ           $0x00000016, AX
+	ADDQ           $0x00000016, BX
+	ADDQ           $0x00000016, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA cc1800000<>+0(SB)/4, $0xc1800000
+DATA cc1800000<>+4(SB)/4, $0xc1800000
+DATA cc1800000<>+8(SB)/4, $0xc1800000
+DATA cc1800000<>+12(SB)/4, $0xc1800000
+DATA cc1800000<>+16(SB)/4, $0xc1800000
+DATA cc1800000<>+20(SB)/4, $0xc1800000
+DATA cc1800000<>+24(SB)/4, $0xc1800000
+DATA cc1800000<>+28(SB)/4, $0xc1800000
+GLOBL cc1800000<>(SB), RODATA|NOPTR, $32
+
+DATA fifths<>+0(SB)/4, $0x10101010
+DATA fifths<>+4(SB)/4, $0x10101010
+DATA fifths<>+8(SB)/4, $0x10101010
+DATA fifths<>+12(SB)/4, $0x10101010
+DATA fifths<>+16(SB)/4, $0x10101010
+DATA fifths<>+20(SB)/4, $0x10101010
+DATA fifths<>+24(SB)/4, $0x10101010
+DATA fifths<>+28(SB)/4, $0x10101010
+DATA fifths<>+32(SB)/4, $0x10101010
+DATA fifths<>+36(SB)/4, $0x10101010
+DATA fifths<>+40(SB)/4, $0x10101010
+DATA fifths<>+44(SB)/4, $0x10101010
+DATA fifths<>+48(SB)/4, $0x10101010
+DATA fifths<>+52(SB)/4, $0x10101010
+DATA fifths<>+56(SB)/4, $0x10101010
+DATA fifths<>+60(SB)/4, $0x10101010
+GLOBL fifths<>(SB), RODATA|NOPTR, $64
+
+DATA byte0<>+0(SB)/4, $0x00000000
+DATA byte0<>+4(SB)/4, $0x04040404
+DATA byte0<>+8(SB)/4, $0x08080808
+DATA byte0<>+12(SB)/4, $0x0c0c0c0c
+DATA byte0<>+16(SB)/4, $0x00000000
+DATA byte0<>+20(SB)/4, $0x04040404
+DATA byte0<>+24(SB)/4, $0x08080808
+DATA byte0<>+28(SB)/4, $0x0c0c0c0c
+DATA byte0<>+32(SB)/4, $0x00000000
+DATA byte0<>+36(SB)/4, $0x04040404
+DATA byte0<>+40(SB)/4, $0x08080808
+DATA byte0<>+44(SB)/4, $0x0c0c0c0c
+DATA byte0<>+48(SB)/4, $0x00000000
+DATA byte0<>+52(SB)/4, $0x04040404
+DATA byte0<>+56(SB)/4, $0x08080808
+DATA byte0<>+60(SB)/4, $0x0c0c0c0c
+GLOBL byte0<>(SB), RODATA|NOPTR, $64
+
+DATA c80402010<>+0(SB)/4, $0x80402010
+DATA c80402010<>+4(SB)/4, $0x80402010
+DATA c80402010<>+8(SB)/4, $0x80402010
+DATA c80402010<>+12(SB)/4, $0x80402010
+DATA c80402010<>+16(SB)/4, $0x80402010
+DATA c80402010<>+20(SB)/4, $0x80402010
+DATA c80402010<>+24(SB)/4, $0x80402010
+DATA c80402010<>+28(SB)/4, $0x80402010
+GLOBL c80402010<>(SB), RODATA|NOPTR, $32
+
+DATA c10101010<>+0(SB)/4, $0x10101010
+DATA c10101010<>+4(SB)/4, $0x10101010
+DATA c10101010<>+8(SB)/4, $0x10101010
+DATA c10101010<>+12(SB)/4, $0x10101010
+DATA c10101010<>+16(SB)/4, $0x10101010
+DATA c10101010<>+20(SB)/4, $0x10101010
+DATA c10101010<>+24(SB)/4, $0x10101010
+DATA c10101010<>+28(SB)/4, $0x10101010
+GLOBL c10101010<>(SB), RODATA|NOPTR, $32
+
+DATA byte1<>+0(SB)/4, $0x01010101
+DATA byte1<>+4(SB)/4, $0x05050505
+DATA byte1<>+8(SB)/4, $0x09090909
+DATA byte1<>+12(SB)/4, $0x0d0d0d0d
+DATA byte1<>+16(SB)/4, $0x01010101
+DATA byte1<>+20(SB)/4, $0x05050505
+DATA byte1<>+24(SB)/4, $0x09090909
+DATA byte1<>+28(SB)/4, $0x0d0d0d0d
+DATA byte1<>+32(SB)/4, $0x01010101
+DATA byte1<>+36(SB)/4, $0x05050505
+DATA byte1<>+40(SB)/4, $0x09090909
+DATA byte1<>+44(SB)/4, $0x0d0d0d0d
+DATA byte1<>+48(SB)/4, $0x01010101
+DATA byte1<>+52(SB)/4, $0x05050505
+DATA byte1<>+56(SB)/4, $0x09090909
+DATA byte1<>+60(SB)/4, $0x0d0d0d0d
+GLOBL byte1<>(SB), RODATA|NOPTR, $64
+
+DATA byte2<>+0(SB)/4, $0x02020202
+DATA byte2<>+4(SB)/4, $0x06060606
+DATA byte2<>+8(SB)/4, $0x0a0a0a0a
+DATA byte2<>+12(SB)/4, $0x0e0e0e0e
+DATA byte2<>+16(SB)/4, $0x02020202
+DATA byte2<>+20(SB)/4, $0x06060606
+DATA byte2<>+24(SB)/4, $0x0a0a0a0a
+DATA byte2<>+28(SB)/4, $0x0e0e0e0e
+DATA byte2<>+32(SB)/4, $0x02020202
+DATA byte2<>+36(SB)/4, $0x06060606
+DATA byte2<>+40(SB)/4, $0x0a0a0a0a
+DATA byte2<>+44(SB)/4, $0x0e0e0e0e
+DATA byte2<>+48(SB)/4, $0x02020202
+DATA byte2<>+52(SB)/4, $0x06060606
+DATA byte2<>+56(SB)/4, $0x0a0a0a0a
+DATA byte2<>+60(SB)/4, $0x0e0e0e0e
+GLOBL byte2<>(SB), RODATA|NOPTR, $64
+
+DATA byte3<>+0(SB)/4, $0x03030303
+DATA byte3<>+4(SB)/4, $0x07070707
+DATA byte3<>+8(SB)/4, $0x0b0b0b0b
+DATA byte3<>+12(SB)/4, $0x0f0f0f0f
+DATA byte3<>+16(SB)/4, $0x03030303
+DATA byte3<>+20(SB)/4, $0x07070707
+DATA byte3<>+24(SB)/4, $0x0b0b0b0b
+DATA byte3<>+28(SB)/4, $0x0f0f0f0f
+DATA byte3<>+32(SB)/4, $0x03030303
+DATA byte3<>+36(SB)/4, $0x07070707
+DATA byte3<>+40(SB)/4, $0x0b0b0b0b
+DATA byte3<>+44(SB)/4, $0x0f0f0f0f
+DATA byte3<>+48(SB)/4, $0x03030303
+DATA byte3<>+52(SB)/4, $0x07070707
+DATA byte3<>+56(SB)/4, $0x0b0b0b0b
+DATA byte3<>+60(SB)/4, $0x0f0f0f0f
+GLOBL byte3<>(SB), RODATA|NOPTR, $64
+
+// func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ51AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPAND          c0000ffff<>+0(SB), Y0, Y1
+	VPACKUSDW      Y1, Y1, Y1
+	VPERMQ         $0x08, Y1, Y1
+	VCVTPH2PS      X1, Y1
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VMOVUPS        Y0, (R8)
+	VMOVUPS        Y1, (DI)
+	VPBROADCASTD   4(AX), Y0
+	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 4(BX), X0, X0
+	VMOVD          4(BX)(CX*1), X1
+	VPINSRD        $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 4(DX), X1, X1
+	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VPSLLD         $0x04, Y0, Y1
+	VBROADCASTI128 8(AX), Y2
+	VINSERTI128    $0x01, 8(BX)(CX*1), Y2, Y2
+	VBROADCASTI128 8(AX)(CX*1), Y3
+	VINSERTI128    $0x01, 8(BX)(CX*2), Y3, Y3
+	VBROADCASTI128 8(AX)(CX*2), Y4
+	VINSERTI128    $0x01, 8(DX), Y4, Y4
+	VBROADCASTI128 8(BX), Y5
+	VINSERTI128    $0x01, 8(DX)(CX*1), Y5, Y5
+	VPUNPCKLDQ     Y3, Y2, Y6
+	VPUNPCKHDQ     Y3, Y2, Y7
+	VPUNPCKLDQ     Y5, Y4, Y3
+	VPUNPCKHDQ     Y5, Y4, Y5
+	VPUNPCKLQDQ    Y3, Y6, Y2
+	VPUNPCKHQDQ    Y3, Y6, Y3
+	VPUNPCKLQDQ    Y5, Y7, Y4
+	VPUNPCKHQDQ    Y5, Y7, Y5
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y6
+	VPSHUFB        byte0<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y6
+	VPSHUFB        byte0<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
+	VPSHUFB        byte1<>+0(SB), Y1, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
+	VPSHUFB        byte1<>+0(SB), Y0, Y7
+	VPAND          c80402010<>+0(SB), Y7, Y7
+	VPMINUB        fifths<>+0(SB), Y7, Y7
+	VPAND          c10101010<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VMOVUPS        Y6, 384(SI)
+	VPSRLD         $0x04, Y2, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y1, Y6
+	VPAND          c80402010<>+0(SB), Y6, Y6
+	VPMINUB        fifths<>+0(SB), Y6, Y6
+	VPAND          c10101010<>+0(SB), Y6, Y6
+	VPOR           Y6, Y2, Y2
+	VMOVUPS        Y2, 512(SI)
+	VPSRLD         $0x04, Y3, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte2<>+0(SB), Y0, Y3
+	VPAND          c80402010<>+0(SB), Y3, Y3
+	VPMINUB        fifths<>+0(SB), Y3, Y3
+	VPAND          c10101010<>+0(SB), Y3, Y3
+	VPOR           Y3, Y2, Y2
+	VMOVUPS        Y2, 640(SI)
+	VPSRLD         $0x04, Y4, Y2
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
+	VPSHUFB        byte3<>+0(SB), Y1, Y1
+	VPAND          c80402010<>+0(SB), Y1, Y1
+	VPMINUB        fifths<>+0(SB), Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, 768(SI)
+	VPSRLD         $0x04, Y5, Y1
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
+	VPSHUFB        byte3<>+0(SB), Y0, Y0
+	VPAND          c80402010<>+0(SB), Y0, Y0
+	VPMINUB        fifths<>+0(SB), Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y1, Y1
+	VMOVUPS        Y1, 896(SI)
+	ADDQ           $0x00000018, AX
+	ADDQ           $0x00000018, BX
+	ADDQ           $0x00000018, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	VBROADCASTI128 (AX), Y0
+	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
+	VBROADCASTI128 (AX)(CX*1), Y1
+	VINSERTI128    $0x01, (BX)(CX*2), Y1, Y1
+	VBROADCASTI128 (AX)(CX*2), Y2
+	VINSERTI128    $0x01, (DX), Y2, Y2
+	VBROADCASTI128 (BX), Y3
+	VINSERTI128    $0x01, (DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0000ffff<>+0(SB), Y0, Y4
+	VPACKUSDW      Y4, Y4, Y4
+	VPERMQ         $0x08, Y4, Y4
+	VCVTPH2PS      X4, Y4
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VPXOR          c80000000<>+0(SB), Y0, Y0
+	VPAND          c0000003f<>+0(SB), Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y2, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x08, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x10, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x18, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y3, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x02, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x0c, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x0a, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x14, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x12, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1c, Y3, Y3
+	VPAND          c0000000f<>+0(SB), Y3, Y3
+	VPSRLD         $0x1a, Y1, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y5, Y5
+	VPSRLD         $0x1a, Y2, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y3, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 896(DI)
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y0, Y3, Y3
+	VMOVUPS        Y3, 896(R8)
+	VBROADCASTI128 16(AX), Y0
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 16(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 16(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 16(DX), Y2, Y2
+	VBROADCASTI128 16(BX), Y3
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1024(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1152(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1280(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1408(SI)
+	VBROADCASTI128 48(AX), Y0
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 48(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 48(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 48(DX), Y2, Y2
+	VBROADCASTI128 48(BX), Y3
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 2048(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 2176(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 2304(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 2432(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3072(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3200(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3328(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3456(SI)
+	VBROADCASTI128 80(AX), Y0
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 80(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 80(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 80(DX), Y2, Y2
+	VBROADCASTI128 80(BX), Y3
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 4480(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5120(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5248(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5376(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5504(SI)
+	VBROADCASTI128 112(AX), Y0
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 112(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 112(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 112(DX), Y2, Y2
+	VBROADCASTI128 112(BX), Y3
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 6144(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 6272(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 6400(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 6528(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7168(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 32(AX), Y0
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 32(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 32(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 32(DX), Y2, Y2
+	VBROADCASTI128 32(BX), Y3
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 896(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1536(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1664(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1792(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 1920(SI)
+	VBROADCASTI128 64(AX), Y0
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 64(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 64(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 64(DX), Y2, Y2
+	VBROADCASTI128 64(BX), Y3
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 2560(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 2688(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 2816(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 2944(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3584(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3712(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3840(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 3968(SI)
+	VBROADCASTI128 96(AX), Y0
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 96(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 96(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 96(DX), Y2, Y2
+	VBROADCASTI128 96(BX), Y3
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 4992(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5632(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5760(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 5888(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 6016(SI)
+	VBROADCASTI128 128(AX), Y0
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 128(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 128(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 128(DX), Y2, Y2
+	VBROADCASTI128 128(BX), Y3
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VMOVUPS        Y4, 6656(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VMOVUPS        Y4, 6784(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VMOVUPS        Y4, 6912(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VMOVUPS        Y4, 7040(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7680(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x00000090, AX
+	ADDQ           $0x00000090, BX
+	ADDQ           $0x00000090, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000400, DI
+	ADDQ           $0x00000400, R8
+	SUBQ           $0x00000100, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c0000003f<>+0(SB)/4, $0x0000003f
+DATA c0000003f<>+4(SB)/4, $0x0000003f
+DATA c0000003f<>+8(SB)/4, $0x0000003f
+DATA c0000003f<>+12(SB)/4, $0x0000003f
+DATA c0000003f<>+16(SB)/4, $0x0000003f
+DATA c0000003f<>+20(SB)/4, $0x0000003f
+DATA c0000003f<>+24(SB)/4, $0x0000003f
+DATA c0000003f<>+28(SB)/4, $0x0000003f
+GLOBL c0000003f<>(SB), RODATA|NOPTR, $32
+
+DATA c0000000f<>+0(SB)/4, $0x0000000f
+DATA c0000000f<>+4(SB)/4, $0x0000000f
+DATA c0000000f<>+8(SB)/4, $0x0000000f
+DATA c0000000f<>+12(SB)/4, $0x0000000f
+DATA c0000000f<>+16(SB)/4, $0x0000000f
+DATA c0000000f<>+20(SB)/4, $0x0000000f
+DATA c0000000f<>+24(SB)/4, $0x0000000f
+DATA c0000000f<>+28(SB)/4, $0x0000000f
+GLOBL c0000000f<>(SB), RODATA|NOPTR, $32
+
+DATA c00000030<>+0(SB)/4, $0x00000030
+DATA c00000030<>+4(SB)/4, $0x00000030
+DATA c00000030<>+8(SB)/4, $0x00000030
+DATA c00000030<>+12(SB)/4, $0x00000030
+DATA c00000030<>+16(SB)/4, $0x00000030
+DATA c00000030<>+20(SB)/4, $0x00000030
+DATA c00000030<>+24(SB)/4, $0x00000030
+DATA c00000030<>+28(SB)/4, $0x00000030
+GLOBL c00000030<>(SB), RODATA|NOPTR, $32
+
+// func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	VBROADCASTI128 (AX), Y0
+	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
+	VBROADCASTI128 (AX)(CX*1), Y1
+	VINSERTI128    $0x01, (BX)(CX*2), Y1, Y1
+	VBROADCASTI128 (AX)(CX*2), Y2
+	VINSERTI128    $0x01, (DX), Y2, Y2
+	VBROADCASTI128 (BX), Y3
+	VINSERTI128    $0x01, (DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0000ffff<>+0(SB), Y0, Y4
+	VPACKUSDW      Y4, Y4, Y4
+	VPERMQ         $0x08, Y4, Y4
+	VCVTPH2PS      X4, Y4
+	VPSRLD         $0x10, Y0, Y0
+	VPACKUSDW      Y0, Y0, Y0
+	VPERMQ         $0x08, Y0, Y0
+	VCVTPH2PS      X0, Y0
+	VPXOR          c80000000<>+0(SB), Y0, Y0
+	VPAND          c0000003f<>+0(SB), Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y2, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, (DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, (R8)
+	VPSRLD         $0x08, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x08, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 128(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 128(R8)
+	VPSRLD         $0x10, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x10, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 256(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 256(R8)
+	VPSRLD         $0x18, Y1, Y5
+	VPAND          c0000003f<>+0(SB), Y5, Y5
+	VPSRLD         $0x18, Y2, Y6
+	VPAND          c0000003f<>+0(SB), Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 384(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 384(R8)
+	VPAND          c0000000f<>+0(SB), Y3, Y5
+	VPSRLD         $0x04, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x02, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x02, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 512(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 512(R8)
+	VPSRLD         $0x08, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x0c, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x0a, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x0a, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 640(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 640(R8)
+	VPSRLD         $0x10, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x14, Y3, Y6
+	VPAND          c0000000f<>+0(SB), Y6, Y6
+	VPSRLD         $0x12, Y1, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y5, Y5
+	VPSRLD         $0x12, Y2, Y7
+	VPAND          c00000030<>+0(SB), Y7, Y7
+	VPOR           Y7, Y6, Y6
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 768(DI)
+	VCVTDQ2PS      Y6, Y6
+	VMULPS         Y0, Y6, Y6
+	VMOVUPS        Y6, 768(R8)
+	VPSRLD         $0x18, Y3, Y5
+	VPAND          c0000000f<>+0(SB), Y5, Y5
+	VPSRLD         $0x1c, Y3, Y3
+	VPAND          c0000000f<>+0(SB), Y3, Y3
+	VPSRLD         $0x1a, Y1, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y5, Y5
+	VPSRLD         $0x1a, Y2, Y1
+	VPAND          c00000030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y3, Y3
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y4, Y5, Y5
+	VMOVUPS        Y5, 896(DI)
+	VCVTDQ2PS      Y3, Y3
+	VMULPS         Y0, Y3, Y3
+	VMOVUPS        Y3, 896(R8)
+	VBROADCASTI128 16(AX), Y0
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 16(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 16(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 16(DX), Y2, Y2
+	VBROADCASTI128 16(BX), Y3
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 48(AX), Y4
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 48(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 48(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 48(DX), Y6, Y6
+	VBROADCASTI128 48(BX), Y7
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 384(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 1024(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1152(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1280(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1408(SI)
+	VBROADCASTI128 80(AX), Y4
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 80(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 80(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 80(DX), Y6, Y6
+	VBROADCASTI128 80(BX), Y7
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2048(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2176(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2304(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2432(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 3072(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3200(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3328(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3456(SI)
+	VBROADCASTI128 112(AX), Y4
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 112(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 112(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 112(DX), Y6, Y6
+	VBROADCASTI128 112(BX), Y7
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPAND          c10101010<>+0(SB), Y0, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPAND          c10101010<>+0(SB), Y1, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPAND          c10101010<>+0(SB), Y2, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPAND          c10101010<>+0(SB), Y3, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4480(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 5120(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5248(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5376(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5504(SI)
+	VBROADCASTI128 144(AX), Y4
+	VINSERTI128    $0x01, 144(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 144(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 144(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 144(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 144(DX), Y6, Y6
+	VBROADCASTI128 144(BX), Y7
+	VINSERTI128    $0x01, 144(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSRLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6144(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSRLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6272(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSRLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6400(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSRLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6528(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x03, Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7168(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y2, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y3, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 32(AX), Y0
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 32(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 32(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 32(DX), Y2, Y2
+	VBROADCASTI128 32(BX), Y3
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 64(AX), Y4
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 64(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 64(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 64(DX), Y6, Y6
+	VBROADCASTI128 64(BX), Y7
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 896(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 1536(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1664(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1792(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x03, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 1920(SI)
+	VBROADCASTI128 96(AX), Y4
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 96(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 96(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 96(DX), Y6, Y6
+	VBROADCASTI128 96(BX), Y7
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2560(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2688(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2816(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 2944(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 3584(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3712(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3840(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSLLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 3968(SI)
+	VBROADCASTI128 128(AX), Y4
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 128(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 128(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 128(DX), Y6, Y6
+	VBROADCASTI128 128(BX), Y7
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPAND          c10101010<>+0(SB), Y0, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPAND          c10101010<>+0(SB), Y1, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPAND          c10101010<>+0(SB), Y2, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPAND          c10101010<>+0(SB), Y3, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4992(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y0, Y8
+	VPAND          c10101010<>+0(SB), Y8, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 5632(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y1, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5760(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y2, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 5888(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x01, Y3, Y5
+	VPAND          c10101010<>+0(SB), Y5, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6016(SI)
+	VBROADCASTI128 160(AX), Y4
+	VINSERTI128    $0x01, 160(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 160(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 160(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 160(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 160(DX), Y6, Y6
+	VBROADCASTI128 160(BX), Y7
+	VINSERTI128    $0x01, 160(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSRLD         $0x02, Y0, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6656(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSRLD         $0x02, Y1, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6784(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSRLD         $0x02, Y2, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6912(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSRLD         $0x02, Y3, Y9
+	VPAND          c10101010<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 7040(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x03, Y0, Y0
+	VPAND          c10101010<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7680(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y1, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y2, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x03, Y3, Y1
+	VPAND          c10101010<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x000000b0, AX
+	ADDQ           $0x000000b0, BX
+	ADDQ           $0x000000b0, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000400, DI
+	ADDQ           $0x00000400, R8
+	SUBQ           $0x00000100, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, F16C, MMX+
+TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	PREFETCHT1     192(R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	PREFETCHT1     64(R11)(CX*2)
+	PREFETCHT1     128(R11)(CX*2)
+	PREFETCHT1     192(R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     64(R11)
+	PREFETCHT1     128(R11)
+	PREFETCHT1     192(R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     64(R11)(CX*1)
+	PREFETCHT1     128(R11)(CX*1)
+	PREFETCHT1     192(R11)(CX*1)
+	VPXOR          Y0, Y0, Y0
+	VPINSRW        $0x00, 208(AX), X0, X0
+	VPINSRW        $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW        $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW        $0x03, 208(BX), X0, X0
+	VPINSRW        $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW        $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW        $0x06, 208(DX), X0, X0
+	VPINSRW        $0x07, 208(DX)(CX*1), X0, X0
+	VCVTPH2PS      X0, Y0
+	VBROADCASTI128 192(AX), Y1
+	VINSERTI128    $0x01, 192(BX)(CX*1), Y1, Y1
+	VBROADCASTI128 192(AX)(CX*1), Y2
+	VINSERTI128    $0x01, 192(BX)(CX*2), Y2, Y2
+	VBROADCASTI128 192(AX)(CX*2), Y3
+	VINSERTI128    $0x01, 192(DX), Y3, Y3
+	VBROADCASTI128 192(BX), Y4
+	VINSERTI128    $0x01, 192(DX)(CX*1), Y4, Y4
+	VPUNPCKLDQ     Y2, Y1, Y5
+	VPUNPCKHDQ     Y2, Y1, Y6
+	VPUNPCKLDQ     Y4, Y3, Y2
+	VPUNPCKHDQ     Y4, Y3, Y4
+	VPUNPCKLQDQ    Y2, Y5, Y1
+	VPUNPCKHQDQ    Y2, Y5, Y2
+	VPUNPCKLQDQ    Y4, Y6, Y3
+	VPUNPCKHQDQ    Y4, Y6, Y4
+	VPSLLD         $0x18, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, (DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, (R8)
+	VPSLLD         $0x10, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, 128(DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 128(R8)
+	VPSLLD         $0x08, Y1, Y5
+	VPSRAD         $0x18, Y5, Y5
+	VCVTDQ2PS      Y5, Y5
+	VMULPS         Y0, Y5, Y5
+	VMULPS         c43000000<>+0(SB), Y5, Y6
+	VMOVUPS        Y6, 256(DI)
+	VMULPS         cc3200000<>+0(SB), Y5, Y5
+	VMOVUPS        Y5, 256(R8)
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 384(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 384(R8)
+	VPSLLD         $0x18, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 512(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 512(R8)
+	VPSLLD         $0x10, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 640(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 640(R8)
+	VPSLLD         $0x08, Y2, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 768(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 768(R8)
+	VPSRAD         $0x18, Y2, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 896(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 896(R8)
+	VPSLLD         $0x18, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1024(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1024(R8)
+	VPSLLD         $0x10, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1152(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1152(R8)
+	VPSLLD         $0x08, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1280(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1280(R8)
+	VPSRAD         $0x18, Y3, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1408(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1408(R8)
+	VPSLLD         $0x18, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1536(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1536(R8)
+	VPSLLD         $0x10, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1664(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1664(R8)
+	VPSLLD         $0x08, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 1792(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 1792(R8)
+	VPSRAD         $0x18, Y4, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y0
+	VMOVUPS        Y0, 1920(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y0
+	VMOVUPS        Y0, 1920(R8)
+	VBROADCASTI128 128(AX), Y0
+	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 128(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 128(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 128(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 128(DX), Y2, Y2
+	VBROADCASTI128 128(BX), Y3
+	VINSERTI128    $0x01, 128(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 (AX), Y4
+	VINSERTI128    $0x01, (BX)(CX*1), Y4, Y4
+	VBROADCASTI128 (AX)(CX*1), Y5
+	VINSERTI128    $0x01, (BX)(CX*2), Y5, Y5
+	VBROADCASTI128 (AX)(CX*2), Y6
+	VINSERTI128    $0x01, (DX), Y6, Y6
+	VBROADCASTI128 (BX), Y7
+	VINSERTI128    $0x01, (DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 384(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 2048(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2176(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2304(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2432(SI)
+	VBROADCASTI128 32(AX), Y4
+	VINSERTI128    $0x01, 32(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 32(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 32(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 32(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 32(DX), Y6, Y6
+	VBROADCASTI128 32(BX), Y7
+	VINSERTI128    $0x01, 32(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1024(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1152(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1280(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1408(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 3072(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3200(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3328(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3456(SI)
+	VBROADCASTI128 144(AX), Y0
+	VINSERTI128    $0x01, 144(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 144(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 144(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 144(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 144(DX), Y2, Y2
+	VBROADCASTI128 144(BX), Y3
+	VINSERTI128    $0x01, 144(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 16(AX), Y4
+	VINSERTI128    $0x01, 16(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 16(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 16(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 16(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 16(DX), Y6, Y6
+	VBROADCASTI128 16(BX), Y7
+	VINSERTI128    $0x01, 16(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 512(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 640(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 768(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 896(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 2560(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2688(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2816(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 2944(SI)
+	VBROADCASTI128 48(AX), Y4
+	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 48(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 48(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 48(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 48(DX), Y6, Y6
+	VBROADCASTI128 48(BX), Y7
+	VINSERTI128    $0x01, 48(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1536(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1664(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1792(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 1920(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 3584(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3712(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3840(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 3968(SI)
+	VBROADCASTI128 160(AX), Y0
+	VINSERTI128    $0x01, 160(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 160(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 160(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 160(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 160(DX), Y2, Y2
+	VBROADCASTI128 160(BX), Y3
+	VINSERTI128    $0x01, 160(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 64(AX), Y4
+	VINSERTI128    $0x01, 64(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 64(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 64(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 64(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 64(DX), Y6, Y6
+	VBROADCASTI128 64(BX), Y7
+	VINSERTI128    $0x01, 64(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4096(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4224(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4352(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4480(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 6144(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6272(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6400(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6528(SI)
+	VBROADCASTI128 96(AX), Y4
+	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 96(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 96(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 96(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 96(DX), Y6, Y6
+	VBROADCASTI128 96(BX), Y7
+	VINSERTI128    $0x01, 96(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5120(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5248(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5376(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5504(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7168(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7296(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7424(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7552(SI)
+	VBROADCASTI128 176(AX), Y0
+	VINSERTI128    $0x01, 176(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 176(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 176(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 176(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 176(DX), Y2, Y2
+	VBROADCASTI128 176(BX), Y3
+	VINSERTI128    $0x01, 176(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VBROADCASTI128 80(AX), Y4
+	VINSERTI128    $0x01, 80(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 80(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 80(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 80(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 80(DX), Y6, Y6
+	VBROADCASTI128 80(BX), Y7
+	VINSERTI128    $0x01, 80(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x04, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4608(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x04, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4736(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x04, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4864(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x04, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 4992(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y0, Y8
+	VPOR           Y8, Y4, Y4
+	VMOVUPS        Y4, 6656(SI)
+	VPSRLD         $0x04, Y5, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y1, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6784(SI)
+	VPSRLD         $0x04, Y6, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y2, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 6912(SI)
+	VPSRLD         $0x04, Y7, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPAND          c30303030<>+0(SB), Y3, Y5
+	VPOR           Y5, Y4, Y4
+	VMOVUPS        Y4, 7040(SI)
+	VBROADCASTI128 112(AX), Y4
+	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
+	VBROADCASTI128 112(AX)(CX*1), Y5
+	VINSERTI128    $0x01, 112(BX)(CX*2), Y5, Y5
+	VBROADCASTI128 112(AX)(CX*2), Y6
+	VINSERTI128    $0x01, 112(DX), Y6, Y6
+	VBROADCASTI128 112(BX), Y7
+	VINSERTI128    $0x01, 112(DX)(CX*1), Y7, Y7
+	VPUNPCKLDQ     Y5, Y4, Y8
+	VPUNPCKHDQ     Y5, Y4, Y9
+	VPUNPCKLDQ     Y7, Y6, Y5
+	VPUNPCKHDQ     Y7, Y6, Y7
+	VPUNPCKLQDQ    Y5, Y8, Y4
+	VPUNPCKHQDQ    Y5, Y8, Y5
+	VPUNPCKLQDQ    Y7, Y9, Y6
+	VPUNPCKHQDQ    Y7, Y9, Y7
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
+	VPSLLD         $0x02, Y0, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5632(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
+	VPSLLD         $0x02, Y1, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5760(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
+	VPSLLD         $0x02, Y2, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 5888(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
+	VPSLLD         $0x02, Y3, Y9
+	VPAND          c30303030<>+0(SB), Y9, Y9
+	VPOR           Y9, Y8, Y8
+	VMOVUPS        Y8, 6016(SI)
+	VPSRLD         $0x04, Y4, Y4
+	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
+	VPSRLD         $0x02, Y0, Y0
+	VPAND          c30303030<>+0(SB), Y0, Y0
+	VPOR           Y0, Y4, Y4
+	VMOVUPS        Y4, 7680(SI)
+	VPSRLD         $0x04, Y5, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y1, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7808(SI)
+	VPSRLD         $0x04, Y6, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y2, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 7936(SI)
+	VPSRLD         $0x04, Y7, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSRLD         $0x02, Y3, Y1
+	VPAND          c30303030<>+0(SB), Y1, Y1
+	VPOR           Y1, Y0, Y0
+	VMOVUPS        Y0, 8064(SI)
+	ADDQ           $0x000000d2, AX
+	ADDQ           $0x000000d2, BX
+	ADDQ           $0x000000d2, DX
+	ADDQ           $0x00002000, SI
+	ADDQ           $0x00000800, DI
+	ADDQ           $0x00000800, R8
+	SUBQ           $0x00000100, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA c43000000<>+0(SB)/4, $0x43000000
+DATA c43000000<>+4(SB)/4, $0x43000000
+DATA c43000000<>+8(SB)/4, $0x43000000
+DATA c43000000<>+12(SB)/4, $0x43000000
+DATA c43000000<>+16(SB)/4, $0x43000000
+DATA c43000000<>+20(SB)/4, $0x43000000
+DATA c43000000<>+24(SB)/4, $0x43000000
+DATA c43000000<>+28(SB)/4, $0x43000000
+GLOBL c43000000<>(SB), RODATA|NOPTR, $32
+
+DATA cc3200000<>+0(SB)/4, $0xc3200000
+DATA cc3200000<>+4(SB)/4, $0xc3200000
+DATA cc3200000<>+8(SB)/4, $0xc3200000
+DATA cc3200000<>+12(SB)/4, $0xc3200000
+DATA cc3200000<>+16(SB)/4, $0xc3200000
+DATA cc3200000<>+20(SB)/4, $0xc3200000
+DATA cc3200000<>+24(SB)/4, $0xc3200000
+DATA cc3200000<>+28(SB)/4, $0xc3200000
+GLOBL cc3200000<>(SB), RODATA|NOPTR, $32
+
+DATA c30303030<>+0(SB)/4, $0x30303030
+DATA c30303030<>+4(SB)/4, $0x30303030
+DATA c30303030<>+8(SB)/4, $0x30303030
+DATA c30303030<>+12(SB)/4, $0x30303030
+DATA c30303030<>+16(SB)/4, $0x30303030
+DATA c30303030<>+20(SB)/4, $0x30303030
+DATA c30303030<>+24(SB)/4, $0x30303030
+DATA c30303030<>+28(SB)/4, $0x30303030
+GLOBL c30303030<>(SB), RODATA|NOPTR, $32
+
+// func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI8AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, (SI)
+	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y2, 256(SI)
+	VMOVUPS        Y3, 384(SI)
+	VBROADCASTI128 20(AX), Y0
+	VINSERTI128    $0x01, 20(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 20(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 20(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 20(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 20(DX), Y2, Y2
+	VBROADCASTI128 20(BX), Y3
+	VINSERTI128    $0x01, 20(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y3, 896(SI)
+	ADDQ           $0x00000024, AX
+	ADDQ           $0x00000024, BX
+	ADDQ           $0x00000024, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI4AVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VBROADCASTI128 4(AX), Y0
+	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 4(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 4(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 4(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 4(DX), Y2, Y2
+	VBROADCASTI128 4(BX), Y3
+	VINSERTI128    $0x01, 4(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000014, AX
+	ADDQ           $0x00000014, BX
+	ADDQ           $0x00000014, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000080, DI
+	ADDQ           $0x00000080, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+DATA eights<>+0(SB)/4, $0x08080808
+DATA eights<>+4(SB)/4, $0x08080808
+DATA eights<>+8(SB)/4, $0x08080808
+DATA eights<>+12(SB)/4, $0x08080808
+DATA eights<>+16(SB)/4, $0x08080808
+DATA eights<>+20(SB)/4, $0x08080808
+DATA eights<>+24(SB)/4, $0x08080808
+DATA eights<>+28(SB)/4, $0x08080808
+DATA eights<>+32(SB)/4, $0x08080808
+DATA eights<>+36(SB)/4, $0x08080808
+DATA eights<>+40(SB)/4, $0x08080808
+DATA eights<>+44(SB)/4, $0x08080808
+DATA eights<>+48(SB)/4, $0x08080808
+DATA eights<>+52(SB)/4, $0x08080808
+DATA eights<>+56(SB)/4, $0x08080808
+DATA eights<>+60(SB)/4, $0x08080808
+GLOBL eights<>(SB), RODATA|NOPTR, $64
+
+// func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackI4TwoAVX2(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), DX
+	MOVQ codes+0(FP), SI
+	MOVQ scales+8(FP), DI
+	MOVQ mins+16(FP), R8
+	MOVQ n+40(FP), R9
+	MOVQ ahead+48(FP), R10
+
+block:
+	LEAQ           (AX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (BX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	PREFETCHT1     (R11)(CX*2)
+	LEAQ           (DX)(R10*1), R11
+	PREFETCHT1     (R11)
+	PREFETCHT1     (R11)(CX*1)
+	VPBROADCASTD   (AX), Y0
+	VPINSRD        $0x01, (AX)(CX*1), X0, X0
+	VPINSRD        $0x02, (AX)(CX*2), X0, X0
+	VPINSRD        $0x03, (BX), X0, X0
+	VMOVD          (BX)(CX*1), X1
+	VPINSRD        $0x01, (BX)(CX*2), X1, X1
+	VPINSRD        $0x02, (DX), X1, X1
+	VPINSRD        $0x03, (DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, (DI)
+	VPBROADCASTD   4(AX), Y0
+	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD        $0x03, 4(BX), X0, X0
+	VMOVD          4(BX)(CX*1), X1
+	VPINSRD        $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD        $0x02, 4(DX), X1, X1
+	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
+	VINSERTI128    $0x01, X1, Y0, Y0
+	VMOVUPS        Y0, 128(DI)
+	VBROADCASTI128 8(AX), Y0
+	VINSERTI128    $0x01, 8(BX)(CX*1), Y0, Y0
+	VBROADCASTI128 8(AX)(CX*1), Y1
+	VINSERTI128    $0x01, 8(BX)(CX*2), Y1, Y1
+	VBROADCASTI128 8(AX)(CX*2), Y2
+	VINSERTI128    $0x01, 8(DX), Y2, Y2
+	VBROADCASTI128 8(BX), Y3
+	VINSERTI128    $0x01, 8(DX)(CX*1), Y3, Y3
+	VPUNPCKLDQ     Y1, Y0, Y4
+	VPUNPCKHDQ     Y1, Y0, Y5
+	VPUNPCKLDQ     Y3, Y2, Y1
+	VPUNPCKHDQ     Y3, Y2, Y3
+	VPUNPCKLQDQ    Y1, Y4, Y0
+	VPUNPCKHQDQ    Y1, Y4, Y1
+	VPUNPCKLQDQ    Y3, Y5, Y2
+	VPUNPCKHQDQ    Y3, Y5, Y3
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, (SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 128(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 256(SI)
+	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
+	VPSUBB         eights<>+0(SB), Y4, Y4
+	VMOVUPS        Y4, 384(SI)
+	VPSRLD         $0x04, Y0, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 512(SI)
+	VPSRLD         $0x04, Y1, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 640(SI)
+	VPSRLD         $0x04, Y2, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 768(SI)
+	VPSRLD         $0x04, Y3, Y0
+	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
+	VPSUBB         eights<>+0(SB), Y0, Y0
+	VMOVUPS        Y0, 896(SI)
+	ADDQ           $0x00000018, AX
+	ADDQ           $0x00000018, BX
+	ADDQ           $0x00000018, DX
+	ADDQ           $0x00000400, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
+	SUBQ           $0x00000020, R9
+	JNZ            block
+	VZEROUPPER
+	RET
+
+// func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvWholeAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      (CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      1(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      2(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      34(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      66(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      98(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      3(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      35(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      67(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      99(CX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c0000001f<>+0(SB)/4, $0x0000001f
+DATA c0000001f<>+4(SB)/4, $0x0000001f
+DATA c0000001f<>+8(SB)/4, $0x0000001f
+DATA c0000001f<>+12(SB)/4, $0x0000001f
+DATA c0000001f<>+16(SB)/4, $0x0000001f
+DATA c0000001f<>+20(SB)/4, $0x0000001f
+DATA c0000001f<>+24(SB)/4, $0x0000001f
+DATA c0000001f<>+28(SB)/4, $0x0000001f
+GLOBL c0000001f<>(SB), RODATA|NOPTR, $32
+
+// func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenWholeAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU     (CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     3(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvSignedAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      -1(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      31(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      63(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      95(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      (CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      1(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      2(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      34(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      66(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      98(CX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c0000ff00<>+0(SB)/4, $0x0000ff00
+DATA c0000ff00<>+4(SB)/4, $0x0000ff00
+DATA c0000ff00<>+8(SB)/4, $0x0000ff00
+DATA c0000ff00<>+12(SB)/4, $0x0000ff00
+DATA c0000ff00<>+16(SB)/4, $0x0000ff00
+DATA c0000ff00<>+20(SB)/4, $0x0000ff00
+DATA c0000ff00<>+24(SB)/4, $0x0000ff00
+DATA c0000ff00<>+28(SB)/4, $0x0000ff00
+GLOBL c0000ff00<>(SB), RODATA|NOPTR, $32
+
+DATA c3f808000<>+0(SB)/4, $0x3f808000
+DATA c3f808000<>+4(SB)/4, $0x3f808000
+DATA c3f808000<>+8(SB)/4, $0x3f808000
+DATA c3f808000<>+12(SB)/4, $0x3f808000
+DATA c3f808000<>+16(SB)/4, $0x3f808000
+DATA c3f808000<>+20(SB)/4, $0x3f808000
+DATA c3f808000<>+24(SB)/4, $0x3f808000
+DATA c3f808000<>+28(SB)/4, $0x3f808000
+GLOBL c3f808000<>(SB), RODATA|NOPTR, $32
+
+// func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenSignedAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU     -1(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     (CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000ff00<>+0(SB), Y2, Y2
+	VPXOR       c3f808000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvCenteredAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS (BX), Y5
+	VMOVUPS 32(DX), Y6
+	VMOVUPS 32(BX), Y7
+	VMOVUPS 64(DX), Y8
+	VMOVUPS 64(BX), Y9
+	VMOVUPS 96(DX), Y10
+	VMOVUPS 96(BX), Y11
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      -2(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      30(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      62(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      94(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      -1(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      31(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      63(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      95(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      (CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      1(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(CX), Y13
+	VPAND        c003f0000<>+0(SB), Y13, Y13
+	VPXOR        c3f800000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c003f0000<>+0(SB)/4, $0x003f0000
+DATA c003f0000<>+4(SB)/4, $0x003f0000
+DATA c003f0000<>+8(SB)/4, $0x003f0000
+DATA c003f0000<>+12(SB)/4, $0x003f0000
+DATA c003f0000<>+16(SB)/4, $0x003f0000
+DATA c003f0000<>+20(SB)/4, $0x003f0000
+DATA c003f0000<>+24(SB)/4, $0x003f0000
+DATA c003f0000<>+28(SB)/4, $0x003f0000
+GLOBL c003f0000<>(SB), RODATA|NOPTR, $32
+
+// func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·widenCenteredAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	VMOVUPS (BX), Y1
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU     -2(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     -1(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     (CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c003f0000<>+0(SB), Y2, Y2
+	VPXOR       c3f800000<>+0(SB), Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemvScaledAVX2(SB), NOSPLIT, $0-61
+	MOVQ   a+8(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), CX
+	MOVQ   scales+24(FP), DX
+	MOVQ   mins+32(FP), BX
+	MOVQ   groups+40(FP), SI
+
+group:
+	VMOVUPS (DX), Y4
+	VMOVUPS 32(DX), Y5
+	VMOVUPS 64(DX), Y6
+	VMOVUPS 96(DX), Y7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Y8
+	VMOVDQU      (CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      32(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      64(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      96(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 4(AX), Y8
+	VMOVDQU      1(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      33(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      65(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      97(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 8(AX), Y8
+	VMOVDQU      2(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      34(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      66(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      98(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	VBROADCASTSS 12(AX), Y8
+	VMOVDQU      3(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y4, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y0
+	VMOVDQU      35(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y5, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y1
+	VMOVDQU      67(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y6, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y2
+	VMOVDQU      99(CX), Y9
+	VPAND        c000000ff<>+0(SB), Y9, Y9
+	VPXOR        c4b000080<>+0(SB), Y9, Y9
+	VSUBPS       c4b000080<>+0(SB), Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VFMADD231PS  Y8, Y9, Y3
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA c000000ff<>+0(SB)/4, $0x000000ff
+DATA c000000ff<>+4(SB)/4, $0x000000ff
+DATA c000000ff<>+8(SB)/4, $0x000000ff
+DATA c000000ff<>+12(SB)/4, $0x000000ff
+DATA c000000ff<>+16(SB)/4, $0x000000ff
+DATA c000000ff<>+20(SB)/4, $0x000000ff
+DATA c000000ff<>+24(SB)/4, $0x000000ff
+DATA c000000ff<>+28(SB)/4, $0x000000ff
+GLOBL c000000ff<>(SB), RODATA|NOPTR, $32
+
+DATA c4b000080<>+0(SB)/4, $0x4b000080
+DATA c4b000080<>+4(SB)/4, $0x4b000080
+DATA c4b000080<>+8(SB)/4, $0x4b000080
+DATA c4b000080<>+12(SB)/4, $0x4b000080
+DATA c4b000080<>+16(SB)/4, $0x4b000080
+DATA c4b000080<>+20(SB)/4, $0x4b000080
+DATA c4b000080<>+24(SB)/4, $0x4b000080
+DATA c4b000080<>+28(SB)/4, $0x4b000080
+GLOBL c4b000080<>(SB), RODATA|NOPTR, $32
+
+// func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2
+TEXT ·widenScaledAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VMOVUPS (DX), Y0
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU (CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)
+	VMOVDQU 1(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)
+	VMOVDQU 2(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 128(AX)
+	VMOVDQU 3(CX), Y1
+	VPAND   c000000ff<>+0(SB), Y1, Y1
+	VPXOR   c4b000080<>+0(SB), Y1, Y1
+	VSUBPS  c4b000080<>+0(SB), Y1, Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000080, CX
+	DECQ    DI
+	JNZ     four
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, BX
+	DECQ    SI
+	JNZ     group
+	VZEROUPPER
+	RET
+
+// func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     c47000000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R10)
+	VMULPS.BCST     cc7008000<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, (R11)
+	VBROADCASTI32X4 2(AX), Z0
+	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 2(R8), Z0, Z0
+	VBROADCASTI32X4 2(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 2(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 2(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 2(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 2(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 2(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 2(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 2(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 2(BX), Z3
+	VINSERTI32X4    $0x01, 2(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 2(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 2(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, (R9)
+	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z3, 384(R9)
+	VBROADCASTI32X4 18(AX), Z0
+	VINSERTI32X4    $0x01, 18(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 18(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 18(R8), Z0, Z0
+	VBROADCASTI32X4 18(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 18(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 18(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 18(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 18(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 18(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 18(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 18(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 18(BX), Z3
+	VINSERTI32X4    $0x01, 18(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 18(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 18(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z3, 896(R9)
+	ADDQ            $0x00000022, AX
+	ADDQ            $0x00000022, BX
+	ADDQ            $0x00000022, SI
+	ADDQ            $0x00000022, DI
+	ADDQ            $0x00000022, R8
+	ADDQ            $0x00000022, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R11)
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 2(AX), Z0
+	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 2(R8), Z0, Z0
+	VBROADCASTI32X4 2(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 2(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 2(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 2(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 2(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 2(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 2(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 2(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 2(BX), Z3
+	VINSERTI32X4    $0x01, 2(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 2(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 2(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000012, AX
+	ADDQ            $0x00000012, BX
+	ADDQ            $0x00000012, SI
+	ADDQ            $0x00000012, DI
+	ADDQ            $0x00000012, R8
+	ADDQ            $0x00000012, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPMOVDW         Z0, Y1
+	VCVTPH2PS       Y1, Z1
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R11)
+	VMOVUPS         Z1, (R10)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000014, AX
+	ADDQ            $0x00000014, BX
+	ADDQ            $0x00000014, SI
+	ADDQ            $0x00000014, DI
+	ADDQ            $0x00000014, R8
+	ADDQ            $0x00000014, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
+TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, (AX), X0, X0
+	VPINSRW         $0x01, (AX)(CX*1), X0, X0
+	VPINSRW         $0x02, (AX)(CX*2), X0, X0
+	VPINSRW         $0x03, (BX), X0, X0
+	VPINSRW         $0x04, (BX)(CX*1), X0, X0
+	VPINSRW         $0x05, (BX)(CX*2), X0, X0
+	VPINSRW         $0x06, (SI), X0, X0
+	VPINSRW         $0x07, (SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, (SI)(CX*2), X1, X1
+	VPINSRW         $0x01, (DI), X1, X1
+	VPINSRW         $0x02, (DI)(CX*1), X1, X1
+	VPINSRW         $0x03, (DI)(CX*2), X1, X1
+	VPINSRW         $0x04, (R8), X1, X1
+	VPINSRW         $0x05, (R8)(CX*1), X1, X1
+	VPINSRW         $0x06, (R8)(CX*2), X1, X1
+	VPINSRW         $0x07, (DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, (R11)
+	VMOVUPS         Z0, (R10)
+	VPBROADCASTD    2(AX), Z0
+	VPINSRD         $0x01, 2(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 2(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 2(BX), X0, X0
+	VMOVD           2(BX)(CX*1), X1
+	VPINSRD         $0x01, 2(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 2(SI), X1, X1
+	VPINSRD         $0x03, 2(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           2(SI)(CX*2), X1
+	VPINSRD         $0x01, 2(DI), X1, X1
+	VPINSRD         $0x02, 2(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 2(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           2(R8), X1
+	VPINSRD         $0x01, 2(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 2(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 2(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPSLLD          $0x04, Z0, Z1
+	VBROADCASTI32X4 6(AX), Z2
+	VINSERTI32X4    $0x01, 6(BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, 6(SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, 6(R8), Z2, Z2
+	VBROADCASTI32X4 6(AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, 6(BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, 6(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 6(R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 6(AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, 6(SI), Z4, Z4
+	VINSERTI32X4    $0x02, 6(DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, 6(R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 6(BX), Z5
+	VINSERTI32X4    $0x01, 6(SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, 6(DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, 6(DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z6
+	VPSHUFB         byte0<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
+	VPSHUFB         byte0<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
+	VPSHUFB         byte1<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
+	VPSHUFB         byte1<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 384(R9)
+	VPSRLD          $0x04, Z2, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z1, Z6
+	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
+	VPMINUB         fifths<>+0(SB), Z6, Z6
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
+	VMOVUPS         Z2, 512(R9)
+	VPSRLD          $0x04, Z3, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z0, Z3
+	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
+	VPMINUB         fifths<>+0(SB), Z3, Z3
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
+	VMOVUPS         Z2, 640(R9)
+	VPSRLD          $0x04, Z4, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte3<>+0(SB), Z1, Z1
+	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
+	VPMINUB         fifths<>+0(SB), Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 768(R9)
+	VPSRLD          $0x04, Z5, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSHUFB         byte3<>+0(SB), Z0, Z0
+	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
+	VPMINUB         fifths<>+0(SB), Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, 896(R9)
+	ADDQ            $0x00000016, AX
+	ADDQ            $0x00000016, BX
+	ADDQ            $0x00000016, SI
+	ADDQ            $0x00000016, DI
+	ADDQ            $0x00000016, R8
+	ADDQ            $0x00000016, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPMOVDW         Z0, Y1
+	VCVTPH2PS       Y1, Z1
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VMOVUPS         Z0, (R11)
+	VMOVUPS         Z1, (R10)
+	VPBROADCASTD    4(AX), Z0
+	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 4(BX), X0, X0
+	VMOVD           4(BX)(CX*1), X1
+	VPINSRD         $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 4(SI), X1, X1
+	VPINSRD         $0x03, 4(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           4(SI)(CX*2), X1
+	VPINSRD         $0x01, 4(DI), X1, X1
+	VPINSRD         $0x02, 4(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 4(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           4(R8), X1
+	VPINSRD         $0x01, 4(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 4(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VPSLLD          $0x04, Z0, Z1
+	VBROADCASTI32X4 8(AX), Z2
+	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x03, 8(R8), Z2, Z2
+	VBROADCASTI32X4 8(AX)(CX*1), Z3
+	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x02, 8(DI), Z3, Z3
+	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z3, Z3
+	VBROADCASTI32X4 8(AX)(CX*2), Z4
+	VINSERTI32X4    $0x01, 8(SI), Z4, Z4
+	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z4, Z4
+	VBROADCASTI32X4 8(BX), Z5
+	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z5, Z5
+	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x03, 8(DX), Z5, Z5
+	VPUNPCKLDQ      Z3, Z2, Z6
+	VPUNPCKHDQ      Z3, Z2, Z7
+	VPUNPCKLDQ      Z5, Z4, Z3
+	VPUNPCKHDQ      Z5, Z4, Z5
+	VPUNPCKLQDQ     Z3, Z6, Z2
+	VPUNPCKHQDQ     Z3, Z6, Z3
+	VPUNPCKLQDQ     Z5, Z7, Z4
+	VPUNPCKHQDQ     Z5, Z7, Z5
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z6
+	VPSHUFB         byte0<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
+	VPSHUFB         byte0<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
+	VPSHUFB         byte1<>+0(SB), Z1, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
+	VPSHUFB         byte1<>+0(SB), Z0, Z7
+	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
+	VPMINUB         fifths<>+0(SB), Z7, Z7
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
+	VMOVUPS         Z6, 384(R9)
+	VPSRLD          $0x04, Z2, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z1, Z6
+	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
+	VPMINUB         fifths<>+0(SB), Z6, Z6
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
+	VMOVUPS         Z2, 512(R9)
+	VPSRLD          $0x04, Z3, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte2<>+0(SB), Z0, Z3
+	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
+	VPMINUB         fifths<>+0(SB), Z3, Z3
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
+	VMOVUPS         Z2, 640(R9)
+	VPSRLD          $0x04, Z4, Z2
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
+	VPSHUFB         byte3<>+0(SB), Z1, Z1
+	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
+	VPMINUB         fifths<>+0(SB), Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 768(R9)
+	VPSRLD          $0x04, Z5, Z1
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
+	VPSHUFB         byte3<>+0(SB), Z0, Z0
+	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
+	VPMINUB         fifths<>+0(SB), Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
+	VMOVUPS         Z1, 896(R9)
+	ADDQ            $0x00000018, AX
+	ADDQ            $0x00000018, BX
+	ADDQ            $0x00000018, SI
+	ADDQ            $0x00000018, DI
+	ADDQ            $0x00000018, R8
+	ADDQ            $0x00000018, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	VBROADCASTI32X4 (AX), Z0
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, (R8), Z0, Z0
+	VBROADCASTI32X4 (AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, (DI), Z1, Z1
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 (AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, (SI), Z2, Z2
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 (BX), Z3
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, (DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPMOVDW         Z0, Y4
+	VCVTPH2PS       Y4, Z4
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXORD.BCST     c80000000<>+0(SB), Z0, Z0
+	VPANDD.BCST     c0000003f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x08, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x10, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x18, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
+	VPSRLD          $0x04, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x02, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x0c, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x0a, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x14, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x12, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1c, Z3, Z3
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z3
+	VPSRLD          $0x1a, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z5
+	VPSRLD          $0x1a, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 896(R10)
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z0, Z3, Z3
+	VMOVUPS         Z3, 896(R11)
+	VBROADCASTI32X4 16(AX), Z0
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 16(R8), Z0, Z0
+	VBROADCASTI32X4 16(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 16(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 16(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 16(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 16(BX), Z3
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 16(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1024(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1152(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1280(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1408(R9)
+	VBROADCASTI32X4 48(AX), Z0
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 48(R8), Z0, Z0
+	VBROADCASTI32X4 48(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 48(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 48(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 48(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 48(BX), Z3
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 48(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2048(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2176(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2304(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2432(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3072(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3200(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3328(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3456(R9)
+	VBROADCASTI32X4 80(AX), Z0
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 80(R8), Z0, Z0
+	VBROADCASTI32X4 80(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 80(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 80(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 80(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 80(BX), Z3
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 80(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 4480(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5120(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5248(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5376(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5504(R9)
+	VBROADCASTI32X4 112(AX), Z0
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 112(R8), Z0, Z0
+	VBROADCASTI32X4 112(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 112(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 112(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 112(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 112(BX), Z3
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 112(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6144(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6272(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6400(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 6528(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7168(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 32(AX), Z0
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 32(R8), Z0, Z0
+	VBROADCASTI32X4 32(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 32(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 32(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 32(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 32(BX), Z3
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 32(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 896(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1536(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1664(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1792(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 1920(R9)
+	VBROADCASTI32X4 64(AX), Z0
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 64(R8), Z0, Z0
+	VBROADCASTI32X4 64(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 64(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 64(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 64(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 64(BX), Z3
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 64(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2560(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2688(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2816(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2944(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3584(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3712(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3840(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 3968(R9)
+	VBROADCASTI32X4 96(AX), Z0
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 96(R8), Z0, Z0
+	VBROADCASTI32X4 96(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 96(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 96(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 96(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 96(BX), Z3
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 96(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 4992(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5632(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5760(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 5888(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 6016(R9)
+	VBROADCASTI32X4 128(AX), Z0
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 128(R8), Z0, Z0
+	VBROADCASTI32X4 128(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 128(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 128(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 128(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 128(BX), Z3
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 128(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6656(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6784(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6912(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 7040(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7680(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x00000090, AX
+	ADDQ            $0x00000090, BX
+	ADDQ            $0x00000090, SI
+	ADDQ            $0x00000090, DI
+	ADDQ            $0x00000090, R8
+	ADDQ            $0x00000090, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000400, R10
+	ADDQ            $0x00000400, R11
+	SUBQ            $0x00000100, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	VBROADCASTI32X4 (AX), Z0
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, (R8), Z0, Z0
+	VBROADCASTI32X4 (AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, (DI), Z1, Z1
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 (AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, (SI), Z2, Z2
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 (BX), Z3
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, (DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPMOVDW         Z0, Y4
+	VCVTPH2PS       Y4, Z4
+	VPSRLD          $0x10, Z0, Z0
+	VPMOVDW         Z0, Y0
+	VCVTPH2PS       Y0, Z0
+	VPXORD.BCST     c80000000<>+0(SB), Z0, Z0
+	VPANDD.BCST     c0000003f<>+0(SB), Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z2, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, (R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, (R11)
+	VPSRLD          $0x08, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x08, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 128(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 128(R11)
+	VPSRLD          $0x10, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x10, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 256(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 256(R11)
+	VPSRLD          $0x18, Z1, Z5
+	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
+	VPSRLD          $0x18, Z2, Z6
+	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 384(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 384(R11)
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
+	VPSRLD          $0x04, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x02, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x02, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 512(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 512(R11)
+	VPSRLD          $0x08, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x0c, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x0a, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x0a, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 640(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 640(R11)
+	VPSRLD          $0x10, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x14, Z3, Z6
+	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
+	VPSRLD          $0x12, Z1, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z5
+	VPSRLD          $0x12, Z2, Z7
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 768(R10)
+	VCVTDQ2PS       Z6, Z6
+	VMULPS          Z0, Z6, Z6
+	VMOVUPS         Z6, 768(R11)
+	VPSRLD          $0x18, Z3, Z5
+	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
+	VPSRLD          $0x1c, Z3, Z3
+	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z3
+	VPSRLD          $0x1a, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z5
+	VPSRLD          $0x1a, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z4, Z5, Z5
+	VMOVUPS         Z5, 896(R10)
+	VCVTDQ2PS       Z3, Z3
+	VMULPS          Z0, Z3, Z3
+	VMOVUPS         Z3, 896(R11)
+	VBROADCASTI32X4 16(AX), Z0
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 16(R8), Z0, Z0
+	VBROADCASTI32X4 16(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 16(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 16(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 16(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 16(BX), Z3
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 16(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 48(AX), Z4
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 48(R8), Z4, Z4
+	VBROADCASTI32X4 48(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 48(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 48(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 48(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 48(BX), Z7
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 48(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 384(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 1024(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1152(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1280(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1408(R9)
+	VBROADCASTI32X4 80(AX), Z4
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 80(R8), Z4, Z4
+	VBROADCASTI32X4 80(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 80(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 80(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 80(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 80(BX), Z7
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 80(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2048(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2176(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2304(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2432(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 3072(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3200(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3328(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3456(R9)
+	VBROADCASTI32X4 112(AX), Z4
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 112(R8), Z4, Z4
+	VBROADCASTI32X4 112(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 112(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 112(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 112(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 112(BX), Z7
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 112(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
+	VMOVUPS         Z8, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
+	VMOVUPS         Z8, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
+	VMOVUPS         Z8, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
+	VMOVUPS         Z8, 4480(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 5120(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 5248(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 5376(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 5504(R9)
+	VBROADCASTI32X4 144(AX), Z4
+	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 144(R8), Z4, Z4
+	VBROADCASTI32X4 144(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 144(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 144(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 144(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 144(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 144(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 144(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 144(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 144(BX), Z7
+	VINSERTI32X4    $0x01, 144(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 144(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 144(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSRLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6144(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSRLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6272(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSRLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6400(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSRLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6528(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x03, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 7168(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 32(AX), Z0
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 32(R8), Z0, Z0
+	VBROADCASTI32X4 32(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 32(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 32(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 32(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 32(BX), Z3
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 32(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 64(AX), Z4
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 64(R8), Z4, Z4
+	VBROADCASTI32X4 64(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 64(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 64(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 64(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 64(BX), Z7
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 64(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 896(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 1536(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1664(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1792(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x03, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 1920(R9)
+	VBROADCASTI32X4 96(AX), Z4
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 96(R8), Z4, Z4
+	VBROADCASTI32X4 96(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 96(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 96(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 96(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 96(BX), Z7
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 96(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2560(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2688(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2816(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 2944(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 3584(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3712(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3840(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSLLD          $0x01, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 3968(R9)
+	VBROADCASTI32X4 128(AX), Z4
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 128(R8), Z4, Z4
+	VBROADCASTI32X4 128(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 128(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 128(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 128(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 128(BX), Z7
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 128(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
+	VMOVUPS         Z8, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
+	VMOVUPS         Z8, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
+	VMOVUPS         Z8, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
+	VMOVUPS         Z8, 4992(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z0, Z8
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
+	VMOVUPS         Z4, 5632(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z1, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 5760(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z2, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 5888(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x01, Z3, Z5
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
+	VMOVUPS         Z4, 6016(R9)
+	VBROADCASTI32X4 160(AX), Z4
+	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 160(R8), Z4, Z4
+	VBROADCASTI32X4 160(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 160(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 160(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 160(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 160(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 160(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 160(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 160(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 160(BX), Z7
+	VINSERTI32X4    $0x01, 160(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 160(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 160(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSRLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6656(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSRLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6784(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSRLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6912(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSRLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 7040(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x03, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 7680(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x03, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x000000b0, AX
+	ADDQ            $0x000000b0, BX
+	ADDQ            $0x000000b0, SI
+	ADDQ            $0x000000b0, DI
+	ADDQ            $0x000000b0, R8
+	ADDQ            $0x000000b0, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000400, R10
+	ADDQ            $0x00000400, R11
+	SUBQ            $0x00000100, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX2, AVX512F, MMX+
+TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      64(R14)(CX*1)
+	PREFETCHT1      128(R14)(CX*1)
+	PREFETCHT1      192(R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	PREFETCHT1      64(R14)(CX*2)
+	PREFETCHT1      128(R14)(CX*2)
+	PREFETCHT1      192(R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      64(R14)
+	PREFETCHT1      128(R14)
+	PREFETCHT1      192(R14)
+	VPXOR           Y0, Y0, Y0
+	VPINSRW         $0x00, 208(AX), X0, X0
+	VPINSRW         $0x01, 208(AX)(CX*1), X0, X0
+	VPINSRW         $0x02, 208(AX)(CX*2), X0, X0
+	VPINSRW         $0x03, 208(BX), X0, X0
+	VPINSRW         $0x04, 208(BX)(CX*1), X0, X0
+	VPINSRW         $0x05, 208(BX)(CX*2), X0, X0
+	VPINSRW         $0x06, 208(SI), X0, X0
+	VPINSRW         $0x07, 208(SI)(CX*1), X0, X0
+	VPXOR           Y1, Y1, Y1
+	VPINSRW         $0x00, 208(SI)(CX*2), X1, X1
+	VPINSRW         $0x01, 208(DI), X1, X1
+	VPINSRW         $0x02, 208(DI)(CX*1), X1, X1
+	VPINSRW         $0x03, 208(DI)(CX*2), X1, X1
+	VPINSRW         $0x04, 208(R8), X1, X1
+	VPINSRW         $0x05, 208(R8)(CX*1), X1, X1
+	VPINSRW         $0x06, 208(R8)(CX*2), X1, X1
+	VPINSRW         $0x07, 208(DX), X1, X1
+	VINSERTI128     $0x01, X1, Y0, Y0
+	VCVTPH2PS       Y0, Z0
+	VBROADCASTI32X4 192(AX), Z1
+	VINSERTI32X4    $0x01, 192(BX)(CX*1), Z1, Z1
+	VINSERTI32X4    $0x02, 192(SI)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x03, 192(R8), Z1, Z1
+	VBROADCASTI32X4 192(AX)(CX*1), Z2
+	VINSERTI32X4    $0x01, 192(BX)(CX*2), Z2, Z2
+	VINSERTI32X4    $0x02, 192(DI), Z2, Z2
+	VINSERTI32X4    $0x03, 192(R8)(CX*1), Z2, Z2
+	VBROADCASTI32X4 192(AX)(CX*2), Z3
+	VINSERTI32X4    $0x01, 192(SI), Z3, Z3
+	VINSERTI32X4    $0x02, 192(DI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x03, 192(R8)(CX*2), Z3, Z3
+	VBROADCASTI32X4 192(BX), Z4
+	VINSERTI32X4    $0x01, 192(SI)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 192(DI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 192(DX), Z4, Z4
+	VPUNPCKLDQ      Z2, Z1, Z5
+	VPUNPCKHDQ      Z2, Z1, Z6
+	VPUNPCKLDQ      Z4, Z3, Z2
+	VPUNPCKHDQ      Z4, Z3, Z4
+	VPUNPCKLQDQ     Z2, Z5, Z1
+	VPUNPCKHQDQ     Z2, Z5, Z2
+	VPUNPCKLQDQ     Z4, Z6, Z3
+	VPUNPCKHQDQ     Z4, Z6, Z4
+	VPSLLD          $0x18, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, (R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, (R11)
+	VPSLLD          $0x10, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, 128(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, 128(R11)
+	VPSLLD          $0x08, Z1, Z5
+	VPSRAD          $0x18, Z5, Z5
+	VCVTDQ2PS       Z5, Z5
+	VMULPS          Z0, Z5, Z5
+	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
+	VMOVUPS         Z6, 256(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
+	VMOVUPS         Z5, 256(R11)
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 384(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 384(R11)
+	VPSLLD          $0x18, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 512(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 512(R11)
+	VPSLLD          $0x10, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 640(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 640(R11)
+	VPSLLD          $0x08, Z2, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 768(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 768(R11)
+	VPSRAD          $0x18, Z2, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 896(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 896(R11)
+	VPSLLD          $0x18, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1024(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1024(R11)
+	VPSLLD          $0x10, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1152(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1152(R11)
+	VPSLLD          $0x08, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1280(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1280(R11)
+	VPSRAD          $0x18, Z3, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1408(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1408(R11)
+	VPSLLD          $0x18, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1536(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1536(R11)
+	VPSLLD          $0x10, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1664(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1664(R11)
+	VPSLLD          $0x08, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 1792(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 1792(R11)
+	VPSRAD          $0x18, Z4, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 1920(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 1920(R11)
+	VBROADCASTI32X4 128(AX), Z0
+	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 128(R8), Z0, Z0
+	VBROADCASTI32X4 128(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 128(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 128(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 128(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 128(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 128(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 128(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 128(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 128(BX), Z3
+	VINSERTI32X4    $0x01, 128(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 128(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 128(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 (AX), Z4
+	VINSERTI32X4    $0x01, (BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, (SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, (R8), Z4, Z4
+	VBROADCASTI32X4 (AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, (BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, (DI), Z5, Z5
+	VINSERTI32X4    $0x03, (R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 (AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, (SI), Z6, Z6
+	VINSERTI32X4    $0x02, (DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, (R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 (BX), Z7
+	VINSERTI32X4    $0x01, (SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, (DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, (DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 384(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2048(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2176(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2304(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2432(R9)
+	VBROADCASTI32X4 32(AX), Z4
+	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 32(R8), Z4, Z4
+	VBROADCASTI32X4 32(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 32(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 32(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 32(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 32(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 32(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 32(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 32(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 32(BX), Z7
+	VINSERTI32X4    $0x01, 32(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 32(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 32(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1024(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1152(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1280(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1408(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 3072(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3200(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3328(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3456(R9)
+	VBROADCASTI32X4 144(AX), Z0
+	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 144(R8), Z0, Z0
+	VBROADCASTI32X4 144(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 144(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 144(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 144(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 144(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 144(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 144(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 144(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 144(BX), Z3
+	VINSERTI32X4    $0x01, 144(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 144(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 144(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 16(AX), Z4
+	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 16(R8), Z4, Z4
+	VBROADCASTI32X4 16(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 16(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 16(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 16(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 16(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 16(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 16(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 16(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 16(BX), Z7
+	VINSERTI32X4    $0x01, 16(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 16(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 16(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 512(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 640(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 768(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 896(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 2560(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 2688(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 2816(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 2944(R9)
+	VBROADCASTI32X4 48(AX), Z4
+	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 48(R8), Z4, Z4
+	VBROADCASTI32X4 48(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 48(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 48(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 48(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 48(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 48(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 48(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 48(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 48(BX), Z7
+	VINSERTI32X4    $0x01, 48(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 48(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 48(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1536(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1664(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1792(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 1920(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 3584(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3712(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3840(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 3968(R9)
+	VBROADCASTI32X4 160(AX), Z0
+	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 160(R8), Z0, Z0
+	VBROADCASTI32X4 160(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 160(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 160(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 160(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 160(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 160(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 160(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 160(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 160(BX), Z3
+	VINSERTI32X4    $0x01, 160(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 160(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 160(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 64(AX), Z4
+	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 64(R8), Z4, Z4
+	VBROADCASTI32X4 64(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 64(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 64(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 64(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 64(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 64(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 64(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 64(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 64(BX), Z7
+	VINSERTI32X4    $0x01, 64(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 64(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 64(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4096(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4224(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4352(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4480(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6144(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6272(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6400(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 6528(R9)
+	VBROADCASTI32X4 96(AX), Z4
+	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 96(R8), Z4, Z4
+	VBROADCASTI32X4 96(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 96(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 96(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 96(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 96(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 96(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 96(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 96(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 96(BX), Z7
+	VINSERTI32X4    $0x01, 96(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 96(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 96(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5120(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5248(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5376(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5504(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 7168(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7296(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7424(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7552(R9)
+	VBROADCASTI32X4 176(AX), Z0
+	VINSERTI32X4    $0x01, 176(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 176(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 176(R8), Z0, Z0
+	VBROADCASTI32X4 176(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 176(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 176(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 176(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 176(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 176(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 176(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 176(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 176(BX), Z3
+	VINSERTI32X4    $0x01, 176(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 176(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 176(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VBROADCASTI32X4 80(AX), Z4
+	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 80(R8), Z4, Z4
+	VBROADCASTI32X4 80(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 80(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 80(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 80(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 80(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 80(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 80(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 80(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 80(BX), Z7
+	VINSERTI32X4    $0x01, 80(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 80(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 80(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x04, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4608(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x04, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4736(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x04, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4864(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x04, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 4992(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 6656(R9)
+	VPSRLD          $0x04, Z5, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
+	VMOVUPS         Z4, 6784(R9)
+	VPSRLD          $0x04, Z6, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 6912(R9)
+	VPSRLD          $0x04, Z7, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
+	VMOVUPS         Z4, 7040(R9)
+	VBROADCASTI32X4 112(AX), Z4
+	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
+	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
+	VINSERTI32X4    $0x03, 112(R8), Z4, Z4
+	VBROADCASTI32X4 112(AX)(CX*1), Z5
+	VINSERTI32X4    $0x01, 112(BX)(CX*2), Z5, Z5
+	VINSERTI32X4    $0x02, 112(DI), Z5, Z5
+	VINSERTI32X4    $0x03, 112(R8)(CX*1), Z5, Z5
+	VBROADCASTI32X4 112(AX)(CX*2), Z6
+	VINSERTI32X4    $0x01, 112(SI), Z6, Z6
+	VINSERTI32X4    $0x02, 112(DI)(CX*1), Z6, Z6
+	VINSERTI32X4    $0x03, 112(R8)(CX*2), Z6, Z6
+	VBROADCASTI32X4 112(BX), Z7
+	VINSERTI32X4    $0x01, 112(SI)(CX*1), Z7, Z7
+	VINSERTI32X4    $0x02, 112(DI)(CX*2), Z7, Z7
+	VINSERTI32X4    $0x03, 112(DX), Z7, Z7
+	VPUNPCKLDQ      Z5, Z4, Z8
+	VPUNPCKHDQ      Z5, Z4, Z9
+	VPUNPCKLDQ      Z7, Z6, Z5
+	VPUNPCKHDQ      Z7, Z6, Z7
+	VPUNPCKLQDQ     Z5, Z8, Z4
+	VPUNPCKHQDQ     Z5, Z8, Z5
+	VPUNPCKLQDQ     Z7, Z9, Z6
+	VPUNPCKHQDQ     Z7, Z9, Z7
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
+	VPSLLD          $0x02, Z0, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5632(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
+	VPSLLD          $0x02, Z1, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5760(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
+	VPSLLD          $0x02, Z2, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 5888(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
+	VPSLLD          $0x02, Z3, Z9
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
+	VMOVUPS         Z8, 6016(R9)
+	VPSRLD          $0x04, Z4, Z4
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
+	VPSRLD          $0x02, Z0, Z0
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
+	VMOVUPS         Z4, 7680(R9)
+	VPSRLD          $0x04, Z5, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z1, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7808(R9)
+	VPSRLD          $0x04, Z6, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z2, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 7936(R9)
+	VPSRLD          $0x04, Z7, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSRLD          $0x02, Z3, Z1
+	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
+	VMOVUPS         Z0, 8064(R9)
+	ADDQ            $0x000000d2, AX
+	ADDQ            $0x000000d2, BX
+	ADDQ            $0x000000d2, SI
+	ADDQ            $0x000000d2, DI
+	ADDQ            $0x000000d2, R8
+	ADDQ            $0x000000d2, DX
+	ADDQ            $0x00002000, R9
+	ADDQ            $0x00000800, R10
+	ADDQ            $0x00000800, R11
+	SUBQ            $0x00000100, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackI8AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, (R9)
+	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z3, 384(R9)
+	VBROADCASTI32X4 20(AX), Z0
+	VINSERTI32X4    $0x01, 20(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 20(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 20(R8), Z0, Z0
+	VBROADCASTI32X4 20(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 20(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 20(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 20(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 20(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 20(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 20(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 20(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 20(BX), Z3
+	VINSERTI32X4    $0x01, 20(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 20(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 20(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z3, 896(R9)
+	ADDQ            $0x00000024, AX
+	ADDQ            $0x00000024, BX
+	ADDQ            $0x00000024, SI
+	ADDQ            $0x00000024, DI
+	ADDQ            $0x00000024, R8
+	ADDQ            $0x00000024, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackI4AVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VBROADCASTI32X4 4(AX), Z0
+	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 4(R8), Z0, Z0
+	VBROADCASTI32X4 4(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 4(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 4(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 4(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 4(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 4(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 4(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 4(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 4(BX), Z3
+	VINSERTI32X4    $0x01, 4(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 4(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 4(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000014, AX
+	ADDQ            $0x00000014, BX
+	ADDQ            $0x00000014, SI
+	ADDQ            $0x00000014, DI
+	ADDQ            $0x00000014, R8
+	ADDQ            $0x00000014, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000080, R10
+	ADDQ            $0x00000080, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackI4TwoAVX512(SB), NOSPLIT, $0-56
+	MOVQ src+24(FP), AX
+	MOVQ srcRow+32(FP), CX
+	LEAQ (CX)(CX*2), DX
+	LEAQ (AX)(DX*1), BX
+	LEAQ (BX)(DX*1), SI
+	LEAQ (SI)(DX*1), DI
+	LEAQ (DI)(DX*1), R8
+	LEAQ (R8)(DX*1), DX
+	MOVQ codes+0(FP), R9
+	MOVQ scales+8(FP), R10
+	MOVQ mins+16(FP), R11
+	MOVQ n+40(FP), R12
+	MOVQ ahead+48(FP), R13
+
+block:
+	LEAQ            (AX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (BX)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (SI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DI)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (R8)(R13*1), R14
+	PREFETCHT1      (R14)
+	PREFETCHT1      (R14)(CX*1)
+	PREFETCHT1      (R14)(CX*2)
+	LEAQ            (DX)(R13*1), R14
+	PREFETCHT1      (R14)
+	VPBROADCASTD    (AX), Z0
+	VPINSRD         $0x01, (AX)(CX*1), X0, X0
+	VPINSRD         $0x02, (AX)(CX*2), X0, X0
+	VPINSRD         $0x03, (BX), X0, X0
+	VMOVD           (BX)(CX*1), X1
+	VPINSRD         $0x01, (BX)(CX*2), X1, X1
+	VPINSRD         $0x02, (SI), X1, X1
+	VPINSRD         $0x03, (SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           (SI)(CX*2), X1
+	VPINSRD         $0x01, (DI), X1, X1
+	VPINSRD         $0x02, (DI)(CX*1), X1, X1
+	VPINSRD         $0x03, (DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           (R8), X1
+	VPINSRD         $0x01, (R8)(CX*1), X1, X1
+	VPINSRD         $0x02, (R8)(CX*2), X1, X1
+	VPINSRD         $0x03, (DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, (R10)
+	VPBROADCASTD    4(AX), Z0
+	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
+	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
+	VPINSRD         $0x03, 4(BX), X0, X0
+	VMOVD           4(BX)(CX*1), X1
+	VPINSRD         $0x01, 4(BX)(CX*2), X1, X1
+	VPINSRD         $0x02, 4(SI), X1, X1
+	VPINSRD         $0x03, 4(SI)(CX*1), X1, X1
+	VINSERTI32X4    $0x01, X1, Z0, Z0
+	VMOVD           4(SI)(CX*2), X1
+	VPINSRD         $0x01, 4(DI), X1, X1
+	VPINSRD         $0x02, 4(DI)(CX*1), X1, X1
+	VPINSRD         $0x03, 4(DI)(CX*2), X1, X1
+	VINSERTI32X4    $0x02, X1, Z0, Z0
+	VMOVD           4(R8), X1
+	VPINSRD         $0x01, 4(R8)(CX*1), X1, X1
+	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
+	VPINSRD         $0x03, 4(DX), X1, X1
+	VINSERTI32X4    $0x03, X1, Z0, Z0
+	VMOVUPS         Z0, 128(R10)
+	VBROADCASTI32X4 8(AX), Z0
+	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z0, Z0
+	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z0, Z0
+	VINSERTI32X4    $0x03, 8(R8), Z0, Z0
+	VBROADCASTI32X4 8(AX)(CX*1), Z1
+	VINSERTI32X4    $0x01, 8(BX)(CX*2), Z1, Z1
+	VINSERTI32X4    $0x02, 8(DI), Z1, Z1
+	VINSERTI32X4    $0x03, 8(R8)(CX*1), Z1, Z1
+	VBROADCASTI32X4 8(AX)(CX*2), Z2
+	VINSERTI32X4    $0x01, 8(SI), Z2, Z2
+	VINSERTI32X4    $0x02, 8(DI)(CX*1), Z2, Z2
+	VINSERTI32X4    $0x03, 8(R8)(CX*2), Z2, Z2
+	VBROADCASTI32X4 8(BX), Z3
+	VINSERTI32X4    $0x01, 8(SI)(CX*1), Z3, Z3
+	VINSERTI32X4    $0x02, 8(DI)(CX*2), Z3, Z3
+	VINSERTI32X4    $0x03, 8(DX), Z3, Z3
+	VPUNPCKLDQ      Z1, Z0, Z4
+	VPUNPCKHDQ      Z1, Z0, Z5
+	VPUNPCKLDQ      Z3, Z2, Z1
+	VPUNPCKHDQ      Z3, Z2, Z3
+	VPUNPCKLQDQ     Z1, Z4, Z0
+	VPUNPCKHQDQ     Z1, Z4, Z1
+	VPUNPCKLQDQ     Z3, Z5, Z2
+	VPUNPCKHQDQ     Z3, Z5, Z3
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, (R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 128(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 256(R9)
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
+	VPSUBB          eights<>+0(SB), Z4, Z4
+	VMOVUPS         Z4, 384(R9)
+	VPSRLD          $0x04, Z0, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 512(R9)
+	VPSRLD          $0x04, Z1, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 640(R9)
+	VPSRLD          $0x04, Z2, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 768(R9)
+	VPSRLD          $0x04, Z3, Z0
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
+	VPSUBB          eights<>+0(SB), Z0, Z0
+	VMOVUPS         Z0, 896(R9)
+	ADDQ            $0x00000018, AX
+	ADDQ            $0x00000018, BX
+	ADDQ            $0x00000018, SI
+	ADDQ            $0x00000018, DI
+	ADDQ            $0x00000018, R8
+	ADDQ            $0x00000018, DX
+	ADDQ            $0x00000400, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
+	SUBQ            $0x00000020, R12
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-61
+	MOVQ    a+8(FP), AX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    codes+16(FP), CX
+	MOVQ    scales+24(FP), DX
+	MOVQ    mins+32(FP), BX
+	MOVQ    groups+40(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z2
+	VMOVUPS numbers16<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    2(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    3(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    67(CX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA numbers0<>+0(SB)/4, $0x00000000
+DATA numbers0<>+4(SB)/4, $0x3f800000
+DATA numbers0<>+8(SB)/4, $0x40000000
+DATA numbers0<>+12(SB)/4, $0x40400000
+DATA numbers0<>+16(SB)/4, $0x40800000
+DATA numbers0<>+20(SB)/4, $0x40a00000
+DATA numbers0<>+24(SB)/4, $0x40c00000
+DATA numbers0<>+28(SB)/4, $0x40e00000
+DATA numbers0<>+32(SB)/4, $0x41000000
+DATA numbers0<>+36(SB)/4, $0x41100000
+DATA numbers0<>+40(SB)/4, $0x41200000
+DATA numbers0<>+44(SB)/4, $0x41300000
+DATA numbers0<>+48(SB)/4, $0x41400000
+DATA numbers0<>+52(SB)/4, $0x41500000
+DATA numbers0<>+56(SB)/4, $0x41600000
+DATA numbers0<>+60(SB)/4, $0x41700000
+GLOBL numbers0<>(SB), RODATA|NOPTR, $64
+
+DATA numbers16<>+0(SB)/4, $0x41800000
+DATA numbers16<>+4(SB)/4, $0x41880000
+DATA numbers16<>+8(SB)/4, $0x41900000
+DATA numbers16<>+12(SB)/4, $0x41980000
+DATA numbers16<>+16(SB)/4, $0x41a00000
+DATA numbers16<>+20(SB)/4, $0x41a80000
+DATA numbers16<>+24(SB)/4, $0x41b00000
+DATA numbers16<>+28(SB)/4, $0x41b80000
+DATA numbers16<>+32(SB)/4, $0x41c00000
+DATA numbers16<>+36(SB)/4, $0x41c80000
+DATA numbers16<>+40(SB)/4, $0x41d00000
+DATA numbers16<>+44(SB)/4, $0x41d80000
+DATA numbers16<>+48(SB)/4, $0x41e00000
+DATA numbers16<>+52(SB)/4, $0x41e80000
+DATA numbers16<>+56(SB)/4, $0x41f00000
+DATA numbers16<>+60(SB)/4, $0x41f80000
+GLOBL numbers16<>(SB), RODATA|NOPTR, $64
+
+// func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenWholeAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    codes+8(FP), CX
+	MOVQ    scales+16(FP), DX
+	MOVQ    mins+24(FP), BX
+	MOVQ    groups+32(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z0
+	VMOVUPS numbers16<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   (CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   1(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   2(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   3(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvSignedAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c0000ff00<>+0(SB), Z2
+	VPBROADCASTD c3f808000<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    -1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    63(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    2(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenSignedAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c0000ff00<>+0(SB), Z0
+	VPBROADCASTD c3f808000<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   -1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   (CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   2(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvCenteredAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c003f0000<>+0(SB), Z2
+	VPBROADCASTD c3f800000<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS (BX), Z5
+	VMOVUPS 64(DX), Z6
+	VMOVUPS 64(BX), Z7
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    -2(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    62(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    -1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    63(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    (CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    1(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(CX), Z9
+	VPTERNLOGD   $0x6c, Z2, Z3, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenCenteredAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c003f0000<>+0(SB), Z0
+	VPBROADCASTD c3f800000<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	VMOVUPS (BX), Z3
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   -2(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   -1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   (CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   1(CX), Z4
+	VPTERNLOGD  $0x6c, Z0, Z1, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// Requires: AVX, AVX512F
+TEXT ·gemvScaledAVX512(SB), NOSPLIT, $0-61
+	MOVQ         a+8(FP), AX
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         codes+16(FP), CX
+	MOVQ         scales+24(FP), DX
+	MOVQ         mins+32(FP), BX
+	MOVQ         groups+40(FP), SI
+	VPBROADCASTD c000000ff<>+0(SB), Z2
+	VPBROADCASTD c4b000080<>+0(SB), Z3
+
+group:
+	VMOVUPS (DX), Z4
+	VMOVUPS 64(DX), Z5
+	MOVQ    fours+48(FP), DI
+
+four:
+	VBROADCASTSS (AX), Z6
+	VMOVDQU32    (CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    64(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 4(AX), Z6
+	VMOVDQU32    1(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    65(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 8(AX), Z6
+	VMOVDQU32    2(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    66(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS 12(AX), Z6
+	VMOVDQU32    3(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VMOVDQU32    67(CX), Z7
+	VPTERNLOGD   $0x6c, Z2, Z3, Z7
+	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VFMADD231PS  Z6, Z7, Z1
+	ADDQ         $0x10, AX
+	ADDQ         $0x00000080, CX
+	DECQ         DI
+	JNZ          four
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x00000080, BX
+	DECQ         SI
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenScaledAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenScaledAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         scales+16(FP), DX
+	MOVQ         mins+24(FP), BX
+	MOVQ         groups+32(FP), SI
+	VPBROADCASTD c000000ff<>+0(SB), Z0
+	VPBROADCASTD c4b000080<>+0(SB), Z1
+
+group:
+	VMOVUPS (DX), Z2
+	MOVQ    fours+40(FP), DI
+
+four:
+	VMOVDQU32   (CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, (AX)
+	VMOVDQU32   1(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 64(AX)
+	VMOVDQU32   2(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 128(AX)
+	VMOVDQU32   3(CX), Z3
+	VPTERNLOGD  $0x6c, Z0, Z1, Z3
+	VSUBPS.BCST c4b000080<>+0(SB), Z3, Z3
+	VMULPS      Z2, Z3, Z3
+	VMOVUPS     Z3, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET

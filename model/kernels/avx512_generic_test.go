@@ -3,3 +3,5 @@
 package kernels
 
 func withoutAVX512(f func()) { f() }
+
+func withoutVectors(f func()) { f() }

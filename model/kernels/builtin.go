@@ -31,6 +31,8 @@ type packing struct {
 	a     [blockRows * blockK]float32
 	b     [blockCols * blockK]float32
 	tiles [blockRows * panelCols]float32
+	codes unpacked
+	rows  [panelCols * blockK]float32 // of B, side by side
 }
 
 // panels are columns of op(B) in groups of panelCols, rows of a group side by side. Groups are stride apart.
@@ -69,7 +71,7 @@ func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
 	for j0 := 0; j0 < p.n; j0 += blockCols {
 		part := p.cols(j0, min(j0+blockCols, p.n))
 		b := panels{buf.b[:], panelCols * k, false}
-		part.packB(b, l0, k, panelCols*p.ldb)
+		part.packB(buf, b, l0, k, panelCols*p.ldb)
 		part.multiplyBlock(buf, b, l0, k, add)
 	}
 }
@@ -90,7 +92,7 @@ func (p *product) multiplyFewRows(buf *packing) {
 				part.gemvColumns(buf, 0, l0, k, ahead, add)
 			} else {
 				b := panels{buf.b[:], panelCols * k, !p.tb}
-				part.packB(b, l0, k, ahead)
+				part.packB(buf, b, l0, k, ahead)
 				part.multiplyBlock(buf, b, l0, k, add)
 			}
 			l0 += k
@@ -100,7 +102,7 @@ func (p *product) multiplyFewRows(buf *packing) {
 
 // isGemv says whether gemvColumns computes k products of all columns.
 func (p *product) isGemv(k int) bool {
-	return p.m == 1 && !p.ta && p.tb && p.n == gemvCols && hasGemv(k)
+	return p.m == 1 && !p.ta && p.tb && p.n == gemvCols && p.hasGemv(k)
 }
 
 // sumFrom returns how many products from the l0-th on are summed up at once.
@@ -183,16 +185,19 @@ func (p *product) packA(dst []float32, l0, k int) {
 
 // packB copies rows l0 to l0+k of op(B) to panels of panelCols columns, rows of a panel side by side. What the last
 // panel lacks is zero. Of a transposed B it fetches what lies ahead numbers behind into the caches.
-func (p *product) packB(to panels, l0, k, ahead int) {
+func (p *product) packB(buf *packing, to panels, l0, k, ahead int) {
 	for j := 0; j < p.n; j += panelCols {
 		panel := to.data[j/panelCols*to.stride:][:panelCols*k]
 		switch cols := min(panelCols, p.n-j); {
 		case p.tb && cols < panelCols:
-			var rows [panelCols * blockK]float32
-			p.widenRows(&rows, j, cols, l0, k)
-			transposePanel(panel, rows[:], blockK, k, 0)
-		case p.halves != nil:
-			transposeHalves(p.halfType, panel, p.halves[2*(j*p.ldb+l0):], p.ldb, k, ahead)
+			p.widenRows(&buf.rows, j, cols, l0, k)
+			clear(buf.rows[cols*blockK:])
+			transposePanel(panel, buf.rows[:], blockK, k, 0)
+		case p.stored.Data != nil:
+			if !p.transposeStored(buf, panel, j, l0, k, ahead) {
+				p.widenRows(&buf.rows, j, cols, l0, k)
+				transposePanel(panel, buf.rows[:], blockK, k, 0)
+			}
 		case p.tb:
 			transposePanel(panel, p.b[j*p.ldb+l0:], p.ldb, k, ahead)
 		case cols < panelCols:
@@ -208,13 +213,10 @@ func (p *product) packB(to panels, l0, k, ahead int) {
 func (p *product) widenRows(dst *[panelCols * blockK]float32, j, n, l0, k int) {
 	for c := range n {
 		row, at := dst[c*blockK:][:k], (j+c)*p.ldb+l0
-		switch {
-		case p.halves == nil:
+		if w := &p.stored; w.Data != nil {
+			w.Floats(row, at)
+		} else {
 			copy(row, p.b[at:])
-		case p.halfType == bf16:
-			bf16ToF32(row, p.halves[2*at:])
-		default:
-			f16sToF32(row, p.halves[2*at:])
 		}
 	}
 }

@@ -41,8 +41,7 @@ type product struct {
 	ldc     int
 	blas    *openBLAS // nil: the built-in kernels
 
-	halves   []byte // op(B) is the transpose of these numbers of halfType instead of b
-	halfType halfType
+	stored Stored // op(B) is the transpose of it instead of b, if it has data
 
 	packed             packedFactor // op(B) is part of it instead of b
 	open               bool         // other products take more rows of op(B), where their A is not zero, or columns of it if transposed
@@ -147,8 +146,8 @@ func (p *product) cols(lo, hi int) product {
 	switch {
 	case p.packed.data != nil:
 		q.firstCol += lo
-	case p.halves != nil:
-		q.halves = p.halves[2*lo*p.ldb:]
+	case p.stored.Data != nil:
+		q.stored.Data = p.stored.Data[p.stored.bytes(lo*p.ldb):]
 	case p.tb:
 		q.b = p.b[lo*p.ldb:]
 	default:

@@ -36,56 +36,144 @@ func transposePanel(dst, src []float32, stride, k, ahead int) {
 	}
 }
 
-// halfKernels are those for one type of 16-bit numbers and one width of vectors.
-type halfKernels struct {
+// storedKernels are those for one way to store numbers and one width of vectors, for 16-bit numbers or for blocks of them.
+type storedKernels struct {
 	transpose func(dst *float32, src *byte, srcRow, n, ahead int)
 	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool, tmp *float32)
+
+	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+	group  int // of numbers that have a scale
+	bytes  *byteKernels
+}
+
+// byteKernels are those for one way to read bytes as numbers.
+type byteKernels struct {
+	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
+	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 }
 
 var (
-	halvesAVX2   = [...]halfKernels{bf16: {transposeBF16AVX2, gemvBF16AVX2}, f16: {transposeF16AVX2, gemvF16AVX2}}
-	halvesAVX512 = [...]halfKernels{bf16: {transposeBF16AVX512, gemvBF16AVX512}, f16: {transposeF16AVX512, gemvF16AVX512}}
+	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
+	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
+	scaledAVX2     = &byteKernels{gemvScaledAVX2, widenScaledAVX2}
+	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
+	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
+	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
+	scaledAVX512   = &byteKernels{gemvScaledAVX512, widenScaledAVX512}
+	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
+
+	storedAVX2 = [codes]storedKernels{
+		BF16:  {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
+		F16:   {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
+		Q80:   {unpack: unpackQ80AVX2, group: 32, bytes: signedAVX2},
+		Q40:   {unpack: unpackQ40AVX2, group: 32, bytes: wholeAVX2},
+		Q41:   {unpack: unpackQ41AVX2, group: 32, bytes: wholeAVX2},
+		Q50:   {unpack: unpackQ50AVX2, group: 32, bytes: wholeAVX2},
+		Q51:   {unpack: unpackQ51AVX2, group: 32, bytes: wholeAVX2},
+		Q4K:   {unpack: unpackQ4KAVX2, group: 32, bytes: wholeAVX2},
+		Q5K:   {unpack: unpackQ5KAVX2, group: 32, bytes: wholeAVX2},
+		Q6K:   {unpack: unpackQ6KAVX2, group: 16, bytes: centeredAVX2},
+		I8:    {unpack: unpackI8AVX2, group: 32, bytes: scaledAVX2},
+		I4:    {unpack: unpackI4AVX2, group: 32, bytes: scaledAVX2},
+		I4Two: {unpack: unpackI4TwoAVX2, group: 16, bytes: scaledAVX2},
+	}
+	storedAVX512 = [codes]storedKernels{
+		BF16:  {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
+		F16:   {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
+		Q80:   {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
+		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: wholeAVX512},
+		Q41:   {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
+		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: wholeAVX512},
+		Q51:   {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
+		Q4K:   {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
+		Q5K:   {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},
+		Q6K:   {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512},
+		I8:    {unpack: unpackI8AVX512, group: 32, bytes: scaledAVX512},
+		I4:    {unpack: unpackI4AVX512, group: 32, bytes: scaledAVX512},
+		I4Two: {unpack: unpackI4TwoAVX512, group: 16, bytes: scaledAVX512},
+	}
 )
 
-// transposeHalves is transposeHalvesGo. It fetches what lies ahead numbers behind into the caches.
-func transposeHalves(t halfType, dst []float32, src []byte, stride, k, ahead int) {
-	whole := 0
-	if useAVX2 {
-		whole = k - k%gemvStep
-	}
+// storedKernels returns the kernels for how op(B) is stored and the rows that one of them reads, nil if there are none.
+func (p *product) storedKernels() (*storedKernels, int) {
 	switch {
-	case whole == 0:
+	case p.stored.Code == AnyCode || !useAVX2:
+		return nil, 0
 	case useAVX512:
-		halvesAVX512[t].transpose(&dst[0], &src[0], 2*stride, whole, 2*ahead)
+		return &storedAVX512[p.stored.Code], 16
 	default:
-		halvesAVX2[t].transpose(&dst[0], &src[0], 2*stride, whole, 2*ahead)
-		halvesAVX2[t].transpose(&dst[8], &src[16*stride], 2*stride, whole, 2*ahead)
+		return &storedAVX2[p.stored.Code], 8
+	}
+}
+
+// transposeStored writes k rows of the transpose of what is stored, those that begin at l0, columns j to j+panelCols, to
+// panel. It fetches what lies ahead numbers behind into the caches. It returns false if there are no kernels for it.
+func (p *product) transposeStored(buf *packing, panel []float32, j, l0, k, ahead int) bool {
+	s, rows := p.storedKernels()
+	whole := k - k%gemvStep
+	if s == nil || whole == 0 {
+		return false
+	}
+	w := &p.stored
+	src, row, ahead := w.Data[w.bytes(j*p.ldb+l0):], w.bytes(p.ldb), w.bytes(ahead)
+	for i := 0; i < panelCols; i += rows {
+		if s.unpack == nil {
+			s.transpose(&panel[i], &src[i*row], row, whole, ahead)
+		} else {
+			s.unpackRows(&buf.codes, i, &src[i*row], row, whole, ahead)
+			s.widen(&panel[i], &buf.codes, i, whole)
+		}
 	}
 	if whole < k {
-		transposeHalvesGo(t, dst[whole*panelCols:], src[2*whole:], stride, k-whole)
+		p.widenRows(&buf.rows, j, panelCols, l0+whole, k-whole)
+		transposePanel(panel[whole*panelCols:], buf.rows[:], blockK, k-whole, 0)
 	}
+	return true
+}
+
+// unpackRows unpacks as many rows as vectors have lanes to those from row i on.
+func (s *storedKernels) unpackRows(to *unpacked, i int, src *byte, srcRow, n, ahead int) {
+	s.unpack(&to.codes[0][i], &to.scales[0][i], &to.mins[0][i], src, srcRow, n, ahead)
+}
+
+// widen writes unpacked rows from row i on to a panel.
+func (s *storedKernels) widen(dst *float32, from *unpacked, i, n int) {
+	s.bytes.widen(dst, &from.codes[0][i], &from.scales[0][i], &from.mins[0][i], n/s.group, s.group/4)
 }
 
 // gemvCols is the number of columns that gemvColumns computes, from sums of multiples of gemvStep products.
 const gemvCols, gemvStep = 32, 32
 
-func hasGemv(k int) bool { return useAVX2 && k%gemvStep == 0 }
+// hasGemv says whether there are kernels that sum up k products.
+func (p *product) hasGemv(k int) bool {
+	return useAVX2 && k%gemvStep == 0 && (p.stored.Data == nil || p.stored.Code != AnyCode)
+}
 
 // gemvColumns computes gemvCols columns of one row of C, those that begin at j, from k rows of the transposed B,
 // those that begin at l0.
 func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
 	tmp := &buf.b[0]
 	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0
-	switch {
-	case p.halves == nil && useAVX512:
-		gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
-	case p.halves == nil:
-		gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
-	case useAVX512:
-		halvesAVX512[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add, tmp)
-	default:
-		halvesAVX2[p.halfType].gemv(c, a, &p.halves[2*at], 2*p.ldb, k, 2*ahead, p.alpha, add, tmp)
+	w := &p.stored
+	if w.Data == nil {
+		if useAVX512 {
+			gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
+		} else {
+			gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
+		}
+		return
 	}
+	s, rows := p.storedKernels()
+	src, row, ahead := w.Data[w.bytes(at):], w.bytes(p.ldb), w.bytes(ahead)
+	if s.unpack == nil {
+		s.gemv(c, a, &src[0], row, k, ahead, p.alpha, add, tmp)
+		return
+	}
+	for i := 0; i < gemvCols; i += rows {
+		s.unpackRows(&buf.codes, i, &src[i*row], row, k, ahead)
+	}
+	u := &buf.codes
+	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add)
 }
 
 func packRows(dst, src []float32, stride, width, k int) {

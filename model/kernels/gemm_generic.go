@@ -10,14 +10,12 @@ func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float
 
 func transposePanel(dst, src []float32, stride, k, _ int) { transposePanelGo(dst, src, stride, k) }
 
-func transposeHalves(t halfType, dst []float32, src []byte, stride, k, _ int) {
-	transposeHalvesGo(t, dst, src, stride, k)
-}
+func (*product) transposeStored(_ *packing, _ []float32, _, _, _, _ int) bool { return false }
 
 func packRows(dst, src []float32, stride, width, k int) { packRowsGo(dst, src, stride, width, k) }
 
 const gemvCols = 32
 
-func hasGemv(int) bool { return false }
+func (*product) hasGemv(int) bool { return false }
 
 func (*product) gemvColumns(_ *packing, _, _, _, _ int, _ bool) {}

@@ -1,7 +1,5 @@
 package kernels
 
-import "encoding/binary"
-
 // gemmTilesGo computes alpha*A*B for tiles of C one below the other, each of some rows and panelCols columns, and
 // stores them or adds them to C. A's element i, l of a tile is a[i*aRow+l*aCol], tiles of A are aTile apart, B's
 // rows of panelCols are bRow apart and those of C cRow.
@@ -45,20 +43,6 @@ func transposePanelGo(dst, src []float32, stride, k int) {
 	for j := range panelCols {
 		for l, v := range src[j*stride:][:k] {
 			dst[l*panelCols+j] = v
-		}
-	}
-}
-
-// transposeHalvesGo is transposePanelGo for rows of 16-bit numbers.
-func transposeHalvesGo(t halfType, dst []float32, src []byte, stride, k int) {
-	for j := range panelCols {
-		row := src[2*j*stride:][:2*k]
-		for l := range k {
-			if t == bf16 {
-				dst[l*panelCols+j] = bf16At(row, l)
-			} else {
-				dst[l*panelCols+j] = f16ToF32(binary.LittleEndian.Uint16(row[2*l:]))
-			}
 		}
 	}
 }

@@ -257,21 +257,20 @@ func TestGemmPanicsBeforeReadingOutside(t *testing.T) {
 func TestGemv(t *testing.T) {
 	r := rand.New(rand.NewPCG(30, 31))
 	for name, way := range map[string]struct {
-		store func([]byte, []float32)
-		load  func([]float32, []byte)
-		gemv  func(dst []float32, w []byte, x []float32, n, k int)
+		store  func([]byte, []float32)
+		stored func([]byte) Stored
 	}{
-		"BF16": {F32ToBF16, BF16ToF32, GemvBF16},
-		"F16":  {F32ToF16, F16ToF32, GemvF16},
+		"BF16": {F32ToBF16, StoredBF16},
+		"F16":  {F32ToF16, StoredF16},
 	} {
 		for _, n := range []int{0, 1, 3, 4, 9, 300} {
 			for _, k := range []int{0, 1, 7, 8, 16, 33, 250, 1000, 2100} {
 				w, x := make([]byte, 2*n*k), normals(r, k, 1)
 				way.store(w, normals(r, n*k, 1))
 				wide := make([]float32, n*k)
-				way.load(wide, w)
+				way.stored(w).Widen(wide, w)
 				dst, intact := guarded(r, n)
-				way.gemv(dst, w, x, n, k)
+				GemmStored(1, n, k, x, way.stored(w), dst)
 				for i := range n {
 					var bound float64
 					for l, v := range x {

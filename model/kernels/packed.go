@@ -54,8 +54,10 @@ func (b Packed) pack(buf []float32) Packed {
 	}
 	need("Pack: buf", len(buf), PackedSize(p.n, p.k))
 	p.packed = packedFactor{buf, p.n, p.k}
+	space := packings.Get().(*packing)
+	defer packings.Put(space)
 	for l0 := 0; l0 < p.k; l0 += blockK {
-		p.packB(p.packed.block(l0, 0), l0, min(blockK, p.k-l0), panelCols*p.ldb)
+		p.packB(space, p.packed.block(l0, 0), l0, min(blockK, p.k-l0), panelCols*p.ldb)
 	}
 	p.b = nil
 	return Packed{p}

@@ -79,7 +79,7 @@ func checkParts(t *testing.T, r *rand.Rand, p product, want []float32, heights [
 	if p.blas == nil {
 		packed.packed = packedFactor{make([]float32, PackedSize(p.n, p.k)), p.n, p.k}
 		for l0 := 0; l0 < p.k; l0 += blockK {
-			packed.packB(packed.packed.block(l0, 0), l0, min(blockK, p.k-l0), 0)
+			packed.packB(new(packing), packed.packed.block(l0, 0), l0, min(blockK, p.k-l0), 0)
 		}
 	}
 	for range 6 {
@@ -186,43 +186,52 @@ func TestColumnsBesideDoNotCount(t *testing.T) {
 	}
 }
 
-// TestGemvHasTheBitsOfGemm multiplies 16-bit weights as they are stored, one row of them at a time in float32, and in
+// TestStoredHasTheBitsOfGemm multiplies 16-bit weights as they are stored, one row of them at a time in float32, and in
 // float32 beside other rows.
-func TestGemvHasTheBitsOfGemm(t *testing.T) {
+func TestStoredHasTheBitsOfGemm(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))
 	for _, s := range []struct{ n, k int }{{1, 1}, {16, 31}, {32, 32}, {33, 64}, {70, 100}, {96, 256}, {128, 300}, {200, 768}, {64, 896}} {
-		for _, half := range []halfType{bf16, f16} {
-			store, load, gemv := F32ToBF16, BF16ToF32, GemvBF16
-			if half == f16 {
-				store, load, gemv = F32ToF16, F16ToF32, GemvF16
+		w, x := make([]byte, 2*s.n*s.k), normals(r, 14*s.k, 1)
+		for _, stored := range []Stored{StoredBF16(w), StoredF16(w)} {
+			if stored.Code == BF16 {
+				F32ToBF16(w, normals(r, s.n*s.k, 1))
+			} else {
+				F32ToF16(w, normals(r, s.n*s.k, 1))
 			}
-			const m = 30
-			w, wide, x := make([]byte, 2*s.n*s.k), make([]float32, s.n*s.k), normals(r, m*s.k, 1)
-			store(w, normals(r, s.n*s.k, 1))
-			load(wide, w)
-			for _, way := range ways() {
-				if way.blas == nil {
-					way.do(func() { checkGemv(t, way.name, gemv, w, wide, x, s.n, s.k) })
-				}
-			}
+			eachWay(func(name string) { checkStored(t, name, stored, x, s.n, s.k) })
 		}
 	}
 }
 
-// checkGemv multiplies the first and the last of the rows of x with a weight of 16-bit numbers, and wide in float32.
-func checkGemv(t *testing.T, kernels string, gemv func(dst []float32, w []byte, x []float32, n, k int), w []byte, wide, x []float32, n, k int) {
+// eachWay calls f with all kernels that run here in turn.
+func eachWay(f func(name string)) {
+	for _, way := range ways() {
+		if way.blas == nil {
+			way.do(func() { f(way.name) })
+		}
+	}
+	if useAVX2 {
+		withoutVectors(func() { f("built-in (portable)") })
+	}
+}
+
+// checkStored multiplies different numbers of the rows of x with a weight as it is stored, and one row with it in
+// float32.
+func checkStored(t *testing.T, kernels string, w Stored, x []float32, n, k int) {
 	t.Helper()
-	m := len(x) / k
+	wide, m := make([]float32, n*k), len(x)/k
+	w.Widen(wide, w.Data)
 	all := newProduct(false, true, m, n, k, 1, x, k, wide, k, 0, make([]float32, m*n), n)
 	all.blas = nil
 	all.run()
-	for _, i := range []int{0, m - 1} {
-		got, one := make([]float32, n), all.rows(i, i+1)
+	for _, rows := range []int{1, 2, 12, 13, m} {
+		i := m - rows
+		got, one := make([]float32, rows*n), all.rows(i, i+1)
 		one.c = make([]float32, n)
 		one.runParallel()
-		gemv(got, w, x[i*k:][:k], n, k)
+		GemmStored(rows, n, k, x[i*k:], w, got)
 		if a, b := differs(got, all.c[i*n:]), differs(one.c, all.c[i*n:]); a >= 0 || b >= 0 {
-			t.Fatalf("%s, n=%d k=%d: of 16-bit weights the first other bits are at %d, of float32 at %d", kernels, n, k, a, b)
+			t.Fatalf("%s, code %d, %d rows, n=%d k=%d: as stored the first other bits are at %d, of float32 at %d", kernels, w.Code, rows, n, k, a, b)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import "golang.org/x/sys/cpu"
 // useAVX2 says whether the processor runs the assembly, useAVX512 whether it runs that with the widest vectors, too.
 var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 
-var useAVX512 = useAVX2 && cpu.X86.HasAVX512F
+var useAVX512 = useAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
 
 func dot(a, b []float32) float32 {
 	if useAVX2 {

@@ -47,6 +47,6 @@ func BenchmarkGemvBF16(b *testing.B) {
 	}{{"768x256", 768, 256}, {"8192x2048", 8192, 2048}} {
 		w, x, dst := make([]byte, 2*s.n*s.k), normals(r, s.k, 1), make([]float32, s.n)
 		F32ToBF16(w, normals(r, s.n*s.k, 1))
-		b.Run(s.name, func(b *testing.B) { fastest(b, s.n*s.k, func() { GemvBF16(dst, w, x, s.n, s.k) }) })
+		b.Run(s.name, func(b *testing.B) { fastest(b, s.n*s.k, func() { GemmStored(1, s.n, s.k, x, StoredBF16(w), dst) }) })
 	}
 }

@@ -16,5 +16,6 @@ func main() {
 	gemmKernels()
 	wideGemmKernels()
 	weightKernels()
+	blockKernels()
 	build.Generate()
 }

@@ -1,0 +1,588 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Weights in blocks of codes are multiplied in two steps. The first, one kernel a type, unpacks some rows of them: it
+// turns the codes into bytes, four numbers of a row in a lane with the rows side by side, and what a block says of
+// scales into a scale and a minimum, in float32, of each row and group of numbers. The second, one kernel for each way
+// to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel.
+
+// unpackedRows is the number of rows side by side in the buffers, codeRow the bytes of a line of them.
+const unpackedRows, codeRow = gemvRows, 4 * gemvRows
+
+// blockType is a type of blocks: how many bytes a block has, of how many numbers, and how many of these have a scale.
+type blockType struct {
+	name               string
+	size, count, group int
+	unpack             func(u *unpacker)
+}
+
+// byteCodes are the ways to read a byte as a number.
+//
+// Whole reads codes of up to 5 bits as what they are. In the others the byte becomes part of a number's mantissa, which
+// takes no conversion. Signed reads a code q of 8 bits in two's complement as 1 + (q+128)/2¹⁵: of d·q the scale is 2¹⁵·d
+// and the minimum -(2¹⁵+2⁷)·d. Centered reads a code q of 6 bits as 1 + q/2⁷: of s·(q-32) the scale is 2⁷·s and the
+// minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number that
+// d·q or s·(q-32) is in float32. Where the scale has all bits of a float32, it is not: Scaled reads a code of 8 bits in
+// two's complement as 2²³+128+q, takes off what is not q, and multiplies by the scale; there are no minimums.
+var byteCodes = []byteCode{{name: "Whole", mask: 31}, {name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000}, {name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000}, {name: "Scaled", mask: 0xff, with: 0x4b000080, less: 1<<23 + 128}}
+
+// byteCode is one of them: the byte is read to the bits from at on, those of mask are kept and those of with turned.
+type byteCode struct {
+	name       string
+	at         int
+	mask, with uint32
+	less       float32 // than what is read is the number, if not 0
+}
+
+func blockTypes() []blockType {
+	return []blockType{
+		{"Q80", 34, 32, 32, func(u *unpacker) {
+			scale := u.halves(0)
+			u.scale(0, u.product(1<<15, scale))
+			u.min(0, u.product(-(1<<15+1<<7), scale))
+			u.columns(0, u.fours(2))
+			u.columns(4, u.fours(18))
+		}},
+		{"Q40", 18, 32, 32, func(u *unpacker) { u.block32(false, false) }},
+		{"Q41", 20, 32, 32, func(u *unpacker) { u.block32(false, true) }},
+		{"Q50", 22, 32, 32, func(u *unpacker) { u.block32(true, false) }},
+		{"Q51", 24, 32, 32, func(u *unpacker) { u.block32(true, true) }},
+		{"Q4K", 144, 256, 32, func(u *unpacker) { u.superblock(false) }},
+		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
+		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
+		{"I8", 36, 32, 32, func(u *unpacker) {
+			u.scale(0, u.words(0))
+			u.columns(0, u.fours(4))
+			u.columns(4, u.fours(20))
+		}},
+		{"I4", 20, 32, 32, func(u *unpacker) { u.halfBytes(1) }},
+		{"I4Two", 24, 32, 16, func(u *unpacker) { u.halfBytes(2) }},
+	}
+}
+
+func blockKernels() {
+	for _, w := range []vectors{{"AVX2", 8, YMM}, {"AVX512", 16, ZMM}} {
+		for _, t := range blockTypes() {
+			unpack(t, w)
+		}
+		for _, c := range byteCodes {
+			gemvCodes(w, c)
+			widenCodes(w, c)
+		}
+	}
+}
+
+// unpacker emits the unpacking of one block of each of as many rows as vectors have lanes.
+type unpacker struct {
+	w                   vectors
+	rows                rowsOfThree
+	codes, scales, mins GPVirtual
+}
+
+func unpack(t blockType, w vectors) {
+	name := "unpack" + t.name + w.name
+	function(name, "(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)",
+		fmt.Sprintf("%s unpacks %d rows of %s blocks, n numbers long, a multiple of %d, and srcRow bytes apart: four codes each\n"+
+			"to codes and what they are multiplied by, of each %d, to scales and mins, whose lines hold %d rows. It fetches what\n"+
+			"lies ahead bytes behind into the caches.", name, w.lanes, t.name, t.count, t.group, unpackedRows))
+	src, srcRow := Load(Param("src"), GP64()).(GPVirtual), Load(Param("srcRow"), GP64()).(GPVirtual)
+	u := &unpacker{w: w, rows: newRowsOfThree(src, srcRow, w.lanes)}
+	u.codes = Load(Param("codes"), GP64()).(GPVirtual)
+	u.scales = Load(Param("scales"), GP64()).(GPVirtual)
+	u.mins = Load(Param("mins"), GP64()).(GPVirtual)
+	n, ahead, fetch := Load(Param("n"), GP64()), Load(Param("ahead"), GP64()).(GPVirtual), GP64()
+	Label("block")
+	for i := range w.lanes {
+		at := u.rows.row(i)
+		if i%3 == 0 {
+			LEAQ(Mem{Base: at.Base, Index: ahead, Scale: 1}, fetch)
+		}
+		at.Base = fetch
+		for line := 0; line < t.size; line += 64 {
+			PREFETCHT1(at.Offset(line))
+		}
+	}
+	t.unpack(u)
+	for _, p := range u.rows.pointers {
+		ADDQ(U32(uint32(t.size)), p)
+	}
+	ADDQ(U32(uint32(t.count/4*codeRow)), u.codes)
+	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.scales)
+	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.mins)
+	SUBQ(U32(uint32(t.count)), n)
+	JNZ(LabelRef("block"))
+	finish()
+}
+
+// row is the place disp bytes into the block of row i.
+func (u *unpacker) row(i, disp int) Mem { return u.rows.row(i).Offset(disp) }
+
+// fours reads the 16 bytes at disp of all rows and returns four vectors: the first four bytes of every row, the next
+// four, and so on.
+func (u *unpacker) fours(disp int) []VecVirtual {
+	v := make([]VecVirtual, 4)
+	for i := range v {
+		v[i] = u.w.new()
+		if u.w.lanes == 8 {
+			VBROADCASTI128(u.row(i, disp), v[i])
+			VINSERTI128(Imm(1), u.row(i+4, disp), v[i], v[i])
+			continue
+		}
+		VBROADCASTI32X4(u.row(i, disp), v[i])
+		for quarter := 1; quarter < 4; quarter++ {
+			VINSERTI32X4(Imm(uint64(quarter)), u.row(i+4*quarter, disp), v[i], v[i])
+		}
+	}
+	var pairs [4]VecVirtual
+	for i := 0; i < 4; i += 2 {
+		pairs[i], pairs[i+1] = u.w.new(), u.w.new()
+		VPUNPCKLDQ(v[i+1], v[i], pairs[i])
+		VPUNPCKHDQ(v[i+1], v[i], pairs[i+1])
+	}
+	for i := range 2 {
+		VPUNPCKLQDQ(pairs[2+i], pairs[i], v[2*i])
+		VPUNPCKHQDQ(pairs[2+i], pairs[i], v[2*i+1])
+	}
+	return v
+}
+
+// halves widens the half-precision number at disp of every row.
+func (u *unpacker) halves(disp int) VecVirtual {
+	x := make([]VecVirtual, u.w.lanes/8)
+	for i := range x {
+		x[i] = YMM()
+		VPXOR(x[i], x[i], x[i])
+		for j := range 8 {
+			VPINSRW(Imm(uint64(j)), u.row(8*i+j, disp), x[i].AsX(), x[i].AsX())
+		}
+	}
+	v := u.w.new()
+	if len(x) == 1 {
+		VCVTPH2PS(x[0].AsX(), v)
+		return v
+	}
+	VINSERTI128(Imm(1), x[1].AsX(), x[0], x[0])
+	VCVTPH2PS(x[0], v)
+	return v
+}
+
+// words reads the four bytes at disp of every row.
+func (u *unpacker) words(disp int) VecVirtual {
+	v := u.w.new()
+	VPBROADCASTD(u.row(0, disp), v)
+	for quarter := range u.w.lanes / 4 {
+		x := v.AsX()
+		if quarter > 0 {
+			x = XMM()
+			VMOVD(u.row(4*quarter, disp), x)
+		}
+		for j := 1; j < 4; j++ {
+			VPINSRD(Imm(uint64(j)), u.row(4*quarter+j, disp), x, x)
+		}
+		switch {
+		case quarter > 0 && u.w.lanes == 8:
+			VINSERTI128(Imm(1), x, v, v)
+		case quarter > 0:
+			VINSERTI32X4(Imm(uint64(quarter)), x, v, v)
+		}
+	}
+	return v
+}
+
+// half widens the half-precision number in the lower or upper half of each lane.
+func (u *unpacker) half(v VecVirtual, upper bool) VecVirtual {
+	wide, narrow := u.w.new(), YMM()
+	switch {
+	case u.w.lanes == 16 && upper:
+		VPSRLD(Imm(16), v, wide)
+		VPMOVDW(wide, narrow)
+	case u.w.lanes == 16:
+		VPMOVDW(v, narrow)
+	default:
+		if upper {
+			VPSRLD(Imm(16), v, narrow)
+		} else {
+			VPAND(constantBits(0xffff), v, narrow)
+		}
+		VPACKUSDW(narrow, narrow, narrow)
+		VPERMQ(Imm(8), narrow, narrow)
+		VCVTPH2PS(narrow.AsX(), wide)
+		return wide
+	}
+	VCVTPH2PS(narrow, wide)
+	return wide
+}
+
+// columns stores four vectors of codes from the i-th four of a block on, scale and min what group i is multiplied by.
+func (u *unpacker) columns(i int, v []VecVirtual) {
+	for j, c := range v {
+		VMOVUPS(c, Mem{Base: u.codes, Disp: codeRow * (i + j)})
+	}
+}
+func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: u.scales, Disp: codeRow * i}) }
+func (u *unpacker) min(i int, v VecVirtual)   { VMOVUPS(v, Mem{Base: u.mins, Disp: codeRow * i}) }
+
+// and keeps bits of dst, negate turns the sign of numbers.
+func (u *unpacker) and(bits uint32, dst VecVirtual) {
+	if c := constantBits(bits); u.w.lanes == 16 {
+		VPANDD_BCST(c, dst, dst)
+	} else {
+		VPAND(c, dst, dst)
+	}
+}
+
+func (u *unpacker) negate(dst VecVirtual) {
+	if sign := constantBits(1 << 31); u.w.lanes == 16 {
+		VPXORD_BCST(sign, dst, dst)
+	} else {
+		VPXOR(sign, dst, dst)
+	}
+}
+
+// orBits sets those of bits in dst that v has.
+func (u *unpacker) orBits(v VecVirtual, bits uint32, dst VecVirtual) {
+	if c := constantBits(bits); u.w.lanes == 16 {
+		VPTERNLOGD_BCST(Imm(0xf8), c, v, dst) // dst | v & c
+		return
+	}
+	masked := u.w.new()
+	VPAND(constantBits(bits), v, masked)
+	VPOR(masked, dst, dst)
+}
+
+// product returns number times v.
+func (u *unpacker) product(number float32, v VecVirtual) VecVirtual {
+	p := u.w.new()
+	if c := constant(number); u.w.lanes == 16 {
+		VMULPS_BCST(c, v, p)
+	} else {
+		VMULPS(c, v, p)
+	}
+	return p
+}
+
+// shift returns v shifted to the left, or right if by is negative; shifted keeps bits of that.
+func (u *unpacker) shift(v VecVirtual, by int) VecVirtual {
+	s := u.w.new()
+	switch {
+	case by > 0:
+		VPSLLD(Imm(uint64(by)), v, s)
+	case by < 0:
+		VPSRLD(Imm(uint64(-by)), v, s)
+	default:
+		return v
+	}
+	return s
+}
+
+func (u *unpacker) shifted(v VecVirtual, by int, bits uint32) VecVirtual {
+	s := u.shift(v, by)
+	if by != 0 {
+		u.and(bits, s)
+		return s
+	}
+	s = u.w.new()
+	if c := constantBits(bits); u.w.lanes == 16 {
+		VPANDD_BCST(c, v, s)
+	} else {
+		VPAND(c, v, s)
+	}
+	return s
+}
+
+const (
+	lowHalves = 0x0f0f0f0f
+	fifthBits = 0x10101010
+	upperTwo  = 0x30303030
+	sixBits   = 0x3f
+)
+
+// block32 is Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and halves of bytes.
+func (u *unpacker) block32(fifths, hasMin bool) {
+	var scale VecVirtual
+	at := 2
+	if hasMin {
+		both := u.words(0)
+		scale, at = u.half(both, false), 4
+		u.min(0, u.half(both, true))
+	} else {
+		scale = u.halves(0)
+		u.min(0, u.product(map[bool]float32{false: -8, true: -16}[fifths], scale))
+	}
+	u.scale(0, scale)
+	var fifth Mem
+	var bits [2]VecVirtual // those of odd fours, and those of even fours where odd ones' are
+	if fifths {
+		bits[1] = u.words(at)
+		bits[0] = u.shift(bits[1], 4)
+		fifth = table("fifths", func(int) uint32 { return fifthBits })
+		at += 4
+	}
+	bytes := u.fours(at)
+	for i := range 8 {
+		v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
+		if fifths {
+			// Of the byte that has the fifth bits of four codes in its upper half, each code takes one.
+			four := u.w.new()
+			VPSHUFB(table(fmt.Sprint("byte", i/2), func(lane int) uint32 { return 0x01010101 * uint32(4*(lane%4)+i/2) }), bits[i%2], four)
+			u.and(0x80402010, four)
+			VPMINUB(fifth, four, four)
+			u.orBits(four, fifthBits, v)
+		}
+		u.columns(i, []VecVirtual{v})
+	}
+}
+
+// halfBytes are codes of 4 bits, 8 greater than what they stand for, with some scales.
+func (u *unpacker) halfBytes(scales int) {
+	for i := range scales {
+		u.scale(i, u.words(4*i))
+	}
+	bytes := u.fours(4 * scales)
+	for i := range 8 {
+		v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
+		VPSUBB(table("eights", func(int) uint32 { return 0x08080808 }), v, v)
+		u.columns(i, []VecVirtual{v})
+	}
+}
+
+// superblock is Q4_K or Q5_K.
+func (u *unpacker) superblock(fifths bool) {
+	u.scalesAndMins()
+	at := 16
+	if fifths {
+		at += 32
+	}
+	for half := range 2 { // of the 32 codes of a group
+		var bits []VecVirtual
+		if fifths {
+			bits = u.fours(16 + 16*half)
+		}
+		for pair := range 4 { // of groups, whose codes are halves of the same bytes
+			bytes := u.fours(at + 32*pair + 16*half)
+			for upper := range 2 {
+				group := 2*pair + upper
+				for i, b := range bytes {
+					v := u.shifted(b, -4*upper, lowHalves)
+					if fifths {
+						u.orBits(u.shift(bits[i], 4-group), fifthBits, v)
+					}
+					u.columns(8*group+4*half+i, []VecVirtual{v})
+				}
+			}
+		}
+	}
+}
+
+// scalesAndMins unpacks 6 bits of a scale and of a minimum for each of eight groups and multiplies them by those of the
+// whole block; see scaleAndMin of package hf for where they are.
+func (u *unpacker) scalesAndMins() {
+	bytes := u.fours(0)
+	scale, low := u.half(bytes[0], false), u.half(bytes[0], true)
+	bytes = bytes[1:]
+	u.negate(low)
+	for group := range 8 {
+		shift := 8 * (group % 4)
+		var s, m VecVirtual
+		if group < 4 {
+			s, m = u.shifted(bytes[0], -shift, sixBits), u.shifted(bytes[1], -shift, sixBits)
+		} else {
+			s, m = u.shifted(bytes[2], -shift, 15), u.shifted(bytes[2], -shift-4, 15)
+			u.orBits(u.shift(bytes[0], -shift-2), 0x30, s)
+			u.orBits(u.shift(bytes[1], -shift-2), 0x30, m)
+		}
+		VCVTDQ2PS(s, s)
+		VMULPS(scale, s, s)
+		u.scale(group, s)
+		VCVTDQ2PS(m, m)
+		VMULPS(low, m, m)
+		u.min(group, m)
+	}
+}
+
+// sixBits is Q6_K.
+func (u *unpacker) sixBits() {
+	scale, bytes := u.halves(208), u.fours(192)
+	for group := range 16 {
+		s := u.w.new()
+		signedByte(bytes[group/4], group%4, s)
+		VCVTDQ2PS(s, s)
+		VMULPS(scale, s, s)
+		u.scale(group, u.product(1<<7, s))
+		u.min(group, u.product(-(1<<7+1<<5), s))
+	}
+	for half := range 2 { // of 128 numbers
+		for part := range 2 { // 16 of the 32 bytes that hold the same two bits
+			upper := u.fours(128 + 32*half + 16*part)
+			for pair := range 2 {
+				lower := u.fours(64*half + 32*pair + 16*part)
+				for nibble := range 2 {
+					quarter := pair + 2*nibble
+					for i, b := range lower {
+						v := u.shifted(b, -4*nibble, lowHalves)
+						u.orBits(u.shift(upper[i], 4-2*quarter), upperTwo, v)
+						u.columns(32*half+8*quarter+4*part+i, []VecVirtual{v})
+					}
+				}
+			}
+		}
+	}
+}
+
+// signedByte writes the j-th byte of each lane to dst.
+func signedByte(v VecVirtual, j int, dst VecVirtual) {
+	if j < 3 {
+		VPSLLD(Imm(uint64(24-8*j)), v, dst)
+		v = dst
+	}
+	VPSRAD(Imm(24), v, dst)
+}
+
+// gemvCodes emits the products of one row with unpacked codes.
+func gemvCodes(w vectors, c byteCode) {
+	name := "gemv" + c.name + w.name
+	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)",
+		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
+			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.", name, unpackedRows))
+	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, unpackedRows/w.lanes)
+	for i := range acc {
+		acc[i] = w.new()
+		if w.lanes == 16 {
+			VPXORD(acc[i], acc[i], acc[i])
+		} else {
+			VXORPS(acc[i], acc[i], acc[i])
+		}
+	}
+	eachFour(w, c, len(acc), func(number func(j, q int) VecVirtual) {
+		for j := range 4 {
+			x := w.new()
+			VBROADCASTSS(Mem{Base: a, Disp: 4 * j}, x)
+			for q, sum := range acc {
+				VFMADD231PS(x, number(j, q), sum)
+			}
+		}
+		ADDQ(Imm(16), a)
+	})
+	storeSums(w, acc)
+	finish()
+}
+
+// widenCodes emits what writes unpacked codes to a panel.
+func widenCodes(w vectors, c byteCode) {
+	name := "widen" + c.name + w.name
+	function(name, "(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)",
+		fmt.Sprintf("%s writes %d rows of unpacked codes, in groups of four times as many as given that have a scale, as\n"+
+			"columns to dst, whose rows are 16 long.", name, w.lanes))
+	dst := Load(Param("dst"), GP64())
+	eachFour(w, c, 1, func(number func(j, q int) VecVirtual) {
+		for j := range 4 {
+			VMOVUPS(number(j, 0), Mem{Base: dst, Disp: 64 * j})
+		}
+		ADDQ(U32(256), dst)
+	})
+	finish()
+}
+
+// eachFour emits a loop over lines of unpacked codes, n vectors of each. number emits the j-th number of each lane of
+// the q-th vector.
+func eachFour(w vectors, c byteCode, n int, f func(number func(j, q int) VecVirtual)) {
+	codes, scalesAt, minsAt := Load(Param("codes"), GP64()), Load(Param("scales"), GP64()), Load(Param("mins"), GP64())
+	groups, fours := Load(Param("groups"), GP64()), GP64()
+	number := numberOf(w, c)
+	scales, mins := make([]VecVirtual, n), make([]VecVirtual, n)
+	Label("group")
+	for q := range n {
+		scales[q], mins[q] = w.new(), w.new()
+		VMOVUPS(Mem{Base: scalesAt, Disp: 4 * w.lanes * q}, scales[q])
+		if c.less == 0 {
+			VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
+		}
+	}
+	Load(Param("fours"), fours)
+	Label("four")
+	f(func(j, q int) VecVirtual {
+		v := number(Mem{Base: codes, Disp: 4*w.lanes*q + j - c.at/8}) // which puts byte j where it is wanted
+		if c.less == 0 {
+			VFMADD213PS(mins[q], scales[q], v)
+			return v
+		}
+		if less := constant(c.less); w.lanes == 16 {
+			VSUBPS_BCST(less, v, v)
+		} else {
+			VSUBPS(less, v, v)
+		}
+		VMULPS(scales[q], v, v)
+		return v
+	})
+	ADDQ(U32(codeRow), codes)
+	DECQ(fours)
+	JNZ(LabelRef("four"))
+	ADDQ(U32(codeRow), scalesAt)
+	ADDQ(U32(codeRow), minsAt)
+	DECQ(groups)
+	JNZ(LabelRef("group"))
+}
+
+// numberOf emits what reading needs beforehand and returns what emits the reading of a vector of bytes.
+func numberOf(w vectors, c byteCode) func(m Mem) VecVirtual {
+	switch {
+	case w.lanes == 8:
+		return func(m Mem) VecVirtual {
+			v := YMM()
+			VMOVDQU(m, v)
+			VPAND(constantBits(c.mask), v, v)
+			if c.with == 0 {
+				VCVTDQ2PS(v, v)
+			} else {
+				VPXOR(constantBits(c.with), v, v)
+			}
+			return v
+		}
+	case c.with == 0: // from a table
+		low, high := numbers(0), numbers(16)
+		return func(m Mem) VecVirtual {
+			v := ZMM()
+			VMOVDQU32(m, v)
+			VPERMI2PS(high, low, v)
+			return v
+		}
+	default:
+		mask, with := ZMM(), ZMM()
+		VPBROADCASTD(constantBits(c.mask), mask)
+		VPBROADCASTD(constantBits(c.with), with)
+		return func(m Mem) VecVirtual {
+			v := ZMM()
+			VMOVDQU32(m, v)
+			VPTERNLOGD(Imm(0x6c), mask, with, v) // with ^ mask & v
+			return v
+		}
+	}
+}
+
+// numbers is a vector of 16 whole numbers.
+func numbers(from int) VecVirtual {
+	v := ZMM()
+	VMOVUPS(table(fmt.Sprint("numbers", from), func(lane int) uint32 { return math.Float32bits(float32(from + lane)) }), v)
+	return v
+}
+
+// table returns a vector of 16 lanes in memory.
+func table(name string, lane func(i int) uint32) Mem {
+	m, ok := constants[name]
+	if !ok {
+		m = GLOBL(name, RODATA|NOPTR)
+		for i := range 16 {
+			DATA(4*i, U32(lane(i)))
+		}
+		constants[name] = m
+	}
+	return m
+}

@@ -1,0 +1,102 @@
+package kernels
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// The numbers of a quantized model are codes of 8 or 4 bits in two's complement times a float32 scale of each row, or of
+// each block of it. They are held 32 numbers together, so that one row of memory is read for one row of weights: the
+// scale (two of them if each is for 16) and then the codes. Codes of 4 bits are 8 greater, to be positive, and two in a
+// byte: the first 16 in the low halves, the others in the high ones.
+const codesTogether = 32
+
+// storedCodes returns how codes are held, without data.
+func storedCodes(bits, group int) Stored {
+	switch {
+	case bits == 8:
+		return Stored{Size: 4 + codesTogether, Count: codesTogether, Widen: widenI8, Code: I8}
+	case group == codesTogether:
+		return Stored{Size: 4 + codesTogether/2, Count: codesTogether, Widen: widenI4, Code: I4}
+	default:
+		return Stored{Size: 8 + codesTogether/2, Count: codesTogether, Widen: widenI4Two, Code: I4Two}
+	}
+}
+
+// StoreCodes holds a weight [n, k] of codes of 8 or 4 bits, row by row, for products with it as it is. scales has one
+// for each row, or for each block of so many numbers of a row. It returns false for what the kernels do not multiply
+// with: rows that are no multiple of 32, blocks that are none either, unless they are of 16 codes of 4 bits.
+func StoreCodes(bits int, codes []int8, scales []float32, n, k, block int) (Stored, bool) {
+	group := codesTogether
+	if bits == 4 && block == 16 {
+		group = block
+	}
+	if bits != 8 && bits != 4 || k%codesTogether != 0 || block%group != 0 {
+		return Stored{}, false
+	}
+	if block == 0 {
+		block = k
+	}
+	need("StoreCodes: codes", len(codes), n*k)
+	need("StoreCodes: scales", len(scales), n*k/max(block, 1))
+	w := storedCodes(bits, group)
+	w.Data = make([]byte, n*k/w.Count*w.Size)
+	Parallel(n*k/codesTogether, 1<<9, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			at := w.Data[i*w.Size:][:w.Size]
+			for j := 0; j < codesTogether; j += group {
+				binary.LittleEndian.PutUint32(at, math.Float32bits(scales[(i*codesTogether+j)/block]))
+				at = at[4:]
+			}
+			packCodes(at, codes[i*codesTogether:][:codesTogether])
+		}
+	})
+	return w, true
+}
+
+// packCodes writes codes as bytes, or as halves of bytes if there is no room for that.
+func packCodes(dst []byte, codes []int8) {
+	for i, c := range codes {
+		switch {
+		case len(dst) == len(codes):
+			dst[i] = byte(c)
+		case i < len(dst):
+			dst[i] = byte(c+8) & 15
+		default:
+			dst[i-len(dst)] |= byte(c+8) << 4
+		}
+	}
+}
+
+func widenI8(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[codesTogether:], src[4+codesTogether:] {
+		scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
+		for i, c := range src[4:][:codesTogether] {
+			dst[i] = scale * float32(int8(c))
+		}
+	}
+}
+
+func widenI4(dst []float32, src []byte) {
+	const half = codesTogether / 2
+	for ; len(dst) > 0; dst, src = dst[codesTogether:], src[4+half:] {
+		scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
+		widenHalves(dst, src[4:][:half], scale, scale)
+	}
+}
+
+func widenI4Two(dst []float32, src []byte) {
+	const half = codesTogether / 2
+	for ; len(dst) > 0; dst, src = dst[codesTogether:], src[8+half:] {
+		first, second := binary.LittleEndian.Uint32(src), binary.LittleEndian.Uint32(src[4:])
+		widenHalves(dst, src[8:][:half], math.Float32frombits(first), math.Float32frombits(second))
+	}
+}
+
+// widenHalves widens the low halves of codes by the first scale and the high ones by the second.
+func widenHalves(dst []float32, codes []byte, first, second float32) {
+	for i, c := range codes {
+		dst[i] = first * float32(int(c&15)-8)
+		dst[i+len(codes)] = second * float32(int(c>>4)-8)
+	}
+}

@@ -1,0 +1,7 @@
+package kernels
+
+// What tests outside of the package need of it.
+var (
+	CheckStored = checkStored
+	EachWay     = eachWay
+)
