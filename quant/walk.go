@@ -348,16 +348,11 @@ func (r *rounder) head(ctx context.Context) error {
 // nil if the rule wants none.
 func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*Hessian, error) {
 	most, block := r.wants(maps)
-	switch most {
-	case wantNone:
+	if most == wantNone {
 		return nil, nil
-	case wantAll:
-		block = 0
 	}
-	n := moments(maps[0].In, block)
-	r.moments = slices.Grow(r.moments[:0], n)[:n]
-	clear(r.moments)
-	h := &Hessian{In: maps[0].In, Block: block, Values: r.moments}
+	h := sized(maps[0].In, most, block, r.moments)
+	r.moments = h.Values
 	if err := observe(h); err != nil {
 		return nil, err
 	}
