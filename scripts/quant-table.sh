@@ -37,7 +37,7 @@ quantize w4a16-lpbq32 0 $all --recipe w4a16-lpbq32.yaml
 quantize w4a16-rtn 0 $all --recipe w4a16-rtn.yaml
 quantize w4a16-mse-clip 0 $some --recipe w4a16-rtn.yaml --weights mse-clip
 quantize w4a16-seqmse 0 $some --recipe w4a16-rtn.yaml --weights seqmse
-quantize w4a16-gptq 0 $some --recipe w4a16-gptq.yaml
+quantize w4a16-gptq 0 $some --recipe w4a16-rtn.yaml --weights gptq
 quantize w4a16-awq 0 $some --recipe w4a16-rtn.yaml --transform awq
 quantize w4a16-smoothquant 0 $some --recipe w4a16-rtn.yaml --transform smoothquant
 quantize w4a16-rotate "$seeds" $some --recipe w4a16-rtn.yaml --transform rotate
