@@ -14,6 +14,9 @@ type TextLoss struct {
 	Where  string  `json:"where"`
 	NLL    float64 `json:"nll"`    // summed over the tokens, in nats
 	Tokens int     `json:"tokens"` // that were predicted
+	// What of it the right answers are: the tokens that the text marks as those to learn.
+	AnswerNLL    float64 `json:"answer_nll,omitempty"`
+	AnswerTokens int     `json:"answer_tokens,omitempty"`
 }
 
 // logitRows bounds the logits held at once: 64 rows of a vocabulary of 150,000 are 38 MB.
@@ -24,9 +27,13 @@ const logitRows = 64
 // first tokens of a text say more of its beginning than of the model.
 func Text(ctx context.Context, m *model.Model, o model.StreamOptions, s data.Encoded, from int) (TextLoss, error) {
 	loss := TextLoss{Where: s.Where}
-	err := eachToken(ctx, m, o, s, from, func(_ int, nll float64) {
+	err := eachToken(ctx, m, o, s, from, func(at int, nll float64) {
 		loss.NLL += nll
 		loss.Tokens++
+		if at < len(s.Loss) && s.Loss[at] {
+			loss.AnswerNLL += nll
+			loss.AnswerTokens++
+		}
 	})
 	return loss, err
 }

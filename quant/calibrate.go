@@ -169,11 +169,16 @@ func (c *calibrator) count(s data.Encoded, state *model.State) {
 	c.evicted = c.evicted || state.Evicted()
 }
 
+// allShort is the error of samples none of which fills a segment.
+func allShort(samples, segment, longest int) error {
+	return fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, samples, segment, longest)
+}
+
 // finish checks what was seen and words the warnings.
 func (c *calibrator) finish() (*Statistics, error) {
 	s, spec := c.stats, c.model.Spec
 	if s.Samples == 0 && s.Short > 0 {
-		return nil, fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, s.Short, spec.Segment, c.longest)
+		return nil, allShort(s.Short, spec.Segment, c.longest)
 	}
 	if s.Samples == 0 {
 		return nil, fmt.Errorf("calibration: %w", data.ErrEmpty)

@@ -3,6 +3,7 @@ package quant
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"eisft/internal/scratch"
 	"eisft/model/kernels"
@@ -15,6 +16,7 @@ type want int
 const (
 	wantNone   want = iota
 	wantBlocks      // of the inputs that share a scale, alone
+	wantUpper       // the half of all that tells the rest
 	wantAll
 )
 
@@ -25,26 +27,44 @@ type Hessian struct {
 	In     int
 	Tokens int
 	Block  int       // if not 0, only blocks of so many inputs on the diagonal are known
-	Values []float32 // [In,In], or the blocks one after the other, [In,Block]
+	Upper  bool      // of each panel of rows, what lies left of its first input is not kept
+	Values []float32 // [In,In]; the blocks one after the other, [In,Block]; or the panels
 }
 
-func newHessian(in, block int) *Hessian {
-	return &Hessian{In: in, Block: block, Values: make([]float32, moments(in, block))}
-}
-
-// moments returns how many values a Hessian has.
-func moments(in, block int) int {
-	if block > 0 {
-		return in * block
+// sized gives a Hessian its shape, what a rule wants of it, and zeros in the memory of values.
+func sized(in int, most want, block int, values []float32) *Hessian {
+	h := &Hessian{In: in, Upper: most == wantUpper}
+	n := in * in
+	switch {
+	case most == wantBlocks:
+		h.Block, n = block, in*block
+	case h.Upper:
+		n = before(in, (in+panel-1)/panel)
 	}
-	return in * in
+	h.Values = slices.Grow(values[:0], n)[:n]
+	clear(h.Values)
+	return h
+}
+
+// before returns how many values lie in the first panels of an upper half, at most in².
+func before(in, panels int) int {
+	n := 0
+	for p := range panels {
+		n += min(panel, in-p*panel) * (in - p*panel)
+	}
+	return n
 }
 
 // at returns the matrix whose diagonal begins with input i, which must be the first of its
 // block if there are blocks, and the length of its rows in memory.
 func (h *Hessian) at(i int) (values []float32, stride int) {
-	if h.Block > 0 {
+	switch {
+	case h.Block > 0:
 		return h.Values[i*h.Block:], h.Block
+	case h.Upper:
+		first := i / panel * panel
+		stride = h.In - first
+		return h.Values[before(h.In, i/panel)+(i-first)*(stride+1):], stride
 	}
 	return h.Values[i*h.In+i:], h.In
 }
@@ -77,7 +97,7 @@ func (h *Hessian) finish(name string) error {
 	if i := h.broken(); i >= 0 {
 		return fmt.Errorf("input %d of %s holds NaN or infinity on these samples, or numbers whose squares do", i, name)
 	}
-	if h.Block > 0 {
+	if h.Block > 0 || h.Upper {
 		return nil
 	}
 	for r := range h.In {
@@ -130,16 +150,18 @@ func (h *Hessian) errors(sum []float64, d []float32, e encoding.Encoding) {
 	})
 }
 
-// halves writes y = d·h, with 2h for what lies above the blocks of the diagonal and nothing
-// for what lies below them: y·d is the same, in half the time.
+// halves writes y = d·h, with 2h for what lies right of the blocks of the diagonal and nothing
+// for what lies left of them: y·d is the same, in half the time.
 func (h *Hessian) halves(y, d []float32) {
-	in, rows := h.In, len(d)/h.In
+	in, rows, add := h.In, len(d)/h.In, float32(0)
 	for at := 0; at < in; at += panel {
-		cols := min(panel, in-at)
-		kernels.Gemm(false, false, rows, cols, cols, 1, d[at:], in, h.Values[at*in+at:], in, 0, y[at:], in)
-		if at > 0 {
-			kernels.Gemm(false, false, rows, cols, at, 2, d, in, h.Values[at:], in, 1, y[at:], in)
+		values, stride := h.at(at)
+		n := min(panel, in-at)
+		kernels.Gemm(false, false, rows, n, n, 1, d[at:], in, values, stride, add, y[at:], in)
+		if next := at + n; next < in {
+			kernels.Gemm(false, false, rows, in-next, n, 2, d[at:], in, values[n:], stride, add, y[next:], in)
 		}
+		add = 1
 	}
 }
 

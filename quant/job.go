@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,7 +105,7 @@ func (j *Job) check() error {
 	if j.Ablation && j.Evaluation.Path == "" {
 		return errors.New("there is nothing to measure an ablation on; name held-out data with --eval-data")
 	}
-	return j.checkRoom()
+	return cmp.Or(checkParams(j.Model), j.checkRoom())
 }
 
 // checkRoom finds out whether max_bytes can be kept at all.

@@ -100,21 +100,38 @@ func (r *Report) plots() []*plot.Plot {
 		activations.add(a.Name, a.SQNR)
 	}
 	list := []*plot.Plot{weights.layout(), activations.layout()}
-	if s := r.Sensitivity; s != nil {
-		maps := newPlot("Sensitivity: what each map costs",
-			fmt.Sprintf("Increase of the loss with this map alone rounded, in thousandths of a nat a token, on %d tokens of the calibration data; %s costs %.3g.", s.Tokens, HeadName, 1000*s.of(HeadName)), "‰ nats")
-		for _, m := range s.Maps {
-			maps.add(m.Name, 1000*m.Increase)
-		}
-		for _, l := range s.Layers {
-			maps.add(fmt.Sprintf("model.layers.%d.all maps of the layer", l.Layer), 1000*l.Increase)
-		}
-		list = append([]*plot.Plot{maps.layout()}, list...)
+	if r.Sensitivity != nil {
+		list = append(r.Sensitivity.plots(), list...)
 	}
 	if m := r.Mixed; m != nil && len(m.Frontier) > 1 {
 		list = append([]*plot.Plot{m.plot()}, list...)
 	}
 	return list
+}
+
+// plots draw what each map costs the text and, if there are some in it, the answers.
+func (s *SensitivityReport) plots() []*plot.Plot {
+	list := []*plot.Plot{s.plot("Sensitivity: what each map costs",
+		fmt.Sprintf("Increase of the loss with this map alone rounded, in thousandths of a nat a token, on %d tokens of the calibration data; %s costs %.3g.", s.Tokens, HeadName, 1000*s.of(HeadName)),
+		func(c Cost) float64 { return c.Increase })}
+	if s.Answers > 0 {
+		list = append(list, s.plot("Sensitivity: what each map costs the answers",
+			fmt.Sprintf("The same of the right answers alone, %d of these tokens: a fact may be lost where the text's loss does not show it. Of few tokens only what stands out counts.", s.Answers),
+			func(c Cost) float64 { return c.Answers }))
+	}
+	return list
+}
+
+// plot draws a figure of each map and layer.
+func (s *SensitivityReport) plot(title, text string, figure func(Cost) float64) *plot.Plot {
+	p := newPlot(title, text, "‰ nats")
+	for _, m := range s.Maps {
+		p.add(m.Name, 1000*figure(m.Cost))
+	}
+	for _, l := range s.Layers {
+		p.add(fmt.Sprintf("model.layers.%d.all maps of the layer", l.Layer), 1000*figure(l.Cost))
+	}
+	return p.layout()
 }
 
 // of is what a map costs.

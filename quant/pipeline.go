@@ -160,6 +160,7 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 	if err = errors.Join(err, done()); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
 	}
+	seen.Warnings = append(seen.Warnings, constantMaps(p.job.Model.Base)...)
 	if have, want := seen.Samples+seen.Short, p.job.Calibration.Samples; have < want {
 		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Path, have, want))
 	}

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,7 +15,10 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
+	"eisft/eval"
 	"eisft/model"
+	"eisft/model/kernels"
 )
 
 // TestJobMeasures: mixed precision promotes the maps that gain most, as few as keep the loss,
@@ -194,5 +199,56 @@ func TestFormatBytes(t *testing.T) {
 		if got := formatBytes(f, l.Out, l.In); got != w.Bytes() {
 			t.Errorf("%s: planned %d bytes, has %d", f, got, w.Bytes())
 		}
+	}
+}
+
+// TestProbeAnswers: the loss of right answers is measured beside that of all tokens, and what a
+// map costs them is shown.
+func TestProbeAnswers(t *testing.T) {
+	j := demoJob(t)
+	p := &probe{job: j, float: j.Model, tokens: math.MaxInt}
+	if err := p.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want, tokens := 0.0, 0
+	for s, err := range j.each() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.IDs) <= p.from {
+			continue
+		}
+		at := max(p.from, s.Turns[0].Start)
+		answer := data.Encoded{IDs: s.IDs[:s.Turns[0].End]}
+		l, err := eval.Text(t.Context(), j.Model, model.StreamOptions{}, answer, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, tokens = want+l.NLL, tokens+l.Tokens
+	}
+	if got := p.probed(); tokens == 0 || got.Answers != tokens || math.Abs(got.AnswersLoss-want/float64(tokens)) > 1e-4 || got.Tokens <= tokens {
+		t.Fatalf("%+v, want answers of %d tokens that lose %g", got, tokens, want/float64(tokens))
+	}
+	halved, err := p.with(func(name string, l *model.Linear) []float32 {
+		if name != "model.layers.3.mlp.up_proj" {
+			return nil
+		}
+		w := slices.Clone(l.Weight())
+		kernels.Scale(0.5, w)
+		return w
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost, err := p.increase(t.Context(), halved, nil)
+	if err != nil || cost.Answers == 0 || cost.Answers == cost.Increase {
+		t.Errorf("%+v, %v", cost, err)
+	}
+	s := &SensitivityReport{Probed: p.probed(), Layers: []LayerSensitivity{{0, cost}}}
+	if plots := s.plots(); len(plots) != 2 || !strings.Contains(plots[1].Text, fmt.Sprintf("right answers alone, %d of", tokens)) {
+		t.Errorf("%d plots", len(plots))
+	}
+	if s.Answers = 0; len(s.plots()) != 1 {
+		t.Error("answers are shown where there are none")
 	}
 }

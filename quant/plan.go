@@ -35,31 +35,36 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples, tokens, err := j.count(ctx)
+	read, err := j.count(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r, s := j.Recipe, schemes.Get(j.Recipe.Scheme)
 	pipe := &pipeline{job: j, recipe: r, scheme: s}
 	p := &Plan{Size: plannedSize(j.Model, pipe.format(nil))}
-	read := fmt.Sprintf("%s of %s, %s tokens", english.Plural(samples, "sample", ""), j.Calibration.Path, humanize.Comma(int64(tokens)))
+	whole := read.words(0) + " of " + j.Calibration.Path
 	if len(r.Transforms) > 0 {
-		p.add("channels", read)
+		p.add("channels", whole)
 		p.add("transform", strings.Join(r.Transforms, ", "))
 	}
-	p.add("calibrate", read)
+	p.add("calibrate", whole)
+	probed := min(r.Sensitivity, read.predicted)
 	if r.Sensitivity > 0 && r.Cache == CacheAuto {
-		p.add("widths of the cache", p.measurements(2*len(j.Model.Base.Layers)+1, r.Sensitivity))
+		p.add("widths of the cache", p.measurements(2*len(j.Model.Base.Layers)+1, probed))
 	}
 	maps := frozen(j.Model.Base)
-	p.add("weights", fmt.Sprintf("%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight))
+	weights := fmt.Sprintf("%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight)
+	if roundings.Get(r.Weights).wants != nil || r.Reconstruct.Steps > 0 {
+		weights += ", on what the layers before each make of " + read.words(r.mostSequences())
+	}
+	p.add("weights", weights)
 	if r.Reconstruct.Steps > 0 {
-		p.add("reconstruct", fmt.Sprintf("%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(r.Reconstruct.Tokens))))
+		p.add("reconstruct", fmt.Sprintf("%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(min(r.Reconstruct.Tokens, read.tokens(r.mostSequences()))))))
 	}
 	if r.Sensitivity > 0 {
-		p.add("sensitivity", p.measurements(len(maps)+len(j.Model.Base.Layers), r.Sensitivity))
+		p.add("sensitivity", p.measurements(len(maps)+len(j.Model.Base.Layers), probed))
 		if s.Weight.Bits < promoted {
-			p.add("frontier", p.measurements(frontierSteps+1, r.Sensitivity))
+			p.add("frontier", p.measurements(frontierSteps+1, probed))
 		}
 	}
 	if rows != nil {
@@ -97,23 +102,62 @@ func (p *Plan) evaluation(j *Job, h *heldOut) {
 	}
 }
 
+// counted are the calibration samples.
+type counted struct {
+	lengths   []int // in tokens, of each sample that fills a segment: others are left out
+	predicted int   // tokens behind the first segment of their sample
+}
+
+// of returns the lengths of the first n samples (0: all).
+func (c counted) of(n int) []int {
+	if n == 0 {
+		return c.lengths
+	}
+	return c.lengths[:min(n, len(c.lengths))]
+}
+
+// tokens is the number of tokens of the first n samples (0: all).
+func (c counted) tokens(n int) int {
+	sum := 0
+	for _, length := range c.of(n) {
+		sum += length
+	}
+	return sum
+}
+
+// words says how much the first n samples are (0: all).
+func (c counted) words(n int) string {
+	return fmt.Sprintf("%s, %s tokens", english.Plural(len(c.of(n)), "sample", ""), humanize.Comma(int64(c.tokens(n))))
+}
+
 // count encodes the calibration samples.
-func (j *Job) count(ctx context.Context) (samples, tokens int, err error) {
+func (j *Job) count(ctx context.Context) (c counted, err error) {
 	list, done, err := j.samples("count tokens", 0)
 	if err != nil {
-		return 0, 0, err
+		return c, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	segment, short, longest := j.Model.Spec.Segment, 0, 0
 	for s, err := range list {
 		if err = errors.Join(err, ctx.Err()); err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", j.Calibration.Path, err)
+			return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
 		}
-		samples, tokens = samples+1, tokens+len(s.IDs)
+		c.predicted += max(0, len(s.IDs)-segment)
+		if n := promptLength(s); n < segment {
+			short, longest = short+1, max(longest, n)
+			continue
+		}
+		c.lengths = append(c.lengths, len(s.IDs))
 	}
-	if samples == 0 {
-		return 0, 0, fmt.Errorf("%s: %w", j.Calibration.Path, data.ErrEmpty)
+	switch {
+	case len(c.lengths) > 0:
+		return c, nil
+	case short > 0:
+		err = allShort(short, segment, longest)
+	default:
+		err = data.ErrEmpty
 	}
-	return samples, tokens, nil
+	return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
 }
 
 // Write prints the plan.

@@ -21,9 +21,16 @@ type probe struct {
 	what   string
 
 	texts []data.Encoded
-	from  int     // the first token of a text that counts
-	count int     // tokens that are predicted
-	base  float64 // the loss of the float model, in nats a token
+	from  int    // the first token of a text that counts
+	count int    // tokens that are predicted
+	base  losses // of the float model
+}
+
+// losses are what texts cost, in nats a token: all of them, and the right answers in them (0 if
+// there are none).
+type losses struct {
+	text, answers float64
+	tokens        int // of answers
 }
 
 // open takes the texts and measures the float model.
@@ -53,23 +60,27 @@ func (p *probe) open(ctx context.Context) error {
 	return err
 }
 
-// loss is the mean loss of a model's predictions, in nats a token.
-func (p *probe) loss(ctx context.Context, m *model.Model, w model.Wrap) (float64, error) {
-	sum := 0.0
+// loss is the mean loss of a model's predictions.
+func (p *probe) loss(ctx context.Context, m *model.Model, w model.Wrap) (losses, error) {
+	var mean losses
 	for _, s := range p.texts {
 		l, err := eval.Text(ctx, m, model.StreamOptions{Wrap: w}, s, p.from)
 		if err != nil {
-			return 0, err
+			return mean, err
 		}
-		sum += l.NLL
+		mean.text += l.NLL
+		mean.answers += l.AnswerNLL
+		mean.tokens += l.AnswerTokens
 	}
-	return sum / float64(p.count), nil
+	mean.text /= float64(p.count)
+	mean.answers /= float64(max(1, mean.tokens))
+	return mean, nil
 }
 
-// increase is by how much the loss is greater than the float model's.
-func (p *probe) increase(ctx context.Context, m *model.Model, w model.Wrap) (float64, error) {
+// increase is by how much the losses are greater than the float model's.
+func (p *probe) increase(ctx context.Context, m *model.Model, w model.Wrap) (Cost, error) {
 	l, err := p.loss(ctx, m, w)
-	return l - p.base, err
+	return Cost{l.text - p.base.text, l.answers - p.base.answers}, err
 }
 
 // start begins a progress line over so many measurements.
@@ -97,9 +108,14 @@ type Probed struct {
 	Tokens  int     `json:"tokens"`
 	Samples int     `json:"samples"`
 	Loss    float64 `json:"loss"` // of the float model, in nats a token
+	// Answers are how many of the tokens are right answers, and their loss.
+	Answers     int     `json:"answer_tokens,omitempty"`
+	AnswersLoss float64 `json:"answers_loss,omitempty"`
 }
 
-func (p *probe) probed() Probed { return Probed{p.count, len(p.texts), p.base} }
+func (p *probe) probed() Probed {
+	return Probed{p.count, len(p.texts), p.base.text, p.base.tokens, p.base.answers}
+}
 
 // maxCacheLoss is the increase of the loss, in nats a token, that a cache of 8 bits may
 // cost all layers together: 0.1 % of perplexity.
@@ -119,7 +135,8 @@ func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, er
 	defer line.End()
 	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
 		defer line.Add(1)
-		return p.probe.loss(ctx, out.float, Wrap(out.float, q, nil))
+		l, err := p.probe.loss(ctx, out.float, Wrap(out.float, q, nil))
+		return l.text, err
 	})
 	return &CacheReport{p.probe.probed(), maxCacheLoss, widths}, err
 }
@@ -133,17 +150,23 @@ type SensitivityReport struct {
 
 // MapSensitivity is what the rounding of one map alone costs.
 type MapSensitivity struct {
-	Name     string  `json:"name"`
-	Bits     int     `json:"bits"`
-	Increase float64 `json:"loss_increase"` // in nats a token
-	SQNR     float64 `json:"sqnr_db"`       // of its weights
-	Promote  int     `json:"promote_bytes"` // what 8 bits would take more
+	Name string `json:"name"`
+	Bits int    `json:"bits"`
+	Cost
+	SQNR    float64 `json:"sqnr_db"`       // of its weights
+	Promote int     `json:"promote_bytes"` // what 8 bits would take more
+}
+
+// Cost is by how much losses are greater than the float model's, in nats a token.
+type Cost struct {
+	Increase float64 `json:"loss_increase"`
+	Answers  float64 `json:"answers_loss_increase,omitempty"` // of the right answers alone
 }
 
 // LayerSensitivity is what the rounding of a layer's maps costs, all others in float.
 type LayerSensitivity struct {
-	Layer    int     `json:"layer"`
-	Increase float64 `json:"loss_increase"`
+	Layer int `json:"layer"`
+	Cost
 }
 
 // measure finds what each map and layer costs and, where the scheme has weights of fewer
@@ -163,7 +186,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 	line := p.probe.start("sensitivity", len(list)+len(out.float.Base.Layers))
 	defer line.End()
 	r := &SensitivityReport{Probed: p.probe.probed()}
-	cost := func(names map[string]bool) (float64, error) {
+	cost := func(names map[string]bool) (Cost, error) {
 		m, err := p.probe.with(func(name string, _ *model.Linear) []float32 {
 			if names[name] {
 				return out.q.Weight(name).Dequantize()
@@ -171,7 +194,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 			return nil
 		})
 		if err != nil {
-			return 0, err
+			return Cost{}, err
 		}
 		defer line.Add(1)
 		return p.probe.increase(ctx, m, nil)
@@ -184,7 +207,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 		w := out.q.Weight(f.name)
 		_, decibel := w.fidelity(f.Weight())
 		r.Maps = append(r.Maps, MapSensitivity{
-			Name: f.name, Bits: w.Bits, Increase: d, SQNR: decibel,
+			Name: f.name, Bits: w.Bits, Cost: d, SQNR: decibel,
 			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
 		})
 	}
@@ -318,7 +341,8 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		return FrontierPoint{}, err
 	}
 	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
-	point.Increase, err = f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
+	rise, err := f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
+	point.Increase = rise.Increase
 	f.points[n] = point
 	f.line.Add(1)
 	return point, err

@@ -356,6 +356,9 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 			d.Problem(fmt.Sprintf("exceptions[%d].match", i), "is %q, a pattern of points, but %s leaves activations in float", e.Match, s.Name)
 		}
 	}
+	if (r.Mixed == Mixed{}) && d.Has("mixed") {
+		d.Problem("mixed", "promotes nothing: it has no bound; give max_loss_increase, max_bytes or both, or remove the section")
+	}
 	if (r.Mixed != Mixed{}) && s.Weight.Bits >= promoted {
 		d.Problem("mixed", "promotes maps to %d bits, but %s has no weights of fewer; remove the section", promoted, s.Name)
 	}

@@ -24,7 +24,7 @@ func seqMSEWants(_ *Recipe, f encoding.Format) want {
 	if f.Block > 0 {
 		return wantBlocks
 	}
-	return wantAll
+	return wantUpper
 }
 
 func seqMSE(r *Recipe, m *Map) (encoding.Encoding, error) {

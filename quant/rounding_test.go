@@ -41,7 +41,7 @@ func correlated(n, in int) []float32 {
 // hessianOf returns the Hessian of inputs [n,in].
 func hessianOf(t testing.TB, x []float32, in, block int) *Hessian {
 	t.Helper()
-	h := newHessian(in, block)
+	h := testHessian(in, block)
 	h.add(x[:len(x)/in/2*in])
 	h.add(x[len(x)/in/2*in:])
 	if err := h.finish("x"); err != nil {
@@ -197,7 +197,7 @@ func identity(n int) []float32 {
 func TestWithoutInputs(t *testing.T) {
 	const out, in = 7, 64
 	for _, f := range weightFormats4 {
-		m := &Map{Name: "w", Matrix: normal(out*in, 0.1), Out: out, In: in, Format: f, Hessian: newHessian(in, 0)}
+		m := &Map{Name: "w", Matrix: normal(out*in, 0.1), Out: out, In: in, Format: f, Hessian: testHessian(in, 0)}
 		f.LowPower = false // whose multiples are chosen among equals
 		m.Format = f
 		want := rounded(t, &Recipe{Weights: RoundNearest}, m)
@@ -376,6 +376,38 @@ func TestRulesOnDemoWeights(t *testing.T) {
 	}
 }
 
+// TestUpperHessian: half of a symmetric matrix measures the errors of all of it.
+func TestUpperHessian(t *testing.T) {
+	const out, n = 5, 70
+	for _, in := range []int{8, panel, panel + 3, 3*panel + 64} {
+		x, d := correlated(n, in), normal(out*in, 0.1)
+		all, half := sized(in, wantAll, 0, nil), sized(in, wantUpper, 0, nil)
+		for _, h := range []*Hessian{all, half} {
+			h.add(x)
+			if err := h.finish("x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if in > 2*panel && len(half.Values) > len(all.Values)*3/4 {
+			t.Errorf("%d inputs: half has %d values, all %d", in, len(half.Values), len(all.Values))
+		}
+		want, got := make([]float64, out), make([]float64, out)
+		all.errors(want, d, encoding.Encoding{})
+		half.errors(got, d, encoding.Encoding{})
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > 1e-5*want[i] {
+				t.Errorf("%d inputs, row %d: error %g, want %g", in, i, got[i], want[i])
+			}
+		}
+		for i := range in {
+			square, _ := all.at(i)
+			if kept, _ := half.at(i); kept[0] != square[0] {
+				t.Fatalf("%d inputs: the square of input %d is %g, want %g", in, i, kept[0], square[0])
+			}
+		}
+	}
+}
+
 // TestRoundingOnAnyCores: one core gives the codes of two.
 func TestRoundingOnAnyCores(t *testing.T) {
 	const out, in, n = 150, 288, 300
@@ -424,12 +456,12 @@ func TestRoundingErrors(t *testing.T) {
 	if want := `gptq.scales is "mse"; it must be one of rtn, mse-clip, seqmse`; err == nil || !strings.HasPrefix(err.Error(), `gptq.scales is "mse"`) {
 		t.Errorf("error %v, want %s", err, want)
 	}
-	bad := newHessian(2, 0)
+	bad := testHessian(2, 0)
 	bad.add([]float32{1, 2, 3, float32(math.NaN())})
 	if err := bad.finish("w"); err == nil || !strings.HasPrefix(err.Error(), "input 1 of w holds NaN or infinity on these samples") {
 		t.Errorf("error %v", err)
 	}
-	bad = newHessian(4, 2)
+	bad = testHessian(4, 2)
 	bad.add([]float32{1, 2, 3e30, 1})
 	if err := bad.finish("w"); err == nil || !strings.HasPrefix(err.Error(), "input 2 of w holds NaN or infinity") {
 		t.Errorf("error %v", err)
@@ -481,7 +513,7 @@ func BenchmarkHessian(b *testing.B) {
 	for _, in := range []int{896, 4864} {
 		for _, block := range []int{0, 32} {
 			b.Run(fmt.Sprintf("%d/block=%d", in, block), func(b *testing.B) {
-				x, h := normal(512*in, 1), newHessian(in, block)
+				x, h := normal(512*in, 1), testHessian(in, block)
 				for b.Loop() {
 					h.add(x)
 				}
@@ -489,4 +521,12 @@ func BenchmarkHessian(b *testing.B) {
 			})
 		}
 	}
+}
+
+// testHessian is all of a Hessian, or blocks of it.
+func testHessian(in, block int) *Hessian {
+	if block > 0 {
+		return sized(in, wantBlocks, block, nil)
+	}
+	return sized(in, wantAll, 0, nil)
 }

@@ -189,10 +189,7 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	limit := 0
-	if r.options.Recipe.Weights == RoundSeqMSE {
-		limit = r.options.Recipe.SeqMSE.Samples
-	}
+	limit := r.options.Recipe.mostSequences()
 	longest, short := 0, 0
 	for s, err := range r.options.Samples() {
 		if err == nil {
@@ -214,13 +211,21 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 	}
 	switch {
 	case r.states.Sequences() == 0 && short > 0:
-		return fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, short, r.model.Spec.Segment, longest)
+		return allShort(short, r.model.Spec.Segment, longest)
 	case r.states.Sequences() == 0:
 		return data.ErrEmpty
 	case r.options.Refine != nil && !rounded:
 		r.floats = r.states // the same before the first layer
 	}
 	return nil
+}
+
+// mostSequences is how many samples the weights are rounded on; 0: all.
+func (r *Recipe) mostSequences() int {
+	if r.Weights == RoundSeqMSE {
+		return r.SeqMSE.Samples
+	}
+	return 0
 }
 
 // embed appends the embeddings of a sample to the states, rounded where they are a point.
@@ -343,16 +348,11 @@ func (r *rounder) head(ctx context.Context) error {
 // nil if the rule wants none.
 func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*Hessian, error) {
 	most, block := r.wants(maps)
-	switch most {
-	case wantNone:
+	if most == wantNone {
 		return nil, nil
-	case wantAll:
-		block = 0
 	}
-	n := moments(maps[0].In, block)
-	r.moments = slices.Grow(r.moments[:0], n)[:n]
-	clear(r.moments)
-	h := &Hessian{In: maps[0].In, Block: block, Values: r.moments}
+	h := sized(maps[0].In, most, block, r.moments)
+	r.moments = h.Values
 	if err := observe(h); err != nil {
 		return nil, err
 	}

@@ -96,7 +96,8 @@ func BenchmarkWalk(b *testing.B) {
 
 // BenchmarkSeqMSE is how long seqmse takes for all of Qwen2.5-0.5B on 10 samples of 2,048
 // tokens, with both kinds of scales: qwen-s is 24 times the seconds of a layer, and those of the
-// head's 151,936 rows, of which some are rounded.
+// head's 151,936 rows, of which some are rounded; qwen-cpu-s the same of all cores together,
+// which other work on the machine disturbs least, and peak-MB what a layer takes at most.
 func BenchmarkSeqMSE(b *testing.B) {
 	const layers, vocabulary, rows = 24, 151936, 8192
 	m := halfBillion(b, 256)
@@ -115,18 +116,24 @@ func BenchmarkSeqMSE(b *testing.B) {
 		q := pointsOf(b, m, w4(f), samples[0])
 		b.Run(strings.ReplaceAll(f.String(), " ", "-"), func(b *testing.B) {
 			o := RoundOptions{Recipe: recipe, Samples: again(samples...), Format: formatOf(q.Scheme)}
-			of := 0.0
-			for b.Loop() {
-				start := time.Now()
-				if err := RoundWeights(b.Context(), m, q, o); err != nil {
-					b.Fatal(err)
-				}
-				of += layers * time.Since(start).Seconds()
-				start = time.Now()
-				rounded(b, recipe, head)
-				of += vocabulary / float64(rows) * time.Since(start).Seconds()
+			var wall, cpu float64
+			add := func(times float64, work func()) {
+				start, before := time.Now(), cpuTime(b)
+				work()
+				wall, cpu = wall+times*time.Since(start).Seconds(), cpu+times*(cpuTime(b)-before)
 			}
-			b.ReportMetric(of/float64(b.N), "qwen-s")
+			before := resident(b, "VmRSS:")
+			for b.Loop() {
+				add(layers, func() {
+					if err := RoundWeights(b.Context(), m, q, o); err != nil {
+						b.Fatal(err)
+					}
+				})
+				b.ReportMetric(float64(resident(b, "VmHWM:")-before)/1e6, "peak-MB")
+				add(vocabulary/float64(rows), func() { rounded(b, recipe, head) })
+			}
+			b.ReportMetric(wall/float64(b.N), "qwen-s")
+			b.ReportMetric(cpu/float64(b.N), "qwen-cpu-s")
 		})
 	}
 }

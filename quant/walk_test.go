@@ -155,7 +155,7 @@ func hessiansOf(t *testing.T, m *model.Model, w model.Wrap, samples ...data.Enco
 			for name, x := range rows {
 				in := len(x) / m.Spec.Segment
 				if out[name] == nil {
-					out[name] = newHessian(in, 0)
+					out[name] = testHessian(in, 0)
 				}
 				out[name].add(x[:(st.Seen()-seen)*in])
 			}

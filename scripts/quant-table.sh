@@ -2,7 +2,8 @@
 # Makes the table of docs/quantization.md from real runs: every row quantizes a trained run of
 # the demo base (RUN, by default runs/latest; make quickstart trains one) or of stories260k,
 # which is trained here, and evaluates it on held-out text. What is random has three seeds. The
-# recipes are held to all held-out questions, methods alone to the loss of some rows.
+# recipes are held to all held-out questions, methods alone to the loss of some rows. What is
+# there of the demo base from a run that was stopped is kept: remove RUN/quant/table-* to begin anew.
 #
 #   scripts/quant-table.sh            # hours on two cores
 #   scripts/quant-table.sh --short    # few samples, few rows: minutes
@@ -21,7 +22,7 @@ quantize() {
 	name=$1 list=$2 rows=$3
 	shift 3
 	for seed in $list; do
-		"$EISFT" quantize --run "$RUN" --calib "$CALIB" --eval-data "$HELD" --samples $samples --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
+		[ -f "$RUN/quant/table-$name-$seed/report.json" ] || "$EISFT" quantize --run "$RUN" --calib "$CALIB" --eval-data "$HELD" --samples $samples --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
 		reports="$reports $RUN/quant/table-$name-$seed/report.json"
 		case $name in *lpbq*) continue ;; esac # its rows of 172 weights have no blocks of 32
 		"$EISFT" quantize --run "$out/runs/stories" --calib "$out/train.jsonl" --eval-data "$out/test.jsonl" --samples $samples --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
@@ -30,15 +31,18 @@ quantize() {
 }
 quantize w8a16 0 $all --recipe w8a16.yaml
 quantize w4a16-lpbq32-rtn 0 $some --scheme w4a16-lpbq32
-quantize w4a16-lpbq32-seqmse 0 $all --recipe w4a16-lpbq32.yaml
+quantize w4a16-lpbq32-seqmse 0 $all --scheme w4a16-lpbq32 --weights seqmse --cache auto
+quantize w4a16-lpbq32-gptq 0 $some --scheme w4a16-lpbq32 --weights gptq --cache auto
+quantize w4a16-lpbq32 0 $all --recipe w4a16-lpbq32.yaml
 quantize w4a16-rtn 0 $all --recipe w4a16-rtn.yaml
 quantize w4a16-mse-clip 0 $some --recipe w4a16-rtn.yaml --weights mse-clip
 quantize w4a16-seqmse 0 $some --recipe w4a16-rtn.yaml --weights seqmse
-quantize w4a16-gptq 0 $some --recipe w4a16-gptq.yaml
+quantize w4a16-gptq 0 $some --recipe w4a16-rtn.yaml --weights gptq
 quantize w4a16-awq 0 $some --recipe w4a16-rtn.yaml --transform awq
 quantize w4a16-smoothquant 0 $some --recipe w4a16-rtn.yaml --transform smoothquant
 quantize w4a16-rotate "$seeds" $some --recipe w4a16-rtn.yaml --transform rotate
-quantize w4a16-rotate-reconstruct "$seeds" $all --recipe w4a16.yaml --reconstruct $steps
+quantize w4a16-rotate-reconstruct 0 $all --recipe w4a16-rtn.yaml --transform rotate --weights mse-clip --cache auto --reconstruct $steps
+quantize w4a16 "$seeds" $all --recipe w4a16.yaml --reconstruct $steps
 quantize w8a8-rtn 0 $some --recipe w8a8.yaml --transform none
 quantize w8a8 0 $all --recipe w8a8.yaml
 go run ./scripts/quanttable table docs/quantization.md $reports

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -154,6 +155,9 @@ func openRecipe(c *cli.Context) (*quant.RecipeFile, error) {
 	}
 	path := ""
 	if c.IsSet("recipe") {
+		if c.Path("recipe") == "" {
+			return nil, usagef(c, "--recipe is empty; name a file, or one in configs/quant")
+		}
 		if path, err = quant.FindRecipe(c.Path("recipe")); err != nil {
 			return nil, err
 		}
@@ -172,6 +176,7 @@ func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 		return nil, nil, err
 	}
 	if c.IsSet("calib") {
+		sayInstead(c, "calib", recipe.Calib)
 		recipe.Calib = c.Path("calib")
 	}
 	if recipe.Calib == "" {
@@ -187,11 +192,29 @@ func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 	return newQuantizeJob(c, run, recipe.Recipe), run, nil
 }
 
+// sayInstead says that a flag's file takes the place of another one that the recipe names.
+func sayInstead(c *cli.Context, flag, named string) {
+	if named != "" && !sameFile(named, c.Path(flag)) {
+		warn(c, fmt.Sprintf("--%s %s takes the place of %s, which the recipe names", flag, c.Path(flag), named))
+	}
+}
+
+// sameFile says whether two paths lead to one file.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
 // newQuantizeJob carries a recipe out on a run.
 func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.Job {
 	held := run.Config.Eval
 	switch {
 	case c.IsSet("eval-data"):
+		sayInstead(c, "eval-data", recipe.Eval.Data)
 		held.Data = c.Path("eval-data")
 	case recipe.Eval.Data != "":
 		held.Data = recipe.Eval.Data

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -53,9 +54,9 @@ func TestQuantizeDryRun(t *testing.T) {
 		t.Fatalf("exit code %d, stderr %q", r.code, r.stderr)
 	}
 	for _, want := range []string{
-		"channels           8 samples of train.jsonl, ", "transform          awq\n", "calibrate          8 samples",
-		"widths of the cache  17 measurements of the loss, on 2,048 tokens each\n", "57 maps of 8 layers and the head in int4\n",
-		"3 steps a layer on 16,384 tokens\n", "2 answers of 2 rows of train.jsonl, in float and quantized\n",
+		"channels           8 samples, 1,352 tokens of train.jsonl\n", "transform          awq\n", "calibrate          8 samples",
+		"widths of the cache  17 measurements of the loss, on 1,096 tokens each\n", "57 maps of 8 layers and the head in int4, on what the layers before each make of 8 samples, 1,352 tokens\n",
+		"3 steps a layer on 1,352 tokens\n", "2 answers of 2 rows of train.jsonl, in float and quantized\n",
 		"ablation           rtn, + awq, + reconstruct\n", filepath.Join("quant", "w4a16") + "\n", "size               ", "now 15.5 MB\n",
 	} {
 		if squeezed := strings.Join(strings.Fields(want), " "); !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), squeezed) {
@@ -64,6 +65,18 @@ func TestQuantizeDryRun(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(latestRun, "quant")); err == nil {
 		t.Error("something was written")
+	}
+	writeFile(t, "named.yaml", "calib: gone.jsonl\neval: {data: gone.jsonl}\n")
+	r = eisft(t, "quantize", "--recipe", "named.yaml", "--calib", "train.jsonl", "--eval-data", "train.jsonl", "--dry-run")
+	gone, err := filepath.Abs("gone.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"calib", "eval-data"} {
+		want := fmt.Sprintf("eisft: warning: --%s train.jsonl takes the place of %s, which the recipe names\n", flag, gone)
+		if r.code != 0 || !strings.Contains(r.stderr, want) {
+			t.Errorf("exit code %d, stderr %q, want %q", r.code, r.stderr, want)
+		}
 	}
 }
 
@@ -172,6 +185,9 @@ func TestQuantizeErrors(t *testing.T) {
 		{[]string{"--calib", "empty.jsonl"}, exitError, "eisft: empty.jsonl: no rows\n"},
 		{[]string{"--calib", "short.jsonl"}, exitError, "short.jsonl: 2 rows of the form longbench (columns context, input, answers)\neisft: short.jsonl: calibration samples are too short: none of 2 samples has a context that fills a segment of 32 tokens, the longest one has 9; calibrate with longer samples\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "none.yaml"}, exitError, "eisft: none.yaml: no such file here, nor in a configs/quant folder in or above "},
+		{[]string{"--calib", "train.jsonl", "--recipe", ""}, exitUsage, "eisft: --recipe is empty; name a file, or one in configs/quant" + help},
+		{[]string{"--calib", "train.jsonl", "--recipe", "smal.yaml"}, exitError, "eisft: smal.yaml: no such file here, nor in a configs/quant folder in or above "},
+		{[]string{"--calib", "train.jsonl", "--recipe", "./smal.yaml"}, exitError, "eisft: ./smal.yaml: no such file or directory; did you mean \"small.yaml\"?\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "bad.yaml"}, exitError, "eisft: bad.yaml:1: shceme is not a known key; did you mean \"scheme\"?\nbad.yaml:2: weights must be text, not 3\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "r.yaml"}, exitError, "eisft: r.yaml:3: exceptions[0].match is \"*.dwn_proj\", which matches no map of this model; did you mean \"*.down_proj\"?\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "r.yaml", "--target", "mediatek"}, exitError, "eisft: --target is mediatek, which cannot run w4-g128: that is for generic, openvino, coreml; mediatek runs " + strings.Join(quant.SchemesFor("mediatek"), ", ") + "\n"},

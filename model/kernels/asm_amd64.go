@@ -29,6 +29,11 @@ func mulAVX2(dst []float32, x []float32)
 //go:noescape
 func scaleAVX2(alpha float32, x []float32)
 
+// fakeAVX2 replaces x by scale times the nearest whole number to x/scale from lo to hi.
+//
+//go:noescape
+func fakeAVX2(x []float32, scale float32, lo float32, hi float32)
+
 // expAVX2 writes e**x to dst.
 //
 //go:noescape

@@ -341,6 +341,87 @@ rest_done:
 	VZEROUPPER
 	RET
 
+// func fakeAVX2(x []float32, scale float32, lo float32, hi float32)
+// Requires: AVX
+TEXT ·fakeAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS lo+28(FP), Y1
+	VBROADCASTSS hi+32(FP), Y2
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	LEAQ         32(DX), BX
+
+loop4:
+	CMPQ     BX, CX
+	JG       loop4_done
+	VMOVUPS  (AX)(DX*4), Y3
+	VDIVPS   Y0, Y3, Y3
+	VMAXPS   Y3, Y1, Y3
+	VMINPS   Y3, Y2, Y3
+	VROUNDPS $0x08, Y3, Y3
+	VMULPS   Y0, Y3, Y3
+	VMOVUPS  Y3, (AX)(DX*4)
+	VMOVUPS  32(AX)(DX*4), Y3
+	VDIVPS   Y0, Y3, Y3
+	VMAXPS   Y3, Y1, Y3
+	VMINPS   Y3, Y2, Y3
+	VROUNDPS $0x08, Y3, Y3
+	VMULPS   Y0, Y3, Y3
+	VMOVUPS  Y3, 32(AX)(DX*4)
+	VMOVUPS  64(AX)(DX*4), Y3
+	VDIVPS   Y0, Y3, Y3
+	VMAXPS   Y3, Y1, Y3
+	VMINPS   Y3, Y2, Y3
+	VROUNDPS $0x08, Y3, Y3
+	VMULPS   Y0, Y3, Y3
+	VMOVUPS  Y3, 64(AX)(DX*4)
+	VMOVUPS  96(AX)(DX*4), Y3
+	VDIVPS   Y0, Y3, Y3
+	VMAXPS   Y3, Y1, Y3
+	VMINPS   Y3, Y2, Y3
+	VROUNDPS $0x08, Y3, Y3
+	VMULPS   Y0, Y3, Y3
+	VMOVUPS  Y3, 96(AX)(DX*4)
+	MOVQ     BX, DX
+	ADDQ     $0x20, BX
+	JMP      loop4
+
+loop4_done:
+	LEAQ 8(DX), BX
+
+loop1:
+	CMPQ     BX, CX
+	JG       loop1_done
+	VMOVUPS  (AX)(DX*4), Y3
+	VDIVPS   Y0, Y3, Y3
+	VMAXPS   Y3, Y1, Y3
+	VMINPS   Y3, Y2, Y3
+	VROUNDPS $0x08, Y3, Y3
+	VMULPS   Y0, Y3, Y3
+	VMOVUPS  Y3, (AX)(DX*4)
+	MOVQ     BX, DX
+	ADDQ     $0x08, BX
+	JMP      loop1
+
+loop1_done:
+	SUBQ       DX, CX
+	JZ         rest_done
+	LEAQ       mask<>+0(SB), BX
+	NEGQ       CX
+	VMOVUPS    32(BX)(CX*4), Y3
+	VMASKMOVPS (AX)(DX*4), Y3, Y4
+	VDIVPS     Y0, Y4, Y4
+	VMAXPS     Y4, Y1, Y4
+	VMINPS     Y4, Y2, Y4
+	VROUNDPS   $0x08, Y4, Y4
+	VMULPS     Y0, Y4, Y4
+	VMASKMOVPS Y4, Y3, (AX)(DX*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
 // func expAVX2(dst []float32, x []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·expAVX2(SB), NOSPLIT, $0-48

@@ -39,6 +39,23 @@ func Scale(alpha float32, x []float32) {
 	scale(alpha, x)
 }
 
+// Fake replaces x by scale times the nearest whole number to x/scale, that is, by what a code stands for that has the
+// steps lo to hi, which are whole numbers, around that of zero.
+func Fake(x []float32, scale, lo, hi float32) {
+	fake(x, scale, lo, hi)
+}
+
+// Nearest rounds x to the nearest whole number within whole limits, ties to even.
+func Nearest(x, lo, hi float32) float32 {
+	if x < lo {
+		return lo
+	}
+	if x > hi {
+		return hi
+	}
+	return float32(math.RoundToEven(float64(x)))
+}
+
 // ArgMax returns the index of the first largest element of x, NaN aside, and -1 when there is none.
 func ArgMax(x []float32) int {
 	best, at := float32(math.Inf(-1)), -1

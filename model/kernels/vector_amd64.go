@@ -48,6 +48,14 @@ func scale(alpha float32, x []float32) {
 	}
 }
 
+func fake(x []float32, scale, lo, hi float32) {
+	if useAVX2 {
+		fakeAVX2(x, scale, lo, hi)
+	} else {
+		fakeGo(x, scale, lo, hi)
+	}
+}
+
 func exp(dst, x []float32) {
 	if useAVX2 {
 		expAVX2(dst, x)

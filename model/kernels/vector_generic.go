@@ -9,6 +9,7 @@ func axpy(alpha float32, x, y []float32)                   { axpyGo(alpha, x, y)
 func add(dst, x []float32)                                 { addGo(dst, x) }
 func mul(dst, x []float32)                                 { mulGo(dst, x) }
 func scale(alpha float32, x []float32)                     { scaleGo(alpha, x) }
+func fake(x []float32, scale, lo, hi float32)              { fakeGo(x, scale, lo, hi) }
 func exp(dst, x []float32)                                 { expGo(dst, x) }
 func sigmoid(dst, x []float32)                             { sigmoidGo(dst, x) }
 func logSigmoid(dst, x []float32)                          { logSigmoidGo(dst, x) }

@@ -47,6 +47,12 @@ func scaleGo(alpha float32, x []float32) {
 	}
 }
 
+func fakeGo(x []float32, scale, lo, hi float32) {
+	for i, v := range x {
+		x[i] = scale * Nearest(v/scale, lo, hi)
+	}
+}
+
 func expGo(dst, x []float32) {
 	for i, v := range x {
 		dst[i] = Exp1(v)

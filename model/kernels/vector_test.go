@@ -192,6 +192,39 @@ var twins = []struct {
 	},
 }
 
+// TestFakeIsNearest: the kernel of rounding gives the bits of plain Go, ties, limits, NaN and signs of zero included.
+func TestFakeIsNearest(t *testing.T) {
+	r := rand.New(rand.NewPCG(12, 13))
+	for _, limits := range [][2]float32{{-8, 7}, {-128, 127}, {0, 65535}, {-3, 252}} {
+		for _, scale := range []float32{1, 0.1, 3e-5, 1e30, 0x1p-126} {
+			for _, n := range oddSizes {
+				x, intact := guarded(r, n)
+				for i := range x {
+					switch i % 3 {
+					case 0:
+						x[i] *= scale * limits[1]
+					case 1:
+						x[i] = scale * (limits[0] - 3 + float32(r.IntN(2*int(limits[1]-limits[0]+6)))/2)
+					default:
+						x[i] = specials[r.IntN(len(specials))]
+					}
+				}
+				want := append([]float32{}, x...)
+				fakeGo(want, scale, limits[0], limits[1])
+				Fake(x, scale, limits[0], limits[1])
+				for i := range x {
+					if got, want := math.Float32bits(x[i]), math.Float32bits(want[i]); got != want && !(x[i] != x[i] && math.IsNaN(float64(math.Float32frombits(want)))) {
+						t.Fatalf("limits %g, scale %g, element %d of %d is %g, want %g", limits, scale, i, n, x[i], math.Float32frombits(want))
+					}
+				}
+				if !intact() {
+					t.Fatalf("%d elements: something else was written", n)
+				}
+			}
+		}
+	}
+}
+
 func TestElementwiseKernelsAgreeWithPlainGo(t *testing.T) {
 	r := rand.New(rand.NewPCG(10, 11))
 	for _, k := range twins {

@@ -97,18 +97,7 @@ func (e Encoding) steps(i int) (lo, hi float32) {
 // nearest whole number, ties to even, plus the zero point, and saturated.
 func (e Encoding) Code(x float32, i int) int32 {
 	lo, hi := e.steps(i)
-	return int32(nearest(x/e.Scales[i], lo, hi)) + e.Zero(i)
-}
-
-// nearest rounds x to even within whole limits.
-func nearest(x, lo, hi float32) float32 {
-	if x < lo {
-		return lo
-	}
-	if x > hi {
-		return hi
-	}
-	return float32(math.RoundToEven(float64(x)))
+	return int32(kernels.Nearest(x/e.Scales[i], lo, hi)) + e.Zero(i)
 }
 
 // Fake replaces x, a tensor of the given shape, by ONNX's
@@ -116,12 +105,8 @@ func nearest(x, lo, hi float32) float32 {
 // serves the whole tensor its shape does not matter.
 func (e Encoding) Fake(x []float32, shape ...int) {
 	e.each(len(x), shape, func(from, to, i int) {
-		scale := e.Scales[i]
 		lo, hi := e.steps(i)
-		part := x[from:to]
-		for j, v := range part {
-			part[j] = scale * nearest(v/scale, lo, hi)
-		}
+		kernels.Fake(x[from:to], e.Scales[i], lo, hi)
 	})
 }
 

@@ -5,6 +5,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"eisft/model/kernels"
 )
 
 // Format is how a kind of tensor is encoded, before there are numbers to encode: what a
@@ -41,7 +43,7 @@ func (f Format) Fit(lo, hi float32) (scale float32, zero int32) {
 	}
 	lo, hi = min(lo, 0), max(hi, 0)
 	scale = scaleFor(hi-lo, float32(high-low))
-	return scale, int32(nearest(float32(low)-lo/scale, float32(low), float32(high)))
+	return scale, int32(kernels.Nearest(float32(low)-lo/scale, float32(low), float32(high)))
 }
 
 // Levels returns what the largest magnitude is divided by for a symmetric scale: the

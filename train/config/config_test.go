@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -342,9 +343,16 @@ func TestFind(t *testing.T) {
 	for name, want := range map[string]string{
 		"none.yaml":   "none.yaml: no such file here, nor in a configs folder in or above ",
 		"./none.yaml": "stat ./none.yaml: no such file or directory",
+		"":            "the file's name is empty; give a path, or the name of a file in configs",
 	} {
 		if got, err := Find(name); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("Find(%q) = %q, %v; want %q", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]string{"onw.yaml": "own.yaml", "./onw.yaml": "own.yaml", "s.yml": "s.yaml", "s": "s.yaml", "../zebra.yaml": ""} {
+		_, err := Find(name)
+		if _, hint, _ := strings.Cut(fmt.Sprint(err), "; "); want == "" && hint != "" || want != "" && hint != fmt.Sprintf("did you mean %q?", want) {
+			t.Errorf("Find(%q): %v, want %q meant", name, err, want)
 		}
 	}
 }

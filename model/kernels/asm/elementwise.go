@@ -2,6 +2,7 @@ package main
 
 import (
 	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
 
@@ -34,6 +35,23 @@ func elementwiseKernels() {
 	eachVector(length("x"), 4, func(at access, _ int) {
 		v := at.load(x)
 		VMULPS(alpha, v, v)
+		at.store(v, x)
+	})
+	finish()
+}
+
+// roundingKernel emits the kernel of rounding to an encoding. The operands of minimum and maximum are in the order in
+// which NaN and the sign of 0 come through.
+func roundingKernel() {
+	function("fakeAVX2", "(x []float32, scale, lo, hi float32)", "fakeAVX2 replaces x by scale times the nearest whole number to x/scale from lo to hi.")
+	x, scale, lo, hi := pointer("x"), broadcast("scale"), broadcast("lo"), broadcast("hi")
+	eachVector(length("x"), 4, func(at access, _ int) {
+		v := at.load(x)
+		VDIVPS(scale, v, v)
+		VMAXPS(v, lo, v)
+		VMINPS(v, hi, v)
+		VROUNDPS(Imm(8), v, v) // to even, and not a word of what is inexact
+		VMULPS(scale, v, v)
 		at.store(v, x)
 	})
 	finish()

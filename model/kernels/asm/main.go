@@ -8,6 +8,7 @@ import "github.com/mmcloughlin/avo/build"
 func main() {
 	build.ConstraintExpr("!purego")
 	elementwiseKernels()
+	roundingKernel()
 	expKernels()
 	gatedKernels()
 	normKernels()
