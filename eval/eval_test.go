@@ -167,7 +167,7 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 
 	// Where nothing else ends an answer, what the template writes behind one does.
 	e := &evaluation{model: m, tokenizer: tk, options: Options{MaxNewTokens: 32}}
-	record, err := e.sample(t.Context(), samples[0])
+	record, err := e.sample(t.Context(), samples[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"eisft/internal/atomicfile"
@@ -62,15 +64,37 @@ func ReadKept(dir string) (*Kept, error) {
 	return k, nil
 }
 
-// of are the records of a policy and a seed by their rows.
-func (k *Kept) of(p Policy, seed int) map[int]Record {
+// of are the records of a reading and a seed by their rows.
+func (k *Kept) of(p Reading, seed int) map[int]Record {
 	rows := map[int]Record{}
 	for _, r := range k.Records {
-		if r.Policy == p && r.Seed == seed {
+		if r.Reading == p && r.Seed == seed {
 			rows[r.Row] = r
 		}
 	}
 	return rows
+}
+
+// Report is what the records say so far. Nothing is compared: records may be missing.
+func (k *Kept) Report() *Report {
+	r := &Report{Settings: &k.Settings, Results: k.results()}
+	for _, result := range r.Results {
+		result.score()
+	}
+	r.divide()
+	for _, t := range k.texts() {
+		all := &Texts{Reading: t.Reading, Budget: t.budget, Seeds: t.seeds}
+		if all.Seeds == 1 {
+			all.Seeds = 0
+		}
+		var list []textParts
+		for _, sum := range slices.Sorted(maps.Keys(t.parts)) {
+			list = append(list, t.parts[sum])
+		}
+		all.sum(list, nil)
+		r.Texts = append(r.Texts, all)
+	}
+	return r
 }
 
 // folder is an evaluation's folder that records are written into.
