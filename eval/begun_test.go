@@ -104,7 +104,7 @@ func TestBudgets(t *testing.T) {
 		t.Error("the page does not draw recall by budget")
 	}
 	k, err := ReadKept(j.Dir)
-	if err != nil || len(k.Records) != 15 || k.Report().Results[4].Budget != r.Results[4].Budget || k.Report().Results[4].Asked != 355 {
+	if err != nil || len(k.Records) != 15 || k.Report(PolicyFull).Results[4].Budget != r.Results[4].Budget || k.Report(PolicyFull).Results[4].Asked != 355 {
 		t.Errorf("%d records, %v", len(k.Records), err)
 	}
 	j.Against, j.Dir = PolicyKeyDiff, ""

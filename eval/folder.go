@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,24 +74,20 @@ func (k *Kept) of(p Reading, seed int) map[int]Record {
 	return rows
 }
 
-// Report is what the records say so far. Nothing is compared: records may be missing.
-func (k *Kept) Report() *Report {
+// Report is what the records say so far, with what policies have more than one of them, on the
+// questions and texts of both; "": nothing is compared.
+func (k *Kept) Report(against Policy) *Report {
 	r := &Report{Settings: &k.Settings, Results: k.results()}
 	for _, result := range r.Results {
 		result.score()
 	}
 	r.divide()
-	for _, t := range k.texts() {
-		all := &Texts{Reading: t.Reading, Budget: t.budget, Seeds: t.seeds}
-		if all.Seeds == 1 {
-			all.Seeds = 0
-		}
-		var list []textParts
-		for _, sum := range slices.Sorted(maps.Keys(t.parts)) {
-			list = append(list, t.parts[sum])
-		}
-		all.sum(list, nil)
-		r.Texts = append(r.Texts, all)
+	texts := k.texts()
+	if against != "" && slices.ContainsFunc(r.Results, func(s *Result) bool { return s.Policy == against }) {
+		r.compare(against)
+	}
+	for _, t := range texts {
+		r.Texts = append(r.Texts, t.sum(t.against(against, texts)))
 	}
 	return r
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"math/bits"
 	"slices"
@@ -254,6 +253,7 @@ type keptTexts struct {
 	Reading
 	budget Budget
 	seeds  int
+	sums   []string // in the order of their rows
 	parts  map[string]textParts
 }
 
@@ -275,10 +275,44 @@ func (k *Kept) texts() []*keptTexts {
 		sum := r.Text.SHA256
 		parts, n := t.parts[sum], seen[r.Reading][sum]
 		parts.mean(r.Text.Positions, n)
+		if n == 0 {
+			t.sums = append(t.sums, sum)
+		}
 		t.parts[sum], seen[r.Reading][sum] = parts, n+1
 		t.seeds = max(t.seeds, n+1)
 	}
 	return list
+}
+
+// against is what these are compared with under a policy of a list; nil if it is their own, or
+// the list has none.
+func (t *keptTexts) against(p Policy, list []*keptTexts) *keptTexts {
+	var readings []Reading
+	for _, other := range list {
+		readings = append(readings, other.Reading)
+	}
+	if i := t.Reading.against(p, readings); i >= 0 && list[i].Policy != t.Policy {
+		return list[i]
+	}
+	return nil
+}
+
+// sum adds up the losses of the texts that both have; of all texts, if b is nil.
+func (t *keptTexts) sum(b *keptTexts) *Texts {
+	out := &Texts{Reading: t.Reading, Budget: t.budget}
+	if t.seeds > 1 {
+		out.Seeds = t.seeds
+	}
+	var now, was []textParts
+	for _, sum := range t.sums {
+		if b == nil {
+			now = append(now, t.parts[sum])
+		} else if parts, ok := b.parts[sum]; ok {
+			now, was = append(now, t.parts[sum]), append(was, parts)
+		}
+	}
+	out.sum(now, was)
+	return out
 }
 
 // compareTexts fills Texts with those that both have.
@@ -288,15 +322,7 @@ func (c *Comparison) compareTexts(before, after []*keptTexts) {
 			if a.Reading != b.Reading && len(before)*len(after) > 1 {
 				continue
 			}
-			var was, now []textParts
-			for _, sum := range slices.Sorted(maps.Keys(a.parts)) {
-				if parts, ok := b.parts[sum]; ok {
-					was, now = append(was, parts), append(now, a.parts[sum])
-				}
-			}
-			if len(now) > 0 {
-				t := &Texts{Reading: a.Reading, Budget: a.budget, Seeds: a.seeds}
-				t.sum(now, was)
+			if t := a.sum(b); t.Texts > 0 {
 				c.Texts = append(c.Texts, t)
 			}
 		}

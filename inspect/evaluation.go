@@ -57,7 +57,7 @@ func (r *Report) evaluations(dir string) {
 
 // evaluation adds the tables of an evaluation: of answers, and of plain texts.
 func (r *Report) evaluation(title string, k *eval.Kept) {
-	report := k.Report()
+	report := k.Report("")
 	t := scoreTable(title, report.Results, tokensKept)
 	for _, result := range report.Results {
 		t.scores(result.Title(), result, kept(result))
