@@ -110,8 +110,13 @@ func (r *Report) against() string {
 func (r *Report) headline() []htmlpage.Figure {
 	var list []htmlpage.Figure
 	m := Metrics()[0]
+	between := func(i Interval) string { return fmt.Sprintf(", %.2f–%.2f in 95 of 100 samples", i.Lo, i.Hi) }
 	for _, t := range r.Texts {
-		list = append(list, htmlpage.Figure{Value: t.All.text(), What: t.Title() + ": perplexity"})
+		f := htmlpage.Figure{Value: fmt.Sprintf("%.2f", t.All.Perplexity), What: t.Title() + ": perplexity"}
+		if t.All.Interval != nil {
+			f.What += between(*t.All.Interval)
+		}
+		list = append(list, f)
 	}
 	for _, result := range r.shown() {
 		s := result.Score(Far)
@@ -121,9 +126,11 @@ func (r *Report) headline() []htmlpage.Figure {
 		if s.N == 0 {
 			continue
 		}
-		list = append(list, htmlpage.Figure{
-			Value: s.text(string(m), s.Metrics.Text(m, 2)), What: fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket)),
-		})
+		f := htmlpage.Figure{Value: s.Metrics.Text(m, 2), What: fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket))}
+		if i, ok := s.Intervals[string(m)]; ok {
+			f.What += between(i)
+		}
+		list = append(list, f)
 	}
 	return list
 }
@@ -279,10 +286,10 @@ type series struct {
 }
 
 // curve draws the mean of a measure in a bucket by where answers belong; nil if there are
-// none. Place 0 is none.
+// not two such places. Place 0 is none.
 func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answer) int) *plot.Plot {
 	var lines []series
-	any := false
+	places := map[int]bool{}
 	for _, result := range r.shown() {
 		g, at := group{}, map[int][]Answer{}
 		for _, a := range fold(result.Answers) {
@@ -300,11 +307,11 @@ func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answe
 			}
 			label += fmt.Sprintf(", %d conversations", len(p.Weights))
 			g[x] = point{c, label}
-			any = true
+			places[x] = true
 		}
 		lines = append(lines, series{result.Title(), g})
 	}
-	if !any {
+	if len(places) < 2 {
 		return nil
 	}
 	return plotOf(title, text, lines, 0.99) // the axis ends at 1

@@ -24,17 +24,17 @@ esac
 EISFT=${EISFT:-bin/eisft} RUN=${RUN:-runs/latest} OUT=${OUT:-runs/eval-all$short} DOC=${DOC:-docs/evaluation.md}
 MODEL=${MODEL:-model/demo} HELD=${HELD:-data/demo/test.parquet} QMSUM=${QMSUM:-../shared/data/qmsum-test.parquet}
 mkdir -p "$OUT"
-steps=10 step=0
+steps=11 step=0
 
 bounded="--policy eisft --policy slots --policy window --policy h2o --policy snapkv --policy pyramidkv --policy tova --policy keydiff --policy expected --policy random"
 few="--policy eisft --policy slots --policy window --policy snapkv --policy keydiff"
-memory="--policy slots --policy eisft --policy edgeinfinite --policy window"
+memory="--policy slots --policy eisft --policy window"
 depths=$(seq -s, 0.03125 0.0625 0.96875)
 talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 texts=20 count=4
 budgets="--budget 2368 --budget 2624 --budget 3136 --budget 4160 --budget 6208"
 lengths="--tokens 2048 --tokens 8192 --tokens 32768 --tokens 131072" fulllengths="--tokens 2048 --tokens 8192 --tokens 32768"
 if [ -n "$short" ]; then # rows of interviews: 16 are about one conversation
-	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=4 texts=3 count=1
+	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=4 texts=6 count=1
 	budgets="--budget 2624 --budget 4160 --budget 6208"
 	fulllengths="--tokens 2048 --tokens 8192"
 fi
@@ -73,15 +73,20 @@ evaluate sweep --tasks synth.yaml --data "$OUT/interview-4096.jsonl" --samples "
 
 evaluate held --data "$HELD" --samples "$held" --policy full --policy window --policy eisft --against full
 
-[ -f "$OUT/talks.jsonl" ] || "$EISFT" data synth --model "$MODEL" --kind conversation_qa --lengths 1024,2048,4096 --count "$count" "$OUT/talks.jsonl" >&2
-evaluate distance --tasks synth.yaml --data "$OUT/talks.jsonl" --policy window --policy edgeinfinite --policy eisft
+[ -f "$OUT/distance.jsonl" ] || "$EISFT" data synth --model "$MODEL" --kind conversation_qa --lengths 1024,2048,4096 --count "$count" "$OUT/distance.jsonl" >&2
+evaluate distance --tasks synth.yaml --data "$OUT/distance.jsonl" --policy window --policy edgeinfinite --policy eisft
+
+texts() { # ROWS NAME: what the rows are about, as plain texts
+	[ -f "$OUT/$2.jsonl" ] || go run ./scripts/evalall texts "$1" "$OUT/$2.jsonl"
+	# shellcheck disable=SC2086
+	evaluate "$2" --data "$OUT/$2.jsonl" --samples "$texts" $memory --against slots
+}
+texts "$OUT/interview-8192.jsonl" talks
 
 if [ -f "$QMSUM" ]; then
 	# shellcheck disable=SC2086
 	evaluate qmsum --tasks longbench.yaml --data "$QMSUM" --samples "$answers" $memory --against slots
-	[ -f "$OUT/texts.jsonl" ] || go run ./scripts/evalall texts "$QMSUM" "$OUT/texts.jsonl"
-	# shellcheck disable=SC2086
-	evaluate texts --data "$OUT/texts.jsonl" --samples "$texts" $memory --against slots
+	texts "$QMSUM" meetings
 else
 	steps=$((steps - 2))
 	echo "eval-all: there is no $QMSUM: no summaries, no long texts" >&2

@@ -26,7 +26,7 @@ var sections = []struct {
 	{"Held-out questions of the demo", "Exact match and perplexity of right answers, and what each has more than full attention.", held},
 	{"Recall by distance and by commits", "Conversations of 1,024 to 4,096 tokens, a question each; scores of `match-all`.", distances},
 	{"Summaries of meetings", "QMSum, whole meetings; F of ROUGE, and what each has more than `slots`, the block without its memory.", summaries},
-	{"Perplexity by position over long text", "QMSum's meetings as plain texts, and what each has more than `slots`.", positions},
+	{"Perplexity by position over long text", "Conversations of 8,192 tokens, and QMSum's meetings, as plain texts; in the second line of a cell, what each has more than `slots`.", positions},
 	{"Cost by length", "`eisft bench --policy`: an untrained block, random tokens, one reading each.", cost},
 }
 
@@ -267,11 +267,23 @@ func summaries(b *strings.Builder, dir string) error {
 }
 
 func positions(b *strings.Builder, dir string) error {
-	r, err := report(dir, "texts", eval.PolicySlots)
-	if r == nil || err != nil || len(r.Texts) == 0 {
-		return err
+	for _, of := range []struct{ name, what string }{{"talks", "conversations"}, {"meetings", "meetings"}} {
+		r, err := report(dir, of.name, eval.PolicySlots)
+		if err != nil {
+			return err
+		}
+		if r != nil && len(r.Texts) > 0 {
+			positionsOf(b, r, of.what)
+		}
 	}
-	columns := []string{"policy", "texts"}
+	return nil
+}
+
+func positionsOf(b *strings.Builder, r *eval.Report, what string) {
+	if b.Len() > 0 {
+		b.WriteString("\n")
+	}
+	columns := []string{"policy", what}
 	for _, p := range r.Texts[0].Positions {
 		columns = append(columns, fmt.Sprintf("%d-%d", p.From, p.To))
 	}
@@ -287,7 +299,6 @@ func positions(b *strings.Builder, dir string) error {
 		}
 		row(b, cells...)
 	}
-	return nil
 }
 
 func cost(b *strings.Builder, dir string) error {
