@@ -17,7 +17,7 @@ func interviewJob(t *testing.T, policies ...Policy) *Job {
 	j := demoJob(t)
 	j.Model.Spec.Sink, j.Model.Spec.Window, j.Model.Spec.Segment, j.Model.Spec.Slots = 4, 32, 32, 16
 	j.Config.Policies = policies
-	text := strings.Repeat("Nathan: How is your family doing?\nMark: To open the attic, type 6528.\n", 8) + "Nathan: To open the cellar, type 1234."
+	text := strings.Repeat("Nathan: How is your family doing?\nMark: To open the attic, type 6528.\n", 3) + "Nathan: To open the cellar, type 1234."
 	rows := ""
 	for i, where := range []string{"attic", "cellar", "attic"} {
 		line, err := json.Marshal(map[string]any{"context": text + strings.Repeat("\nMark: No, not yet.", i/2), "input": fmt.Sprintf("Question: What is the door code for the %s?", where), "answers": []string{"6528"}, "depth": 0.9})
@@ -35,7 +35,7 @@ func interviewJob(t *testing.T, policies ...Policy) *Job {
 // TestBegun: what questions about one text have in common is read once, and answers are those
 // of reading it each time; to intervals these questions are one conversation.
 func TestBegun(t *testing.T) {
-	j := interviewJob(t, PolicyFull, PolicyEISFT, PolicyKeyDiff, PolicyExpected)
+	j := interviewJob(t, PolicyFull, PolicyEISFT, PolicyExpected)
 	samples, err := j.load()
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func TestBegun(t *testing.T) {
 			return r
 		}
 		once := read(samples)
-		for i, s := range samples {
+		for i, s := range samples[:2] {
 			alone := read([]Sample{s})
 			a, b := once.Answers[i], alone.Answers[0]
 			if diff := a.NLL - b.NLL; diff > 1e-3 || diff < -1e-3 {
@@ -106,6 +106,10 @@ func TestBudgets(t *testing.T) {
 	k, err := ReadKept(j.Dir)
 	if err != nil || len(k.Records) != 15 || k.Report(PolicyFull).Results[4].Budget != r.Results[4].Budget || k.Report(PolicyFull).Results[4].Asked != 355 {
 		t.Errorf("%d records, %v", len(k.Records), err)
+	}
+	k.Settings.Samples, k.Settings.Policies = 1, []Policy{PolicyKeyDiff, PolicyFull}
+	if few := k.Report(PolicyFull); len(few.Results) != 3 || few.Results[1].Score(All).N != 1 || len(few.Differences) != 2 {
+		t.Errorf("of one row and two policies: %+v", few.Results)
 	}
 	j.Against, j.Dir = PolicyKeyDiff, ""
 	if r = run(t, j); len(r.Differences) != 3 || r.Differences[0].Against != "keydiff, 320 tokens" || r.Differences[2].Against != "keydiff, 355 tokens" || r.Differences[1].Against != "keydiff, 320 tokens" {

@@ -109,6 +109,9 @@ func TestTexts(t *testing.T) {
 func TestTextsKept(t *testing.T) {
 	j, _ := textsJob(t, PolicyWindow, PolicyRandom)
 	j.Model.Spec.Slots = 16
+	write(t, j.Config.Data, `{"text": "`+strings.Repeat("Mark: To open the attic, type 6528. ", 18)+`"}
+{"text": "`+strings.Repeat("Nathan: How is your family doing? ", 22)+`"}
+`)
 	j.Dir, j.Version, j.Seeds = filepath.Join(t.TempDir(), "a"), "v1", 2
 	want := run(t, j)
 	if want.Texts[1].Seeds != 2 || want.Texts[1].Title() != "random, 2 seeds" || want.Texts[1].Budget.Tokens != 8*(4+64+16) {

@@ -113,10 +113,10 @@ func evaluated(t *testing.T, run *runs.Run, chats string) {
 			t.Fatal(err)
 		}
 	}
-	r, got := describe(t, run.Dir, inspect.Options{})
-	wantText(t, got, "evaluation chats (far", "eisft, 208 tokens", "evaluation texts of plain texts", "perplexity  1-127")
+	_, text := describe(t, run.Dir, inspect.Options{})
+	wantText(t, text, "evaluation chats (far", "eisft, 208 tokens", "evaluation texts of plain texts", "perplexity  1-127")
 	dir := filepath.Join(run.Dir, eval.EvaluationsDir, "chats")
-	r, got = describe(t, dir, inspect.Options{})
+	r, got := describe(t, dir, inspect.Options{})
 	wantText(t, got, ": evaluation", "policies          [window eisft]", "budgets           [160 208]", "records           8", "scores (far", "tokens kept", "report.html shows it")
 	if err := os.Remove(filepath.Join(dir, eval.PageFile)); err != nil || r.Err() != nil {
 		t.Errorf("%v, problems %q", err, r.Problems)
@@ -130,11 +130,11 @@ func evaluated(t *testing.T, run *runs.Run, chats string) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(run.Dir, runs.EvalFile))
+	file, err := os.ReadFile(filepath.Join(run.Dir, runs.EvalFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(run.Dir, runs.EvalFile), strings.Replace(string(text), `"budget_tokens": 208`, `"budget_tokens": 200`, 1))
+	write(t, filepath.Join(run.Dir, runs.EvalFile), strings.Replace(string(file), `"budget_tokens": 208`, `"budget_tokens": 200`, 1))
 	_, got = describe(t, run.Dir, inspect.Options{})
 	wantText(t, got, "what was gained was measured at different budgets, 200 and 208 tokens kept")
 }

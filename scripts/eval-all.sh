@@ -33,10 +33,11 @@ depths=$(seq -s, 0.03125 0.0625 0.96875)
 talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 texts=20 count=4
 budgets="--budget 2368 --budget 2624 --budget 3136 --budget 4160 --budget 6208"
 lengths="--tokens 2048 --tokens 8192 --tokens 32768 --tokens 131072" fulllengths="--tokens 2048 --tokens 8192 --tokens 32768"
+costs="--policy eisft --policy window --policy h2o --policy keydiff"
 if [ -n "$short" ]; then # rows of interviews: 16 are about one conversation
-	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=4 texts=6 count=1
+	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=3 texts=6 count=1
 	budgets="--budget 2624 --budget 4160 --budget 6208"
-	fulllengths="--tokens 2048 --tokens 8192"
+	costs="--policy eisft" fulllengths="--tokens 2048 --tokens 8192"
 fi
 
 # evaluate NAME ARGUMENTS... says how far it is and evaluates into OUT/NAME.
@@ -95,7 +96,7 @@ fi
 begin cost
 if ! [ -f "$OUT/cost.txt" ]; then
 	# shellcheck disable=SC2086
-	"$EISFT" bench --model "$MODEL" --policy eisft --policy window --policy h2o --policy keydiff $lengths --runs 1 >"$OUT/cost.new"
+	"$EISFT" bench --model "$MODEL" $costs $lengths --runs 1 >"$OUT/cost.new"
 	# shellcheck disable=SC2086
 	"$EISFT" bench --model "$MODEL" --policy full $fulllengths --runs 1 | tail -n +2 >>"$OUT/cost.new"
 	mv "$OUT/cost.new" "$OUT/cost.txt"
