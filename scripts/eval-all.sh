@@ -30,12 +30,12 @@ bounded="--policy eisft --policy slots --policy window --policy h2o --policy sna
 few="--policy eisft --policy slots --policy window --policy snapkv --policy keydiff"
 memory="--policy slots --policy eisft --policy window"
 depths=$(seq -s, 0.03125 0.0625 0.96875)
-talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 texts=20 count=4
+talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 cut=0 texts=20 count=4
 budgets="--budget 2368 --budget 2624 --budget 3136 --budget 4160 --budget 6208"
 lengths="--tokens 2048 --tokens 8192 --tokens 32768 --tokens 131072" fulllengths="--tokens 2048 --tokens 8192 --tokens 32768"
 costs="--policy eisft --policy window --policy h2o --policy keydiff"
 if [ -n "$short" ]; then # rows of interviews: 16 are about one conversation
-	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=3 texts=6 count=1
+	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=3 cut=4096 texts=3 count=1
 	budgets="--budget 2624 --budget 4160 --budget 6208"
 	costs="--policy eisft" fulllengths="--tokens 2048 --tokens 8192"
 fi
@@ -86,7 +86,7 @@ texts "$OUT/interview-8192.jsonl" talks
 
 if [ -f "$QMSUM" ]; then
 	# shellcheck disable=SC2086
-	evaluate qmsum --tasks longbench.yaml --data "$QMSUM" --samples "$answers" $memory --against slots
+	evaluate qmsum --tasks longbench.yaml --max-prompt-tokens "$cut" --data "$QMSUM" --samples "$answers" $memory --against slots
 	texts "$QMSUM" meetings
 else
 	steps=$((steps - 2))

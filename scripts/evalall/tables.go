@@ -25,7 +25,7 @@ var sections = []struct {
 	{"Recall by budget", "The same at 4,096 tokens, by the tokens that are kept over all layers.", sweep},
 	{"Held-out questions of the demo", "Exact match and perplexity of right answers, and what each has more than full attention.", held},
 	{"Recall by distance and by commits", "Conversations of 1,024 to 4,096 tokens, a question each; scores of `match-all`.", distances},
-	{"Summaries of meetings", "QMSum, whole meetings; F of ROUGE, and what each has more than `slots`, the block without its memory.", summaries},
+	{"Summaries of meetings", "QMSum, whole meetings (with `--short` without their middle, 4,096 tokens of each); F of ROUGE, and what each has more than `slots`, the block without its memory.", summaries},
 	{"Perplexity by position over long text", "Conversations of 8,192 tokens, and QMSum's meetings, as plain texts; in the second line of a cell, what each has more than `slots`.", positions},
 	{"Cost by length", "`eisft bench --policy`: an untrained block, random tokens, one reading each.", cost},
 }
