@@ -57,7 +57,7 @@ func Compare(a, b string) (*Comparison, error) {
 	}
 	c.compareTexts(was.texts(), now.texts())
 	if len(c.Differences) == 0 && len(c.Texts) == 0 {
-		return nil, fmt.Errorf("%s and %s have no question in common that was asked with the same tokens: %s", a, b, c.why())
+		return nil, fmt.Errorf("%s and %s have no question or text in common that has the same tokens: %s", a, b, c.why())
 	}
 	return c, nil
 }

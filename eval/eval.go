@@ -241,7 +241,8 @@ func (s Sample) same(r *Record) error {
 		if sum := PromptSHA256(s.IDs[:t.Start]); sum != r.Answers[i].PromptSHA256 {
 			return fmt.Errorf("the record of row %d was made of other tokens: the SHA-256 of the prompt to answer %d was %.12s and is %.12s", r.Row, i, r.Answers[i].PromptSHA256, sum)
 		}
-		r.Answers[i].Where = s.Where // which depends on where the command runs
+		r.Answers[i].Where = s.Where     // which depends on where the command runs
+		r.Answers[i].Context = s.Context // earlier versions wrote none
 	}
 	return nil
 }
