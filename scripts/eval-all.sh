@@ -4,8 +4,8 @@
 # runs/eval-all or runs/eval-all-short: the same command goes on after an interruption, and
 # writes the tables between the marks of docs/evaluation.md when all are there.
 #
-#   scripts/eval-all.sh --short    few conversations: under 20 minutes on two cores
-#   scripts/eval-all.sh            a night on two cores
+#   scripts/eval-all.sh --short    few conversations, 1.6 million tokens: minutes
+#   scripts/eval-all.sh            20 million tokens: hours, a night on two cores
 #
 # Summaries and long texts want QMSum in LongBench's columns (QMSUM, by default
 # ../shared/data/qmsum-test.parquet); without the file these tables are left out.
@@ -30,13 +30,13 @@ bounded="--policy eisft --policy slots --policy window --policy h2o --policy sna
 few="--policy eisft --policy slots --policy window --policy snapkv --policy keydiff"
 memory="--policy slots --policy eisft --policy window"
 depths=$(seq -s, 0.03125 0.0625 0.96875)
-talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 cut=0 texts=20 count=4
+talks=40 seeds=3 held=0 rows2k=0 rows4k=0 rows8k=0 rows16k=0 sweep=320 answers=60 cut=0 talktexts=20 meetings=20 count=4
 budgets="--budget 2368 --budget 2624 --budget 3136 --budget 4160 --budget 6208"
 lengths="--tokens 2048 --tokens 8192 --tokens 32768 --tokens 131072" fulllengths="--tokens 2048 --tokens 8192 --tokens 32768"
 costs="--policy eisft --policy window --policy h2o --policy keydiff"
 if [ -n "$short" ]; then # rows of interviews: 16 are about one conversation
-	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=3 cut=4096 texts=3 count=1
-	budgets="--budget 2624 --budget 4160 --budget 6208"
+	talks=12 seeds=1 held=24 rows2k=64 rows4k=128 rows8k=64 rows16k=- sweep=32 answers=3 cut=4096 talktexts=6 meetings=3 count=1
+	budgets="--budget 2624 --budget 4160 --budget 6208" few="--policy eisft --policy window --policy keydiff"
 	costs="--policy eisft" fulllengths="--tokens 2048 --tokens 8192"
 fi
 
@@ -77,17 +77,17 @@ evaluate held --data "$HELD" --samples "$held" --policy full --policy window --p
 [ -f "$OUT/distance.jsonl" ] || "$EISFT" data synth --model "$MODEL" --kind conversation_qa --lengths 1024,2048,4096 --count "$count" "$OUT/distance.jsonl" >&2
 evaluate distance --tasks synth.yaml --data "$OUT/distance.jsonl" --policy window --policy edgeinfinite --policy eisft
 
-texts() { # ROWS NAME: what the rows are about, as plain texts
+texts() { # ROWS NAME N: what the first N rows are about, as plain texts
 	[ -f "$OUT/$2.jsonl" ] || go run ./scripts/evalall texts "$1" "$OUT/$2.jsonl"
 	# shellcheck disable=SC2086
-	evaluate "$2" --data "$OUT/$2.jsonl" --samples "$texts" $memory --against slots
+	evaluate "$2" --data "$OUT/$2.jsonl" --samples "$3" $memory --against slots
 }
-texts "$OUT/interview-8192.jsonl" talks
+texts "$OUT/interview-8192.jsonl" talks "$talktexts"
 
 if [ -f "$QMSUM" ]; then
 	# shellcheck disable=SC2086
 	evaluate qmsum --tasks longbench.yaml --max-prompt-tokens "$cut" --data "$QMSUM" --samples "$answers" $memory --against slots
-	texts "$QMSUM" meetings
+	texts "$QMSUM" meetings "$meetings"
 else
 	steps=$((steps - 2))
 	echo "eval-all: there is no $QMSUM: no summaries, no long texts" >&2
