@@ -113,6 +113,10 @@ func (k *Kept) results() []*Result {
 			list = append(list, r)
 		}
 		seeds[one.Reading][one.Seed] = true
+		one.Answers = slices.Clone(one.Answers)
+		for i := range one.Answers { // what a row was called depends on where the command ran
+			one.Answers[i].Where = fmt.Sprintf("%s:row %d", filepath.Base(k.Settings.Data.Path), one.Row+1)
+		}
 		r.add(one)
 	}
 	for _, r := range list {
