@@ -48,6 +48,9 @@ type Sample struct {
 	Text string
 	// Answers are all accepted answers; the first one is the assistant's message.
 	Answers []string
+	// Context is what a question is about, where the row has it. Rows with the same one are
+	// about the same text.
+	Context string
 	// Depth is where in the context the answer lies: the number of the fact's line,
 	// counted from 0, divided by the number of lines. NaN if it is not known.
 	Depth float64

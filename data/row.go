@@ -158,6 +158,7 @@ func fillQuestion(r *row, s *Sample, o Options) error {
 	s.Answers = r.answers
 	prompt := r.texts[inputCell]
 	if r.set[contextCell] {
+		s.Context = r.texts[contextCell]
 		var err error
 		if prompt, err = o.prompt(s.Dataset, r.texts[contextCell], prompt); err != nil {
 			return err

@@ -1,6 +1,10 @@
 package eval
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+
 	"github.com/dustin/go-humanize"
 
 	"eisft/model"
@@ -42,6 +46,56 @@ func BudgetOf(block, reads *model.Model) Budget {
 		b.Bytes += 4 * int64(floats)
 	}
 	return b
+}
+
+// WithBudget returns the block with as many slots, the same number in each layer that has
+// some, as sinks, window and slots have tokens in the budget: what does not divide is left
+// out. 0 is the block's own budget. It fails for one that leaves no slot.
+func WithBudget(m *model.Model, tokens int) (*model.Model, error) {
+	if tokens == 0 {
+		return m, nil
+	}
+	layers, taken := len(m.SlotLayers()), len(m.Base.Layers)*(m.Spec.Sink+m.Spec.Window)
+	if layers == 0 {
+		return nil, errors.New("the block has no slots, and a budget says how many it has: evaluate a run whose block has some")
+	}
+	if tokens < taken+layers {
+		return nil, fmt.Errorf("a budget of %s tokens leaves no slot: sinks and windows take %s over all layers, and %d layers have slots; give %s or more",
+			humanize.Comma(int64(tokens)), humanize.Comma(int64(taken)), layers, humanize.Comma(int64(taken+layers)))
+	}
+	return m.WithSlots((tokens - taken) / layers)
+}
+
+// Reading is a policy at a budget.
+type Reading struct {
+	Policy Policy `json:"policy"`
+	// Asked is the budget in tokens that was asked for; 0: the block's.
+	Asked int `json:"asked_budget,omitempty"`
+}
+
+// Title says under which policy, and at which budget if one was asked for.
+func (r Reading) Title() string {
+	if r.Asked > 0 {
+		return fmt.Sprintf("%s, %s tokens", r.Policy, humanize.Comma(int64(r.Asked)))
+	}
+	return string(r.Policy)
+}
+
+// against is the place of the reading that this one is compared with: the policy's at the same
+// budget, or its first one where either has none.
+func (r Reading) against(p Policy, list []Reading) int {
+	return slices.IndexFunc(list, func(s Reading) bool {
+		return s.Policy == p && (s.Asked == r.Asked || !p.Bounded() || !r.Policy.Bounded())
+	})
+}
+
+// model returns the block at the reading's budget.
+func (r Reading) model(m *model.Model) (*model.Model, error) {
+	block, err := WithBudget(m, r.Asked)
+	if err != nil {
+		return nil, fmt.Errorf("budget: %w", err)
+	}
+	return block, nil
 }
 
 // texts are the tokens and bytes as a table has them, empty where there is no bound.

@@ -20,6 +20,7 @@ type Comparison struct {
 	B           string        `json:"b"`
 	Notes       []string      `json:"notes,omitempty"` // what differs, and what cannot be compared
 	Differences []*Difference `json:"differences"`     // of B, against A
+	Texts       []*Texts      `json:"texts,omitempty"` // of B, with what they have more than A's
 }
 
 // Compare compares two evaluations, each named by its folder or by that of a run, policy by
@@ -46,7 +47,7 @@ func Compare(a, b string) (*Comparison, error) {
 			continue
 		}
 		name := two[1].Title()
-		if two[0].Policy != two[1].Policy {
+		if two[0].Reading != two[1].Reading {
 			name += " against " + two[0].Title()
 		}
 		if n, m := len(fold(two[0].Answers)), len(fold(two[1].Answers)); len(list) < n || len(list) < m {
@@ -54,8 +55,9 @@ func Compare(a, b string) (*Comparison, error) {
 		}
 		c.Differences = append(c.Differences, difference(name, a, list, was.Settings.Bounds))
 	}
-	if len(c.Differences) == 0 {
-		return nil, fmt.Errorf("%s and %s have no question in common that was asked with the same tokens: %s", a, b, c.why())
+	c.compareTexts(was.texts(), now.texts())
+	if len(c.Differences) == 0 && len(c.Texts) == 0 {
+		return nil, fmt.Errorf("%s and %s have no question or text in common that has the same tokens: %s", a, b, c.why())
 	}
 	return c, nil
 }
@@ -68,7 +70,7 @@ func asked(a Answer) string { return a.PromptSHA256 }
 func (c *Comparison) match(before, after []*Result) (list [][2]*Result) {
 	for _, b := range before {
 		for _, a := range after {
-			if a.Policy == b.Policy {
+			if a.Reading == b.Reading {
 				list = append(list, [2]*Result{b, a})
 			}
 		}
@@ -78,8 +80,8 @@ func (c *Comparison) match(before, after []*Result) (list [][2]*Result) {
 	}
 	lacks := func(folder string, of, in []*Result) {
 		for _, r := range of {
-			if !slices.ContainsFunc(in, func(s *Result) bool { return s.Policy == r.Policy }) {
-				c.Notes = append(c.Notes, fmt.Sprintf("policy %s is not compared: %s has it alone", r.Policy, folder))
+			if !slices.ContainsFunc(in, func(s *Result) bool { return s.Reading == r.Reading }) {
+				c.Notes = append(c.Notes, fmt.Sprintf("policy %s is not compared: %s has it alone", r.Reading.Title(), folder))
 			}
 		}
 	}
@@ -99,19 +101,26 @@ func (c *Comparison) why() string {
 // results are those of an evaluation's policies, in the order in which they were measured.
 func (k *Kept) results() []*Result {
 	var list []*Result
-	at, seeds := map[Policy]*Result{}, map[Policy]map[int]bool{}
+	at, seeds := map[Reading]*Result{}, map[Reading]map[int]bool{}
 	for _, one := range k.Records {
-		r := at[one.Policy]
+		if one.Text != nil {
+			continue
+		}
+		r := at[one.Reading]
 		if r == nil {
-			r = &Result{Policy: one.Policy, Bounds: k.Settings.Bounds}
-			at[one.Policy], seeds[one.Policy] = r, map[int]bool{}
+			r = &Result{Reading: one.Reading, Budget: one.Budget, Bounds: k.Settings.Bounds}
+			at[one.Reading], seeds[one.Reading] = r, map[int]bool{}
 			list = append(list, r)
 		}
-		seeds[one.Policy][one.Seed] = true
+		seeds[one.Reading][one.Seed] = true
+		one.Answers = slices.Clone(one.Answers)
+		for i := range one.Answers { // what a row was called depends on where the command ran
+			one.Answers[i].Where = fmt.Sprintf("%s:row %d", filepath.Base(k.Settings.Data.Path), one.Row+1)
+		}
 		r.add(one)
 	}
 	for _, r := range list {
-		if n := len(seeds[r.Policy]); n > 1 {
+		if n := len(seeds[r.Reading]); n > 1 {
 			r.Seeds = n
 		}
 	}
@@ -181,9 +190,16 @@ func keptIn(dir string) ([]string, error) {
 
 // tables are all that the comparison shows in words.
 func (c *Comparison) tables() []table {
-	t := differenceTable(c.B+" against "+c.A, c.Differences)
-	t.notes = []string{chanceNote}
-	return []table{t}
+	var list []table
+	title := c.B + " against " + c.A
+	if len(c.Differences) > 0 {
+		list = append(list, differenceTable(title, c.Differences))
+	}
+	if len(c.Texts) > 0 {
+		list = append(list, textChanges("perplexity of plain texts, "+title, c.Texts))
+	}
+	list[len(list)-1].notes = []string{chanceNote}
+	return list
 }
 
 // WriteTable prints the comparison.

@@ -111,8 +111,8 @@ func TestCompareRuns(t *testing.T) {
 		{run, run, "which evaluations are meant is not clear: " + run + " has books, test, "},
 		{dir, run, dir + " is no evaluation's folder and has none: eisft eval --run " + dir + " makes one"},
 		{run, filepath.Join(dir, "gone"), "no such file"},
-		{other, keptFolder(t, filepath.Join(dir, "c"), func(s *Settings) { s.Data.SHA256 = "x" }, of(PolicyWindow, []int{7}, all)...), "have no question in common that was asked with the same tokens: the data was data and is x"},
-		{other, keptFolder(t, filepath.Join(dir, "d"), nil), "have no question in common that was asked with the same tokens: "},
+		{other, keptFolder(t, filepath.Join(dir, "c"), func(s *Settings) { s.Data.SHA256 = "x" }, of(PolicyWindow, []int{7}, all)...), "have no question or text in common that has the same tokens: the data was data and is x"},
+		{other, keptFolder(t, filepath.Join(dir, "d"), nil), "have no question or text in common that has the same tokens: "},
 		{other, keptFolder(t, filepath.Join(dir, "e"), func(s *Settings) { s.Schema = 2 }), "settings.json: schema is 2; this version reads 1"},
 	} {
 		if _, err := Compare(tc.a, tc.b); err == nil || !strings.Contains(err.Error(), tc.want) {

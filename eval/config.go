@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"eisft/data"
 	"eisft/internal/enum"
@@ -20,6 +21,9 @@ type Config struct {
 	Samples      int      `yaml:"samples"`        // use only the first so many; 0: all
 	MaxNewTokens int      `yaml:"max_new_tokens"` // answers are cut there
 	Policies     []Policy `yaml:"policies"`
+	// Budgets, if any, are those in tokens over all layers that the policies read at in turn,
+	// see [WithBudget]; none: that of the block.
+	Budgets []int `yaml:"-"`
 	// Tasks, if not nil, say how rows are asked and scored, and where answers are cut.
 	Tasks *Tasks `yaml:"-"`
 }
@@ -79,12 +83,11 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if texts != nil {
-		return j.readTexts(ctx, texts, against)
-	}
-	samples, err := j.load()
-	if err != nil {
-		return nil, err
+	var samples []Sample
+	if texts == nil {
+		if samples, err = j.load(); err != nil {
+			return nil, err
+		}
 	}
 	r := &Report{}
 	var kept *folder
@@ -96,39 +99,77 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 			return nil, err
 		}
 		defer kept.close()
-		j.note(kept, len(samples))
+		j.note(kept, len(samples)+len(texts))
 	}
-	for i, p := range j.Config.Policies {
-		result, err := j.policy(ctx, i, p, samples, kept)
-		if err != nil {
-			return nil, j.stopped(ctx, kept, err)
-		}
-		r.Results = append(r.Results, result)
+	if texts != nil {
+		r.Texts, err = j.readTexts(ctx, texts, against, kept)
+	} else {
+		err = j.answer(ctx, r, samples, against, kept)
 	}
-	r.compare(against)
-	r.divide()
+	if err != nil {
+		return nil, j.stopped(ctx, kept, err)
+	}
 	if kept != nil {
 		return r, r.writePage(kept.Dir, kept.Records)
 	}
 	return r, nil
 }
 
+// answer measures what policies answer, and compares them.
+func (j *Job) answer(ctx context.Context, r *Report, samples []Sample, against Policy, kept *folder) error {
+	for i, p := range j.readings() {
+		result, err := j.policy(ctx, i, p, samples, kept)
+		if err != nil {
+			return err
+		}
+		r.Results = append(r.Results, result)
+	}
+	r.compare(against)
+	r.divide()
+	return nil
+}
+
+// readings are all policies at all budgets; full attention has none.
+func (j *Job) readings() []Reading {
+	budgets := j.Config.Budgets
+	if len(budgets) == 0 {
+		budgets = []int{0}
+	}
+	var list []Reading
+	for i, b := range budgets {
+		for _, p := range j.Config.Policies {
+			switch {
+			case p.Bounded():
+				list = append(list, Reading{p, b})
+			case i == 0:
+				list = append(list, Reading{Policy: p})
+			}
+		}
+	}
+	return list
+}
+
 // against settles which policy the others are compared with, and checks all of them before
 // the first is measured.
 func (j *Job) against() (Policy, error) {
-	for _, p := range j.Config.Policies {
-		if _, err := WithPolicy(j.Model, p); err != nil {
-			return "", err
+	for _, r := range j.readings() {
+		block, err := r.model(j.Model)
+		if err == nil {
+			_, err = WithPolicy(block, r.Policy)
 		}
-	}
-	against := j.Against
-	for _, p := range j.Config.Policies {
-		if against == "" || j.Against == "" && p == PolicyFull {
-			against = p
+		if err != nil {
+			return "", err
 		}
 	}
 	if len(j.Config.Policies) == 0 {
 		return "", errors.New("there is no policy to evaluate")
+	}
+	against := j.Against
+	if against == "" {
+		against = j.Config.Policies[0]
+		if slices.Contains(j.Config.Policies, PolicyFull) {
+			against = PolicyFull
+		}
 	}
 	return against, enum.Check("against", against, j.Config.Policies...)
 }
@@ -148,8 +189,8 @@ func (j *Job) load() (_ []Sample, err error) {
 }
 
 // seeds are those that a policy is measured by.
-func (j *Job) seeds(p Policy) int {
-	if p.Random() {
+func (j *Job) seeds(p Reading) int {
+	if p.Policy.Random() {
 		return max(1, j.Seeds)
 	}
 	return 1
@@ -158,7 +199,7 @@ func (j *Job) seeds(p Policy) int {
 // note says how much of what is asked for there was from before.
 func (j *Job) note(kept *folder, samples int) {
 	had, all := 0, 0
-	for _, p := range j.Config.Policies {
+	for _, p := range j.readings() {
 		for seed := range j.seeds(p) {
 			for row := range kept.of(p, seed) {
 				if row < samples {
@@ -182,20 +223,16 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 }
 
 // policy measures a policy, by all its seeds.
-func (j *Job) policy(ctx context.Context, i int, p Policy, samples []Sample, kept *folder) (*Result, error) {
+func (j *Job) policy(ctx context.Context, i int, p Reading, samples []Sample, kept *folder) (*Result, error) {
 	var all *Result
 	for seed := range j.seeds(p) {
-		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed}
+		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Budget: p.Asked}
 		if kept != nil {
 			o.Kept, o.Keep = kept.of(p, seed), kept.keep
 		}
-		what := "eval " + string(p)
-		if n := len(j.Config.Policies); n > 1 {
-			what += fmt.Sprintf(" (%d of %d)", i+1, n)
-		}
-		r, err := show(ctx, j, what, p, samples, o)
+		r, err := show(ctx, j, j.what(i, p), p.Policy, samples, o)
 		if err != nil {
-			return nil, fmt.Errorf("policy %s: %w", p, err)
+			return nil, fmt.Errorf("policy %s: %w", p.Title(), err)
 		}
 		if all == nil {
 			all = r
@@ -204,6 +241,15 @@ func (j *Job) policy(ctx context.Context, i int, p Policy, samples []Sample, kep
 		all.merge(r)
 	}
 	return all, nil
+}
+
+// what a progress line calls the i-th reading.
+func (j *Job) what(i int, p Reading) string {
+	what := "eval " + p.Title()
+	if n := len(j.readings()); n > 1 {
+		what += fmt.Sprintf(" (%d of %d)", i+1, n)
+	}
+	return what
 }
 
 // show is Run with a progress line.

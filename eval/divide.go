@@ -76,10 +76,10 @@ func shareOf(of piece, answers []Answer) Share {
 	var sums, weights []float64
 	row := map[string]int{}
 	for _, a := range answers {
-		i, seen := row[a.Where]
+		i, seen := row[a.conversation()]
 		if !seen {
 			i = len(sums)
-			row[a.Where], sums, weights = i, append(sums, 0), append(weights, 0)
+			row[a.conversation()], sums, weights = i, append(sums, 0), append(weights, 0)
 		}
 		sums[i] += a.score()
 		weights[i]++
@@ -197,12 +197,18 @@ func (r *Report) dividedTables() []table {
 			list = append(list, gridTable(t))
 		}
 	}
-	if len(r.Recall) > 0 {
-		list = append(list,
-			recallTable("score by tokens from the fact to the answer", r.Recall, func(r *Recall) []Share { return r.Distances }),
-			recallTable("score by segments committed since the fact", r.Recall, func(r *Recall) []Share { return r.Commits }))
+	return append(list, r.recallTables()...)
+}
+
+// recallTables are those of Recall.
+func (r *Report) recallTables() []table {
+	if len(r.Recall) == 0 {
+		return nil
 	}
-	return list
+	return []table{
+		recallTable("score by tokens from the fact to the answer", r.Recall, func(r *Recall) []Share { return r.Distances }),
+		recallTable("score by segments committed since the fact", r.Recall, func(r *Recall) []Share { return r.Commits }),
+	}
 }
 
 // hundredths prints a share as LongBench prints it, with its interval.

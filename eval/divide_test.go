@@ -46,7 +46,7 @@ func TestDivided(t *testing.T) {
 			Metrics: Figures{MetricExactMatch: 0, MetricF1: 0, MetricMatchAll: score}, Tokens: 1, About: About{Dataset: dataset, Length: length, Metric: MetricMatchAll},
 		}
 	}
-	r := &Report{Results: []*Result{{Policy: PolicyFull, Answers: []Answer{
+	r := &Report{Results: []*Result{{Reading: Reading{Policy: PolicyFull}, Answers: []Answer{
 		answer("d", "needle", 8192, 0.95, 100, 1, 0.5),
 		answer("a", "needle", 2048, 0.05, 2000, 7, 1),
 		answer("b", "needle", 2048, 0.05, 2000, 7, 0),

@@ -127,6 +127,9 @@ type Options struct {
 	Stream model.StreamOptions
 	// Seed is what policies draw by that draw.
 	Seed int
+	// Budget is that of the reading in tokens over all layers, see [WithBudget]; 0: the
+	// block's.
+	Budget int
 	// Kept are the records that there are from before, by the index of their sample: these
 	// are not read again.
 	Kept map[int]Record
@@ -172,16 +175,19 @@ func (a *Answer) UnmarshalJSON(text []byte) error {
 // those before it. m's block says what is near and far, whatever the policy. The same
 // arguments give the same answers. Cancelling ctx ends it with an error.
 func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer, samples []Sample, o Options) (*Result, error) {
-	block := m
-	m, err := WithPolicy(block, p)
+	reads := Reading{p, o.Budget}
+	block, err := reads.model(m)
 	if err != nil {
 		return nil, err
 	}
+	if m, err = WithPolicy(block, p); err != nil {
+		return nil, err
+	}
 	m = p.seeded(m, o.Seed)
-	e := &evaluation{model: m, plan: o.Stream.Plan(block), policy: p, tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
-	result := &Result{Policy: p, Bounds: BoundsOf(block.Spec), Budget: BudgetOf(block, m)}
+	e := &evaluation{model: m, plan: o.Stream.Plan(block), reading: reads, budget: BudgetOf(block, m), tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
+	result := &Result{Reading: reads, Bounds: BoundsOf(block.Spec), Budget: e.budget}
 	for i, s := range samples {
-		record, err := e.record(ctx, i, s)
+		record, err := e.record(ctx, i, s, samples[i+1:])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
@@ -195,18 +201,20 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 type evaluation struct {
 	model     *model.Model
 	plan      schedule.Plan // of the block, whatever the policy
-	policy    Policy
+	reading   Reading
+	budget    Budget
 	tokenizer *tokenizer.Tokenizer
 	stop      []int32
 	options   Options
+	begun     begun
 }
 
 // record is what comes of a sample, or came of it before.
-func (e *evaluation) record(ctx context.Context, i int, s Sample) (Record, error) {
+func (e *evaluation) record(ctx context.Context, i int, s Sample, next []Sample) (Record, error) {
 	if r, ok := e.options.Kept[i]; ok {
 		return r, s.same(&r)
 	}
-	r, err := e.sample(ctx, s)
+	r, err := e.sample(ctx, s, next)
 	if err != nil {
 		return r, err
 	}
@@ -233,24 +241,29 @@ func (s Sample) same(r *Record) error {
 		if sum := PromptSHA256(s.IDs[:t.Start]); sum != r.Answers[i].PromptSHA256 {
 			return fmt.Errorf("the record of row %d was made of other tokens: the SHA-256 of the prompt to answer %d was %.12s and is %.12s", r.Row, i, r.Answers[i].PromptSHA256, sum)
 		}
-		r.Answers[i].Where = s.Where // which depends on where the command runs
+		r.Answers[i].Where = s.Where     // which depends on where the command runs
+		r.Answers[i].Context = s.Context // earlier versions wrote none
 	}
 	return nil
 }
 
 // sample reads a sample and answers its questions.
-func (e *evaluation) sample(ctx context.Context, s Sample) (Record, error) {
-	started := time.Now()
-	r := Record{Policy: e.policy, Seed: e.options.Seed}
+func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (Record, error) {
+	started, had := time.Now(), len(e.begun.of(s))
+	st, at, err := e.begin(ctx, s, next)
+	if err != nil {
+		return Record{}, err
+	}
+	r := Record{Reading: e.reading, Budget: e.budget, Seed: e.options.Seed}
 	texts := make([]string, len(s.Turns))
-	nll, err := readTurns(ctx, e.model, e.options.Stream, s, func(i int, st *model.Stream, next []float32) (err error) {
+	nll, err := readTurns(ctx, st, at, e.model, s, func(i int, st *model.Stream, next []float32) (err error) {
 		texts[i], err = e.write(ctx, st, next, s, &r.Speed)
 		return err
 	})
 	if err != nil {
 		return r, err
 	}
-	r.ReadTokens, r.ReadSeconds = s.Turns[len(s.Turns)-1].End, time.Since(started).Seconds()-r.WriteSeconds
+	r.ReadTokens, r.ReadSeconds = s.Turns[len(s.Turns)-1].End-had, time.Since(started).Seconds()-r.WriteSeconds
 	for i, t := range s.Turns {
 		a := Answer{
 			Where: s.Where, Turn: i, Distance: t.Distance, Prompt: t.Start, PromptSHA256: PromptSHA256(s.IDs[:t.Start]), Accepted: s.Accepted[i], Text: texts[i],

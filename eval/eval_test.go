@@ -167,7 +167,7 @@ func TestAnswersDoNotKnowTheRightOnes(t *testing.T) {
 
 	// Where nothing else ends an answer, what the template writes behind one does.
 	e := &evaluation{model: m, tokenizer: tk, options: Options{MaxNewTokens: 32}}
-	record, err := e.sample(t.Context(), samples[0])
+	record, err := e.sample(t.Context(), samples[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := loadRows(t, tk, tpl, `{"text": "Only a text."}`, 0); err == nil || !strings.Contains(err.Error(), "rows.jsonl:line 1: the sample is a plain text") {
 		t.Errorf("a plain text: error %v", err)
 	}
-	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft` {
+	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, slots, eisft` {
 		t.Errorf("an unknown policy: error %v", err)
 	}
 	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"eisft/internal/atomicfile"
@@ -62,15 +63,39 @@ func ReadKept(dir string) (*Kept, error) {
 	return k, nil
 }
 
-// of are the records of a policy and a seed by their rows.
-func (k *Kept) of(p Policy, seed int) map[int]Record {
+// of are the records of a reading and a seed by their rows.
+func (k *Kept) of(p Reading, seed int) map[int]Record {
 	rows := map[int]Record{}
 	for _, r := range k.Records {
-		if r.Policy == p && r.Seed == seed {
+		if r.Reading == p && r.Seed == seed {
 			rows[r.Row] = r
 		}
 	}
 	return rows
+}
+
+// Report is what the records of the rows and policies that were asked for last say so far, with
+// what policies have more than one of them, on the questions and texts of both; "": nothing is
+// compared.
+func (k *Kept) Report(against Policy) *Report {
+	s, asked := k.Settings, *k
+	asked.Records = slices.DeleteFunc(slices.Clone(k.Records), func(r Record) bool {
+		return s.Samples > 0 && r.Row >= s.Samples || !slices.Contains(s.Policies, r.Policy)
+	})
+	k = &asked
+	r := &Report{Settings: &k.Settings, Results: k.results()}
+	for _, result := range r.Results {
+		result.score()
+	}
+	r.divide()
+	texts := k.texts()
+	if against != "" && slices.ContainsFunc(r.Results, func(s *Result) bool { return s.Policy == against }) {
+		r.compare(against)
+	}
+	for _, t := range texts {
+		r.Texts = append(r.Texts, t.sum(t.against(against, texts)))
+	}
+	return r
 }
 
 // folder is an evaluation's folder that records are written into.

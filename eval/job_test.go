@@ -276,11 +276,12 @@ func write(t *testing.T, path, text string) {
 func pageReport() (*Report, []Record) {
 	r, records := &Report{Settings: &Settings{Data: DataFile{Path: "/data/talk<1>.jsonl"}, Samples: 1200}}, []Record(nil)
 	for i, p := range []Policy{PolicyWindow, PolicyEdgeInfinite} {
-		result := &Result{Policy: p, Bounds: Bounds{NearBelow: 256, FarAbove: 512}}
+		result := &Result{Reading: Reading{Policy: p}, Bounds: Bounds{NearBelow: 256, FarAbove: 512}}
 		for row := range 24 {
 			one := recorded(p, 0, row, float64(min(1, (row+1)*i%3)))
 			a, depth := &one.Answers[0], float64(row)/24
 			a.Prompt, a.Distance, a.Depth, a.Asked = 1000<<(row%2), 100+row*60, &depth, "Who has <the> key?"
+			a.Dataset, a.Metric, a.Commits = "needle", MetricExactMatch, row/4
 			if one.ReadTokens = a.Prompt; a.Metrics[MetricExactMatch] == 0 {
 				a.Text = "nobody"
 			}
@@ -291,6 +292,7 @@ func pageReport() (*Report, []Record) {
 		r.Results = append(r.Results, result)
 	}
 	r.compare(PolicyEdgeInfinite)
+	r.divide()
 	return r, records
 }
 
@@ -308,6 +310,7 @@ func TestPage(t *testing.T) {
 	page := string(text)
 	for _, want := range []string{
 		"Evaluation on talk&lt;1&gt;.jsonl", "exact match, far: &gt; 512 tokens back", "Differences from edgeinfinite", "near: &lt; 256 tokens back",
+		"Tasks, scores of 100", "<td>needle</td><td>em</td>", "Score by tokens from the fact to the answer", "Score by segments committed since the fact", "<th>512-1023</th>",
 		"Recall by length of the prompt, far", "Recall by length of the prompt, near", "Recall by distance", "Cost: seconds", "Recall by depth and length", "<polyline",
 		"window, about 1,024 tokens: 0.00 (0.00–0.00), ", "edgeinfinite, about 2,048 tokens: 0.50 s, mean of 12",
 		`class="example"`, "Who has &lt;the&gt; key?", "✗ window</td><td>nobody", "✓ edgeinfinite</td><td>Ola", "✗ edgeinfinite", "drawn with seed 1", "the first rows</td><td>1,200",

@@ -32,7 +32,7 @@ func (r *Report) writePage(dir string, records []Record) error {
 	var b bytes.Buffer
 	err := pageTemplate.Execute(&b, map[string]any{
 		"Settings": r.Settings, "Data": filepath.Base(r.Settings.Data.Path), "Options": optionsText(r.Settings.Data.Options),
-		"Headline": r.headline(), "Scores": htmlTable(scoreTable(r.Results), scoreNotes(r.Results)...),
+		"Headline": r.headline(), "Scores": r.scorePart(), "Parts": r.pageParts(),
 		"Differences": r.differenceRows(), "Against": r.against(), "Chance": chanceNote,
 		"Plots": r.plots(records), "Heat": r.heatMaps(), "Examples": r.examples(),
 		"Metric": Metrics()[0].Title(),
@@ -45,12 +45,58 @@ func (r *Report) writePage(dir string, records []Record) error {
 
 // pageTable is a table on a page.
 type pageTable struct {
+	Title   string
 	Columns []string
-	Rows    [][]string
+	Rows    [][]string // all as long as Columns
 	Notes   []string
 }
 
-func htmlTable(t table, notes ...string) pageTable { return pageTable{t.columns, t.rows, notes} }
+func htmlTable(t table) pageTable {
+	p := pageTable{Columns: t.columns, Notes: t.notes}
+	if t.title != "" {
+		p.Title = strings.ToUpper(t.title[:1]) + t.title[1:]
+	}
+	for _, row := range t.rows {
+		p.Rows = append(p.Rows, slices.Concat(row, make([]string, len(t.columns)-len(row))))
+	}
+	return p
+}
+
+// scorePart is the table of scores; plain texts have none.
+func (r *Report) scorePart() *pageTable {
+	if len(r.Results) == 0 {
+		return nil
+	}
+	t := scoreTable(r.Results)
+	t.title, t.notes = "Scores", scoreNotes(r.Results)
+	p := htmlTable(t)
+	return &p
+}
+
+// pageParts are the tables below the differences. A map shows what a task's grid says.
+func (r *Report) pageParts() (list []pageTable) {
+	var tables []table
+	if len(r.Texts) > 0 {
+		tables = textTables(r.Texts)
+	}
+	if len(r.Tasks) > 0 {
+		tables = append(tables, taskTable(r.Tasks))
+	}
+	for _, t := range append(tables, r.recallTables()...) {
+		list = append(list, htmlTable(t))
+	}
+	return list
+}
+
+// shown are the results that plots by length, maps and examples show: of several budgets, the
+// largest one.
+func (r *Report) shown() []*Result {
+	most := 0
+	for _, result := range r.Results {
+		most = max(most, result.Asked)
+	}
+	return slices.DeleteFunc(slices.Clone(r.Results), func(s *Result) bool { return s.Policy.Bounded() && s.Asked != most })
+}
 
 func (r *Report) against() string {
 	if len(r.Differences) == 0 {
@@ -64,7 +110,15 @@ func (r *Report) against() string {
 func (r *Report) headline() []htmlpage.Figure {
 	var list []htmlpage.Figure
 	m := Metrics()[0]
-	for _, result := range r.Results {
+	between := func(i Interval) string { return fmt.Sprintf(", %.2f–%.2f in 95 of 100 samples", i.Lo, i.Hi) }
+	for _, t := range r.Texts {
+		f := htmlpage.Figure{Value: fmt.Sprintf("%.2f", t.All.Perplexity), What: t.Title() + ": perplexity"}
+		if t.All.Interval != nil {
+			f.What += between(*t.All.Interval)
+		}
+		list = append(list, f)
+	}
+	for _, result := range r.shown() {
 		s := result.Score(Far)
 		if s.N == 0 {
 			s = result.Score(All)
@@ -72,9 +126,11 @@ func (r *Report) headline() []htmlpage.Figure {
 		if s.N == 0 {
 			continue
 		}
-		list = append(list, htmlpage.Figure{
-			Value: s.text(string(m), s.Metrics.Text(m, 2)), What: fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket)),
-		})
+		f := htmlpage.Figure{Value: s.Metrics.Text(m, 2), What: fmt.Sprintf("%s: %s, %s", result.Title(), m.Title(), result.Bounds.Describe(s.Bucket))}
+		if i, ok := s.Intervals[string(m)]; ok {
+			f.What += between(i)
+		}
+		list = append(list, f)
 	}
 	return list
 }
@@ -150,22 +206,91 @@ func (r *Report) plots(records []Record) []*plot.Plot {
 		add(r.curve("Recall by length of the prompt, "+what, "Answers' "+m.Title()+", by the tokens of the prompt (the nearest power of two), with 95 % intervals by conversation.", b, m.Of, lengths))
 	}
 	add(r.curve("Recall by distance of the fact", "Answers' "+m.Title()+", by how many tokens before the answer the fact stands (the nearest power of two), with 95 % intervals by conversation.", All, m.Of, distances))
+	add(r.budgets())
+	add(r.positions())
 	add(r.cost(records))
 	return list
 }
 
+// budgets draws what policies recall of what is far back by their budgets; nil if there is
+// but one.
+func (r *Report) budgets() *plot.Plot {
+	var all []int
+	for _, result := range r.Results {
+		if n := result.Budget.Tokens; n > 0 && result.Asked > 0 && !slices.Contains(all, n) {
+			all = append(all, n)
+		}
+	}
+	if len(all) < 2 {
+		return nil
+	}
+	m := Metrics()[0]
+	var lines []series
+	for _, result := range r.Results {
+		bucket := Far
+		if result.Score(Far).N == 0 {
+			bucket = All
+		}
+		s := result.Score(bucket)
+		i := slices.IndexFunc(lines, func(l series) bool { return l.name == string(result.Policy) })
+		if i < 0 {
+			i = len(lines)
+			lines = append(lines, series{string(result.Policy), group{}})
+		}
+		at, label := []int{result.Budget.Tokens}, humanize.Comma(int64(result.Budget.Tokens))+" tokens"
+		if !result.Policy.Bounded() {
+			at, label = all, "not bounded"
+		}
+		for _, x := range at {
+			e := Estimate{Value: s.Metrics[m], Interval: s.Intervals[string(m)]}
+			lines[i].at[x] = point{e, fmt.Sprintf("%s, %s: %s of %d", result.Policy, label, s.text(string(m), s.Metrics.Text(m, 2)), s.N)}
+		}
+	}
+	return plotOf("Recall by budget", "Answers' "+m.Title()+" where the fact is far back, or of all where no fact is known to be, by the tokens that are kept over all layers, with 95 % intervals by conversation.", lines, 0.99)
+}
+
+// positions draws the perplexity of plain texts by where their tokens stand.
+func (r *Report) positions() *plot.Plot {
+	var lines []series
+	most := 0.0
+	for _, t := range r.Texts {
+		g := group{}
+		for _, p := range t.Positions {
+			e := Estimate{Value: p.Perplexity}
+			if p.Interval != nil {
+				e.Interval = *p.Interval
+			}
+			most = max(most, e.Value, e.Hi)
+			g[max(p.From, firstPosition/2)] = point{e, fmt.Sprintf("%s, %d-%d: %s over %s tokens", t.Title(), p.From, p.To, p.text(), humanize.Comma(int64(p.Tokens)))}
+		}
+		lines = append(lines, series{t.Title(), g})
+	}
+	if most == 0 {
+		return nil
+	}
+	return plotOf("Perplexity by position", "Of the tokens of plain texts from a place on to twice as far (the first part: from the beginning), with 95 % intervals by text.", lines, most)
+}
+
 // group are the points of a line: estimates by their place.
-type group map[int]struct {
+type group map[int]point
+
+type point struct {
 	estimate Estimate
 	label    string
 }
 
+// series is a line of a plot.
+type series struct {
+	name string
+	at   group
+}
+
 // curve draws the mean of a measure in a bucket by where answers belong; nil if there are
-// none. Place 0 is none.
+// not two such places. Place 0 is none.
 func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answer) int) *plot.Plot {
-	var lines []group
-	any := false
-	for _, result := range r.Results {
+	var lines []series
+	places := map[int]bool{}
+	for _, result := range r.shown() {
 		g, at := group{}, map[int][]Answer{}
 		for _, a := range fold(result.Answers) {
 			at[where(a)] = append(at[where(a)], a)
@@ -181,28 +306,26 @@ func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answe
 				label += fmt.Sprintf(" (%.2f–%.2f)", c.Lo, c.Hi)
 			}
 			label += fmt.Sprintf(", %d conversations", len(p.Weights))
-			g[x] = struct {
-				estimate Estimate
-				label    string
-			}{c, label}
-			any = true
+			g[x] = point{c, label}
+			places[x] = true
 		}
-		lines = append(lines, g)
+		lines = append(lines, series{result.Title(), g})
 	}
-	if !any {
+	if len(places) < 2 {
 		return nil
 	}
-	return r.draw(title, text, lines, 0.99) // the axis ends at 1
+	return plotOf(title, text, lines, 0.99) // the axis ends at 1
 }
 
-// cost draws how long reading takes, by the length of the prompt.
+// cost draws how long reading takes, by the length of the prompt. Of rows about one text, it
+// has the first, which reads it.
 func (r *Report) cost(records []Record) *plot.Plot {
-	var lines []group
+	var lines []series
 	most := 0.0
-	for _, result := range r.Results {
+	for _, reading := range r.readings() {
 		g, at := group{}, map[int]*Paired{}
 		for _, one := range records {
-			if one.Policy != result.Policy {
+			if one.Reading != reading || len(one.Answers) > 0 && one.ReadTokens < one.Answers[0].Prompt {
 				continue
 			}
 			x := lengthOf(one.ReadTokens)
@@ -214,25 +337,45 @@ func (r *Report) cost(records []Record) *plot.Plot {
 		for x, p := range at {
 			e := EstimateOf(len(p.Weights), Mean(p.Before, p.Weights))
 			most = max(most, e.Value, e.Hi)
-			g[x] = struct {
-				estimate Estimate
-				label    string
-			}{e, fmt.Sprintf("%s, about %s tokens: %.2f s, mean of %d", result.Title(), humanize.Comma(int64(x)), e.Value, len(p.Weights))}
+			g[x] = point{e, fmt.Sprintf("%s, about %s tokens: %.2f s, mean of %d", reading.Title(), humanize.Comma(int64(x)), e.Value, len(p.Weights))}
 		}
-		lines = append(lines, g)
+		lines = append(lines, series{reading.Title(), g})
 	}
 	if most == 0 {
 		return nil
 	}
-	return r.draw("Cost: seconds to read a conversation", "By the tokens that were read (the nearest power of two), on the machine that the evaluation ran on, with whatever else ran there.", lines, most)
+	return plotOf("Cost: seconds to read a conversation", "By the tokens that were read (the nearest power of two), on the machine that the evaluation ran on, with whatever else ran there.", lines, most)
 }
 
-// draw places lines over powers of two, from 0 to most.
-func (r *Report) draw(title, text string, lines []group, most float64) *plot.Plot {
-	first, last := math.MaxInt, 0
-	for _, g := range lines {
-		for x := range g {
-			first, last = min(first, x), max(last, x)
+// readings are those whose cost is shown.
+func (r *Report) readings() (list []Reading) {
+	for _, result := range r.shown() {
+		list = append(list, result.Reading)
+	}
+	for _, t := range r.Texts {
+		list = append(list, t.Reading)
+	}
+	return list
+}
+
+// plotOf places lines by the logarithm, from 0 to most. An axis of powers of two has all of
+// them between the ends, another one the numbers that there are.
+func plotOf(title, text string, lines []series, most float64) *plot.Plot {
+	var all []int
+	powers := true
+	for _, s := range lines {
+		for x := range s.at {
+			all, powers = append(all, x), powers && x&(x-1) == 0
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	first, last := all[0], all[len(all)-1]
+	label := func(x int) string { return humanize.Comma(int64(x)) }
+	if powers {
+		all, label = nil, short
+		for x := first; x <= last; x *= 2 {
+			all = append(all, x)
 		}
 	}
 	p := &plot.Plot{Title: title, Text: text}
@@ -241,14 +384,14 @@ func (r *Report) draw(title, text string, lines []group, most float64) *plot.Plo
 	place := func(x int) float64 {
 		return plot.Left + (plot.Width-plot.Left)*(math.Log2(float64(x)/float64(first))+0.5)/span
 	}
-	for x := first; x <= last; x *= 2 {
-		p.XTicks = append(p.XTicks, plot.Tick{At: plot.Tenth(place(x)), Label: short(x)})
+	for _, x := range all {
+		p.XTicks = append(p.XTicks, plot.Tick{At: plot.Tenth(place(x)), Label: label(x)})
 	}
 	const apart = 7 // pixels, so that intervals do not hide each other
-	for i, g := range lines {
-		l := &plot.Line{Name: r.Results[i].Title(), Color: plot.Color(i)}
-		for x := first; x <= last; x *= 2 {
-			if at, ok := g[x]; ok {
+	for i, s := range lines {
+		l := &plot.Line{Name: s.name, Color: plot.Color(i)}
+		for _, x := range all {
+			if at, ok := s.at[x]; ok {
 				d := plot.Dot{X: plot.Tenth(place(x) + apart*(float64(i)-float64(len(lines)-1)/2)), Y: y(at.estimate.Value), Label: at.label}
 				if at.estimate.Interval != (Interval{}) {
 					d.Low, d.High = y(at.estimate.Lo), y(at.estimate.Hi)
@@ -288,7 +431,7 @@ func (r *Report) heatMaps() []heat {
 	var columns []int
 	type place struct{ length, depth int }
 	var all []map[place][]Answer
-	for _, result := range r.Results {
+	for _, result := range r.shown() {
 		at := map[place][]Answer{}
 		for _, a := range fold(result.Answers) {
 			if a.Depth == nil || !(*a.Depth >= 0 && *a.Depth <= 1) {
@@ -307,7 +450,7 @@ func (r *Report) heatMaps() []heat {
 		return nil
 	}
 	for i, at := range all {
-		h := heat{Title: r.Results[i].Title(), Width: heatLeft + cellWidth*len(columns) + 4}
+		h := heat{Title: r.shown()[i].Title(), Width: heatLeft + cellWidth*len(columns) + 4}
 		for d := range depths {
 			h.Depths = append(h.Depths, plot.Tick{At: float64(d*cellHeight + cellHeight/2), Label: fmt.Sprintf("%d–%d %%", 100*d/depths, 100*(d+1)/depths)})
 		}
@@ -363,12 +506,13 @@ const mostExamples = 16
 // examples are questions with right and with wrong answers of each policy, those first about
 // which policies differ.
 func (r *Report) examples() []example {
-	if len(r.Results) == 0 {
+	results := r.shown()
+	if len(results) == 0 {
 		return nil
 	}
 	var questions []string // in the order of the first result
-	byPlace := make([]map[string]Answer, len(r.Results))
-	for i, result := range r.Results {
+	byPlace := make([]map[string]Answer, len(results))
+	for i, result := range results {
 		byPlace[i] = map[string]Answer{}
 		for _, a := range result.Answers { // of several seeds, the first
 			if _, seen := byPlace[i][place(a)]; !seen {
@@ -381,14 +525,14 @@ func (r *Report) examples() []example {
 	}
 	right := func(i int, q string) bool { return byPlace[i][q].Metrics[Metrics()[0]] == 1 }
 	differ := func(q string) bool {
-		return slices.ContainsFunc(r.Results, func(s *Result) bool {
-			return right(slices.Index(r.Results, s), q) != right(0, q)
+		return slices.ContainsFunc(results, func(s *Result) bool {
+			return right(slices.Index(results, s), q) != right(0, q)
 		})
 	}
 	slices.SortStableFunc(questions, func(a, b string) int { return btoi(differ(b)) - btoi(differ(a)) })
 	const each = 2 // right ones, and wrong ones, of a policy
 	chosen := map[string]bool{}
-	for i := range r.Results {
+	for i := range results {
 		shown := map[bool]int{}
 		for _, q := range questions {
 			if chosen[q] {
@@ -409,7 +553,7 @@ func (r *Report) examples() []example {
 		}
 		first := byPlace[0][q]
 		e := example{Where: filepath.Base(first.Where), Asked: first.Asked, Accepted: clip(strings.Join(first.Accepted, " | ")), Distance: first.Distance}
-		for i, result := range r.Results {
+		for i, result := range results {
 			if a, ok := byPlace[i][q]; ok {
 				e.Answers = append(e.Answers, exampleAnswer{string(result.Policy), clip(a.Text), right(i, q)})
 			}

@@ -163,10 +163,10 @@ func (list pairs) sum(bounds Bounds, b Bucket, m Measure) Paired {
 		if weight == 0 || !bounds.Has(b, two.before.Distance) {
 			continue
 		}
-		i, seen := at[two.before.Where]
+		i, seen := at[two.before.conversation()]
 		if !seen {
 			i = len(p.Weights)
-			at[two.before.Where] = i
+			at[two.before.conversation()] = i
 			p.Add(0, 0, 0)
 		}
 		p.Before[i], p.After[i], p.Weights[i] = p.Before[i]+before, p.After[i]+after, p.Weights[i]+weight

@@ -10,7 +10,7 @@ import (
 // asks makes a result of conversations with so many questions each; em says what is
 // answered.
 func asks(rows, each int, em func(row, turn int) float64) *Result {
-	r := &Result{Policy: PolicyWindow}
+	r := &Result{Reading: Reading{Policy: PolicyWindow}}
 	for row := range rows {
 		for turn := range each {
 			v := em(row, turn)

@@ -23,6 +23,7 @@ const (
 	PolicyExpected     Policy = "expected"
 	PolicyInfini       Policy = "infini"
 	PolicyEdgeInfinite Policy = "edgeinfinite"
+	PolicySlots        Policy = "slots"
 	PolicyEISFT        Policy = "eisft"
 )
 
@@ -38,6 +39,7 @@ var policies = enum.NewTable[Policy, policy]("policy").
 	With(PolicyExpected, expected).
 	With(PolicyInfini, infini).
 	With(PolicyEdgeInfinite, edgeInfinite).
+	With(PolicySlots, slotsAlone).
 	With(PolicyEISFT, eisft)
 
 // policy is what the table of policies knows of one. All but full keep the same number of
@@ -70,6 +72,9 @@ func (p Policy) Title() string {
 
 // Trained says whether training changes what is recalled under the policy.
 func (p Policy) Trained() bool { return policies.Get(p).trained }
+
+// Bounded says whether the policy keeps a budget of tokens; full attention keeps all.
+func (p Policy) Bounded() bool { return p != PolicyFull }
 
 // Random says whether something is drawn under the policy, so that seeds differ.
 func (p Policy) Random() bool { return policies.Get(p).seeded != nil }

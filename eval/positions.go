@@ -2,20 +2,26 @@ package eval
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"math/bits"
 	"slices"
+	"time"
 
 	"eisft/data"
 	"eisft/internal/progress"
+	"eisft/model"
 )
 
 // Texts is the loss of plain texts under a policy, by where in the text a token stands.
 type Texts struct {
-	Policy Policy `json:"policy"`
-	Texts  int    `json:"texts"`
+	Reading
+	Seeds int `json:"seeds,omitempty"` // over which losses are means, if more than one
+	Texts int `json:"texts"`
+	Budget
 	// All is the loss of all tokens, Positions that of the tokens at powers of two.
 	All       PositionLoss   `json:"all"`
 	Positions []PositionLoss `json:"positions"`
@@ -53,8 +59,33 @@ func places(part int) (from, to int) {
 
 // lossSum is the loss of tokens of one text.
 type lossSum struct {
-	nll    float64
-	tokens float64
+	From   int     `json:"from"` // the first place, counted from 0
+	NLL    float64 `json:"nll"`  // nats
+	Tokens float64 `json:"tokens"`
+}
+
+// TextRecord is what came of a plain text.
+type TextRecord struct {
+	Where     string    `json:"where"`
+	SHA256    string    `json:"sha256"` // of its tokens, see [PromptSHA256]
+	Positions textParts `json:"positions"`
+}
+
+// check says what of a record cannot be.
+func (r *TextRecord) check() error {
+	if sum, err := hex.DecodeString(r.SHA256); err != nil || len(sum) != sha256.Size {
+		return fmt.Errorf("sha256 is %q, want 64 hexadecimal digits", r.SHA256)
+	}
+	if len(r.Positions) == 0 {
+		return errors.New("no positions")
+	}
+	for i, p := range r.Positions {
+		from, to := places(i)
+		if p.From != from || p.Tokens < 0 || p.Tokens > float64(to-from+1) || math.Abs(p.NLL) > mostNLL*p.Tokens {
+			return fmt.Errorf("positions[%d] is a loss of %g nats over %g tokens from %d on", i, p.NLL, p.Tokens, p.From)
+		}
+	}
+	return nil
 }
 
 // textParts are the losses of one text by part.
@@ -62,18 +93,19 @@ type textParts []lossSum
 
 func (p *textParts) add(at int, nll float64) {
 	for len(*p) <= partOf(at) {
-		*p = append(*p, lossSum{})
+		from, _ := places(len(*p))
+		*p = append(*p, lossSum{From: from})
 	}
 	sum := &(*p)[partOf(at)]
-	sum.nll += nll
-	sum.tokens++
+	sum.NLL += nll
+	sum.Tokens++
 }
 
 // of is the loss of a part, -1 for all.
 func (p textParts) of(part int) (sum lossSum) {
 	for i, s := range p {
 		if part < 0 || i == part {
-			sum.nll, sum.tokens = sum.nll+s.nll, sum.tokens+s.tokens
+			sum.NLL, sum.Tokens = sum.NLL+s.NLL, sum.Tokens+s.Tokens
 		}
 	}
 	return sum
@@ -109,65 +141,212 @@ func (j *Job) texts() (_ []data.Encoded, err error) {
 	return list, nil
 }
 
-// readTexts measures the loss of texts under all policies. Texts have no answers to keep:
-// they are read anew each time, and a policy that draws draws by seed 0.
-func (j *Job) readTexts(ctx context.Context, list []data.Encoded, against Policy) (*Report, error) {
-	byPolicy := make([][]textParts, len(j.Config.Policies))
-	for i, p := range j.Config.Policies {
+// readTexts measures the loss of texts under all policies at all budgets.
+func (j *Job) readTexts(ctx context.Context, list []data.Encoded, against Policy, kept *folder) ([]*Texts, error) {
+	byReading, of := map[Reading][]textParts{}, map[Reading]*Texts{}
+	for i, p := range j.readings() {
 		var err error
-		if byPolicy[i], err = j.textsUnder(ctx, p, list); err != nil {
-			return nil, fmt.Errorf("policy %s: %w", p, err)
+		if byReading[p], of[p], err = j.textsUnder(ctx, i, p, list, kept); err != nil {
+			return nil, fmt.Errorf("policy %s: %w", p.Title(), err)
 		}
 	}
-	r := &Report{}
-	base := byPolicy[slices.Index(j.Config.Policies, against)]
-	for i, p := range j.Config.Policies {
-		compared := base
-		if p == against {
-			compared = nil
+	var out []*Texts
+	for _, p := range j.readings() {
+		var compared []textParts
+		if p.Policy != against {
+			compared = byReading[j.readings()[p.against(against, j.readings())]]
 		}
-		r.Texts = append(r.Texts, textsOf(p, byPolicy[i], compared))
-	}
-	return r, nil
-}
-
-func (j *Job) textsUnder(ctx context.Context, p Policy, list []data.Encoded) ([]textParts, error) {
-	m, err := WithPolicy(j.Model, p)
-	if err != nil {
-		return nil, err
-	}
-	m = p.seeded(m, 0)
-	tokens := 0
-	for _, text := range list {
-		tokens += len(text.IDs)
-	}
-	line := progress.Start(j.Progress, progress.Task{What: "eval " + string(p), Unit: "tokens", Total: tokens})
-	defer line.End()
-	out := make([]textParts, len(list))
-	for i, text := range list {
-		if err := eachToken(ctx, m, j.Stream, text, 1, out[i].add); err != nil {
-			return nil, err
-		}
-		line.Add(len(text.IDs))
+		of[p].sum(byReading[p], compared)
+		out = append(out, of[p])
 	}
 	return out, nil
 }
 
-// textsOf sums the losses of texts; against are those of the same texts under another
-// policy, or nil.
-func textsOf(p Policy, list, against []textParts) *Texts {
+// textsUnder reads texts by all seeds of a policy; losses are means over them.
+func (j *Job) textsUnder(ctx context.Context, i int, p Reading, list []data.Encoded, kept *folder) ([]textParts, *Texts, error) {
+	block, err := p.model(j.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := WithPolicy(block, p.Policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := &Texts{Reading: p, Budget: BudgetOf(block, m)}
+	if n := j.seeds(p); n > 1 {
+		t.Seeds = n
+	}
+	line := progress.Start(j.Progress, progress.Task{What: j.what(i, p), Unit: "tokens", Total: tokensOf(list) * j.seeds(p)})
+	defer line.End()
+	out := make([]textParts, len(list))
+	for seed := range j.seeds(p) {
+		r := textReader{job: j, of: t, seed: seed, model: p.Policy.seeded(m, seed), kept: kept}
+		if kept != nil {
+			r.had = kept.of(p, seed)
+		}
+		for row, text := range list {
+			parts, err := r.read(ctx, row, text)
+			if err != nil {
+				return nil, nil, err
+			}
+			out[row].mean(parts, seed)
+			line.Add(len(text.IDs))
+		}
+	}
+	return out, t, nil
+}
+
+func tokensOf(list []data.Encoded) (n int) {
+	for _, text := range list {
+		n += len(text.IDs)
+	}
+	return n
+}
+
+// textReader reads texts by one seed.
+type textReader struct {
+	job   *Job
+	of    *Texts // what it reads for
+	seed  int
+	model *model.Model
+	had   map[int]Record
+	kept  *folder // nil: records are kept nowhere
+}
+
+// read is what comes of a text, or came of it before.
+func (t *textReader) read(ctx context.Context, row int, text data.Encoded) (textParts, error) {
+	sum := PromptSHA256(text.IDs)
+	if r, ok := t.had[row]; ok {
+		switch {
+		case r.Text == nil:
+			return nil, fmt.Errorf("the record of row %d has answers, the row is a plain text", row)
+		case r.Text.SHA256 != sum:
+			return nil, fmt.Errorf("the record of row %d was made of other tokens: their SHA-256 was %.12s and is %.12s", row, r.Text.SHA256, sum)
+		}
+		return r.Text.Positions, nil
+	}
+	started, out := time.Now(), &TextRecord{Where: text.Where, SHA256: sum}
+	if err := eachToken(ctx, t.model, t.job.Stream, text, 1, out.Positions.add); err != nil {
+		return nil, err
+	}
+	if t.kept == nil {
+		return out.Positions, nil
+	}
+	return out.Positions, t.kept.keep(Record{
+		Reading: t.of.Reading, Budget: t.of.Budget, Seed: t.seed, Row: row, Text: out, Speed: Speed{ReadTokens: len(text.IDs), ReadSeconds: time.Since(started).Seconds()},
+	})
+}
+
+// mean takes in the losses of the n-th seed, from 0.
+func (p *textParts) mean(more textParts, n int) {
+	if n == 0 {
+		*p = slices.Clone(more)
+		return
+	}
+	for i := range *p {
+		(*p)[i].NLL += (more[i].NLL - (*p)[i].NLL) / float64(n+1)
+	}
+}
+
+// keptTexts are the texts of an evaluation under a reading, by the hash of their tokens.
+type keptTexts struct {
+	Reading
+	budget Budget
+	seeds  int
+	sums   []string // in the order of their rows
+	parts  map[string]textParts
+}
+
+// texts are those of an evaluation's readings, in the order in which they were measured.
+func (k *Kept) texts() []*keptTexts {
+	var list []*keptTexts
+	at := map[Reading]*keptTexts{}
+	seen := map[Reading]map[string]int{}
+	for _, r := range k.Records {
+		if r.Text == nil {
+			continue
+		}
+		t := at[r.Reading]
+		if t == nil {
+			t = &keptTexts{Reading: r.Reading, budget: r.Budget, parts: map[string]textParts{}}
+			at[r.Reading], seen[r.Reading] = t, map[string]int{}
+			list = append(list, t)
+		}
+		sum := r.Text.SHA256
+		parts, n := t.parts[sum], seen[r.Reading][sum]
+		parts.mean(r.Text.Positions, n)
+		if n == 0 {
+			t.sums = append(t.sums, sum)
+		}
+		t.parts[sum], seen[r.Reading][sum] = parts, n+1
+		t.seeds = max(t.seeds, n+1)
+	}
+	return list
+}
+
+// against is what these are compared with under a policy of a list; nil if it is their own, or
+// the list has none.
+func (t *keptTexts) against(p Policy, list []*keptTexts) *keptTexts {
+	var readings []Reading
+	for _, other := range list {
+		readings = append(readings, other.Reading)
+	}
+	if i := t.Reading.against(p, readings); i >= 0 && list[i].Policy != t.Policy {
+		return list[i]
+	}
+	return nil
+}
+
+// sum adds up the losses of the texts that both have; of all texts, if b is nil.
+func (t *keptTexts) sum(b *keptTexts) *Texts {
+	out := &Texts{Reading: t.Reading, Budget: t.budget}
+	if t.seeds > 1 {
+		out.Seeds = t.seeds
+	}
+	var now, was []textParts
+	for _, sum := range t.sums {
+		if b == nil {
+			now = append(now, t.parts[sum])
+		} else if parts, ok := b.parts[sum]; ok {
+			now, was = append(now, t.parts[sum]), append(was, parts)
+		}
+	}
+	out.sum(now, was)
+	return out
+}
+
+// compareTexts fills Texts with those that both have.
+func (c *Comparison) compareTexts(before, after []*keptTexts) {
+	for _, a := range after {
+		for _, b := range before {
+			if a.Reading != b.Reading && len(before)*len(after) > 1 {
+				continue
+			}
+			if t := a.sum(b); t.Texts > 0 {
+				c.Texts = append(c.Texts, t)
+			}
+		}
+	}
+}
+
+// Title says under which policy, at which budget if one was asked for, and over how many
+// seeds.
+func (t *Texts) Title() string { return withSeeds(t.Reading, t.Seeds) }
+
+// sum adds up the losses of texts; against are those of the same texts under another policy,
+// or nil.
+func (t *Texts) sum(list, against []textParts) {
 	most := 0
 	for _, text := range list {
 		most = max(most, len(text))
 	}
-	t := &Texts{Policy: p, Texts: len(list), All: lossOf(list, against, -1)}
+	t.Texts, t.All = len(list), lossOf(list, against, -1)
 	t.All.From = 1
 	for part := range most {
 		loss := lossOf(list, against, part)
 		loss.From, loss.To = places(part)
 		t.Positions, t.All.To = append(t.Positions, loss), loss.To
 	}
-	return t
 }
 
 func lossOf(list, against []textParts, part int) PositionLoss {
@@ -175,15 +354,15 @@ func lossOf(list, against []textParts, part int) PositionLoss {
 	var p Paired
 	for i, text := range list {
 		sum := text.of(part)
-		if sum.tokens == 0 {
+		if sum.Tokens == 0 {
 			continue
 		}
 		before := sum
 		if against != nil {
 			before = against[i].of(part)
 		}
-		p.Add(before.nll, sum.nll, sum.tokens)
-		loss.Tokens += int(sum.tokens)
+		p.Add(before.NLL, sum.NLL, sum.Tokens)
+		loss.Tokens += int(sum.Tokens)
 	}
 	mean := Mean(p.After, p.Weights)
 	loss.NLL = mean(Units(len(p.Weights)))
@@ -202,36 +381,47 @@ func lossOf(list, against []textParts, part int) PositionLoss {
 // textTables show losses by position, and what they have more than those that they are
 // compared with.
 func textTables(list []*Texts) []table {
-	losses := table{title: "perplexity of plain texts by position", columns: []string{"policy", "texts", "tokens", "all"}}
-	changes := table{columns: []string{"", "all"}}
-	for i := range list[0].Positions {
-		p := list[0].Positions[i]
-		name := fmt.Sprintf("%d-%d", p.From, p.To)
-		losses.columns, changes.columns = append(losses.columns, name), append(changes.columns, name)
-	}
+	losses := table{title: "perplexity of plain texts by position", columns: append([]string{"policy", "texts", "tokens", "tokens kept", "bytes", "all"}, positionNames(list)...)}
 	for _, t := range list {
-		row, change := []string{string(t.Policy), fmt.Sprint(t.Texts), fmt.Sprint(t.All.Tokens)}, []string{string(t.Policy)}
+		row := append([]string{t.Title(), fmt.Sprint(t.Texts), fmt.Sprint(t.All.Tokens)}, t.Budget.texts()...)
 		for _, p := range append([]PositionLoss{t.All}, t.Positions...) {
 			row = append(row, p.text())
-			if p.Change != nil {
-				change = append(change, BucketChange{Changes: map[string]Change{PerplexityName: *p.Change}}.text(PerplexityName))
-			}
 		}
 		losses.rows = append(losses.rows, row)
-		if t.All.Change == nil {
-			changes.title = "perplexity against " + string(t.Policy)
-			continue
-		}
-		changes.rows = append(changes.rows, change)
 	}
 	if list[0].All.Interval != nil {
 		losses.notes = []string{intervalNote}
 	}
+	i := slices.IndexFunc(list, func(t *Texts) bool { return t.All.Change == nil })
+	changes := textChanges("perplexity against "+string(list[i].Policy), list)
 	if len(changes.rows) == 0 {
 		return []table{losses}
 	}
 	changes.notes = []string{chanceNote}
 	return []table{losses, changes}
+}
+
+func positionNames(list []*Texts) (names []string) {
+	for _, p := range list[0].Positions {
+		names = append(names, fmt.Sprintf("%d-%d", p.From, p.To))
+	}
+	return names
+}
+
+// textChanges is the table of what losses have more than those that they are compared with.
+func textChanges(title string, list []*Texts) table {
+	t := table{title: title, columns: append([]string{"", "all"}, positionNames(list)...)}
+	for _, one := range list {
+		if one.All.Change == nil {
+			continue
+		}
+		row := []string{one.Title()}
+		for _, p := range append([]PositionLoss{one.All}, one.Positions...) {
+			row = append(row, BucketChange{Changes: map[string]Change{PerplexityName: *p.Change}}.text(PerplexityName))
+		}
+		t.rows = append(t.rows, row)
+	}
+	return t
 }
 
 // text is the perplexity with its interval.

@@ -99,8 +99,69 @@ func TestTexts(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := r.WriteTable(&out); err != nil || !strings.Contains(out.String(), "perplexity of plain texts by position\npolicy  texts  tokens  all ") || !strings.Contains(out.String(), "perplexity against full\n") {
+	if err := r.WriteTable(&out); err != nil || !strings.Contains(out.String(), "perplexity of plain texts by position\npolicy  texts  tokens  tokens kept  bytes ") || !strings.Contains(out.String(), "perplexity against full\n") {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestTextsKept: texts that were read are not read again, others are, seeds are means, and two
+// evaluations are compared text by text.
+func TestTextsKept(t *testing.T) {
+	j, _ := textsJob(t, PolicyWindow, PolicyRandom)
+	j.Model.Spec.Slots = 16
+	write(t, j.Config.Data, `{"text": "`+strings.Repeat("Mark: To open the attic, type 6528. ", 18)+`"}
+{"text": "`+strings.Repeat("Nathan: How is your family doing? ", 22)+`"}
+`)
+	j.Dir, j.Version, j.Seeds = filepath.Join(t.TempDir(), "a"), "v1", 2
+	want := run(t, j)
+	if want.Texts[1].Seeds != 2 || want.Texts[1].Title() != "random, 2 seeds" || want.Texts[1].Budget.Tokens != 8*(4+64+16) {
+		t.Errorf("texts %+v", want.Texts[1])
+	}
+	k, err := ReadKept(j.Dir)
+	if err != nil || len(k.Records) != 6 || k.Records[3].Text.Positions[0].NLL == k.Records[5].Text.Positions[0].NLL && k.Records[3].Text.Positions[1] == k.Records[5].Text.Positions[1] {
+		t.Fatalf("%d records, %v; want 6, and seeds that differ", len(k.Records), err)
+	}
+	mean := 0.0
+	for _, r := range k.Records[2:] {
+		mean += r.Text.Positions[1].NLL / 2
+	}
+	if got := want.Texts[1].Positions[1]; k.Records[3].Row != 1 || k.Records[4].Seed != 1 || math.Abs(got.NLL*float64(got.Tokens)-mean) > 1e-6*mean {
+		t.Errorf("the loss of two seeds %+v is not the mean of %+v", got, k.Records)
+	}
+	text := readText(t, j, RecordsFile)
+	first := strings.Index(text, "\n") + 1
+	write(t, filepath.Join(j.Dir, RecordsFile), text[:first]+text[first:first+20])
+	again := run(t, j)
+	for i := range want.Texts {
+		if again.Texts[i].All != want.Texts[i].All && (again.Texts[i].All.NLL != want.Texts[i].All.NLL || again.Texts[i].Seeds != want.Texts[i].Seeds) {
+			t.Errorf("after it went on: %+v, want %+v", again.Texts[i].All, want.Texts[i].All)
+		}
+	}
+	page := readText(t, j, PageFile)
+	for _, part := range []string{"Perplexity of plain texts by position", "Perplexity against window", "Perplexity by position", "random, 2 seeds, 128-255: ", "Cost: seconds"} {
+		if !strings.Contains(page, part) {
+			t.Errorf("the page does not contain %s", part)
+		}
+	}
+	if strings.Contains(page, "Examples") {
+		t.Error("the page of texts has examples")
+	}
+	was := j.Dir
+	j.Dir = filepath.Join(t.TempDir(), "b")
+	j.Model.Spec.Slots = 32
+	run(t, j)
+	c, err := Compare(was, j.Dir)
+	if err != nil || len(c.Texts) != 2 || c.Texts[0].All.Change.Difference.Value >= 0 || c.Texts[1].Texts != 2 {
+		t.Errorf("%v, comparison %+v", err, c)
+	}
+	var out strings.Builder
+	if err := c.WriteTable(&out); err != nil || !strings.Contains(out.String(), "perplexity of plain texts, ") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	edited := strings.Replace(text, `"sha256":"`, `"sha256":"00`, 1)
+	write(t, filepath.Join(was, RecordsFile), edited)
+	if _, err := ReadKept(was); err == nil || !strings.Contains(err.Error(), "line 1: text: sha256 is ") {
+		t.Errorf("a record with another hash: %v", err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 func NLL(ctx context.Context, m *model.Model, samples []Sample, o model.StreamOptions) (mean float64, tokens int, err error) {
 	sum := 0.0
 	for _, s := range samples {
-		nll, err := readTurns(ctx, m, o, s, nil)
+		nll, err := readTurns(ctx, m.NewStream(o), 0, m, s, nil)
 		if err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", s.Where, err)
 		}
@@ -26,11 +26,11 @@ func NLL(ctx context.Context, m *model.Model, samples []Sample, o model.StreamOp
 	return sum / float64(tokens), tokens, nil
 }
 
-// readTurns reads a sample with its right answers and returns the negative
-// log-likelihood of each. write, if not nil, is called where answer i begins,
+// readTurns reads a sample with its right answers, of whose tokens the stream has read some
+// already, and returns the negative log-likelihood of each. write, if not nil, is called where answer i begins,
 // with a stream of its own and the logits of the answer's first token.
-func readTurns(ctx context.Context, m *model.Model, o model.StreamOptions, s Sample, write func(i int, st *model.Stream, next []float32) error) ([]float64, error) {
-	st, at, out := m.NewStream(o), 0, make([]float64, len(s.Turns))
+func readTurns(ctx context.Context, st *model.Stream, read int, m *model.Model, s Sample, write func(i int, st *model.Stream, next []float32) error) ([]float64, error) {
+	at, out := read, make([]float64, len(s.Turns))
 	for i, t := range s.Turns {
 		next, err := st.Read(ctx, s.IDs[at:t.Start], nil)
 		if err != nil {

@@ -10,22 +10,25 @@ import (
 	"math"
 )
 
-// Record is what came of one conversation under a policy: a line of a file of records.
+// Record is what came of one conversation or plain text under a policy: a line of a file of records.
 type Record struct {
-	Policy Policy `json:"policy"`
-	Seed   int    `json:"seed"`
-	Row    int    `json:"row"` // of the data file, from 0
+	Reading
+	Budget
+	Seed int `json:"seed"`
+	Row  int `json:"row"` // of the data file, from 0
 	Speed
-	Answers []Answer `json:"answers"` // to all its questions
+	Answers []Answer `json:"answers,omitempty"` // to all its questions
+	// Text is what came of a plain text, which has no questions.
+	Text *TextRecord `json:"text,omitempty"`
 }
 
 // recordKey tells the records of an evaluation apart.
 type recordKey struct {
-	policy    Policy
+	Reading
 	seed, row int
 }
 
-func (r *Record) key() recordKey { return recordKey{r.Policy, r.Seed, r.Row} }
+func (r *Record) key() recordKey { return recordKey{r.Reading, r.Seed, r.Row} }
 
 // PromptSHA256 is the SHA-256 of token ids, each as four bytes, the lowest first: questions
 // that were asked with the same hash were asked in the same words after the same text.
@@ -51,7 +54,7 @@ func ParseRecords(text []byte) (records []Record, whole int, err error) {
 			return records, whole, fmt.Errorf("line %d: %w", n, err)
 		}
 		if first, again := seen[r.key()]; again {
-			return records, whole, fmt.Errorf("line %d: row %d under policy %s and seed %d, which line %d has already", n, r.Row, r.Policy, r.Seed, first)
+			return records, whole, fmt.Errorf("line %d: row %d under policy %s and seed %d, which line %d has already", n, r.Row, r.Title(), r.Seed, first)
 		}
 		seen[r.key()] = n
 		records, whole = append(records, r), whole+end+1
@@ -68,10 +71,17 @@ func parseRecord(line []byte) (Record, error) {
 		return r, fmt.Errorf("no policy")
 	case r.Seed < 0 || r.Row < 0:
 		return r, fmt.Errorf("row %d under seed %d; both count from 0", r.Row, r.Seed)
-	case len(r.Answers) == 0:
+	case r.Asked < 0:
+		return r, fmt.Errorf("a budget of %d tokens", r.Asked)
+	case len(r.Answers) == 0 && r.Text == nil:
 		return r, fmt.Errorf("no answers")
 	case !finite(r.ReadSeconds) || !finite(r.WriteSeconds) || r.ReadSeconds < 0 || r.WriteSeconds < 0 || r.ReadTokens < 0 || r.WrittenTokens < 0:
 		return r, fmt.Errorf("tokens and seconds are %+v; they cannot be less than 0", r.Speed)
+	}
+	if r.Text != nil {
+		if err := r.Text.check(); err != nil {
+			return r, fmt.Errorf("text: %w", err)
+		}
 	}
 	for i, a := range r.Answers {
 		switch sum, err := hex.DecodeString(a.PromptSHA256); {

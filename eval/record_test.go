@@ -11,7 +11,7 @@ import (
 // recorded is a record of one question.
 func recorded(policy Policy, seed, row int, em float64) Record {
 	return Record{
-		Policy: policy, Seed: seed, Row: row, Speed: Speed{ReadTokens: 100, ReadSeconds: 0.5, WrittenTokens: 3, WriteSeconds: 0.1},
+		Reading: Reading{Policy: policy}, Seed: seed, Row: row, Speed: Speed{ReadTokens: 100, ReadSeconds: 0.5, WrittenTokens: 3, WriteSeconds: 0.1},
 		Answers: []Answer{{
 			Where: fmt.Sprintf("x.jsonl:line %d", row+1), Distance: 600, Prompt: 90, PromptSHA256: PromptSHA256([]int32{int32(row)}),
 			Asked: "Who?", Accepted: []string{"Ola"}, Text: "Ola", Metrics: figures(em, em), NLL: 1, Tokens: 2,

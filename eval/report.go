@@ -53,14 +53,19 @@ func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl 
 	return r.Results, nil
 }
 
-// compare fills Differences: every result against that of a policy.
+// compare fills Differences: every result against that of a policy at the same budget.
 func (r *Report) compare(against Policy) {
-	i := slices.IndexFunc(r.Results, func(r *Result) bool { return r.Policy == against })
-	for j, result := range r.Results {
-		if j != i {
-			list := pairUp(fold(r.Results[i].Answers), fold(result.Answers), place)
-			r.Differences = append(r.Differences, difference(result.Title(), r.Results[i].Title(), list, result.Bounds))
+	var readings []Reading
+	for _, result := range r.Results {
+		readings = append(readings, result.Reading)
+	}
+	for _, result := range r.Results {
+		if result.Policy == against {
+			continue
 		}
+		i := result.against(against, readings)
+		list := pairUp(fold(r.Results[i].Answers), fold(result.Answers), place)
+		r.Differences = append(r.Differences, difference(result.Title(), r.Results[i].Title(), list, result.Bounds))
 	}
 }
 

@@ -55,7 +55,7 @@ func (s *Speed) add(t Speed) {
 
 // Result is what Run found. Buckets without a question have no score.
 type Result struct {
-	Policy Policy `json:"policy"`
+	Reading
 	Seeds  int    `json:"seeds,omitempty"`      // over which scores are means, if more than one
 	Bounds Bounds `json:"tokens_back,omitzero"` // earlier versions wrote none
 	Budget
@@ -64,12 +64,15 @@ type Result struct {
 	Answers []Answer `json:"answers,omitempty"` // seed by seed
 }
 
-// Title says under which policy, and over how many seeds.
-func (r *Result) Title() string {
-	if r.Seeds > 1 {
-		return fmt.Sprintf("%s, %d seeds", r.Policy, r.Seeds)
+// Title says under which policy, at which budget if one was asked for, and over how many
+// seeds.
+func (r *Result) Title() string { return withSeeds(r.Reading, r.Seeds) }
+
+func withSeeds(r Reading, seeds int) string {
+	if seeds > 1 {
+		return fmt.Sprintf("%s, %d seeds", r.Title(), seeds)
 	}
-	return string(r.Policy)
+	return r.Title()
 }
 
 // add takes a record in.

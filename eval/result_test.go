@@ -40,7 +40,7 @@ func figures(em, f1 float64) Figures { return Figures{MetricExactMatch: em, Metr
 // answered is what a policy answers to six questions.
 func answered() *Result {
 	r := &Result{
-		Policy: PolicyWindow, Bounds: Bounds{NearBelow: 256, FarAbove: 512},
+		Reading: Reading{Policy: PolicyWindow}, Bounds: Bounds{NearBelow: 256, FarAbove: 512},
 		Speed: Speed{ReadTokens: 4000, ReadSeconds: 2, WrittenTokens: 30, WriteSeconds: 0.5},
 	}
 	r.Answers = []Answer{
@@ -72,7 +72,7 @@ func TestScoresAndTable(t *testing.T) {
 			t.Errorf("score %+v, want %+v", got, want)
 		}
 	}
-	wantTable(t, []*Result{r, {Policy: PolicyFull}}, `policy  fact  tokens back  n  EM                F1                perplexity        tokens kept  bytes   read tokens/s  written tokens/s
+	wantTable(t, []*Result{r, {Reading: Reading{Policy: PolicyFull}}}, `policy  fact  tokens back  n  EM                F1                perplexity        tokens kept  bytes   read tokens/s  written tokens/s
 window  near  < 256        2  0.50 (0.00–1.00)  0.75 (0.50–1.00)  2.72 (1.65–4.48)
         mid   256-512      2  0.50 (0.00–1.00)  0.50 (0.25–0.75)  1.65 (1.65–1.65)
         far   > 512        1  0.00              0.00              2.72

@@ -43,6 +43,7 @@ type Settings struct {
 	// into the same file.
 	Samples  int      `json:"samples"` // the first so many rows; 0: all
 	Policies []Policy `json:"policies"`
+	Budgets  []int    `json:"budgets,omitempty"` // in tokens; none: the block's
 	Seeds    int      `json:"seeds"`
 }
 
@@ -60,7 +61,7 @@ func (j *Job) settings() (*Settings, error) {
 		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
 		Tokenizer: j.Tokenizer.Fingerprint(), Template: templateSum(j.Template),
 		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
-		Samples: j.Config.Samples, Policies: j.Config.Policies, Seeds: max(1, j.Seeds),
+		Samples: j.Config.Samples, Policies: j.Config.Policies, Budgets: j.Config.Budgets, Seeds: max(1, j.Seeds),
 	}
 	sum, err := filehash.Sum(j.Config.Data)
 	if err != nil {

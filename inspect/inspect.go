@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"eisft/eval"
 	"eisft/export/manifest"
 	"eisft/model"
 	"eisft/model/hf"
@@ -41,6 +42,7 @@ var folders = []struct {
 	{runs.ConfigFile, inspectRun},
 	{manifest.Name, inspectExport},
 	{quant.EncodingsFile, inspectQuantized},
+	{eval.SettingsFile, inspectEvaluation},
 	{model.AdapterConfig, inspectAdapter},
 	{"config.json", inspectModel},
 	{"*.gguf", inspectModel},

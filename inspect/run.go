@@ -32,9 +32,10 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 	r.adapter(dir, c)
 	r.training(dir, c)
 	r.gained(dir)
+	r.evaluations(dir)
 	r.quantizations(dir)
 	r.exports(dir)
-	r.leftovers(dir, "..", "quant", "export")
+	r.leftovers(dir, "..", "quant", "export", eval.EvaluationsDir)
 	return nil
 }
 
@@ -142,14 +143,35 @@ func (r *Report) gained(dir string) {
 	case e.After == nil && !exists(dir, runs.CheckpointFile):
 		r.note("not evaluated after training: eisft eval --run %s", r.Path)
 	}
-	t := scoreTable("what was gained", slices.Concat(e.Before, e.After))
+	all := slices.DeleteFunc(slices.Concat(e.Before, e.After), func(r *eval.Result) bool { return r == nil })
+	t := scoreTable("what was gained", all, tokensKept)
 	for _, result := range e.Before {
-		t.scores(policyName(result, "untrained"), result)
+		t.scores(policyName(result, "untrained"), result, kept(result))
 	}
 	for _, result := range e.After {
-		t.scores(policyName(result, "trained"), result)
+		t.scores(policyName(result, "trained"), result, kept(result))
 	}
 	r.table(t)
+	var budgets []string
+	for _, result := range all {
+		if n := fmt.Sprint(kept(result)); result.Budget.Tokens > 0 && !slices.Contains(budgets, n) {
+			budgets = append(budgets, n)
+		}
+	}
+	if len(budgets) > 1 {
+		r.note("what was gained was measured at different budgets, %s tokens kept, as pruning takes slots away after the first measurement: eisft eval --run %s measures all policies at the same one", strings.Join(budgets, " and "), r.Path)
+	}
+}
+
+// tokensKept is the column of budgets.
+const tokensKept = "tokens kept"
+
+// kept is the budget of a result in tokens, nil if it is not bounded.
+func kept(result *eval.Result) any {
+	if result == nil || result.Budget.Tokens == 0 {
+		return nil
+	}
+	return Count(result.Budget.Tokens)
 }
 
 // policyName says how a result was read; state is that of the block.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"eisft/data"
+	"eisft/eval"
 	"eisft/export"
 	"eisft/export/lower"
 	"eisft/inspect"
@@ -62,6 +63,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("problems: %q", r.Problems)
 	}
 
+	evaluated(t, run, chats)
 	quantize(t, run, chats)
 	_, _, err := export.Export(t.Context(), run.Model, filepath.Join(run.Dir, "export", "16x64"), export.Options{
 		Sizes: []export.Size{{Tokens: 16, Cache: 64}}, Inputs: lower.InputEmbeds, Logits: lower.LogitsLast,
@@ -94,6 +96,47 @@ func TestRun(t *testing.T) {
 	}
 	_, got = describe(t, graphs[0], inspect.Options{})
 	wantText(t, got, ": ONNX graph", "inputs", "outputs", "MatMul")
+}
+
+// evaluated looks at a run's evaluations, of answers and of plain texts, one of which is not
+// finished, and at a run whose evaluations had different budgets.
+func evaluated(t *testing.T, run *runs.Run, chats string) {
+	t.Helper()
+	texts := filepath.Join(filepath.Dir(chats), "texts.jsonl")
+	write(t, texts, strings.Repeat(`{"text": "`+strings.Repeat("The garage code is 4711. ", 30)+`"}`+"\n", 2))
+	for name, path := range map[string]string{"chats": chats, "texts": texts} {
+		job := &eval.Job{
+			Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Dir: filepath.Join(run.Dir, eval.EvaluationsDir, name), Version: "v1",
+			Config: eval.Config{Data: path, Samples: 2, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}, Budgets: []int{8 * 20, 8 * 26}},
+		}
+		if _, err := job.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, text := describe(t, run.Dir, inspect.Options{})
+	wantText(t, text, "evaluation chats (far", "eisft, 208 tokens", "evaluation texts of plain texts", "perplexity  1-127")
+	dir := filepath.Join(run.Dir, eval.EvaluationsDir, "chats")
+	r, got := describe(t, dir, inspect.Options{})
+	wantText(t, got, ": evaluation", "policies          [window eisft]", "budgets           [160 208]", "records           8", "scores (far", "tokens kept", "report.html shows it")
+	if err := os.Remove(filepath.Join(dir, eval.PageFile)); err != nil || r.Err() != nil {
+		t.Errorf("%v, problems %q", err, r.Problems)
+	}
+	_, got = describe(t, dir, inspect.Options{})
+	wantText(t, got, "it is not finished: the same eisft eval command goes on")
+	replaceIn(t, filepath.Join(dir, eval.RecordsFile), `"policy":"window"`, `"policy":""`)
+	if r, _ = describe(t, dir, inspect.Options{}); len(r.Problems) != 1 || !strings.Contains(r.Problems[0], "line 1: no policy") {
+		t.Errorf("of a damaged record: %q", r.Problems)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(run.Dir, runs.EvalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(run.Dir, runs.EvalFile), strings.Replace(string(file), `"budget_tokens": 208`, `"budget_tokens": 200`, 1))
+	_, got = describe(t, run.Dir, inspect.Options{})
+	wantText(t, got, "what was gained was measured at different budgets, 200 and 208 tokens kept")
 }
 
 func quantize(t *testing.T, run *runs.Run, chats string) {

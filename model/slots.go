@@ -36,3 +36,25 @@ func (m *Model) KeepSlots(layers []int) (*Model, error) {
 	}
 	return New(m.Base, spec, &p)
 }
+
+// WithoutMemory returns the model without the compressive memory, and nothing else changed.
+// The parameters are shared with m.
+func (m *Model) WithoutMemory() (*Model, error) {
+	spec, p := m.Spec, *m.Params
+	spec.Memory, spec.Feature, spec.FeatureDim, spec.Gate, spec.Map, spec.WriteGate = MemoryNone, "", 0, "", false, false
+	p.Spec, p.Layers = spec, slices.Clone(p.Layers)
+	for i := range p.Layers {
+		l := &p.Layers[i]
+		l.FeatureQ, l.FeatureK, l.Gate, l.ReadMap, l.WriteWeight, l.WriteBias = nil, nil, nil, nil, nil, nil
+	}
+	return New(m.Base, spec, &p)
+}
+
+// WithSlots returns the model with another number of slots in the layers that have some, and
+// nothing else changed. The parameters are shared with m.
+func (m *Model) WithSlots(n int) (*Model, error) {
+	spec, p := m.Spec, *m.Params
+	spec.Slots = n
+	p.Spec = spec
+	return New(m.Base, spec, &p)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -35,7 +36,11 @@ Every answer is kept as it comes, with report.html, in evals/NAME of the run's f
 where NAME is that of the data: the same command, or one that asks for more, goes on with
 what is missing.
 
-Of plain texts it prints the perplexity by position.
+Of plain texts it prints, and keeps, the perplexity by position.
+
+With several budgets the page shows recall by budget:
+
+   eisft eval --policy eisft --policy h2o --budget 2624 --budget 4160
 
 Rows of LongBench's form are asked and scored as LongBench's are by
 
@@ -51,6 +56,7 @@ both by
 			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
 			&cli.IntFlag{Name: "max-prompt-tokens", Usage: "take the middle out of a prompt beyond `N` tokens; 0: of none", DefaultText: "what --tasks says"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
+			&cli.IntSliceFlag{Name: "budget", Usage: "give policies slots for `N` tokens kept over all layers; may be given several times", DefaultText: "the block's"},
 			&cli.StringFlag{Name: "against", Usage: "compare the other policies with `POLICY`", DefaultText: "full, or else the first"},
 			&cli.IntFlag{Name: "samples", Aliases: []string{"limit"}, Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
 			&cli.IntFlag{Name: "seeds", Usage: "measure a policy that draws by `N` seeds", Value: 1},
@@ -111,7 +117,7 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFindings(c, report); err != nil || job.Dir == "" || len(report.Texts) > 0 {
+	if err := writeFindings(c, report); err != nil || job.Dir == "" {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "\n%s\n", filepath.Join(job.Dir, eval.PageFile))
@@ -215,6 +221,10 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 			e.Policies = append(e.Policies, eval.Policy(p))
 		}
 	}
+	e.Budgets = c.IntSlice("budget")
+	if err := checkBudgets(c, e.Budgets); err != nil {
+		return e, err
+	}
 	switch {
 	case e.Data == "":
 		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE")
@@ -224,6 +234,19 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 		return e, usagef(c, "--max-new-tokens is %d; it must be at least 1", e.MaxNewTokens)
 	}
 	return e, nil
+}
+
+// checkBudgets refuses budgets that say nothing.
+func checkBudgets(c *cli.Context, budgets []int) error {
+	for i, n := range budgets {
+		if n < 1 {
+			return usagef(c, "--budget is %d; it must be at least 1", n)
+		}
+		if slices.Contains(budgets[:i], n) {
+			return usagef(c, "--budget %d is given twice", n)
+		}
+	}
+	return nil
 }
 
 // evalTasks reads what --tasks names.

@@ -24,7 +24,7 @@ type Grid struct {
 	Kinds   []Kind
 	Lengths []int     // in tokens
 	Depths  []float64 // from 0 to 1
-	Count   int       // rows of each kind, length and depth
+	Count   int       // rows of each kind, length and depth; of interviews: conversations
 	Text    *Haystack // nil where no kind needs one
 }
 
@@ -64,7 +64,8 @@ func (g Grid) Check() error {
 const maxTokens = 1 << 24
 
 // Rows makes the rows of a grid, kind by kind, length by length. The same grid makes the same
-// rows, and a row does not depend on which others there are beside it.
+// rows, and a row does not depend on which others there are beside it. An interview has fewer
+// questions than depths where a fact is the nearest one to several.
 func (g Grid) Rows(tk *tokenizer.Tokenizer) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		if err := g.Check(); err != nil {
@@ -73,15 +74,51 @@ func (g Grid) Rows(tk *tokenizer.Tokenizer) iter.Seq2[Row, error] {
 		}
 		for _, k := range g.Kinds {
 			for _, tokens := range g.Lengths {
-				for _, depth := range g.Depths {
-					for i := range g.Count {
-						id := fmt.Sprintf("%s-%d-%g-%d", k, tokens, depth, i)
-						row, err := Hide(k, randomOf(g.Seed, id), tokens, depth, g.Text, tk)
-						row.ID = id
-						if !yield(row, err) || err != nil {
-							return
-						}
+				each := g.each
+				if k == KindInterview {
+					each = g.interviews
+				}
+				for row, err := range each(k, tokens, tk) {
+					if !yield(row, err) || err != nil {
+						return
 					}
+				}
+			}
+		}
+	}
+}
+
+// each makes the rows of a kind and a length, each of a text of its own.
+func (g Grid) each(k Kind, tokens int, tk *tokenizer.Tokenizer) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for _, depth := range g.Depths {
+			for i := range g.Count {
+				id := fmt.Sprintf("%s-%d-%g-%d", k, tokens, depth, i)
+				row, err := Hide(k, randomOf(g.Seed, id), tokens, depth, g.Text, tk)
+				row.ID = id
+				if !yield(row, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// interviews makes those of a length: the chances of a conversation are the same at every
+// depth.
+func (g Grid) interviews(k Kind, tokens int, tk *tokenizer.Tokenizer) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		for i := range g.Count {
+			asked := map[string]bool{}
+			for _, depth := range g.Depths {
+				row, err := Hide(k, randomOf(g.Seed, fmt.Sprintf("%s-%d-%d", k, tokens, i)), tokens, depth, nil, tk)
+				row.ID = fmt.Sprintf("%s-%d-%g-%d", k, tokens, depth, i)
+				if asked[row.Input] {
+					continue
+				}
+				asked[row.Input] = true
+				if !yield(row, err) {
+					return
 				}
 			}
 		}

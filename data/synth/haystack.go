@@ -24,6 +24,9 @@ const (
 	KindVariables  Kind = "variables"  // a chain of five assignments, all of one value
 	// KindConversation is a fact of a conversation of [Generate], among others.
 	KindConversation Kind = "conversation_qa"
+	// KindInterview are facts of one conversation, at all depths: what is read once is asked
+	// for many.
+	KindInterview Kind = "interview"
 )
 
 var kinds = enum.NewTable[Kind, kind]("kind").
@@ -33,7 +36,8 @@ var kinds = enum.NewTable[Kind, kind]("kind").
 	With(KindMultiQuery, kind{"four numbers of four keys", numbers(4, 1, 4), "Read this text. It has secret numbers in it that are asked for below."}).
 	With(KindKeyValue, kind{"one of many pairs of keys and values, without other text", pairs, "Each of these lines has a key and its value. One of the values is asked for below."}).
 	With(KindVariables, kind{"a chain of variables", variables, "Some lines of this text assign a value to a variable. Keep track of them."}).
-	With(KindConversation, kind{title: "a fact of a conversation as the demo base knows them, without other text"})
+	With(KindConversation, kind{title: "a fact of a conversation as the demo base knows them, without other text"}).
+	With(KindInterview, kind{title: "facts of such a conversation, one at each of the depths"})
 
 // kind is what the table of kinds knows of one.
 type kind struct {
@@ -51,7 +55,9 @@ func Kinds() []Kind { return kinds.Names() }
 func (k Kind) Title() string { return kinds.Get(k).title }
 
 // Haystacks reports whether a kind hides its facts in a text.
-func (k Kind) Haystacks() bool { return k != KindKeyValue && k != KindConversation }
+func (k Kind) Haystacks() bool {
+	return k != KindKeyValue && k != KindConversation && k != KindInterview
+}
 
 // KindPrompts are the prompt templates (data.Options.Prompts) of made files, by kind.
 func KindPrompts() map[string]string {
@@ -60,6 +66,7 @@ func KindPrompts() map[string]string {
 		out[string(k)] = kinds.Get(k).tell + "\n\n{context}\n\n{input}"
 	}
 	out[string(KindConversation)] = Prompts()[string(KindConversation)]
+	out[string(KindInterview)] = out[string(KindConversation)]
 	return out
 }
 
@@ -231,7 +238,7 @@ func Hide(k Kind, random *rand.Rand, tokens int, depth float64, text *Haystack, 
 		return Row{}, err
 	}
 	if made.hide == nil {
-		return talk(random, tokens, depth, tk)
+		return talk(k, random, tokens, depth, tk)
 	}
 	h := made.hide(random)
 	room := tokens - templateTokens - len(tk.Encode(made.tell+"\n\n\n\n"+h.input, false))
@@ -250,14 +257,14 @@ func Hide(k Kind, random *rand.Rand, tokens int, depth float64, text *Haystack, 
 }
 
 // talk makes a row of the fact of a conversation that is nearest to depth.
-func talk(random *rand.Rand, tokens int, depth float64, tk *tokenizer.Tokenizer) (Row, error) {
+func talk(k Kind, random *rand.Rand, tokens int, depth float64, tk *tokenizer.Tokenizer) (Row, error) {
 	c, lines := conversation(random, tokens, tk)
 	f, ok := factNear(c.Facts, lines, depth)
 	if !ok {
 		return Row{}, tooFew(tokens)
 	}
 	return Row{
-		Dataset: string(KindConversation), Context: strings.Join(c.Lines[:lines], "\n"), Input: f.Question, Answers: []string{f.Answer},
+		Dataset: string(k), Context: strings.Join(c.Lines[:lines], "\n"), Input: f.Question, Answers: []string{f.Answer},
 		Length: tokens, Depth: float64(f.Line) / float64(lines),
 	}, nil
 }

@@ -66,14 +66,14 @@ func TestHide(t *testing.T) {
 				lines := strings.Split(row.Context, "\n")
 				at := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(strings.ToLower(l), strings.ToLower(row.Answers[0])) })
 				near := 0.06
-				if k == KindConversation { // its answers are words that others may say, too
+				if k == KindConversation || k == KindInterview { // its answers are words that others may say, too
 					at, near = int(row.Depth*float64(len(lines))+0.5), 0.3
 				}
 				if got := float64(at) / float64(len(lines)); got != row.Depth || got < depth-near-float64(len(row.Answers))/float64(len(lines)) || got > depth+near {
 					t.Errorf("%s of %d tokens: at %g of the lines, the row says %g, want %g", k, tokens, got, row.Depth, depth)
 				}
 				for _, a := range row.Answers {
-					if k != KindVariables && k != KindConversation && strings.Count(row.Context, a) != 1 {
+					if k != KindVariables && k != KindConversation && k != KindInterview && strings.Count(row.Context, a) != 1 {
 						t.Errorf("%s: %s is not once in %s", k, a, row.Context)
 					}
 				}
@@ -146,7 +146,7 @@ func TestGrid(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string) []byte {
 		n, err := WriteRows(filepath.Join(dir, name), g.Rows(tk))
-		if err != nil || n != 7*2*3*2 {
+		if err != nil || n <= 7*2*3*2 || n > 8*2*3*2 { // interviews have fewer rows where a fact is the nearest one to two depths
 			t.Fatalf("%d rows, %v", n, err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, name))
@@ -187,6 +187,26 @@ func TestGrid(t *testing.T) {
 	part.Seed++
 	if other := rowsOf(t, part.Rows(tk)); other[0].Answers[0] == want.Answers[0] {
 		t.Error("another seed makes the same row")
+	}
+}
+
+// TestInterviews: the questions of an interview are about one conversation, stand behind each
+// other, and none is asked twice.
+func TestInterviews(t *testing.T) {
+	g := Grid{Kinds: []Kind{KindInterview}, Lengths: []int{800}, Depths: []float64{0, 0.02, 0.3, 0.6, 0.9}, Count: 2}
+	rows := rowsOf(t, g.Rows(demoTokenizer(t)))
+	asked := map[string][]string{}
+	for i, r := range rows {
+		if i > 0 && r.Context != rows[i-1].Context && asked[r.Context] != nil {
+			t.Errorf("row %d goes back to an earlier conversation", i)
+		}
+		if slices.Contains(asked[r.Context], r.Input) {
+			t.Errorf("%s asks again: %s", r.ID, r.Input)
+		}
+		asked[r.Context] = append(asked[r.Context], r.Input)
+	}
+	if len(asked) != 2 || len(rows) < 6 || len(rows) > 9 {
+		t.Errorf("%d rows about %d conversations", len(rows), len(asked))
 	}
 }
 

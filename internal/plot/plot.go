@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"strconv"
 )
 
 //go:embed plot.html
@@ -87,7 +88,7 @@ func (p *Plot) YAxis(least, greatest float64) func(v float64) float64 {
 	}
 	for i := range int(math.Round((hi-lo)/step)) + 1 {
 		v := lo + float64(i)*step
-		p.YTicks = append(p.YTicks, Tick{y(v), fmt.Sprintf("%.4g", v)})
+		p.YTicks = append(p.YTicks, Tick{y(v), strconv.FormatFloat(math.Round(v*1e9)/1e9, 'f', -1, 64)})
 	}
 	return y
 }

@@ -156,7 +156,7 @@ func TestParseErrors(t *testing.T) {
 		{"block size", small + "block: {sink: -1}\n", `:7: block.sink is -1; it must be at least 0`},
 		{"block that contradicts itself", small + "block: {preset: edgeinfinite, memory: none}\n", `:7: block cannot be built: map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`},
 		{"block without parameters", small + "block: {memory: none, slots: 0}\n", `:7: block has nothing to train: slots are 0 and memory is none`},
-		{"unknown policy", small + "eval: {policies: [window, ful]}\n", `:7: eval.policies[1] is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, eisft`},
+		{"unknown policy", small + "eval: {policies: [window, ful]}\n", `:7: eval.policies[1] is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, slots, eisft`},
 		{"group of another block", small + "    trainable: [gate, map]\n", `:7: stages[0].trainable[1] is "map", but the block has only retention, feature, gate`},
 		{"unknown group", small + "    trainable: [gates]\n", `:7: stages[0].trainable[0] is "gates"; did you mean "gate"? It must be one of retention, gate, feature, map, write`},
 		{"no group", small + "    trainable: []\n", `:7: stages[0].trainable is empty; name at least one group that the block has: retention, feature, gate`},
