@@ -2,13 +2,14 @@ package train
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"sync"
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
@@ -31,19 +32,70 @@ const (
 	firstCheckpointFormat = "eisft-checkpoint-1"
 )
 
-// record writes what a step found, and a checkpoint if it is to be saved.
-func (t *trainer) record(m runs.Metrics, at position, save bool) error {
-	return t.write(func() error {
-		if err := t.appendMetrics(m); err != nil || !save {
-			return err
+// state guards what a checkpoint holds: whoever saves it sees a whole step.
+type state struct {
+	sync.Mutex
+	saved position // the last one that was saved
+}
+
+// step takes a step, by do, and writes its metrics. Then at is the position behind it.
+func (t *trainer) step(at *position, do func() (runs.Metrics, data.Cursor)) error {
+	t.state.Lock()
+	defer t.state.Unlock()
+	m, cursor := do()
+	at.Step, at.Cursor = m.Step, cursor
+	if t.group.Rank() > 0 {
+		return nil
+	}
+	return t.appendMetrics(m)
+}
+
+// saveWhenStopped saves the last whole step as soon as ctx ends, whatever is at work then,
+// until end is called. A launcher that has lost a rank leaves the others little time (mpirun a
+// second), in which this one may wait for the lost one.
+func (t *trainer) saveWhenStopped(ctx context.Context, at *position) (end func()) {
+	if t.group.Size() == 1 || t.group.Rank() > 0 {
+		return func() {}
+	}
+	ended := false
+	stop := context.AfterFunc(ctx, func() {
+		t.state.Lock()
+		defer t.state.Unlock()
+		if !ended && *at != (position{}) {
+			_ = t.saveWhole(*at) // tried again where an error can be told
 		}
-		return t.save(at)
 	})
+	return func() {
+		stop()
+		t.state.Lock()
+		ended = true
+		t.state.Unlock()
+	}
+}
+
+// keepWhole saves the last whole step before training ends with err.
+func (t *trainer) keepWhole(at position, err error) error {
+	if t.group.Rank() > 0 || at == (position{}) {
+		return err
+	}
+	if saveErr := t.save(at); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return fmt.Errorf("%w; %s holds a checkpoint after step %d of stage %d, from which --resume goes on", err, t.Dir, at.Step, at.Stage+1)
 }
 
 // save writes everything that an exact continuation needs, and the adapter as
 // it is now, so that a stopped run can be tried out.
 func (t *trainer) save(at position) error {
+	t.state.Lock()
+	defer t.state.Unlock()
+	return t.saveWhole(at)
+}
+
+func (t *trainer) saveWhole(at position) error {
+	if t.state.saved == at {
+		return nil
+	}
 	err := t.saveCheckpoint(at)
 	if err == nil {
 		err = pointLatest(t.Dir)
@@ -51,6 +103,7 @@ func (t *trainer) save(at position) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	t.state.saved = at
 	return nil
 }
 
@@ -70,10 +123,7 @@ func (t *trainer) saveCheckpoint(at position) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{
-		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
-		"ranks": strconv.Itoa(t.group.Size()),
-	}
+	meta := map[string]string{"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs)}
 	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
@@ -103,9 +153,6 @@ func (t *trainer) restore() (position, error) {
 	}
 	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
-	}
-	if was := f.Metadata["ranks"]; was != "" && was != strconv.Itoa(t.group.Size()) && t.options.Warn != nil {
-		t.options.Warn(fmt.Sprintf("%s was trained by %s ranks and goes on with %d: the result differs from that of the same number throughout by float32's rounding", t.Dir, was, t.group.Size()))
 	}
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)

@@ -19,10 +19,9 @@ type Group interface {
 	Rank() int
 	// Size is the number of ranks.
 	Size() int
-	// Sum replaces x, of the same length on every rank, by the sum over ranks. It adds in
-	// the order of the ranks, ((x₀+x₁)+x₂)+…, in float32, so that all ranks go on with the
-	// same bits, and a second run gets them, too.
-	Sum(x []float32) error
+	// Exchange hands send[j] to rank j and fills receive[i] with what rank i hands to this
+	// one. Both sides know the lengths.
+	Exchange(send, receive [][]float32) error
 	// Gather returns the records of all ranks, by rank. They are small, some kilobytes
 	// a sample, and need not have the same length.
 	Gather(record []byte) ([][]byte, error)
@@ -31,10 +30,10 @@ type Group interface {
 // alone is the group of one process.
 type alone struct{}
 
-func (alone) Rank() int                         { return 0 }
-func (alone) Size() int                         { return 1 }
-func (alone) Sum([]float32) error               { return nil }
-func (alone) Gather(r []byte) ([][]byte, error) { return [][]byte{r}, nil }
+func (alone) Rank() int                                { return 0 }
+func (alone) Size() int                                { return 1 }
+func (alone) Gather(r []byte) ([][]byte, error)        { return [][]byte{r}, nil }
+func (alone) Exchange(send, receive [][]float32) error { copy(receive[0], send[0]); return nil }
 
 // message is what a rank tells the others where all meet: what it has found, or why it
 // ends. A rank that fails between two meetings tells that at the next one ([trainer.part]),
@@ -52,6 +51,8 @@ type groupError struct{ err error }
 
 func (e groupError) Error() string { return e.err.Error() }
 func (e groupError) Unwrap() error { return e.err }
+
+func told(err error) bool { return errors.As(err, new(groupError)) }
 
 // meet tells the other ranks what this one has found and returns what each has. It fails
 // if one of them has failed.
@@ -105,7 +106,7 @@ func (t *trainer) write(do func() error) error {
 // part ends this rank's training with err (nil: done), when the others have heard of it,
 // and fails where one of them did.
 func (t *trainer) part(err error) error {
-	if errors.As(err, new(groupError)) {
+	if told(err) {
 		return err
 	}
 	var m failure
@@ -116,11 +117,4 @@ func (t *trainer) part(err error) error {
 		err = others
 	}
 	return err
-}
-
-// share returns the part of a batch whose gradients this rank computes: the samples of
-// all ranks, one rank after the other, are the batch.
-func share[T any](g Group, batch []T) []T {
-	n := len(batch)
-	return batch[g.Rank()*n/g.Size() : (g.Rank()+1)*n/g.Size()]
 }

@@ -43,11 +43,15 @@ func (t *trainer) prune(ctx context.Context, s config.Prune, at position) error 
 		return err
 	}
 	t.use(kept)
-	at.Step = s.NumSteps()
 	t.optimizer = newAdamW(t.Model.Params)
-	return t.record(runs.Metrics{
-		Stage: at.Stage, Kind: string(s.Kind()), Step: at.Step, Loss: p.Found.Loss, Tokens: p.Tokens, Pruned: &p.Found, Seconds: time.Since(started).Seconds(),
-	}, at, true)
+	if err := t.step(&at, func() (runs.Metrics, data.Cursor) {
+		return runs.Metrics{
+			Stage: at.Stage, Kind: string(s.Kind()), Step: s.NumSteps(), Loss: p.Found.Loss, Tokens: p.Tokens, Pruned: &p.Found, Seconds: time.Since(started).Seconds(),
+		}, data.Cursor{}
+	}); err != nil {
+		return err
+	}
+	return t.write(func() error { return t.save(at) })
 }
 
 // pruned is what the search for the layers that keep their slots has found.

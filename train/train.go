@@ -36,10 +36,9 @@ type Options struct {
 	// Group are the ranks that train this run together (nil: this process alone). They
 	// see the same files. Progress, Warn and Note of rank 0 are used.
 	//
-	// The ranks' gradients are added in the order of the ranks, one process adds those of
-	// one sample after the other: what they train is the same but for float32's rounding,
-	// and with the same number of ranks the same bits. Every rank holds all parameters and
-	// the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
+	// Gradients are summed in an order that does not depend on the ranks, so that any number
+	// of them trains the same bits on processors of one kind. Every rank holds all parameters
+	// and the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
 	// rank that is asked to stop, or fails, ends all of them after the same step.
 	Group Group
 }
@@ -65,6 +64,7 @@ type trainer struct {
 	inputs    inputs
 	rounding  *graph.Rounding  // of a quantized base's activations; nil: they stay in float
 	lock      *atomicfile.Lock // of the run folder, on rank 0
+	state     *state
 
 	evaluation runs.Evaluation
 }
@@ -74,7 +74,7 @@ type trainer struct {
 // that can be wrong with the input is found before the run folder is made.
 func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) {
 	own := *c
-	t := &trainer{config: &own, options: o, group: o.Group}
+	t := &trainer{config: &own, options: o, group: o.Group, state: new(state)}
 	if t.group == nil {
 		t.group = alone{}
 	}
