@@ -61,8 +61,11 @@ func (t *trainer) saveWhenStopped(ctx context.Context, at *position) (end func()
 	stop := context.AfterFunc(ctx, func() {
 		t.state.Lock()
 		defer t.state.Unlock()
-		if !ended && *at != (position{}) {
-			_ = t.saveWhole(*at) // tried again where an error can be told
+		if ended || *at == (position{}) {
+			return
+		}
+		if err := t.saveWhole(*at); err == nil && t.options.Note != nil { // else it is tried again where an error can be told
+			t.options.Note(fmt.Sprintf("%s holds a checkpoint after step %d of stage %d, from which --resume goes on with any number of ranks", t.Dir, at.Step, at.Stage+1))
 		}
 	})
 	return func() {

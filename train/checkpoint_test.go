@@ -19,7 +19,7 @@ func opened(t testing.TB, change func(*config.Config)) *trainer {
 	t.Helper()
 	c := tinyConfig(t, "["+sftStage+"]")
 	change(c)
-	r := &trainer{config: c, group: alone{}, state: new(state)}
+	r := &trainer{config: c, group: Alone{}, state: new(state)}
 	if err := r.open(); err != nil {
 		t.Fatal(err)
 	}

@@ -27,16 +27,23 @@ type Group interface {
 	Gather(record []byte) ([][]byte, error)
 }
 
-// alone is the group of one process.
-type alone struct{}
+// Alone is the group of one process.
+type Alone struct{}
 
-func (alone) Rank() int                                { return 0 }
-func (alone) Size() int                                { return 1 }
-func (alone) Gather(r []byte) ([][]byte, error)        { return [][]byte{r}, nil }
-func (alone) Exchange(send, receive [][]float32) error { copy(receive[0], send[0]); return nil }
+// Rank is 0.
+func (Alone) Rank() int { return 0 }
+
+// Size is 1.
+func (Alone) Size() int { return 1 }
+
+// Gather returns the record.
+func (Alone) Gather(r []byte) ([][]byte, error) { return [][]byte{r}, nil }
+
+// Exchange copies.
+func (Alone) Exchange(send, receive [][]float32) error { copy(receive[0], send[0]); return nil }
 
 // message is what a rank tells the others where all meet: what it has found, or why it
-// ends. A rank that fails between two meetings tells that at the next one ([trainer.part]),
+// ends. A rank that fails between two meetings tells that at the next one ([Tell]),
 // so that nobody waits for it.
 type message[T any] struct {
 	Failed string
@@ -46,13 +53,16 @@ type message[T any] struct {
 // failure is a message without anything found, which is read as one of any type.
 type failure struct{ Failed string }
 
-// groupError is an error that ended the group. The other ranks know it, or cannot be told.
-type groupError struct{ err error }
+// GroupError is an error that the other ranks know, or that they cannot be told.
+type GroupError struct {
+	Lost bool // the ranks cannot meet any more
+	err  error
+}
 
-func (e groupError) Error() string { return e.err.Error() }
-func (e groupError) Unwrap() error { return e.err }
+func (e *GroupError) Error() string { return e.err.Error() }
+func (e *GroupError) Unwrap() error { return e.err }
 
-func told(err error) bool { return errors.As(err, new(groupError)) }
+func told(err error) bool { return errors.As(err, new(*GroupError)) }
 
 // meet tells the other ranks what this one has found and returns what each has. It fails
 // if one of them has failed.
@@ -65,16 +75,16 @@ func tell[T any](g Group, m any) ([]T, error) {
 	}
 	records, err := g.Gather(record.Bytes())
 	if err != nil {
-		return nil, groupError{err}
+		return nil, &GroupError{Lost: true, err: err}
 	}
 	found := make([]T, len(records))
 	for rank, r := range records {
 		var m message[T]
 		if err := gob.NewDecoder(bytes.NewReader(r)).Decode(&m); err != nil {
-			return nil, groupError{fmt.Errorf("what rank %d tells: %w; do all ranks run the same eisft?", rank, err)}
+			return nil, &GroupError{Lost: true, err: fmt.Errorf("what rank %d tells: %w; do all ranks run the same eisft?", rank, err)}
 		}
 		if m.Failed != "" {
-			return nil, groupError{fmt.Errorf("rank %d: %s", rank, m.Failed)}
+			return nil, &GroupError{err: fmt.Errorf("rank %d: %s", rank, m.Failed)}
 		}
 		found[rank] = m.Found
 	}
@@ -103,9 +113,9 @@ func (t *trainer) write(do func() error) error {
 	return err
 }
 
-// part ends this rank's training with err (nil: done), when the others have heard of it,
-// and fails where one of them did.
-func (t *trainer) part(err error) error {
+// Tell ends what all ranks of a group do with err (nil: done), when the others have heard of
+// it, and fails where one of them did.
+func Tell(g Group, err error) error {
 	if told(err) {
 		return err
 	}
@@ -113,7 +123,7 @@ func (t *trainer) part(err error) error {
 	if err != nil {
 		m.Failed = err.Error()
 	}
-	if _, others := tell[bool](t.group, m); err == nil {
+	if _, others := tell[bool](g, m); err == nil {
 		err = others
 	}
 	return err

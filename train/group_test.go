@@ -300,7 +300,7 @@ func TestRankFails(t *testing.T) {
 
 // lostGroup has lost a rank after so many calls.
 type lostGroup struct {
-	alone
+	Alone
 	left *int
 }
 

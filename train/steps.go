@@ -176,7 +176,7 @@ func (t *trainer) combine(mine contribution, grads *model.Params, o config.Optim
 	}
 	sum, err := sumOverRanks(t.group, mine.grads, o.Batch, trainedValues(grads, o.Trainable), exchangeChunk)
 	if err != nil {
-		return found, false, groupError{err}
+		return found, false, &GroupError{Lost: true, err: err}
 	}
 	unflat(grads, o.Trainable, sum)
 	return found, false, nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -76,14 +77,14 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 	own := *c
 	t := &trainer{config: &own, options: o, group: o.Group, state: new(state)}
 	if t.group == nil {
-		t.group = alone{}
+		t.group = Alone{}
 	}
 	if t.group.Rank() > 0 {
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
 	run, err := t.train(ctx)
 	t.lock.Release()
-	return run, t.part(err)
+	return run, Tell(t.group, err)
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
@@ -153,7 +154,7 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	if t.options.Resume {
 		open = t.reopen
 	}
-	if _, err := meet(t.group, true); err != nil { // nothing is made before all ranks are ready
+	if err := t.agree(); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
 	}
 	dir, err := onFirst(t.group, func() (string, error) { return open(ctx) })
@@ -170,6 +171,22 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	}
 	t.optimizer = newAdamW(t.Model.Params)
 	return position{}, nil
+}
+
+// agree waits until all ranks are ready to train the same base.
+func (t *trainer) agree() error {
+	all, err := meet(t.group, t.inputs)
+	if err != nil {
+		return err
+	}
+	for rank, in := range all {
+		for _, what := range slices.Sorted(maps.Keys(all[0])) {
+			if in[what] != all[0][what] {
+				return &GroupError{err: fmt.Errorf("rank %d: %s is not that of rank 0 (hash %.12s, and %.12s there): all ranks are to read the same files", rank, what, in[what], all[0][what])}
+			}
+		}
+	}
+	return nil
 }
 
 // start evaluates the untrained block and makes the run folder.

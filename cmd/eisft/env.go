@@ -11,6 +11,7 @@ import (
 
 	"eisft/export/ort"
 	"eisft/export/tflite/litert"
+	"eisft/internal/mpi"
 	"eisft/model/kernels"
 )
 
@@ -46,6 +47,11 @@ func env(c *cli.Context) error {
 		row("litert", version)
 	} else {
 		row("litert", "none")
+	}
+	if version, err := mpi.Version(); err == nil { // for several processes alone: no hint
+		row("mpi", version)
+	} else {
+		row("mpi", "none")
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -2,13 +2,6 @@
 
 package mpi
 
-import (
-	"errors"
-	"runtime"
-)
-
-var errSystem = errors.New("Open MPI is not used on " + runtime.GOOS) //nolint:staticcheck // its name
-
 // library has no instances on this system.
 type library struct{ name string }
 
