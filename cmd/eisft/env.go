@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -48,10 +49,14 @@ func env(c *cli.Context) error {
 	} else {
 		row("litert", "none")
 	}
-	if version, err := mpi.Version(); err == nil { // for several processes alone: no hint
+	switch version, err := mpi.Version(); {
+	case err == nil:
 		row("mpi", version)
-	} else {
+	case errors.Is(err, mpi.ErrNone): // for several processes alone: no hint
 		row("mpi", "none")
+	default:
+		row("mpi", "none")
+		hints = append(hints, fmt.Sprintf("Several processes cannot train together: %v", err))
 	}
 	if err := w.Flush(); err != nil {
 		return err

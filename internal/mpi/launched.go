@@ -52,8 +52,8 @@ const EnvLibrary = "EISFT_MPI"
 // install says how to get the library.
 const install = "install Open MPI (scripts/setup.sh --mpi, or on Debian and Ubuntu: apt-get install openmpi-bin), or set " + EnvLibrary + " to its libmpi"
 
-// errNone is what there is to say where no library opens, errSystem where none can be.
+// ErrNone is what there is to say where no library opens, errSystem where none can be.
 var (
-	errNone   = errors.New("there is no Open MPI here: " + install)
+	ErrNone   = errors.New("there is no Open MPI here: " + install)
 	errSystem = errors.New("eisft uses no Open MPI on " + runtime.GOOS)
 )

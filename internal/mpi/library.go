@@ -71,7 +71,7 @@ func open() (*library, error) {
 			return lib, err
 		}
 	}
-	return nil, errNone
+	return nil, ErrNone
 }
 
 // foreignError is a library that opens and is not Open MPI.
@@ -122,7 +122,7 @@ func (l *library) version() (string, error) {
 	err := l.call("MPI_Get_library_version", address(&a.text[0]), address(&a.length))
 	text, _, _ := strings.Cut(string(a.text[:max(0, min(int(a.length), len(a.text)))]), ",")
 	text, _, _ = strings.Cut(text, "\n")
-	return strings.TrimRight(text, "\x00"), err
+	return strings.Join(strings.Fields(strings.TrimRight(text, "\x00")), " "), err
 }
 
 // start starts the library on a thread of its own.
