@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"eisft/data"
 	"eisft/internal/enum"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/tokenizer"
 )
@@ -66,6 +68,9 @@ type Job struct {
 	Quantized string // the SHA-256 of the quantized model that Stream rounds by
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
+	// Group are the ranks that evaluate together (nil: this process alone); those beside
+	// rank 0 have no Dir. Texts without questions are read by each of them.
+	Group ranks.Group
 }
 
 // Run carries the evaluation out. Where it is cancelled, every record that was complete is
@@ -185,9 +190,12 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 func (j *Job) policy(ctx context.Context, i int, p Policy, samples []Sample, kept *folder) (*Result, error) {
 	var all *Result
 	for seed := range j.seeds(p) {
-		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed}
+		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Group: j.Group}
 		if kept != nil {
 			o.Kept, o.Keep = kept.of(p, seed), kept.keep
+		}
+		if err := o.shareKept(); err != nil {
+			return nil, err
 		}
 		what := "eval " + string(p)
 		if n := len(j.Config.Policies); n > 1 {
@@ -204,6 +212,18 @@ func (j *Job) policy(ctx context.Context, i int, p Policy, samples []Sample, kep
 		all.merge(r)
 	}
 	return all, nil
+}
+
+// shareKept gives all ranks what rank 0 has kept.
+func (o *Options) shareKept() error {
+	if o.Group == nil || o.Group.Size() == 1 {
+		return nil
+	}
+	text, err := ranks.OnFirst(o.Group, func() ([]byte, error) { return json.Marshal(o.Kept) })
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &o.Kept)
 }
 
 // show is Run with a progress line.

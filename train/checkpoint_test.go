@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/train/config"
@@ -19,7 +20,7 @@ func opened(t testing.TB, change func(*config.Config)) *trainer {
 	t.Helper()
 	c := tinyConfig(t, "["+sftStage+"]")
 	change(c)
-	r := &trainer{config: c, group: Alone{}, state: new(state)}
+	r := &trainer{config: c, group: ranks.Alone{}, state: new(state)}
 	if err := r.open(); err != nil {
 		t.Fatal(err)
 	}

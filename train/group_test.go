@@ -7,101 +7,18 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
-
-// room is where the ranks of a group meet that are goroutines of a test.
-type room struct {
-	size int
-	mu   sync.Mutex
-	now  *meeting
-}
-
-// meeting is one call that all ranks make.
-type meeting struct {
-	brought []any // by rank
-	waiting int
-	done    chan struct{}
-	err     error
-}
-
-// member is one rank in a room.
-type member struct {
-	*room
-	rank int
-}
-
-func (m member) Rank() int { return m.rank }
-func (m member) Size() int { return m.size }
-
-func (m member) Exchange(send, receive [][]float32) error {
-	met, err := m.meet(send)
-	if err != nil {
-		return err
-	}
-	for i, b := range met.brought {
-		from := b.([][]float32)[m.rank]
-		if len(from) != len(receive[i]) {
-			return fmt.Errorf("rank %d sends %d values to rank %d, which waits for %d", i, len(from), m.rank, len(receive[i]))
-		}
-		copy(receive[i], from)
-	}
-	_, err = m.meet(struct{}{}) // what was sent is not written to before all have it
-	return err
-}
-
-func (m member) Gather(record []byte) ([][]byte, error) {
-	met, err := m.meet(record)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]byte, m.size)
-	for i, b := range met.brought {
-		out[i] = b.([]byte)
-	}
-	return out, nil
-}
-
-// meet waits until all ranks have brought something, and fails where they do not.
-func (m member) meet(brings any) (*meeting, error) {
-	m.mu.Lock()
-	if m.now == nil {
-		m.now = &meeting{brought: make([]any, m.size), done: make(chan struct{})}
-	}
-	met := m.now
-	met.brought[m.rank] = brings
-	if met.waiting++; met.waiting == m.size {
-		met.finish()
-		m.now = nil
-		close(met.done)
-	}
-	m.mu.Unlock()
-	select {
-	case <-met.done:
-		return met, met.err
-	case <-time.After(2 * time.Minute):
-		return nil, fmt.Errorf("rank %d waits in vain", m.rank)
-	}
-}
-
-func (met *meeting) finish() {
-	for i, b := range met.brought {
-		if reflect.TypeOf(b) != reflect.TypeOf(met.brought[0]) {
-			met.err = fmt.Errorf("rank %d brings %T, rank 0 %T", i, b, met.brought[0])
-			return
-		}
-	}
-}
 
 // rankResult is what Train returned on a rank.
 type rankResult struct {
@@ -111,17 +28,12 @@ type rankResult struct {
 
 // trainRanks runs Train on so many ranks at once, each with what start gives it.
 func trainRanks(size int, start func(rank int) (context.Context, *config.Config, Options)) []rankResult {
-	r := &room{size: size}
 	out := make([]rankResult, size)
-	var all sync.WaitGroup
-	for rank := range size {
-		all.Go(func() {
-			ctx, c, o := start(rank)
-			o.Group = member{r, rank}
-			out[rank].run, out[rank].err = Train(ctx, c, o)
-		})
-	}
-	all.Wait()
+	rankstest.Run(size, func(g ranks.Group) {
+		ctx, c, o := start(g.Rank())
+		o.Group = g
+		out[g.Rank()].run, out[g.Rank()].err = Train(ctx, c, o)
+	})
 	return out
 }
 
@@ -300,7 +212,7 @@ func TestRankFails(t *testing.T) {
 
 // lostGroup has lost a rank after so many calls.
 type lostGroup struct {
-	Alone
+	ranks.Alone
 	left *int
 }
 

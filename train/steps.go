@@ -7,6 +7,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -57,7 +58,7 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	end := t.saveWhenStopped(ctx, &at)
 	defer end()
 	failed := func(err error) error {
-		if end(); !told(err) {
+		if end(); !ranks.Told(err) {
 			err = fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
 		}
 		return t.keepWhole(at, err)
@@ -143,7 +144,7 @@ func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, o con
 	if err != nil {
 		return found, err
 	}
-	first, last := shareOf(t.group.Rank(), t.group.Size(), o.Batch)
+	first, last := ranks.Share(t.group.Rank(), t.group.Size(), o.Batch)
 	for i, e := range samples[first:last] {
 		for _, p := range grads.List() {
 			clear(p.Data)
@@ -161,7 +162,7 @@ func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, o con
 // combine makes grads those of the whole batch and returns its figures, or says that a rank
 // was asked to stop.
 func (t *trainer) combine(mine contribution, grads *model.Params, o config.Optimizer) (found figures, stop bool, err error) {
-	all, err := meet(t.group, mine)
+	all, err := ranks.Meet(t.group, mine)
 	if err != nil {
 		return found, false, err
 	}
@@ -176,7 +177,7 @@ func (t *trainer) combine(mine contribution, grads *model.Params, o config.Optim
 	}
 	sum, err := sumOverRanks(t.group, mine.grads, o.Batch, trainedValues(grads, o.Trainable), exchangeChunk)
 	if err != nil {
-		return found, false, &GroupError{Lost: true, err: err}
+		return found, false, ranks.Lost(err)
 	}
 	unflat(grads, o.Trainable, sum)
 	return found, false, nil

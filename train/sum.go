@@ -3,6 +3,7 @@ package train
 import (
 	"slices"
 
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
 )
@@ -70,7 +71,7 @@ const exchangeChunk = 1 << 22
 // has the sums of its share. Each rank adds up a part of the values for all of them: a rank
 // sends and receives about two sums, however many ranks there are. They exchange chunk values
 // at once.
-func sumOverRanks(g Group, mine sums, n, size, chunk int) ([]float32, error) {
+func sumOverRanks(g ranks.Group, mine sums, n, size, chunk int) ([]float32, error) {
 	if g.Size() == 1 {
 		return mine.total(), nil
 	}
@@ -85,42 +86,34 @@ func sumOverRanks(g Group, mine sums, n, size, chunk int) ([]float32, error) {
 }
 
 // sumChunk fills out with the values of the sum from lo on.
-func sumChunk(g Group, mine sums, n int, out []float32, lo int) error {
-	ranks := g.Size()
-	part := func(rank int) (from, to int) { return rank * len(out) / ranks, (rank + 1) * len(out) / ranks }
-	send, receive := make([][]float32, ranks), make([][]float32, ranks)
-	from, to := part(g.Rank())
-	for rank := range ranks {
-		at, end := part(rank)
+func sumChunk(g ranks.Group, mine sums, n int, out []float32, lo int) error {
+	size := g.Size()
+	send, receive, parts := make([][]float32, size), make([][]float32, size), make([][]span, size)
+	from, to := ranks.Share(g.Rank(), size, len(out)) // which this rank adds up
+	for rank := range size {
+		at, end := ranks.Share(rank, size, len(out))
 		for _, p := range mine {
 			send[rank] = append(send[rank], p.sum[lo+at:lo+end]...)
 		}
-		first, last := shareOf(rank, ranks, n)
-		receive[rank] = make([]float32, len(spans(first, last))*(to-from))
+		parts[rank] = spans(ranks.Share(rank, size, n))
+		receive[rank] = make([]float32, len(parts[rank])*(to-from))
 	}
 	if err := g.Exchange(send, receive); err != nil {
 		return err
 	}
 	var all sums
 	for rank, rest := range receive {
-		first, last := shareOf(rank, ranks, n)
-		for _, s := range spans(first, last) {
+		for _, s := range parts[rank] {
 			all = all.add(partial{s, rest[:to-from]})
 			rest = rest[to-from:]
 		}
 	}
 	total := all.total()
-	for rank := range ranks {
-		at, end := part(rank)
+	for rank := range size {
+		at, end := ranks.Share(rank, size, len(out))
 		send[rank], receive[rank] = total, out[at:end]
 	}
 	return g.Exchange(send, receive)
-}
-
-// shareOf are the samples of a batch of n whose gradients a rank computes: those of all
-// ranks, one rank after the other, are the batch.
-func shareOf(rank, ranks, n int) (first, last int) {
-	return rank * n / ranks, (rank + 1) * n / ranks
 }
 
 // flat returns the gradients of the trained groups one after the other.

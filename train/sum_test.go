@@ -3,12 +3,14 @@ package train
 import (
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
+
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 )
 
 // TestSumOverRanks: whatever the ranks and the batch, all ranks get the bits of one process,
-// chunk by chunk. Each sample is one rank's, and no rank has two more than another.
+// chunk by chunk.
 func TestSumOverRanks(t *testing.T) {
 	const size, chunk = 23, 10
 	r := rand.New(rand.NewPCG(7, 7))
@@ -26,26 +28,13 @@ func TestSumOverRanks(t *testing.T) {
 			return s
 		}
 		want := of(0, n).total()
-		for ranks := 1; ranks < 8; ranks++ {
-			meeting, covered := &room{size: ranks}, 0
-			var all sync.WaitGroup
-			for rank := range ranks {
-				first, last := shareOf(rank, ranks, n)
-				if first != covered || last-first < n/ranks || last-first > (n+ranks-1)/ranks {
-					t.Errorf("rank %d of %d has samples %d to %d of %d, after %d", rank, ranks, first, last, n, covered)
+		for count := 1; count < 8; count++ {
+			rankstest.Run(count, func(g ranks.Group) {
+				got, err := sumOverRanks(g, of(ranks.Share(g.Rank(), count, n)), n, size, chunk)
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("rank %d of %d, %d samples: %v, %v, want %v", g.Rank(), count, n, got, err, want)
 				}
-				covered = last
-				all.Go(func() {
-					got, err := sumOverRanks(member{meeting, rank}, of(first, last), n, size, chunk)
-					if err != nil || !slices.Equal(got, want) {
-						t.Errorf("rank %d of %d, %d samples: %v, %v, want %v", rank, ranks, n, got, err, want)
-					}
-				})
-			}
-			all.Wait()
-			if covered != n {
-				t.Errorf("%d ranks have %d samples of %d", ranks, covered, n)
-			}
+			})
 		}
 	}
 }

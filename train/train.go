@@ -15,6 +15,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
@@ -41,7 +42,7 @@ type Options struct {
 	// of them trains the same bits on processors of one kind. Every rank holds all parameters
 	// and the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
 	// rank that is asked to stop, or fails, ends all of them after the same step.
-	Group Group
+	Group ranks.Group
 }
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
@@ -56,7 +57,7 @@ type trainer struct {
 	*runs.Run
 	config    *config.Config
 	options   Options
-	group     Group
+	group     ranks.Group
 	source    *data.Source
 	encoder   *data.Encoder
 	rows      []int // of source, to train on
@@ -77,14 +78,14 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 	own := *c
 	t := &trainer{config: &own, options: o, group: o.Group, state: new(state)}
 	if t.group == nil {
-		t.group = Alone{}
+		t.group = ranks.Alone{}
 	}
 	if t.group.Rank() > 0 {
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
 	run, err := t.train(ctx)
 	t.lock.Release()
-	return run, Tell(t.group, err)
+	return run, ranks.Tell(t.group, err)
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
@@ -109,8 +110,11 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 			return t.Run, err
 		}
 	}
+	if err := t.evaluateAfter(ctx); err != nil {
+		return t.Run, err
+	}
 	return t.Run, t.write(func() error {
-		if err := t.evaluateAfter(ctx); err != nil {
+		if err := t.writeEvaluation(); err != nil {
 			return err
 		}
 		return os.Remove(filepath.Join(t.Dir, runs.CheckpointFile))
@@ -157,15 +161,13 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	if err := t.agree(); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
 	}
-	dir, err := onFirst(t.group, func() (string, error) { return open(ctx) })
-	if err != nil {
+	if err := open(ctx); err != nil {
 		return position{}, err
 	}
-	t.Dir = dir
 	if t.options.Resume {
 		at, err := t.restore()
 		if err == nil && t.options.Note != nil {
-			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", dir, at.Step, at.Stage+1))
+			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1))
 		}
 		return at, err
 	}
@@ -175,14 +177,14 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 
 // agree waits until all ranks are ready to train the same base.
 func (t *trainer) agree() error {
-	all, err := meet(t.group, t.inputs)
+	all, err := ranks.Meet(t.group, t.inputs)
 	if err != nil {
 		return err
 	}
 	for rank, in := range all {
 		for _, what := range slices.Sorted(maps.Keys(all[0])) {
 			if in[what] != all[0][what] {
-				return &GroupError{err: fmt.Errorf("rank %d: %s is not that of rank 0 (hash %.12s, and %.12s there): all ranks are to read the same files", rank, what, in[what], all[0][what])}
+				return ranks.Failed(fmt.Errorf("rank %d: %s is not that of rank 0 (hash %.12s, and %.12s there): all ranks are to read the same files", rank, what, in[what], all[0][what]))
 			}
 		}
 	}
@@ -190,37 +192,47 @@ func (t *trainer) agree() error {
 }
 
 // start evaluates the untrained block and makes the run folder.
-func (t *trainer) start(ctx context.Context) (dir string, err error) {
-	if err := checkOutput(t.config); err != nil {
-		return "", err
+func (t *trainer) start(ctx context.Context) error {
+	if err := t.write(func() error { return checkOutput(t.config) }); err != nil {
+		return err
 	}
 	if err := t.evaluateBefore(ctx); err != nil {
-		return "", err
+		return err
 	}
-	if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
-		return "", err
-	}
-	if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
-		return "", err
-	}
-	if t.evaluation.Before == nil {
-		return t.Dir, nil
-	}
-	return t.Dir, t.writeEvaluation()
+	return t.onFolder(func() (err error) {
+		if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
+			return err
+		}
+		if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
+			return err
+		}
+		return t.writeEvaluation()
+	})
 }
 
 // reopen finds the run folder to resume.
-func (t *trainer) reopen(context.Context) (dir string, err error) {
-	if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
-		return "", err
-	}
-	return t.Dir, t.readEvaluation()
+func (t *trainer) reopen(context.Context) error {
+	return t.onFolder(func() (err error) {
+		if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
+			return err
+		}
+		return t.readEvaluation()
+	})
+}
+
+// onFolder lets rank 0 open the run folder, and tells the others which it is.
+func (t *trainer) onFolder(open func() error) (err error) {
+	t.Dir, err = ranks.OnFirst(t.group, func() (string, error) {
+		err := open()
+		return t.Dir, err
+	})
+	return err
 }
 
 // checkRows reads all rows before anything is trained, and settles which are used.
 func (t *trainer) checkRows(ctx context.Context) error {
 	answers := slices.ContainsFunc(t.config.Stages, func(s config.Stage) bool { return s.Kind() != config.KindDistill })
-	found, err := onFirst(t.group, func() (*data.Survey, error) {
+	found, err := ranks.OnFirst(t.group, func() (*data.Survey, error) {
 		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Samples: t.config.Data.Samples, Answers: answers, Progress: t.options.Progress})
 	})
 	if err != nil {
@@ -239,6 +251,12 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// write changes the run folder, which rank 0 does alone.
+func (t *trainer) write(do func() error) error {
+	_, err := ranks.OnFirst(t.group, func() (bool, error) { return true, do() })
+	return err
 }
 
 func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {

@@ -10,12 +10,12 @@ import (
 
 	"eisft/internal/errtext"
 	"eisft/internal/mpi"
-	"eisft/train"
+	"eisft/internal/ranks"
 )
 
 // withRanks are the commands that the processes which a launcher has started carry out
 // together.
-var withRanks = []string{"train"}
+var withRanks = []string{"train", "eval"}
 
 // ranked runs an action as one of the ranks that a launcher has started, if it has. Commands
 // that know no ranks refuse to be one.
@@ -41,11 +41,11 @@ func ranked(action cli.ActionFunc) cli.ActionFunc {
 const groupKey = "ranks"
 
 // group returns the ranks of a command.
-func group(c *cli.Context) train.Group {
+func group(c *cli.Context) ranks.Group {
 	if w, ok := c.App.Metadata[groupKey].(*mpi.World); ok {
 		return w
 	}
-	return train.Alone{}
+	return ranks.Alone{}
 }
 
 // asRank runs an action as one of several ranks. What it says, and how it ends, is rank 0's
@@ -59,13 +59,14 @@ func asRank(c *cli.Context, action cli.ActionFunc) error {
 		return errors.Join(err, w.Close(true))
 	}
 	c.App.Metadata[groupKey] = w
+	stderr := c.App.ErrWriter
 	if w.Rank() > 0 {
-		c.App.Writer = io.Discard
+		c.App.Writer, c.App.ErrWriter = io.Discard, io.Discard
 	}
 	err = action(c)
-	var group *train.GroupError
-	if errors.As(err, &group) && group.Lost {
-		fmt.Fprintf(c.App.ErrWriter, "eisft: rank %d: %s\n", w.Rank(), errtext.Of(err))
+	var known *ranks.Error
+	if errors.As(err, &known) && known.Lost {
+		fmt.Fprintf(stderr, "eisft: rank %d: %s\n", w.Rank(), errtext.Of(err))
 		return w.Close(true) // which ends this process, too
 	}
 	if closeErr := w.Close(false); err == nil {

@@ -19,9 +19,9 @@ import (
 	"eisft/train/runs"
 )
 
-// ranks prepares a command line that so many ranks carry out. Each leaves its process's
+// asRanks prepares a command line that so many ranks carry out. Each leaves its process's
 // number in the file pid.RANK.
-func ranks(ctx context.Context, t *testing.T, n int, args ...string) *exec.Cmd {
+func asRanks(ctx context.Context, t *testing.T, n int, args ...string) *exec.Cmd {
 	t.Helper()
 	if testing.Short() || os.Getenv("EISFT_SLOW") == "" {
 		t.Skip("takes half a minute; set EISFT_SLOW=1 to run it")
@@ -64,10 +64,10 @@ func TestSlowRanks(t *testing.T) {
 	t.Chdir(trainingFolder(t, 3))
 	replace(t, "s.yaml", "steps: 3", "steps: 3, batch: 5")
 	args := []string{"train", "--config", "s.yaml"}
-	alone := mustRun(t, ranks(t.Context(), t, 1, args...))
+	alone := mustRun(t, asRanks(t.Context(), t, 1, args...))
 	for i, n := range []int{2, 4} {
 		run := "s-" + strconv.Itoa(i+2)
-		out := mustRun(t, ranks(t.Context(), t, n, args...))
+		out := mustRun(t, asRanks(t.Context(), t, n, args...))
 		if got, want := strings.ReplaceAll(out, run, "s"), alone; got != want {
 			t.Errorf("%d ranks say\n%s\nand one\n%s", n, out, alone)
 		}
@@ -97,7 +97,7 @@ func TestSlowRankDies(t *testing.T) {
 	replace(t, "s.yaml", "warmup", "batch: 4, warmup")
 	replace(t, "s.yaml", "every: 1", "every: 0")
 	args := []string{"train", "--config", "s.yaml"}
-	mustRun(t, ranks(t.Context(), t, 1, args...))
+	mustRun(t, asRanks(t.Context(), t, 1, args...))
 	for i, tc := range []struct {
 		name   string
 		signal syscall.Signal
@@ -111,7 +111,7 @@ func TestSlowRankDies(t *testing.T) {
 		run := "s-" + strconv.Itoa(i+2)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		cmd := ranks(ctx, t, 2, args...)
+		cmd := asRanks(ctx, t, 2, args...)
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
@@ -133,7 +133,7 @@ func TestSlowRankDies(t *testing.T) {
 		if want := "runs/" + run + " holds a checkpoint after step " + strconv.Itoa(taken); !strings.Contains(out.String(), want) {
 			t.Errorf("%s: no word of %q in\n%s", tc.name, want, out.String())
 		}
-		said := mustRun(t, ranks(t.Context(), t, tc.resume, append(args, "--resume")...))
+		said := mustRun(t, asRanks(t.Context(), t, tc.resume, append(args, "--resume")...))
 		if want := "resuming runs/" + run + ", which was stopped after step " + strconv.Itoa(taken); !strings.Contains(said, want) {
 			t.Errorf("%s: no word of %q in\n%s", tc.name, want, said)
 		}
@@ -173,13 +173,13 @@ func TestSlowRanksFail(t *testing.T) {
 		{[]string{"train"}, "eisft: --config is required", exitUsage},
 		{[]string{"env"}, "eisft: eisft env works as one process: leave the launcher (mpirun, srun) out", exitUsage},
 	} {
-		out, err := ranks(t.Context(), t, 3, tc.args...).CombinedOutput()
+		out, err := asRanks(t.Context(), t, 3, tc.args...).CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() != tc.code || strings.Count(string(out), "eisft: ") != 1 || !strings.Contains(string(out), tc.want) {
 			t.Errorf("%v: %v\n%s\nwant exit code %d and once %q", tc.args, err, out, tc.code, tc.want)
 		}
 	}
-	cmd := ranks(t.Context(), t, 2, "train", "--config", "only.$OMPI_COMM_WORLD_RANK.yaml")
+	cmd := asRanks(t.Context(), t, 2, "train", "--config", "only.$OMPI_COMM_WORLD_RANK.yaml")
 	if err := os.Rename("s.yaml", "only.0.yaml"); err != nil {
 		t.Fatal(err)
 	}

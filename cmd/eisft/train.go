@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/train"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -34,13 +35,12 @@ Several processes train one run together over Open MPI, the same bits as one:
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run of this configuration that was stopped last"},
 		},
 		Action: func(c *cli.Context) error {
-			ranks := group(c)
 			cfg, err := trainConfig(c)
-			if err := train.Tell(ranks, err); err != nil {
+			if err := ranks.Tell(group(c), err); err != nil {
 				return err
 			}
 			run, err := train.Train(c.Context, cfg, train.Options{
-				Resume: c.Bool("resume"), Group: ranks, Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
+				Resume: c.Bool("resume"), Group: group(c), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
 				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			})
 			if err != nil {

@@ -1,4 +1,7 @@
-package train
+// Package ranks lets the processes of one command work together, each with a part of the
+// samples: what they need of each other ([Group]), and how they find out that one of them has
+// failed.
+package ranks
 
 import (
 	"bytes"
@@ -7,15 +10,13 @@ import (
 	"fmt"
 )
 
-// Group is the ranks that train one run together, each a process (or a goroutine) that
-// calls [Train] with the same configuration and options but for its own Group. Every rank
-// reads the whole batch, computes the gradients of its share of the samples, and takes the
-// same optimizer step as all others along the sum.
+// Group is the ranks that work together, each a process (or a goroutine of a test) that does
+// the same with its own Group.
 //
 // All ranks make the same calls in the same order. A call waits for the others; it fails
 // where one of them is lost, and must not wait for ever.
 type Group interface {
-	// Rank is this process's number, from 0. Rank 0 writes the run folder.
+	// Rank is this process's number, from 0. Rank 0 writes what there is to write.
 	Rank() int
 	// Size is the number of ranks.
 	Size() int
@@ -53,20 +54,21 @@ type message[T any] struct {
 // failure is a message without anything found, which is read as one of any type.
 type failure struct{ Failed string }
 
-// GroupError is an error that the other ranks know, or that they cannot be told.
-type GroupError struct {
+// Error is an error that the other ranks know, or that they cannot be told.
+type Error struct {
 	Lost bool // the ranks cannot meet any more
 	err  error
 }
 
-func (e *GroupError) Error() string { return e.err.Error() }
-func (e *GroupError) Unwrap() error { return e.err }
+func (e *Error) Error() string { return e.err.Error() }
+func (e *Error) Unwrap() error { return e.err }
 
-func told(err error) bool { return errors.As(err, new(*GroupError)) }
+// Told says whether the other ranks know err, or cannot be told.
+func Told(err error) bool { return errors.As(err, new(*Error)) }
 
-// meet tells the other ranks what this one has found and returns what each has. It fails
+// Meet tells the other ranks what this one has found and returns what each has. It fails
 // if one of them has failed.
-func meet[T any](g Group, found T) ([]T, error) { return tell[T](g, message[T]{Found: found}) }
+func Meet[T any](g Group, found T) ([]T, error) { return tell[T](g, message[T]{Found: found}) }
 
 func tell[T any](g Group, m any) ([]T, error) {
 	var record bytes.Buffer
@@ -75,24 +77,24 @@ func tell[T any](g Group, m any) ([]T, error) {
 	}
 	records, err := g.Gather(record.Bytes())
 	if err != nil {
-		return nil, &GroupError{Lost: true, err: err}
+		return nil, Lost(err)
 	}
 	found := make([]T, len(records))
 	for rank, r := range records {
 		var m message[T]
 		if err := gob.NewDecoder(bytes.NewReader(r)).Decode(&m); err != nil {
-			return nil, &GroupError{Lost: true, err: fmt.Errorf("what rank %d tells: %w; do all ranks run the same eisft?", rank, err)}
+			return nil, Lost(fmt.Errorf("what rank %d tells: %w; do all ranks run the same eisft?", rank, err))
 		}
 		if m.Failed != "" {
-			return nil, &GroupError{err: fmt.Errorf("rank %d: %s", rank, m.Failed)}
+			return nil, Failed(fmt.Errorf("rank %d: %s", rank, m.Failed))
 		}
 		found[rank] = m.Found
 	}
 	return found, nil
 }
 
-// onFirst does something on rank 0 alone and returns on every rank what it found.
-func onFirst[T any](g Group, do func() (T, error)) (T, error) {
+// OnFirst does something on rank 0 alone and returns on every rank what it found.
+func OnFirst[T any](g Group, do func() (T, error)) (T, error) {
 	var found T
 	if g.Rank() == 0 {
 		var err error
@@ -100,23 +102,17 @@ func onFirst[T any](g Group, do func() (T, error)) (T, error) {
 			return found, err
 		}
 	}
-	all, err := meet(g, found)
+	all, err := Meet(g, found)
 	if err != nil {
 		return found, err
 	}
 	return all[0], nil
 }
 
-// write changes the run folder, which rank 0 does alone.
-func (t *trainer) write(do func() error) error {
-	_, err := onFirst(t.group, func() (bool, error) { return true, do() })
-	return err
-}
-
 // Tell ends what all ranks of a group do with err (nil: done), when the others have heard of
 // it, and fails where one of them did.
 func Tell(g Group, err error) error {
-	if told(err) {
+	if Told(err) {
 		return err
 	}
 	var m failure
@@ -128,3 +124,15 @@ func Tell(g Group, err error) error {
 	}
 	return err
 }
+
+// Share are the samples of n that are a rank's: those of all ranks, one rank after the other,
+// are all of them, and no rank has two more than another.
+func Share(rank, ranks, n int) (first, last int) {
+	return rank * n / ranks, (rank + 1) * n / ranks
+}
+
+// Lost is an error of a call that all ranks make.
+func Lost(err error) error { return &Error{Lost: true, err: err} }
+
+// Failed is an error that all ranks have found, each by itself.
+func Failed(err error) error { return &Error{err: err} }
