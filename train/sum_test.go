@@ -56,3 +56,40 @@ func TestSpans(t *testing.T) {
 		}
 	}
 }
+
+// counted counts the values that a rank sends.
+type counted struct {
+	ranks.Group
+	sent *int
+}
+
+func (c counted) Exchange(send, receive [][]float32) error {
+	for rank, x := range send {
+		if rank != c.Rank() {
+			*c.sent += len(x)
+		}
+	}
+	return c.Group.Exchange(send, receive)
+}
+
+// TestValuesSent: a rank sends 2·(N-1)/N sums, as in a ring's all-reduce, where the batch can be
+// halved until each has a part, and at most one sum more for each other run of its samples.
+func TestValuesSent(t *testing.T) {
+	const size = 1200
+	for _, tc := range []struct{ ranks, batch, most int }{
+		{2, 2, 1200}, {2, 16, 1200}, {4, 4, 1800}, {4, 64, 1800}, {8, 8, 2100}, // 2·(N-1)/N
+		{3, 6, 2400}, {4, 10, 3600},
+	} {
+		rankstest.Run(tc.ranks, func(g ranks.Group) {
+			first, last := ranks.Share(g.Rank(), tc.ranks, tc.batch)
+			var mine sums
+			for i := first; i < last; i++ {
+				mine = mine.add(partial{span{i, 1}, make([]float32, size)})
+			}
+			sent := 0
+			if _, err := sumOverRanks(counted{g, &sent}, mine, tc.batch, size, size); err != nil || sent > tc.most {
+				t.Errorf("rank %d of %d sends %d values of a batch of %d, %v; want at most %d", g.Rank(), tc.ranks, sent, tc.batch, err, tc.most)
+			}
+		})
+	}
+}

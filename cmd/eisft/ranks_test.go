@@ -194,3 +194,58 @@ func TestSlowRanksFail(t *testing.T) {
 		t.Errorf("rank 1 lacks its file: %v\n%s", err, out)
 	}
 }
+
+// agent is what ssh is to a host that is a network namespace: agent HOST COMMAND. The host's
+// name is the namespace's.
+const agent = `#!/bin/sh
+host=eisft${1##*.}; shift
+exec ip netns exec $host unshare --uts sh -c "hostname $host; cd $PWD; $*"
+`
+
+// TestSlowTwoHosts: ranks on two hosts, here network namespaces with a cable between them,
+// train the bits of one process.
+func TestSlowTwoHosts(t *testing.T) {
+	t.Chdir(trainingFolder(t, 2))
+	replace(t, "s.yaml", "warmup", "batch: 4, warmup")
+	mustRun(t, asRanks(t.Context(), t, 1, "train", "--config", "s.yaml"))
+	if os.Getuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	clean := func() {
+		for _, host := range []string{"eisft1", "eisft2"} {
+			_ = exec.Command("ip", "netns", "del", host).Run()
+		}
+	}
+	clean() // of what a killed test has left
+	t.Cleanup(clean)
+	for _, command := range []string{
+		"netns add eisft1", "netns add eisft2", "link add eisft1 netns eisft1 type veth peer name eisft2 netns eisft2",
+		"-n eisft1 addr add 10.213.0.1/24 dev eisft1", "-n eisft2 addr add 10.213.0.2/24 dev eisft2",
+		"-n eisft1 link set eisft1 up", "-n eisft2 link set eisft2 up", "-n eisft1 link set lo up", "-n eisft2 link set lo up",
+	} {
+		if out, err := exec.CommandContext(t.Context(), "ip", strings.Fields(command)...).CombinedOutput(); err != nil {
+			t.Skipf("no network namespaces here: ip %s: %v: %s", command, err, out)
+		}
+	}
+	if err := os.WriteFile("agent", []byte(agent), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{
+		"10.213.0.1", "exec mpirun --allow-run-as-root --mca plm_rsh_agent " + dir + "/agent --host 10.213.0.1,10.213.0.2 -x " + reexec + " sh -c 'hostname >$(hostname); exec \"$@\"' sh",
+	}, process(t.Context(), t, "train", "--config", "s.yaml").Args...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "agent"), args...)
+	cmd.Env = append(os.Environ(), reexec+"=1")
+	mustRun(t, cmd)
+	for _, host := range []string{"eisft1", "eisft2"} {
+		if _, err := os.Stat(host); err != nil {
+			t.Errorf("no rank ran on %s: %v", host, err)
+		}
+	}
+	if !bytes.Equal(trainedBytes(t, "s-2"), trainedBytes(t, "s")) {
+		t.Error("two hosts train other parameters than one process")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // asRank, set in the environment, makes the test binary one rank of a test.
@@ -19,7 +20,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asRank) == "" {
 		os.Exit(m.Run())
 	}
-	if err := rank(); err != nil {
+	do := rank
+	if os.Getenv(asRank) == "measure" {
+		do = measure
+	}
+	if err := do(); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -81,22 +86,75 @@ func rank() error {
 	return w.Close(false)
 }
 
-// TestWorld starts two and four ranks, as mpirun does.
-func TestWorld(t *testing.T) {
-	mpirun, err := exec.LookPath("mpirun")
+// mpirun starts this program as so many ranks and returns what they say.
+func mpirun(t testing.TB, n int, what string) (string, error) {
+	t.Helper()
+	path, err := exec.LookPath("mpirun")
 	if err != nil {
 		t.Skip("there is no mpirun here: scripts/setup.sh --mpi installs it")
 	}
 	if _, err := Version(); err != nil {
 		t.Skip(err)
 	}
-	for _, n := range []string{"2", "4"} {
-		cmd := exec.CommandContext(t.Context(), mpirun, "--allow-run-as-root", "--oversubscribe", "-n", n, os.Args[0])
-		cmd.Env = append(os.Environ(), asRank+"=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "rank 0 of "+n+" is done") {
-			t.Errorf("%s ranks: %v\n%s", n, err, out)
+	cmd := exec.CommandContext(t.Context(), path, "--allow-run-as-root", "--oversubscribe", "-n", strconv.Itoa(n), os.Args[0])
+	cmd.Env = append(os.Environ(), asRank+"="+what)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// TestWorld starts two and four ranks.
+func TestWorld(t *testing.T) {
+	for _, n := range []int{2, 4} {
+		if out, err := mpirun(t, n, "check"); err != nil || !strings.Contains(out, fmt.Sprintf("rank 0 of %d is done", n)) {
+			t.Errorf("%d ranks: %v\n%s", n, err, out)
 		}
+	}
+}
+
+// exchanges is how many are measured, of exchanged values or of none.
+const exchanges, exchanged = 200, 1 << 20
+
+// measure says how many nanoseconds an exchange takes, of nothing and of values.
+func measure() error {
+	w, err := Start()
+	if err != nil {
+		return err
+	}
+	for _, values := range []int{0, exchanged} {
+		send, receive := make([][]float32, w.Size()), make([][]float32, w.Size())
+		for rank := range w.Size() {
+			send[rank], receive[rank] = make([]float32, values/w.Size()), make([]float32, values/w.Size())
+		}
+		times := make([]time.Duration, exchanges)
+		for i := range times {
+			began := time.Now()
+			if err := w.Exchange(send, receive); err != nil {
+				return err
+			}
+			times[i] = time.Since(began)
+		}
+		if slices.Sort(times); w.Rank() == 0 {
+			fmt.Println(times[exchanges/2].Nanoseconds())
+		}
+	}
+	return w.Close(false)
+}
+
+// BenchmarkExchange: the median time of an exchange of nothing, which is latency, and of 4 MiB
+// that each rank hands out.
+func BenchmarkExchange(b *testing.B) {
+	for _, n := range []int{2, 4} {
+		b.Run(fmt.Sprintf("%d ranks", n), func(b *testing.B) {
+			var empty, full float64
+			for b.Loop() {
+				out, err := mpirun(b, n, "measure")
+				if _, scanErr := fmt.Sscan(out, &empty, &full); err != nil || scanErr != nil {
+					b.Fatalf("%v, %v\n%s", err, scanErr, out)
+				}
+			}
+			b.ReportMetric(empty/1e3, "µs/empty")
+			b.ReportMetric(full/1e3, "µs/4MiB")
+		})
 	}
 }
 
