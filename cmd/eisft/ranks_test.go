@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"eisft/internal/mpi"
+	"eisft/internal/testfiles"
 	"eisft/train/runs"
 )
 
@@ -23,9 +24,7 @@ import (
 // number in the file pid.RANK.
 func asRanks(ctx context.Context, t *testing.T, n int, args ...string) *exec.Cmd {
 	t.Helper()
-	if testing.Short() || os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes half a minute; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	mpirun, err := exec.LookPath("mpirun")
 	if err != nil {
 		t.Skip("there is no mpirun here: scripts/setup.sh --mpi installs it")
