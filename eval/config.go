@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"eisft/data"
 	"eisft/internal/enum"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/tokenizer"
 )
@@ -70,6 +72,9 @@ type Job struct {
 	Quantized string // the SHA-256 of the quantized model that Stream rounds by
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
+	// Group are the ranks that evaluate together (nil: this process alone); those beside
+	// rank 0 have no Dir. Texts without questions are read by each of them.
+	Group ranks.Group
 }
 
 // Run carries the evaluation out. Where it is cancelled, every record that was complete is
@@ -226,9 +231,12 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 func (j *Job) policy(ctx context.Context, i int, p Reading, samples []Sample, kept *folder) (*Result, error) {
 	var all *Result
 	for seed := range j.seeds(p) {
-		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Budget: p.Asked}
+		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Budget: p.Asked, Group: j.Group}
 		if kept != nil {
 			o.Kept, o.Keep = kept.of(p, seed), kept.keep
+		}
+		if err := o.shareKept(); err != nil {
+			return nil, err
 		}
 		r, err := show(ctx, j, j.what(i, p), p.Policy, samples, o)
 		if err != nil {
@@ -250,6 +258,18 @@ func (j *Job) what(i int, p Reading) string {
 		what += fmt.Sprintf(" (%d of %d)", i+1, n)
 	}
 	return what
+}
+
+// shareKept gives all ranks what rank 0 has kept.
+func (o *Options) shareKept() error {
+	if o.Group == nil || o.Group.Size() == 1 {
+		return nil
+	}
+	text, err := ranks.OnFirst(o.Group, func() ([]byte, error) { return json.Marshal(o.Kept) })
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &o.Kept)
 }
 
 // show is Run with a progress line.

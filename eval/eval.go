@@ -5,6 +5,7 @@ package eval
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/chat"
 	"eisft/model/schedule"
@@ -137,6 +139,9 @@ type Options struct {
 	Keep func(Record) error
 	// Answered, if not nil, is called with every new answer as soon as it is scored.
 	Answered func(Answer)
+	// Group are the ranks that answer together (nil: this process alone). All have the same
+	// samples, options and Kept, and all get the whole result; Keep is rank 0's.
+	Group ranks.Group
 }
 
 // Answer is one scored question.
@@ -186,12 +191,12 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 	m = p.seeded(m, o.Seed)
 	e := &evaluation{model: m, plan: o.Stream.Plan(block), reading: reads, budget: BudgetOf(block, m), tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
 	result := &Result{Reading: reads, Bounds: BoundsOf(block.Spec), Budget: e.budget}
-	for i, s := range samples {
-		record, err := e.record(ctx, i, s, samples[i+1:])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Where, err)
-		}
-		result.add(record)
+	records, err := e.records(ctx, samples)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		result.add(r)
 	}
 	result.score()
 	return result, nil
@@ -209,19 +214,77 @@ type evaluation struct {
 	begun     begun
 }
 
-// record is what comes of a sample, or came of it before.
-func (e *evaluation) record(ctx context.Context, i int, s Sample, next []Sample) (Record, error) {
-	if r, ok := e.options.Kept[i]; ok {
-		return r, s.same(&r)
+// records are what comes of all samples, or came of them before. The ranks take those that
+// are missing in turn, so that what all have answered is kept.
+func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, error) {
+	out := make([]Record, len(samples))
+	var missing []int
+	for i, s := range samples {
+		r, ok := e.options.Kept[i]
+		if !ok {
+			missing = append(missing, i)
+			continue
+		}
+		if err := s.same(&r); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Where, err)
+		}
+		out[i] = r
 	}
-	r, err := e.sample(ctx, s, next)
+	g := e.options.Group
+	if g == nil {
+		g = ranks.Alone{}
+	}
+	for round := range slices.Chunk(missing, g.Size()) {
+		var mine Record
+		if g.Rank() < len(round) {
+			i := round[g.Rank()]
+			var err error
+			if mine, err = e.sample(ctx, samples[i], samples[i+1:]); err != nil {
+				return nil, fmt.Errorf("%s: %w", samples[i].Where, err)
+			}
+			mine.Row = i
+		}
+		all, err := together(g, mine)
+		if err != nil {
+			return nil, err
+		}
+		for k, i := range round {
+			out[i] = all[k]
+			if err := e.tell(all[k]); err != nil {
+				return nil, fmt.Errorf("%s: %w", samples[i].Where, err)
+			}
+		}
+	}
+	return out, nil
+}
+
+// together returns the records of all ranks. They are sent as they are kept.
+func together(g ranks.Group, mine Record) ([]Record, error) {
+	if g.Size() == 1 {
+		return []Record{mine}, nil
+	}
+	line, err := json.Marshal(mine)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	r.Row = i
+	lines, err := ranks.Meet(g, line)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Record, len(lines))
+	for rank, line := range lines {
+		if err := json.Unmarshal(line, &all[rank]); err != nil {
+			return nil, fmt.Errorf("what rank %d has answered: %w", rank, err)
+		}
+	}
+	return all, nil
+}
+
+// tell hands a new record to whom it may concern.
+func (e *evaluation) tell(r Record) error {
 	if e.options.Keep != nil {
 		if err := e.options.Keep(r); err != nil {
-			return r, err
+			return err
 		}
 	}
 	for _, a := range r.Answers {
@@ -229,7 +292,7 @@ func (e *evaluation) record(ctx context.Context, i int, s Sample, next []Sample)
 			e.options.Answered(a)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // same fails if a record is of other questions than those of the sample.

@@ -102,7 +102,8 @@ func TestRunConversation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nll, tokens, err := NLL(t.Context(), full, samples, model.StreamOptions{})
+	losses, err := TurnLosses(t.Context(), full, samples, model.StreamOptions{})
+	nll, tokens := MeanLoss(losses)
 	if err != nil || math.Abs(nll-all.NLL) > 1e-12 || tokens != r.Answers[0].Tokens+r.Answers[1].Tokens {
 		t.Errorf("NLL %v over %d tokens (%v), want %v as in the score", nll, tokens, err, all.NLL)
 	}
@@ -138,7 +139,8 @@ func TestLikelihood(t *testing.T) {
 			}
 		}
 	}
-	got, tokens, err := NLL(t.Context(), m, samples, model.StreamOptions{})
+	losses, err := TurnLosses(t.Context(), m, samples, model.StreamOptions{})
+	got, tokens := MeanLoss(losses)
 	if err != nil || math.Abs(got*float64(tokens)-want) > 1e-4 {
 		t.Errorf("NLL %v (%v), want %v", got*float64(tokens), err, want)
 	}
@@ -306,7 +308,7 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("an unknown policy: error %v", err)
 	}
 	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
-	if _, err := Evaluate(t.Context(), m, tk, tpl, none, model.StreamOptions{}, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := (&Job{Model: m, Tokenizer: tk, Template: tpl, Config: none}).Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing data: error %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	gocmp "github.com/google/go-cmp/cmp"
+
 	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 	"eisft/model"
 )
 
@@ -376,4 +381,53 @@ func TestMarkdown(t *testing.T) {
 	if want := "\n**t**\n\n| a | b |\n|---|---|\n| x\\|y z \\* |  |\n\n\\* note\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
+}
+
+// TestRanksEvaluate: ranks answer what one process answers, and rank 0 keeps it in the same
+// order, after what there was from before. One rank's failure is told to all.
+func TestRanksEvaluate(t *testing.T) {
+	alone := demoJob(t)
+	records, results := timeless(t, alone, run(t, alone))
+	first := *alone // has answered one row
+	first.Dir, first.Config.Samples = filepath.Join(t.TempDir(), "evals"), 1
+	run(t, &first)
+	rankstest.Run(2, func(g ranks.Group) {
+		j := *alone
+		j.Group, j.Dir = g, ""
+		if g.Rank() == 0 {
+			j.Dir = first.Dir
+			j.Config.Samples = 3
+		}
+		r, err := j.Run(t.Context())
+		if err != nil {
+			t.Errorf("rank %d: %v", g.Rank(), err)
+			return
+		}
+		if g.Rank() == 0 {
+			gotRecords, gotResults := timeless(t, &j, r)
+			slices.SortStableFunc(gotRecords, func(a, b Record) int {
+				return cmp.Or(slices.Index(j.Config.Policies, a.Policy)-slices.Index(j.Config.Policies, b.Policy), a.Row-b.Row)
+			})
+			if d := gocmp.Diff(records, gotRecords); d != "" {
+				t.Errorf("records differ (- one process, + ranks):\n%s", d)
+			}
+			if d := gocmp.Diff(results, gotResults, gocmp.AllowUnexported(Result{})); d != "" {
+				t.Errorf("results differ (- one process, + ranks):\n%s", d)
+			}
+		}
+	})
+	rankstest.Run(2, func(g ranks.Group) {
+		j := *alone
+		j.Group, j.Dir = g, ""
+		ctx := t.Context()
+		if g.Rank() == 1 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			cancel()
+		}
+		_, err := j.Run(ctx)
+		if err = ranks.Tell(g, err); err == nil || !strings.Contains(err.Error(), "context canceled") {
+			t.Errorf("rank %d: %v, want that rank 1 was cancelled", g.Rank(), err)
+		}
+	})
 }

@@ -9,21 +9,37 @@ import (
 	"eisft/model/kernels"
 )
 
-// NLL returns the mean negative log-likelihood of the right answers' tokens, in
-// nats, and their number. It generates nothing: it costs one pass over each sample.
-func NLL(ctx context.Context, m *model.Model, samples []Sample, o model.StreamOptions) (mean float64, tokens int, err error) {
-	sum := 0.0
+// TurnLoss is the negative log-likelihood of a right answer in nats, summed over its tokens.
+type TurnLoss struct {
+	NLL    float64
+	Tokens int
+}
+
+// TurnLosses returns those of all right answers of samples. It generates nothing: it costs
+// one pass over each sample.
+func TurnLosses(ctx context.Context, m *model.Model, samples []Sample, o model.StreamOptions) ([]TurnLoss, error) {
+	var out []TurnLoss
 	for _, s := range samples {
 		nll, err := readTurns(ctx, m.NewStream(o), 0, m, s, nil)
 		if err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", s.Where, err)
+			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
 		for i, v := range nll {
-			sum += v
-			tokens += len(s.answer(i))
+			out = append(out, TurnLoss{v, len(s.answer(i))})
 		}
 	}
-	return sum / float64(tokens), tokens, nil
+	return out, nil
+}
+
+// MeanLoss returns the mean negative log-likelihood of the answers' tokens, in nats, and
+// their number.
+func MeanLoss(losses []TurnLoss) (mean float64, tokens int) {
+	sum := 0.0
+	for _, l := range losses {
+		sum += l.NLL
+		tokens += l.Tokens
+	}
+	return sum / float64(tokens), tokens
 }
 
 // readTurns reads a sample with its right answers, of whose tokens the stream has read some

@@ -1,16 +1,12 @@
 package eval
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
-
-	"eisft/model"
-	"eisft/model/tokenizer"
 )
 
 // Report is what an evaluation found: a result a policy, and what the policies have more
@@ -38,19 +34,6 @@ type BucketChange struct {
 	N       int               `json:"n"` // questions
 	Rows    int               `json:"rows"`
 	Changes map[string]Change `json:"changes"` // before is Against, after is Of
-}
-
-// Evaluate carries out a configuration's evaluation: all its policies over its
-// data, read by streams with the given options. Progress receives a line a policy (nil: none).
-func Evaluate(ctx context.Context, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template, c Config, o model.StreamOptions, w io.Writer) ([]*Result, error) {
-	if len(c.Policies) == 0 {
-		return nil, nil
-	}
-	r, err := (&Job{Model: m, Tokenizer: tk, Template: tpl, Config: c, Stream: o, Progress: w}).Run(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return r.Results, nil
 }
 
 // compare fills Differences: every result against that of a policy at the same budget.

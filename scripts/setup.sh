@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings what eisft uses beyond Go: a C compiler (for the ONNX Runtime binding), OpenBLAS and ONNX Runtime.
-# Installs only what is missing; a second run takes a second.
+# Installs only what is missing; a second run takes a second. With --mpi it brings Open MPI, too,
+# over which several processes train together.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,6 +9,12 @@ fail() {
 	echo "setup: $*" >&2
 	exit 1
 }
+
+mpi=false
+for flag in "$@"; do
+	[ "$flag" = --mpi ] || fail "unknown flag $flag; --mpi is the only one"
+	mpi=true
+done
 
 command -v go >/dev/null || fail "Go is missing: install the version that go.mod names from https://go.dev/dl"
 go list -m >/dev/null || fail "this Go is too old for go.mod: install a newer one from https://go.dev/dl"
@@ -17,12 +24,18 @@ if [ "$(uname -s)" = Darwin ]; then
 	[ -n "$(find /opt/homebrew/opt/openblas /usr/local/opt/openblas -maxdepth 0 2>/dev/null)" ] ||
 		echo "setup: for faster matrix products run: brew install openblas"
 	echo "setup: for eisft check run: brew install onnxruntime, and set EISFT_ONNXRUNTIME to its library"
+	if $mpi; then
+		command -v mpirun >/dev/null || echo "setup: for several processes run: brew install open-mpi"
+	fi
 	exit 0
 fi
 
 packages=()
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 [[ $(/sbin/ldconfig -p) == *libopenblas.so.0* ]] || packages+=(libopenblas0)
+if $mpi; then
+	command -v mpirun >/dev/null || packages+=(openmpi-bin)
+fi
 fetch=true
 if [ -n "${EISFT_ONNXRUNTIME:-}" ] || [ -e .cache/onnxruntime/libonnxruntime.so.1 ]; then
 	fetch=false

@@ -2,13 +2,14 @@ package train
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
+	"sync"
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
@@ -32,19 +33,73 @@ const (
 	firstCheckpointFormat = "eisft-checkpoint-1"
 )
 
-// record writes what a step found, and a checkpoint if it is to be saved.
-func (t *trainer) record(m runs.Metrics, at position, save bool) error {
-	return t.write(func() error {
-		if err := t.appendMetrics(m); err != nil || !save {
-			return err
+// state guards what a checkpoint holds: whoever saves it sees a whole step.
+type state struct {
+	sync.Mutex
+	saved position // the last one that was saved
+}
+
+// step takes a step, by do, and writes its metrics. Then at is the position behind it.
+func (t *trainer) step(at *position, do func() (runs.Metrics, data.Cursor)) error {
+	t.state.Lock()
+	defer t.state.Unlock()
+	m, cursor := do()
+	at.Step, at.Cursor = m.Step, cursor
+	if t.group.Rank() > 0 {
+		return nil
+	}
+	return t.appendMetrics(m)
+}
+
+// saveWhenStopped saves the last whole step as soon as ctx ends, whatever is at work then,
+// until end is called. A launcher that has lost a rank leaves the others little time (mpirun a
+// second), in which this one may wait for the lost one.
+func (t *trainer) saveWhenStopped(ctx context.Context, at *position) (end func()) {
+	if t.group.Size() == 1 || t.group.Rank() > 0 {
+		return func() {}
+	}
+	ended := false
+	stop := context.AfterFunc(ctx, func() {
+		t.state.Lock()
+		defer t.state.Unlock()
+		if ended || *at == (position{}) {
+			return
 		}
-		return t.save(at)
+		if err := t.saveWhole(*at); err == nil && t.options.Note != nil { // else it is tried again where an error can be told
+			t.options.Note(fmt.Sprintf("%s holds a checkpoint after step %d of stage %d, from which --resume goes on with any number of ranks", t.Dir, at.Step, at.Stage+1))
+		}
 	})
+	return func() {
+		stop()
+		t.state.Lock()
+		ended = true
+		t.state.Unlock()
+	}
+}
+
+// keepWhole saves the last whole step before training ends with err.
+func (t *trainer) keepWhole(at position, err error) error {
+	if t.group.Rank() > 0 || at == (position{}) {
+		return err
+	}
+	if saveErr := t.save(at); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return fmt.Errorf("%w; %s holds a checkpoint after step %d of stage %d, from which --resume goes on", err, t.Dir, at.Step, at.Stage+1)
 }
 
 // save writes everything that an exact continuation needs, and the adapter as
 // it is now, so that a stopped run can be tried out.
 func (t *trainer) save(at position) error {
+	t.state.Lock()
+	defer t.state.Unlock()
+	return t.saveWhole(at)
+}
+
+func (t *trainer) saveWhole(at position) error {
+	if t.state.saved == at {
+		return nil
+	}
 	err := t.saveCheckpoint(at)
 	if err == nil {
 		err = pointLatest(t.Dir)
@@ -52,6 +107,7 @@ func (t *trainer) save(at position) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	t.state.saved = at
 	return nil
 }
 
@@ -73,22 +129,16 @@ func (t *trainer) saveCheckpoint(at position) error {
 	}
 	meta := map[string]string{
 		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
-		"ranks": strconv.Itoa(t.group.Size()), "products": kernels.Bits(),
+		"products": kernels.Bits(),
 	}
 	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
 }
 
-// warnOfRounding says what differs from when the checkpoint was written and changes float32's rounding.
-func (t *trainer) warnOfRounding(metadata map[string]string) {
-	if t.options.Warn == nil {
-		return
-	}
-	const differs = "the result differs from that of the same %s throughout by float32's rounding"
-	if was := metadata["ranks"]; was != "" && was != strconv.Itoa(t.group.Size()) {
-		t.options.Warn(fmt.Sprintf("%s was trained by %s ranks and goes on with %d: "+differs, t.Dir, was, t.group.Size(), "number"))
-	}
-	if was, now := metadata["products"], kernels.Bits(); was != "" && was != now {
-		t.options.Warn(fmt.Sprintf("%s was trained with matrix products of %s and goes on with those of %s: "+differs+" (%s chooses)", t.Dir, was, now, "library", kernels.EnvBLAS))
+// warnOfProducts says that matrix products had other bits when the checkpoint was written;
+// earlier versions did not write what computed them.
+func (t *trainer) warnOfProducts(was string) {
+	if now := kernels.Bits(); was != "" && was != now && t.options.Warn != nil {
+		t.options.Warn(fmt.Sprintf("%s was trained with matrix products of %s and goes on with those of %s: the result differs from that of the same library throughout by float32's rounding (%s chooses)", t.Dir, was, now, kernels.EnvBLAS))
 	}
 }
 
@@ -119,7 +169,7 @@ func (t *trainer) restore() (position, error) {
 	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
-	t.warnOfRounding(f.Metadata)
+	t.warnOfProducts(f.Metadata["products"])
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
@@ -20,7 +21,7 @@ func opened(t testing.TB, change func(*config.Config)) *trainer {
 	t.Helper()
 	c := tinyConfig(t, "["+sftStage+"]")
 	change(c)
-	r := &trainer{config: c, group: alone{}}
+	r := &trainer{config: c, group: ranks.Alone{}, state: new(state)}
 	if err := r.open(); err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,7 @@ func TestCheckpointOfOtherProducts(t *testing.T) {
 		if err := f.Close(); err != nil || was == "" && metadata["products"] != kernels.Bits() {
 			t.Fatalf("%v; products by %q, want %q", err, metadata["products"], kernels.Bits())
 		}
-		metadata["products"] = was
-		r.warnOfRounding(metadata)
+		r.warnOfProducts(was)
 	}
 	want := r.Dir + " was trained with matrix products of OpenBLAS 0.3 Old and goes on with those of " + kernels.Bits() + ": the result differs"
 	if len(said) != 1 || !strings.HasPrefix(said[0], want) {

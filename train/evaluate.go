@@ -10,6 +10,7 @@ import (
 
 	"eisft/eval"
 	"eisft/internal/atomicfile"
+	"eisft/internal/ranks"
 	"eisft/train/runs"
 )
 
@@ -31,7 +32,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	return err
 }
 
-// evaluateAfter measures the trained block and completes eval.json.
+// evaluateAfter measures the trained block.
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
 	section.Policies = nil
@@ -51,18 +52,30 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 		return fmt.Errorf("%w; the adapter is saved: eisft eval --run %s measures it", err, t.Dir)
 	}
 	t.evaluation.After = results
-	return t.writeEvaluation()
+	return nil
 }
 
 func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {
-	results, err := eval.Evaluate(ctx, t.Model, t.Tokenizer, t.Template, section, t.streams(), t.options.Progress)
+	if len(section.Policies) == 0 {
+		return nil, nil
+	}
+	r, err := (&eval.Job{
+		Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section, Stream: t.streams(), Progress: t.options.Progress, Group: t.group,
+	}).Run(ctx)
 	if err != nil {
+		if ranks.Told(err) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}
-	return results, nil
+	return r.Results, nil
 }
 
+// writeEvaluation writes eval.json, if anything was measured.
 func (t *trainer) writeEvaluation() error {
+	if t.evaluation.Before == nil && t.evaluation.After == nil {
+		return nil
+	}
 	text, err := json.MarshalIndent(t.evaluation, "", "  ")
 	if err != nil {
 		return err

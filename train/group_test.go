@@ -7,107 +7,18 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
-
-// room is where the ranks of a group meet that are goroutines of a test.
-type room struct {
-	size int
-	mu   sync.Mutex
-	now  *meeting
-}
-
-// meeting is one call that all ranks make.
-type meeting struct {
-	brought []any // by rank
-	waiting int
-	done    chan struct{}
-	sum     []float32
-	err     error
-}
-
-// member is one rank in a room.
-type member struct {
-	*room
-	rank int
-}
-
-func (m member) Rank() int { return m.rank }
-func (m member) Size() int { return m.size }
-
-func (m member) Sum(x []float32) error {
-	met, err := m.meet(x)
-	if err == nil {
-		copy(x, met.sum)
-	}
-	return err
-}
-
-func (m member) Gather(record []byte) ([][]byte, error) {
-	met, err := m.meet(record)
-	if err != nil {
-		return nil, err
-	}
-	out := make([][]byte, m.size)
-	for i, b := range met.brought {
-		out[i] = b.([]byte)
-	}
-	return out, nil
-}
-
-// meet waits until all ranks have brought something, and fails where they do not.
-func (m member) meet(brings any) (*meeting, error) {
-	m.mu.Lock()
-	if m.now == nil {
-		m.now = &meeting{brought: make([]any, m.size), done: make(chan struct{})}
-	}
-	met := m.now
-	met.brought[m.rank] = brings
-	if met.waiting++; met.waiting == m.size {
-		met.finish()
-		m.now = nil
-		close(met.done)
-	}
-	m.mu.Unlock()
-	select {
-	case <-met.done:
-		return met, met.err
-	case <-time.After(2 * time.Minute):
-		return nil, fmt.Errorf("rank %d waits in vain", m.rank)
-	}
-}
-
-func (met *meeting) finish() {
-	for i, b := range met.brought {
-		if reflect.TypeOf(b) != reflect.TypeOf(met.brought[0]) {
-			met.err = fmt.Errorf("rank %d brings %T, rank 0 %T", i, b, met.brought[0])
-			return
-		}
-	}
-	first, ok := met.brought[0].([]float32)
-	if !ok {
-		return
-	}
-	met.sum = slices.Clone(first)
-	for _, b := range met.brought[1:] {
-		x := b.([]float32)
-		if len(x) != len(met.sum) {
-			met.err = fmt.Errorf("sum of %d and %d values", len(met.sum), len(x))
-			return
-		}
-		for i, v := range x {
-			met.sum[i] += v
-		}
-	}
-}
 
 // rankResult is what Train returned on a rank.
 type rankResult struct {
@@ -117,24 +28,19 @@ type rankResult struct {
 
 // trainRanks runs Train on so many ranks at once, each with what start gives it.
 func trainRanks(size int, start func(rank int) (context.Context, *config.Config, Options)) []rankResult {
-	r := &room{size: size}
 	out := make([]rankResult, size)
-	var all sync.WaitGroup
-	for rank := range size {
-		all.Go(func() {
-			ctx, c, o := start(rank)
-			o.Group = member{r, rank}
-			out[rank].run, out[rank].err = Train(ctx, c, o)
-		})
-	}
-	all.Wait()
+	rankstest.Run(size, func(g ranks.Group) {
+		ctx, c, o := start(g.Rank())
+		o.Group = g
+		out[g.Rank()].run, out[g.Rank()].err = Train(ctx, c, o)
+	})
 	return out
 }
 
 const rankStages = "[{kind: distill, steps: 2, batch: 2, tokens: 64}, " + pruneStage + ", {kind: s-sft, steps: 3, batch: 3}]"
 
-// TestRanks: two and three ranks train what one process does but for rounding, each rank
-// the same bits, in one run folder. With three ranks, one has nothing of a batch of two.
+// TestRanks: two and three ranks train the same bits as one process, in one run
+// folder. With three ranks, one has nothing of a batch of two.
 func TestRanks(t *testing.T) {
 	c := tinyConfig(t, rankStages)
 	whole, err := Train(t.Context(), c, Options{})
@@ -154,15 +60,14 @@ func TestRanks(t *testing.T) {
 			if !r.run.Model.Spec.Equal(whole.Model.Spec) {
 				t.Fatalf("%d ranks: rank %d has block %+v, want %+v", size, rank, r.run.Model.Spec, whole.Model.Spec)
 			}
-			sameParams(t, r.run, results[0].run, 0)
+			sameParams(t, r.run, results[0].run)
 		}
 		opened, err := runs.Open(filepath.Join(c.Output, runs.Latest))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sameParams(t, opened, results[0].run, 0)
-		most := sameParams(t, opened, whole, 1e-6)
-		t.Logf("%d ranks: parameters differ by up to %g", size, most)
+		sameParams(t, opened, results[0].run)
+		sameParams(t, opened, whole)
 		sameMetrics(t, readMetrics(t, opened.Dir), want)
 	}
 	if dirs, err := filepath.Glob(filepath.Join(c.Output, "tiny*")); err != nil || len(dirs) != 3 {
@@ -170,8 +75,8 @@ func TestRanks(t *testing.T) {
 	}
 }
 
-// sameParams compares the parameters of two runs and returns the greatest difference.
-func sameParams(t *testing.T, a, b *runs.Run, tolerance float64) float64 {
+// sameParams compares the parameters of two runs, bit by bit.
+func sameParams(t *testing.T, a, b *runs.Run) {
 	t.Helper()
 	most := 0.0
 	for i, p := range a.Model.Params.List() {
@@ -179,67 +84,36 @@ func sameParams(t *testing.T, a, b *runs.Run, tolerance float64) float64 {
 			most = max(most, math.Abs(float64(v)-float64(p.Data[j])))
 		}
 	}
-	if !(most <= tolerance) {
-		t.Errorf("%s and %s: parameters differ by up to %g, want at most %g", a.Dir, b.Dir, most, tolerance)
+	if most != 0 {
+		t.Errorf("%s and %s: parameters differ by up to %g", a.Dir, b.Dir, most)
 	}
-	return most
 }
 
-// sameMetrics compares two metrics.jsonl: the first step of a stage on the same parameters
-// has the same figures, later ones differ by rounding. The time differs.
+// sameMetrics compares two metrics.jsonl, which have the same figures but for the time and
+// the ranks.
 func sameMetrics(t *testing.T, got, want []runs.Metrics) {
 	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%d lines of metrics, want %d", len(got), len(want))
+	untimed := func(all []runs.Metrics) []runs.Metrics {
+		all = slices.Clone(all)
+		for i := range all {
+			all[i].Seconds, all[i].Together, all[i].Ranks = 0, 0, 0
+		}
+		return all
 	}
-	near := func(line int, what string, got, want float64) {
-		tolerance := 1e-5 * math.Abs(want)
-		if line == 0 && what != "gradient" {
-			tolerance = 0
-		}
-		if !(math.Abs(got-want) <= tolerance) {
-			t.Errorf("line %d: %s %v, want %v", line+1, what, got, want)
-		}
-	}
-	for i, w := range want {
-		g := got[i]
-		near(i, "loss", g.Loss, w.Loss)
-		near(i, "kept", g.Kept, w.Kept)
-		near(i, "gradient", g.GradNorm, w.GradNorm)
-		for l := range w.Layers {
-			near(i, "kept of a layer", g.Layers[l].Kept, w.Layers[l].Kept)
-			near(i, "gate of a layer", g.Layers[l].Gate.Mean, w.Layers[l].Gate.Mean)
-			if g.Layers[l].Gate.N != w.Layers[l].Gate.N {
-				t.Errorf("line %d: layer %d: gates of %d, want %d", i+1, l, g.Layers[l].Gate.N, w.Layers[l].Gate.N)
-			}
-		}
-		if g.Pruned != nil && w.Pruned != nil && !slices.Equal(g.Pruned.Kept, w.Pruned.Kept) {
-			t.Errorf("line %d: pruned to %v, want %v", i+1, g.Pruned.Kept, w.Pruned.Kept)
-		}
-		type exact struct {
-			stage, step, answers, tokens, layers int
-			kind                                 string
-			rate                                 float64
-			pruned                               bool
-		}
-		of := func(m runs.Metrics) exact {
-			return exact{m.Stage, m.Step, m.AnswerTokens, m.Tokens, len(m.Layers), m.Kind, m.Rate, m.Pruned != nil}
-		}
-		if of(g) != of(w) {
-			t.Errorf("line %d: %+v, want %+v", i+1, of(g), of(w))
-		}
+	if d := cmp.Diff(untimed(want), untimed(got)); d != "" {
+		t.Errorf("metrics differ (- want, + got):\n%s", d)
 	}
 }
 
-// TestRanksStop: a rank that is asked to stop stops all after the same step, and all go on
-// from there with the same bits.
+// TestRanksStop: a rank that is asked to stop stops all after the same step, and any number
+// of ranks goes on from there with the bits that one process trains.
 func TestRanksStop(t *testing.T) {
 	const size = 2
 	start := func(ctx context.Context, c *config.Config, o Options) func(int) (context.Context, *config.Config, Options) {
 		return func(int) (context.Context, *config.Config, Options) { return ctx, c, o }
 	}
-	whole := trainRanks(size, start(t.Context(), tinyConfig(t, rankStages), Options{}))
-	for _, stop := range []struct{ rank, lines int }{{1, 0}, {1, 1}, {0, 2}, {1, 4}} {
+	whole := trainRanks(1, start(t.Context(), tinyConfig(t, rankStages), Options{}))[0]
+	for _, stop := range []struct{ rank, lines, resume int }{{1, 0, 0}, {1, 1, 3}, {0, 2, 1}, {1, 4, 2}} {
 		c := tinyConfig(t, rankStages)
 		results := trainRanks(size, func(rank int) (context.Context, *config.Config, Options) {
 			ctx := t.Context()
@@ -262,36 +136,16 @@ func TestRanksStop(t *testing.T) {
 		if m := readMetrics(t, results[0].run.Dir); len(m) != stop.lines {
 			t.Fatalf("stopped after %d steps, want %d", len(m), stop.lines)
 		}
-		sameParams(t, results[1].run, results[0].run, 0)
-		for rank, r := range trainRanks(size, start(t.Context(), c, Options{Resume: true})) {
+		sameParams(t, results[1].run, results[0].run)
+		for rank, r := range trainRanks(stop.resume, start(t.Context(), c, Options{Resume: true})) {
 			if r.err != nil {
 				t.Fatalf("rank %d: %v", rank, r.err)
 			}
-			sameParams(t, r.run, whole[rank].run, 0)
-			if a, b := losses(t, r.run.Dir), losses(t, whole[rank].run.Dir); a != b {
+			sameParams(t, r.run, whole.run)
+			if a, b := losses(t, r.run.Dir), losses(t, whole.run.Dir); a != b {
 				t.Errorf("losses %s, want %s", a, b)
 			}
 		}
-	}
-}
-
-// TestOtherRanks: a run that goes on with another number of ranks says so.
-func TestOtherRanks(t *testing.T) {
-	c := tinyConfig(t, "["+sftStage+"]")
-	results := trainRanks(2, func(int) (context.Context, *config.Config, Options) {
-		return stopAtLine{t.Context(), filepath.Join(c.Output, c.Name, runs.MetricsFile), 1}, c, Options{}
-	})
-	for _, r := range results {
-		if !errors.Is(r.err, ErrStopped) {
-			t.Fatalf("got %v, want ErrStopped", r.err)
-		}
-	}
-	var said []string
-	if _, err := Train(t.Context(), c, Options{Resume: true, Warn: func(m string) { said = append(said, m) }}); err != nil {
-		t.Fatal(err)
-	}
-	if all := strings.Join(said, "\n"); !strings.Contains(all, "was trained by 2 ranks and goes on with 1") {
-		t.Errorf("warnings %q, want one of another number of ranks", all)
 	}
 }
 
@@ -358,7 +212,7 @@ func TestRankFails(t *testing.T) {
 
 // lostGroup has lost a rank after so many calls.
 type lostGroup struct {
-	alone
+	ranks.Alone
 	left *int
 }
 
@@ -385,29 +239,6 @@ func TestGroupIsLost(t *testing.T) {
 		}
 		if left != -1 || err.Error() != "rank 1 is lost" {
 			t.Errorf("lost at call %d: %v, %d more calls", calls+1, err, -left-1)
-		}
-	}
-}
-
-// TestShare: each sample is one rank's, in order, and no rank has two more than another.
-func TestShare(t *testing.T) {
-	for size := 1; size < 6; size++ {
-		for n := range 12 {
-			batch := make([]int, n)
-			for i := range batch {
-				batch[i] = i
-			}
-			var all []int
-			for rank := range size {
-				part := share(member{&room{size: size}, rank}, batch)
-				if len(part) < n/size || len(part) > (n+size-1)/size {
-					t.Errorf("rank %d of %d has %d samples of %d", rank, size, len(part), n)
-				}
-				all = append(all, part...)
-			}
-			if !slices.Equal(all, batch) {
-				t.Errorf("%d ranks share %d samples as %v", size, n, all)
-			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -22,66 +24,56 @@ func (t *trainer) prune(ctx context.Context, s config.Prune, at position) error 
 		return nil
 	}
 	started := time.Now()
-	p, err := onFirst(t.group, func() (pruned, error) {
-		p, err := t.findSlots(ctx, s)
-		if ctx.Err() != nil {
-			return pruned{Stop: true}, nil
-		}
-		if err != nil {
-			return p, fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind(), err)
-		}
-		return p, nil
-	})
+	p, err := t.findSlots(ctx, s)
+	if errors.Is(err, errRankStopped) {
+		return t.stop(at)
+	}
+	if err != nil && !ranks.Told(err) {
+		err = fmt.Errorf("stage %d (%s): %w", at.Stage+1, s.Kind(), err)
+	}
 	if err != nil {
 		return err
 	}
-	if p.Stop {
-		return t.stop(at)
-	}
-	kept, err := t.Model.KeepSlots(p.Found.Kept)
+	kept, err := t.Model.KeepSlots(p.found.Kept)
 	if err != nil {
 		return err
 	}
 	t.use(kept)
-	at.Step = s.NumSteps()
 	t.optimizer = newAdamW(t.Model.Params)
-	return t.record(runs.Metrics{
-		Stage: at.Stage, Kind: string(s.Kind()), Step: at.Step, Loss: p.Found.Loss, Tokens: p.Tokens, Pruned: &p.Found, Seconds: time.Since(started).Seconds(),
-	}, at, true)
-}
-
-// pruned is what the search for the layers that keep their slots has found.
-type pruned struct {
-	Stop   bool // it was asked to stop
-	Found  runs.Pruned
-	Tokens int // read
+	if err := t.step(&at, func() (runs.Metrics, data.Cursor) {
+		return runs.Metrics{
+			Stage: at.Stage, Kind: string(s.Kind()), Step: s.NumSteps(), Loss: p.found.Loss, Tokens: p.tokens, Pruned: &p.found, Seconds: time.Since(started).Seconds(),
+		}, data.Cursor{}
+	}); err != nil {
+		return err
+	}
+	return t.write(func() error { return t.save(at) })
 }
 
 // findSlots finds the layers that answers need slots in: of the layers in
 // the order of what the loss rises without each, the fewest stay that keep s.Gain of
 // what all slots gain over none. Retrieval sits in few layers (Wu et al., arXiv
 // 2404.15574; Xiao et al., arXiv 2410.10819), and slots cost memory and time in each.
-func (t *trainer) findSlots(ctx context.Context, s config.Prune) (pruned, error) {
+func (t *trainer) findSlots(ctx context.Context, s config.Prune) (*pruning, error) {
 	loader, err := t.loader(data.Cursor{})
 	if err != nil {
-		return pruned{}, err
+		return nil, err
 	}
-	p := pruning{model: t.Model, streams: t.streams(), gain: s.Gain}
+	p := &pruning{group: t.group, model: t.Model, streams: t.streams(), gain: s.Gain}
 	for range s.Samples {
 		e, err := loader.Next()
 		if err != nil {
-			return pruned{}, err
+			return nil, err
 		}
 		p.samples = append(p.samples, eval.Sample{Encoded: e})
 	}
-	if err := p.run(ctx, t.options.Progress); err != nil {
-		return pruned{}, err
-	}
-	return pruned{Found: p.found, Tokens: p.tokens}, nil
+	return p, p.run(ctx, t.options.Progress)
 }
 
-// pruning is one search for the layers that keep their slots.
+// pruning is one search for the layers that keep their slots. Each rank reads a share of the
+// samples, and all find the same.
 type pruning struct {
+	group   ranks.Group
 	model   *model.Model
 	streams model.StreamOptions
 	samples []eval.Sample
@@ -144,18 +136,44 @@ func (p *pruning) choose(ctx context.Context) error {
 	return nil
 }
 
+// errRankStopped ends what all ranks do because one of them was asked to stop.
+var errRankStopped = errors.New("stopped")
+
+// readShare is what a rank has read of the samples.
+type readShare struct {
+	Stop   bool // it was asked to stop
+	Losses []eval.TurnLoss
+}
+
 // loss reads the samples with slots in some layers.
 func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
 	m, err := p.model.KeepSlots(layers)
 	if err != nil {
 		return 0, err
 	}
-	loss, _, err := eval.NLL(ctx, m, p.samples, p.streams)
+	first, last := ranks.Share(p.group.Rank(), p.group.Size(), len(p.samples))
+	losses, err := eval.TurnLosses(ctx, m, p.samples[first:last], p.streams)
+	mine := readShare{Stop: ctx.Err() != nil, Losses: losses}
+	if err != nil && !mine.Stop {
+		return 0, err
+	}
+	all, err := ranks.Meet(p.group, mine)
+	if err != nil {
+		return 0, err
+	}
+	losses = nil
+	for _, share := range all {
+		if share.Stop {
+			return 0, errRankStopped
+		}
+		losses = append(losses, share.Losses...)
+	}
 	for _, s := range p.samples {
 		p.tokens += len(s.IDs)
 	}
 	p.line.Add(1)
-	return loss, err
+	loss, _ := eval.MeanLoss(losses)
+	return loss, nil
 }
 
 // without returns the layers but one.

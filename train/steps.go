@@ -7,6 +7,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -54,23 +55,31 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	}
 	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step})
 	defer line.End()
+	end := t.saveWhenStopped(ctx, &at)
+	defer end()
 	failed := func(err error) error {
-		return fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
+		if end(); !ranks.Told(err) {
+			err = fmt.Errorf("stage %d (%s), step %d: %w", at.Stage+1, kind, at.Step+1, err)
+		}
+		return t.keepWhole(at, err)
 	}
+	grads := t.Model.Params.Zero()
 	for at.Step < o.Steps {
 		started := time.Now()
-		grads := t.Model.Params.Zero()
-		mine, err := t.contribute(ctx, loader, o.Batch, gradients, grads)
+		mine, err := t.contribute(ctx, loader, o, gradients, grads)
 		if err != nil {
 			return failed(err)
 		}
-		found, stop, err := t.combine(mine, grads, o.Batch)
+		computed := time.Now()
+		found, stop, err := t.combine(mine, grads, o)
 		if err != nil {
-			return err
+			return failed(err)
 		}
 		if stop {
+			end()
 			return t.stop(at)
 		}
+		together := time.Since(computed)
 		norm, err := clip(grads, o.Trainable, o.Clip)
 		if err != nil && at == (position{}) {
 			err = fmt.Errorf("the gradient is %v before anything was trained", norm)
@@ -81,16 +90,25 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 		if err != nil {
 			return failed(err)
 		}
-		rate := rateAt(o, at.Step)
-		t.optimizer.update(grads, o, rate)
-		at.Step, at.Cursor = at.Step+1, loader.Cursor()
-		every := t.config.Checkpoint.Every
-		err = t.record(runs.Metrics{
-			Stage: at.Stage, Kind: string(kind), Step: at.Step, Loss: found.Loss, AnswerTokens: found.AnswerTokens, Tokens: found.Tokens,
-			Kept: found.Kept, Layers: found.Layers, GradNorm: norm, Rate: rate, Seconds: time.Since(started).Seconds(),
-		}, at, at.Step == o.Steps || every > 0 && at.Step%every == 0)
+		m := runs.Metrics{
+			Stage: at.Stage, Kind: string(kind), Step: at.Step + 1, Loss: found.Loss, AnswerTokens: found.AnswerTokens, Tokens: found.Tokens,
+			Kept: found.Kept, Layers: found.Layers, GradNorm: norm, Rate: rateAt(o, at.Step),
+		}
+		if t.group.Size() > 1 {
+			m.Ranks, m.Together = t.group.Size(), together.Seconds()
+		}
+		err = t.step(&at, func() (runs.Metrics, data.Cursor) {
+			t.optimizer.update(grads, o, m.Rate)
+			m.Seconds = time.Since(started).Seconds()
+			return m, loader.Cursor()
+		})
 		if err != nil {
 			return err
+		}
+		if every := t.config.Checkpoint.Every; at.Step == o.Steps || every > 0 && at.Step%every == 0 {
+			if err := t.write(func() error { return t.save(at) }); err != nil {
+				return err
+			}
 		}
 		line.Add(1)
 		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.Loss, found.Kept, float64(found.Tokens)/time.Since(started).Seconds())
@@ -102,59 +120,66 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 type contribution struct {
 	Stop    bool // the rank was asked to stop: none takes the step
 	Samples []figures
+
+	grads sums // of its share; each rank sends the others a part of it
 }
 
-// contribute reads a batch of n samples and adds the gradients of this rank's share of
-// them to grads.
-func (t *trainer) contribute(ctx context.Context, loader *data.Loader, n int, gradients batchGradients, grads *model.Params) (contribution, error) {
-	found, err := t.shareGradients(ctx, loader, n, gradients, grads)
+// contribute reads a batch and computes the gradients of this rank's share of it. It uses
+// grads as room for those of one sample.
+func (t *trainer) contribute(ctx context.Context, loader *data.Loader, o config.Optimizer, gradients batchGradients, grads *model.Params) (contribution, error) {
+	found, err := t.shareGradients(ctx, loader, o, gradients, grads)
 	if ctx.Err() != nil {
 		return contribution{Stop: true}, nil
 	}
-	return contribution{Samples: found}, err
+	return found, err
 }
 
-func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, n int, gradients batchGradients, grads *model.Params) ([]figures, error) {
-	samples, err := batch(loader, n)
+func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, o config.Optimizer, gradients batchGradients, grads *model.Params) (contribution, error) {
+	var found contribution
+	samples, err := batch(loader, o.Batch)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
 	add, err := gradients(samples)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
-	var found []figures
-	for _, e := range share(t.group, samples) {
+	first, last := ranks.Share(t.group.Rank(), t.group.Size(), o.Batch)
+	for i, e := range samples[first:last] {
+		for _, p := range grads.List() {
+			clear(p.Data)
+		}
 		f, err := add(ctx, e, grads)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Where, err)
+			return found, fmt.Errorf("%s: %w", e.Where, err)
 		}
-		found = append(found, f)
+		found.Samples = append(found.Samples, f)
+		found.grads = found.grads.add(partial{span{first + i, 1}, flat(grads, o.Trainable)})
 	}
 	return found, nil
 }
 
-// combine makes grads those of the whole batch of n samples and returns its figures, or
-// says that a rank was asked to stop.
-func (t *trainer) combine(mine contribution, grads *model.Params, n int) (found figures, stop bool, err error) {
-	all, err := meet(t.group, mine)
+// combine makes grads those of the whole batch and returns its figures, or says that a rank
+// was asked to stop.
+func (t *trainer) combine(mine contribution, grads *model.Params, o config.Optimizer) (found figures, stop bool, err error) {
+	all, err := ranks.Meet(t.group, mine)
 	if err != nil {
 		return found, false, err
 	}
 	for _, c := range all {
 		stop = stop || c.Stop
 		for _, f := range c.Samples {
-			found.add(f, n)
+			found.add(f, o.Batch)
 		}
 	}
 	if stop {
 		return found, true, nil
 	}
-	for _, p := range grads.List() {
-		if err := t.group.Sum(p.Data); err != nil {
-			return found, false, groupError{err}
-		}
+	sum, err := sumOverRanks(t.group, mine.grads, o.Batch, trainedValues(grads, o.Trainable), exchangeChunk)
+	if err != nil {
+		return found, false, ranks.Lost(err)
 	}
+	unflat(grads, o.Trainable, sum)
 	return found, false, nil
 }
 

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/graph"
 	"eisft/train/config"
@@ -36,12 +38,11 @@ type Options struct {
 	// Group are the ranks that train this run together (nil: this process alone). They
 	// see the same files. Progress, Warn and Note of rank 0 are used.
 	//
-	// The ranks' gradients are added in the order of the ranks, one process adds those of
-	// one sample after the other: what they train is the same but for float32's rounding,
-	// and with the same number of ranks the same bits. Every rank holds all parameters and
-	// the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
+	// Gradients are summed in an order that does not depend on the ranks, so that any number
+	// of them trains the same bits on processors of one kind. Every rank holds all parameters
+	// and the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
 	// rank that is asked to stop, or fails, ends all of them after the same step.
-	Group Group
+	Group ranks.Group
 }
 
 // ErrStopped is returned when training was cancelled after a checkpoint: it
@@ -56,7 +57,7 @@ type trainer struct {
 	*runs.Run
 	config    *config.Config
 	options   Options
-	group     Group
+	group     ranks.Group
 	source    *data.Source
 	encoder   *data.Encoder
 	rows      []int // of source, to train on
@@ -65,6 +66,7 @@ type trainer struct {
 	inputs    inputs
 	rounding  *graph.Rounding  // of a quantized base's activations; nil: they stay in float
 	lock      *atomicfile.Lock // of the run folder, on rank 0
+	state     *state
 
 	evaluation runs.Evaluation
 }
@@ -74,16 +76,16 @@ type trainer struct {
 // that can be wrong with the input is found before the run folder is made.
 func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) {
 	own := *c
-	t := &trainer{config: &own, options: o, group: o.Group}
+	t := &trainer{config: &own, options: o, group: o.Group, state: new(state)}
 	if t.group == nil {
-		t.group = alone{}
+		t.group = ranks.Alone{}
 	}
 	if t.group.Rank() > 0 {
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
 	run, err := t.train(ctx)
 	t.lock.Release()
-	return run, t.part(err)
+	return run, ranks.Tell(t.group, err)
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
@@ -108,8 +110,11 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 			return t.Run, err
 		}
 	}
+	if err := t.evaluateAfter(ctx); err != nil {
+		return t.Run, err
+	}
 	return t.Run, t.write(func() error {
-		if err := t.evaluateAfter(ctx); err != nil {
+		if err := t.writeEvaluation(); err != nil {
 			return err
 		}
 		return os.Remove(filepath.Join(t.Dir, runs.CheckpointFile))
@@ -153,18 +158,16 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	if t.options.Resume {
 		open = t.reopen
 	}
-	if _, err := meet(t.group, true); err != nil { // nothing is made before all ranks are ready
+	if err := t.agree(); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
 	}
-	dir, err := onFirst(t.group, func() (string, error) { return open(ctx) })
-	if err != nil {
+	if err := open(ctx); err != nil {
 		return position{}, err
 	}
-	t.Dir = dir
 	if t.options.Resume {
 		at, err := t.restore()
 		if err == nil && t.options.Note != nil {
-			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", dir, at.Step, at.Stage+1))
+			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1))
 		}
 		return at, err
 	}
@@ -172,38 +175,64 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	return position{}, nil
 }
 
+// agree waits until all ranks are ready to train the same base.
+func (t *trainer) agree() error {
+	all, err := ranks.Meet(t.group, t.inputs)
+	if err != nil {
+		return err
+	}
+	for rank, in := range all {
+		for _, what := range slices.Sorted(maps.Keys(all[0])) {
+			if in[what] != all[0][what] {
+				return ranks.Failed(fmt.Errorf("rank %d: %s is not that of rank 0 (hash %.12s, and %.12s there): all ranks are to read the same files", rank, what, in[what], all[0][what]))
+			}
+		}
+	}
+	return nil
+}
+
 // start evaluates the untrained block and makes the run folder.
-func (t *trainer) start(ctx context.Context) (dir string, err error) {
-	if err := checkOutput(t.config); err != nil {
-		return "", err
+func (t *trainer) start(ctx context.Context) error {
+	if err := t.write(func() error { return checkOutput(t.config) }); err != nil {
+		return err
 	}
 	if err := t.evaluateBefore(ctx); err != nil {
-		return "", err
+		return err
 	}
-	if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
-		return "", err
-	}
-	if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
-		return "", err
-	}
-	if t.evaluation.Before == nil {
-		return t.Dir, nil
-	}
-	return t.Dir, t.writeEvaluation()
+	return t.onFolder(func() (err error) {
+		if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
+			return err
+		}
+		if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
+			return err
+		}
+		return t.writeEvaluation()
+	})
 }
 
 // reopen finds the run folder to resume.
-func (t *trainer) reopen(context.Context) (dir string, err error) {
-	if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
-		return "", err
-	}
-	return t.Dir, t.readEvaluation()
+func (t *trainer) reopen(context.Context) error {
+	return t.onFolder(func() (err error) {
+		if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
+			return err
+		}
+		return t.readEvaluation()
+	})
+}
+
+// onFolder lets rank 0 open the run folder, and tells the others which it is.
+func (t *trainer) onFolder(open func() error) (err error) {
+	t.Dir, err = ranks.OnFirst(t.group, func() (string, error) {
+		err := open()
+		return t.Dir, err
+	})
+	return err
 }
 
 // checkRows reads all rows before anything is trained, and settles which are used.
 func (t *trainer) checkRows(ctx context.Context) error {
 	answers := slices.ContainsFunc(t.config.Stages, func(s config.Stage) bool { return s.Kind() != config.KindDistill })
-	found, err := onFirst(t.group, func() (*data.Survey, error) {
+	found, err := ranks.OnFirst(t.group, func() (*data.Survey, error) {
 		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Samples: t.config.Data.Samples, Answers: answers, Progress: t.options.Progress})
 	})
 	if err != nil {
@@ -222,6 +251,12 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// write changes the run folder, which rank 0 does alone.
+func (t *trainer) write(do func() error) error {
+	_, err := ranks.OnFirst(t.group, func() (bool, error) { return true, do() })
+	return err
 }
 
 func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {

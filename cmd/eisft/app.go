@@ -74,7 +74,7 @@ func finish(c *cli.Command) {
 		return
 	}
 	c.Flags = append(c.Flags, profileFlags()...)
-	c.Action = profiled(checkedArgs(c.Action))
+	c.Action = ranked(profiled(checkedArgs(c.Action)))
 }
 
 // noCommand runs where the first argument is no command.

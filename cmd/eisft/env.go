@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"eisft/export/ort"
 	"eisft/export/tflite/litert"
+	"eisft/internal/mpi"
 	"eisft/model/kernels"
 )
 
@@ -47,6 +49,15 @@ func env(c *cli.Context) error {
 		row("litert", version)
 	} else {
 		row("litert", "none")
+	}
+	switch version, err := mpi.Version(); {
+	case err == nil:
+		row("mpi", version)
+	case errors.Is(err, mpi.ErrNone): // for several processes alone: no hint
+		row("mpi", "none")
+	default:
+		row("mpi", "none")
+		hints = append(hints, fmt.Sprintf("Several processes cannot train together: %v", err))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 )
 
 // configured stands in the help for a default that the configuration has.
@@ -45,6 +46,10 @@ With several budgets the page shows recall by budget:
 Rows of LongBench's form are asked and scored as LongBench's are by
 
    eisft eval --tasks longbench.yaml --data FILE
+
+Several processes answer the questions of one evaluation together over Open MPI:
+
+   mpirun -n 4 eisft eval
 
 Two evaluations, or runs that have some, are compared on the questions of
 both by
@@ -98,23 +103,24 @@ func policyTitles() string {
 }
 
 func evaluate(c *cli.Context) error {
+	first := group(c).Rank() == 0 // which alone compares, and writes
+	if c.Bool("compare") && !first {
+		return nil
+	}
 	for _, flag := range []string{"json", "markdown"} {
 		if err := checkFile(flag, c.Path(flag)); err != nil {
-			return err
+			return ranks.Tell(group(c), err)
 		}
 	}
 	if c.Bool("compare") {
 		return compareEvaluations(c)
 	}
-	if c.Args().Present() {
-		return usagef(c, "unexpected argument %q", c.Args().First())
-	}
 	job, err := evalJob(c)
-	if err != nil {
+	if err := ranks.Tell(group(c), err); err != nil {
 		return err
 	}
 	report, err := job.Run(c.Context)
-	if err != nil {
+	if err := ranks.Tell(group(c), err); err != nil || !first {
 		return err
 	}
 	if err := writeFindings(c, report); err != nil || job.Dir == "" {
@@ -167,6 +173,9 @@ func compareEvaluations(c *cli.Context) error {
 
 // evalJob is what the command line asks for.
 func evalJob(c *cli.Context) (*eval.Job, error) {
+	if c.Args().Present() {
+		return nil, usagef(c, "unexpected argument %q", c.Args().First())
+	}
 	if c.Int("seeds") < 1 {
 		return nil, usagef(c, "--seeds is %d; it must be at least 1", c.Int("seeds"))
 	}
@@ -189,7 +198,8 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 		Model: m, Tokenizer: run.Tokenizer, Template: run.Template, Config: section, Stream: streams,
 		Seeds: c.Int("seeds"), Against: eval.Policy(c.String("against")), Progress: c.App.ErrWriter,
 		Dir: c.Path("out"), Version: version(),
-		Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
+		Note:  func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
+		Group: group(c),
 	}
 	if streams.Wrap != nil || m != run.Model {
 		job.Quantized = run.Config.Model.Quantized.SHA256
@@ -197,6 +207,9 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 	if job.Dir == "" && run.Dir != "" {
 		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
 		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, name)
+	}
+	if job.Group.Rank() > 0 {
+		job.Dir = ""
 	}
 	return job, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"eisft/internal/errtext"
 	"eisft/internal/mapped"
+	"eisft/internal/mpi"
 	"eisft/internal/progress"
 )
 
@@ -42,7 +43,9 @@ func untilSignal() context.Context {
 			by = "SIGTERM"
 		}
 		signal.Stop(signals) // the default action is back: a second signal ends the program at once
-		progress.Println(os.Stderr, "eisft: stopping; press Ctrl-C again to exit at once")
+		if mpi.First() {     // for all ranks
+			progress.Println(os.Stderr, "eisft: stopping; press Ctrl-C again to exit at once")
+		}
 		cancel(errors.New("stopped by " + by))
 	}()
 	return ctx

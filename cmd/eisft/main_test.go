@@ -122,7 +122,7 @@ func TestEnv(t *testing.T) {
 	if r.code != 0 || r.stderr != "" {
 		t.Fatalf("exit code %d, stderr %q", r.code, r.stderr)
 	}
-	for _, want := range []string{"go ", "cores ", "matrix products ", "measured ", "onnx runtime "} {
+	for _, want := range []string{"go ", "cores ", "matrix products ", "measured ", "onnx runtime ", "mpi "} {
 		if !strings.Contains(r.stdout, "\n"+want) {
 			t.Errorf("no row %q in\n%s", want, r.stdout)
 		}

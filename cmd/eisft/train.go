@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/train"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -23,30 +24,23 @@ writes a run folder: the resolved configuration, the adapter, metrics and an
 evaluation before and after. Ctrl-C stops at the last whole step; the same
 command with --resume goes on exactly there.
 
-   eisft train --config configs/s-sft.yaml`,
+   eisft train --config configs/s-sft.yaml
+
+Several processes train one run together over Open MPI, the same bits as one:
+
+   mpirun -n 4 eisft train --config configs/s-sft.yaml`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`; a bare name is also looked for in the configs folder (required)"},
 			&cli.StringFlag{Name: "from-quantized", Usage: "train beside the quantized model in `FOLDER`, or that of a scheme in the newest run's folder: the base has the weights that its codes stand for", DefaultText: configured},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run of this configuration that was stopped last"},
 		},
 		Action: func(c *cli.Context) error {
-			name, err := required(c, "config")
-			if err != nil {
+			cfg, err := trainConfig(c)
+			if err := ranks.Tell(group(c), err); err != nil {
 				return err
-			}
-			cfg, err := loadConfig(c.Context, name)
-			if err != nil {
-				return err
-			}
-			if c.IsSet("from-quantized") {
-				folder, err := quantizedFolder(c, cfg)
-				if err != nil {
-					return err
-				}
-				cfg.Model.Quantized = config.Quantized{Folder: folder, WeightsOnly: cfg.Model.Quantized.WeightsOnly}
 			}
 			run, err := train.Train(c.Context, cfg, train.Options{
-				Resume: c.Bool("resume"), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
+				Resume: c.Bool("resume"), Group: group(c), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
 				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			})
 			if err != nil {
@@ -57,6 +51,24 @@ command with --resume goes on exactly there.
 			return writeEvaluation(c.App.Writer, run.Dir)
 		},
 	}
+}
+
+// trainConfig is the configuration that the command line asks for.
+func trainConfig(c *cli.Context) (*config.Config, error) {
+	name, err := required(c, "config")
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := loadConfig(c.Context, name)
+	if err != nil || !c.IsSet("from-quantized") {
+		return cfg, err
+	}
+	folder, err := quantizedFolder(c, cfg)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Model.Quantized = config.Quantized{Folder: folder, WeightsOnly: cfg.Model.Quantized.WeightsOnly}
+	return cfg, nil
 }
 
 // writeEvaluation prints a run's evaluation, if its configuration has one.

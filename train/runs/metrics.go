@@ -20,7 +20,11 @@ type Metrics struct {
 	GradNorm float64            `json:"grad_norm"`
 	Rate     float64            `json:"lr_scale"` // share of the learning rates
 	Seconds  float64            `json:"seconds"`
-	Pruned   *Pruned            `json:"pruned,omitempty"` // of pruning
+	// Ranks is how many processes have trained the step, Together the seconds of it that rank 0
+	// has waited for the others and exchanged gradients with them; neither for one process.
+	Ranks    int     `json:"ranks,omitempty"`
+	Together float64 `json:"together_seconds,omitempty"`
+	Pruned   *Pruned `json:"pruned,omitempty"` // of pruning
 }
 
 // Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,

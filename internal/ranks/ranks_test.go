@@ -1,0 +1,58 @@
+package ranks_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
+)
+
+// TestMeet: all hear of all, of the first alone, and of a failure wherever it is told.
+func TestMeet(t *testing.T) {
+	rankstest.Run(3, func(g ranks.Group) {
+		all, err := ranks.Meet(g, 10*g.Rank())
+		if err != nil || !slices.Equal(all, []int{0, 10, 20}) {
+			t.Errorf("rank %d meets %v, %v", g.Rank(), all, err)
+		}
+		first, err := ranks.OnFirst(g, func() (string, error) { return "found", nil })
+		if err != nil || first != "found" {
+			t.Errorf("rank %d hears %q, %v of the first", g.Rank(), first, err)
+		}
+		if g.Rank() == 1 {
+			err = errors.New("no disk")
+		} else {
+			_, err = ranks.Meet(g, 0)
+		}
+		if ranks.Told(err) != (g.Rank() != 1) {
+			t.Errorf("rank %d: %v was told before: %v", g.Rank(), err, ranks.Told(err))
+		}
+		want := "rank 1: no disk"
+		if g.Rank() == 1 {
+			want = "no disk"
+		}
+		if err := ranks.Tell(g, err); err == nil || err.Error() != want {
+			t.Errorf("rank %d: %v, want %s", g.Rank(), err, want)
+		}
+	})
+}
+
+// TestShare: each sample is one rank's, in order, and no rank has two more than another.
+func TestShare(t *testing.T) {
+	for size := 1; size < 6; size++ {
+		for n := range 12 {
+			covered := 0
+			for rank := range size {
+				first, last := ranks.Share(rank, size, n)
+				if first != covered || last-first < n/size || last-first > (n+size-1)/size {
+					t.Errorf("rank %d of %d has samples %d to %d of %d, after %d", rank, size, first, last, n, covered)
+				}
+				covered = last
+			}
+			if covered != n {
+				t.Errorf("%d ranks have %d samples of %d", size, covered, n)
+			}
+		}
+	}
+}
