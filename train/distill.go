@@ -16,7 +16,7 @@ import (
 func (t *trainer) distill(ctx context.Context, s config.Distill, at position) error {
 	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
 		n := float64(len(batch))
-		o := graph.TransferOptions{Keep: s.Keep, KeepWeight: s.KeepWeight, Weight: 1 / n}
+		o := graph.TransferOptions{Penalty: penalty(s.KeepPenalty), Weight: 1 / n}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
 			from := max(0, len(e.IDs)-s.Tokens)
 			r, err := t.engine.Transfer(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)

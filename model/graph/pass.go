@@ -22,14 +22,14 @@ type Options struct {
 	// Soft keeps every token that left the window visible, raised by log σ(ρ);
 	// otherwise slots are chosen hard, with a straight-through gradient.
 	Soft bool
-	// Keep is the share of tokens that may be kept for nothing: mean σ(ρ) above
-	// it costs KeepWeight·(mean - Keep). Only with soft slots.
-	Keep, KeepWeight float64
+	// Penalty is for soft slots alone: the means are over layers with slots, KV heads and the
+	// tokens that left the window.
+	Penalty
 	// TokenWeight is the weight of each answer token's cross-entropy: one over
 	// the number of answer tokens in the whole batch.
 	TokenWeight float64
-	// SampleWeight is this sample's share of the keep penalty: one over the
-	// samples of the batch.
+	// SampleWeight is this sample's share of the penalty: one over the samples of the
+	// batch.
 	SampleWeight float64
 }
 
@@ -37,7 +37,7 @@ type Options struct {
 type Result struct {
 	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
 	Tokens int     // answer tokens
-	Kept   float64 // mean σ(ρ) over layers, KV heads and the tokens that left the window
+	Kept   float64 // mean of σ(ρ), with decay of σ(ρ)^age at the end, over layers, KV heads and the tokens that left the window
 	Layers []model.LayerStats
 }
 
@@ -124,7 +124,7 @@ func (p *pass) differentiate(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("loss: %w", err)
 	}
-	kept := p.keepPenalty()
+	kept := p.penalise()
 	if err := p.backward(ctx); err != nil {
 		return Result{}, err
 	}
@@ -176,36 +176,39 @@ func (p *pass) addOutput(rows []int, g []float32) {
 	}
 }
 
-// keepPenalty adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
-// with the mean of σ(ρ) over layers, KV heads and the tokens that left the
-// window, and returns that mean.
-func (p *pass) keepPenalty() float64 {
+// penalise adds the gradients of the penalty, notes what layers keep and returns the mean of
+// what is kept.
+func (p *pass) penalise() float64 {
 	s, o := p.stream.State, p.options
 	if !o.Soft || p.model.Spec.Slots == 0 || !s.Evicted() {
 		return 0
 	}
 	kv := p.model.Base.Dims.KVHeads
-	slots := func(layer int) (from, to int) {
-		parts := s.Parts(layer)
-		return parts.Sinks * kv, (parts.Sinks + parts.Slots) * kv
-	}
-	mean, layers, scores := 0.0, 0, 0
+	var layers []scored
+	mean, scores := 0.0, 0
 	for i, l := range s.Layers {
 		if l.Score != nil {
-			from, to := slots(i)
-			p.stats[i].Kept = meanKept(l.Score[from:to])
-			mean, layers, scores = mean+p.stats[i].Kept, layers+1, scores+to-from
+			parts := s.Parts(i)
+			from, to := parts.Sinks*kv, (parts.Sinks+parts.Slots)*kv
+			of := scored{i, l.Score[from:to], l.Token[from:to]}
+			p.stats[i].Kept = p.meanKept(of, s.Seen())
+			layers, mean, scores = append(layers, of), mean+p.stats[i].Kept, scores+to-from
 		}
 	}
-	mean /= float64(layers)
+	mean /= float64(len(layers))
+	if o.CapacityWeight > 0 {
+		weight := o.SampleWeight * o.CapacityWeight / float64(len(layers))
+		for _, l := range layers {
+			p.stats[l.layer].Excess = p.capacityPenalty(l, s.Plan(), s.Seen()-s.Parts(l.layer).Recent, o.Penalty, weight)
+		}
+	}
 	if mean <= o.Keep {
 		return mean
 	}
 	g := float32(o.SampleWeight * o.KeepWeight / float64(scores))
-	for i, l := range s.Layers {
-		from, to := slots(i)
-		for j := from; j < to && l.Score != nil; j++ {
-			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
+	for _, l := range layers {
+		for j := range l.score {
+			p.addKept(l, j, s.Seen(), g)
 		}
 	}
 	return mean
