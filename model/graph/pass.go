@@ -35,8 +35,8 @@ type Options struct {
 
 // Result is what a pass over one sample found.
 type Result struct {
-	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
-	Tokens int     // answer tokens
+	Loss   float64 // TokenWeight times the summed cross-entropy (nats), or see TransferLogits
+	Tokens int     // that have a loss
 	Kept   float64 // mean of σ(ρ), with decay of σ(ρ)^age at the end, over layers, KV heads and the tokens that left the window
 	Layers []model.LayerStats
 }
@@ -96,9 +96,11 @@ func lossRows(s Sample) []int {
 // pass is one sample forward and backward.
 type pass struct {
 	stateGrads
-	sample  Sample
 	options Options
-	rows    []int // positions that predict an answer token
+	rows    []int // positions whose logits have a loss
+	// target gives a run of the loss what some rows are compared with and their weights, for
+	// which there is room, and returns the program.
+	target  func(rows []int, r *run) kind
 	stream  *model.Stream
 	tape    *tape
 	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
@@ -107,14 +109,28 @@ type pass struct {
 
 // newPass prepares the recorded forward pass of a sample.
 func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
-	p := &pass{stateGrads: e.newStateGrads(grads, len(s.IDs)), sample: s, options: o, rows: lossRows(s)}
-	p.stats = make([]model.LayerStats, len(p.layers))
-	if len(p.rows) == 0 {
+	rows := lossRows(s)
+	if len(rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
-	p.tape = newTape(p.layers, p.rows[0]/e.model.Spec.Segment)
-	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
+	p := e.startPass(s.IDs, rows, o, grads)
+	p.target = func(rows []int, r *run) kind {
+		r.targets = make([]int32, len(r.weights))
+		for j, row := range rows {
+			r.targets[j], r.weights[j] = s.IDs[row+1], float32(o.TokenWeight)
+		}
+		return headKind
+	}
 	return p, nil
+}
+
+// startPass prepares a recorded forward pass without a target.
+func (e *Engine) startPass(ids []int32, rows []int, o Options, grads *model.Params) *pass {
+	p := &pass{stateGrads: e.newStateGrads(grads, len(ids)), options: o, rows: rows}
+	p.stats = make([]model.LayerStats, len(p.layers))
+	p.tape = newTape(p.layers, rows[0]/e.model.Spec.Segment)
+	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
+	return p
 }
 
 // differentiate runs the recorded pass backward.
@@ -152,16 +168,16 @@ func (p *pass) lossOf(rows []int) (float64, error) {
 	d, segment, padded := p.model.Base.Dims.Hidden, p.model.Spec.Segment, headRows(len(rows))
 	x := scratch.BorrowZero(padded * d)
 	defer scratch.Release(x)
-	r := run{targets: make([]int32, padded), weights: make([]float32, padded)}
+	r := run{weights: make([]float32, padded)}
 	for j, row := range rows {
 		seg := p.tape.live[row/segment-p.tape.gradFrom]
 		copy(x[j*d:(j+1)*d], seg.output[row%segment*d:])
-		r.targets[j], r.weights[j] = p.sample.IDs[row+1], float32(p.options.TokenWeight)
 	}
+	k := p.target(rows, &r)
 	var loss float64
 	r.inputs = []binding{{"x", x, func(g []float32) { p.addOutput(rows, g) }}}
 	r.upstream, r.result = []float32{1}, func(y []float32) { loss = float64(y[0]) }
-	return loss, p.programs.do(key{kind: headKind, rows: padded}, r)
+	return loss, p.programs.do(key{kind: k, rows: padded}, r)
 }
 
 // addOutput takes the gradients of the last layer's output, of the rows of a chunk.

@@ -26,7 +26,7 @@ func TestTransferSeesWhatTheStreamSees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := testModel(t, spec, rand.New(rand.NewPCG(1, 2)))
 			p := recordedPass(t, m, true)
-			tr := taught(t, m, p.sample.IDs)
+			tr := taught(t, m, randomIDs(m, 40))
 			compared := 0
 			for _, live := range p.tape.live {
 				from, to := tr.left(0, live.index)

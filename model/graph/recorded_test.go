@@ -21,6 +21,7 @@ import (
 // the logits, with the recorded ρ₀, which is zero but for its derivative.
 type recorded struct {
 	*pass
+	sample Sample
 	writes [][]write // of each layer; the pass takes its own away
 }
 
@@ -33,7 +34,7 @@ func record(t *testing.T, m *model.Model, s Sample, o Options, grads *model.Para
 	if err := p.stream.Feed(t.Context(), s.IDs, p.rows[0], nil); err != nil {
 		t.Fatal(err)
 	}
-	r := &recorded{pass: p}
+	r := &recorded{pass: p, sample: s}
 	for i := range p.layers {
 		r.writes = append(r.writes, slices.Clone(p.layers[i].writes))
 	}

@@ -74,10 +74,13 @@ func buildWrite(b *builder) *G.Node {
 	}, memory, score, featureK)
 }
 
-// buildHead is the program of the loss: the last layer's output for n rows x [n,D]
-// through the final norm, the output projection and what becomes of its products to the
+// buildHead is the program of the loss: the last layer's output for n rows x [n,D] to the
 // weighted sum of the rows' cross-entropies, [1].
-func buildHead(b *builder) *G.Node {
+func buildHead(b *builder) *G.Node { return b.crossEntropy(buildRowLogits(b)) }
+
+// buildRowLogits is the last layer's output for n rows x [n,D] through the final norm, the
+// output projection and what becomes of its products to logits [n,V].
+func buildRowLogits(b *builder) *G.Node {
 	base := b.model.Base
 	h := b.norm(func() *model.Norm { return base.Norm }, b.input("x", b.key.rows, b.dims().Hidden))
 	logits := b.linear(func() *model.Linear { return base.Head }, base.Head.Out, b.round(Site{}, h))
@@ -85,7 +88,7 @@ func buildHead(b *builder) *G.Node {
 	if base.LogitScale != 0 || base.LogitSoftcap != 0 {
 		logits = b.finishLogits(logits)
 	}
-	return b.crossEntropy(logits)
+	return logits
 }
 
 // finishLogits is [model.Base.FinishLogits].

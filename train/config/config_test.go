@@ -292,7 +292,7 @@ func TestReadsEarlierRuns(t *testing.T) {
 		return Optimizer{Steps: 3, Batch: batch, Trainable: groups, LR: lr, WeightDecay: decay, Betas: [2]float64{0.9, 0.98}, Warmup: warmup, MinLR: 0.05, Clip: 1}
 	}
 	want := Stages{
-		Distill{768, KeepPenalty{Keep: 0.2, KeepWeight: 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
+		Distill{TargetAttention, 768, KeepPenalty{Keep: 0.2, KeepWeight: 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
 		Prune{Samples: 1, Gain: 0.5},
 		SSFT{ChoiceHard, KeepPenalty{Keep: 0.15, KeepWeight: 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
 		SSFT{ChoiceSoft, KeepPenalty{Keep: 0.15, KeepWeight: 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
