@@ -42,7 +42,7 @@ func (r Retention) canonical() Retention {
 	return r
 }
 
-// String is for messages: "an mlp of 64 with decay".
+// String is for messages: "mlp of 64 with decay".
 func (r Retention) String() string {
 	out := string(RetentionLinear)
 	if r.Form == RetentionMLP {
