@@ -116,7 +116,7 @@ func (w *workload) training(name string, n int, soft bool) benchCase {
 	for i := n - answerTokens; i < n; i++ {
 		sample.Loss[i] = true
 	}
-	o := graph.Options{Soft: soft, KeepWeight: 1, TokenWeight: 1. / answerTokens, SampleWeight: 1}
+	o := graph.Options{Soft: soft, Penalty: graph.Penalty{KeepWeight: 1}, TokenWeight: 1. / answerTokens, SampleWeight: 1}
 	return benchCase{
 		name: name, tokens: n, count: func() (need, error) { return w.count.training(n, answerTokens, soft) },
 		prepare: always(func(ctx context.Context) error {
@@ -132,7 +132,7 @@ func (w *workload) distillation(n int) benchCase {
 	return benchCase{
 		name: fmt.Sprintf("distill step 1x%d", n), tokens: n, count: func() (need, error) { return w.count.distillation(n) },
 		prepare: always(func(ctx context.Context) error {
-			_, err := w.engine.Transfer(ctx, w.ids[:n], nil, graph.TransferOptions{KeepWeight: 1, Weight: 1}, w.model.Params.Zero())
+			_, err := w.engine.Transfer(ctx, w.ids[:n], nil, graph.TransferOptions{Penalty: graph.Penalty{KeepWeight: 1}, Weight: 1}, w.model.Params.Zero())
 			return err
 		}),
 	}

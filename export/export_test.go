@@ -75,6 +75,12 @@ func TestEverySwitch(t *testing.T) {
 		},
 		"few, no memory": func(s *model.Spec) { s.SlotLayers, s.Memory = []int{0}, model.MemoryNone },
 		"many sinks":     func(s *model.Spec) { s.Sink, s.Slots = 6, 2 },
+		"mlp":            func(s *model.Spec) { s.Retention = model.Retention{Form: model.RetentionMLP, Hidden: 5} },
+		"decay":          func(s *model.Spec) { s.Retention.Decay = true },
+		"few, mlp, decay, absolute": func(s *model.Spec) {
+			s.SlotLayers, s.Positions = []int{1}, model.PositionsAbsolute
+			s.Retention = model.Retention{Form: model.RetentionMLP, Hidden: 5, Decay: true}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(change), nil)

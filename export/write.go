@@ -118,7 +118,7 @@ func (w *writer) header() (*manifest.Manifest, error) {
 	m := &manifest.Manifest{
 		Schema: manifest.Schema, Producer: manifest.Producer, Model: w.Name, Target: string(w.Target), Opset: opset, Positions: string(spec.Positions),
 		Base: base.Identity(), Trained: w.model.Params.Identity(),
-		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero,
+		MaskValue: lower.MaskValue, MemoryColumn: manifest.ColumnZero, RetentionDecay: spec.Decays(),
 	}
 	if err := addKinds(m, w.model); err != nil {
 		return nil, fmt.Errorf("manifest: rope: %w", err)

@@ -92,6 +92,9 @@ func blockText(s model.Spec) string {
 	if s.SlotLayers != nil {
 		text += ", slots in layers " + indices(s.SlotLayers) + " alone"
 	}
+	if !s.Retention.IsZero() {
+		text += ", retention " + s.Retention.String()
+	}
 	if !s.HasMemory() {
 		return text + ", no memory"
 	}

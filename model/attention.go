@@ -27,10 +27,16 @@ type Attention struct {
 	// Score [N,K] are the retention scores of the N stored tokens from row
 	// SlotAt on; nil where they have no part. With soft slots log σ(ρ) is added
 	// to their logits; with hard ones only its gradient flows (straight-through:
-	// the value added is zero).
+	// the value added is zero). With decay it is age·log σ(ρ), where the age of a token for
+	// a query is how far it is back in the sequence.
 	Score  []float32
 	SlotAt int
 	Soft   bool
+	Decay  bool
+	// Token [N,K] are the indices in the sequence of these tokens, First is that of the
+	// first new one.
+	Token []int32
+	First int
 	// SlidingWindow is how many keys a query sees at most, counted back from its
 	// own in the order stored, whatever their positions; 0: all of them.
 	SlidingWindow int
@@ -280,8 +286,20 @@ func (a *Attention) raise(s []float32, ld int, bias []float32, of queries) {
 		return
 	}
 	for i := range of.rows() {
+		if a.Decay {
+			t, _ := of.row(i)
+			for j := lo; j < hi; j++ {
+				s[i*ld+j-from] += a.age(t, j-a.SlotAt, g) * bias[g*n+j-a.SlotAt]
+			}
+			continue
+		}
 		kernels.Add(s[i*ld+lo-from:i*ld+hi-from], bias[g*n+lo-a.SlotAt:g*n+hi-a.SlotAt])
 	}
+}
+
+// age is how far the j-th slot of a KV head is back in the sequence from new token t.
+func (a *Attention) age(t, j, kv int) float32 {
+	return float32(a.First + t - int(a.Token[j*a.KVHeads+kv]))
 }
 
 // at is x[i:], or nothing of nothing.

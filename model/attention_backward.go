@@ -90,7 +90,7 @@ func (b *headBackward) block(q queries) {
 	for i := range rows {
 		b.softmaxRow(p[i*ld:(i+1)*ld], ds[i*ld:(i+1)*ld], from, q.token+i, q.head)
 	}
-	b.addBias(ds, ld, from, to, rows)
+	b.addBias(ds, ld, from, to, q)
 	if b.grads.Q == nil {
 		return
 	}
@@ -104,13 +104,19 @@ func (b *headBackward) block(q queries) {
 	kernels.GemmSerial(true, false, n, d, rows, 1, p[fresh-from:], ld, b.dOut[first:], ldq, 1, b.grads.V[at:], ldk)
 }
 
-// addBias adds the gradients of the scores of a span to that of the slots' bias.
-func (b *headBackward) addBias(ds []float32, ld, from, to, rows int) {
+// addBias adds the gradients of the scores of a span to that of the slots' log σ(ρ).
+func (b *headBackward) addBias(ds []float32, ld, from, to int, q queries) {
 	lo, hi := max(from, b.SlotAt), min(to, b.SlotAt+len(b.dBias))
 	if lo >= hi {
 		return
 	}
-	for i := range rows {
+	for i := range q.rows() {
+		if b.Decay {
+			for j := lo; j < hi; j++ {
+				b.dBias[j-b.SlotAt] += b.age(q.token+i, j-b.SlotAt, b.g) * ds[i*ld+j-from]
+			}
+			continue
+		}
 		kernels.Add(b.dBias[lo-b.SlotAt:hi-b.SlotAt], ds[i*ld+lo-from:i*ld+hi-from])
 	}
 }

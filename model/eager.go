@@ -89,27 +89,14 @@ func (e *eager) Remember(layer *Layer, h, k, v []float32) {
 	for i := range e.rows * d.KVHeads {
 		l.Token[at*d.KVHeads+i] = int32(e.state.Seen() + e.first + i/d.KVHeads)
 	}
-	if w, c := e.params(layer).TokenScore(); w != nil {
-		TokenScore(l.Score[at*d.KVHeads:], h, w.Data, c.Data, e.rows)
+	if s := e.params(layer).TokenScore(); s != nil {
+		s.Apply(l.Score[at*d.KVHeads:], h, e.rows)
 	} else if l.Score != nil { // an eviction's: nobody has looked at the tokens yet
 		clear(l.Score[at*d.KVHeads : (at+e.rows)*d.KVHeads])
 	}
 	if e.normed != nil {
 		copy(e.normed[e.first*d.Hidden:], h)
 	}
-}
-
-// TokenScore writes hWᵀ + c [T,K] of normed inputs h [T,D], w [K,D] and c [K]:
-// the retention score ρ or the write gate's logit (docs/method.md, section 4).
-func TokenScore(dst, h, w, c []float32, rows int) {
-	in, out := len(h)/rows, len(c)
-	kernels.Parallel(rows, 32, func(lo, hi int) { // a product computes sixteen columns for these few
-		for t := lo; t < hi; t++ {
-			for j, bias := range c {
-				dst[t*out+j] = kernels.Dot(h[t*in:(t+1)*in], w[j*in:(j+1)*in]) + bias
-			}
-		}
-	})
 }
 
 func (e *eager) MemoryInUse() bool { return e.state.Evicted() }
@@ -144,7 +131,7 @@ func (e *eager) Attend(l *Layer, q, _, _ []float32, column *Column[[]float32]) [
 // attentionOf describes what the rows see of the layer that Meet has prepared.
 func (e *eager) attentionOf(l *Layer) Attention {
 	a := e.attention
-	a.Past += e.first
+	a.Past, a.First = a.Past+e.first, a.First+e.first
 	a.Cos, a.Sin = e.tables[e.place(l.Index)].from(e.first, e.rows)
 	return a
 }

@@ -91,6 +91,9 @@ func (e *Eviction) identity() string {
 // ranker returns what the candidates of a layer are compared by.
 func (f *floats) ranker(i int, t schedule.Turnover) func(row, kv int) int {
 	l, e, heads := &f.state.Layers[i], f.model.Eviction, f.model.Base.Dims.KVHeads
+	if e == nil && f.model.Spec.At(i).Decays() {
+		return func(row, kv int) int { return RankAt(l.Score[row*heads+kv], t.Committed-int(l.Token[row*heads+kv])) }
+	}
 	if e == nil {
 		return func(row, kv int) int { return Rank(l.Score[row*heads+kv]) }
 	}
@@ -163,7 +166,7 @@ func (f *floats) watchWeights(layer *Layer, q []float32, rows int) {
 			clear(l.Score)
 		}
 		a := f.attention
-		a.Past += from
+		a.Past, a.First = a.Past+from, a.First+from
 		a.Cos, a.Sin = f.tables[f.place(layer.Index)].from(from, hi-from)
 		a.addWeights(l.Score, q[from*w:hi*w], hi-from, f.keys)
 	}

@@ -145,13 +145,13 @@ func (f *floats) pastOf(layer *Layer) Past {
 	l, parts, a := &f.state.Layers[i], f.state.Parts(i), f.tables[f.place(i)]
 	stored, w := parts.Stored(), d.KVHeads*d.HeadDim
 	p := Past{Attention: Attention{
-		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored,
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored, First: f.state.Seen(),
 		SlotAt: parts.Sinks, Soft: f.options.Soft, SlidingWindow: layer.SlidingWindow, Cos: a.cos, Sin: a.sin,
 		QueryWeight: layer.QueryWeight,
 	}}
 	if l.Score != nil && f.model.Spec.Slots > 0 {
 		from, to := parts.Sinks*d.KVHeads, (parts.Sinks+parts.Slots)*d.KVHeads
-		p.Attention.Score, p.SlotToken = l.Score[from:to], l.Token[from:to]
+		p.Attention.Score, p.Attention.Token, p.Attention.Decay = l.Score[from:to], l.Token[from:to], f.model.Spec.Decays()
 	}
 	if f.state.Evicted() {
 		p.Memory = l.Memory

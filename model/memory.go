@@ -173,14 +173,31 @@ type Written struct {
 	Keys, Values []float32
 	Score        []float32 // ω = σ(Sign·Score)
 	Sign         float32   // -1: Score is the retention score ρ; +1: the write gate's logit
+	Age          []int32   // [m,K], with decay: ω = 1 - σ(Score)^Age
 	Rows         int
 }
 
-func (w Written) weight(t, kv, kvHeads int) float32 {
-	if w.Score == nil {
-		return 1
+// weight returns ω of a token, the i-th of the scores, and its derivative by the score.
+func (w Written) weight(i int) (omega, slope float32) {
+	switch {
+	case w.Score == nil:
+		return 1, 0
+	case w.Age != nil:
+		_, slope, rest := Kept(w.Score[i], int(w.Age[i]))
+		return rest, -slope
 	}
-	return kernels.Sigmoid1(w.Sign * w.Score[t*kvHeads+kv])
+	omega = kernels.Sigmoid1(w.Sign * w.Score[i])
+	return omega, w.Sign * omega * (1 - omega)
+}
+
+// Ages are those of tokens, by their indices in the sequence, when the first so many of that
+// are committed.
+func Ages(committed int, tokens []int32) []int32 {
+	out := make([]int32, len(tokens))
+	for i, t := range tokens {
+		out[i] = int32(committed) - t
+	}
+	return out
 }
 
 // Write adds tokens to a layer's memory [K,F,d+1] in place: M += Σ ωφ(k)vᵀ and
@@ -236,7 +253,8 @@ func (m Memory) prepareWrite(memory []float32, w Written, featureK []float32, kv
 func (m Memory) weigh(phi []float32, w Written, kv int) {
 	size := len(phi) / max(w.Rows, 1)
 	for t := range w.Rows {
-		kernels.Scale(w.weight(t, kv, m.Dims.KVHeads), phi[t*size:(t+1)*size])
+		omega, _ := w.weight(t*m.Dims.KVHeads + kv)
+		kernels.Scale(omega, phi[t*size:(t+1)*size])
 	}
 }
 
@@ -262,10 +280,10 @@ func (m Memory) writeHeadBackward(dMemory, dFeatureK, dScore, memory []float32, 
 	defer scratch.Release(omega)
 	for t := range w.Rows {
 		row := dphi[t*size : (t+1)*size]
-		omega[t] = w.weight(t, kv, m.Dims.KVHeads)
+		var slope float32
+		omega[t], slope = w.weight(t*m.Dims.KVHeads + kv)
 		if dScore != nil {
-			dw := kernels.Dot(row, h.phi[t*size:(t+1)*size])
-			dScore[t*m.Dims.KVHeads+kv] += w.Sign * omega[t] * (1 - omega[t]) * dw
+			dScore[t*m.Dims.KVHeads+kv] += slope * kernels.Dot(row, h.phi[t*size:(t+1)*size])
 		}
 		kernels.Scale(omega[t], row)
 	}

@@ -46,10 +46,12 @@ type LayerParams struct {
 	Gate     []*Param // of the gate, b first: [H], or [H,d] for the vector gate
 	ReadMap  *Param   // B [H,d,d]
 
-	RetentionWeight *Param // w_g [K,D]
-	RetentionBias   *Param // c_g [K]
-	WriteWeight     *Param // wg_g [K,D]
-	WriteBias       *Param // bg_g [K]
+	RetentionHidden     *Param // V [N,D] of an MLP
+	RetentionHiddenBias *Param // e [N]
+	RetentionWeight     *Param // w_g [K,D], of an MLP [K,N]
+	RetentionBias       *Param // c_g [K]
+	WriteWeight         *Param // wg_g [K,D]
+	WriteBias           *Param // bg_g [K]
 }
 
 // Params is what eisft trains: one module for each layer, in layer order.
@@ -70,6 +72,15 @@ const initialWrite = 2
 // NewParams returns the untrained parameters of a block for a base with the
 // given number of layers.
 func NewParams(s Spec, d Dims, layers int) *Params {
+	p := newLayout(s, d, layers)
+	for i := range p.Layers {
+		p.Layers[i].scatter(i)
+	}
+	return p
+}
+
+// newLayout is NewParams without what is drawn.
+func newLayout(s Spec, d Dims, layers int) *Params {
 	p := &Params{Spec: s, Dims: d, Layers: make([]LayerParams, layers)}
 	for i := range p.Layers {
 		p.Layers[i] = newLayerParams(s.At(i), d, i)
@@ -87,8 +98,14 @@ func newLayerParams(s Spec, d Dims, layer int) LayerParams {
 	}
 	var l LayerParams
 	if s.Slots > 0 {
-		l.RetentionWeight = param("retention.weight", GroupRetention, 0, d.KVHeads, d.Hidden)
-		l.RetentionBias = param("retention.bias", GroupRetention, 0, d.KVHeads)
+		inputs := d.Hidden
+		if s.Retention.Form == RetentionMLP {
+			inputs = s.Retention.Hidden
+			l.RetentionHidden = param("retention.hidden.weight", GroupRetention, 0, inputs, d.Hidden)
+			l.RetentionHiddenBias = param("retention.hidden.bias", GroupRetention, 0, inputs)
+		}
+		l.RetentionWeight = param("retention.weight", GroupRetention, 0, d.KVHeads, inputs)
+		l.RetentionBias = param("retention.bias", GroupRetention, s.Retention.initialBias(), d.KVHeads)
 	}
 	if !s.HasMemory() {
 		return l
@@ -132,18 +149,9 @@ func setIdentity(p *Param) {
 	}
 }
 
-// TokenScore returns weight and bias of the score that is kept with every
-// token: the retention score, or the write gate's logit; nil without either.
-func (l *LayerParams) TokenScore() (weight, bias *Param) {
-	if l.RetentionWeight != nil {
-		return l.RetentionWeight, l.RetentionBias
-	}
-	return l.WriteWeight, l.WriteBias
-}
-
 // List returns the layer's parameters in a fixed order.
 func (l *LayerParams) List() []*Param {
-	all := append([]*Param{l.RetentionWeight, l.RetentionBias, l.FeatureQ, l.FeatureK}, l.Gate...)
+	all := append([]*Param{l.RetentionHidden, l.RetentionHiddenBias, l.RetentionWeight, l.RetentionBias, l.FeatureQ, l.FeatureK}, l.Gate...)
 	all = append(all, l.ReadMap, l.WriteWeight, l.WriteBias)
 	return slices.DeleteFunc(all, func(p *Param) bool { return p == nil })
 }
@@ -168,7 +176,7 @@ func (p *Params) Count() int {
 
 // Zero returns parameters of the same layout, all zero: room for gradients.
 func (p *Params) Zero() *Params {
-	z := NewParams(p.Spec, p.Dims, len(p.Layers))
+	z := newLayout(p.Spec, p.Dims, len(p.Layers))
 	for _, q := range z.List() {
 		clear(q.Data)
 	}

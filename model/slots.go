@@ -23,13 +23,13 @@ func (m *Model) KeepSlots(layers []int) (*Model, error) {
 	spec, p := m.Spec, *m.Params
 	spec.SlotLayers = layers
 	if len(layers) == 0 {
-		spec.Slots, spec.SlotLayers = 0, nil
+		spec.Slots, spec.SlotLayers, spec.Retention = 0, nil, Retention{}
 	}
 	p.Spec, p.Layers = spec, slices.Clone(p.Layers)
 	for i := range p.Layers {
 		switch l := &p.Layers[i]; {
 		case spec.At(i).Slots == 0:
-			l.RetentionWeight, l.RetentionBias = nil, nil
+			l.RetentionHidden, l.RetentionHiddenBias, l.RetentionWeight, l.RetentionBias = nil, nil, nil, nil
 		case l.RetentionWeight == nil:
 			return nil, fmt.Errorf("layer %d has no slots to keep; those that have are %v", i, m.SlotLayers())
 		}

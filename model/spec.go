@@ -31,6 +31,8 @@ type Spec struct {
 	// layers of a language model look tokens up far back (retrieval heads, Wu et al.,
 	// arXiv 2404.15574); the others see sinks, window and memory alone.
 	SlotLayers []int `yaml:"slot_layers,omitempty" json:"slot_layers,omitempty"`
+	// Retention is the form of the score that chooses the tokens of the slots.
+	Retention Retention `yaml:"retention,omitzero" json:"retention,omitzero"`
 	// Positions says which rotary positions visible keys get.
 	Positions Positions `yaml:"positions" json:"positions"`
 	// Memory is the update rule of the compressive memory, or none.
@@ -149,11 +151,12 @@ func wrongJSON(key string, err error) error {
 }
 
 // Equal says whether two blocks are the same.
-func (s Spec) Equal(t Spec) bool { return reflect.DeepEqual(s, t) }
+func (s Spec) Equal(t Spec) bool { return s.Difference(t) == "" }
 
 // Difference names the first field in which s differs from t, "slots 256, but 128", or
 // returns "" if there is none.
 func (s Spec) Difference(t Spec) string {
+	s.Retention, t.Retention = s.Retention.canonical(), t.Retention.canonical()
 	a, b := reflect.ValueOf(s), reflect.ValueOf(t)
 	for i := range a.NumField() {
 		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
@@ -246,6 +249,9 @@ func (s Spec) Validate() error {
 		}
 	}
 	if err := s.validateSlotLayers(); err != nil {
+		return err
+	}
+	if err := s.Retention.validate(s.Slots); err != nil {
 		return err
 	}
 	if err := enum.Check("positions", s.Positions, PositionsCompact, PositionsAbsolute); err != nil {

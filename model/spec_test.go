@@ -24,11 +24,19 @@ func TestSpecWords(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(s *model.Spec){
-		`memory is ""; it must be one of none, linear, delta`:                                                func(s *model.Spec) { s.Memory = "" },
-		`memory is "Linear"; did you mean "linear"? It must be one of none, linear, delta`:                   func(s *model.Spec) { s.Memory = "Linear" },
-		`positions is ""; it must be one of compact, absolute`:                                               func(s *model.Spec) { s.Positions = "" },
-		`gate is "slots"; did you mean "slot"? It must be one of scalar, vector, query, slot, mass`:          func(s *model.Spec) { s.Gate = "slots" },
-		`feature is "hedghog"; did you mean "hedgehog"? It must be one of elu, hedgehog`:                     func(s *model.Spec) { s.Feature = "hedghog" },
+		`memory is ""; it must be one of none, linear, delta`:                                       func(s *model.Spec) { s.Memory = "" },
+		`memory is "Linear"; did you mean "linear"? It must be one of none, linear, delta`:          func(s *model.Spec) { s.Memory = "Linear" },
+		`positions is ""; it must be one of compact, absolute`:                                      func(s *model.Spec) { s.Positions = "" },
+		`gate is "slots"; did you mean "slot"? It must be one of scalar, vector, query, slot, mass`: func(s *model.Spec) { s.Gate = "slots" },
+		`feature is "hedghog"; did you mean "hedgehog"? It must be one of elu, hedgehog`:            func(s *model.Spec) { s.Feature = "hedghog" },
+		`retention.form is "mpl"; it must be one of linear, mlp`:                                    func(s *model.Spec) { s.Retention.Form = "mpl" },
+		`retention.hidden is 0; an mlp must have 1 to 16384 hidden units`:                           func(s *model.Spec) { s.Retention.Form = model.RetentionMLP },
+		`retention.hidden is 3, but the form is linear and has no hidden units; set retention.form: mlp or leave hidden out`: func(s *model.Spec) {
+			s.Retention.Hidden = 3
+		},
+		`retention is linear with decay, but there are no slots that it could choose tokens for; set slots above 0 or leave retention out`: func(s *model.Spec) {
+			s.Slots, s.Retention.Decay = 0, true
+		},
 		`map and write_gate belong to the memory, but memory is none; switch them off or set memory: linear`: func(s *model.Spec) { s.Memory, s.Map = model.MemoryNone, true },
 	} {
 		s := modeltest.DefaultBlock(t)

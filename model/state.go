@@ -1,7 +1,6 @@
 package model
 
 import (
-	"math"
 	"slices"
 
 	"eisft/internal/scratch"
@@ -72,7 +71,7 @@ func (f *floats) commitLayer(i int, t schedule.Turnover) {
 	for g := range d.KVHeads {
 		t.Choose(f.choice[g*n:(g+1)*n], func(row int) int { return rank(row, g) })
 	}
-	f.write(i, n, t.Written)
+	f.write(i, t)
 	if t.Stay == n {
 		return
 	}
@@ -84,28 +83,17 @@ func (f *floats) commitLayer(i int, t schedule.Turnover) {
 	l.moveRows(first+t.Stay, first+n, t.Stored, d)
 }
 
-// Rank is what retention scores are compared by, in thousandths (1/1024). The first layer's
-// scores of the same token at two places are equal but for their last bits, which depend
-// on how many rows were multiplied at once and on the machine; rounded, they are ties,
-// which fall the same way everywhere (see [schedule.Turnover.Choose]). Scores beyond
-// ±2^20 rank as these, and NaN as the lowest.
-func Rank(score float32) int {
-	const most = 1 << 20
-	if score != score {
-		return -1024 * most
-	}
-	return int(math.RoundToEven(1024 * max(-most, min(most, float64(score)))))
-}
-
-// write writes the last `count` of the n rows chosen for each KV head to layer
-// i's memory.
-func (f *floats) write(i, n, count int) {
+// write writes the last t.Written of the rows chosen for each KV head to layer i's memory.
+func (f *floats) write(i int, t schedule.Turnover) {
 	spec, d, l := f.model.Spec, f.model.Base.Dims, &f.state.Layers[i]
-	if !spec.HasMemory() || count == 0 {
+	if !spec.HasMemory() || t.Written == 0 {
 		return
 	}
-	w := f.gather(l, n, count)
+	w := f.gather(l, t.Candidates, t.Written)
 	defer scratch.Release(w.Keys, w.Values, w.Score)
+	if spec.At(i).Decays() {
+		w.Age = Ages(t.Committed, f.written)
+	}
 	if f.options.Tape != nil {
 		f.options.Tape.Write(i, w, f.written, l.Memory)
 	}

@@ -4,9 +4,13 @@ import "math"
 
 // LayerStats says what a layer's block does with its memory and its slots.
 type LayerStats struct {
-	// Kept is the mean of σ(ρ) over KV heads and the tokens that left the window
-	// (all tokens in attention transfer): the share that is kept.
+	// Kept is the mean of σ(ρ), with decay of σ(ρ)^age at the text's end, over KV heads and
+	// the tokens that left the window (all tokens in attention transfer): the share that is
+	// kept.
 	Kept float64 `json:"kept"`
+	// Excess is what is kept beyond the capacity at the ends of segments, as a share of the
+	// capacity and a mean over segments and KV heads.
+	Excess float64 `json:"excess,omitzero"`
 	// Gate is the share of the attention's mass that the memory gets, over heads
 	// and the tokens of the segments that carry a graph: σ(logit), or the
 	// softmax share of the memory's column.

@@ -59,7 +59,6 @@ type Tape interface {
 // Past is what a layer sees beside the new tokens.
 type Past struct {
 	Attention Attention
-	SlotToken []int32   // [N,K] index in the sequence of the tokens in the slots
 	Memory    []float32 // [K,F,d+1], or nil while nothing has left the window
 }
 
@@ -71,7 +70,7 @@ type Wrap func(o Ops[[]float32], first int) Ops[[]float32]
 // StreamOptions choose how a stream reads.
 type StreamOptions struct {
 	// Soft keeps every token that left the window visible, its logits raised by
-	// log σ(ρ): the form that slots are trained in (docs/method.md, section 5). A block
+	// log σ(ρ), with decay times its age: the form that slots are trained in (docs/method.md, section 5). A block
 	// without slots, or with slots by an Eviction, has no such form.
 	Soft bool
 	// NoRouting builds state for prompts that would fit into S+W+L as well.

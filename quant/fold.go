@@ -157,8 +157,9 @@ func (f *folding) scale(s seam, scales []float32) {
 
 // scaleScores: scores read h/s.
 func scaleScores(p *model.LayerParams, scales []float32) {
-	for _, w := range trainedScores(p) {
-		multiplyRows(w.weight.Data, scales)
+	if s := p.TokenScore(); s != nil {
+		weight, _ := s.Reader()
+		multiplyRows(weight.Data, scales)
 	}
 }
 
@@ -173,21 +174,6 @@ func scaleReadMap(p *model.LayerParams, scales []float32) {
 		head, i, j := at/(d*d), at/d%d, at%d
 		p.ReadMap.Data[at] *= scales[head*d+i] / scales[head*d+j]
 	}
-}
-
-// score is a trained score of a token's normed input, h·w + c for each KV head.
-type score struct{ weight, bias *model.Param }
-
-// trainedScores lists those that a layer has.
-func trainedScores(p *model.LayerParams) []score {
-	var list []score
-	if p.RetentionWeight != nil {
-		list = append(list, score{p.RetentionWeight, p.RetentionBias})
-	}
-	if p.WriteWeight != nil {
-		list = append(list, score{p.WriteWeight, p.WriteBias})
-	}
-	return list
 }
 
 // dividedNorm is a norm whose result is divided by s.
@@ -280,8 +266,8 @@ func (f *folding) turnStream(q []float32) error {
 	f.turnEmbedding(p)
 	for i, l := range f.base.Layers {
 		l.Q, l.K, l.V = f.turnReader(l.Q, l.Q.Name, l.InputNorm, q), f.turnReader(l.K, l.K.Name, l.InputNorm, q), f.turnReader(l.V, l.V.Name, l.InputNorm, q)
-		for _, w := range trainedScores(&f.params.Layers[i]) {
-			turnScore(w, l.InputNorm, q)
+		if s := f.params.Layers[i].TokenScore(); s != nil {
+			turnScore(s, l.InputNorm, q)
 		}
 		l.InputNorm = bare(l.InputNorm)
 		l.O = f.turnWriter(l.O, p)
@@ -372,13 +358,14 @@ func (f *folding) turnWriter(l *model.Linear, p []float32) *model.Linear {
 }
 
 // turnScore does to a score of the normed input what turnReader does to a map.
-func turnScore(s score, n *model.Norm, q []float32) {
-	d := s.weight.Shape[1]
-	for g := range s.bias.Data {
-		w := s.weight.Data[g*d : (g+1)*d]
+func turnScore(s *model.TokenScore, n *model.Norm, q []float32) {
+	weight, bias := s.Reader()
+	d := weight.Shape[1]
+	for g := range bias.Data {
+		w := weight.Data[g*d : (g+1)*d]
 		if n != nil {
 			if n.Bias != nil {
-				s.bias.Data[g] += kernels.Dot(w, n.Bias)
+				bias.Data[g] += kernels.Dot(w, n.Bias)
 			}
 			kernels.Mul(w, n.Weight)
 		}

@@ -44,6 +44,9 @@ func blocks(t testing.TB) map[string]model.Spec {
 	mapped := all["eisft"]
 	mapped.Map, mapped.Gate, mapped.SlotLayers = true, model.GateQuery, []int{1}
 	all["slots in a layer, map, query"] = mapped
+	decaying := all["eisft"]
+	decaying.Retention = model.Retention{Form: model.RetentionMLP, Hidden: 5, Decay: true}
+	all["mlp, decay"] = decaying
 	absolute := all["eisft"]
 	absolute.Positions, absolute.Map = model.PositionsAbsolute, true
 	all["absolute, map"] = absolute

@@ -44,9 +44,9 @@ func (s *Step) unfold(b *model.Base, p *model.Params) {
 		back := make([]float32, len(s.Residual))
 		kernels.Transpose(back, s.Residual, dims.Hidden, dims.Hidden)
 		for i, l := range b.Layers {
-			for _, w := range trainedScores(&p.Layers[i]) {
-				turnScore(w, nil, back)
-				unweighScore(w, l.InputNorm)
+			if s := p.Layers[i].TokenScore(); s != nil {
+				turnScore(s, nil, back)
+				unweighScore(s, l.InputNorm)
 			}
 		}
 	}
@@ -67,13 +67,14 @@ func (s *Step) unfold(b *model.Base, p *model.Params) {
 
 // unweighScore takes a norm's weights and bias out of a score. Where the norm's weight is 0
 // the score sees a constant, and its weight is set to 0.
-func unweighScore(s score, n *model.Norm) {
+func unweighScore(s *model.TokenScore, n *model.Norm) {
 	if n == nil {
 		return
 	}
-	d := s.weight.Shape[1]
-	for g := range s.bias.Data {
-		w := s.weight.Data[g*d : (g+1)*d]
+	weight, bias := s.Reader()
+	d := weight.Shape[1]
+	for g := range bias.Data {
+		w := weight.Data[g*d : (g+1)*d]
 		for i, v := range n.Weight {
 			if v == 0 {
 				w[i] = 0
@@ -82,7 +83,7 @@ func unweighScore(s score, n *model.Norm) {
 			}
 		}
 		if n.Bias != nil {
-			s.bias.Data[g] -= kernels.Dot(w, n.Bias)
+			bias.Data[g] -= kernels.Dot(w, n.Bias)
 		}
 	}
 }

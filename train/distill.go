@@ -10,15 +10,19 @@ import (
 	"eisft/train/config"
 )
 
-// distill runs a stage of kind distill: attention transfer on the last tokens of each
-// sample. The loss is the relative error of the attention's output, averaged over the
-// layers.
+// distill runs a stage of kind distill on the last tokens of each sample. The loss is the
+// relative error of the attention's output, averaged over the layers, or the divergence of
+// the logits.
 func (t *trainer) distill(ctx context.Context, s config.Distill, at position) error {
 	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
 		n := float64(len(batch))
-		o := graph.TransferOptions{Keep: s.Keep, KeepWeight: s.KeepWeight, Weight: 1 / n}
+		o := graph.TransferOptions{Penalty: penalty(s.KeepPenalty), Weight: 1 / n}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
 			from := max(0, len(e.IDs)-s.Tokens)
+			if s.Target == config.TargetLogits {
+				r, err := t.engine.TransferLogits(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)
+				return figures{Loss: r.Loss, Kept: r.Kept, Tokens: len(e.IDs) - from, Layers: r.Layers}, err
+			}
 			r, err := t.engine.Transfer(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)
 			f := figures{Kept: r.Kept, Tokens: len(e.IDs) - from, Layers: r.Layers}
 			for _, layer := range r.Errors {

@@ -10,6 +10,11 @@ import (
 	"eisft/train/config"
 )
 
+// penalty is that of a configuration.
+func penalty(k config.KeepPenalty) graph.Penalty {
+	return graph.Penalty{Keep: k.Keep, KeepWeight: k.KeepWeight, Capacity: k.Capacity, CapacityWeight: k.CapacityWeight}
+}
+
 // ssft runs a stage of kind s-sft: the loss is the cross-entropy of answer tokens,
 // normalised by their number over the whole batch (docs/method.md, section 5).
 func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
@@ -22,7 +27,7 @@ func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
 			return nil, fmt.Errorf("%s: no sample of the batch has an answer to learn from", batch[0].Where)
 		}
 		o := graph.Options{
-			Soft: s.Choice == config.ChoiceSoft, Keep: s.Keep, KeepWeight: s.KeepWeight,
+			Soft: s.Choice == config.ChoiceSoft, Penalty: penalty(s.KeepPenalty),
 			TokenWeight: 1 / float64(answers), SampleWeight: 1 / float64(len(batch)),
 		}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {

@@ -33,6 +33,7 @@ func (f *figures) add(s figures, samples int) {
 	}
 	for i, l := range s.Layers {
 		f.Layers[i].Kept += l.Kept / float64(samples)
+		f.Layers[i].Excess += l.Excess / float64(samples)
 		f.Layers[i].Gate.Merge(l.Gate)
 	}
 }

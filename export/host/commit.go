@@ -93,12 +93,21 @@ func (st *Stream) commit() error {
 func (st *Stream) commitLayer(i int, t schedule.Turnover, share float32) {
 	l := &st.layers[i]
 	for g := range st.model.heads {
-		kept, dropped := t.Choose(make([]int, t.Candidates), func(place int) int { return model.Rank(l.score[g][place]) })
+		rank := func(place int) int { return model.Rank(l.score[g][place]) }
+		if st.model.decay {
+			rank = func(place int) int { return model.RankAt(l.score[g][place], l.age(t, g, place)) }
+		}
+		kept, dropped := t.Choose(make([]int, t.Candidates), rank)
 		if st.writer != nil {
-			st.evict(i, g, dropped, share)
+			st.evict(i, g, t, dropped, share)
 		}
 		l.move(g, t.First, slices.Concat(kept, span(t.First+t.Candidates, t.Stored)))
 	}
+}
+
+// age is that of a head's token after a commit.
+func (l *layer) age(t schedule.Turnover, head, place int) int {
+	return t.Committed - int(l.token[head][place])
 }
 
 // move makes the given rows of a head follow each other from row `at` on.
@@ -115,7 +124,7 @@ func (l *layer) move(head, at int, rows []int) {
 
 // evict lays the rows that a head drops out for the commit graph, each with its ω times
 // share; empty places weigh nothing.
-func (st *Stream) evict(i, g int, rows []int, share float32) {
+func (st *Stream) evict(i, g int, t schedule.Turnover, rows []int, share float32) {
 	m, l, e := st.model, &st.layers[i], &st.writer.layers[i]
 	l.keys.copyTo(e.keys, g, 0, rows)
 	l.values.copyTo(e.values, g, 0, rows)
@@ -124,7 +133,11 @@ func (st *Stream) evict(i, g int, rows []int, share float32) {
 	clear(weights)
 	for j, r := range rows {
 		weights[j] = share
-		if l.score != nil {
+		switch {
+		case l.score != nil && m.decay:
+			_, _, rest := model.Kept(l.score[g][r], l.age(t, g, r))
+			weights[j] *= rest
+		case l.score != nil:
 			weights[j] *= kernels.Sigmoid1(m.scoreSign() * l.score[g][r])
 		}
 		if m.plan.Absolute {

@@ -55,6 +55,7 @@ type Model struct {
 	empty    float64 // the number of tokens that an empty memory stands for
 	logTerm  bool    // the mask's last column holds the logarithm of the tokens written
 	gated    bool    // the score of a token is the write gate's logit, else the retention score
+	decay    bool    // the retention score decays with the token's age
 	layers   int
 	heads    int // K
 	headDim  int // d
@@ -99,7 +100,7 @@ func Open(dir string, o Options) (*Model, error) {
 	if errs := info.VerifyFiles(dir, filehash.Sum); errs != nil {
 		return nil, fmt.Errorf("open %s: %w; export again, or copy the folder again", dir, errors.Join(errs...))
 	}
-	m := &Model{logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), empty: info.EmptyTokens, ran: o.Ran}
+	m := &Model{logTerm: info.MemoryColumn == manifest.ColumnLogTokens, features: info.Features, scale: float32(info.MemoryScale), decay: info.RetentionDecay, empty: info.EmptyTokens, ran: o.Ran}
 	if err := m.choose(info, o); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}

@@ -222,6 +222,15 @@ func TestRuntimeChoice(t *testing.T) {
 	testWeights(t, rows, turnover, dropped)
 }
 
+// TestRuntimeDecay: ranks and weights where retention decays.
+func TestRuntimeDecay(t *testing.T) {
+	for i, r := range rowsOf(t, "decay") {
+		score, age := float32(r.float(t, "score")), r.int(t, "age")
+		_, _, rest := model.Kept(score, age)
+		same(t, "decay", i, r, map[string]any{"rank": model.RankAt(score, age), "weight": strconv.FormatFloat(float64(rest)/6, 'f', 6, 64)})
+	}
+}
+
 // testWeights: what the commit graph gets for the dropped ones.
 func testWeights(t *testing.T, chosen []row, turnover schedule.Turnover, dropped []int) {
 	t.Helper()

@@ -60,6 +60,9 @@ var variants = []variant{
 	{name: "few slots", block: func(s *model.Spec) { s.SlotLayers = []int{1} }},
 	{name: "mass gate", block: func(s *model.Spec) { s.Gate = model.GateMass }},
 	{name: "write gate", block: func(s *model.Spec) { s.WriteGate, s.Slots, s.Window = true, 0, 11 }},
+	{name: "decay", block: func(s *model.Spec) {
+		s.Slots, s.Retention = 5, model.Retention{Form: model.RetentionMLP, Hidden: 6, Decay: true}
+	}},
 	{name: "no memory", block: func(s *model.Spec) { s.Memory = model.MemoryNone }},
 	{name: "sliding window", base: func(c *hf.Config) {
 		c.SlidingWindow, c.LayerTypes = 7, []hf.LayerType{hf.SlidingAttention, hf.FullAttention}

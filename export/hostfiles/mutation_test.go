@@ -56,6 +56,14 @@ var mutations = []mutation{
 		cpp: [2]string{"float weight = share;", "float weight = l.scored ? share : share * 0.5f;"},
 	},
 	{
+		rule: "with decay ranks fall with age", variant: "decay",
+		js: [2]string{"-Math.log(this.age(l, h, p) * lossOf", "-Math.log(lossOf"}, cpp: [2]string{"-std::log(age(l, h, p) * loss_of", "-std::log(loss_of"},
+	},
+	{
+		rule: "with decay an evicted token weighs 1 − β^age", variant: "decay",
+		js: [2]string{"-Math.expm1(-this.age(l, h, p) * lossOf", "-Math.expm1(-lossOf"}, cpp: [2]string{"-std::expm1(-age(l, h, p) * loss_of", "-std::expm1(-loss_of"},
+	},
+	{
 		rule: "weights are shares of n+m", variant: "quantized",
 		js: [2]string{"share = Math.fround(model.scale / after)", "share = 1"}, cpp: [2]string{"const float share = model.scale / static_cast<float>(after)", "(void)after; const float share = 1.0f"},
 	},

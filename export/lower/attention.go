@@ -118,15 +118,31 @@ func (l *layer) Remember(_ *model.Layer, h, k, v *ir.Value) {
 	}
 	l.newValue = l.splitHeads(v, 1)
 	leave()
-	w, c := l.params.TokenScore()
-	if w == nil {
+	s := l.params.TokenScore()
+	if s == nil {
 		return
 	}
-	weight := l.Const(w.Name, []int{d.Hidden, d.KVHeads}, encoding.Transpose(w.Data, d.KVHeads, d.Hidden))
+	if s.HiddenWeight != nil {
+		h = l.hiddenUnits(s, h)
+	}
 	// The bias is added behind the reshape: ONNX Runtime makes one op of a product and a bias
 	// with a Reshape of its own, whose int8 input its next step gets wrong.
-	score := l.Reshape(l.Transpose(l.MatMul(h, weight), 2, 0, 1), d.KVHeads, 1, l.tokens, 1)
-	l.score = l.Add(score, l.Const(c.Name, []int{d.KVHeads, 1, 1, 1}, c.Data)).Named("score")
+	score := l.Reshape(l.Transpose(l.MatMul(h, l.transposed(s.Weight)), 2, 0, 1), d.KVHeads, 1, l.tokens, 1)
+	l.score = l.Add(score, l.Const(s.Bias.Name, []int{d.KVHeads, 1, 1, 1}, s.Bias.Data)).Named("score")
+}
+
+// hiddenUnits are those of the retention score's MLP [1,T,N], with the bias as above.
+func (l *layer) hiddenUnits(s *model.TokenScore, h *ir.Value) *ir.Value {
+	n := len(s.HiddenBias.Data)
+	units := l.Reshape(l.MatMul(h, l.transposed(s.HiddenWeight)), 1, 1, l.tokens, n)
+	units = l.Add(units, l.Const(s.HiddenBias.Name, []int{n}, s.HiddenBias.Data))
+	return l.Reshape(l.Mul(units, l.Sigmoid(units)), 1, l.tokens, n)
+}
+
+// transposed is a trained matrix [n,m] as a constant [m,n].
+func (l *layer) transposed(p *model.Param) *ir.Value {
+	n, m := p.Shape[0], p.Shape[1]
+	return l.Const(p.Name, []int{m, n}, encoding.Transpose(p.Data, n, m))
 }
 
 // Attend is model.Attention.Forward over the whole cache, the new tokens and the

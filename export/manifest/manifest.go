@@ -64,6 +64,8 @@ type Manifest struct {
 	// EmptyTokens is the number whose logarithm the column holds while the memory is in
 	// use and nothing has been written; 0 where it holds none.
 	EmptyTokens float64 `json:"empty_memory_tokens,omitempty"`
+	// RetentionDecay: a token is kept by β^age with β = σ of its retention score; false: by β.
+	RetentionDecay bool `json:"retention_decay,omitempty"`
 	// Embeddings is the safetensors file with the rows that the host looks up (Embedding,
 	// EmbeddingScale); empty where the graphs take ids. Quantization may name another one for
 	// its graphs: see EmbeddingsOf.

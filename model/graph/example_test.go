@@ -31,7 +31,7 @@ func ExampleEngine_Backward() {
 		sample.Loss[i] = i >= 690
 	}
 	grads := m.Params.Zero()
-	o := graph.Options{Soft: true, Keep: 0.15, KeepWeight: 10, TokenWeight: 0.1, SampleWeight: 1}
+	o := graph.Options{Soft: true, Penalty: graph.Penalty{Keep: 0.15, KeepWeight: 10}, TokenWeight: 0.1, SampleWeight: 1}
 	result, err := graph.NewEngine(m, nil).Backward(context.Background(), sample, o, grads)
 	if err != nil {
 		fmt.Println(err)

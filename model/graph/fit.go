@@ -36,7 +36,7 @@ func (e *Engine) Stretches(ctx context.Context, ids []int32, i int, embed func(x
 			out.Output = s.inputs[i+1]
 		}
 		// The choice of slots is made: their scores are in no value of a fit.
-		out.past.attention.Score, out.past.slotToken = nil, nil
+		out.past.attention.Score, out.past.attention.Token = nil, nil
 		list = append(list, out)
 		first += len(out.Input) / e.model.Base.Dims.Hidden
 	}

@@ -85,7 +85,7 @@ func TestProgramsAreReused(t *testing.T) {
 func TestFormIsComplete(t *testing.T) {
 	const run = "comes with each run"
 	known := map[string]string{
-		"Spec.Sink": run, "Spec.Window": run, "Spec.Segment": run, "Spec.Slots": run, "Spec.SlotLayers": run, "Spec.Positions": run,
+		"Spec.Sink": run, "Spec.Window": run, "Spec.Segment": run, "Spec.Slots": run, "Spec.SlotLayers": run, "Spec.Positions": run, "Spec.Retention": run,
 		"Spec.Memory": "blockForm", "Spec.Feature": "blockForm", "Spec.FeatureDim": "blockForm", "Spec.Gate": "blockForm", "Spec.Map": "blockForm", "Spec.WriteGate": "blockForm",
 		"Layer.Index": run, "Layer.Rotary": run, "Layer.SlidingWindow": run, "Layer.AttentionScale": run, "Layer.QueryWeight": run, "Layer.AttentionSoftcap": run, "Layer.ResidualScale": run, "Layer.Activation": "form",
 	}

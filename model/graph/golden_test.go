@@ -28,7 +28,7 @@ func TestEdgeGradients(t *testing.T) {
 			compareSample(t, e, "", Options{TokenWeight: 1. / 23})
 			if e.Has("soft.loss") {
 				keep, weight := e.Keep(t)
-				r := compareSample(t, e, "soft.", Options{Soft: true, Keep: keep, KeepWeight: weight, TokenWeight: 1. / 23, SampleWeight: 1})
+				r := compareSample(t, e, "soft.", Options{Soft: true, Penalty: Penalty{Keep: keep, KeepWeight: weight}, TokenWeight: 1. / 23, SampleWeight: 1})
 				wantValue(t, "kept", r.Kept, e.Floats(t, "soft.kept")[0])
 			}
 		})
@@ -59,7 +59,7 @@ func TestEdgeTransfer(t *testing.T) {
 			e := modeltest.OpenEdge(t, name)
 			grads := e.Model.Params.Zero()
 			keep, weight := e.Keep(t)
-			r, err := NewEngine(e.Model, nil).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Keep: keep, KeepWeight: weight, Weight: 1}, grads)
+			r, err := NewEngine(e.Model, nil).Transfer(t.Context(), e.IDs[:96], nil, TransferOptions{Penalty: Penalty{Keep: keep, KeepWeight: weight}, Weight: 1}, grads)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -54,6 +54,9 @@ func randomParams(m *model.Model, r *rand.Rand) {
 		copy(p.Data, random(r, len(p.Data), 0.4))
 	}
 	for _, l := range m.Params.Layers {
+		for i := 0; m.Spec.Decays() && i < len(l.RetentionBias.Data); i++ {
+			l.RetentionBias.Data[i] += 3
+		}
 		for _, p := range l.Gate[:min(1, len(l.Gate))] { // the bias
 			for i := range p.Data {
 				p.Data[i]++
@@ -153,7 +156,18 @@ func specs() map[string]model.Spec {
 			}
 		}
 	}
-	out["slots"] = model.Spec{Sink: 1, Window: 4, Segment: 5, Slots: 3, Positions: model.PositionsAbsolute, Memory: model.MemoryNone}
+	alone := model.Spec{Sink: 1, Window: 4, Segment: 5, Slots: 3, Positions: model.PositionsAbsolute, Memory: model.MemoryNone}
+	out["slots"] = alone
+	mlp := model.Retention{Form: model.RetentionMLP, Hidden: 3}
+	alone.Retention = mlp
+	out["slots-mlp"] = alone
+	alone.Retention.Decay = true
+	out["slots-mlp-decay"] = alone
+	with := out["slot-hedgehog-linear-slots"]
+	with.Retention.Decay = true
+	out["slot-hedgehog-linear-slots-decay"] = with
+	with.Retention = mlp
+	out["slot-hedgehog-linear-slots-mlp"] = with
 	return out
 }
 
@@ -213,7 +227,13 @@ func blockOf(m *model.Model, i, tokens int, r *rand.Rand) (key, run) {
 		QueryWeight: layer.QueryWeight,
 	}
 	if s.Slots > 0 {
-		out.attention.Score = random(r, s.Slots*d.KVHeads, 1)
+		out.attention.Score, out.attention.Decay, out.attention.First = random(r, s.Slots*d.KVHeads, 1), s.Decays(), past
+		for i := range s.Slots * d.KVHeads {
+			if s.Decays() {
+				out.attention.Score[i] += 3
+			}
+			out.attention.Token = append(out.attention.Token, int32(i%4))
+		}
 		out.inputs = append(out.inputs, binding{name: "score", values: out.attention.Score})
 	}
 	if k.memory {
@@ -237,7 +257,7 @@ func randomMemory(m *model.Model, r *rand.Rand) []float32 {
 // goes straight through: the value does not depend on them, the gradient is the one of
 // log σ(ρ), if that were added to the logits. So it is σ(-ρ) times the gradient of what
 // is added, which soft slots have, too, and where nothing is added: log σ(ρ) is next to
-// zero at ρ = 12.
+// zero at ρ = 18.
 func checkHardSlots(t *testing.T, m *model.Model, k key, r run) {
 	t.Helper()
 	if k.scores == 0 {
@@ -246,7 +266,7 @@ func checkHardSlots(t *testing.T, m *model.Model, k key, r run) {
 	r.attention.Soft = false
 	r.grads = &m.Params.Zero().Layers[r.layer.Index]
 	checkProgram(t, m, k, r, "score")
-	const kept = 12
+	const kept = 18
 	of := func(soft bool) []float32 {
 		p, err := newProgram(m, k, r.layer)
 		if err != nil {
@@ -291,6 +311,9 @@ func TestWriteGradients(t *testing.T) {
 			run.upstream = random(r, len(run.inputs[0].values), 1)
 			if s.HasScore() {
 				k.scores, run.written.Score = tokens, random(r, tokens*m.Base.Dims.KVHeads, 1)
+				if s.Decays() {
+					run.written.Age = model.Ages(7, []int32{0, 1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5})
+				}
 				run.inputs = append(run.inputs, binding{name: "score", values: run.written.Score})
 			}
 			checkProgram(t, m, k, run)
@@ -302,10 +325,12 @@ func TestWriteGradients(t *testing.T) {
 func TestTokenScoreAndHeadGradients(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	m := testModel(t, specs()["slots"], r)
-	checkProgram(t, m, key{kind: scoreKind, rows: 5}, run{
-		inputs: []binding{{name: "h", values: random(r, 50, 1)}}, upstream: random(r, 10, 1),
-		layer: m.Base.Layers[0], params: &m.Params.Layers[0], grads: &m.Params.Zero().Layers[0],
-	})
+	for _, m := range []*model.Model{m, testModel(t, specs()["slots-mlp"], r)} {
+		checkProgram(t, m, key{kind: scoreKind, rows: 5}, run{
+			inputs: []binding{{name: "h", values: random(r, 50, 1)}}, upstream: random(r, 10, 1),
+			layer: m.Base.Layers[0], params: &m.Params.Layers[0], grads: &m.Params.Zero().Layers[0],
+		})
+	}
 	loss := run{inputs: []binding{{name: "x", values: random(r, 160, 1)}}, upstream: []float32{1.5}, targets: make([]int32, 16), weights: make([]float32, 16)}
 	for i := range loss.targets {
 		loss.targets[i], loss.weights[i] = int32(i%11), float32(1+i%3)
@@ -373,7 +398,12 @@ func streamed(t *testing.T, e *Engine, s Sample, o Options) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loss + o.SampleWeight*o.KeepWeight*math.Max(0, p.keepPenalty()-o.Keep)
+	kept := p.penalise()
+	excess := p.stats[0].Excess // of the only layer
+	if e.model.Spec.Slots > 0 && len(s.IDs) > 20 && excess == 0 {
+		t.Error("nothing exceeds the capacity, so that its gradient is not checked")
+	}
+	return loss + o.SampleWeight*(o.KeepWeight*math.Max(0, kept-o.Keep)+o.CapacityWeight*excess)
 }
 
 // testSample is a text of 33 tokens of which some of the last 15 are answers.
@@ -386,7 +416,7 @@ func testSample(r *rand.Rand) Sample {
 }
 
 func softOptions() Options {
-	return Options{Soft: true, Keep: 0.1, KeepWeight: 2, TokenWeight: 0.3, SampleWeight: 0.7}
+	return Options{Soft: true, Penalty: Penalty{Keep: 0.1, KeepWeight: 2, Capacity: 1, CapacityWeight: 0.4}, TokenWeight: 0.3, SampleWeight: 0.7}
 }
 
 // TestTransferGradients compares the gradients of attention transfer with differences,
@@ -412,7 +442,7 @@ func checkTransfer(t *testing.T, m *model.Model, r *rand.Rand) {
 	for i := range ids {
 		ids[i], importance[i] = int32(r.IntN(11)), 0.5+r.Float32()
 	}
-	o, e, grads := TransferOptions{Keep: 0.1, KeepWeight: 2, Weight: 0.7}, NewEngine(m, nil), m.Params.Zero()
+	o, e, grads := TransferOptions{Penalty: Penalty{Keep: 0.1, KeepWeight: 2, Capacity: 1, CapacityWeight: 0.4}, Weight: 0.7}, NewEngine(m, nil), m.Params.Zero()
 	if _, err := e.Transfer(t.Context(), ids, importance, o, grads); err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +455,7 @@ func checkTransfer(t *testing.T, m *model.Model, r *rand.Rand) {
 			sum += o.Weight * v
 		}
 		for _, l := range got.Layers {
-			sum += o.Weight * o.KeepWeight * math.Max(0, l.Kept-o.Keep)
+			sum += o.Weight * (o.KeepWeight*math.Max(0, l.Kept-o.Keep) + o.CapacityWeight*l.Excess)
 		}
 		return sum
 	}}

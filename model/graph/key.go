@@ -36,6 +36,7 @@ const (
 	scoreKind                // the score that is kept with every token
 	writeKind                // a write to the memory
 	headKind                 // the loss
+	logitsKind               // the loss of distilled logits
 	fitKind                  // a layer's distance from what it should put out, by its maps
 )
 
@@ -49,6 +50,7 @@ var kinds = map[kind]struct {
 	scoreKind:    {"score", buildTokenScore},
 	writeKind:    {"write", buildWrite},
 	headKind:     {"head", buildHead},
+	logitsKind:   {"logits", buildLogits},
 	fitKind:      {"fit", buildFit},
 }
 

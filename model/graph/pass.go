@@ -22,22 +22,22 @@ type Options struct {
 	// Soft keeps every token that left the window visible, raised by log σ(ρ);
 	// otherwise slots are chosen hard, with a straight-through gradient.
 	Soft bool
-	// Keep is the share of tokens that may be kept for nothing: mean σ(ρ) above
-	// it costs KeepWeight·(mean - Keep). Only with soft slots.
-	Keep, KeepWeight float64
+	// Penalty is for soft slots alone: the means are over layers with slots, KV heads and the
+	// tokens that left the window.
+	Penalty
 	// TokenWeight is the weight of each answer token's cross-entropy: one over
 	// the number of answer tokens in the whole batch.
 	TokenWeight float64
-	// SampleWeight is this sample's share of the keep penalty: one over the
-	// samples of the batch.
+	// SampleWeight is this sample's share of the penalty: one over the samples of the
+	// batch.
 	SampleWeight float64
 }
 
 // Result is what a pass over one sample found.
 type Result struct {
-	Loss   float64 // TokenWeight times the summed cross-entropy (nats)
-	Tokens int     // answer tokens
-	Kept   float64 // mean σ(ρ) over layers, KV heads and the tokens that left the window
+	Loss   float64 // TokenWeight times the summed cross-entropy (nats), or see TransferLogits
+	Tokens int     // that have a loss
+	Kept   float64 // mean of σ(ρ), with decay of σ(ρ)^age at the end, over layers, KV heads and the tokens that left the window
 	Layers []model.LayerStats
 }
 
@@ -96,9 +96,11 @@ func lossRows(s Sample) []int {
 // pass is one sample forward and backward.
 type pass struct {
 	stateGrads
-	sample  Sample
 	options Options
-	rows    []int // positions that predict an answer token
+	rows    []int // positions whose logits have a loss
+	// target gives a run of the loss what some rows are compared with and their weights, for
+	// which there is room, and returns the program.
+	target  func(rows []int, r *run) kind
 	stream  *model.Stream
 	tape    *tape
 	dOutput [][]float32 // of each live segment's last layer [T,D]; nil without loss
@@ -107,14 +109,28 @@ type pass struct {
 
 // newPass prepares the recorded forward pass of a sample.
 func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error) {
-	p := &pass{stateGrads: e.newStateGrads(grads, len(s.IDs)), sample: s, options: o, rows: lossRows(s)}
-	p.stats = make([]model.LayerStats, len(p.layers))
-	if len(p.rows) == 0 {
+	rows := lossRows(s)
+	if len(rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
-	p.tape = newTape(p.layers, p.rows[0]/e.model.Spec.Segment)
-	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
+	p := e.startPass(s.IDs, rows, o, grads)
+	p.target = func(rows []int, r *run) kind {
+		r.targets = make([]int32, len(r.weights))
+		for j, row := range rows {
+			r.targets[j], r.weights[j] = s.IDs[row+1], float32(o.TokenWeight)
+		}
+		return headKind
+	}
 	return p, nil
+}
+
+// startPass prepares a recorded forward pass without a target.
+func (e *Engine) startPass(ids []int32, rows []int, o Options, grads *model.Params) *pass {
+	p := &pass{stateGrads: e.newStateGrads(grads, len(ids)), options: o, rows: rows}
+	p.stats = make([]model.LayerStats, len(p.layers))
+	p.tape = newTape(p.layers, rows[0]/e.model.Spec.Segment)
+	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
+	return p
 }
 
 // differentiate runs the recorded pass backward.
@@ -124,7 +140,7 @@ func (p *pass) differentiate(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, fmt.Errorf("loss: %w", err)
 	}
-	kept := p.keepPenalty()
+	kept := p.penalise()
 	if err := p.backward(ctx); err != nil {
 		return Result{}, err
 	}
@@ -152,16 +168,16 @@ func (p *pass) lossOf(rows []int) (float64, error) {
 	d, segment, padded := p.model.Base.Dims.Hidden, p.model.Spec.Segment, headRows(len(rows))
 	x := scratch.BorrowZero(padded * d)
 	defer scratch.Release(x)
-	r := run{targets: make([]int32, padded), weights: make([]float32, padded)}
+	r := run{weights: make([]float32, padded)}
 	for j, row := range rows {
 		seg := p.tape.live[row/segment-p.tape.gradFrom]
 		copy(x[j*d:(j+1)*d], seg.output[row%segment*d:])
-		r.targets[j], r.weights[j] = p.sample.IDs[row+1], float32(p.options.TokenWeight)
 	}
+	k := p.target(rows, &r)
 	var loss float64
 	r.inputs = []binding{{"x", x, func(g []float32) { p.addOutput(rows, g) }}}
 	r.upstream, r.result = []float32{1}, func(y []float32) { loss = float64(y[0]) }
-	return loss, p.programs.do(key{kind: headKind, rows: padded}, r)
+	return loss, p.programs.do(key{kind: k, rows: padded}, r)
 }
 
 // addOutput takes the gradients of the last layer's output, of the rows of a chunk.
@@ -176,36 +192,39 @@ func (p *pass) addOutput(rows []int, g []float32) {
 	}
 }
 
-// keepPenalty adds the gradient of the keep penalty, KeepWeight·max(0, mean - Keep)
-// with the mean of σ(ρ) over layers, KV heads and the tokens that left the
-// window, and returns that mean.
-func (p *pass) keepPenalty() float64 {
+// penalise adds the gradients of the penalty, notes what layers keep and returns the mean of
+// what is kept.
+func (p *pass) penalise() float64 {
 	s, o := p.stream.State, p.options
 	if !o.Soft || p.model.Spec.Slots == 0 || !s.Evicted() {
 		return 0
 	}
 	kv := p.model.Base.Dims.KVHeads
-	slots := func(layer int) (from, to int) {
-		parts := s.Parts(layer)
-		return parts.Sinks * kv, (parts.Sinks + parts.Slots) * kv
-	}
-	mean, layers, scores := 0.0, 0, 0
+	var layers []scored
+	mean, scores := 0.0, 0
 	for i, l := range s.Layers {
 		if l.Score != nil {
-			from, to := slots(i)
-			p.stats[i].Kept = meanKept(l.Score[from:to])
-			mean, layers, scores = mean+p.stats[i].Kept, layers+1, scores+to-from
+			parts := s.Parts(i)
+			from, to := parts.Sinks*kv, (parts.Sinks+parts.Slots)*kv
+			of := scored{i, l.Score[from:to], l.Token[from:to]}
+			p.stats[i].Kept = p.meanKept(of, s.Seen())
+			layers, mean, scores = append(layers, of), mean+p.stats[i].Kept, scores+to-from
 		}
 	}
-	mean /= float64(layers)
+	mean /= float64(len(layers))
+	if o.CapacityWeight > 0 {
+		weight := o.SampleWeight * o.CapacityWeight / float64(len(layers))
+		for _, l := range layers {
+			p.stats[l.layer].Excess = p.capacityPenalty(l, s.Plan(), s.Seen()-s.Parts(l.layer).Recent, o.Penalty, weight)
+		}
+	}
 	if mean <= o.Keep {
 		return mean
 	}
 	g := float32(o.SampleWeight * o.KeepWeight / float64(scores))
-	for i, l := range s.Layers {
-		from, to := slots(i)
-		for j := from; j < to && l.Score != nil; j++ {
-			p.addKeep(i, int(l.Token[j])*kv+j%kv, l.Score[j], g)
+	for _, l := range layers {
+		for j := range l.score {
+			p.addKept(l, j, s.Seen(), g)
 		}
 	}
 	return mean

@@ -26,7 +26,7 @@ func TestTransferSeesWhatTheStreamSees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := testModel(t, spec, rand.New(rand.NewPCG(1, 2)))
 			p := recordedPass(t, m, true)
-			tr := taught(t, m, p.sample.IDs)
+			tr := taught(t, m, randomIDs(m, 40))
 			compared := 0
 			for _, live := range p.tape.live {
 				from, to := tr.left(0, live.index)
@@ -72,7 +72,7 @@ func TestTransferPositions(t *testing.T) {
 		spec := positionBlocks(positions)["slots"]
 		m := testModel(t, spec, rand.New(rand.NewPCG(3, 4)))
 		ids := randomIDs(m, 40)
-		got, err := NewEngine(m, nil).Transfer(t.Context(), ids, nil, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
+		got, err := NewEngine(m, nil).Transfer(t.Context(), ids, nil, TransferOptions{Penalty: Penalty{Keep: 1}, Weight: 1}, m.Params.Zero())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestTransferImportance(t *testing.T) {
 		parts[i%2][i] = 1
 	}
 	loss := func(importance []float32) TransferResult {
-		r, err := NewEngine(m, nil).Transfer(t.Context(), ids, importance, TransferOptions{Keep: 1, Weight: 1}, m.Params.Zero())
+		r, err := NewEngine(m, nil).Transfer(t.Context(), ids, importance, TransferOptions{Penalty: Penalty{Keep: 1}, Weight: 1}, m.Params.Zero())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,8 +139,7 @@ func slowTransfer(m *model.Model, ids []int32, position func(j, first int) int) 
 	}
 	q, k, v := project(l.Q, l.QNorm), project(l.K, l.KNorm), project(l.V, nil)
 	rho := make([]float32, n*d.KVHeads)
-	w, c := m.Params.Layers[0].TokenScore()
-	model.TokenScore(rho, x, w.Data, c.Data, n)
+	m.Params.Layers[0].TokenScore().Apply(rho, x, n)
 
 	// attend is the output of token t, where keys have positions and logits a bias.
 	attend := func(t int, position func(j int) int, bias func(j, g int) float64) []float32 {

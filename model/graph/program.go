@@ -26,7 +26,7 @@ type run struct {
 	written   model.Written     // tokens that enter the memory
 	targets   []int32           // for the loss: the token each row predicts
 	weights   []float32         // each row's weight in the loss
-	wanted    []float32         // for attention transfer: the output to come near to
+	wanted    []float32         // for attention transfer: the output to come near to; for distilled logits: the base's
 	stats     *model.LayerStats // of a block: receives what its gate does; nil: not wanted
 	round     func(layer *model.Layer, at Site, x []float32)
 }

@@ -21,6 +21,7 @@ import (
 // the logits, with the recorded ρ₀, which is zero but for its derivative.
 type recorded struct {
 	*pass
+	sample Sample
 	writes [][]write // of each layer; the pass takes its own away
 }
 
@@ -33,7 +34,7 @@ func record(t *testing.T, m *model.Model, s Sample, o Options, grads *model.Para
 	if err := p.stream.Feed(t.Context(), s.IDs, p.rows[0], nil); err != nil {
 		t.Fatal(err)
 	}
-	r := &recorded{pass: p}
+	r := &recorded{pass: p, sample: s}
 	for i := range p.layers {
 		r.writes = append(r.writes, slices.Clone(p.layers[i].writes))
 	}
@@ -50,7 +51,13 @@ func checkRecorded(t *testing.T, m *model.Model, s Sample, o Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := got.Loss + o.SampleWeight*o.KeepWeight*math.Max(0, got.Kept-o.Keep)
+	want, excess, layers := got.Loss+o.SampleWeight*o.KeepWeight*math.Max(0, got.Kept-o.Keep), 0.0, 0
+	for i, l := range got.Layers {
+		if m.Spec.At(i).Slots > 0 {
+			excess, layers = excess+l.Excess, layers+1
+		}
+	}
+	want += o.SampleWeight * o.CapacityWeight * excess / float64(max(layers, 1))
 	if math.Abs(before-want) > 1e-5 {
 		t.Fatalf("the recorded pass has the loss %.7f, the engine %.7f", before, want)
 	}
@@ -77,12 +84,12 @@ func (p *recorded) value() float64 {
 
 // scores are those of all tokens [tokens,K], nil in a layer that keeps none.
 func (p *recorded) scores(i int) []float32 {
-	w, c := p.model.Params.Layers[i].TokenScore()
-	if w == nil {
+	s := p.model.Params.Layers[i].TokenScore()
+	if s == nil {
 		return nil
 	}
 	out, rows := make([]float32, len(p.dScore[i])), len(p.sample.IDs)
-	model.TokenScore(out, p.layers[i].normed, w.Data, c.Data, rows)
+	s.Apply(out, p.layers[i].normed, rows)
 	return out
 }
 
@@ -99,16 +106,45 @@ func pick(score []float32, tokens []int32, kvHeads int) []float32 {
 func (p *recorded) penalty(scores [][]float32) float64 {
 	s, o, kv := p.stream.State, p.options, p.model.Base.Dims.KVHeads
 	sum, n := 0.0, 0
+	excess, layers := 0.0, 0
 	for i, l := range s.Layers {
 		if l.Score == nil || p.model.Spec.At(i).Slots == 0 || !o.Soft {
 			continue
 		}
 		parts := s.Parts(i)
-		for _, v := range pick(scores[i], l.Token[parts.Sinks*kv:(parts.Sinks+parts.Slots)*kv], kv) {
-			sum, n = sum+1/(1+math.Exp(-float64(v))), n+1
+		tokens := l.Token[parts.Sinks*kv : (parts.Sinks+parts.Slots)*kv]
+		for j, v := range pick(scores[i], tokens, kv) {
+			age := 1.0
+			if p.model.Spec.Decays() {
+				age = float64(s.Seen() - int(tokens[j]))
+			}
+			sum, n = sum+math.Pow(1/(1+math.Exp(-float64(v))), age), n+1
+		}
+		excess, layers = excess+p.excess(scores[i]), layers+1
+	}
+	keep := o.KeepWeight * math.Max(0, sum/float64(max(n, 1))-o.Keep)
+	return o.SampleWeight * (keep + o.CapacityWeight*excess/float64(max(layers, 1)))
+}
+
+// excess is what a layer with the scores [tokens,K] keeps beyond the capacity at the ends of
+// segments.
+func (p *recorded) excess(score []float32) float64 {
+	s, o, kv := p.model.Spec, p.options, p.model.Base.Dims.KVHeads
+	sum, n := 0.0, 0
+	for end := s.Segment; end <= len(p.sample.IDs); end += s.Segment {
+		for g := 0; g < kv && end > s.Sink+s.Window; g++ {
+			kept := 0.0
+			for t := s.Sink; t < end-s.Window; t++ {
+				age := 1.0
+				if s.Retention.Decay {
+					age = float64(end - t)
+				}
+				kept += math.Pow(1/(1+math.Exp(-float64(score[t*kv+g]))), age)
+			}
+			sum, n = sum+math.Max(0, kept-float64(o.Capacity))/float64(o.Capacity), n+1
 		}
 	}
-	return o.SampleWeight * o.KeepWeight * math.Max(0, sum/float64(max(n, 1))-o.Keep)
+	return sum / float64(max(n, 1))
 }
 
 // lossIn is the loss of the answers that a segment's last layer predicts.
@@ -136,7 +172,7 @@ func (p *recorded) ops(i int, s liveSegment, score []float32) *plainOps {
 	past, kv := s.past[i], p.model.Base.Dims.KVHeads
 	o := &plainOps{model: p.model, params: &p.model.Params.Layers[i], attention: past.attention}
 	if n := len(past.attention.Score); n > 0 {
-		o.bias = pick(score, past.slotToken, kv)
+		o.bias = pick(score, past.attention.Token, kv)
 		for j, v := range o.bias {
 			o.bias[j] = kernels.LogSigmoid1(v)
 			if !p.options.Soft {
@@ -271,7 +307,11 @@ func (o *plainOps) attendHead(out, q, keys, values []float32, at int, column *mo
 			logit = c * math.Tanh(logit/c)
 		}
 		if n := j - a.SlotAt; n >= 0 && n*d.KVHeads < len(o.bias) {
-			logit += float64(o.bias[n*d.KVHeads+g])
+			age := 1.0
+			if a.Decay {
+				age = float64(a.First + t - int(a.Token[n*d.KVHeads+g]))
+			}
+			logit += age * float64(o.bias[n*d.KVHeads+g])
 		}
 		see(logit, values[row:])
 	}

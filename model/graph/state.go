@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"eisft/model"
-	"eisft/model/kernels"
 )
 
 // layerTape is what a layer keeps of the whole sample.
@@ -52,12 +51,6 @@ func (s *stateGrads) addScores(layer int, g []float32, tokens []int32) {
 	for j, v := range g {
 		s.dScore[layer][int(tokens[j])*kv+j%kv] += v
 	}
-}
-
-// addKeep adds weight times the derivative of σ(ρ) of one token and KV head.
-func (s *stateGrads) addKeep(layer, at int, score, weight float32) {
-	w := kernels.Sigmoid1(score)
-	s.dScore[layer][at] += weight * w * (1 - w)
 }
 
 // backwardWrites runs layer i's memory writes at the end of the segments from one on
@@ -110,7 +103,7 @@ func (s *stateGrads) backwardRest(i int) error {
 // incomplete segment have not left the window.
 func (s *stateGrads) backwardScores(i int) error {
 	d, n := s.model.Base.Dims, s.model.Spec.Segment
-	if w, _ := s.model.Params.Layers[i].TokenScore(); w == nil {
+	if s.model.Params.Layers[i].TokenScore() == nil {
 		return nil
 	}
 	for t := 0; (t+n)*d.KVHeads <= len(s.dScore[i]); t += n {
@@ -131,7 +124,7 @@ func (s *stateGrads) blockRun(k kind, i, rows int, past pastOf) (key, run) {
 	r.attention = past.attention
 	if score := past.attention.Score; len(score) > 0 {
 		id.scores = len(score) / s.model.Base.Dims.KVHeads
-		r.inputs = append(r.inputs, s.scoreInput(i, score, past.slotToken))
+		r.inputs = append(r.inputs, s.scoreInput(i, score, past.attention.Token))
 	}
 	if id.memory {
 		r.inputs = append(r.inputs, binding{"memory", past.memory, addTo(s.dMemory[i])})

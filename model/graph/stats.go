@@ -3,7 +3,6 @@ package graph
 import (
 	"eisft/internal/scratch"
 	"eisft/model"
-	"eisft/model/kernels"
 )
 
 // observeGate notes the memory's shares in the run that is going on; lse is
@@ -16,13 +15,4 @@ func (b *blockNodes) observeGate(logit, lse []float32) {
 	defer scratch.Release(shares)
 	model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}.Shares(shares, logit, lse)
 	b.frame.run.stats.Gate.Merge(model.SpreadOf(shares))
-}
-
-// meanKept is the mean of σ(ρ).
-func meanKept(score []float32) float64 {
-	sum := 0.0
-	for _, v := range score {
-		sum += float64(kernels.Sigmoid1(v))
-	}
-	return sum / float64(len(score))
 }

@@ -59,7 +59,7 @@ func TestLayerStats(t *testing.T) {
 			for i := range sample.IDs {
 				sample.IDs[i], sample.Loss[i] = int32(r.IntN(11)), i > 5 && i%2 == 0
 			}
-			o := Options{Soft: true, Keep: 1, TokenWeight: 1, SampleWeight: 1}
+			o := Options{Soft: true, Penalty: Penalty{Keep: 1}, TokenWeight: 1, SampleWeight: 1}
 			got, err := NewEngine(m, nil).Backward(t.Context(), sample, o, m.Params.Zero())
 			if err != nil {
 				t.Fatal(err)
@@ -73,8 +73,8 @@ func TestLayerStats(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantGate(t, got.Layers[0].Gate, shares)
-			if s.Slots > 0 && math.Abs(got.Layers[0].Kept-kept(st.State, m.Base.Dims)) > 1e-6 {
-				t.Errorf("kept %.6f, want %.6f", got.Layers[0].Kept, kept(st.State, m.Base.Dims))
+			if s.Slots > 0 && math.Abs(got.Layers[0].Kept-kept(st.State, m)) > 1e-6 {
+				t.Errorf("kept %.6f, want %.6f", got.Layers[0].Kept, kept(st.State, m))
 			}
 		})
 	}
@@ -101,12 +101,16 @@ func wantGate(t *testing.T, got model.Spread, shares []float32) {
 	}
 }
 
-// kept is the mean of σ(ρ) of layer 0's soft slots.
-func kept(s *model.State, d model.Dims) float64 {
-	sum, p := 0.0, s.Parts(0)
+// kept is the mean of σ(ρ), with decay of σ(ρ)^age, of layer 0's soft slots.
+func kept(s *model.State, m *model.Model) float64 {
+	sum, p, d := 0.0, s.Parts(0), m.Base.Dims
 	for row := p.Sinks; row < p.Sinks+p.Slots; row++ {
 		for g := range d.KVHeads {
-			sum += 1 / (1 + math.Exp(-float64(s.Layers[0].Score[row*d.KVHeads+g])))
+			age := 1
+			if m.Spec.Retention.Decay {
+				age = s.Seen() - row // soft slots and sinks are all that was before the window
+			}
+			sum += math.Pow(1/(1+math.Exp(-float64(s.Layers[0].Score[row*d.KVHeads+g]))), float64(age))
 		}
 	}
 	return sum / float64(p.Slots*d.KVHeads)

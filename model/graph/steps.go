@@ -11,19 +11,43 @@ import (
 )
 
 // buildTokenScore is the program of what the state keeps of T tokens beside keys
-// and values: normed inputs h [T,D], a weight [K,D] and a bias [K] to a score [T,K].
-// It serves the retention score and the write gate's logit.
+// and values: normed inputs h [T,D] to a score [T,K], as [model.TokenScore] has it.
 func buildTokenScore(b *builder) *G.Node {
-	d, tokens := b.dims(), b.key.rows
-	h := b.constant("h", tokens, d.Hidden)
-	w := b.param(func(p *model.LayerParams) *model.Param { w, _ := p.TokenScore(); return w })
-	c := b.param(func(p *model.LayerParams) *model.Param { _, c := p.TokenScore(); return c })
-	return b.apply("token_score", tensor.Shape{tokens, d.KVHeads}, func(out []float32, in [][]float32) {
-		model.TokenScore(out, in[0], in[1], in[2], tokens)
+	h := b.constant("h", b.key.rows, b.dims().Hidden)
+	of := func(part func(*model.TokenScore) *model.Param) *G.Node {
+		return b.param(func(p *model.LayerParams) *model.Param {
+			if s := p.TokenScore(); s != nil {
+				return part(s)
+			}
+			return nil
+		})
+	}
+	if v := of(func(s *model.TokenScore) *model.Param { return s.HiddenWeight }); v != nil {
+		h = b.affine("hidden_units", model.HiddenUnits, h, v, of(func(s *model.TokenScore) *model.Param { return s.HiddenBias }))
+		h = b.apply("silu", shapeOf(h), func(out []float32, in [][]float32) {
+			model.SiLU1(out, in[0])
+		}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
+			model.SiLU1Backward(grads[0], dOut, in[0])
+		}, h)
+	}
+	return b.affine("token_score", model.ScoreHeads, h, of(func(s *model.TokenScore) *model.Param { return s.Weight }), of(func(s *model.TokenScore) *model.Param { return s.Bias }))
+}
+
+// affine is hWᵀ + c [T,n] of h [T,m], w [n,m] and c [n], as forward computes it.
+func (b *builder) affine(name string, forward func(dst, h, w, c []float32, rows int), h, w, c *G.Node) *G.Node {
+	if b.err != nil {
+		return nil
+	}
+	rows, outs, ins := b.key.rows, w.Shape()[0], w.Shape()[1]
+	return b.apply(name, tensor.Shape{rows, outs}, func(out []float32, in [][]float32) {
+		forward(out, in[0], in[1], in[2], rows)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		kernels.Gemm(true, false, d.KVHeads, d.Hidden, tokens, 1, dOut, d.KVHeads, in[0], d.Hidden, 0, grads[1], d.Hidden)
-		for t := range tokens {
-			kernels.Add(grads[2], dOut[t*d.KVHeads:(t+1)*d.KVHeads])
+		kernels.Gemm(true, false, outs, ins, rows, 1, dOut, outs, in[0], ins, 0, grads[1], ins)
+		for t := range rows {
+			kernels.Add(grads[2], dOut[t*outs:(t+1)*outs])
+		}
+		if grads[0] != nil { // else h is a constant
+			kernels.Gemm(false, false, rows, ins, outs, 1, dOut, outs, in[1], ins, 0, grads[0], ins)
 		}
 	}, h, w, c)
 }
@@ -50,10 +74,13 @@ func buildWrite(b *builder) *G.Node {
 	}, memory, score, featureK)
 }
 
-// buildHead is the program of the loss: the last layer's output for n rows x [n,D]
-// through the final norm, the output projection and what becomes of its products to the
+// buildHead is the program of the loss: the last layer's output for n rows x [n,D] to the
 // weighted sum of the rows' cross-entropies, [1].
-func buildHead(b *builder) *G.Node {
+func buildHead(b *builder) *G.Node { return b.crossEntropy(buildRowLogits(b)) }
+
+// buildRowLogits is the last layer's output for n rows x [n,D] through the final norm, the
+// output projection and what becomes of its products to logits [n,V].
+func buildRowLogits(b *builder) *G.Node {
 	base := b.model.Base
 	h := b.norm(func() *model.Norm { return base.Norm }, b.input("x", b.key.rows, b.dims().Hidden))
 	logits := b.linear(func() *model.Linear { return base.Head }, base.Head.Out, b.round(Site{}, h))
@@ -61,7 +88,7 @@ func buildHead(b *builder) *G.Node {
 	if base.LogitScale != 0 || base.LogitSoftcap != 0 {
 		logits = b.finishLogits(logits)
 	}
-	return b.crossEntropy(logits)
+	return logits
 }
 
 // finishLogits is [model.Base.FinishLogits].

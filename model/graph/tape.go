@@ -26,7 +26,6 @@ type liveSegment struct {
 // pastOf is what a layer saw beside the new tokens.
 type pastOf struct {
 	attention model.Attention
-	slotToken []int32   // [N,K] index in the sequence
 	memory    []float32 // [K,F,d+1] or nil
 }
 
@@ -53,9 +52,9 @@ func (t *tape) Layer(i int, x []float32, s model.Past) {
 // clonePast copies what the stream will overwrite.
 func clonePast(s model.Past) pastOf {
 	a := s.Attention
-	a.PastK, a.PastV, a.Score = slices.Clone(a.PastK), slices.Clone(a.PastV), slices.Clone(a.Score)
+	a.PastK, a.PastV, a.Score, a.Token = slices.Clone(a.PastK), slices.Clone(a.PastV), slices.Clone(a.Score), slices.Clone(a.Token)
 	a.Cos, a.Sin = slices.Clone(a.Cos), slices.Clone(a.Sin)
-	return pastOf{attention: a, slotToken: slices.Clone(s.SlotToken), memory: slices.Clone(s.Memory)}
+	return pastOf{attention: a, memory: slices.Clone(s.Memory)}
 }
 
 // Output implements [model.Tape].

@@ -16,9 +16,8 @@ import (
 
 // TransferOptions say how a text is distilled.
 type TransferOptions struct {
-	// Keep and KeepWeight penalise each layer's mean σ(ρ), over all tokens,
-	// above Keep.
-	Keep, KeepWeight float64
+	// Penalty is that of each layer, the mean of what is kept being over all tokens.
+	Penalty
 	// Weight is the weight of the whole text: one over the texts of the batch.
 	Weight float64
 }
@@ -26,7 +25,7 @@ type TransferOptions struct {
 // TransferResult is what distilling a text found.
 type TransferResult struct {
 	Errors []float64 // relative error ‖O(block)-O(full)‖²/‖O(full)‖² of each layer that is trained
-	Kept   float64   // mean σ(ρ) over layers, KV heads and tokens
+	Kept   float64   // mean of σ(ρ), with decay of σ(ρ)^age at the text's end, over layers, KV heads and tokens
 	Layers []model.LayerStats
 }
 
@@ -73,7 +72,7 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 		if trained(i) {
 			r.Errors = append(r.Errors, loss)
 		}
-		if w, _ := e.model.Params.Layers[i].TokenScore(); w != nil {
+		if e.model.Params.Layers[i].TokenScore() != nil {
 			r.Kept, scored = r.Kept+t.stats[i].Kept, scored+1
 		}
 	}
@@ -148,13 +147,13 @@ func (t *transfer) teach(ctx context.Context, ids []int32) error {
 func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 	m, d, segment := t.model, t.model.Base.Dims, t.model.Spec.Segment
 	var score []float32 // ρ of all tokens [tokens,K]
-	if w, c := m.Params.Layers[i].TokenScore(); w != nil {
+	if s := m.Params.Layers[i].TokenScore(); s != nil {
 		score = scratch.Borrow(t.tokens * d.KVHeads)
 		defer scratch.Release(score)
-		model.TokenScore(score, t.layers[i].normed, w.Data, c.Data, t.tokens)
+		s.Apply(score, t.layers[i].normed, t.tokens)
 	}
 	if m.Spec.At(i).Slots > 0 {
-		t.stats[i].Kept = t.keepPenalty(i, score)
+		t.penalise(scored{i, score, tokenIndices(0, t.tokens, d.KVHeads)})
 	}
 	memories := t.writeMemories(i, score)
 	scale := t.options.Weight / t.energy(i)
@@ -174,16 +173,19 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 	return loss / t.options.Weight, t.backwardRest(i)
 }
 
-// keepPenalty adds the gradient of the layer's keep penalty and returns mean σ(ρ).
-func (t *transfer) keepPenalty(i int, score []float32) float64 {
-	mean := meanKept(score)
+// penalise adds the gradients of a layer's penalty, and notes what it keeps.
+func (t *transfer) penalise(l scored) {
+	mean, stats := t.meanKept(l, t.tokens), &t.stats[l.layer]
 	if mean > t.options.Keep {
-		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(score)))
-		for at, v := range score {
-			t.addKeep(i, at, v, g)
+		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(l.score)))
+		for j := range l.score {
+			t.addKept(l, j, t.tokens, g)
 		}
 	}
-	return mean
+	stats.Kept, stats.Excess = mean, 0
+	if t.options.CapacityWeight > 0 {
+		stats.Excess = t.capacityPenalty(l, t.plan, t.tokens, t.options.Penalty, t.options.Weight*t.options.CapacityWeight)
+	}
 }
 
 // left returns the range [from,to) of the tokens that have left layer i's window when
@@ -207,8 +209,11 @@ func (t *transfer) writeMemories(i int, score []float32) [][]float32 {
 	for s := range segments {
 		from, end := t.left(i, s)
 		if done = max(done, from); end > done {
-			w := t.written(i, score, done, end)
-			t.layers[i].writes = append(t.layers[i].writes, write{after: s - 1, what: w, tokens: tokenIndices(done, end, d.KVHeads), before: slices.Clone(now)})
+			w, tokens := t.written(i, score, done, end), tokenIndices(done, end, d.KVHeads)
+			if m.Spec.At(i).Decays() {
+				w.Age = model.Ages(s*m.Spec.Segment, tokens)
+			}
+			t.layers[i].writes = append(t.layers[i].writes, write{after: s - 1, what: w, tokens: tokens, before: slices.Clone(now)})
 			mem.Write(now, w, dataOf(m.Params.Layers[i].FeatureK))
 			done = end
 		}
@@ -274,7 +279,7 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 	past := pastOf{attention: t.attention(i, first), memory: memory}
 	if m.Spec.At(i).Slots > 0 {
 		past.attention.Score, past.attention.SlotAt, past.attention.Soft = score[from*d.KVHeads:to*d.KVHeads], from, true
-		past.slotToken = tokenIndices(from, to, d.KVHeads)
+		past.attention.Token, past.attention.Decay = tokenIndices(from, to, d.KVHeads), m.Spec.Decays()
 	} else {
 		past.attention = t.windowOnly(past.attention, from, to)
 	}
@@ -300,7 +305,7 @@ func (t *transfer) attention(i, first int) model.Attention {
 	}
 	cos, sin := layer.Rotary.At(pos)
 	a := model.Attention{
-		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastV: t.lessons[i].v[:first*w], Past: first, SlidingWindow: layer.SlidingWindow,
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastV: t.lessons[i].v[:first*w], Past: first, First: first, SlidingWindow: layer.SlidingWindow,
 		Cos: cos[first*pairs:], Sin: sin[first*pairs:], QueryWeight: layer.QueryWeight,
 	}
 	a.PastK = make([]float32, first*w)

@@ -66,7 +66,9 @@
 // ones. For each KV head so many of them stay, by [Turnover.Choose]: those with the
 // highest rank, of equal ranks the earlier ones, in the order in which they were. The
 // rank is the retention score in steps of 1/1024: score·1024 rounded to the nearest integer
-// (ties to even), because the last bits of a score differ between machines. The others
+// (ties to even), because the last bits of a score differ between machines. Where what a
+// token is kept by decays with its age, which is c after the commit less its index in the
+// text ([Turnover.Committed]), model.RankAt has the rank. The others
 // are written to the memory. What was stored behind the candidates moves up to
 // first + stay, and nothing else moves.
 //

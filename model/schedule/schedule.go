@@ -142,6 +142,9 @@ type Turnover struct {
 	// Stored is how many tokens are stored before the commit. Those behind the candidates
 	// move up to the place First+Stay.
 	Stored int
+	// Committed is c after the commit: where the score of a token decays, the token's age
+	// is this number less its index in the text.
+	Committed int
 }
 
 // Choose fills places, which has room for all candidates, with theirs: first those
@@ -276,7 +279,7 @@ func (s *Sequence) Commit() []Turnover {
 		was, is := s.plan.Parts(i, s.read, before), s.Parts(i)
 		out[i] = Turnover{
 			First: is.Sinks, Candidates: was.Slots + is.Left - was.Left, Stay: is.Slots,
-			Written: s.plan.written(i, is) - s.plan.written(i, was), Stored: was.Stored(),
+			Written: s.plan.written(i, is) - s.plan.written(i, was), Stored: was.Stored(), Committed: s.committed,
 		}
 	}
 	return out

@@ -345,8 +345,9 @@ func (b *block) Remember(l *model.Layer, _, k, _ Shape) {
 		fresh = b.tokens // rows beyond are padding
 	}
 	b.stored[l.Index] += fresh
-	w, _ := b.model.Params.Layers[l.Index].TokenScore()
-	b.work[l.Index].Scores += b.parameter(l.Index, w, int64(k.Rows))
+	if s := b.model.Params.Layers[l.Index].TokenScore(); s != nil {
+		b.work[l.Index].Scores += b.parameter(l.Index, s.HiddenWeight, int64(k.Rows)) + b.parameter(l.Index, s.Weight, int64(k.Rows))
+	}
 }
 
 func (b *block) MemoryInUse() bool { return b.graph || b.sequence.Evicted() }

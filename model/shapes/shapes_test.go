@@ -25,10 +25,12 @@ func blocks() map[string]model.Spec {
 	memory.Memory, memory.Feature, memory.Gate, memory.Map = model.MemoryLinear, model.FeatureHedgehog, model.GateSlot, true
 	few := memory
 	few.SlotLayers, few.Positions = []int{1}, model.PositionsAbsolute
+	decaying := memory
+	decaying.Retention = model.Retention{Form: model.RetentionMLP, Hidden: 3, Decay: true}
 	write := memory
 	write.Slots, write.WriteGate, write.Memory, write.Gate = 0, true, model.MemoryDelta, model.GateVector
 	return map[string]model.Spec{
-		"slots": slots, "memory": memory, "few slots": few, "write gate": write, "window": model.WindowOnly(memory), "full": model.FullAttention(8),
+		"slots": slots, "memory": memory, "few slots": few, "decaying": decaying, "write gate": write, "window": model.WindowOnly(memory), "full": model.FullAttention(8),
 	}
 }
 

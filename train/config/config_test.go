@@ -177,6 +177,10 @@ func TestParseErrors(t *testing.T) {
 		{"lengths beyond all sense", strings.Replace(small, "data:\n", "data:\n  max_tokens: 9223372036854775807\n", 1) + "  - {kind: distill, tokens: 9223372036854775807}\n", `:4: data.max_tokens is 9223372036854775807; it must be at most 1000000000
 :8: stages[1].tokens is 9223372036854775807; it must be at most 1000000000`},
 		{"ranges of the penalty", small + "    keep: 1.5\n    keep_weight: -1\n", ":7: stages[0].keep is 1.5; it must be from 0 to 1\n:8: stages[0].keep_weight is -1; it must not be negative"},
+		{"ranges of the capacity", small + "    capacity: -1\n    capacity_weight: -1\n", ":7: stages[0].capacity is -1; it must be at least 0\n:8: stages[0].capacity_weight is -1; it must not be negative"},
+		{"target", small + "  - {kind: distill, target: logit}\n", `:7: stages[1].target is "logit"; did you mean "logits"? It must be one of attention, logits`},
+		{"retention", small + "block: {retention: {form: mpl}}\n", `:7: block.retention.form is "mpl"; it must be one of linear, mlp`},
+		{"key of the retention", small + "block: {retention: {decays: true}}\n", `:7: block.retention.decays is not a known key; did you mean "decay"?`},
 		{"ranges of the sections", small + "eval: {samples: -1, max_new_tokens: 0}\ncheckpoint: {every: -1}\nname: a/b\noutput: ''\n", `:9: name is "a/b"; it must be the name of a folder, since the run is written to one
 :10: output is missing, but it is required
 :7: eval.samples is -1; it must be at least 0
@@ -293,10 +297,10 @@ func TestReadsEarlierRuns(t *testing.T) {
 		return Optimizer{Steps: 3, Batch: batch, Trainable: groups, LR: lr, WeightDecay: decay, Betas: [2]float64{0.9, 0.98}, Warmup: warmup, MinLR: 0.05, Clip: 1}
 	}
 	want := Stages{
-		Distill{768, KeepPenalty{0.2, 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
+		Distill{TargetAttention, 768, KeepPenalty{Keep: 0.2, KeepWeight: 10}, optimizer(2, 30, all, Rates{model.GroupRetention: 2e-2, model.GroupFeature: 3e-3, model.GroupGate: 1e-2})},
 		Prune{Samples: 1, Gain: 0.5},
-		SSFT{ChoiceHard, KeepPenalty{0.15, 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
-		SSFT{ChoiceSoft, KeepPenalty{0.15, 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
+		SSFT{ChoiceHard, KeepPenalty{Keep: 0.15, KeepWeight: 10}, optimizer(1, 20, all[1:], Rates{model.GroupFeature: 2e-3, model.GroupGate: 3e-2})},
+		SSFT{ChoiceSoft, KeepPenalty{Keep: 0.15, KeepWeight: 10}, optimizer(1, 20, all, Rates{model.GroupRetention: 1e-2, model.GroupFeature: 2e-3, model.GroupGate: 1e-2})},
 	}
 	if !reflect.DeepEqual(c.Stages, want) {
 		t.Errorf("stages\n%+v, want\n%+v", c.Stages, want)

@@ -8,17 +8,28 @@ import (
 	"eisft/model/schedule"
 )
 
-// Distill is a stage of kind distill: attention transfer, which fits each layer's block
-// to the base's own full attention and needs no answers (LoLCATs, arXiv 2410.10254).
+// Distill is a stage of kind distill, which fits the block to the base with full attention
+// and needs no answers.
 type Distill struct {
-	Tokens      int `yaml:"tokens"` // of a sample that are read: its last ones
+	Target      Target `yaml:"target"`
+	Tokens      int    `yaml:"tokens"` // of a sample that are read: its last ones
 	KeepPenalty `yaml:",inline"`
 	Optimizer   `yaml:",inline"`
 }
 
+// Target is what of the base a distillation fits the block to.
+type Target string
+
+// The targets.
+const (
+	TargetAttention Target = "attention" // the output of each layer's attention (LoLCATs, arXiv 2410.10254)
+	TargetLogits    Target = "logits"    // what comes next, through all layers (TRIM-KV, arXiv 2512.03324)
+)
+
 // defaultDistill is the small recipe of the reference that reaches what the long one
 // does with 120 samples (docs/method.md, section 6).
 var defaultDistill = Distill{
+	Target:      TargetAttention,
 	Tokens:      768,
 	KeepPenalty: KeepPenalty{Keep: 0.2, KeepWeight: 10},
 	Optimizer:   Optimizer{Steps: 60, Batch: 2, Betas: [2]float64{0.9, 0.98}, Warmup: 30, MinLR: 0.05, Clip: 1},
@@ -39,6 +50,7 @@ func (s Distill) filled(block model.Spec) Stage {
 }
 
 func (s Distill) validate(d *document, path string, c *Config) {
+	strictyaml.OneOf(d.Document, path+".target", s.Target, []Target{TargetAttention, TargetLogits})
 	block := c.Block.Spec
 	least := shortestText(block)
 	why := fmt.Sprintf("attention transfer compares whole segments of %d behind the first %d, and tokens have to have left the window", block.Segment, schedule.FirstTransferred)

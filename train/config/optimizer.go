@@ -83,9 +83,15 @@ func (o Optimizer) check(d *document, path string, block model.Spec) {
 type KeepPenalty struct {
 	Keep       float64 `yaml:"keep"`        // share of the tokens that may be kept without a penalty
 	KeepWeight float64 `yaml:"keep_weight"` // the penalty's weight
+	// Capacity is how many tokens a KV head may keep at the end of a segment without a
+	// penalty; 0: as many as it has slots.
+	Capacity       int     `yaml:"capacity,omitempty"`
+	CapacityWeight float64 `yaml:"capacity_weight,omitempty"` // that penalty's weight; 0: there is none
 }
 
 func (k KeepPenalty) check(d *document, path string) {
 	d.Between(path+".keep", k.Keep, 0, 1)
 	d.NotNegative(path+".keep_weight", k.KeepWeight)
+	d.Within(path+".capacity", k.Capacity, 0, maxBlockTokens)
+	d.NotNegative(path+".capacity_weight", k.CapacityWeight)
 }

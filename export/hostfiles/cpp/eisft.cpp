@@ -420,10 +420,13 @@ Counts counts(const Sizes& s, int64_t read, int64_t committed) {
 }
 
 // rank is what slots are chosen by (runtime.md, section 7).
-int64_t rank(float score) {
+int64_t rank(double score) {
   if (std::isnan(score)) return -(int64_t{1} << 30);
-  return static_cast<int64_t>(std::nearbyint(1024.0 * std::max(-1048576.0, std::min(1048576.0, static_cast<double>(score)))));
+  return static_cast<int64_t>(std::nearbyint(1024.0 * std::max(-1048576.0, std::min(1048576.0, score))));
 }
+
+// loss_of is -log β with β = σ(score) (runtime.md, section 7).
+double loss_of(double score) { return std::log1p(std::exp(-std::abs(score))) + std::max(-score, 0.0); }
 
 // take converts a tensor's bytes.
 template <class From, class To, class Convert>
@@ -527,7 +530,7 @@ struct Model::Parts {
   int64_t tokens = 0;  // T
   int64_t segment = 0, brief = 0;  // L, S+W+L
   int layers = 0, heads = 0, head_dim = 0, vocabulary = 0;
-  bool absolute = false, gated = false, log_tokens = false;
+  bool absolute = false, gated = false, decay = false, log_tokens = false;
   float mask = 0, scale = 1;  // scale: of the memory's state
   double empty = 1000;         // tokens that an empty memory stands for
   std::vector<Kind> kinds;
@@ -596,6 +599,7 @@ Model::Model(const std::string& folder, const Options& o) : parts_(new Parts) {
   for (const Json& p : step.listed["inputs"].list) m.layers += p["role"].text == "key";
   m.vocabulary = static_cast<int>(step.find("outputs", "logits")["shape"].integers().at(2));
   m.gated = static_cast<bool>(step.find("outputs", "write", 0));
+  m.decay = m.manifest["retention_decay"].boolean;
   m.absolute = m.manifest["positions"].text == "absolute";
   m.log_tokens = m.manifest["memory_column"].text == "log_tokens";
   const Json& quantization = m.manifest["quantization"];
@@ -774,7 +778,10 @@ struct Stream::State {
       std::vector<int64_t> places(static_cast<std::size_t>(candidates));
       std::iota(places.begin(), places.end(), first);
       if (stay > 0 && stay < candidates) {
-        auto of = [&](int64_t p) { return rank(l.score[static_cast<std::size_t>(h * l.places + p)]); };
+        auto of = [&](int64_t p) {
+          const double score = l.score[static_cast<std::size_t>(h * l.places + p)];
+          return rank(model.decay ? -std::log(age(l, h, p) * loss_of(score)) : score);
+        };
         std::sort(places.begin(), places.end(), [&](int64_t a, int64_t b) { return of(a) != of(b) ? of(a) > of(b) : a < b; });
       }
       std::sort(places.begin(), places.begin() + stay);
@@ -785,6 +792,9 @@ struct Stream::State {
       move(i, h, first, places);
     }
   }
+
+  // age is that of the token in a head's place after a commit (runtime.md, section 7).
+  double age(const Layer& l, int64_t h, int64_t p) const { return static_cast<double>(committed - l.token[static_cast<std::size_t>(h * l.places + p)]); }
 
   // move makes the given places of a head follow each other from place `at` on.
   void move(int i, int64_t h, int64_t at, const std::vector<int64_t>& places) {
@@ -815,7 +825,7 @@ struct Stream::State {
       float weight = share;
       if (l.scored) {
         const double sign = model.gated ? 1 : -1, score = l.score[static_cast<std::size_t>(h * C + p)];
-        weight *= static_cast<float>(1 / (1 + std::exp(-sign * score)));
+        weight *= static_cast<float>(model.decay ? -std::expm1(-age(l, h, p) * loss_of(score)) : 1 / (1 + std::exp(-sign * score)));
       }
       weights.put(static_cast<std::size_t>(to), weight);
       if (model.absolute) unrotate(kind(i), keys, h, static_cast<int64_t>(j), l.token[static_cast<std::size_t>(h * C + p)]);

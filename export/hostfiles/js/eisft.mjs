@@ -162,6 +162,7 @@ class Model {
     [this.heads, , this.headDim] = graphs.generation.port("inputs", "key", 0).shape;
     this.vocabulary = graphs.generation.port("outputs", "logits").shape[2];
     this.absolute = manifest.positions === "absolute";
+    this.decay = !!manifest.retention_decay;
     this.gated = !!graphs.generation.port("outputs", "write", 0);
     this.kinds = manifest.kinds.map((k) => ({ ...k, sizes: { S, R: k.slotless ? 0 : R, W, L }, frequencies: Float32Array.from(k.rope?.inv_freq ?? []) }));
     this.kindOf = [];
@@ -197,6 +198,9 @@ export function rank(score) {
   if (Number.isNaN(score)) return -(2 ** 30);
   return roundEven(1024 * Math.max(-(2 ** 20), Math.min(2 ** 20, score)));
 }
+
+// lossOf is -log β with β = σ(score) (runtime.md, section 7).
+const lossOf = (score) => Math.log1p(Math.exp(-Math.abs(score))) + Math.max(-score, 0);
 
 // rotary writes the tables of consecutive positions [n,m].
 function rotary(kind, from, n) {
@@ -409,7 +413,7 @@ class Stream {
     for (let h = 0; h < model.heads; h++) {
       const places = Array.from({ length: candidates }, (_, j) => first + j);
       if (stay > 0 && stay < candidates) {
-        const ranks = places.map((p) => rank(l.score[h * l.C + p]));
+        const ranks = places.map((p) => rank(model.decay ? -Math.log(this.age(l, h, p) * lossOf(l.score[h * l.C + p])) : l.score[h * l.C + p]));
         places.sort((a, b) => ranks[b - first] - ranks[a - first] || a - b);
       }
       const kept = places.slice(0, stay).sort((a, b) => a - b), dropped = places.slice(stay).sort((a, b) => a - b);
@@ -418,6 +422,9 @@ class Stream {
       this.move(l, h, first, kept);
     }
   }
+
+  // age is that of the token in a head's place after a commit (runtime.md, section 7).
+  age(l, h, p) { return this.committed - l.token[h * l.C + p]; }
 
   // move makes the given places of a head follow each other from place `at` on.
   move(l, h, at, places) {
@@ -445,8 +452,9 @@ class Stream {
       const key = model.absolute ? this.unrotate(l, column, l.token[h * C + p]) : column;
       key.forEach((x, e) => { keys.data[(h * d + e) * L + j] = x; });
       values.data.set(l.values.data.subarray((h * C + p) * d, (h * C + p + 1) * d), (h * L + j) * d);
-      const sign = model.gated ? 1 : -1;
-      shares[j] = l.score ? share * Math.fround(1 / (1 + Math.exp(-sign * l.score[h * C + p]))) : share;
+      const sign = model.gated ? 1 : -1, score = l.score?.[h * C + p];
+      const omega = model.decay ? -Math.expm1(-this.age(l, h, p) * lossOf(score)) : 1 / (1 + Math.exp(-sign * score));
+      shares[j] = l.score ? share * Math.fround(omega) : share;
     });
     weights.put(shares, h * L);
   }
