@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"eisft/internal/peakmem"
 	"eisft/internal/progress"
 	"eisft/model"
 )
@@ -71,7 +72,7 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 	var first, written []float64
 	var c Cost
 	debug.FreeOSMemory()
-	resetPeakMemory()
+	peakmem.Reset()
 	for range o.Runs {
 		var err error
 		if c, err = costOf(ctx, p, tokens, o.Seed); err != nil {
@@ -79,7 +80,7 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 		}
 		first, written = append(first, c.FirstToken), append(written, c.WrittenPerSecond)
 	}
-	c.FirstToken, c.WrittenPerSecond, c.Peak = median(first), median(written), peakMemory()
+	c.FirstToken, c.WrittenPerSecond, c.Peak = median(first), median(written), peakmem.Peak()
 	c.ReadPerSecond = float64(tokens) / c.FirstToken
 	return c, nil
 }

@@ -4,27 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/agenda"
 	"eisft/internal/bytesize"
 )
 
 // Plan says what a job will do.
 type Plan struct {
-	Stages []PlannedStage
-	Size   Change[int] // bytes of the model, before any promotion
+	agenda.Agenda
+	Size Change[int] // bytes of the model, before any promotion
 }
-
-// PlannedStage is a stage of a job and how much it is.
-type PlannedStage struct{ What, Detail string }
 
 // Plan finds out what the job will do and checks what it can without computing anything.
 func (j *Job) Plan(ctx context.Context) (*Plan, error) {
@@ -44,22 +40,22 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	p := &Plan{Size: plannedSize(j.Model, pipe.format(nil))}
 	read := fmt.Sprintf("%s of %s, %s tokens", english.Plural(samples, "sample", ""), j.Calibration.Path, humanize.Comma(int64(tokens)))
 	if len(r.Transforms) > 0 {
-		p.add("channels", read)
-		p.add("transform", strings.Join(r.Transforms, ", "))
+		p.Add("channels", "%s", read)
+		p.Add("transform", "%s", strings.Join(r.Transforms, ", "))
 	}
-	p.add("calibrate", read)
+	p.Add("calibrate", "%s", read)
 	if r.Sensitivity > 0 && r.Cache == CacheAuto {
-		p.add("widths of the cache", p.measurements(2*len(j.Model.Base.Layers)+1, r.Sensitivity))
+		p.Add("widths of the cache", "%s", p.measurements(2*len(j.Model.Base.Layers)+1, r.Sensitivity))
 	}
 	maps := frozen(j.Model.Base)
-	p.add("weights", fmt.Sprintf("%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight))
+	p.Add("weights", "%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight)
 	if r.Reconstruct.Steps > 0 {
-		p.add("reconstruct", fmt.Sprintf("%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(r.Reconstruct.Tokens))))
+		p.Add("reconstruct", "%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(r.Reconstruct.Tokens)))
 	}
 	if r.Sensitivity > 0 {
-		p.add("sensitivity", p.measurements(len(maps)+len(j.Model.Base.Layers), r.Sensitivity))
+		p.Add("sensitivity", "%s", p.measurements(len(maps)+len(j.Model.Base.Layers), r.Sensitivity))
 		if s.Weight.Bits < promoted {
-			p.add("frontier", p.measurements(frontierSteps+1, r.Sensitivity))
+			p.Add("frontier", "%s", p.measurements(frontierSteps+1, r.Sensitivity))
 		}
 	}
 	if rows != nil {
@@ -69,11 +65,10 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	if _, err := os.Stat(j.Dir); err == nil {
 		write += ", in place of what is there"
 	}
-	p.add("write", write)
+	p.Add("write", "%s", write)
+	p.Add("size", "%s, now %s", bytesize.Megabytes(p.Size.After), bytesize.Megabytes(p.Size.Before))
 	return p, nil
 }
-
-func (p *Plan) add(what, detail string) { p.Stages = append(p.Stages, PlannedStage{what, detail}) }
 
 // measurements words how often the loss is measured.
 func (p *Plan) measurements(n, tokens int) string {
@@ -86,14 +81,14 @@ func (p *Plan) evaluation(j *Job, h *heldOut) {
 	for _, r := range h.rows {
 		tokens += max(0, len(r.IDs)-h.from)
 	}
-	p.add("evaluate", fmt.Sprintf("the loss of %s tokens and %s of %s of %s, in float and quantized",
-		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Path))
+	p.Add("evaluate", "the loss of %s tokens and %s of %s of %s, in float and quantized",
+		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Path)
 	if j.Ablation {
 		var names []string
 		for _, v := range j.Recipe.variants() {
 			names = append(names, v.what)
 		}
-		p.add("ablation", strings.Join(names, ", "))
+		p.Add("ablation", "%s", strings.Join(names, ", "))
 	}
 }
 
@@ -114,14 +109,4 @@ func (j *Job) count(ctx context.Context) (samples, tokens int, err error) {
 		return 0, 0, fmt.Errorf("%s: %w", j.Calibration.Path, data.ErrEmpty)
 	}
 	return samples, tokens, nil
-}
-
-// Write prints the plan.
-func (p *Plan) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, s := range p.Stages {
-		fmt.Fprintf(t, "%s\t%s\n", s.What, s.Detail)
-	}
-	fmt.Fprintf(t, "size\t%s, now %s\n", bytesize.Megabytes(p.Size.After), bytesize.Megabytes(p.Size.Before))
-	return t.Flush()
 }

@@ -14,7 +14,11 @@ import (
 // sample. The loss is the relative error of the attention's output, averaged over the
 // layers.
 func (t *trainer) distill(ctx context.Context, s config.Distill, at position) error {
-	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
+	return t.optimize(ctx, s.Kind(), s.Optimizer, at, t.transferGradients(s))
+}
+
+func (t *trainer) transferGradients(s config.Distill) batchGradients {
+	return func(batch []data.Encoded) (sampleGradients, error) {
 		n := float64(len(batch))
 		o := graph.TransferOptions{Keep: s.Keep, KeepWeight: s.KeepWeight, Weight: 1 / n}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
@@ -26,7 +30,15 @@ func (t *trainer) distill(ctx context.Context, s config.Distill, at position) er
 			}
 			return f, err
 		}, nil
-	})
+	}
+}
+
+// distillOutlook: the base reads the last tokens of a sample with full attention.
+func (t *trainer) distillOutlook(s config.Distill) outlook {
+	o := t.stepsOutlook(s.Optimizer, t.transferGradients(s))
+	o.reads = func(n int) int { return min(n, s.Tokens) }
+	o.sees = o.reads
+	return o
 }
 
 // answerImportance is how much more a token that predicts an answer, or is one,

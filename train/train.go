@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/internal/agenda"
 	"eisft/internal/atomicfile"
 	"eisft/model"
 	"eisft/model/graph"
@@ -59,6 +60,7 @@ type trainer struct {
 	group     Group
 	source    *data.Source
 	encoder   *data.Encoder
+	survey    *data.Survey
 	rows      []int // of source, to train on
 	engine    *graph.Engine
 	optimizer *adamW
@@ -86,12 +88,30 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 	return run, t.part(err)
 }
 
+// Plan says what a run of a configuration will do and what it will take, from one step of
+// each stage on the longest sample. It writes nothing.
+func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, err error) {
+	own := *c
+	t := &trainer{config: &own, options: o, group: alone{}}
+	if err := t.open(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.source.Close()) }()
+	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
+	return t.agenda(ctx)
+}
+
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 	if err := t.open(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
 	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.announce(ctx); err != nil {
 		return nil, err
 	}
 	at, err := t.begin(ctx)
@@ -104,7 +124,7 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 			t.optimizer = newAdamW(t.Model.Params)
 		}
 		s := t.config.Stages[i]
-		if err := stages.Get(s.Kind())(ctx, t, s, at); err != nil {
+		if err := stages.Get(s.Kind()).run(ctx, t, s, at); err != nil {
 			return t.Run, err
 		}
 	}
@@ -174,7 +194,7 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 
 // start evaluates the untrained block and makes the run folder.
 func (t *trainer) start(ctx context.Context) (dir string, err error) {
-	if err := checkOutput(t.config); err != nil {
+	if _, err := checkOutput(t.config); err != nil {
 		return "", err
 	}
 	if err := t.evaluateBefore(ctx); err != nil {
@@ -215,10 +235,14 @@ func (t *trainer) checkRows(ctx context.Context) error {
 	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
 		return err
 	}
+	t.survey = found
 	t.inputs["data.train"] = found.Hash
 	if t.options.Warn != nil {
 		for _, w := range found.Warnings() {
 			t.options.Warn(w)
+		}
+		for i, s := range t.config.Stages {
+			t.warnOfContext(i, s)
 		}
 	}
 	return nil

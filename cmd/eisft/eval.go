@@ -59,6 +59,7 @@ both by
 			&cli.PathFlag{Name: "json", Usage: "write scores, differences and every answer to `FILE`"},
 			&cli.PathFlag{Name: "markdown", Usage: "write the tables to `FILE` in Markdown"},
 			&cli.BoolFlag{Name: "compare", Usage: "compare the evaluations or runs A and B, and evaluate nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be read under which policies, and evaluate nothing"},
 		),
 		Action: evaluate,
 	}
@@ -106,6 +107,13 @@ func evaluate(c *cli.Context) error {
 	job, err := evalJob(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("dry-run") {
+		plan, err := job.Plan()
+		if err != nil {
+			return err
+		}
+		return plan.Write(c.App.Writer)
 	}
 	report, err := job.Run(c.Context)
 	if err != nil {
