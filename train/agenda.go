@@ -27,7 +27,7 @@ func (t *trainer) announce(ctx context.Context) error {
 	if t.options.Progress == nil || t.options.Resume {
 		return nil
 	}
-	a, err := t.agenda(ctx)
+	a, err := t.agenda(ctx, worthMeasuring)
 	if err != nil {
 		if ctx.Err() != nil {
 			return errStoppedEarly
@@ -37,8 +37,12 @@ func (t *trainer) announce(ctx context.Context) error {
 	return a.Write(t.options.Progress)
 }
 
-// agenda says what a new run will do.
-func (t *trainer) agenda(ctx context.Context) (*agenda.Agenda, error) {
+// worthMeasuring is how many samples a stage has to read for its run to measure one before
+// it begins: of fewer, that would take a good part of the time.
+var worthMeasuring = 20
+
+// agenda says what a new run will do. It measures stages that read at least so many samples.
+func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error) {
 	dir, err := checkOutput(t.config)
 	if err != nil {
 		return nil, err
@@ -53,7 +57,7 @@ func (t *trainer) agenda(ctx context.Context) (*agenda.Agenda, error) {
 	if err := t.evaluationAgenda(a); err != nil {
 		return nil, err
 	}
-	if err := t.stagesAgenda(ctx, a, longest); err != nil {
+	if err := t.stagesAgenda(ctx, a, longest, least); err != nil {
 		return nil, err
 	}
 	a.Add("write", "%s, with %s, %s, an adapter of %s and checkpoints of %s", dir, runs.ConfigFile, runs.MetricsFile,
@@ -62,32 +66,37 @@ func (t *trainer) agenda(ctx context.Context) (*agenda.Agenda, error) {
 }
 
 // stagesAgenda says what each stage reads, and measures it.
-func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest data.Encoded) error {
+func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest data.Encoded, least int) error {
 	var all time.Duration
 	var samples []string
-	held, peak := int64(0), int64(0)
+	held, peak, unmeasured := int64(0), int64(0), 0
 	for i, stage := range t.config.Stages {
 		o := stages.Get(stage.Kind()).outlook(t, stage)
-		once, err := measureOnce(ctx, o, longest)
-		if err != nil {
-			return fmt.Errorf("stage %d (%s) on the longest sample, %s: %w", i+1, stage.Kind(), longest.Where, err)
-		}
 		tokens, err := t.reads(o)
 		if err != nil {
 			return err
 		}
+		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.rows)))
+		if o.samples*o.times < least {
+			a.Add(string(stage.Kind()), "%s", text)
+			unmeasured++
+			continue
+		}
+		once, err := measureOnce(ctx, o, longest)
+		if err != nil {
+			return fmt.Errorf("stage %d (%s) on the longest sample, %s: %w", i+1, stage.Kind(), longest.Where, err)
+		}
 		one := o.reads(len(longest.IDs))
 		took := time.Duration(float64(once.took) * float64(tokens) / float64(one))
+		a.Add(string(stage.Kind()), "%s: about %s (%s for a sample of %s tokens)", text, roughly(took), roughly(once.took), comma(one))
 		all += took
-		a.Add(string(stage.Kind()), "%s, %s tokens, %.2g epochs: about %s (%s for a sample of %s tokens)", o.what, comma(tokens),
-			float64(o.samples)/float64(len(t.rows)), roughly(took), roughly(once.took), comma(one))
-		if i == 0 {
+		if peak == 0 {
 			held = once.held
 		}
 		peak = max(peak, once.peak)
 		samples = append(samples, fmt.Sprintf("%s a sample of %s", bytesize.Megabytes(max(0, once.peak-held)), stage.Kind()))
 	}
-	if len(t.config.Stages) > 1 {
+	if len(t.config.Stages) > 1 && unmeasured == 0 {
 		a.Add("all stages", "about %s, beside evaluation", roughly(all))
 	}
 	state := int64(4 * 4 * t.Model.Params.Count()) // as many numbers again of gradients, and twice of AdamW

@@ -64,13 +64,17 @@ func TestPlan(t *testing.T) {
 // TestAnnouncedSameBits: a run whose head has measured its stages trains the same.
 func TestAnnouncedSameBits(t *testing.T) {
 	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
+	defer func(was int) { worthMeasuring = was }(worthMeasuring)
+	worthMeasuring = 0
 	var head bytes.Buffer
 	told, err := Train(t.Context(), c, Options{Progress: &head})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(head.String(), "4 of 4 rows used\n") {
-		t.Errorf("the head of the run does not say which rows are used:\n%s", &head)
+	for _, want := range []string{"4 of 4 rows used\n", "all stages ", " a sample of s-sft: "} {
+		if !strings.Contains(head.String(), want) {
+			t.Errorf("the head of the run does not say %q:\n%s", want, &head)
+		}
 	}
 	silent, err := Train(t.Context(), c, Options{})
 	if err != nil {

@@ -100,7 +100,7 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 	if err := t.checkRows(ctx); err != nil {
 		return nil, err
 	}
-	return t.agenda(ctx)
+	return t.agenda(ctx, 0)
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
