@@ -134,12 +134,7 @@ func (s *Source) RowsHash(ctx context.Context, n int) (string, error) {
 		}
 		sample, err := s.At(i)
 		if err == nil {
-			err = rows.Encode(struct {
-				Messages  []tokenizer.Message
-				Variables []tokenizer.Field
-				Text      string
-				Answers   []string
-			}{sample.Messages, sample.Variables, sample.Text, sample.Answers})
+			err = rows.Encode(learnedOf(sample))
 		}
 		if err != nil {
 			fmt.Fprintf(sum, "row %d: %s\n", i, s.reason(i, err))
@@ -147,6 +142,16 @@ func (s *Source) RowsHash(ctx context.Context, n int) (string, error) {
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
+
+// learned is what training learns from in a sample.
+type learned struct {
+	Messages  []tokenizer.Message
+	Variables []tokenizer.Field
+	Text      string
+	Answers   []string
+}
+
+func learnedOf(s Sample) learned { return learned{s.Messages, s.Variables, s.Text, s.Answers} }
 
 // reason is an error of a row without the name of file and row.
 func (s *Source) reason(i int, err error) string {

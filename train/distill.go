@@ -22,7 +22,7 @@ func (t *trainer) transferGradients(s config.Distill) batchGradients {
 		n := float64(len(batch))
 		o := graph.TransferOptions{Keep: s.Keep, KeepWeight: s.KeepWeight, Weight: 1 / n}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
-			from := max(0, len(e.IDs)-s.Tokens)
+			from := s.From(len(e.IDs))
 			r, err := t.engine.Transfer(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)
 			f := figures{Kept: r.Kept, Tokens: len(e.IDs) - from, Layers: r.Layers}
 			for _, layer := range r.Errors {
@@ -36,7 +36,7 @@ func (t *trainer) transferGradients(s config.Distill) batchGradients {
 // distillOutlook: the base reads the last tokens of a sample with full attention.
 func (t *trainer) distillOutlook(s config.Distill) outlook {
 	o := t.stepsOutlook(s.Optimizer, t.transferGradients(s))
-	o.reads = func(n int) int { return min(n, s.Tokens) }
+	o.reads = func(n int) int { return n - s.From(n) }
 	o.sees = o.reads
 	return o
 }

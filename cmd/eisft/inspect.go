@@ -36,6 +36,11 @@ func inspectPath(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return writeReport(c, report)
+}
+
+// writeReport prints a report, as JSON with --json, and fails if it has problems.
+func writeReport(c *cli.Context, report *inspect.Report) (err error) {
 	if c.Bool("json") {
 		e := json.NewEncoder(c.App.Writer)
 		e.SetIndent("", "  ")

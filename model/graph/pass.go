@@ -9,6 +9,7 @@ import (
 	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // Sample is one training sequence: its tokens, and which of them are answers.
@@ -112,7 +113,7 @@ func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error
 	if len(p.rows) == 0 {
 		return nil, fmt.Errorf("the sample has no answer token after its first token; nothing to learn from")
 	}
-	p.tape = newTape(p.layers, p.rows[0]/e.model.Spec.Segment)
+	p.tape = newTape(p.layers, schedule.FirstLive(p.rows[0]+1, e.model.Spec.Segment))
 	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
 	return p, nil
 }
