@@ -70,6 +70,7 @@ code is 1 if there are rows that cannot be trained on.
 func dataFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "config", Usage: "take what the configuration `FILE` trains on, or the named file in its place"},
+		setFlag(),
 		&cli.PathFlag{Name: "model", Usage: "take the model in `FOLDER`, without a configuration"},
 		&cli.IntFlag{Name: "max-tokens", Usage: "the greatest length of a sample is `N` tokens; 0: any", DefaultText: configured},
 	}
@@ -83,7 +84,7 @@ func trainedOn(c *cli.Context) (cfg config.Config, maxTokens int, err error) {
 	case c.IsSet("config") && c.IsSet("model"):
 		return cfg, 0, usagef(c, "--config and --model exclude each other: a configuration names its model")
 	case c.IsSet("config"):
-		loaded, err := loadConfig(c.Context, c.String("config"))
+		loaded, err := loadConfig(c, c.String("config"))
 		if err != nil {
 			return cfg, 0, err
 		}

@@ -29,6 +29,7 @@ how much memory, from one step on the longest sample; --dry-run says that and en
    eisft train --config configs/s-sft.yaml`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the configuration from `FILE`; a bare name is also looked for in the configs folder (required)"},
+			setFlag(),
 			&cli.StringFlag{Name: "from-quantized", Usage: "train beside the quantized model in `FOLDER`, or that of a scheme in the newest run's folder: the base has the weights that its codes stand for", DefaultText: configured},
 			&cli.BoolFlag{Name: "resume", Usage: "go on with the run of this configuration that was stopped last"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, how long it would take and in how much memory, and train nothing"},
@@ -38,7 +39,7 @@ how much memory, from one step on the longest sample; --dry-run says that and en
 			if err != nil {
 				return err
 			}
-			cfg, err := loadConfig(c.Context, name)
+			cfg, err := loadConfig(c, name)
 			if err != nil {
 				return err
 			}
