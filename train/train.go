@@ -141,6 +141,7 @@ func (t *trainer) open() (err error) {
 	if t.Run, err = runs.OpenUntrained(t.config); err != nil {
 		return err
 	}
+	t.config.Data.Base, t.config.Eval.Base = t.Run.Config.Data.Base, t.Run.Config.Eval.Base
 	if t.options.Warn != nil {
 		for _, w := range t.Model.Warnings() {
 			t.options.Warn(w)

@@ -113,6 +113,42 @@ func TestDataStats(t *testing.T) {
 	}
 }
 
+// TestBasePrompt: rows of the demo's conversations are asked as its eisft.json says, in the
+// preview, in an evaluation and in training, unless a prompt is given.
+func TestBasePrompt(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	row, err := json.Marshal(map[string]any{"dataset": "conversation_qa", "context": "Ben: The code is 4711.\n" + strings.Repeat("Anna: I see.\n", 40), "input": "What is the code?", "answers": []string{"4711"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "rows.jsonl", string(row)+"\n")
+	writeFile(t, "s.yaml", "model: {path: "+demo+"}\nblock: {sink: 4, window: 32, segment: 32, slots: 16}\ndata: {train: rows.jsonl}\nstages: [{kind: s-sft, steps: 1}]\neval: {data: rows.jsonl, policies: [full]}\n")
+	r := eisft(t, "data", "preview", "--config", "s.yaml")
+	if want := "<|user|>\nRead the conversation, then follow the instruction.\n\nBen: The code"; r.code != 0 || !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, "\nQuestion:┃224 tail┃ What is the code?<|end|>") {
+		t.Errorf("exit code %d, stderr %q, no %q in\n%s", r.code, r.stderr, want, r.stdout)
+	}
+	tokens := func(args ...string) string {
+		r := eisft(t, args...)
+		if r.code != 0 {
+			t.Fatalf("%q: exit code %d, stderr %q", args, r.code, r.stderr)
+		}
+		_, rest, _ := strings.Cut(r.stdout, "the longest ")
+		n, _, _ := strings.Cut(strings.TrimPrefix(rest, "sample "), "\n")
+		return n
+	}
+	asked := tokens("train", "--config", "s.yaml", "--dry-run")
+	if got := tokens("eval", "--config", "s.yaml", "--dry-run"); got != asked || asked == "" {
+		t.Errorf("evaluated with %q tokens, trained with %q", got, asked)
+	}
+	if got := tokens("eval", "--config", "s.yaml", "--dry-run", "--prompt", "{context} {input}"); got == asked {
+		t.Errorf("with another prompt as many tokens, %q", got)
+	}
+	if r := eisft(t, "eval", "--config", "s.yaml", "--columns", "contxt=a"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean context?") {
+		t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
+	}
+}
+
 // TestTemplateOptions: options of the template are those of the configuration, and ones that
 // it does not know are refused.
 func TestTemplateOptions(t *testing.T) {
