@@ -1,5 +1,5 @@
-// Package data reads training and evaluation samples from parquet and JSON-lines
-// files, renders them with a chat template and marks the tokens that carry loss.
+// Package data reads training and evaluation samples from parquet, JSON and CSV files,
+// renders them with a chat template and marks the tokens that carry loss.
 //
 // A sample is a conversation of user and assistant turns (S-SFT trains on the
 // assistant's) or a plain text (for distillation). These forms of rows are recognised by
