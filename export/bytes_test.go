@@ -16,17 +16,23 @@ import (
 	"eisft/export/ir"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 )
 
 // TestSameBytes: the same inputs give the same bytes, in every format, type of embeddings and
-// host: graphs, weights, encodings, manifest and page; with the slow tests golden vectors and
-// the figures of the comparison, too.
-func TestSameBytes(t *testing.T) {
-	slow := os.Getenv("EISFT_SLOW") != ""
-	if slow {
-		orttest.Require(t)
-		export.VerifyAt(t, ort.Basic)
-	}
+// host: graphs, weights, encodings, manifest and page.
+func TestSameBytes(t *testing.T) { sameBytes(t, false) }
+
+// TestSlowSameBytes: golden vectors and the figures of the comparison, too.
+func TestSlowSameBytes(t *testing.T) {
+	testfiles.Slow(t)
+	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
+	sameBytes(t, true)
+}
+
+func sameBytes(t *testing.T, driven bool) {
+	t.Helper()
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	q := exporttest.Quantized(t, m)
 	types := export.EmbeddingTypes()
@@ -37,7 +43,7 @@ func TestSameBytes(t *testing.T) {
 		t.Run(string(format), func(t *testing.T) {
 			o := options()
 			o.Quantized, o.Format, o.Embeddings, o.Precisions = q, format, types[i%len(types)], export.Precisions()
-			o.NoGolden, o.NoVerify, o.Hosts = !slow, !slow, hostfiles.Names()
+			o.NoGolden, o.NoVerify, o.Hosts = !driven, !driven, hostfiles.Names()
 			first, _ := exported(t, m, o)
 			second, _ := exported(t, m, o)
 			n := 0

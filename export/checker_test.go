@@ -10,6 +10,7 @@ import (
 	"eisft/export"
 	"eisft/export/exporttest"
 	"eisft/export/manifest"
+	"eisft/internal/testfiles"
 )
 
 // python returns a Python that has the official ONNX package: $EISFT_PYTHON, or one that is
@@ -51,9 +52,7 @@ func checked(t *testing.T, program string, files []string) (passed, newer, bad [
 // shape inference, those of an opset that the installed version has; and it finds a graph
 // that says another shape.
 func TestSlowOfficialChecker(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("starts Python; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	program := python(t)
 	var files []string
 	for name, change := range families {

@@ -152,34 +152,47 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// TestGoldenFamilies compares the graphs of golden checkpoints with the Go model, which
-// their goldens hold: with embeddings that the host looks up and with those of the graph.
+// TestGoldenFamilies compares quantized graphs of golden checkpoints with the Go model, which
+// their goldens hold. Some have scales, caps, norms after all else or layers without rotary
+// embedding.
 func TestGoldenFamilies(t *testing.T) {
+	goldenFamilies(t, func(m *model.Model, o *export.Options) []float64 {
+		o.Quantized = exporttest.Quantized(t, m)
+		return []float64{1e-4, 0.04}
+	}, nil)
+}
+
+// TestSlowGoldenFamilies: the same in float with absolute positions, which quantized graphs do
+// not have, and with embeddings that the graph looks up.
+func TestSlowGoldenFamilies(t *testing.T) {
+	testfiles.Slow(t)
+	goldenFamilies(t, func(_ *model.Model, o *export.Options) []float64 {
+		o.Inputs = lower.InputIDs
+		return []float64{1e-4}
+	}, func(s *model.Spec) { s.Positions = model.PositionsAbsolute })
+}
+
+// goldenFamilies exports every checkpoint with a block that change has changed, as set says,
+// which returns the largest difference of a logit allowed to each precision.
+func goldenFamilies(t *testing.T, set func(*model.Model, *export.Options) []float64, change func(*model.Spec)) {
+	t.Helper()
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
-	absolute := func(s *model.Spec) { s.Positions = model.PositionsAbsolute }
-	for _, name := range []string{"stablelm", "bluelm", "hunyuan", "ernie4_5", "internlm2"} {
-		for what, change := range map[string]func(*model.Spec){"compact": nil, "absolute": absolute} {
-			t.Run(name+" "+what, func(t *testing.T) {
-				b, err := model.LoadBase(testfiles.Base(t, name))
-				if err != nil {
-					t.Fatal(err)
+	for _, name := range []string{"stablelm", "bluelm", "hunyuan", "ernie4_5", "internlm2", "gemma2", "granite", "smollm3", "olmo2", "exaone4"} {
+		t.Run(name, func(t *testing.T) {
+			b, err := model.LoadBase(testfiles.Base(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, o := exporttest.Join(t, b, exporttest.Block(change)), options()
+			bounds := set(m, &o)
+			_, info := exported(t, m, o)
+			for i, bound := range bounds {
+				if v := info.Verification[i]; v.MaxLogitError > bound || v.Written == 0 {
+					t.Errorf("%+v: want at most %g, with tokens in memory", v, bound)
 				}
-				m, o := exporttest.Join(t, b, exporttest.Block(change)), options()
-				bounds := []float64{1e-4, 0.04}
-				if change == nil {
-					o.Quantized = exporttest.Quantized(t, m)
-				} else { // which quantized graphs do not have
-					o.Inputs, bounds = lower.InputIDs, bounds[:1]
-				}
-				_, info := exported(t, m, o)
-				for i, bound := range bounds {
-					if v := info.Verification[i]; v.MaxLogitError > bound || v.Written == 0 {
-						t.Errorf("%+v: want at most %g, with tokens in memory", v, bound)
-					}
-				}
-			})
-		}
+			}
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
@@ -23,10 +24,19 @@ import (
 // TestRandomIntegerAttention compares driven graphs of schemes with integer attention with the
 // fake-quantized Go model, for blocks and bases drawn at random and for targets with signed
 // and with unsigned activations.
-func TestRandomIntegerAttention(t *testing.T) {
+func TestRandomIntegerAttention(t *testing.T) { randomIntegerAttention(t, 0, 3) }
+
+// TestSlowRandomIntegerAttention: for more of them.
+func TestSlowRandomIntegerAttention(t *testing.T) {
+	testfiles.Slow(t)
+	randomIntegerAttention(t, 3, 12)
+}
+
+// randomIntegerAttention draws by seeds of [from, to).
+func randomIntegerAttention(t *testing.T, from, to uint64) {
 	orttest.Require(t)
 	export.VerifyAt(t, ort.All)
-	for seed := range uint64(12) {
+	for seed := from; seed < to; seed++ {
 		r := rand.New(rand.NewPCG(seed, 11))
 		spec := randomBlock(r)
 		spec.Positions = model.PositionsCompact

@@ -20,6 +20,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/export/onnxpb"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/quant"
 )
@@ -375,14 +376,24 @@ func TestContradictions(t *testing.T) {
 // TestVerifySeesWrongScales: what the bit by bit comparison finds also changes logits and
 // codes beyond the tolerance where it changes the numbers by much.
 func TestVerifySeesWrongScales(t *testing.T) {
+	verifySeesWrongScales(t, exporttest.Scheme(t, "w8a16", quant.Generic))
+}
+
+// TestSlowVerifySeesWrongScales: so it does for other schemes and targets.
+func TestSlowVerifySeesWrongScales(t *testing.T) {
+	testfiles.Slow(t)
+	verifySeesWrongScales(
+		t, exporttest.Scheme(t, "w8a16-mixed", quant.Generic), exporttest.Scheme(t, "w8a16", quant.QNN), exporttest.Scheme(t, "w8a8", quant.Generic),
+	)
+}
+
+func verifySeesWrongScales(t *testing.T, schemes ...quant.Scheme) {
+	t.Helper()
 	orttest.Require(t)
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	o := options()
 	o.NoVerify, o.QuantizedOnly = true, true
-	for _, scheme := range []quant.Scheme{
-		exporttest.Scheme(t, "w8a16-mixed", quant.Generic), exporttest.Scheme(t, "w8a16", quant.Generic),
-		exporttest.Scheme(t, "w8a16", quant.QNN), exporttest.Scheme(t, "w8a8", quant.Generic),
-	} {
+	for _, scheme := range schemes {
 		o.Quantized = exporttest.QuantizedAs(t, m, scheme)
 		good, _ := exported(t, m, o)
 		verify := func(dir string) manifest.Verification {

@@ -12,6 +12,7 @@ import (
 	"eisft/export/lower"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
@@ -19,10 +20,19 @@ import (
 
 // TestRandomCombinations compares the driven graphs with the Go model for blocks, bases
 // and shapes drawn at random: what one switch does, others must not undo.
-func TestRandomCombinations(t *testing.T) {
+func TestRandomCombinations(t *testing.T) { randomCombinations(t, 0, 10) }
+
+// TestSlowRandomCombinations: for more of them.
+func TestSlowRandomCombinations(t *testing.T) {
+	testfiles.Slow(t)
+	randomCombinations(t, 10, 40)
+}
+
+// randomCombinations draws by seeds of [from, to).
+func randomCombinations(t *testing.T, from, to uint64) {
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
-	for seed := range uint64(30) {
+	for seed := from; seed < to; seed++ {
 		r := rand.New(rand.NewPCG(seed, 1))
 		spec := randomBlock(r)
 		m := exporttest.Model(t, spec, func(c *hf.Config) {

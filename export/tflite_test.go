@@ -20,6 +20,7 @@ import (
 	"eisft/export/tflite"
 	"eisft/export/tflite/litert"
 	"eisft/export/tflite/litert/litertest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/quant"
@@ -84,9 +85,7 @@ func sameTokens(t *testing.T, info *manifest.Manifest, others int) {
 // TestSlowTFLite: so do other schemes, blocks and families, with several shapes in one file,
 // and the golden vectors say the same.
 func TestSlowTFLite(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes: set EISFT_SLOW=1")
-	}
+	testfiles.Slow(t)
 	litertest.Require(t)
 	for name, c := range map[string]struct {
 		scheme string

@@ -2,7 +2,6 @@ package export_test
 
 import (
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/modeltest"
@@ -66,9 +66,7 @@ const demoBase = "../model/demo"
 // Wherever the Go model's choice leads by more than twice that, the token must be the same,
 // and so the share of such steps bounds the share of equal tokens from below.
 func TestSlowTokensAtEveryLevel(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
 	m := modeltest.Open(t, demoBase, modeltest.DefaultBlock(t))

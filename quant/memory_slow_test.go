@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 )
@@ -21,9 +22,7 @@ import (
 // the moments of all of down_proj's 4,864 inputs, where blocks of 32 need those of a block. What
 // the garbage collector leaves differs from machine to machine, so that a tenth more passes.
 func TestSlowJobMemory(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes a minute; set EISFT_SLOW")
-	}
+	testfiles.Slow(t)
 	const samples = 4
 	tk, tpl := demoTokenizer(t)
 	m := halfBillion(t, demoModel(t).Base.Embed.Out)

@@ -2,10 +2,10 @@ package quant
 
 import (
 	"math"
-	"os"
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/quant/encoding"
 )
@@ -69,9 +69,7 @@ func logSum(x []float32) float64 {
 // TestSlowRounding compares the rules on the demo base, on text that they have not seen:
 // seqmse and gptq lower rtn's perplexity, of one scale a channel and of low-power blocks.
 func TestSlowRounding(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	m := demoModel(t)
 	calibration, text := demoData(t, "calib.parquet", 3), demoData(t, "test.parquet", 2)
 	float := loss(t, m, nil, text)

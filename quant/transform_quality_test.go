@@ -3,10 +3,10 @@ package quant
 import (
 	"context"
 	"math"
-	"os"
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/modeltest"
@@ -96,9 +96,7 @@ func roundedLoss(t testing.TB, m *model.Model, r Recipe, seen *Channels, calibra
 // TestSlowTransformsHelp: what transforms gain on the demo base over rounding to the nearest,
 // on other texts than those that they were chosen from.
 func TestSlowTransformsHelp(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	s := modeltest.DefaultBlock(t)
 	m := modeltest.Open(t, demo, s)
 	calibration, test := rows(t, "calib.parquet", 4, 1024), rows(t, "test.parquet", 6, 1024)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"eisft/export/host"
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/quant"
 	"eisft/train/runs"
@@ -17,9 +17,7 @@ import (
 // TestSlowInt8Embeddings: a quantized model is exported with rows of int8, its graphs pass, and the
 // tokens that they write are those of the Go model with these codes and rows.
 func TestSlowInt8Embeddings(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes a minute; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	orttest.Require(t)
 	runFolder(t)
 	wantOutput(t, "", "quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-samples", "1")

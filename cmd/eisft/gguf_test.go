@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model/hf"
 	"eisft/model/hf/hftest"
 	"eisft/train/config"
@@ -131,9 +132,10 @@ func lossesOf(t *testing.T, dir string) []float64 {
 	return out
 }
 
-// TestGGUFWholeWay: a run beside a GGUF file is quantized and exported, and its graphs,
+// TestSlowGGUFWholeWay: a run beside a GGUF file is quantized and exported, and its graphs,
 // which come with the file's tokenizer, answer as the Go model does.
-func TestGGUFWholeWay(t *testing.T) {
+func TestSlowGGUFWholeWay(t *testing.T) {
+	testfiles.Slow(t)
 	orttest.Require(t)
 	text, question, _ := goldenPrompt(t)
 	onGGUF(t, 1, hftest.Q4KM)

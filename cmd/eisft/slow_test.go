@@ -8,6 +8,7 @@ import (
 
 	"eisft/eval"
 	"eisft/export/manifest"
+	"eisft/internal/testfiles"
 	"eisft/quant"
 	"eisft/train/runs"
 )
@@ -17,9 +18,7 @@ import (
 // recalled, also by the quantized model, and the graphs compute what the Go
 // model does.
 func TestSlowQuickstart(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW=1 to run it")
-	}
+	testfiles.Slow(t)
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

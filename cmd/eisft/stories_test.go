@@ -16,10 +16,11 @@ import (
 // plain is a chat template for a model that continues texts.
 const plain = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
 
-// TestStoriesWholeWay goes the whole way on a real pretrained model: distillation on
+// TestSlowStoriesWholeWay goes the whole way on a real pretrained model: distillation on
 // stories, S-SFT on their endings, quantization, graphs. The model has no chat template;
 // what asks for one says where to put it.
-func TestStoriesWholeWay(t *testing.T) {
+func TestSlowStoriesWholeWay(t *testing.T) {
+	testfiles.Slow(t)
 	orttest.Require(t)
 	base := t.TempDir()
 	if err := os.CopyFS(base, os.DirFS(testfiles.Golden(t, "stories260k/model"))); err != nil {

@@ -95,16 +95,8 @@ func TestFloatAsInONNXRuntime(t *testing.T) { floatCases(t, false) }
 
 // TestSlowFloatAsInONNXRuntime: so do other models.
 func TestSlowFloatAsInONNXRuntime(t *testing.T) {
-	slowly(t)
+	testfiles.Slow(t)
 	floatCases(t, true)
-}
-
-// slowly skips a test that takes minutes.
-func slowly(t *testing.T) {
-	t.Helper()
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes: set EISFT_SLOW=1")
-	}
 }
 
 func floatCases(t *testing.T, slow bool) {
@@ -260,7 +252,7 @@ func TestQuantizedAsInONNXRuntime(t *testing.T) { wholeCases(t, false) }
 
 // TestSlowQuantizedAsInONNXRuntime: so do other models.
 func TestSlowQuantizedAsInONNXRuntime(t *testing.T) {
-	slowly(t)
+	testfiles.Slow(t)
 	wholeCases(t, true)
 }
 

@@ -74,6 +74,15 @@ func Tokenizer(t testing.TB, name string) string {
 	return dir
 }
 
+// Slow skips a test that takes long unless EISFT_SLOW is set, as make test-slow does. Such
+// a test is named TestSlow….
+func Slow(t testing.TB) {
+	t.Helper()
+	if os.Getenv("EISFT_SLOW") == "" {
+		t.Skip("takes long: set EISFT_SLOW=1")
+	}
+}
+
 // started is the folder that the test binary was started in: its package's. A test may
 // have left it since.
 var started, startError = os.Getwd()

@@ -3,7 +3,6 @@ package fit
 import (
 	"iter"
 	"math"
-	"os"
 	"testing"
 	"time"
 
@@ -19,9 +18,7 @@ import (
 // have lower errors in every layer than rounded ones, and less than 0.7 of what rounding costs
 // in perplexity on text that nothing was fitted to.
 func TestSlowReconstruct(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes minutes; set EISFT_SLOW")
-	}
+	testfiles.Slow(t)
 	m := modeltest.Open(t, testfiles.Base(t, "demo"), modeltest.DefaultBlock(t))
 	calib, test := demoTexts(t, "calib.parquet", 9), demoTexts(t, "test.parquet", 6)
 	q := quantized(t, m, "w4a16", calib[:2])

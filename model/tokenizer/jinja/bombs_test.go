@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"eisft/internal/testfiles"
 )
 
 // long is a template whose set statements repeat.
@@ -145,9 +147,7 @@ func TestBombs(t *testing.T) { explode(t, 20) }
 
 // TestSlowBombs is TestBombs with all of them.
 func TestSlowBombs(t *testing.T) {
-	if os.Getenv("EISFT_SLOW") == "" {
-		t.Skip("takes a minute: set EISFT_SLOW=1")
-	}
+	testfiles.Slow(t)
 	explode(t, 1)
 }
 
