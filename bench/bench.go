@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"eisft/internal/peakmem"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -120,7 +121,7 @@ type benchCase struct {
 // measure times the case after a run that fills caches and pools.
 func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 	debug.FreeOSMemory()
-	resetPeakMemory()
+	peakmem.Reset()
 	if _, err := c.time(ctx); err != nil {
 		return Result{}, err
 	}
@@ -147,7 +148,7 @@ func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 			reads = append(reads, need.bytes/s/rate)
 		}
 	}
-	r.Seconds, r.Share, r.Peak = median(seconds), median(shares), peakMemory()
+	r.Seconds, r.Share, r.Peak = median(seconds), median(shares), peakmem.Peak()
 	if len(reads) > 0 {
 		r.ReadShare = median(reads)
 	}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"eisft/internal/peakmem"
 	"eisft/internal/progress"
 	"eisft/model"
 )
@@ -75,7 +76,7 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 	var first, written, firstCPU, writtenCPU []float64
 	var c Cost
 	debug.FreeOSMemory()
-	resetPeakMemory()
+	peakmem.Reset()
 	for range o.Runs {
 		var err error
 		if c, err = costOf(ctx, p, tokens, o.Seed); err != nil {
@@ -85,7 +86,7 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 		firstCPU, writtenCPU = append(firstCPU, c.FirstTokenCPU), append(writtenCPU, c.WrittenCPU)
 	}
 	c.FirstTokenCPU, c.WrittenCPU = median(firstCPU), median(writtenCPU)
-	c.FirstToken, c.WrittenPerSecond, c.Peak = median(first), median(written), peakMemory()
+	c.FirstToken, c.WrittenPerSecond, c.Peak = median(first), median(written), peakmem.Peak()
 	c.ReadPerSecond = float64(tokens) / c.FirstToken
 	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 
 	"eisft/internal/progress"
@@ -46,6 +47,8 @@ type Survey struct {
 	DroppedAnswers, DroppedSamples, CutTexts int
 	MaxTokens                                int
 	Tokens, Supervised                       int // of all good rows
+	// Lengths are the tokens of each good row, in the order of [Survey.Use].
+	Lengths []int
 	// TextEnd is the EOS with which the template ends answers, if it is none of the
 	// tokenizer's tokens.
 	TextEnd string
@@ -131,12 +134,7 @@ func (s *Source) RowsHash(ctx context.Context, n int) (string, error) {
 		}
 		sample, err := s.At(i)
 		if err == nil {
-			err = rows.Encode(struct {
-				Messages  []tokenizer.Message
-				Variables []tokenizer.Field
-				Text      string
-				Answers   []string
-			}{sample.Messages, sample.Variables, sample.Text, sample.Answers})
+			err = rows.Encode(learnedOf(sample))
 		}
 		if err != nil {
 			fmt.Fprintf(sum, "row %d: %s\n", i, s.reason(i, err))
@@ -144,6 +142,16 @@ func (s *Source) RowsHash(ctx context.Context, n int) (string, error) {
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
+
+// learned is what training learns from in a sample.
+type learned struct {
+	Messages  []tokenizer.Message
+	Variables []tokenizer.Field
+	Text      string
+	Answers   []string
+}
+
+func learnedOf(s Sample) learned { return learned{s.Messages, s.Variables, s.Text, s.Answers} }
 
 // reason is an error of a row without the name of file and row.
 func (s *Source) reason(i int, err error) string {
@@ -236,6 +244,7 @@ func (f *Survey) add(i int, s *Source, c check, o CheckOptions) {
 		return
 	}
 	f.Tokens += c.tokens
+	f.Lengths = append(f.Lengths, c.tokens)
 	f.Supervised += c.supervised
 	for _, what := range c.lost {
 		at := slices.IndexFunc(f.Lost, func(l Loss) bool { return l.What == what })
@@ -283,12 +292,7 @@ func (f *Survey) failure(bad OnBadRow) error {
 	if bad != BadRowSkip && len(f.Bad) < f.Rows {
 		advice += ", or leave them out with data.on_bad_row: skip"
 	}
-	long := 0
-	for _, b := range f.Bad {
-		if b.TooLong {
-			long++
-		}
-	}
+	long := f.TooLong()
 	if long > 0 {
 		advice += fmt.Sprintf("; %s longer than data.max_tokens, which is %d: raise it", english.Plural(long, "is", "are"), f.MaxTokens)
 	}
@@ -297,6 +301,32 @@ func (f *Survey) failure(bad OnBadRow) error {
 		return tooLong{err}
 	}
 	return err
+}
+
+// TooLong is how many of the bad rows are longer than the Encoder's limit.
+func (f *Survey) TooLong() (n int) {
+	for _, b := range f.Bad {
+		if b.TooLong {
+			n++
+		}
+	}
+	return n
+}
+
+// Cut says which of the rows are shortened to the Encoder's limit, and which are left out:
+// "33 of 315 rows used, 4 of them shortened; 282 left out, 280 of them longer than 8,192 tokens".
+func (f *Survey) Cut() string {
+	text := fmt.Sprintf("%s of %s used", humanize.Comma(int64(f.Rows-len(f.Bad))), english.Plural(f.Rows, "row", "rows"))
+	if n := f.DroppedSamples + f.CutTexts; n > 0 {
+		text += fmt.Sprintf(", %s of them shortened to %s tokens", humanize.Comma(int64(n)), humanize.Comma(int64(f.MaxTokens)))
+	}
+	if n := len(f.Bad); n > 0 {
+		text += fmt.Sprintf("; %s left out", humanize.Comma(int64(n)))
+	}
+	if n := f.TooLong(); n > 0 {
+		text += fmt.Sprintf(", %s of them longer than %s tokens (data.max_tokens)", humanize.Comma(int64(n)), humanize.Comma(int64(f.MaxTokens)))
+	}
+	return text
 }
 
 // tooLong is an error that is also ErrTooLong.

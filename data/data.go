@@ -1,5 +1,5 @@
-// Package data reads training and evaluation samples from parquet and JSON-lines
-// files, renders them with a chat template and marks the tokens that carry loss.
+// Package data reads training and evaluation samples from parquet, JSON and CSV files,
+// renders them with a chat template and marks the tokens that carry loss.
 //
 // A sample is a conversation of user and assistant turns (S-SFT trains on the
 // assistant's) or a plain text (for distillation). These forms of rows are recognised by
@@ -100,12 +100,15 @@ type Options struct {
 	Prompt string `yaml:"prompt,omitempty"`
 	// Prompts are templates for rows whose dataset column has the key's value.
 	Prompts map[string]string `yaml:"prompts,omitempty"`
+	// Base are the prompts that the base was trained with, where neither Prompt nor Prompts
+	// say anything.
+	Base BasePrompts `yaml:"-"`
 }
 
 // prompt renders the user message of a row. It fails where the template leaves the
 // question out.
 func (o Options) prompt(dataset, context, input string) (string, error) {
-	template := cmp.Or(o.Prompts[dataset], o.Prompt, DefaultPrompt)
+	template := cmp.Or(o.Prompts[dataset], o.Prompt, o.Base.of(dataset, context), DefaultPrompt)
 	if !strings.Contains(template, "{input}") && strings.TrimSpace(input) != "" {
 		return "", fmt.Errorf("the row has an input, and the prompt template %q does not contain {input}", template)
 	}

@@ -210,7 +210,7 @@ func Formats() []Format { return formats.Names() }
 // Announce writes what will be read, and how it is understood, to w (nil: nobody).
 func (s *Source) Announce(w io.Writer) {
 	if w != nil {
-		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s", s.path, humanize.Comma(int64(s.Len())), s.Form()))
+		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s%s", s.path, humanize.Comma(int64(s.Len())), s.Form(), s.promptNote()))
 	}
 }
 

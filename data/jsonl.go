@@ -16,6 +16,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/zstd"
+
 	"eisft/internal/utf8text"
 )
 
@@ -28,6 +30,7 @@ type lines struct {
 	gaps      list[gap]
 	end       int64 // of the last row
 	array     bool
+	rows      string // what rows are called, "" for lines with their numbers
 }
 
 // gap says that from a row on, lines have other numbers than one more than those before.
@@ -62,34 +65,53 @@ func openLines(path string) (table, error) {
 	return indexLines(&lines{file: f})
 }
 
-// openGzipLines unpacks into a temporary file, since gzip has no random access.
-func openGzipLines(path string) (table, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// openConverted opens what a file becomes, lines in JSON, in a temporary file: what is packed
+// or written otherwise has no random access. where is what its rows are called, "" for lines.
+func openConverted(convert func(w io.Writer, r io.Reader, size int64) error, where string) func(path string) (table, error) {
+	return func(path string) (table, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = f.Close() }()
+		info, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		converted, err := os.CreateTemp("", "eisft-*.jsonl")
+		if err != nil {
+			return nil, err
+		}
+		// Nothing is left behind where a process is killed, if the system lets go of the name.
+		l := &lines{file: converted, temporary: os.Remove(converted.Name()) != nil, rows: where}
+		if err := convert(converted, f, info.Size()); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+		return indexLines(l)
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	unpacked, err := os.CreateTemp("", "eisft-*.jsonl")
-	if err != nil {
-		return nil, err
-	}
-	// Nothing is left behind where a process is killed, if the system lets go of the name.
-	l := &lines{file: unpacked, temporary: os.Remove(unpacked.Name()) != nil}
-	if err := unpack(unpacked, f, info.Size()); err != nil {
-		return nil, errors.Join(err, l.close())
-	}
-	return indexLines(l)
 }
 
-func unpack(w io.Writer, r io.Reader, size int64) error {
+func fromGzip(w io.Writer, r io.Reader, size int64) error {
 	z, err := gzip.NewReader(bufio.NewReader(r))
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
+	return unpack(w, z, size)
+}
+
+func fromZstd(w io.Writer, r io.Reader, size int64) error {
+	z, err := zstd.NewReader(r, zstd.WithDecoderMaxMemory(maxWindow))
+	if err != nil {
+		return fmt.Errorf("unpack: %w", err)
+	}
+	defer z.Close()
+	return unpack(w, z, size)
+}
+
+// maxWindow bounds what unpacking zstd may hold in memory; zstd --long takes 2^27 bytes.
+const maxWindow = 1 << 28
+
+func unpack(w io.Writer, z io.Reader, size int64) error {
 	limit := size * maxExpansion
 	n, err := io.Copy(w, io.LimitReader(z, limit+1))
 	if err != nil {
@@ -150,7 +172,7 @@ func notLines(head []byte) error {
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		return errors.New("a zip archive: unpack it")
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return errors.New("packed with zstd: unpack it")
+		return errors.New("packed with zstd: give it a name that ends in .jsonl.zst, or unpack it")
 	}
 	return utf8text.Encoding(head)
 }
@@ -262,8 +284,11 @@ func (l *lines) number(i int) int {
 }
 
 func (l *lines) where(i int) string {
-	if l.array {
+	switch {
+	case l.array:
 		return fmt.Sprintf("row %d", i+1)
+	case l.rows != "":
+		return fmt.Sprintf("%s %d", l.rows, i+1)
 	}
 	return fmt.Sprintf("line %d", l.number(i))
 }

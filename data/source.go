@@ -41,8 +41,7 @@ const maxRow = 64 << 20
 // ErrEmpty is returned by Open for a file without a row.
 var ErrEmpty = errors.New("no rows")
 
-// Open opens a .parquet, .jsonl, .json or packed .jsonl.gz file and finds out its form
-// from its columns. None is ever held in memory as a whole: parquet is read page by page,
+// Open opens a file that ends in one of [Endings] and finds out its form from its columns. None is ever held in memory as a whole: parquet is read page by page,
 // of lines or of a JSON array only the positions of the rows are kept, and what is packed
 // is unpacked into a temporary file without a name, or one that Close removes.
 //
@@ -68,21 +67,40 @@ func openTable(path string) (table, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
 	}
-	open := map[string]func(string) (table, error){
-		".parquet": openParquet,
-		".jsonl":   openLines, ".json": openLines,
-		".jsonl.gz": openGzipLines, ".json.gz": openGzipLines,
-	}
 	name := strings.ToLower(filepath.Base(path))
-	for ending, open := range open {
-		if strings.HasSuffix(name, ending) {
+	for _, e := range endings {
+		if strings.HasSuffix(name, e.ending) {
 			if err := checkPointer(path); err != nil {
 				return nil, err
 			}
-			return open(path)
+			return e.open(path)
 		}
 	}
-	return nil, errors.New("not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz or .json")
+	return nil, fmt.Errorf("not a data file: want a name that ends in %s", strings.Join(Endings(), ", "))
+}
+
+// endings say how files are opened, by the end of their names.
+var endings = []struct {
+	ending string
+	open   func(path string) (table, error)
+}{
+	{".parquet", openParquet},
+	{".jsonl", openLines},
+	{".json", openLines},
+	{".jsonl.gz", openConverted(fromGzip, "")},
+	{".json.gz", openConverted(fromGzip, "")},
+	{".jsonl.zst", openConverted(fromZstd, "")},
+	{".json.zst", openConverted(fromZstd, "")},
+	{".csv", openConverted(csvToLines, "row")},
+}
+
+// Endings lists the ends of data files' names.
+func Endings() []string {
+	var all []string
+	for _, e := range endings {
+		all = append(all, e.ending)
+	}
+	return all
 }
 
 // checkPointer reports what Git leaves in the place of a large file.

@@ -204,7 +204,7 @@ func TestBadFiles(t *testing.T) {
 		content    []byte
 		want       string // behind the path
 	}{
-		{"other extension", "a.csv", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz or .json"},
+		{"other extension", "a.xlsx", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .json, .jsonl.gz"},
 		{"empty jsonl", "a.jsonl", []byte(" \n\n"), ": no rows"},
 		{"empty file", "a.parquet", nil, ": no rows"},
 		{"parquet without rows", "a.parquet", parquetOf[longRow](t), ": no rows"},

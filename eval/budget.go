@@ -98,6 +98,15 @@ func (r Reading) model(m *model.Model) (*model.Model, error) {
 	return block, nil
 }
 
+// reads returns the model that the reading reads with: the policy's, at the budget.
+func (r Reading) reads(m *model.Model) (*model.Model, error) {
+	block, err := r.model(m)
+	if err != nil {
+		return nil, err
+	}
+	return WithPolicy(block, r.Policy)
+}
+
 // texts are the tokens and bytes as a table has them, empty where there is no bound.
 func (b Budget) texts() []string {
 	if b == (Budget{}) {

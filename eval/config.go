@@ -158,11 +158,7 @@ func (j *Job) readings() []Reading {
 // the first is measured.
 func (j *Job) against() (Policy, error) {
 	for _, r := range j.readings() {
-		block, err := r.model(j.Model)
-		if err == nil {
-			_, err = WithPolicy(block, r.Policy)
-		}
-		if err != nil {
+		if _, err := r.reads(j.Model); err != nil {
 			return "", err
 		}
 	}

@@ -127,15 +127,12 @@ func openFolder(dir string, s *Settings) (_ *folder, err error) {
 			f.close()
 		}
 	}()
-	k, err := ReadKept(dir)
-	switch {
-	case err == nil:
-		if d := s.differences(&k.Settings); len(d) > 0 {
-			return nil, fmt.Errorf("%s was begun with other settings: %s; go on with what was there, or name another folder with --out", dir, strings.Join(d, "; "))
-		}
-		f.Kept = *k
-	case !errors.Is(err, fs.ErrNotExist):
+	k, err := readBegun(dir, s)
+	if err != nil {
 		return nil, err
+	}
+	if k != nil {
+		f.Kept = *k
 	}
 	f.Settings = *s
 	text, err := json.MarshalIndent(s, "", "  ")
@@ -146,6 +143,21 @@ func openFolder(dir string, s *Settings) (_ *folder, err error) {
 		return nil, err
 	}
 	return f, f.openRecords()
+}
+
+// readBegun reads what a folder has from before, nil if nothing; it must be of the same settings.
+func readBegun(dir string, s *Settings) (*Kept, error) {
+	k, err := ReadKept(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d := s.differences(&k.Settings); len(d) > 0 {
+		return nil, fmt.Errorf("%s was begun with other settings: %s; go on with what was there, or name another folder with --out", dir, strings.Join(d, "; "))
+	}
+	return k, nil
 }
 
 // checkFolder refuses a folder that holds something else than an evaluation.

@@ -30,17 +30,22 @@ type rows struct {
 // inspectData describes a data file and its first rows.
 func inspectData(ctx context.Context, r *Report, path string, o Options) error {
 	r.Kind = "data set"
-	s, err := data.Open(path, data.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.Close() }()
+	var options data.Options
 	var encoder *data.Encoder
 	if o.Model != "" {
+		var err error
+		if options.Base, err = data.ReadBasePrompts(o.Model); err != nil {
+			return err
+		}
 		if encoder, err = openEncoder(o.Model); err != nil {
 			return err
 		}
 	}
+	s, err := data.Open(path, options)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
 	columns, err := s.Columns()
 	if err != nil {
 		return err

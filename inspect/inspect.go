@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/export/manifest"
 	"eisft/model"
@@ -49,7 +50,7 @@ var folders = []struct {
 	{"*.onnx", inspectExport},
 }
 
-// files lists what a file can be by the end of its name.
+// files lists what a file can be by the end of its name, beside data.
 var files = []struct {
 	suffix  string
 	inspect inspector
@@ -58,11 +59,6 @@ var files = []struct {
 	{".safetensors", inspectTensors},
 	{".onnx", inspectExport},
 	{".tflite", inspectLite},
-	{".parquet", inspectData},
-	{".jsonl", inspectData},
-	{".jsonl.gz", inspectData},
-	{".json", inspectData},
-	{".json.gz", inspectData},
 }
 
 // Path describes the file or folder at path.
@@ -108,6 +104,12 @@ func inspectorOfFile(path string) (inspector, error) {
 			return f.inspect, nil
 		}
 		suffixes = append(suffixes, f.suffix)
+	}
+	for _, ending := range data.Endings() {
+		if strings.HasSuffix(strings.ToLower(path), ending) {
+			return inspectData, nil
+		}
+		suffixes = append(suffixes, ending)
 	}
 	if f, err := hf.OpenFile(path); err == nil { // a saved state has any name
 		return inspectTensors, f.Close()

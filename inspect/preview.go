@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
 	"eisft/internal/utf8text"
+	"eisft/model/schedule"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -110,21 +115,59 @@ func (p *preview) sample(s data.Sample) error {
 	if e.Cut {
 		p.printf("  the text is cut off at %d tokens\n", p.options.MaxTokens)
 	}
+	p.stages(e)
 	p.text(e)
 	return nil
 }
 
-// text shows the sample's tokens as text.
+// tail is the first token of what S-SFT differentiates, -1 if no stage does.
+func (p *preview) tail(e data.Encoded) int {
+	ssft := slices.ContainsFunc(p.options.Config.Stages, func(s config.Stage) bool { return s.Kind() == config.KindSSFT })
+	if !ssft || len(e.Turns) == 0 {
+		return -1
+	}
+	segment := p.options.Config.Block.Segment
+	return segment * schedule.FirstLive(e.Turns[0].Start, segment)
+}
+
+// stages says what the configuration's stages take of a sample.
+func (p *preview) stages(e data.Encoded) {
+	for _, s := range p.options.Config.Stages {
+		if d, ok := s.(config.Distill); ok {
+			p.printf("  distill reads the last %d tokens, from token %d on\n", len(e.IDs)-d.From(len(e.IDs)), d.From(len(e.IDs)))
+		}
+	}
+	if from := p.tail(e); from >= 0 {
+		p.printf("  s-sft streams %d tokens and differentiates the tail, %d tokens from token %d on\n", from, len(e.IDs)-from, from)
+	}
+}
+
+// text shows the sample's tokens as text, with the borders of the block's segments.
 func (p *preview) text(e data.Encoded) {
 	at, shown := 0, ""
-	piece := func(to int, learned bool) {
+	decode := func(to int) string {
 		text := p.tokenizer.Decode(e.IDs[:to], false)
 		part, ok := strings.CutPrefix(text, shown)
 		if !ok { // a character of several tokens ends beyond the border
 			part = p.tokenizer.Decode(e.IDs[at:to], false)
 		}
 		at, shown = to, text
-		p.printf("%s", p.marked(part, learned))
+		return part
+	}
+	segment, tail := p.options.Config.Block.Segment, p.tail(e)
+	border := segment
+	piece := func(to int, learned bool) {
+		var text strings.Builder
+		for ; segment > 0 && border < to; border += segment {
+			text.WriteString(decode(border))
+			if border == tail {
+				fmt.Fprintf(&text, "┃%d tail┃", border)
+			} else {
+				fmt.Fprintf(&text, "┃%d┃", border)
+			}
+		}
+		text.WriteString(decode(to))
+		p.printf("%s", p.marked(text.String(), learned))
 	}
 	for _, t := range e.Turns {
 		piece(t.Start, false)
@@ -137,9 +180,13 @@ func (p *preview) text(e data.Encoded) {
 	p.printf("\n")
 }
 
+// borders are the marks of segments' borders: the number of tokens before each.
+var borders = regexp.MustCompile(`┃\d+( tail)?┃`)
+
 // What learned text is marked with.
 const (
 	colorOn, colorOff = "\x1b[1;32m", "\x1b[0m"
+	colorBorder       = "\x1b[2m"
 	openMark, endMark = "⟦", "⟧"
 )
 
@@ -149,6 +196,13 @@ func (p *preview) marked(text string, learned bool) string {
 		text = abridged(text)
 	}
 	text = utf8text.Visible(text)
+	if p.options.Color {
+		again := ""
+		if learned {
+			again = colorOn
+		}
+		text = borders.ReplaceAllString(text, colorOff+colorBorder+"$0"+colorOff+again)
+	}
 	switch {
 	case !learned || text == "":
 		return text
@@ -168,7 +222,12 @@ func abridged(text string) string {
 	if len(all) <= 3*ends {
 		return text
 	}
-	return fmt.Sprintf("%s\n… %d characters …\n%s", string(all[:ends]), len(all)-2*ends, string(all[len(all)-ends:]))
+	left := string(all[ends : len(all)-ends])
+	what := fmt.Sprintf("%d characters", len(all)-2*ends)
+	if n := len(borders.FindAllString(left, -1)); n > 0 {
+		what = english.Plural(n, "border", "") + " of segments and " + what
+	}
+	return fmt.Sprintf("%s\n… %s …\n%s", string(all[:ends]), what, string(all[len(all)-ends:]))
 }
 
 // share is a part of a whole in percent.

@@ -28,10 +28,11 @@ var rooms = []struct {
 	{"train", []string{"model", "data", "eval"}},
 	{"quant", []string{"model", "data", "eval"}},
 	{"docs", nil},
+	{"configs", nil},
 	{"export", []string{"model", "data", "quant", "docs"}},
 	{"inspect", []string{"model", "data", "eval", "train", "quant", "export"}},
 	{"bench", []string{"model", "data", "quant", "export"}},
-	{"cmd", []string{"model", "data", "eval", "train", "quant", "export", "inspect", "bench"}},
+	{"cmd", []string{"model", "data", "eval", "train", "quant", "export", "inspect", "bench", "configs"}},
 	{"scripts", []string{"model", "data", "eval", "train"}},
 }
 

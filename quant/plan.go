@@ -4,27 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/agenda"
 	"eisft/internal/bytesize"
 )
 
 // Plan says what a job will do.
 type Plan struct {
-	Stages []PlannedStage
-	Size   Change[int] // bytes of the model, before any promotion
+	agenda.Agenda
+	Size Change[int] // bytes of the model, before any promotion
 }
-
-// PlannedStage is a stage of a job and how much it is.
-type PlannedStage struct{ What, Detail string }
 
 // Plan finds out what the job will do and checks what it can without computing anything.
 func (j *Job) Plan(ctx context.Context) (*Plan, error) {
@@ -44,27 +40,27 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	p := &Plan{Size: plannedSize(j.Model, pipe.format(nil))}
 	whole := read.words(0) + " of " + j.Calibration.Path
 	if len(r.Transforms) > 0 {
-		p.add("channels", whole)
-		p.add("transform", strings.Join(r.Transforms, ", "))
+		p.Add("channels", "%s", whole)
+		p.Add("transform", "%s", strings.Join(r.Transforms, ", "))
 	}
-	p.add("calibrate", whole)
+	p.Add("calibrate", "%s", whole)
 	probed := min(r.Sensitivity, read.predicted)
 	if r.Sensitivity > 0 && r.Cache == CacheAuto {
-		p.add("widths of the cache", p.measurements(2*len(j.Model.Base.Layers)+1, probed))
+		p.Add("widths of the cache", "%s", p.measurements(2*len(j.Model.Base.Layers)+1, probed))
 	}
 	maps := frozen(j.Model.Base)
 	weights := fmt.Sprintf("%s, %d maps of %d layers and the head in %s", r.Weights, len(maps), len(j.Model.Base.Layers), s.Weight)
 	if roundings.Get(r.Weights).wants != nil || r.Reconstruct.Steps > 0 {
 		weights += ", on what the layers before each make of " + read.words(r.mostSequences())
 	}
-	p.add("weights", weights)
+	p.Add("weights", "%s", weights)
 	if r.Reconstruct.Steps > 0 {
-		p.add("reconstruct", fmt.Sprintf("%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(min(r.Reconstruct.Tokens, read.tokens(r.mostSequences()))))))
+		p.Add("reconstruct", "%d steps a layer on %s tokens", r.Reconstruct.Steps, humanize.Comma(int64(min(r.Reconstruct.Tokens, read.tokens(r.mostSequences())))))
 	}
 	if r.Sensitivity > 0 {
-		p.add("sensitivity", p.measurements(len(maps)+len(j.Model.Base.Layers), probed))
+		p.Add("sensitivity", "%s", p.measurements(len(maps)+len(j.Model.Base.Layers), probed))
 		if s.Weight.Bits < promoted {
-			p.add("frontier", p.measurements(frontierSteps+1, probed))
+			p.Add("frontier", "%s", p.measurements(frontierSteps+1, probed))
 		}
 	}
 	if rows != nil {
@@ -74,11 +70,10 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	if _, err := os.Stat(j.Dir); err == nil {
 		write += ", in place of what is there"
 	}
-	p.add("write", write)
+	p.Add("write", "%s", write)
+	p.Add("size", "%s, now %s", bytesize.Megabytes(p.Size.After), bytesize.Megabytes(p.Size.Before))
 	return p, nil
 }
-
-func (p *Plan) add(what, detail string) { p.Stages = append(p.Stages, PlannedStage{what, detail}) }
 
 // measurements words how often the loss is measured.
 func (p *Plan) measurements(n, tokens int) string {
@@ -91,14 +86,14 @@ func (p *Plan) evaluation(j *Job, h *heldOut) {
 	for _, r := range h.rows {
 		tokens += max(0, len(r.IDs)-h.from)
 	}
-	p.add("evaluate", fmt.Sprintf("the loss of %s tokens and %s of %s of %s, in float and quantized",
-		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Path))
+	p.Add("evaluate", "the loss of %s tokens and %s of %s of %s, in float and quantized",
+		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Path)
 	if j.Ablation {
 		var names []string
 		for _, v := range j.Recipe.variants() {
 			names = append(names, v.what)
 		}
-		p.add("ablation", strings.Join(names, ", "))
+		p.Add("ablation", "%s", strings.Join(names, ", "))
 	}
 }
 
@@ -158,14 +153,4 @@ func (j *Job) count(ctx context.Context) (c counted, err error) {
 		err = data.ErrEmpty
 	}
 	return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
-}
-
-// Write prints the plan.
-func (p *Plan) Write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, s := range p.Stages {
-		fmt.Fprintf(t, "%s\t%s\n", s.What, s.Detail)
-	}
-	fmt.Fprintf(t, "size\t%s, now %s\n", bytesize.Megabytes(p.Size.After), bytesize.Megabytes(p.Size.Before))
-	return t.Flush()
 }

@@ -14,11 +14,15 @@ import (
 // relative error of the attention's output, averaged over the layers, or the divergence of
 // the logits.
 func (t *trainer) distill(ctx context.Context, s config.Distill, at position) error {
-	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
+	return t.optimize(ctx, s.Kind(), s.Optimizer, at, t.transferGradients(s))
+}
+
+func (t *trainer) transferGradients(s config.Distill) batchGradients {
+	return func(batch []data.Encoded) (sampleGradients, error) {
 		n := float64(len(batch))
 		o := graph.TransferOptions{Penalty: penalty(s.KeepPenalty), Weight: 1 / n}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
-			from := max(0, len(e.IDs)-s.Tokens)
+			from := s.From(len(e.IDs))
 			if s.Target == config.TargetLogits {
 				r, err := t.engine.TransferLogits(ctx, e.IDs[from:], importance(e.Loss, from), o, grads)
 				return figures{Loss: r.Loss, Kept: r.Kept, Tokens: len(e.IDs) - from, Layers: r.Layers}, err
@@ -30,7 +34,15 @@ func (t *trainer) distill(ctx context.Context, s config.Distill, at position) er
 			}
 			return f, err
 		}, nil
-	})
+	}
+}
+
+// distillOutlook: the base reads the last tokens of a sample with full attention.
+func (t *trainer) distillOutlook(s config.Distill) outlook {
+	o := t.stepsOutlook(s.Optimizer, t.transferGradients(s))
+	o.reads = func(n int) int { return n - s.From(n) }
+	o.sees = o.reads
+	return o
 }
 
 // answerImportance is how much more a token that predicts an answer, or is one,

@@ -35,12 +35,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 // evaluateAfter measures the trained block.
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
-	section.Policies = nil
-	for _, p := range t.config.Eval.Policies {
-		if p.Trained() {
-			section.Policies = append(section.Policies, p)
-		}
-	}
+	section.Policies = trainedPolicies(section.Policies)
 	if section.Data == "" || len(section.Policies) == 0 {
 		return nil
 	}
@@ -53,6 +48,16 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	}
 	t.evaluation.After = results
 	return nil
+}
+
+// trainedPolicies are those that read with what is trained.
+func trainedPolicies(policies []eval.Policy) (trained []eval.Policy) {
+	for _, p := range policies {
+		if p.Trained() {
+			trained = append(trained, p)
+		}
+	}
+	return trained
 }
 
 func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/progress"
@@ -86,7 +88,7 @@ type pruning struct {
 // run finds the fewest slots that keep the gain.
 func (p *pruning) run(ctx context.Context, w io.Writer) error {
 	layers := p.model.SlotLayers()
-	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: 2 + 2*len(layers)}) // at most
+	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: mostLosses(layers)})
 	defer p.line.End()
 	f := &p.found
 	f.Layers = layers
@@ -112,6 +114,23 @@ func (p *pruning) run(ctx context.Context, w io.Writer) error {
 		fmt.Fprintln(w, f)
 	}
 	return err
+}
+
+// mostLosses is how often the samples are read, at most: with all slots, with none, without
+// those of each layer, and with those of one layer more each time.
+func mostLosses(layers []int) int { return 2 + 2*len(layers) }
+
+// pruneOutlook: the samples are read as at inference.
+func (t *trainer) pruneOutlook(s config.Prune) outlook {
+	return outlook{
+		what: fmt.Sprintf("%s, read at most %d times", english.Plural(s.Samples, "sample", ""), mostLosses(t.Model.SlotLayers())), samples: s.Samples,
+		times: mostLosses(t.Model.SlotLayers()),
+		reads: func(n int) int { return n }, sees: func(n int) int { return min(n, t.config.Block.Capacity()) },
+		once: func(ctx context.Context, e data.Encoded) error {
+			_, err := eval.TurnLosses(ctx, t.Model, []eval.Sample{{Encoded: e}}, t.streams())
+			return err
+		},
+	}
 }
 
 // choose adds layer after layer, the one that is missed most first, until the gain is there.

@@ -20,16 +20,17 @@ import (
 	"eisft/train/runs"
 )
 
-// checkOutput finds out before the work whether a new run's folder can be made.
-func checkOutput(c *config.Config) error {
+// checkOutput finds out before the work whether a new run's folder can be made, and returns
+// its name.
+func checkOutput(c *config.Config) (string, error) {
 	link := filepath.Join(c.Output, runs.Latest)
 	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-		return fmt.Errorf("%s is not a link; move it away, it is where eisft points to the newest run", link)
+		return "", fmt.Errorf("%s is not a link; move it away, it is where eisft points to the newest run", link)
 	}
 	for i := 1; ; i++ {
 		dir := runDir(c, i)
 		if _, err := os.Lstat(dir); err != nil {
-			return atomicfile.CheckDir(dir)
+			return dir, atomicfile.CheckDir(dir)
 		}
 	}
 }

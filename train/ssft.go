@@ -18,7 +18,11 @@ func penalty(k config.KeepPenalty) graph.Penalty {
 // ssft runs a stage of kind s-sft: the loss is the cross-entropy of answer tokens,
 // normalised by their number over the whole batch (docs/method.md, section 5).
 func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
-	return t.optimize(ctx, s.Kind(), s.Optimizer, at, func(batch []data.Encoded) (sampleGradients, error) {
+	return t.optimize(ctx, s.Kind(), s.Optimizer, at, t.ssftGradients(s))
+}
+
+func (t *trainer) ssftGradients(s config.SSFT) batchGradients {
+	return func(batch []data.Encoded) (sampleGradients, error) {
 		answers := 0
 		for _, e := range batch {
 			answers += graph.AnswerTokens(e.Loss)
@@ -34,5 +38,18 @@ func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
 			r, err := t.engine.Backward(ctx, graph.Sample{IDs: e.IDs, Loss: e.Loss}, o, grads)
 			return figures{Loss: r.Loss, Kept: r.Kept, AnswerTokens: graph.AnswerTokens(e.Loss), Tokens: len(e.IDs), Layers: r.Layers}, err
 		}, nil
-	})
+	}
+}
+
+// ssftOutlook: with soft slots nothing that was read is out of sight.
+func (t *trainer) ssftOutlook(s config.SSFT) outlook {
+	o := t.stepsOutlook(s.Optimizer, t.ssftGradients(s))
+	o.reads = func(n int) int { return n }
+	o.sees = func(n int) int {
+		if s.Choice == config.ChoiceSoft && t.config.Block.Slots > 0 || t.config.Block.Positions == model.PositionsAbsolute {
+			return n
+		}
+		return min(n, t.config.Block.Capacity())
+	}
+	return o
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/internal/agenda"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
 	"eisft/model"
@@ -60,6 +61,7 @@ type trainer struct {
 	group     ranks.Group
 	source    *data.Source
 	encoder   *data.Encoder
+	survey    *data.Survey
 	rows      []int // of source, to train on
 	engine    *graph.Engine
 	optimizer *adamW
@@ -88,12 +90,30 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 	return run, ranks.Tell(t.group, err)
 }
 
+// Plan says what a run of a configuration will do and what it will take, from one step of
+// each stage on the longest sample. It writes nothing.
+func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, err error) {
+	own := *c
+	t := &trainer{config: &own, options: o, group: ranks.Alone{}, state: new(state)}
+	if err := t.open(); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.source.Close()) }()
+	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
+	return t.agenda(ctx, 0)
+}
+
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 	if err := t.open(); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
 	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.announce(ctx); err != nil {
 		return nil, err
 	}
 	at, err := t.begin(ctx)
@@ -106,7 +126,7 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 			t.optimizer = newAdamW(t.Model.Params)
 		}
 		s := t.config.Stages[i]
-		if err := stages.Get(s.Kind())(ctx, t, s, at); err != nil {
+		if err := stages.Get(s.Kind()).run(ctx, t, s, at); err != nil {
 			return t.Run, err
 		}
 	}
@@ -126,6 +146,7 @@ func (t *trainer) open() (err error) {
 	if t.Run, err = runs.OpenUntrained(t.config); err != nil {
 		return err
 	}
+	t.config.Data.Base, t.config.Eval.Base = t.Run.Config.Data.Base, t.Run.Config.Eval.Base
 	if t.options.Warn != nil {
 		for _, w := range t.Model.Warnings() {
 			t.options.Warn(w)
@@ -193,7 +214,11 @@ func (t *trainer) agree() error {
 
 // start evaluates the untrained block and makes the run folder.
 func (t *trainer) start(ctx context.Context) error {
-	if err := t.write(func() error { return checkOutput(t.config) }); err != nil {
+	err := t.write(func() error {
+		_, err := checkOutput(t.config)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := t.evaluateBefore(ctx); err != nil {
@@ -244,10 +269,14 @@ func (t *trainer) checkRows(ctx context.Context) error {
 	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
 		return err
 	}
+	t.survey = found
 	t.inputs["data.train"] = found.Hash
 	if t.options.Warn != nil {
 		for _, w := range found.Warnings() {
 			t.options.Warn(w)
+		}
+		for i, s := range t.config.Stages {
+			t.warnOfContext(i, s)
 		}
 	}
 	return nil

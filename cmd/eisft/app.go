@@ -29,15 +29,17 @@ attention layer, quantizes the result and exports it as fixed-shape ONNX graphs.
 
 func newApp() *cli.App {
 	return &cli.App{
-		Name:           "eisft",
-		Usage:          "long input for frozen language models on edge devices",
-		UsageText:      "eisft COMMAND [options]",
-		Description:    description,
-		Version:        version(),
-		Commands:       verbs(),
-		Action:         noCommand,
-		OnUsageError:   badFlag,
-		ExitErrHandler: func(*cli.Context, error) {}, // run prints and chooses the exit code
+		Name:         "eisft",
+		Usage:        "long input for frozen language models on edge devices",
+		UsageText:    "eisft COMMAND [options]",
+		Description:  description,
+		Version:      version(),
+		Commands:     verbs(),
+		Action:       noCommand,
+		OnUsageError: badFlag,
+		// Behind eisft completion, whose scripts ask by a hidden flag what may come next.
+		EnableBashCompletion: true,
+		ExitErrHandler:       func(*cli.Context, error) {}, // run prints and chooses the exit code
 	}
 }
 
@@ -56,7 +58,10 @@ func verbs() []*cli.Command {
 		planCommand(),
 		inspectCommand(),
 		dataCommand(),
+		configCommand(),
 		envCommand(),
+		versionCommand(),
+		completionCommand(),
 	}
 	for _, c := range commands {
 		finish(c)
@@ -107,15 +112,9 @@ func badFlag(c *cli.Context, err error, _ bool) error {
 	return usagef(c, "unknown flag --%s", name)
 }
 
-// checkedArgs refuses arguments that a command has no use for, and flags behind
-// arguments, where they would be taken for arguments.
+// checkedArgs refuses arguments that a command has no use for.
 func checkedArgs(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		for _, arg := range c.Args().Slice() {
-			if strings.HasPrefix(arg, "-") && arg != "-" {
-				return usagef(c, "flag %s stands behind the argument %q; put flags first", arg, c.Args().First())
-			}
-		}
 		if c.Args().Present() && c.Command.ArgsUsage == "" {
 			return usagef(c, "unexpected argument %q", c.Args().First())
 		}

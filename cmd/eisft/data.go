@@ -18,7 +18,7 @@ func dataCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "data",
 		Usage:       "look at what is trained on, make what is evaluated on",
-		Subcommands: []*cli.Command{previewCommand(), synthCommand()},
+		Subcommands: []*cli.Command{previewCommand(), statsCommand(), synthCommand()},
 		ArgsUsage:   "COMMAND",
 		Action:      noCommand,
 	}
@@ -30,58 +30,105 @@ func previewCommand() *cli.Command {
 		Usage:     "show rows as they are trained on",
 		ArgsUsage: "FILE",
 		Description: `Shows rows of a data file as the base's chat template renders them. What is learned
-is coloured, or stands in ⟦ ⟧ where the output is no terminal; beside it stands what the
-template leaves out and what is beyond the limit of tokens. Columns, prompts and options
+is coloured, or stands in ⟦ ⟧ where the output is no terminal; ┃256┃ is the border of a
+segment behind 256 tokens, and where the tail begins, which S-SFT differentiates. Beside
+it stands what the template leaves out and what is beyond the limit of tokens. Columns, prompts and options
 of the template are those of the configuration. The exit code is 1 if a row that is
 shown cannot be trained on.
 
    eisft data preview --config configs/s-sft.yaml
    eisft data preview --model model/demo --rows 10:12 chats.jsonl`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "show what the configuration `FILE` trains on, or the named file in its place"},
-			&cli.PathFlag{Name: "model", Usage: "show rows for the model in `FOLDER`, without a configuration"},
+		Flags: append(
+			dataFlags(),
 			&cli.StringFlag{Name: "rows", Usage: "show rows `FROM:TO`, counted from 0, without the last one, or one row", Value: "0:5"},
-			&cli.IntFlag{Name: "max-tokens", Usage: "the greatest length of a sample is `N` tokens; 0: any", DefaultText: configured},
 			&cli.BoolFlag{Name: "full", Usage: "show long texts as a whole"},
-		},
+		),
 		Action: previewData,
 	}
 }
 
-func previewData(c *cli.Context) error {
-	o := inspect.PreviewOptions{Full: c.Bool("full"), Color: hasColor(c.App.Writer)}
+func statsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "stats",
+		Usage:     "count rows as they are trained on",
+		ArgsUsage: "FILE",
+		Description: `Encodes all rows of a data file as training does, and prints their lengths in tokens, how
+many fit into which limit, what is learned of them, and how many repeat others. The exit
+code is 1 if there are rows that cannot be trained on.
+
+   eisft data stats --config configs/s-sft.yaml
+   eisft data stats --model model/demo --max-tokens 4096 chats.jsonl`,
+		Flags: append(
+			dataFlags(),
+			&cli.BoolFlag{Name: "json", Usage: "print JSON for other programs"},
+		),
+		Action: dataStats,
+	}
+}
+
+// dataFlags choose what is trained on.
+func dataFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "config", Usage: "take what the configuration `FILE` trains on, or the named file in its place"},
+		setFlag(),
+		&cli.PathFlag{Name: "model", Usage: "take the model in `FOLDER`, without a configuration"},
+		&cli.IntFlag{Name: "max-tokens", Usage: "the greatest length of a sample is `N` tokens; 0: any", DefaultText: configured},
+	}
+}
+
+// trainedOn is the configuration that dataFlags and the argument give, and the limit of tokens.
+func trainedOn(c *cli.Context) (cfg config.Config, maxTokens int, err error) {
 	switch {
 	case c.NArg() > 1:
-		return usagef(c, "name one file")
+		return cfg, 0, usagef(c, "name one file")
 	case c.IsSet("config") && c.IsSet("model"):
-		return usagef(c, "--config and --model exclude each other: a configuration names its model")
+		return cfg, 0, usagef(c, "--config and --model exclude each other: a configuration names its model")
 	case c.IsSet("config"):
-		cfg, err := loadConfig(c.Context, c.String("config"))
+		loaded, err := loadConfig(c, c.String("config"))
 		if err != nil {
-			return err
+			return cfg, 0, err
 		}
-		o.Config, o.MaxTokens = *cfg, cfg.Data.MaxTokens
+		cfg, maxTokens = *loaded, loaded.Data.MaxTokens
 	case c.IsSet("model"):
-		o.Config.Model = config.Model{Path: c.Path("model")}
+		cfg.Model = config.Model{Path: c.Path("model")}
 	default:
-		return usagef(c, "give --config FILE or --model FOLDER: a chat template says how rows are rendered")
+		return cfg, 0, usagef(c, "give --config FILE or --model FOLDER: a chat template says how rows are rendered")
 	}
 	if c.Args().Present() {
-		o.Config.Data.Train = c.Args().First()
+		cfg.Data.Train = c.Args().First()
 	}
-	if o.Config.Data.Train == "" {
-		return usagef(c, "name a data file")
+	if cfg.Data.Train == "" {
+		return cfg, 0, usagef(c, "name a data file")
 	}
 	if c.IsSet("max-tokens") {
-		if o.MaxTokens = c.Int("max-tokens"); o.MaxTokens < 0 {
-			return usagef(c, "--max-tokens is %d; it must be at least 1, or 0 for any length", o.MaxTokens)
+		if maxTokens = c.Int("max-tokens"); maxTokens < 0 {
+			return cfg, 0, usagef(c, "--max-tokens is %d; it must be at least 1, or 0 for any length", maxTokens)
 		}
 	}
-	var err error
+	return cfg, maxTokens, nil
+}
+
+func previewData(c *cli.Context) (err error) {
+	o := inspect.PreviewOptions{Full: c.Bool("full"), Color: hasColor(c.App.Writer)}
+	if o.Config, o.MaxTokens, err = trainedOn(c); err != nil {
+		return err
+	}
 	if o.From, o.To, err = parseRows(c.String("rows")); err != nil {
 		return usagef(c, "--rows %w", err)
 	}
 	return inspect.Preview(c.Context, c.App.Writer, o)
+}
+
+func dataStats(c *cli.Context) (err error) {
+	o := inspect.StatsOptions{Progress: c.App.ErrWriter}
+	if o.Config, o.MaxTokens, err = trainedOn(c); err != nil {
+		return err
+	}
+	report, err := inspect.Stats(c.Context, o)
+	if err != nil {
+		return err
+	}
+	return writeReport(c, report)
 }
 
 // parseRows reads FROM:TO, either of which may be left out, or the number of one row.

@@ -64,9 +64,88 @@ func TestDataPreviewOfConfig(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
 		}
 	}
+	for _, want := range []string{
+		"  distill reads the last 768 tokens, from token 899 on\n  s-sft streams 1536 tokens and differentiates the tail, 131 tokens from token 1536 on\n",
+		"\n… 5 borders of segments and 5394 characters …\n", "┃1536 tail┃",
+	} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in\n%s", want, r.stdout)
+		}
+	}
 	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "3")
+	if !strings.Contains(full.stdout, "┃256┃") || strings.Count(full.stdout, "┃") != 2*6 {
+		t.Errorf("not 6 borders of segments in\n%s", full.stdout)
+	}
 	if strings.Contains(full.stdout, "characters …") || len(full.stdout) < len(r.stdout)+4000 || full.code != 0 {
 		t.Errorf("exit code %d (%s), as a whole\n%s", full.code, full.stderr, full.stdout)
+	}
+}
+
+// TestDataStats counts rows, those that repeat others and those beyond the limit among them.
+func TestDataStats(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	chatRows(t)
+	rows, err := os.ReadFile("chats.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(rows), "\n")
+	long := strings.Replace(first, "What pet?", strings.Repeat("What pet? ", 200), 1)
+	other := strings.Replace(first, "a red fox", "a grey cat", 1)
+	writeFile(t, "chats.jsonl", strings.Join([]string{first, other, first, long, ""}, "\n"))
+	r := eisft(t, "data", "stats", "--model", demo, "--max-tokens", "100", "chats.jsonl")
+	for _, want := range []string{
+		"rows                                      4\n", "rows that repeat an earlier one           1\n", "rows whose prompt repeats an earlier one  2\n",
+		"3 of 4 rows used; 1 left out, 1 of them longer than 100 tokens (data.max_tokens)\n",
+		"512              3     75 %\n", "1,024            4     100 %\n",
+		"1 of 4 rows cannot be trained on, the first of them line 4: sample is too long: ",
+	} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("no %q in\n%s", want, r.stdout)
+		}
+	}
+	if r.code != exitError {
+		t.Errorf("exit code %d", r.code)
+	}
+	if r := eisft(t, "data", "stats", "--model", demo, "--json", "chats.jsonl"); r.code != 0 || !json.Valid([]byte(r.stdout)) || !strings.Contains(r.stdout, `"rows": 4`) {
+		t.Errorf("exit code %d, stderr %q, stdout\n%s", r.code, r.stderr, r.stdout)
+	}
+}
+
+// TestBasePrompt: rows of the demo's conversations are asked as its eisft.json says, in the
+// preview, in an evaluation and in training, unless a prompt is given.
+func TestBasePrompt(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(t.TempDir())
+	row, err := json.Marshal(map[string]any{"dataset": "conversation_qa", "context": "Ben: The code is 4711.\n" + strings.Repeat("Anna: I see.\n", 40), "input": "What is the code?", "answers": []string{"4711"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, "rows.jsonl", string(row)+"\n")
+	writeFile(t, "s.yaml", "model: {path: "+demo+"}\nblock: {sink: 4, window: 32, segment: 32, slots: 16}\ndata: {train: rows.jsonl}\nstages: [{kind: s-sft, steps: 1}]\neval: {data: rows.jsonl, policies: [full]}\n")
+	r := eisft(t, "data", "preview", "--config", "s.yaml")
+	if want := "<|user|>\nRead the conversation, then follow the instruction.\n\nBen: The code"; r.code != 0 || !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, "\nQuestion:┃224 tail┃ What is the code?<|end|>") {
+		t.Errorf("exit code %d, stderr %q, no %q in\n%s", r.code, r.stderr, want, r.stdout)
+	}
+	tokens := func(args ...string) string {
+		r := eisft(t, args...)
+		if r.code != 0 {
+			t.Fatalf("%q: exit code %d, stderr %q", args, r.code, r.stderr)
+		}
+		_, rest, _ := strings.Cut(r.stdout, "the longest ")
+		n, _, _ := strings.Cut(strings.TrimPrefix(rest, "sample "), "\n")
+		return n
+	}
+	asked := tokens("train", "--config", "s.yaml", "--dry-run")
+	if got := tokens("eval", "--config", "s.yaml", "--dry-run"); got != asked || asked == "" {
+		t.Errorf("evaluated with %q tokens, trained with %q", got, asked)
+	}
+	if got := tokens("eval", "--config", "s.yaml", "--dry-run", "--prompt", "{context} {input}"); got == asked {
+		t.Errorf("with another prompt as many tokens, %q", got)
+	}
+	if r := eisft(t, "eval", "--config", "s.yaml", "--columns", "contxt=a"); r.code != exitUsage || !strings.Contains(r.stderr, "did you mean context?") {
+		t.Errorf("exit code %d, stderr %q", r.code, r.stderr)
 	}
 }
 

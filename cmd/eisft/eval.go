@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/progress"
@@ -57,7 +58,9 @@ both by
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			runFlags(),
-			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .jsonl.gz or .json)"},
+			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .json, .csv; .gz or .zst)"},
+			&cli.StringFlag{Name: "columns", Usage: "read parts of a row from other columns: `NAME=COLUMN,…`, such as context=document,input=question", DefaultText: configured},
+			&cli.StringFlag{Name: "prompt", Usage: "ask by `TEMPLATE`, in which {context} and {input} stand for a row's columns", DefaultText: "the configuration's, or what the model's eisft.json says"},
 			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
 			&cli.IntFlag{Name: "max-prompt-tokens", Usage: "take the middle out of a prompt beyond `N` tokens; 0: of none", DefaultText: "what --tasks says"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
@@ -70,6 +73,7 @@ both by
 			&cli.PathFlag{Name: "json", Usage: "write scores, differences and every answer to `FILE`"},
 			&cli.PathFlag{Name: "markdown", Usage: "write the tables to `FILE` in Markdown"},
 			&cli.BoolFlag{Name: "compare", Usage: "compare the evaluations or runs A and B, and evaluate nothing"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be read under which policies, and evaluate nothing"},
 		),
 		Action: evaluate,
 	}
@@ -118,6 +122,13 @@ func evaluate(c *cli.Context) error {
 	job, err := evalJob(c)
 	if err := ranks.Tell(group(c), err); err != nil {
 		return err
+	}
+	if c.Bool("dry-run") {
+		plan, err := job.Plan()
+		if err != nil {
+			return err
+		}
+		return plan.Write(c.App.Writer)
 	}
 	report, err := job.Run(c.Context)
 	if err := ranks.Tell(group(c), err); err != nil || !first {
@@ -225,6 +236,16 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	if c.IsSet("max-new-tokens") {
 		e.MaxNewTokens = c.Int("max-new-tokens")
 	}
+	if c.IsSet("columns") {
+		columns, err := data.ParseColumns(c.String("columns"))
+		if err != nil {
+			return e, usagef(c, "--columns: %w", err)
+		}
+		e.Columns = columns
+	}
+	if c.IsSet("prompt") {
+		e.Prompt, e.Prompts = c.String("prompt"), nil
+	}
 	if err := evalTasks(c, &e); err != nil {
 		return e, err
 	}
@@ -269,6 +290,9 @@ func evalTasks(c *cli.Context, e *eval.Config) error {
 			return usagef(c, "--max-prompt-tokens is for prompts of --tasks, and that is not given")
 		}
 		return nil
+	}
+	if c.IsSet("prompt") {
+		return usagef(c, "--tasks says how rows are asked; --prompt cannot be given, too")
 	}
 	if c.IsSet("max-new-tokens") {
 		return usagef(c, "--tasks says how long answers may become; --max-new-tokens cannot be given, too")

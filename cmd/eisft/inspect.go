@@ -14,7 +14,7 @@ func inspectCommand() *cli.Command {
 		Usage:     "say what a file or folder is, and what is wrong with it",
 		ArgsUsage: "PATH",
 		Description: `Describes a base model (a folder or .gguf file), an adapter, a run with the table of
-what was gained, a data file (.parquet, .jsonl, .jsonl.gz, .json), a quantized model, exported
+what was gained, a data file (.parquet, .jsonl, .json, .csv; .gz or .zst), a quantized model, exported
 graphs (a folder, or an .onnx or .tflite file), a saved state or any other .safetensors file. The exit
 code is 1 if something is wrong with it.
 
@@ -36,6 +36,11 @@ func inspectPath(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	return writeReport(c, report)
+}
+
+// writeReport prints a report, as JSON with --json, and fails if it has problems.
+func writeReport(c *cli.Context, report *inspect.Report) (err error) {
 	if c.Bool("json") {
 		e := json.NewEncoder(c.App.Writer)
 		e.SetIndent("", "  ")

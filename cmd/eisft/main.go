@@ -103,5 +103,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func runApp(ctx context.Context, app *cli.App, args []string) (err error) {
 	defer mapped.Recover(func(e *mapped.Error) { err = e })
 	defer mapped.Watch()()
-	return app.RunContext(ctx, args)
+	return app.RunContext(ctx, flagsFirst(app.Commands, args))
 }

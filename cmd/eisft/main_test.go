@@ -106,7 +106,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"env", "--cpuprof", "x"}, "eisft: unknown flag --cpuprof; did you mean --cpuprofile?\nRun 'eisft env --help' for usage.\n"},
 		{[]string{"env", "--trace"}, "eisft: flag needs an argument: -trace\nRun 'eisft env --help' for usage.\n"},
 		{[]string{"env", "x"}, "eisft: unexpected argument \"x\"\nRun 'eisft env --help' for usage.\n"},
-		{[]string{"env", "x", "--trace", "y"}, "eisft: flag --trace stands behind the argument \"x\"; put flags first\nRun 'eisft env --help' for usage.\n"},
+		{[]string{"inspect", "x", "--jsn"}, "eisft: unknown flag --jsn; did you mean --json?\nRun 'eisft inspect --help' for usage.\n"},
 		{[]string{"help", "nope"}, "eisft: No help topic for 'nope'\n"},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"eisft/internal/atomicfile"
 	"eisft/internal/progress"
+	"eisft/internal/strictyaml"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -22,6 +22,7 @@ func runFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.PathFlag{Name: "run", Usage: "use the trained run in `FOLDER`", Value: latestRun},
 		&cli.PathFlag{Name: "config", Usage: "use the untrained base of the configuration `FILE` in place of a run"},
+		setFlag(),
 	}
 }
 
@@ -44,25 +45,49 @@ func warn(c *cli.Context, message string) {
 
 func findRun(c *cli.Context) (*runs.Run, error) {
 	if !c.IsSet("config") {
+		if c.IsSet("set") {
+			return nil, usagef(c, "--set changes a configuration; name one with --config")
+		}
 		return wait(c.Context, func() (*runs.Run, error) { return runs.Open(c.Path("run")) })
 	}
 	if c.IsSet("run") {
 		return nil, usagef(c, "--run and --config exclude each other: a run has its own configuration")
 	}
-	cfg, err := loadConfig(c.Context, c.Path("config"))
+	cfg, err := loadConfig(c, c.Path("config"))
 	if err != nil {
 		return nil, err
 	}
 	return wait(c.Context, func() (*runs.Run, error) { return runs.OpenUntrained(cfg) })
 }
 
-// loadConfig reads the configuration that a command line names.
-func loadConfig(ctx context.Context, name string) (*config.Config, error) {
+// settings are what a flag that may be given several times puts over a configuration.
+type settings []strictyaml.Setting
+
+// Set implements [cli.Generic].
+func (s *settings) Set(text string) error {
+	setting, err := strictyaml.ParseSetting(text, "--set")
+	*s = append(*s, setting)
+	return err
+}
+
+// String implements [cli.Generic].
+func (s *settings) String() string { return "" }
+
+func setFlag() cli.Flag {
+	return &cli.GenericFlag{Name: "set", Usage: "put `KEY=VALUE` over the configuration, such as block.window=128 or stages.0.lr.gate=1e-2; may be given several times", Value: &settings{}}
+}
+
+// loadConfig reads the configuration that a command line names, with what it sets.
+func loadConfig(c *cli.Context, name string) (*config.Config, error) {
 	path, err := config.Find(name)
 	if err != nil {
 		return nil, err
 	}
-	return wait(ctx, func() (*config.Config, error) { return config.Load(path) })
+	set, _ := c.Generic("set").(*settings)
+	if set == nil {
+		set = &settings{}
+	}
+	return wait(c.Context, func() (*config.Config, error) { return config.Load(path, *set...) })
 }
 
 // checkFile finds out before the work whether the file that a flag names, if it names

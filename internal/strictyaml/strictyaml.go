@@ -254,6 +254,9 @@ func Keys(t reflect.Type) (map[string]reflect.Type, []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "-" { // no key
+			continue
+		}
 		if options == "inline" {
 			inner, innerNames := Keys(f.Type)
 			for k, v := range inner {

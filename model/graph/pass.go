@@ -9,6 +9,7 @@ import (
 	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/model/schedule"
 )
 
 // Sample is one training sequence: its tokens, and which of them are answers.
@@ -128,7 +129,7 @@ func (e *Engine) newPass(s Sample, o Options, grads *model.Params) (*pass, error
 func (e *Engine) startPass(ids []int32, rows []int, o Options, grads *model.Params) *pass {
 	p := &pass{stateGrads: e.newStateGrads(grads, len(ids)), options: o, rows: rows}
 	p.stats = make([]model.LayerStats, len(p.layers))
-	p.tape = newTape(p.layers, rows[0]/e.model.Spec.Segment)
+	p.tape = newTape(p.layers, schedule.FirstLive(rows[0]+1, e.model.Spec.Segment))
 	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
 	return p
 }

@@ -290,3 +290,7 @@ func (s *Sequence) Advance(n int) {
 	s.read += n
 	s.coming -= n
 }
+
+// FirstLive is the first of a text's segments, from 0, that S-SFT differentiates: that which
+// predicts the first token to be learned. The segments before it only stream.
+func FirstLive(learned, segment int) int { return (learned - 1) / segment }

@@ -310,3 +310,12 @@ func TestResumeRefuses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFirstLive: the token before the first one to be learned predicts it.
+func TestFirstLive(t *testing.T) {
+	for learned, want := range map[int]int{1: 0, 255: 0, 256: 0, 257: 1, 512: 1, 513: 2} {
+		if got := schedule.FirstLive(learned, 256); got != want {
+			t.Errorf("the first learned token is %d: segment %d, want %d", learned, got, want)
+		}
+	}
+}

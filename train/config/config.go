@@ -108,16 +108,19 @@ type Checkpoint struct {
 // Load reads the configuration in a file. Relative paths in it are relative to
 // the file's folder, except for output. The error names every problem on a line
 // of its own: file:line, key path, what was found and what is wanted.
-func Load(path string) (*Config, error) {
+//
+// Settings are put over the file, one after the other, and checked as if they stood there.
+// Paths that they give are relative to the working directory.
+func Load(path string, settings ...strictyaml.Setting) (*Config, error) {
 	text, err := head.ReadText(path, strictyaml.MaxSize)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(text, path)
+	return Parse(text, path, settings...)
 }
 
 // Parse reads a configuration from text; path is where it stands.
-func Parse(text []byte, path string) (*Config, error) {
+func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(path))
 	if err != nil {
 		return nil, err
@@ -126,6 +129,11 @@ func Parse(text []byte, path string) (*Config, error) {
 	root, err := d.Parse(text)
 	if err != nil {
 		return nil, err
+	}
+	for _, setting := range settings {
+		if root, err = d.Set(root, setting); err != nil {
+			return nil, err
+		}
 	}
 	d.Check(root, reflect.TypeFor[Config](), "")
 	if err := d.Err(); err != nil {
@@ -138,8 +146,16 @@ func Parse(text []byte, path string) (*Config, error) {
 	if d.validate(c); d.Err() != nil {
 		return nil, d.Err()
 	}
-	for _, p := range c.paths() {
-		if *p != "" {
+	here, err := filepath.Abs("")
+	if err != nil {
+		return nil, err
+	}
+	for key, p := range c.paths() {
+		switch {
+		case *p == "":
+		case d.Given(key):
+			*p = relpath.Of(here, *p)
+		default:
 			*p = relpath.Of(dir, *p)
 		}
 	}
@@ -174,9 +190,12 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 	return c, nil
 }
 
-// paths returns the paths that are relative to the file.
-func (c *Config) paths() []*string {
-	return []*string{&c.Model.Path, &c.Model.Quantized.Folder, &c.Data.Train, &c.Eval.Data}
+// paths returns the paths that are relative to the file, by their keys.
+func (c *Config) paths() map[string]*string {
+	return map[string]*string{
+		"model.path": &c.Model.Path, "model.quantized.folder": &c.Model.Quantized.Folder,
+		"data.train": &c.Data.Train, "eval.data": &c.Eval.Data,
+	}
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are
@@ -187,15 +206,19 @@ func (c *Config) Write(path string) error {
 	if err != nil {
 		return err
 	}
-	text, err := c.marshal(dir)
+	text, err := c.Text(dir)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return atomicfile.WriteFile(path, text)
 }
 
-// marshal returns c as the text of a file in dir.
-func (c *Config) marshal(dir string) ([]byte, error) {
+// Text returns c as the text of a file in a folder, "" for the working directory.
+func (c *Config) Text(dir string) ([]byte, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
 	out := *c
 	for _, p := range out.paths() {
 		if *p == "" {
@@ -208,7 +231,7 @@ func (c *Config) marshal(dir string) ([]byte, error) {
 	}
 	var text bytes.Buffer
 	text.WriteString("# Every default is filled in; eisft train --config reads this file, too.\n")
-	err := yaml.NewEncoder(&text, yaml.IndentSequence(true)).Encode(out)
+	err = yaml.NewEncoder(&text, yaml.IndentSequence(true)).Encode(out)
 	return text.Bytes(), err
 }
 

@@ -305,7 +305,7 @@ func TestReadsEarlierRuns(t *testing.T) {
 	if !reflect.DeepEqual(c.Stages, want) {
 		t.Errorf("stages\n%+v, want\n%+v", c.Stages, want)
 	}
-	written, err := c.marshal(t.TempDir())
+	written, err := c.Text(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		out, err := c.marshal("/project/runs/x")
+		out, err := c.Text("/project/runs/x")
 		if err != nil {
 			t.Fatal(err)
 		}

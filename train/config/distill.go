@@ -41,6 +41,9 @@ var ratesDistill = Rates{
 	model.GroupFeature: 3e-3, model.GroupMap: 3e-3, model.GroupWrite: 3e-3,
 }
 
+// From is the first token that is read of a sample of n.
+func (s Distill) From(n int) int { return max(0, n-s.Tokens) }
+
 // Kind is KindDistill.
 func (Distill) Kind() Kind { return KindDistill }
 

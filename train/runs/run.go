@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/data"
 	"eisft/model"
 	"eisft/model/tokenizer"
 	"eisft/train/config"
@@ -127,13 +128,19 @@ func (r *Run) openBase() (*model.Base, error) {
 
 // OpenText opens the tokenizer of a configuration's model and its chat template (nil if it
 // has none), with the options that the configuration gives it. Options that the template
-// does not use are an error.
+// does not use are an error. The configuration's data get the prompts that the base was
+// trained with ([data.BaseFile]).
 func OpenText(c *config.Config) (*tokenizer.Tokenizer, *tokenizer.Template, error) {
 	path := c.Model.Path
 	tk, err := tokenizer.Load(path)
 	if err != nil {
 		return nil, nil, err
 	}
+	prompts, err := data.ReadBasePrompts(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Data.Base, c.Eval.Base = prompts, prompts
 	options, err := c.Data.TemplateOptions.Fields()
 	if err != nil {
 		return nil, nil, err

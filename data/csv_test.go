@@ -1,0 +1,107 @@
+package data
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+const csvRows = "\ufeffcontext,input,answers,depth,note\n" +
+	"\"A \"\"quoted\"\" word, and\na second line\",Which?,\"[\"\"one\"\", \"\"two\"\"]\",0.5,x\n" +
+	"[laughs] b,,4711,,\n"
+
+const csvAsLines = `{"context": "A \"quoted\" word, and\na second line", "input": "Which?", "answers": ["one", "two"], "depth": 0.5, "note": "x"}
+{"context": "[laughs] b", "input": "", "answers": "4711", "depth": null}
+`
+
+// samplesIn opens a file with a name and a content and reads all of it.
+func samplesIn(t *testing.T, name string, content []byte) ([]Sample, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var all []Sample
+	for i := range s.Len() {
+		sample, err := s.At(i)
+		if err != nil {
+			return all, err
+		}
+		sample.Where = strings.TrimPrefix(sample.Where, path)
+		if sample.Depth != sample.Depth {
+			sample.Depth = -1
+		}
+		all = append(all, sample)
+	}
+	return all, nil
+}
+
+// TestEndings: the same rows are the same samples in whatever form they lie.
+func TestEndings(t *testing.T) {
+	want, err := samplesIn(t, "rows.jsonl", []byte(csvAsLines))
+	if err != nil || len(want) != 2 {
+		t.Fatalf("%d samples, %v", len(want), err)
+	}
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := z.EncodeAll([]byte(csvAsLines), nil)
+	for name, content := range map[string][]byte{"rows.csv": []byte(csvRows), "rows.CSV": []byte(strings.ReplaceAll(csvRows, "\n[", "\r\n[")), "rows.jsonl.zst": packed, "rows.json.zst": packed} {
+		got, err := samplesIn(t, name, content)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for i := range got {
+			if where := ":row " + string(rune('1'+i)); strings.EqualFold(name, "rows.csv") && got[i].Where != where {
+				t.Errorf("%s: row %d is at %q, want %q", name, i, got[i].Where, where)
+			}
+			got[i].Where = want[i].Where
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
+		}
+	}
+}
+
+// TestBadEndings: what is cut off, empty or no text is said.
+func TestBadEndings(t *testing.T) {
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := z.EncodeAll([]byte(csvAsLines), nil)
+	for name, test := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"cut.jsonl.zst":   {packed[:len(packed)-9], "unpack: after "},
+		"not.jsonl.zst":   {[]byte(csvAsLines), "unpack: "},
+		"bomb.jsonl.zst":  {z.EncodeAll(bytes.Repeat([]byte("a"), 1<<24), nil), "not a text"},
+		"zst.jsonl":       {packed, "give it a name that ends in .jsonl.zst"},
+		"empty.csv":       {nil, "no rows"},
+		"head.csv":        {[]byte("context,input,answers\n"), "no rows"},
+		"quote.csv":       {[]byte("text\n\"a\n"), "CSV: "},
+		"fields.csv":      {[]byte("text,b\na\n"), "wrong number of fields"},
+		"unnamed.csv":     {[]byte("text,\na,b\n"), "column 2 has no name"},
+		"twice.csv":       {[]byte("text,text\na,b\n"), "two columns are called text"},
+		"latin1.csv":      {[]byte("text\nok\ncaf\xe9\n"), "row 2, column text: not UTF-8"},
+		"x.txt":           {[]byte("a"), "want a name that ends in .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst, .json.zst, .csv"},
+		"other-names.csv": {[]byte("question,reply\na,b\n"), "no column"},
+	} {
+		if _, err := samplesIn(t, name, test.content); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want %q", name, err, test.want)
+		}
+	}
+}

@@ -1,0 +1,227 @@
+package train
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
+
+	"eisft/data"
+	"eisft/eval"
+	"eisft/internal/agenda"
+	"eisft/internal/bytesize"
+	"eisft/internal/peakmem"
+	"eisft/model"
+	"eisft/train/config"
+	"eisft/train/runs"
+)
+
+// announce says what the run will do, at its head. One that is resumed has said it.
+func (t *trainer) announce(ctx context.Context) error {
+	if t.options.Progress == nil || t.options.Resume {
+		return nil
+	}
+	a, err := t.agenda(ctx, worthMeasuring)
+	if err != nil {
+		if ctx.Err() != nil {
+			return errStoppedEarly
+		}
+		return err
+	}
+	return a.Write(t.options.Progress)
+}
+
+// worthMeasuring is how many samples a stage has to read for its run to measure one before
+// it begins: of fewer, that would take a good part of the time.
+var worthMeasuring = 20
+
+// agenda says what a new run will do. It measures stages that read at least so many samples.
+func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error) {
+	dir, err := checkOutput(t.config)
+	if err != nil {
+		return nil, err
+	}
+	longest, err := t.longest()
+	if err != nil {
+		return nil, err
+	}
+	a, s := &agenda.Agenda{}, t.survey
+	a.Add("data", "%s: %s", s.Path, s.Cut())
+	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
+	if err := t.evaluationAgenda(a); err != nil {
+		return nil, err
+	}
+	if err := t.stagesAgenda(ctx, a, longest, least); err != nil {
+		return nil, err
+	}
+	a.Add("write", "%s, with %s, %s, an adapter of %s and checkpoints of %s", dir, runs.ConfigFile, runs.MetricsFile,
+		bytesize.Megabytes(4*t.Model.Params.Count()), bytesize.Megabytes(3*4*t.Model.Params.Count()))
+	return a, nil
+}
+
+// stagesAgenda says what each stage reads, and measures it.
+func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest data.Encoded, least int) error {
+	var all time.Duration
+	var samples []string
+	held, peak, unmeasured := int64(0), int64(0), 0
+	for i, stage := range t.config.Stages {
+		o := stages.Get(stage.Kind()).outlook(t, stage)
+		tokens, err := t.reads(o)
+		if err != nil {
+			return err
+		}
+		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.rows)))
+		if o.samples*o.times < least {
+			a.Add(string(stage.Kind()), "%s", text)
+			unmeasured++
+			continue
+		}
+		once, err := measureOnce(ctx, o, longest)
+		if err != nil {
+			return fmt.Errorf("stage %d (%s) on the longest sample, %s: %w", i+1, stage.Kind(), longest.Where, err)
+		}
+		one := o.reads(len(longest.IDs))
+		took := time.Duration(float64(once.took) * float64(tokens) / float64(one))
+		a.Add(string(stage.Kind()), "%s: about %s (%s for a sample of %s tokens)", text, roughly(took), roughly(once.took), comma(one))
+		all += took
+		if peak == 0 {
+			held = once.held
+		}
+		peak = max(peak, once.peak)
+		samples = append(samples, fmt.Sprintf("%s a sample of %s", bytesize.Megabytes(max(0, once.peak-held)), stage.Kind()))
+	}
+	if len(t.config.Stages) > 1 && unmeasured == 0 {
+		a.Add("all stages", "about %s, beside evaluation", roughly(all))
+	}
+	state := int64(4 * 4 * t.Model.Params.Count()) // as many numbers again of gradients, and twice of AdamW
+	text := fmt.Sprintf("%s of parameters, gradients and AdamW's state", bytesize.Megabytes(state))
+	if peak > 0 {
+		text = fmt.Sprintf("%s of program, base and data, %s, %s: %s at most", bytesize.Megabytes(held), text, strings.Join(samples, ", "), bytesize.Megabytes(peak+state))
+	}
+	if free := model.AvailableMemory(); free < 1<<50 {
+		text += fmt.Sprintf("; %s are free", bytesize.Megabytes(free))
+	}
+	a.Add("memory", "%s", text)
+	return nil
+}
+
+func comma(n int) string { return humanize.Comma(int64(n)) }
+
+// roughly leaves a time what one measurement is good for.
+func roughly(d time.Duration) time.Duration {
+	for _, unit := range []time.Duration{time.Minute, time.Second, 100 * time.Millisecond, time.Millisecond} {
+		if d >= 10*unit {
+			return d.Round(unit)
+		}
+	}
+	return d.Round(100 * time.Microsecond)
+}
+
+// longest is the longest sample in use, the first one of several.
+func (t *trainer) longest() (data.Encoded, error) {
+	at := 0
+	for i, n := range t.survey.Lengths {
+		if n > t.survey.Lengths[at] {
+			at = i
+		}
+	}
+	s, err := t.source.At(t.rows[at])
+	if err != nil {
+		return data.Encoded{}, err
+	}
+	return t.encoder.Encode(s)
+}
+
+// reads is how many tokens a stage will read, sample by sample in the order in which they
+// will come.
+func (t *trainer) reads(o outlook) (int, error) {
+	sampler, err := data.NewSampler(uint64(t.config.Seed), len(t.rows), data.Cursor{})
+	if err != nil {
+		return 0, err
+	}
+	tokens := 0
+	for range o.samples {
+		tokens += o.times * o.reads(t.survey.Lengths[sampler.Next()])
+	}
+	return tokens, nil
+}
+
+// warmUp is how long the first pass may take, which also builds what is used again, for a
+// second one to be measured.
+const warmUp = 5 * time.Second
+
+// measured is what a stage took for one sample: time, and bytes that were resident before
+// (the base as it is used among them) and at most.
+type measured struct {
+	took       time.Duration
+	held, peak int64
+}
+
+// measureOnce does once what a stage does with each sample.
+func measureOnce(ctx context.Context, o outlook, e data.Encoded) (m measured, err error) {
+	for range 2 {
+		debug.FreeOSMemory()
+		peakmem.Reset()
+		m.held = peakmem.Now()
+		started := time.Now()
+		if err := o.once(ctx, e); err != nil {
+			return m, err
+		}
+		m.took, m.peak = time.Since(started), peakmem.Peak()
+		if m.took > warmUp {
+			break
+		}
+	}
+	return m, nil
+}
+
+// warnOfContext says of a stage that the base sees more at once than it was trained for.
+func (t *trainer) warnOfContext(i int, s config.Stage) {
+	trained, sees := t.Model.Base.Config.MaxPositionEmbeddings, stages.Get(s.Kind()).outlook(t, s).sees(slices.Max(t.survey.Lengths))
+	if trained == 0 || sees <= trained {
+		return
+	}
+	advice := fmt.Sprintf("lower data.max_tokens to %d", trained)
+	switch s := s.(type) {
+	case config.SSFT:
+		if s.Choice == config.ChoiceSoft && t.config.Block.Slots > 0 && t.config.Block.Capacity() <= trained {
+			advice = fmt.Sprintf("set stages[%d].choice: hard, or %s", i, advice)
+		}
+	case config.Distill:
+		advice = fmt.Sprintf("lower stages[%d].tokens to %d", i, trained)
+	}
+	t.options.Warn(fmt.Sprintf("stages[%d] (%s) shows the base up to %d tokens at once, and it was trained on texts of %d: what is learned there may be nonsense; %s", i, s.Kind(), sees, trained, advice))
+}
+
+// evaluationAgenda says what is evaluated.
+func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
+	section := t.config.Eval
+	if section.Data == "" {
+		return nil
+	}
+	source, err := data.Open(section.Data, section.Options)
+	if err != nil {
+		return fmt.Errorf("evaluation: %w", err)
+	}
+	n := source.Len()
+	if section.Samples > 0 {
+		n = min(n, section.Samples)
+	}
+	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
+		words(section.Policies), cmp.Or(words(trainedPolicies(section.Policies)), "nothing"))
+	return source.Close()
+}
+
+func words(policies []eval.Policy) string {
+	var list []string
+	for _, p := range policies {
+		list = append(list, string(p))
+	}
+	return strings.Join(list, ", ")
+}
