@@ -113,7 +113,7 @@ func TestRankAt(t *testing.T) {
 	}
 	kept, slope, rest := model.Kept(2, 3)
 	beta := 1 / (1 + math.Exp(-2))
-	cube := math.Pow(beta, 3)
+	cube := beta * beta * beta
 	for i, x := range [][2]float64{{float64(kept), cube}, {float64(rest), 1 - cube}, {float64(slope), 3 * cube * (1 - beta)}} {
 		if math.Abs(x[0]-x[1]) > 1e-6 {
 			t.Errorf("value %d is %g, want %g", i, x[0], x[1])
