@@ -141,17 +141,17 @@ func TestForms(t *testing.T) {
 		{
 			"LongBench in json", "a.jsonl.gz", zipped(t, `{"context":"a: x\nb: y","input":"Who?","answers":["b","B"],"length":5,"depth":0.5}`),
 			data.Options{},
-			data.Sample{Where: "line 1", Messages: qa, Answers: []string{"b", "B"}, Depth: 0.5, Fact: "b: y", Length: 5},
+			data.Sample{Where: "line 1", Messages: qa, Answers: []string{"b", "B"}, Context: "a: x\nb: y", Depth: 0.5, Fact: "b: y", Length: 5},
 		},
 		{
 			"LongBench in parquet", "a.parquet", parquetOf(t, longRow{"x", "set", "a: x\nb: y", "Who?", []string{"b", "B"}, 5, ptr(0.5)}),
 			data.Options{},
-			data.Sample{ID: "x", Dataset: "set", Where: "row 1", Messages: qa, Answers: []string{"b", "B"}, Depth: 0.5, Fact: "b: y", Length: 5},
+			data.Sample{ID: "x", Dataset: "set", Where: "row 1", Messages: qa, Answers: []string{"b", "B"}, Context: "a: x\nb: y", Depth: 0.5, Fact: "b: y", Length: 5},
 		},
 		{
 			"one answer, no depth", "a.jsonl", []byte(`{"context":"a: x\nb: y","input":"Who?","answers":"b","depth":-1,"length":null}`),
 			data.Options{},
-			data.Sample{Where: "line 1", Messages: qa, Answers: []string{"b"}, Depth: math.NaN()},
+			data.Sample{Where: "line 1", Messages: qa, Answers: []string{"b"}, Context: "a: x\nb: y", Depth: math.NaN()},
 		},
 		{
 			"mapped columns and templates", "a.jsonl", []byte(`{"doc":"b: y","q":"Who","reply":["b"],"kind":"k"}`),
@@ -159,7 +159,7 @@ func TestForms(t *testing.T) {
 				Columns: data.Columns{Context: "doc", Input: "q", Answers: "reply", Dataset: "kind"},
 				Prompts: map[string]string{"k": "a: x\n{context}\n\n{input}?"},
 			},
-			data.Sample{Dataset: "k", Where: "line 1", Messages: qa, Answers: []string{"b"}, Depth: math.NaN()},
+			data.Sample{Dataset: "k", Where: "line 1", Messages: qa, Answers: []string{"b"}, Context: "b: y", Depth: math.NaN()},
 		},
 		{
 			"text, named though there is a chat", "a.jsonl", []byte(`{"body":"Call me Ishmael.","messages":[]}`),
