@@ -183,7 +183,7 @@ func TestQuantizeErrors(t *testing.T) {
 		{[]string{"--calib", "train.jsonl", "--ablation"}, exitError, "eisft: there is nothing to measure an ablation on; name held-out data with --eval-data\n"},
 		{[]string{"--calib", "train.jsonl", "--run", "absent"}, exitError, "eisft: there is no run absent; train one with eisft train --config FILE, or name its folder with --run\n"},
 		{[]string{"--calib", "empty.jsonl"}, exitError, "eisft: empty.jsonl: no rows\n"},
-		{[]string{"--calib", "short.jsonl"}, exitError, "short.jsonl: 2 rows of the form longbench (columns context, input, answers)\neisft: short.jsonl: calibration samples are too short: none of 2 samples has a context that fills a segment of 32 tokens, the longest one has 9; calibrate with longer samples\n"},
+		{[]string{"--calib", "short.jsonl"}, exitError, "short.jsonl: 2 rows of the form longbench (columns context, input, answers), asked as the model's eisft.json says (conversation_actions, conversation_qa) where they are not written so already\neisft: short.jsonl: calibration samples are too short: none of 2 samples has a context that fills a segment of 32 tokens, the longest one has 9; calibrate with longer samples\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "none.yaml"}, exitError, "eisft: none.yaml: no such file here, nor in a configs/quant folder in or above "},
 		{[]string{"--calib", "train.jsonl", "--recipe", ""}, exitUsage, "eisft: --recipe is empty; name a file, or one in configs/quant" + help},
 		{[]string{"--calib", "train.jsonl", "--recipe", "smal.yaml"}, exitError, "eisft: smal.yaml: no such file here, nor in a configs/quant folder in or above "},
