@@ -308,7 +308,7 @@ func everyWrongByte(t *testing.T, whole []byte) {
 		if _, err := readAll(path, data.Options{}); err != nil && !strings.HasPrefix(err.Error(), path) {
 			t.Fatalf("byte %d = %d: %v", i, wrong, err)
 		}
-		if n := allocated() - before; n > 8<<20 {
+		if n := allocated() - before; n > 32<<20 { // buffers from a pool are new after a collection
 			t.Errorf("byte %d = %d: %d bytes allocated", i, wrong, n)
 		}
 		if _, err := f.WriteAt([]byte{right}, int64(i)); err != nil {
