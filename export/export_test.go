@@ -140,9 +140,18 @@ var families = map[string]func(*hf.Config){
 
 // TestFamilies compares float and quantized graphs with the Go model, under the same
 // fake quantization, for the families of bases.
-func TestFamilies(t *testing.T) {
+func TestFamilies(t *testing.T) { everyFamily(t, ort.Basic) }
+
+// TestSlowFamilies: so it is when ONNX Runtime rewrites the graphs.
+func TestSlowFamilies(t *testing.T) {
+	testfiles.Slow(t)
+	everyFamily(t, ort.Extended, ort.All)
+}
+
+func everyFamily(t *testing.T, levels ...ort.Level) {
+	t.Helper()
 	orttest.Require(t)
-	export.VerifyAt(t, ort.Basic, ort.Extended)
+	export.VerifyAt(t, levels...)
 	for name, change := range families {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(nil), change)

@@ -19,6 +19,7 @@ import (
 	"eisft/export/onnxpb"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
 	"eisft/quant"
@@ -45,11 +46,20 @@ func folded(t testing.TB, m *model.Model, r quant.Recipe) *quant.Quantized {
 }
 
 // TestFoldedGraphs: quantized graphs with transforms folded in compute what the rounded Go
-// model does, beside float graphs of the untouched model, over every kind of base.
-func TestFoldedGraphs(t *testing.T) {
+// model does, beside float graphs of the untouched model.
+func TestFoldedGraphs(t *testing.T) { foldedGraphs(t, "biases", "gemma2", "head norms", "tied") }
+
+// TestSlowFoldedGraphs: so they do over every kind of base.
+func TestSlowFoldedGraphs(t *testing.T) {
+	testfiles.Slow(t)
+	foldedGraphs(t, slices.Sorted(maps.Keys(families))...)
+}
+
+func foldedGraphs(t *testing.T, names ...string) {
+	t.Helper()
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
-	for i, name := range slices.Sorted(maps.Keys(families)) {
+	for i, name := range names {
 		kinds := []lower.Inputs{lower.InputEmbeds, lower.InputIDs}
 		if i%4 != 0 {
 			kinds = kinds[:1] // what a base has in its own way lies behind the rows
