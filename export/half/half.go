@@ -39,7 +39,7 @@ func Round(m *ir.Model) error {
 			r.cast(name+rawSuffix, name)
 		}
 	}
-	r.graph.Node = append(r.nodes, r.peaks...)
+	r.graph.Node = slices.Concat(r.nodes, r.peaks)
 	if r.err != nil {
 		return fmt.Errorf("round to float16: %w", r.err)
 	}
