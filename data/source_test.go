@@ -19,6 +19,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"eisft/data"
+	"eisft/internal/testfiles"
 	"eisft/model/tokenizer"
 )
 
@@ -277,21 +278,31 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// TestEveryWrongByte overwrites each byte of a parquet file in turn. Whatever it hits,
+// TestWrongBytes overwrites one byte of a parquet file after another. Whatever it hits,
 // the rows are read, or an error names the file, and no count in it makes the reader
 // allocate at will.
-func TestEveryWrongByte(t *testing.T) {
-	everyWrongByte(t, parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil}))
+func TestWrongBytes(t *testing.T) { wrongBytes(t, 5) }
+
+// TestSlowEveryWrongByte: so it is wherever the byte stands.
+func TestSlowEveryWrongByte(t *testing.T) {
+	testfiles.Slow(t)
+	wrongBytes(t, 1)
+}
+
+// wrongBytes sets every step-th byte of parquet files wrong, one at a time.
+func wrongBytes(t *testing.T, step int) {
+	t.Helper()
+	wrongBytesOf(t, step, parquetOf(t, longRow{"x", "set", "some context", "i", []string{"a"}, 5, ptr(0)}, longRow{"y", "set", "some context", "i", []string{"b", "c"}, 5, nil}))
 	for _, name := range []string{"shift", "chat_constant", "text_sparse"} { // dictionaries, runs, nulls
 		whole, err := os.ReadFile(filepath.Join("testdata", name+".parquet"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		everyWrongByte(t, whole)
+		wrongBytesOf(t, step, whole)
 	}
 }
 
-func everyWrongByte(t *testing.T, whole []byte) {
+func wrongBytesOf(t *testing.T, step int, whole []byte) {
 	t.Helper()
 	path := write(t, "a.parquet", whole)
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -299,7 +310,8 @@ func everyWrongByte(t *testing.T, whole []byte) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for i, right := range whole {
+	for i := 0; i < len(whole); i += step {
+		right := whole[i]
 		wrong := [...]byte{0x00, 0x7f, 0xff, right ^ 1}[i%4]
 		if _, err := f.WriteAt([]byte{wrong}, int64(i)); err != nil {
 			t.Fatal(err)

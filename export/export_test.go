@@ -171,36 +171,43 @@ func everyFamily(t *testing.T, levels ...ort.Level) {
 // their goldens hold. Some have scales, caps, norms after all else or layers without rotary
 // embedding.
 func TestGoldenFamilies(t *testing.T) {
-	goldenFamilies(t, func(m *model.Model, o *export.Options) []float64 {
-		o.Quantized = exporttest.Quantized(t, m)
-		return []float64{1e-4, 0.04}
-	}, nil)
+	goldenFamilies(t, goldens[:4], quantizedGolden, nil)
 }
 
-// TestSlowGoldenFamilies: the same in float with absolute positions, which quantized graphs do
-// not have, and with embeddings that the graph looks up.
+func quantizedGolden(t *testing.T, m *model.Model, o *export.Options) []float64 {
+	t.Helper()
+	o.Quantized = exporttest.Quantized(t, m)
+	return []float64{1e-4, 0.04}
+}
+
+// TestSlowGoldenFamilies: all of them; and in float with absolute positions, which quantized
+// graphs do not have, and with embeddings that the graph looks up.
 func TestSlowGoldenFamilies(t *testing.T) {
 	testfiles.Slow(t)
-	goldenFamilies(t, func(_ *model.Model, o *export.Options) []float64 {
+	goldenFamilies(t, goldens[4:], quantizedGolden, nil)
+	goldenFamilies(t, goldens, func(_ *testing.T, _ *model.Model, o *export.Options) []float64 {
 		o.Inputs = lower.InputIDs
 		return []float64{1e-4}
 	}, func(s *model.Spec) { s.Positions = model.PositionsAbsolute })
 }
 
-// goldenFamilies exports every checkpoint with a block that change has changed, as set says,
+// goldens are golden checkpoints, those that differ most from each other first.
+var goldens = []string{"gemma2", "smollm3", "hunyuan", "stablelm", "exaone4", "bluelm", "ernie4_5", "internlm2", "granite", "olmo2"}
+
+// goldenFamilies exports every named checkpoint with a block that change has changed, as set says,
 // which returns the largest difference of a logit allowed to each precision.
-func goldenFamilies(t *testing.T, set func(*model.Model, *export.Options) []float64, change func(*model.Spec)) {
+func goldenFamilies(t *testing.T, names []string, set func(*testing.T, *model.Model, *export.Options) []float64, change func(*model.Spec)) {
 	t.Helper()
 	orttest.Require(t)
 	export.VerifyAt(t, ort.Basic)
-	for _, name := range []string{"stablelm", "bluelm", "hunyuan", "ernie4_5", "internlm2", "gemma2", "granite", "smollm3", "olmo2", "exaone4"} {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			b, err := model.LoadBase(testfiles.Base(t, name))
 			if err != nil {
 				t.Fatal(err)
 			}
 			m, o := exporttest.Join(t, b, exporttest.Block(change)), options()
-			bounds := set(m, &o)
+			bounds := set(t, m, &o)
 			_, info := exported(t, m, o)
 			for i, bound := range bounds {
 				if v := info.Verification[i]; v.MaxLogitError > bound || v.Written == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"eisft/export/manifest"
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 )
 
 // TestExportCheckRun: what export writes passes the check, and answers with the tokens
@@ -117,9 +118,10 @@ func TestExportUnverified(t *testing.T) {
 	}
 }
 
-// TestCheckCodes: check compares quantized graphs with the run's quantized model, or with
+// TestSlowCheckCodes: check compares quantized graphs with the run's quantized model, or with
 // the one that --quant names where the folder lies in no run.
-func TestCheckCodes(t *testing.T) {
+func TestSlowCheckCodes(t *testing.T) {
+	testfiles.Slow(t)
 	runFolder(t)
 	quantize := func(more ...string) {
 		t.Helper()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"eisft/export/ort/orttest"
+	"eisft/internal/testfiles"
 )
 
 // inCache moves a folder's files into the layout of Hugging Face's cache, where a snapshot
@@ -47,9 +48,10 @@ func inCache(t *testing.T, dir string, revisions ...string) string {
 	return root
 }
 
-// TestLinkedExport: an exported folder that is links, as in Hugging Face's cache, is checked,
+// TestSlowLinkedExport: an exported folder that is links, as in Hugging Face's cache, is checked,
 // inspected and run as one that is files.
-func TestLinkedExport(t *testing.T) {
+func TestSlowLinkedExport(t *testing.T) {
+	testfiles.Slow(t)
 	orttest.Require(t)
 	runFolder(t)
 	out := filepath.Join("runs", "latest", "export", "32x84")
