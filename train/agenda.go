@@ -54,6 +54,13 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	a, s := &agenda.Agenda{}, t.survey
 	a.Add("data", "%s: %s", s.Path, s.Cut())
 	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
+	if q := t.config.Model.Quantized; q.Folder != "" {
+		activations := "rounded"
+		if q.WeightsOnly {
+			activations = "in float"
+		}
+		a.Add("base", "the quantized model in %s, activations %s", q.Folder, activations)
+	}
 	if err := t.evaluationAgenda(a); err != nil {
 		return nil, err
 	}
