@@ -30,6 +30,9 @@ func csvToLines(w io.Writer, r io.Reader, _ int64) error {
 	if err != nil {
 		return fmt.Errorf("CSV: %w", err)
 	}
+	if len(names) == 1 && strings.ContainsAny(names[0], ";\t") {
+		return fmt.Errorf("CSV: the first line is %q; names and cells must stand between commas, not semicolons or tabs", names[0])
+	}
 	for i, name := range names {
 		name = strings.TrimSpace(name)
 		if name == "" {

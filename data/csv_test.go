@@ -105,3 +105,13 @@ func TestBadEndings(t *testing.T) {
 		}
 	}
 }
+
+// TestCSVSeparators names what stands between cells in place of commas, as spreadsheets of
+// many countries write it.
+func TestCSVSeparators(t *testing.T) {
+	for _, text := range []string{"\ufeffprompt;completion\nx;y\n", "prompt\tcompletion\nx\ty\n"} {
+		if _, err := samplesIn(t, "rows.csv", []byte(text)); err == nil || !strings.Contains(err.Error(), "must stand between commas, not semicolons or tabs") {
+			t.Errorf("%q: error %v", text, err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"eisft/data"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/tokenizer"
@@ -27,6 +28,8 @@ func inspectModel(_ context.Context, r *Report, path string, _ Options) error {
 	}
 	r.weights(c, path)
 	r.tokenizer(c, path)
+	_, err = data.ReadBasePrompts(path)
+	r.problem(err)
 	r.keys(keys)
 	return nil
 }

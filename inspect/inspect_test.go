@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
 	"eisft/inspect"
 	"eisft/internal/testfiles"
 	"eisft/model"
@@ -126,6 +127,19 @@ func TestState(t *testing.T) {
 	}
 	_, got := describe(t, path, inspect.Options{})
 	wantText(t, got, ": saved state", "tokens read", "45", "19: 2 sinks, 4 slots, 8 in the window, 5 of the current segment", "memory in use", "yes", "slots in layers 0-2, 6 alone", "linear memory of elu features", "note title", "Emma")
+}
+
+// TestBadPrompts: what a base's eisft.json has wrong is found with the rest of the folder.
+func TestBadPrompts(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(demoBase)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, data.BaseFile), `{"prompts": {"x": "{input}"}}`)
+	r, _ := describe(t, dir, inspect.Options{})
+	if got := strings.Join(r.Problems, "\n"); !strings.Contains(got, `eisft.json: prompts: x: template "{input}" does not contain {context}`) {
+		t.Errorf("problems %q", got)
+	}
 }
 
 func wantText(t *testing.T, got string, parts ...string) {

@@ -14,6 +14,7 @@ import (
 
 	"eisft/eval"
 	"eisft/internal/atomicfile"
+	"eisft/quant"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -30,6 +31,9 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 		r.fact("seed", c.Seed)
 	}
 	r.adapter(dir, c)
+	if err == nil {
+		r.trainedBeside(c.Model.Quantized)
+	}
 	r.training(dir, c)
 	r.gained(dir)
 	r.evaluations(dir)
@@ -37,6 +41,22 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 	r.exports(dir)
 	r.leftovers(dir, "..", "quant", "export", eval.EvaluationsDir)
 	return nil
+}
+
+// trainedBeside describes the quantized model that a run was trained beside, which what uses
+// the run reads, too.
+func (r *Report) trainedBeside(q config.Quantized) {
+	if q.Folder == "" {
+		return
+	}
+	text := q.Folder + ", activations rounded"
+	if q.WeightsOnly {
+		text = q.Folder + ", activations in float"
+	}
+	r.fact("trained beside the quantized model", text)
+	if !exists(q.Folder, quant.EncodingsFile) {
+		r.problem(fmt.Errorf("the quantized model that the run was trained beside, %s, is not there: put it back, or make model.quantized.folder of %s name where it is", q.Folder, filepath.Join(r.Path, runs.ConfigFile)))
+	}
 }
 
 // leftovers notes what processes that were killed have left in folders of dir.

@@ -83,6 +83,19 @@ func TestRun(t *testing.T) {
 	}
 	replaceIn(t, config, "window: 17", "window: 16")
 
+	folder := filepath.Join(run.Dir, "quant", "w8a16")
+	replaceIn(t, config, "  dtype: auto\n", fmt.Sprintf("  dtype: auto\n  quantized: {folder: %q}\n", folder))
+	r, got = describe(t, run.Dir, inspect.Options{})
+	wantText(t, got, "trained beside the quantized model  "+folder+", activations rounded")
+	if r.Err() != nil {
+		t.Errorf("beside a quantized model: %q", r.Problems)
+	}
+	replaceIn(t, config, folder, folder+"x")
+	if r, _ = describe(t, run.Dir, inspect.Options{}); !strings.Contains(strings.Join(r.Problems, "\n"), folder+"x, is not there: put it back, or ") {
+		t.Errorf("beside a quantized model that is gone: %q", r.Problems)
+	}
+	replaceIn(t, config, fmt.Sprintf("  quantized: {folder: %q}\n", folder+"x"), "")
+
 	_, got = describe(t, filepath.Join(run.Dir, "quant", "w8a16"), inspect.Options{})
 	wantText(t, got, ": quantized model", "w8a16: weights int8, head int8, activations int16, cache int8", "lowest signal to quantization noise")
 	r, got = describe(t, filepath.Join(run.Dir, "export", "16x64"), inspect.Options{})

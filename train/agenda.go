@@ -54,6 +54,13 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	a, s := &agenda.Agenda{}, t.survey
 	a.Add("data", "%s: %s", s.Path, s.Cut())
 	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
+	if q := t.config.Model.Quantized; q.Folder != "" {
+		activations := "rounded"
+		if q.WeightsOnly {
+			activations = "in float"
+		}
+		a.Add("base", "the quantized model in %s, activations %s", q.Folder, activations)
+	}
 	if err := t.evaluationAgenda(a); err != nil {
 		return nil, err
 	}
@@ -69,7 +76,8 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest data.Encoded, least int) error {
 	var all time.Duration
 	var samples []string
-	held, peak, unmeasured := int64(0), int64(0), 0
+	held, peak := int64(0), int64(0)
+	var unmeasured []string
 	for i, stage := range t.config.Stages {
 		o := stages.Get(stage.Kind()).outlook(t, stage)
 		tokens, err := t.reads(o)
@@ -79,7 +87,7 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.rows)))
 		if o.samples*o.times < least {
 			a.Add(string(stage.Kind()), "%s", text)
-			unmeasured++
+			unmeasured = append(unmeasured, string(stage.Kind()))
 			continue
 		}
 		once, err := measureOnce(ctx, o, longest)
@@ -87,7 +95,7 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 			return fmt.Errorf("stage %d (%s) on the longest sample, %s: %w", i+1, stage.Kind(), longest.Where, err)
 		}
 		one := o.reads(len(longest.IDs))
-		took := time.Duration(float64(once.took) * float64(tokens) / float64(one))
+		took := time.Duration(float64(once.took) * float64(tokens) / float64(one) * t.share(o))
 		a.Add(string(stage.Kind()), "%s: about %s (%s for a sample of %s tokens)", text, roughly(took), roughly(once.took), comma(one))
 		all += took
 		if peak == 0 {
@@ -96,13 +104,19 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 		peak = max(peak, once.peak)
 		samples = append(samples, fmt.Sprintf("%s a sample of %s", bytesize.Megabytes(max(0, once.peak-held)), stage.Kind()))
 	}
-	if len(t.config.Stages) > 1 && unmeasured == 0 {
+	if len(t.config.Stages) > 1 && len(unmeasured) == 0 {
 		a.Add("all stages", "about %s, beside evaluation", roughly(all))
+	}
+	if t.size > 1 && len(unmeasured) < len(t.config.Stages) {
+		a.Add("ranks", "%d: times are those of all together, beside what they wait for each other; memory is that of each", t.size)
 	}
 	state := int64(4 * 4 * t.Model.Params.Count()) // as many numbers again of gradients, and twice of AdamW
 	text := fmt.Sprintf("%s of parameters, gradients and AdamW's state", bytesize.Megabytes(state))
 	if peak > 0 {
 		text = fmt.Sprintf("%s of program, base and data, %s, %s: %s at most", bytesize.Megabytes(held), text, strings.Join(samples, ", "), bytesize.Megabytes(peak+state))
+	}
+	if len(unmeasured) > 0 {
+		text += fmt.Sprintf(", beside what samples of %s take: too few to measure one first, which --dry-run does", english.WordSeries(unmeasured, "and"))
 	}
 	if free := model.AvailableMemory(); free < 1<<50 {
 		text += fmt.Sprintf("; %s are free", bytesize.Megabytes(free))
@@ -179,6 +193,24 @@ func measureOnce(ctx context.Context, o outlook, e data.Encoded) (m measured, er
 		}
 	}
 	return m, nil
+}
+
+// share is how much of what a stage reads the rank reads that has the most of it.
+func (t *trainer) share(o outlook) float64 {
+	n := max(1, t.size)
+	return float64((o.together+n-1)/n) / float64(o.together)
+}
+
+// warnOfRanks says of a stage that some ranks have nothing to do in it.
+func (t *trainer) warnOfRanks(i int, s config.Stage) {
+	key, n := "batch", stages.Get(s.Kind()).outlook(t, s).together
+	if s.Kind() == config.KindPrune {
+		key = "samples"
+	}
+	if n < t.size {
+		t.options.Warn(fmt.Sprintf("stages[%d].%s is %d, but %d ranks train: %d of them %s nothing to do; raise %[2]s to %[4]d or more",
+			i, key, n, t.size, t.size-n, english.PluralWord(t.size-n, "has", "have")))
+	}
 }
 
 // warnOfContext says of a stage that the base sees more at once than it was trained for.

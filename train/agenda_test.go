@@ -88,6 +88,21 @@ func TestAnnouncedSameBits(t *testing.T) {
 	}
 }
 
+// TestHeadSaysWhatItHasNotMeasured: the most of memory is not told without the stages that
+// were not measured.
+func TestHeadSaysWhatItHasNotMeasured(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+", "+sftStage+"]") // 2 and 6 samples
+	defer func(was int) { worthMeasuring = was }(worthMeasuring)
+	worthMeasuring = 3
+	var head bytes.Buffer
+	if _, err := Train(t.Context(), c, Options{Progress: &head}); err != nil {
+		t.Fatal(err)
+	}
+	if want := " at most, beside what samples of distill take: too few to measure one first, which --dry-run does"; !strings.Contains(head.String(), want) {
+		t.Errorf("the head of the run does not say %q:\n%s", want, &head)
+	}
+}
+
 // TestContextWarnings warns of stages in which the base sees more than it was trained for,
 // with what would help.
 func TestContextWarnings(t *testing.T) {

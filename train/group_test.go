@@ -250,8 +250,46 @@ func TestMoreRanksThanSamples(t *testing.T) {
 	trainRanks(3, func(rank int) (context.Context, *config.Config, Options) {
 		return t.Context(), c, Options{Warn: func(w string) { warnings[rank] = append(warnings[rank], w) }}
 	})
-	const want = "stages[0].batch is 2, but 3 ranks train: 1 of them have nothing to do; raise batch to 3 or more"
+	const want = "stages[0].batch is 2, but 3 ranks train: 1 of them has nothing to do; raise batch to 3 or more"
 	if !slices.Contains(warnings[0], want) || len(warnings[1])+len(warnings[2]) > 0 {
 		t.Errorf("warnings %q, want %q of rank 0", warnings, want)
+	}
+}
+
+// ofRanks is a group of which a plan may ask nothing but its size and rank.
+type ofRanks struct {
+	ranks.Group
+	rank, size int
+}
+
+func (g ofRanks) Rank() int { return g.rank }
+func (g ofRanks) Size() int { return g.size }
+
+// TestPlanOfRanks: the first of several ranks says what all of them will do, and warns of
+// those that have nothing to do; the others say nothing.
+func TestPlanOfRanks(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	var warnings []string
+	told := make([]strings.Builder, 2)
+	for rank := range told {
+		plan, err := Plan(t.Context(), c, Options{Group: ofRanks{rank: rank, size: 3}, Warn: func(w string) { warnings = append(warnings, w) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Write(&told[rank]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.Contains(told[0].String(), "\nranks ") || told[1].Len() > 0 {
+		t.Errorf("rank 0 says\n%s\nand rank 1\n%s", &told[0], &told[1])
+	}
+	want := []string{"stages[0].batch is 2, but 3 ranks train: 1 of them has nothing to do; raise batch to 3 or more"}
+	if !slices.Equal(warnings, want) {
+		t.Errorf("warnings %q, want %q", warnings, want)
+	}
+	for size, want := range map[int]float64{1: 1, 2: 0.6, 4: 0.4, 5: 0.2, 9: 0.2} {
+		if got := (&trainer{size: size}).share(outlook{together: 5}); got != want {
+			t.Errorf("of %d ranks one reads %v of 5 samples, want %v", size, got, want)
+		}
 	}
 }

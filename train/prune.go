@@ -123,7 +123,7 @@ func mostLosses(layers []int) int { return 2 + 2*len(layers) }
 // pruneOutlook: the samples are read as at inference.
 func (t *trainer) pruneOutlook(s config.Prune) outlook {
 	return outlook{
-		what: fmt.Sprintf("%s, read at most %d times", english.Plural(s.Samples, "sample", ""), mostLosses(t.Model.SlotLayers())), samples: s.Samples,
+		what: fmt.Sprintf("%s, read at most %d times", english.Plural(s.Samples, "sample", ""), mostLosses(t.Model.SlotLayers())), samples: s.Samples, together: s.Samples,
 		times: mostLosses(t.Model.SlotLayers()),
 		reads: func(n int) int { return n }, sees: func(n int) int { return min(n, t.config.Block.Capacity()) },
 		once: func(ctx context.Context, e data.Encoded) error {

@@ -91,6 +91,23 @@ func TestQuantizedBase(t *testing.T) {
 	}
 }
 
+// TestPlanBesideQuantized: a plan says what a run is trained beside.
+func TestPlanBesideQuantized(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+"]")
+	c.Model.Quantized = config.Quantized{Folder: "/codes"}
+	plan, err := Plan(t.Context(), c, Options{Quantized: coarse("abc")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	if err := plan.Write(&told); err != nil {
+		t.Fatal(err)
+	}
+	if want := "the quantized model in /codes, activations rounded\n"; !strings.Contains(told.String(), want) {
+		t.Errorf("the plan does not say %q:\n%s", want, &told)
+	}
+}
+
 func trained(t *testing.T, c *config.Config, o Options) *runs.Run {
 	t.Helper()
 	run, err := Train(t.Context(), c, o)

@@ -24,7 +24,9 @@ type outlook struct {
 	what string // "60 steps of 2 samples"
 	// samples of the shuffled epochs are read, each so often, reads tokens of one with n.
 	samples, times int
-	reads          func(n int) int
+	// together is how many of them ranks share before they wait for each other.
+	together int
+	reads    func(n int) int
 	// once does with a sample what the stage does with each, and keeps nothing of it.
 	once func(ctx context.Context, e data.Encoded) error
 	// sees is how many tokens the base sees at once, of a sample of n.
@@ -49,7 +51,7 @@ func stageOf[S config.Stage](run func(t *trainer, ctx context.Context, s S, at p
 // stepsOutlook is that of a stage that takes optimizer steps.
 func (t *trainer) stepsOutlook(o config.Optimizer, gradients batchGradients) outlook {
 	return outlook{
-		what: fmt.Sprintf("%s of %s", english.Plural(o.Steps, "step", ""), english.Plural(o.Batch, "sample", "")), samples: o.Steps * o.Batch, times: 1,
+		what: fmt.Sprintf("%s of %s", english.Plural(o.Steps, "step", ""), english.Plural(o.Batch, "sample", "")), samples: o.Steps * o.Batch, times: 1, together: o.Batch,
 		once: func(ctx context.Context, e data.Encoded) error {
 			add, err := gradients([]data.Encoded{e})
 			if err == nil {

@@ -51,9 +51,6 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	if err != nil {
 		return err
 	}
-	if n := t.group.Size(); o.Batch < n && t.options.Warn != nil {
-		t.options.Warn(fmt.Sprintf("stages[%d].batch is %d, but %d ranks train: %d of them have nothing to do; raise batch to %[3]d or more", at.Stage, o.Batch, n, n-o.Batch))
-	}
 	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step})
 	defer line.End()
 	end := t.saveWhenStopped(ctx, &at)

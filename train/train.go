@@ -59,6 +59,7 @@ type trainer struct {
 	config    *config.Config
 	options   Options
 	group     ranks.Group
+	size      int // ranks that train, which a plan is one of that stands for all
 	source    *data.Source
 	encoder   *data.Encoder
 	survey    *data.Survey
@@ -82,6 +83,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 	if t.group == nil {
 		t.group = ranks.Alone{}
 	}
+	t.size = t.group.Size()
 	if t.group.Rank() > 0 {
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
@@ -91,10 +93,17 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 }
 
 // Plan says what a run of a configuration will do and what it will take, from one step of
-// each stage on the longest sample. It writes nothing.
+// each stage on the longest sample. It writes nothing. Of several ranks the first one says
+// it, and the plans of the others are empty.
 func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, err error) {
 	own := *c
-	t := &trainer{config: &own, options: o, group: ranks.Alone{}, state: new(state)}
+	t := &trainer{config: &own, options: o, group: ranks.Alone{}, size: 1, state: new(state)}
+	if o.Group != nil {
+		if o.Group.Rank() > 0 {
+			return new(agenda.Agenda), nil
+		}
+		t.size = o.Group.Size()
+	}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -277,6 +286,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		}
 		for i, s := range t.config.Stages {
 			t.warnOfContext(i, s)
+			t.warnOfRanks(i, s)
 		}
 	}
 	return nil

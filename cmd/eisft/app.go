@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"eisft/internal/nearest"
 )
 
 // usageError is a command line that cannot be understood.
@@ -106,8 +108,12 @@ func badFlag(c *cli.Context, err error, _ bool) error {
 		return usagef(c, "%w", err)
 	}
 	name = strings.TrimLeft(name, "-")
-	if near := cli.SuggestFlag(c.Command.Flags, name, c.Command.HideHelp); near != "" {
-		return usagef(c, "unknown flag --%s; did you mean %s?", name, near)
+	known := []string{"help"}
+	for _, f := range c.Command.Flags {
+		known = append(known, f.Names()...)
+	}
+	if near := nearest.Name(name, known); near != "" {
+		return usagef(c, "unknown flag --%s; did you mean --%s?", name, near)
 	}
 	return usagef(c, "unknown flag --%s", name)
 }

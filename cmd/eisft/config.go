@@ -100,6 +100,14 @@ func initConfig(c *cli.Context) error {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is there already; name another file", file)
 	}
+	for _, flag := range []string{"model", "data", "eval-data"} {
+		if !c.IsSet(flag) {
+			continue
+		}
+		if _, err := os.Stat(c.Path(flag)); err != nil {
+			return fmt.Errorf("--%s: %w", flag, err)
+		}
+	}
 	text, err := filledTemplate(file, c.Path("model"), c.Path("data"), c.Path("eval-data"))
 	if err != nil {
 		return err

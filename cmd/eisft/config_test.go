@@ -32,6 +32,12 @@ func TestConfigInit(t *testing.T) {
 	if r := eisft(t, "config", "init", "--model", demo, "--data", "chats.jsonl", "mine.yaml"); r.code != exitError || !strings.Contains(r.stderr, "mine.yaml is there already") {
 		t.Errorf("written over: exit code %d, stderr %q", r.code, r.stderr)
 	}
+	if r := eisft(t, "config", "init", "--model", demo, "--data", "chat.jsonl", "x.yaml"); r.code != exitError || !strings.Contains(r.stderr, "--data: chat.jsonl: no such file") {
+		t.Errorf("data that is not there: exit code %d, stderr %q", r.code, r.stderr)
+	}
+	if _, err := os.Stat("x.yaml"); err == nil {
+		t.Error("a configuration was written whose data is not there")
+	}
 	if r := eisft(t, "config", "init", "--model", demo, "x.yaml"); r.code != exitUsage {
 		t.Errorf("without data: exit code %d, stderr %q", r.code, r.stderr)
 	}

@@ -74,6 +74,7 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	warnUnfinished(c, run)
 	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err

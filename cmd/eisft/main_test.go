@@ -107,6 +107,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"env", "--trace"}, "eisft: flag needs an argument: -trace\nRun 'eisft env --help' for usage.\n"},
 		{[]string{"env", "x"}, "eisft: unexpected argument \"x\"\nRun 'eisft env --help' for usage.\n"},
 		{[]string{"inspect", "x", "--jsn"}, "eisft: unknown flag --jsn; did you mean --json?\nRun 'eisft inspect --help' for usage.\n"},
+		{[]string{"version", "--json"}, "eisft: unknown flag --json\nRun 'eisft version --help' for usage.\n"},
 		{[]string{"help", "nope"}, "eisft: No help topic for 'nope'\n"},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

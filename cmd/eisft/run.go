@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -35,7 +36,18 @@ func openRun(c *cli.Context) (*runs.Run, error) {
 	for _, w := range run.Model.Warnings() {
 		warn(c, w)
 	}
+	warnUnfinished(c, run)
 	return run, nil
+}
+
+// warnUnfinished says of a run that its training is not at its end.
+func warnUnfinished(c *cli.Context, run *runs.Run) {
+	if run.Dir == "" { // untrained
+		return
+	}
+	if _, err := os.Stat(filepath.Join(run.Dir, runs.CheckpointFile)); err == nil {
+		warn(c, fmt.Sprintf("training of %s is not finished: this uses what its last checkpoint holds; eisft train with --resume goes on", run.Dir))
+	}
 }
 
 // warn writes a warning.

@@ -96,6 +96,19 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// TestUnfinishedRun: what uses a run says that its training is not at its end.
+func TestUnfinishedRun(t *testing.T) {
+	runFolder(t)
+	args := []string{"generate", "--prompt", "Hello", "--max-new-tokens", "1"}
+	if r := eisft(t, args...); r.code != 0 || strings.Contains(r.stderr, "not finished") {
+		t.Errorf("a whole run: exit code %d, stderr %q", r.code, r.stderr)
+	}
+	writeFile(t, filepath.Join(latestRun, runs.CheckpointFile), "")
+	if r := eisft(t, args...); r.code != 0 || !strings.Contains(r.stderr, "eisft: warning: training of "+latestRun+" is not finished: this uses what its last checkpoint holds; eisft train with --resume goes on\n") {
+		t.Errorf("a run that was stopped: exit code %d, stderr %q", r.code, r.stderr)
+	}
+}
+
 func TestTrainErrors(t *testing.T) {
 	t.Chdir(trainingFolder(t, 1))
 	if err := os.WriteFile("bad.yaml", []byte("mdel: {}\n"), 0o666); err != nil {

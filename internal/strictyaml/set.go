@@ -47,7 +47,11 @@ func (d *Document) Set(root ast.Node, s Setting) (ast.Node, error) {
 func (d *Document) put(n ast.Node, path string, steps []string, s Setting) (ast.Node, error) {
 	if len(steps) == 0 {
 		d.Override(path, s.Flag+" "+path)
-		return parseValue(path, s)
+		n, err := parseValue(path, s)
+		if _, section := n.(ast.MapNode); section && err == nil {
+			d.quotes[path] = quoteText(s)
+		}
+		return n, err
 	}
 	step, rest := steps[0], steps[1:]
 	if list, ok := n.(*ast.SequenceNode); ok {
@@ -107,12 +111,20 @@ func entryOf(n ast.Node) (*ast.MappingValueNode, bool) {
 func parseValue(path string, s Setting) (ast.Node, error) {
 	file, err := parser.ParseBytes([]byte(s.Value), 0)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %q is not YAML: %s", s.Flag, path, s.Value, firstLine(err))
+		return nil, fmt.Errorf("%s %s: %q is not YAML: %s%s", s.Flag, path, s.Value, firstLine(err), quoteText(s))
 	}
 	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
 		return nil, fmt.Errorf("%s %s %s", s.Flag, path, NoValue)
 	}
 	return file.Docs[0].Body, nil
+}
+
+// quoteText says how a text that begins like a section, as prompts do, is written.
+func quoteText(s Setting) string {
+	if !strings.HasPrefix(strings.TrimSpace(s.Value), "{") {
+		return ""
+	}
+	return fmt.Sprintf(`; a text that begins with { stands in quotes: %s '%s="{…"'`, s.Flag, s.Path)
 }
 
 func firstLine(err error) string {

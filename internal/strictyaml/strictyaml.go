@@ -37,6 +37,7 @@ type Document struct {
 	Special  func(n ast.Node, t reflect.Type, path string) bool
 	lines    map[string]int    // key path -> line
 	flags    map[string]string // key path -> the flag that gives its value
+	quotes   map[string]string // key path -> what to add where a section was given for a text
 	problems []error
 }
 
@@ -49,7 +50,9 @@ func (d *Document) Override(path, flag string) {
 }
 
 // New returns a document that stands in a file.
-func New(file string) *Document { return &Document{File: file, lines: map[string]int{}} }
+func New(file string) *Document {
+	return &Document{File: file, lines: map[string]int{}, quotes: map[string]string{}}
+}
 
 // Parse returns the root of the file's only YAML document.
 func (d *Document) Parse(text []byte) (ast.Node, error) {
@@ -213,7 +216,11 @@ func (d *Document) checkScalar(n ast.Node, t reflect.Type, path string) {
 		want, ok = "text", n.Type() == ast.StringType || n.Type() == ast.LiteralType
 	}
 	if !ok {
-		d.Problem(path, "must be %s, not %s", want, Describe(n))
+		hint := ""
+		if t.Kind() == reflect.String {
+			hint = d.quotes[path]
+		}
+		d.Problem(path, "must be %s, not %s%s", want, Describe(n), hint)
 	}
 }
 

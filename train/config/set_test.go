@@ -78,6 +78,8 @@ func TestSettingErrors(t *testing.T) {
 		"data.max_tokens=10":           "--set data.max_tokens is 10; it must be more than sink + window + segment = 520, or no token ever leaves the window",
 		"data.max_tokens=":             "--set data.max_tokens has no value; give one or remove the key",
 		"data.max_tokens={":            `--set data.max_tokens: "{" is not YAML: [1:1] could not find flow mapping end token '}'`,
+		"data.prompt={context}":        `--set data.prompt must be text, not a section of keys; a text that begins with { stands in quotes: --set 'data.prompt="{…"'`,
+		"data.prompt={context} {x}":    `is not YAML: [1:11] value is not allowed in this context; a text that begins with { stands in quotes: --set 'data.prompt="{…"'`,
 		"model.path.x=1":               `--set model.path.x: model.path is "../model/demo", and has no keys`,
 		"block.preset=nope":            `--set block.preset is "nope"; it must be one of edgeinfinite, eisft, infini`,
 		"eval.policies=[full, fool]":   `--set eval.policies[1] is "fool"`,
