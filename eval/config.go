@@ -220,7 +220,7 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 	if ctx.Err() == nil || kept == nil {
 		return err
 	}
-	return fmt.Errorf("%w; %d rows are kept in %s: the same command goes on with the rest", context.Cause(ctx), len(kept.Records), kept.Dir)
+	return ranks.Instead(err, fmt.Errorf("%w; %d rows are kept in %s: the same command goes on with the rest", context.Cause(ctx), len(kept.Records), kept.Dir))
 }
 
 // policy measures a policy, by all its seeds.

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -428,6 +429,41 @@ func TestRanksEvaluate(t *testing.T) {
 		_, err := j.Run(ctx)
 		if err = ranks.Tell(g, err); err == nil || !strings.Contains(err.Error(), "context canceled") {
 			t.Errorf("rank %d: %v, want that rank 1 was cancelled", g.Rank(), err)
+		}
+	})
+}
+
+// interrupted is rank 0 of a group that is asked to stop while it waits for one that was.
+type interrupted struct {
+	ranks.Group
+	stop context.CancelFunc
+}
+
+func (g interrupted) Gather(record []byte) ([][]byte, error) {
+	all, err := g.Group.Gather(record)
+	if slices.ContainsFunc(all, func(r []byte) bool { return bytes.Contains(r, []byte("canceled")) }) {
+		g.stop()
+	}
+	return all, err
+}
+
+// TestRanksInterrupted: where all ranks are asked to stop, as by Ctrl-C, they meet once more
+// and no rank waits for another.
+func TestRanksInterrupted(t *testing.T) {
+	alone := demoJob(t)
+	rankstest.Run(2, func(g ranks.Group) {
+		j := *alone
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if j.Group = g; g.Rank() == 0 {
+			j.Group = interrupted{g, stop}
+		} else {
+			j.Dir = ""
+			stop()
+		}
+		_, err := j.Run(ctx)
+		if told := ranks.Tell(g, err); told == nil || strings.Contains(told.Error(), "in vain") || g.Rank() == 0 && !strings.Contains(told.Error(), "rows are kept in "+alone.Dir) {
+			t.Errorf("rank %d: %v", g.Rank(), told)
 		}
 	})
 }

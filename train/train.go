@@ -262,7 +262,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 	})
 	if err != nil {
 		if ctx.Err() != nil {
-			return errStoppedEarly
+			return ranks.Instead(err, errStoppedEarly)
 		}
 		return err
 	}
