@@ -347,19 +347,24 @@ func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (Recor
 // write generates an answer, up to a token that ends the model's texts or one of the
 // sample's.
 func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample, speed *Speed) (string, error) {
-	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, s.Stop)}
-	if s.task != nil {
-		o.MaxNewTokens = s.task.MaxNewTokens
-		if s.task.StopAtNewline { // the first token is another
-			for _, id := range o.Stop {
-				next[id] = -math.MaxFloat32
-			}
+	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: s.maxNewTokens(e.options.MaxNewTokens), Stop: slices.Concat(e.stop, s.Stop)}
+	if s.task != nil && s.task.StopAtNewline { // the first token is another
+		for _, id := range o.Stop {
+			next[id] = -math.MaxFloat32
 		}
 	}
 	ids, err := st.Generate(ctx, next, o)
 	speed.WrittenTokens += len(ids)
 	speed.WriteSeconds += time.Since(started).Seconds()
 	return e.tokenizer.Decode(ids, true), err
+}
+
+// maxNewTokens bounds an answer: by the task, if it has one.
+func (s Sample) maxNewTokens(usual int) int {
+	if s.task != nil {
+		return s.task.MaxNewTokens
+	}
+	return usual
 }
 
 // answer returns the tokens of the right answer to question i, its end included.
