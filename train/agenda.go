@@ -87,7 +87,7 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 			return fmt.Errorf("stage %d (%s) on the longest sample, %s: %w", i+1, stage.Kind(), longest.Where, err)
 		}
 		one := o.reads(len(longest.IDs))
-		took := time.Duration(float64(once.took) * float64(tokens) / float64(one))
+		took := time.Duration(float64(once.took) * float64(tokens) / float64(one) * o.share(t.ranks()))
 		a.Add(string(stage.Kind()), "%s: about %s (%s for a sample of %s tokens)", text, roughly(took), roughly(once.took), comma(one))
 		all += took
 		if peak == 0 {
@@ -99,6 +99,9 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 	if len(t.config.Stages) > 1 && unmeasured == 0 {
 		a.Add("all stages", "about %s, beside evaluation", roughly(all))
 	}
+	if n := t.ranks(); n > 1 {
+		a.Add("ranks", "%d; times are of samples divided among them, memory is that of one", n)
+	}
 	state := int64(4 * 4 * t.Model.Params.Count()) // as many numbers again of gradients, and twice of AdamW
 	text := fmt.Sprintf("%s of parameters, gradients and AdamW's state", bytesize.Megabytes(state))
 	if peak > 0 {
@@ -109,6 +112,14 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 	}
 	a.Add("memory", "%s", text)
 	return nil
+}
+
+// ranks is how many will train the run.
+func (t *trainer) ranks() int {
+	if t.options.Group == nil {
+		return 1
+	}
+	return t.options.Group.Size()
 }
 
 func comma(n int) string { return humanize.Comma(int64(n)) }

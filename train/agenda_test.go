@@ -10,6 +10,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 	"eisft/train/config"
 )
 
@@ -38,6 +39,19 @@ func TestPlan(t *testing.T) {
 	if _, err := os.Stat(c.Output); !os.IsNotExist(err) {
 		t.Errorf("a plan has made %s: %v", c.Output, err)
 	}
+	rankstest.Run(2, func(g ranks.Group) {
+		if g.Rank() > 0 {
+			return // rank 0 meets nobody
+		}
+		var told strings.Builder
+		plan, err := Plan(t.Context(), c, Options{Group: g})
+		if err == nil {
+			err = plan.Write(&told)
+		}
+		if err != nil || !strings.Contains(told.String(), "2; times are of samples divided among them, memory is that of one\n") {
+			t.Errorf("with two ranks: %v\n%s", err, &told)
+		}
+	})
 	var told strings.Builder
 	if err := plan.Write(&told); err != nil {
 		t.Fatal(err)
@@ -58,6 +72,18 @@ func TestPlan(t *testing.T) {
 	} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("the plan does not say %q:\n%s", want, &told)
+		}
+	}
+}
+
+// TestShare: an outlook's time is that of the rank that has most samples of a batch.
+func TestShare(t *testing.T) {
+	for _, tc := range []struct {
+		together, ranks int
+		want            float64
+	}{{2, 1, 1}, {2, 2, 0.5}, {2, 3, 0.5}, {3, 2, 2. / 3}, {8, 3, 3. / 8}} {
+		if got := (outlook{together: tc.together}).share(tc.ranks); got != tc.want {
+			t.Errorf("%d samples, %d ranks: %g, want %g", tc.together, tc.ranks, got, tc.want)
 		}
 	}
 }

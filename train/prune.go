@@ -124,7 +124,7 @@ func mostLosses(layers []int) int { return 2 + 2*len(layers) }
 func (t *trainer) pruneOutlook(s config.Prune) outlook {
 	return outlook{
 		what: fmt.Sprintf("%s, read at most %d times", english.Plural(s.Samples, "sample", ""), mostLosses(t.Model.SlotLayers())), samples: s.Samples,
-		times: mostLosses(t.Model.SlotLayers()),
+		times: mostLosses(t.Model.SlotLayers()), together: s.Samples,
 		reads: func(n int) int { return n }, sees: func(n int) int { return min(n, t.config.Block.Capacity()) },
 		once: func(ctx context.Context, e data.Encoded) error {
 			_, err := eval.TurnLosses(ctx, t.Model, []eval.Sample{{Encoded: e}}, t.streams())

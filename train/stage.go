@@ -25,10 +25,17 @@ type outlook struct {
 	// samples of the shuffled epochs are read, each so often, reads tokens of one with n.
 	samples, times int
 	reads          func(n int) int
+	// together are as many of them as the ranks divide among them.
+	together int
 	// once does with a sample what the stage does with each, and keeps nothing of it.
 	once func(ctx context.Context, e data.Encoded) error
 	// sees is how many tokens the base sees at once, of a sample of n.
 	sees func(n int) int
+}
+
+// share is the part of the samples that the busiest of so many ranks reads.
+func (o outlook) share(ranks int) float64 {
+	return float64((o.together+ranks-1)/ranks) / float64(o.together)
 }
 
 var stages = enum.NewTable[config.Kind, stage]("kind").
@@ -49,7 +56,7 @@ func stageOf[S config.Stage](run func(t *trainer, ctx context.Context, s S, at p
 // stepsOutlook is that of a stage that takes optimizer steps.
 func (t *trainer) stepsOutlook(o config.Optimizer, gradients batchGradients) outlook {
 	return outlook{
-		what: fmt.Sprintf("%s of %s", english.Plural(o.Steps, "step", ""), english.Plural(o.Batch, "sample", "")), samples: o.Steps * o.Batch, times: 1,
+		what: fmt.Sprintf("%s of %s", english.Plural(o.Steps, "step", ""), english.Plural(o.Batch, "sample", "")), samples: o.Steps * o.Batch, times: 1, together: o.Batch,
 		once: func(ctx context.Context, e data.Encoded) error {
 			add, err := gradients([]data.Encoded{e})
 			if err == nil {

@@ -52,6 +52,9 @@ Several processes train one run together over Open MPI, the same bits as one:
 				if options.Resume {
 					return usagef(c, "--dry-run says what a new run would do; leave --resume out")
 				}
+				if group(c).Rank() > 0 {
+					return nil // what it measured would slow down what rank 0 measures
+				}
 				plan, err := train.Plan(c.Context, cfg, options)
 				if err != nil {
 					return err
