@@ -73,7 +73,7 @@ type Job struct {
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
 	// Group are the ranks that evaluate together (nil: this process alone); those beside
-	// rank 0 have no Dir. Texts without questions are read by each of them.
+	// rank 0 have no Dir.
 	Group ranks.Group
 }
 
