@@ -28,10 +28,12 @@ func (j *Job) Plan() (*agenda.Agenda, error) {
 			return nil, err
 		}
 		var rows []data.Encoded
+		most := 0
 		for _, s := range samples {
 			rows = append(rows, s.Encoded)
+			most = max(most, s.maxNewTokens(j.Config.MaxNewTokens))
 		}
-		j.planned(a, rows, english.Plural(Questions(samples), "answer", "")+" of at most "+english.Plural(j.Config.MaxNewTokens, "token", ""))
+		j.planned(a, rows, english.Plural(Questions(samples), "answer", "")+" of at most "+english.Plural(most, "token", ""))
 	}
 	if j.Dir == "" {
 		return a, nil

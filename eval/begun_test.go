@@ -114,6 +114,10 @@ func TestBudgets(t *testing.T) {
 	if few := k.Report(PolicyFull); len(few.Results) != 3 || len(few.Differences) != 2 || len(few.Differences[1].Buckets) == 0 || few.Results[1].Score(All).N != 1 || few.Differences[1].Buckets[0].N != 1 {
 		t.Errorf("of one row and two policies: %+v", few.Results)
 	}
+	k.Settings.Samples, k.Settings.Policies, k.Settings.Budgets = 0, j.Config.Policies, j.Config.Budgets[:1]
+	if few := k.Report(PolicyFull); len(few.Results) != 3 || few.Results[2].Title() != "eisft, 320 tokens" {
+		t.Errorf("of one budget: %+v", few.Results)
+	}
 	j.Against, j.Dir = PolicyKeyDiff, ""
 	if r = run(t, j); len(r.Differences) != 3 || r.Differences[0].Against != "keydiff, 320 tokens" || r.Differences[2].Against != "keydiff, 355 tokens" || r.Differences[1].Against != "keydiff, 320 tokens" {
 		t.Errorf("differences %+v", r.Differences)

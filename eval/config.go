@@ -73,7 +73,7 @@ type Job struct {
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
 	// Group are the ranks that evaluate together (nil: this process alone); those beside
-	// rank 0 have no Dir. Texts without questions are read by each of them.
+	// rank 0 have no Dir.
 	Group ranks.Group
 }
 
@@ -95,12 +95,17 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		}
 	}
 	r := &Report{}
+	settings, err := j.settings()
+	if err != nil {
+		return nil, err
+	}
+	if err := settings.agree(j.Group); err != nil {
+		return nil, err
+	}
 	var kept *folder
 	if j.Dir != "" {
-		if r.Settings, err = j.settings(); err != nil {
-			return nil, err
-		}
-		if kept, err = openFolder(j.Dir, r.Settings); err != nil {
+		r.Settings = settings
+		if kept, err = openFolder(j.Dir, settings); err != nil {
 			return nil, err
 		}
 		defer kept.close()
@@ -134,15 +139,17 @@ func (j *Job) answer(ctx context.Context, r *Report, samples []Sample, against P
 	return nil
 }
 
+// readings are those that are asked for.
+func (j *Job) readings() []Reading { return readings(j.Config.Policies, j.Config.Budgets) }
+
 // readings are all policies at all budgets; full attention has none.
-func (j *Job) readings() []Reading {
-	budgets := j.Config.Budgets
+func readings(policies []Policy, budgets []int) []Reading {
 	if len(budgets) == 0 {
 		budgets = []int{0}
 	}
 	var list []Reading
 	for i, b := range budgets {
-		for _, p := range j.Config.Policies {
+		for _, p := range policies {
 			switch {
 			case p.Bounded():
 				list = append(list, Reading{p, b})
@@ -220,7 +227,7 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 	if ctx.Err() == nil || kept == nil {
 		return err
 	}
-	return fmt.Errorf("%w; %d rows are kept in %s: the same command goes on with the rest", context.Cause(ctx), len(kept.Records), kept.Dir)
+	return ranks.Instead(err, fmt.Errorf("%w; %d rows are kept in %s: the same command goes on with the rest", context.Cause(ctx), len(kept.Records), kept.Dir))
 }
 
 // policy measures a policy, by all its seeds.

@@ -214,8 +214,7 @@ type evaluation struct {
 	begun     begun
 }
 
-// records are what comes of all samples, or came of them before. The ranks take those that
-// are missing in turn, so that what all have answered is kept.
+// records are what comes of all samples, or came of them before.
 func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, error) {
 	out := make([]Record, len(samples))
 	var missing []int
@@ -230,32 +229,48 @@ func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, e
 		}
 		out[i] = r
 	}
-	g := e.options.Group
+	err := inTurn(e.options.Group, missing, func(i int) (Record, error) {
+		r, err := e.sample(ctx, samples[i], samples[i+1:])
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", samples[i].Where, err)
+		}
+		r.Row = i
+		return r, nil
+	}, func(i int, r Record) error {
+		out[i] = r
+		if err := e.tell(r); err != nil {
+			return fmt.Errorf("%s: %w", samples[i].Where, err)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// inTurn lets the ranks (nil: this process alone) read rows in turn, and takes the record of each
+// on all of them, row by row.
+func inTurn(g ranks.Group, rows []int, read func(row int) (Record, error), take func(row int, r Record) error) error {
 	if g == nil {
 		g = ranks.Alone{}
 	}
-	for round := range slices.Chunk(missing, g.Size()) {
+	for round := range slices.Chunk(rows, g.Size()) {
 		var mine Record
 		if g.Rank() < len(round) {
-			i := round[g.Rank()]
 			var err error
-			if mine, err = e.sample(ctx, samples[i], samples[i+1:]); err != nil {
-				return nil, fmt.Errorf("%s: %w", samples[i].Where, err)
+			if mine, err = read(round[g.Rank()]); err != nil {
+				return err
 			}
-			mine.Row = i
 		}
 		all, err := together(g, mine)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		for k, i := range round {
-			out[i] = all[k]
-			if err := e.tell(all[k]); err != nil {
-				return nil, fmt.Errorf("%s: %w", samples[i].Where, err)
+		for k, row := range round {
+			if err := take(row, all[k]); err != nil {
+				return err
 			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // together returns the records of all ranks. They are sent as they are kept.
@@ -347,19 +362,24 @@ func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (Recor
 // write generates an answer, up to a token that ends the model's texts or one of the
 // sample's.
 func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample, speed *Speed) (string, error) {
-	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: e.options.MaxNewTokens, Stop: slices.Concat(e.stop, s.Stop)}
-	if s.task != nil {
-		o.MaxNewTokens = s.task.MaxNewTokens
-		if s.task.StopAtNewline { // the first token is another
-			for _, id := range o.Stop {
-				next[id] = -math.MaxFloat32
-			}
+	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: s.maxNewTokens(e.options.MaxNewTokens), Stop: slices.Concat(e.stop, s.Stop)}
+	if s.task != nil && s.task.StopAtNewline { // the first token is another
+		for _, id := range o.Stop {
+			next[id] = -math.MaxFloat32
 		}
 	}
 	ids, err := st.Generate(ctx, next, o)
 	speed.WrittenTokens += len(ids)
 	speed.WriteSeconds += time.Since(started).Seconds()
 	return e.tokenizer.Decode(ids, true), err
+}
+
+// maxNewTokens bounds an answer: by the task, if it has one.
+func (s Sample) maxNewTokens(usual int) int {
+	if s.task != nil {
+		return s.task.MaxNewTokens
+	}
+	return usual
 }
 
 // answer returns the tokens of the right answer to question i, its end included.

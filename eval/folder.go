@@ -74,13 +74,13 @@ func (k *Kept) of(p Reading, seed int) map[int]Record {
 	return rows
 }
 
-// Report is what the records of the rows and policies that were asked for last say so far, with
+// Report is what the records of the rows, policies and budgets that were asked for last say so far, with
 // what policies have more than one of them, on the questions and texts of both; "": nothing is
 // compared.
 func (k *Kept) Report(against Policy) *Report {
 	s, asked := k.Settings, *k
 	asked.Records = slices.DeleteFunc(slices.Clone(k.Records), func(r Record) bool {
-		return s.Samples > 0 && r.Row >= s.Samples || !slices.Contains(s.Policies, r.Policy)
+		return s.Samples > 0 && r.Row >= s.Samples || !slices.Contains(readings(s.Policies, s.Budgets), r.Reading)
 	})
 	k = &asked
 	r := &Report{Settings: &k.Settings, Results: k.results()}

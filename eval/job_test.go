@@ -1,10 +1,12 @@
 package eval
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -396,8 +398,8 @@ func TestRanksEvaluate(t *testing.T) {
 		j.Group, j.Dir = g, ""
 		if g.Rank() == 0 {
 			j.Dir = first.Dir
-			j.Config.Samples = 3
 		}
+		j.Config.Samples = 3
 		r, err := j.Run(t.Context())
 		if err != nil {
 			t.Errorf("rank %d: %v", g.Rank(), err)
@@ -428,6 +430,72 @@ func TestRanksEvaluate(t *testing.T) {
 		_, err := j.Run(ctx)
 		if err = ranks.Tell(g, err); err == nil || !strings.Contains(err.Error(), "context canceled") {
 			t.Errorf("rank %d: %v, want that rank 1 was cancelled", g.Rank(), err)
+		}
+	})
+}
+
+// TestRanksAgree: ranks that would evaluate something else than rank 0 are refused, and nothing
+// is kept.
+func TestRanksAgree(t *testing.T) {
+	alone := demoJob(t)
+	other := filepath.Join(t.TempDir(), "rows.jsonl")
+	if err := os.WriteFile(other, []byte(chatOf(question)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		change func(j *Job)
+		want   string
+	}{
+		{func(j *Job) { j.Config.Samples = 1 }, "rank 1 is to evaluate 1 samples, policies [full window], budgets [], 1 seeds, and rank 0 0 samples, "},
+		{func(j *Job) { j.Config.Data = other }, "rank 1 does not evaluate as rank 0 does, whose value comes first: the data was "},
+	} {
+		rankstest.Run(2, func(g ranks.Group) {
+			j := *alone
+			if j.Group = g; g.Rank() == 1 {
+				j.Dir = ""
+				tc.change(&j)
+			}
+			if _, err := j.Run(t.Context()); !ranks.Told(err) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("rank %d: %v, want %s", g.Rank(), err, tc.want)
+			}
+		})
+	}
+	if _, err := os.Stat(alone.Dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v, want none", alone.Dir, err)
+	}
+}
+
+// interrupted is rank 0 of a group that is asked to stop while it waits for one that was.
+type interrupted struct {
+	ranks.Group
+	stop context.CancelFunc
+}
+
+func (g interrupted) Gather(record []byte) ([][]byte, error) {
+	all, err := g.Group.Gather(record)
+	if slices.ContainsFunc(all, func(r []byte) bool { return bytes.Contains(r, []byte("canceled")) }) {
+		g.stop()
+	}
+	return all, err
+}
+
+// TestRanksInterrupted: where all ranks are asked to stop, as by Ctrl-C, they meet once more
+// and no rank waits for another.
+func TestRanksInterrupted(t *testing.T) {
+	alone := demoJob(t)
+	rankstest.Run(2, func(g ranks.Group) {
+		j := *alone
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		if j.Group = g; g.Rank() == 0 {
+			j.Group = interrupted{g, stop}
+		} else {
+			j.Dir = ""
+			stop()
+		}
+		_, err := j.Run(ctx)
+		if told := ranks.Tell(g, err); told == nil || strings.Contains(told.Error(), "in vain") || g.Rank() == 0 && !strings.Contains(told.Error(), "rows are kept in "+alone.Dir) {
+			t.Errorf("rank %d: %v", g.Rank(), told)
 		}
 	})
 }

@@ -180,17 +180,39 @@ func (j *Job) textsUnder(ctx context.Context, i int, p Reading, list []data.Enco
 	defer line.End()
 	out := make([]textParts, len(list))
 	for seed := range j.seeds(p) {
-		r := textReader{job: j, of: t, seed: seed, model: p.Policy.seeded(m, seed), kept: kept}
+		o := Options{Group: j.Group}
 		if kept != nil {
-			r.had = kept.of(p, seed)
+			o.Kept = kept.of(p, seed)
 		}
+		if err := o.shareKept(); err != nil {
+			return nil, nil, err
+		}
+		take := func(row int, r Record) {
+			out[row].mean(r.Text.Positions, seed)
+			line.Add(len(list[row].IDs))
+		}
+		var missing []int
 		for row, text := range list {
-			parts, err := r.read(ctx, row, text)
-			if err != nil {
+			r, ok := o.Kept[row]
+			if !ok {
+				missing = append(missing, row)
+				continue
+			}
+			if err := sameText(&r, text); err != nil {
 				return nil, nil, err
 			}
-			out[row].mean(parts, seed)
-			line.Add(len(text.IDs))
+			take(row, r)
+		}
+		reader := textReader{job: j, of: t, seed: seed, model: p.Policy.seeded(m, seed)}
+		err := inTurn(o.Group, missing, func(row int) (Record, error) { return reader.read(ctx, row, list[row]) }, func(row int, r Record) error {
+			take(row, r)
+			if kept == nil {
+				return nil
+			}
+			return kept.keep(r)
+		})
+		if err != nil {
+			return nil, nil, err
 		}
 	}
 	return out, t, nil
@@ -209,32 +231,28 @@ type textReader struct {
 	of    *Texts // what it reads for
 	seed  int
 	model *model.Model
-	had   map[int]Record
-	kept  *folder // nil: records are kept nowhere
 }
 
-// read is what comes of a text, or came of it before.
-func (t *textReader) read(ctx context.Context, row int, text data.Encoded) (textParts, error) {
-	sum := PromptSHA256(text.IDs)
-	if r, ok := t.had[row]; ok {
-		switch {
-		case r.Text == nil:
-			return nil, fmt.Errorf("the record of row %d has answers, the row is a plain text", row)
-		case r.Text.SHA256 != sum:
-			return nil, fmt.Errorf("the record of row %d was made of other tokens: their SHA-256 was %.12s and is %.12s", row, r.Text.SHA256, sum)
-		}
-		return r.Text.Positions, nil
+// sameText fails if a record is of another text.
+func sameText(r *Record, text data.Encoded) error {
+	if r.Text == nil {
+		return fmt.Errorf("the record of row %d has answers, the row is a plain text", r.Row)
 	}
-	started, out := time.Now(), &TextRecord{Where: text.Where, SHA256: sum}
+	if sum := PromptSHA256(text.IDs); r.Text.SHA256 != sum {
+		return fmt.Errorf("the record of row %d was made of other tokens: their SHA-256 was %.12s and is %.12s", r.Row, r.Text.SHA256, sum)
+	}
+	return nil
+}
+
+// read is what comes of a text.
+func (t *textReader) read(ctx context.Context, row int, text data.Encoded) (Record, error) {
+	started, out := time.Now(), &TextRecord{Where: text.Where, SHA256: PromptSHA256(text.IDs)}
 	if err := eachToken(ctx, t.model, t.job.Stream, text, 1, out.Positions.add); err != nil {
-		return nil, err
+		return Record{}, err
 	}
-	if t.kept == nil {
-		return out.Positions, nil
-	}
-	return out.Positions, t.kept.keep(Record{
+	return Record{
 		Reading: t.of.Reading, Budget: t.of.Budget, Seed: t.seed, Row: row, Text: out, Speed: Speed{ReadTokens: len(text.IDs), ReadSeconds: time.Since(started).Seconds()},
-	})
+	}, nil
 }
 
 // mean takes in the losses of the n-th seed, from 0.

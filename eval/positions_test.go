@@ -2,13 +2,18 @@ package eval
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"eisft/data"
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 	"eisft/model"
 )
 
@@ -162,6 +167,56 @@ func TestTextsKept(t *testing.T) {
 	write(t, filepath.Join(was, RecordsFile), edited)
 	if _, err := ReadKept(was); err == nil || !strings.Contains(err.Error(), "line 1: text: sha256 is ") {
 		t.Errorf("a record with another hash: %v", err)
+	}
+}
+
+// TestRanksReadTexts: ranks divide texts among them, find the losses of one process, and rank 0
+// keeps them in the same order.
+func TestRanksReadTexts(t *testing.T) {
+	alone, _ := textsJob(t, PolicyFull, PolicyWindow)
+	alone.Dir = filepath.Join(t.TempDir(), "alone")
+	want := run(t, alone)
+	text, err := os.ReadFile(alone.Config.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, other := filepath.Join(t.TempDir(), "ranks"), filepath.Join(t.TempDir(), "other.jsonl") // where rank 1 reads
+	if err := os.WriteFile(other, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	rankstest.Run(2, func(g ranks.Group) {
+		j := *alone
+		if j.Group, j.Dir = g, ""; g.Rank() == 0 {
+			j.Dir = dir
+		} else {
+			j.Config.Data = other
+		}
+		for range 2 { // the second time all is there
+			r, err := j.Run(t.Context())
+			if err != nil {
+				t.Errorf("rank %d: %v", g.Rank(), err)
+				return
+			}
+			if d := cmp.Diff(want.Texts, r.Texts); d != "" {
+				t.Errorf("rank %d (- one process, + ranks):\n%s", g.Rank(), d)
+			}
+		}
+	})
+	read := func(dir string, ranks int) (rows []string) {
+		k, err := ReadKept(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range k.Records {
+			if got, want := strings.HasPrefix(r.Text.Where, other), r.Row%ranks == 1; got != want {
+				t.Errorf("%d ranks: row %d was read from %s", ranks, r.Row, r.Text.Where)
+			}
+			rows = append(rows, fmt.Sprint(r.Policy, r.Row, r.Text.SHA256, r.Text.Positions))
+		}
+		return rows
+	}
+	if d := cmp.Diff(read(alone.Dir, 1), read(dir, 2)); d != "" {
+		t.Errorf("records differ (- one process, + ranks):\n%s", d)
 	}
 }
 

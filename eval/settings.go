@@ -13,6 +13,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/filehash"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/model/tokenizer"
@@ -25,7 +26,7 @@ const settingsSchema = 1
 type Settings struct {
 	Schema    int        `json:"schema"`
 	Version   string     `json:"eisft"`
-	Kernels   string     `json:"kernels"` // what computes products
+	Kernels   string     `json:"kernels"` // what the bits of products depend on, see [kernels.Bits]
 	Base      string     `json:"base_identity"`
 	Adapter   string     `json:"adapter_identity"` // of the trained parameters
 	Block     model.Spec `json:"block"`
@@ -57,7 +58,7 @@ type DataFile struct {
 // settings are those of the job.
 func (j *Job) settings() (*Settings, error) {
 	s := &Settings{
-		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Backend(),
+		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Bits(),
 		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
 		Tokenizer: j.Tokenizer.Fingerprint(), Template: templateSum(j.Template),
 		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
@@ -148,6 +149,33 @@ func (s *Settings) parts() []part {
 		{"max_new_tokens", fmt.Sprint(s.MaxNewTokens)},
 		{"the tasks", s.Tasks},
 	}
+}
+
+// asked is what was asked for last, in words.
+func (s *Settings) asked() string {
+	return fmt.Sprintf("%d samples, policies %v, budgets %v, %d seeds", s.Samples, s.Policies, s.Budgets, s.Seeds)
+}
+
+// agree fails where a rank would evaluate something else than rank 0.
+func (s *Settings) agree(g ranks.Group) error {
+	if g == nil || g.Size() == 1 {
+		return nil
+	}
+	all, err := ranks.Meet(g, *s)
+	if err != nil {
+		return err
+	}
+	first := &all[0]
+	for rank := range all {
+		other := &all[rank]
+		if a, b := other.asked(), first.asked(); a != b {
+			return ranks.Failed(fmt.Errorf("rank %d is to evaluate %s, and rank 0 %s", rank, a, b))
+		}
+		if d := other.differences(first); len(d) > 0 {
+			return ranks.Failed(fmt.Errorf("rank %d does not evaluate as rank 0 does, whose value comes first: %s", rank, strings.Join(d, "; ")))
+		}
+	}
+	return nil
 }
 
 // optionsText lists options in the order of their names.

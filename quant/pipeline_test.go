@@ -210,24 +210,27 @@ func TestProbeAnswers(t *testing.T) {
 	if err := p.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want, tokens := 0.0, 0
-	for s, err := range j.each() {
-		if err != nil {
-			t.Fatal(err)
+	answers := func(m *model.Model) (loss float64, tokens int) {
+		for s, err := range j.each() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.IDs) <= p.from {
+				continue
+			}
+			at := max(p.from, s.Turns[0].Start)
+			answer := data.Encoded{IDs: s.IDs[:s.Turns[0].End]}
+			l, err := eval.Text(t.Context(), m, model.StreamOptions{}, answer, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loss, tokens = loss+l.NLL, tokens+l.Tokens
 		}
-		if len(s.IDs) <= p.from {
-			continue
-		}
-		at := max(p.from, s.Turns[0].Start)
-		answer := data.Encoded{IDs: s.IDs[:s.Turns[0].End]}
-		l, err := eval.Text(t.Context(), j.Model, model.StreamOptions{}, answer, at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want, tokens = want+l.NLL, tokens+l.Tokens
+		return loss / float64(tokens), tokens
 	}
-	if got := p.probed(); tokens == 0 || got.Answers != tokens || math.Abs(got.AnswersLoss-want/float64(tokens)) > 1e-4 || got.Tokens <= tokens {
-		t.Fatalf("%+v, want answers of %d tokens that lose %g", got, tokens, want/float64(tokens))
+	want, tokens := answers(j.Model)
+	if got := p.probed(); tokens == 0 || got.Answers != tokens || math.Abs(got.AnswersLoss-want) > 1e-4 || got.Tokens <= tokens {
+		t.Fatalf("%+v, want answers of %d tokens that lose %g", got, tokens, want)
 	}
 	halved, err := p.with(func(name string, l *model.Linear) []float32 {
 		if name != "model.layers.3.mlp.up_proj" {
@@ -241,8 +244,8 @@ func TestProbeAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	cost, err := p.increase(t.Context(), halved, nil)
-	if err != nil || cost.Answers == 0 || cost.Answers == cost.Increase {
-		t.Errorf("%+v, %v", cost, err)
+	if rise, _ := answers(halved); err != nil || cost.Answers == 0 || cost.Answers == cost.Increase || math.Abs(cost.Answers-(rise-want)) > 1e-4 {
+		t.Errorf("%+v, %v; want a rise of %g", cost, err, rise-want)
 	}
 	s := &SensitivityReport{Probed: p.probed(), Layers: []LayerSensitivity{{0, cost}}}
 	if plots := s.plots(); len(plots) != 2 || !strings.Contains(plots[1].Text, fmt.Sprintf("right answers alone, %d of", tokens)) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"eisft/model"
+	"eisft/model/kernels"
 	"eisft/quant/encoding"
 )
 
@@ -123,7 +124,8 @@ func TestSQNR(t *testing.T) {
 }
 
 // TestRunsFromCodes applies maps that run from their codes, with float32 copies and without: outputs and gradients have
-// the bits of the float32 weights that the codes stand for. What kernels do not multiply with is in float32.
+// the bits of the float32 weights that the codes stand for. What kernels do not multiply with is in float32. Where a
+// library computes products, a single row's outputs are the built-in kernels', see [model.Linear.Apply].
 func TestRunsFromCodes(t *testing.T) {
 	const rows, in, out = 3, 128, 48
 	l := model.NewLinear("w", in, out, normal(in*out, 0.2), normal(out, 1))
@@ -159,7 +161,11 @@ func TestRunsFromCodes(t *testing.T) {
 				dx, dz := make([]float32, n*in), make([]float32, n*in)
 				got.Backward(dx, dy[:n*out])
 				want.Backward(dz, dy[:n*out])
-				if !slices.Equal(y, z) || !slices.Equal(dx, dz) {
+				same := slices.Equal(y, z)
+				if n == 1 && !kernels.Packs() {
+					same = slices.EqualFunc(y, z, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-5 })
+				}
+				if !same || !slices.Equal(dx, dz) {
 					t.Errorf("%+v, %d rows, copies of %d bytes: other numbers", c.format, n, copies)
 				}
 			}

@@ -26,7 +26,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	}
 	results, err := t.measure(ctx, t.config.Eval)
 	if err != nil && ctx.Err() != nil {
-		return errStoppedEarly
+		return ranks.Instead(err, errStoppedEarly)
 	}
 	t.evaluation.Before = results
 	return err
@@ -41,7 +41,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	}
 	results, err := t.measure(ctx, section)
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w while its result was evaluated; the adapter in %s is complete: the same command with --resume evaluates it", ErrStopped, t.Dir)
+		return ranks.Instead(err, fmt.Errorf("%w while its result was evaluated; the adapter in %s is complete: the same command with --resume evaluates it", ErrStopped, t.Dir))
 	}
 	if err != nil {
 		return fmt.Errorf("%w; the adapter is saved: eisft eval --run %s measures it", err, t.Dir)

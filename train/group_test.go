@@ -149,6 +149,19 @@ func TestRanksStop(t *testing.T) {
 	}
 }
 
+// TestRanksStopAtOnce: where all ranks are asked to stop before there is a step, as by Ctrl-C,
+// none waits for another.
+func TestRanksStopAtOnce(t *testing.T) {
+	c := tinyConfig(t, rankStages)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	for rank, r := range trainRanks(2, func(int) (context.Context, *config.Config, Options) { return ctx, c, Options{} }) {
+		if !errors.Is(r.err, errStoppedEarly) {
+			t.Errorf("rank %d: %v, want %v", rank, r.err, errStoppedEarly)
+		}
+	}
+}
+
 // TestRankFails: a rank that fails ends all, and none waits for it.
 func TestRankFails(t *testing.T) {
 	for _, tc := range []struct {

@@ -19,6 +19,7 @@ import (
 	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/graph"
+	"eisft/model/kernels"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -205,11 +206,22 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	return position{}, nil
 }
 
-// agree waits until all ranks are ready to train the same base.
+// agree waits until all ranks are ready to train the same base, and warns where they compute
+// products with other bits.
 func (t *trainer) agree() error {
 	all, err := ranks.Meet(t.group, t.inputs)
 	if err != nil {
 		return err
+	}
+	products, err := ranks.Meet(t.group, kernels.Bits())
+	if err != nil {
+		return err
+	}
+	for rank, p := range products {
+		if p != products[0] && t.options.Warn != nil {
+			t.options.Warn(fmt.Sprintf("rank %d computes matrix products with %s, and rank 0 with %s: the run has other bits than one process would train; set %s alike on all hosts", rank, p, products[0], kernels.EnvBLAS))
+			break
+		}
 	}
 	for rank, in := range all {
 		for _, what := range slices.Sorted(maps.Keys(all[0])) {
@@ -271,7 +283,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 	})
 	if err != nil {
 		if ctx.Err() != nil {
-			return errStoppedEarly
+			return ranks.Instead(err, errStoppedEarly)
 		}
 		return err
 	}

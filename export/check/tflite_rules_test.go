@@ -2,6 +2,7 @@ package check
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -31,23 +32,23 @@ func TestRulesOfTFLite(t *testing.T) {
 		Outputs: []tflite.Port{{Name: "logits", Tensor: &tflite.Tensor{DType: ir.Float32, Shape: []int{1, 512, 151936}}}},
 	}
 	always := []string{
-		"decode: logits: the logits take 296 MiB a step; export those of the last token (--logits last)",
-		"decode: eps: the constant 1e-09 is 0 in float16", "decode: huge: the constant 1e+06 is beyond the largest float16, 65504",
+		"warning logits-bytes: decode: logits: the logits take 296 MiB a step; export those of the last token (--logits last)",
+		"error float16: decode: eps: the constant 1e-09 is 0 in float16", "error float16: decode: huge: the constant 1e+06 is beyond the largest float16, 65504",
 	}
 	for target, more := range map[Target][]string{
 		NoTarget: nil,
-		MediaTek: {"decode: several: int16 with several scales: MediaTek takes int16 per tensor only"},
-		LiteRT:   {"decode: weight: int8 weights with a zero point: LiteRT's weights are symmetric"},
+		MediaTek: {"error mediatek-16: decode: several: int16 with several scales: MediaTek takes int16 per tensor only"},
+		LiteRT:   {"error litert-symmetric: decode: weight: int8 weights with a zero point: LiteRT's weights are symmetric"},
 		OpenVINO: {
-			"decode: activation: int16 activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more",
-			"decode: several: int16 activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more",
+			"warning openvino-16: decode: activation: int16 activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more",
+			"warning openvino-16: decode: several: int16 activations: OpenVINO computes them in float; 8 bits, or weights alone in codes, gain more",
 		},
 	} {
 		var findings []Finding
 		(&lite{&tflite.Model{Path: "model.tflite"}, &findings, RuleTFLite}).checkRules(s, target)
 		var got []string
 		for _, f := range findings {
-			got = append(got, f.Node+": "+f.Message)
+			got = append(got, fmt.Sprintf("%s %s: %s: %s", f.Severity, f.Rule, f.Node, f.Message))
 		}
 		if want := slices.Concat(always, more); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", target, got, want)

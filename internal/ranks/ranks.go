@@ -66,6 +66,15 @@ func (e *Error) Unwrap() error { return e.err }
 // Told says whether the other ranks know err, or cannot be told.
 func Told(err error) bool { return errors.As(err, new(*Error)) }
 
+// Instead returns what is to be said in place of err: the other ranks know it if they know err.
+func Instead(err, say error) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return &Error{known.Lost, say}
+	}
+	return say
+}
+
 // Meet tells the other ranks what this one has found and returns what each has. It fails
 // if one of them has failed.
 func Meet[T any](g Group, found T) ([]T, error) { return tell[T](g, message[T]{Found: found}) }
