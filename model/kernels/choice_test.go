@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func TestChoiceIsOfAMachine(t *testing.T) {
 	if err := os.WriteFile(library, []byte("1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(readText(t, got.why), `"file": ""`, `"file": "`+library+`"`, 1)
+	text := regexp.MustCompile(`"file": "[^"]*"`).ReplaceAllLiteralString(readText(t, got.why), `"file": "`+library+`"`)
 	if err := os.WriteFile(got.why, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
