@@ -43,8 +43,7 @@ func csvToLines(w io.Writer, r io.Reader, _ int64) error {
 		}
 		names[i] = name
 	}
-	names = append([]string(nil), names...)
-	records.ReuseRecord = true
+	records.ReuseRecord = true // of those that follow
 	out := bufio.NewWriter(w)
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)

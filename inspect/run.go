@@ -49,11 +49,7 @@ func (r *Report) trainedBeside(q config.Quantized) {
 	if q.Folder == "" {
 		return
 	}
-	text := q.Folder + ", activations rounded"
-	if q.WeightsOnly {
-		text = q.Folder + ", activations in float"
-	}
-	r.fact("trained beside the quantized model", text)
+	r.fact("trained beside the quantized model", q.String())
 	if !exists(q.Folder, quant.EncodingsFile) {
 		r.problem(fmt.Errorf("the quantized model that the run was trained beside, %s, is not there: put it back, or make model.quantized.folder of %s name where it is", q.Folder, filepath.Join(r.Path, runs.ConfigFile)))
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"eisft/model"
+	"eisft/model/kernels"
 )
 
 // constantMaps words what is odd about maps whose weights are all one number: each of their
@@ -35,16 +36,13 @@ func constantMap(l *model.Linear) (float32, bool) {
 	return v, l.In*l.Out > 1
 }
 
-// largestFloat16 is the largest number of float16, in which NPUs compute what stays in float.
-const largestFloat16 = 65504
-
 // checkParams reports parameters of the block, all of which stay in float, that float16 does
-// not hold.
+// not hold, in which NPUs compute it.
 func checkParams(m *model.Model) error {
 	for _, p := range m.Params.List() {
 		for i, v := range p.Data {
-			if !(math.Abs(float64(v)) <= largestFloat16) { // NaN, too
-				return fmt.Errorf("the block's tensor %s holds %g at index %d; it stays in float, and NPUs compute that in float16, whose largest number is %d: the adapter (%s) is damaged, or its training has diverged", p.Name, v, i, largestFloat16, model.AdapterWeights)
+			if !(math.Abs(float64(v)) <= kernels.MaxF16) { // NaN, too
+				return fmt.Errorf("the block's tensor %s holds %g at index %d; it stays in float, and NPUs compute that in float16, whose largest number is %d: the adapter (%s) is damaged, or its training has diverged", p.Name, v, i, kernels.MaxF16, model.AdapterWeights)
 			}
 		}
 	}

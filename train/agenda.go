@@ -13,9 +13,9 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
-	"eisft/eval"
 	"eisft/internal/agenda"
 	"eisft/internal/bytesize"
+	"eisft/internal/enum"
 	"eisft/internal/peakmem"
 	"eisft/model"
 	"eisft/train/config"
@@ -55,11 +55,7 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	a.Add("data", "%s: %s", s.Path, s.Cut())
 	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
 	if q := t.config.Model.Quantized; q.Folder != "" {
-		activations := "rounded"
-		if q.WeightsOnly {
-			activations = "in float"
-		}
-		a.Add("base", "the quantized model in %s, activations %s", q.Folder, activations)
+		a.Add("base", "the quantized model in %s", q)
 	}
 	if err := t.evaluationAgenda(a); err != nil {
 		return nil, err
@@ -246,14 +242,6 @@ func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
 		n = min(n, section.Samples)
 	}
 	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
-		words(section.Policies), cmp.Or(words(trainedPolicies(section.Policies)), "nothing"))
+		enum.List(section.Policies), cmp.Or(enum.List(trainedPolicies(section.Policies)), "nothing"))
 	return source.Close()
-}
-
-func words(policies []eval.Policy) string {
-	var list []string
-	for _, p := range policies {
-		list = append(list, string(p))
-	}
-	return strings.Join(list, ", ")
 }

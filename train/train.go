@@ -42,7 +42,7 @@ type Options struct {
 	//
 	// Gradients are summed in an order that does not depend on the ranks, so that any number
 	// of them trains the same bits on processors of one kind. Every rank holds all parameters
-	// and the optimizer's state, evaluation and pruning are rank 0's while the others wait. A
+	// and the optimizer's state; evaluation and pruning divide their samples among the ranks. A
 	// rank that is asked to stop, or fails, ends all of them after the same step.
 	Group ranks.Group
 }

@@ -124,6 +124,9 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("dry-run") {
+		if !first {
+			return nil
+		}
 		plan, err := job.Plan()
 		if err != nil {
 			return err

@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/enum"
+	"eisft/internal/relpath"
 	"eisft/quant"
 	"eisft/quant/fit"
 	"eisft/train/runs"
@@ -194,19 +194,9 @@ func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 
 // sayInstead says that a flag's file takes the place of another one that the recipe names.
 func sayInstead(c *cli.Context, flag, named string) {
-	if named != "" && !sameFile(named, c.Path(flag)) {
+	if named != "" && !relpath.SameFile(named, c.Path(flag)) {
 		warn(c, fmt.Sprintf("--%s %s takes the place of %s, which the recipe names", flag, c.Path(flag), named))
 	}
-}
-
-// sameFile says whether two paths lead to one file.
-func sameFile(a, b string) bool {
-	x, err := os.Stat(a)
-	if err != nil {
-		return false
-	}
-	y, err := os.Stat(b)
-	return err == nil && os.SameFile(x, y)
 }
 
 // newQuantizeJob carries a recipe out on a run.

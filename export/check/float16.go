@@ -1,11 +1,12 @@
 package check
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
-	"eisft/export/half"
 	"eisft/export/onnxpb"
+	"eisft/model/kernels"
 )
 
 // leastEps is the least ε that float16 keeps as a normal number with some bits.
@@ -25,15 +26,13 @@ func checkFloat16(g *graph) {
 			if !ok || v == 0 || reported[name] || n.GetOpType() == "Reshape" {
 				continue
 			}
-			size := float32(math.Abs(float64(v)))
+			lost := lostInFloat16(v)
 			reported[name] = true
 			switch {
-			case (n.GetOpType() == "Add" || n.GetOpType() == "Max") && size < leastEps:
+			case (n.GetOpType() == "Add" || n.GetOpType() == "Max") && float32(math.Abs(float64(v))) < leastEps:
 				g.report(Error, nodeName(n), "%s with %q = %g, input %d: float16 has hardly a number there; scale both sides so that it is at least %g", n.GetOpType(), name, v, i, leastEps)
-			case size <= 0x1p-25:
-				g.report(Error, nodeName(n), "the constant %q = %g is 0 in float16", name, v)
-			case size > half.Largest:
-				g.report(Error, nodeName(n), "the constant %q = %g is beyond the largest float16, %d", name, v, half.Largest)
+			case lost != "":
+				g.report(Error, nodeName(n), "the constant %q = %g %s", name, v, lost)
 			default:
 				reported[name] = false
 			}
@@ -41,6 +40,21 @@ func checkFloat16(g *graph) {
 		if n.GetOpType() == "Mul" && input(n, 0) == input(n, 1) && !g.bounded(input(n, 0)) {
 			g.report(Error, nodeName(n), "it squares %q as it is: above 256 the square is beyond float16; divide by a scale before", input(n, 0))
 		}
+	}
+}
+
+// lostInFloat16 says what becomes of a number other than 0 that float16 does not have, "" if it
+// has it.
+func lostInFloat16(v float32) string {
+	switch size := math.Abs(float64(v)); {
+	case v == 0:
+		return ""
+	case size <= kernels.ZeroF16:
+		return "is 0 in float16"
+	case size > kernels.MaxF16:
+		return fmt.Sprintf("is beyond the largest float16, %d", kernels.MaxF16)
+	default:
+		return ""
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"eisft/export/half"
 	"eisft/export/ir"
 	"eisft/export/manifest"
 	"eisft/export/tflite"
@@ -149,12 +148,8 @@ func (l *lite) checkFloat16(s tflite.ReadSignature) {
 			continue
 		}
 		v := math.Float32frombits(binary.LittleEndian.Uint32(t.Raw))
-		switch size := float32(math.Abs(float64(v))); {
-		case size == 0:
-		case size <= 0x1p-25:
-			l.report(s.Name+": "+t.Name, "the constant %g is 0 in float16", v)
-		case size > half.Largest:
-			l.report(s.Name+": "+t.Name, "the constant %g is beyond the largest float16, %d", v, half.Largest)
+		if lost := lostInFloat16(v); lost != "" {
+			l.report(s.Name+": "+t.Name, "the constant %g %s", v, lost)
 		}
 	}
 }

@@ -11,13 +11,8 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/onnxpb"
+	"eisft/model/kernels"
 )
-
-// Largest is the largest float16.
-const Largest = 65504
-
-// least is what float16 rounds to 0: half of its least number, and all below.
-const least = 0x1p-25
 
 // peakPrefix begins the names of the outputs that Round adds.
 const peakPrefix = "eisft.peak:"
@@ -213,9 +208,9 @@ func Worst(outputs []ir.Port, peak func(name string) float32) string {
 		switch v := float64(peak(p.Name)); {
 		case math.IsNaN(v):
 			return fmt.Sprintf("%s is not a number", name)
-		case v > Largest:
-			return fmt.Sprintf("%s reaches %.3g, beyond the largest float16, %d", name, v, Largest)
-		case v > 0 && v <= least:
+		case v > kernels.MaxF16:
+			return fmt.Sprintf("%s reaches %.3g, beyond the largest float16, %d", name, v, kernels.MaxF16)
+		case v > 0 && v <= kernels.ZeroF16:
 			return fmt.Sprintf("%s is at most %.3g, which is 0 in float16", name, v)
 		}
 	}
@@ -237,7 +232,7 @@ func Vanishing(m *ir.Model) []string {
 			continue
 		}
 		if t, err := m.Tensor(c.GetName()); err == nil && t.DType == ir.Float32 {
-			if v, err := t.Floats(); err == nil && len(v) == 1 && v[0] != 0 && math.Abs(float64(v[0])) <= least {
+			if v, err := t.Floats(); err == nil && len(v) == 1 && v[0] != 0 && math.Abs(float64(v[0])) <= kernels.ZeroF16 {
 				list = append(list, fmt.Sprintf("%s is %g, which is 0 in float16", c.GetName(), v[0]))
 			}
 		}

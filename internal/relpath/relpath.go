@@ -30,14 +30,14 @@ func From(dir, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if real == dir || same(filepath.Join(real, rel), target) {
+	if real == dir || SameFile(filepath.Join(real, rel), target) {
 		return rel, nil
 	}
 	return target, nil
 }
 
-// same tells whether two paths name one file. Where there is none it compares the text.
-func same(a, b string) bool {
+// SameFile tells whether two paths name one file. Where there is none it compares the text.
+func SameFile(a, b string) bool {
 	x, errA := os.Stat(a)
 	y, errB := os.Stat(b)
 	if errA != nil || errB != nil {

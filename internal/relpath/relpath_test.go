@@ -43,7 +43,7 @@ func TestFrom(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, dir := range []string{at(c.dir), real} {
-			if found := Of(dir, got); !same(found, at(c.target)) {
+			if found := Of(dir, got); !SameFile(found, at(c.target)) {
 				t.Errorf("%s in %s leads to %s, want %s", got, dir, found, c.target)
 			}
 		}

@@ -71,19 +71,13 @@ func (e *Engine) readFully(ctx context.Context, ids []int32, from int) ([]float3
 
 // tokenWeights are those of rows in a mean that is worth total.
 func tokenWeights(importance []float32, rows []int, total float64) []float32 {
-	of := func(row int) float64 {
-		if importance == nil {
-			return 1
-		}
-		return float64(importance[row])
-	}
 	sum := 0.0
 	for _, row := range rows {
-		sum += of(row)
+		sum += importanceOf(importance, row)
 	}
 	out := make([]float32, len(rows))
 	for j, row := range rows {
-		out[j] = float32(total * of(row) / sum)
+		out[j] = float32(total * importanceOf(importance, row) / sum)
 	}
 	return out
 }

@@ -256,16 +256,17 @@ func (t *transfer) energy(i int) float64 {
 	d, sum := t.model.Base.Dims.Hidden, 0.0
 	for at := schedule.FirstTransferred * t.model.Spec.Segment; at < t.tokens; at++ {
 		row := t.lessons[i].output[at*d : (at+1)*d]
-		sum += t.importanceOf(at) * float64(kernels.Dot(row, row))
+		sum += importanceOf(t.importance, at) * float64(kernels.Dot(row, row))
 	}
 	return sum
 }
 
-func (t *transfer) importanceOf(token int) float64 {
-	if t.importance == nil {
+// importanceOf is that of a token; nil: all are alike.
+func importanceOf(importance []float32, token int) float64 {
+	if importance == nil {
 		return 1
 	}
-	return float64(t.importance[token])
+	return float64(importance[token])
 }
 
 // segment runs layer i's program on segment s and adds the gradients.
@@ -287,7 +288,7 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 	r.inputs = append(r.inputs, binding{name: "h", values: t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]})
 	r.wanted, r.weights = t.lessons[i].output[first*d.Hidden:(first+n)*d.Hidden], make([]float32, n)
 	for j := range r.weights {
-		r.weights[j] = float32(scale * t.importanceOf(first+j))
+		r.weights[j] = float32(scale * importanceOf(t.importance, first+j))
 	}
 	loss := 0.0
 	r.stats, r.upstream, r.result = &t.stats[i], []float32{1}, func(y []float32) { loss = float64(y[0]) }

@@ -25,6 +25,12 @@ func F32ToBF16(dst []byte, src []float32) {
 	}
 }
 
+// MaxF16 is the largest number of float16, ZeroF16 the largest that it rounds to 0: half of its least one.
+const (
+	MaxF16  = 65504
+	ZeroF16 = 0x1p-25
+)
+
 // F16ToF32 widens the little-endian IEEE 754 half-precision numbers of src, 2*len(dst) bytes, to dst. It is exact.
 func F16ToF32(dst []float32, src []byte) {
 	need("F16ToF32: src", len(src), 2*len(dst))

@@ -66,6 +66,14 @@ type Quantized struct {
 	WeightsOnly bool `yaml:"weights_only,omitempty"`
 }
 
+// String is for messages: "runs/a/quant/w4a16, activations rounded".
+func (q Quantized) String() string {
+	if q.WeightsOnly {
+		return q.Folder + ", activations in float"
+	}
+	return q.Folder + ", activations rounded"
+}
+
 // Block is the EdgeInfinite block: a preset and what differs from it.
 type Block struct {
 	Preset     string `yaml:"preset"`
