@@ -42,6 +42,7 @@ quantize w4a16-awq 0 $some --recipe w4a16-rtn.yaml --transform awq
 quantize w4a16-smoothquant 0 $some --recipe w4a16-rtn.yaml --transform smoothquant
 quantize w4a16-rotate "$seeds" $some --recipe w4a16-rtn.yaml --transform rotate
 quantize w4a16-rotate-reconstruct 0 $all --recipe w4a16-rtn.yaml --transform rotate --weights mse-clip --cache auto --reconstruct $steps
+quantize w4a16-mixed 0 $all --recipe w4a16-mixed.yaml --sensitivity 2048
 quantize w4a16 "$seeds" $all --recipe w4a16.yaml --reconstruct $steps
 quantize w8a8-rtn 0 $some --scheme w8a8 --range mse
 quantize w8a8-smoothquant 0 $some --scheme w8a8 --range mse --transform smoothquant
