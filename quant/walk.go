@@ -267,6 +267,7 @@ func (r *rounder) embed(s data.Encoded) error {
 // then puts out.
 func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err error) {
 	p := newPass(r, i)
+	defer func() { err = errors.Join(err, p.forget()) }()
 	for _, group := range p.groups() {
 		line.Figures("%s", group[0].role)
 		maps := frozenOf(group)
@@ -294,11 +295,15 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 		if floats, err = r.store.create(floatsFile, i+1, r.states); err != nil {
 			return err
 		}
-		if err := p.float().output(ctx, r.floats, floats); err != nil {
+		float := p.float()
+		if err := errors.Join(float.output(ctx, r.floats, floats), float.forget()); err != nil {
 			return err
 		}
 		line.Figures("refine")
 		p.maps = nil // may change
+		if err := p.forget(); err != nil {
+			return err
+		}
 		if err := r.options.Refine(ctx, &Layer{Index: i, Model: r.model, Weights: p.weights, Inputs: r.states, Outputs: floats}); err != nil {
 			return err
 		}
