@@ -36,21 +36,15 @@ type stretch struct {
 // efficient, few enough for what they compute to stay in a core's cache.
 const rowBlock = 64
 
-// rowBlock is how many of so many rows make a block: all of them where each block would
-// convert all weights.
-func (b *Base) rowBlock(rows int) int {
-	if b.copiesForward() {
-		return rowBlock
-	}
-	return rows
-}
-
 // Rows calls f for blocks of n rows, side by side, with the slice backend of rows [lo,hi), of
 // which the first-th of a sequence is row 0, as w (nil: not at all) decorates it. Nothing is
 // known of other tokens: of a layer's steps there are those before Remember and behind the
 // attention. They have the bits that they have in a stream.
 func (m *Model) Rows(n, first int, w Wrap, f func(o Ops[[]float32], lo, hi int)) {
-	height := m.Base.rowBlock(n)
+	height := rowBlock
+	if !m.Base.copiesForward() { // to convert weights half as often
+		height *= 2
+	}
 	kernels.Each((n+height-1)/height, func(i int) {
 		lo := i * height
 		e := &eager{floats: &floats{model: m, options: StreamOptions{Wrap: w}}, first: lo, rows: min(height, n-lo)}
@@ -81,7 +75,10 @@ func (f *floats) Begin(ids []int32, wanted int) ([]Block[[]float32], error) {
 			f.tables[at] = angles{cos, sin, len(l.Rotary.InvFreq)}
 		}
 	}
-	height := base.rowBlock(rows)
+	height := rows
+	if base.copiesForward() { // else each block would convert all weights
+		height = rowBlock
+	}
 	var blocks []Block[[]float32]
 	for first := 0; first < rows; first += height {
 		e := &eager{floats: f, first: first, rows: min(height, rows-first)}

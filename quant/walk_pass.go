@@ -137,12 +137,16 @@ func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted i
 	return nil
 }
 
+// stretchRows bounds how many tokens after reads at once. Products add up so many numbers at a
+// time, so that a Hessian has the bits that it would have of whole segments.
+const stretchRows = 256
+
 // after takes what attend has kept on: up to what the map of a role reads, inputs [n,In], or
 // to the layer's output x [n,D] if role is "". take is called with them for one stretch after
 // the other.
 func (p *pass) after(ctx context.Context, in *States, role model.Role, take func(x, inputs []float32, sequence, first int) error) error {
 	m := p.alone(in.longest())
-	l, rows, round := m.Base.Layers[0], min(m.Spec.Segment, in.longest()), p.rounding(m, false)
+	l, rows, round := m.Base.Layers[0], min(m.Spec.Segment, in.longest(), stretchRows), p.rounding(m, false)
 	target, width := l.Map(role), 0
 	if target != nil {
 		width = target.In
@@ -150,8 +154,8 @@ func (p *pass) after(ctx context.Context, in *States, role model.Role, take func
 	x, attended, inputs := scratch.Borrow(rows*in.width), scratch.Borrow(rows*l.O.In), scratch.Borrow(rows*width)
 	defer scratch.Release(x, attended, inputs)
 	for sequence := range in.Sequences() {
-		for first := 0; first < in.Len(sequence); first += rows {
-			n := min(rows, in.Len(sequence)-first)
+		for first, n := 0, 0; first < in.Len(sequence); first += n {
+			n = min(rows, in.Len(sequence)-first, m.Spec.Segment-first%m.Spec.Segment)
 			x, attended := x[:n*in.width], attended[:n*l.O.In]
 			if err := cmp.Or(ctx.Err(), in.Read(x, sequence, first), p.attended.Read(attended, sequence, first)); err != nil {
 				return err
