@@ -163,6 +163,14 @@ type Cost struct {
 	Answers  float64 `json:"answers_loss_increase,omitempty"` // of the right answers alone
 }
 
+// of is the increase of a loss.
+func (c Cost) of(l Loss) float64 {
+	if l == LossOfAnswers {
+		return c.Answers
+	}
+	return c.Increase
+}
+
 // LayerSensitivity is what the rounding of a layer's maps costs, all others in float.
 type LayerSensitivity struct {
 	Layer int `json:"layer"`
@@ -227,6 +235,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 
 // MixedReport says which maps were promoted to 8 bits, and what more or fewer would cost.
 type MixedReport struct {
+	By       Loss            `json:"by,omitempty"` // the loss by which maps are worthwhile
 	Frontier []FrontierPoint `json:"frontier"` // by bytes
 	Promoted []string        `json:"promoted"` // maps, the most worthwhile first
 	Warnings []string        `json:"warnings,omitempty"`
@@ -234,10 +243,10 @@ type MixedReport struct {
 
 // FrontierPoint is a model with the most worthwhile maps promoted.
 type FrontierPoint struct {
-	Promoted int     `json:"promoted"` // maps
-	Bytes    int     `json:"bytes"`    // of the whole model
-	Increase float64 `json:"loss_increase"`
-	Chosen   bool    `json:"chosen,omitempty"`
+	Promoted int `json:"promoted"` // maps
+	Bytes    int `json:"bytes"`    // of the whole model
+	Cost
+	Chosen bool `json:"chosen,omitempty"`
 }
 
 // frontierSteps is how many numbers of promoted maps are measured, beside those that the
@@ -247,15 +256,11 @@ const frontierSteps = 8
 // mix measures the loss with more and more maps promoted, those first that gain most for
 // their bytes, chooses how many by the recipe, and rounds the weights again.
 func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
-	f := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}
-	for _, m := range out.sensitivity.Maps {
-		if m.Promote > 0 && m.Increase > 0 && m.Bits < promoted {
-			f.order = append(f.order, m)
-		}
+	by := p.recipe.Mixed.By
+	if p.probe.base.tokens == 0 && by == LossOfAnswers {
+		return nil, fmt.Errorf("mixed.by is %s, but none of the %d tokens of %s that losses are measured on is of a right answer; take text with questions and answers, or a larger sensitivity", by, p.probe.count, p.job.Calibration.Path)
 	}
-	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
-		return cmp.Compare(b.Increase/float64(b.Promote), a.Increase/float64(a.Promote))
-	})
+	f := newFrontier(p, out)
 	room := f.fitting()
 	f.line = p.probe.start("frontier", frontierSteps+1)
 	defer f.line.End()
@@ -264,7 +269,7 @@ func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
 			return nil, err
 		}
 	}
-	r := &MixedReport{}
+	r := &MixedReport{By: by}
 	chosen, err := f.choose(ctx, r, room)
 	if err != nil {
 		return nil, err
@@ -292,6 +297,20 @@ type frontier struct {
 	order  []MapSensitivity
 	points map[int]FrontierPoint // by the number of maps that are promoted
 	line   *progress.Line
+}
+
+// newFrontier lists the maps that gain, those first that gain most for their bytes.
+func newFrontier(p *pipeline, out *made) *frontier {
+	f, by := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}, p.recipe.Mixed.By
+	for _, m := range out.sensitivity.Maps {
+		if m.Promote > 0 && m.of(by) > 0 && m.Bits < promoted {
+			f.order = append(f.order, m)
+		}
+	}
+	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
+		return cmp.Compare(b.of(by)/float64(b.Promote), a.of(by)/float64(a.Promote))
+	})
+	return f
 }
 
 // fitting puts those maps first that the recipe's bytes have room for, one after the other,
@@ -341,8 +360,7 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		return FrontierPoint{}, err
 	}
 	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
-	rise, err := f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
-	point.Increase = rise.Increase
+	point.Cost, err = f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
 	f.points[n] = point
 	f.line.Add(1)
 	return point, err
@@ -352,7 +370,7 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 // or as many as there is room for.
 func (f *frontier) choose(ctx context.Context, r *MixedReport, room int) (int, error) {
 	rule := f.recipe.Mixed
-	if rule == (Mixed{}) {
+	if !rule.on() {
 		return 0, nil
 	}
 	if rule.MaxLossIncrease == 0 {
@@ -365,19 +383,19 @@ func (f *frontier) choose(ctx context.Context, r *MixedReport, room int) (int, e
 		if err != nil {
 			return 0, err
 		}
-		if point.Increase <= rule.MaxLossIncrease {
+		if point.of(rule.By) <= rule.MaxLossIncrease {
 			hi = middle
 		} else {
 			lo = middle + 1
 		}
 	}
 	point, err := f.at(ctx, lo)
-	if err == nil && point.Increase > rule.MaxLossIncrease {
+	if err == nil && point.of(rule.By) > rule.MaxLossIncrease {
 		why := "with all worthwhile maps in 8 bits"
 		if room < len(f.order) {
 			why = fmt.Sprintf("within max_bytes of %d", rule.MaxBytes)
 		}
-		r.Warnings = append(r.Warnings, fmt.Sprintf("mixed precision keeps the loss to %.4g nats a token %s, more than max_loss_increase of %g", point.Increase, why, rule.MaxLossIncrease))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("mixed precision keeps the loss of the %s to %.4g nats a token %s, more than max_loss_increase of %g", rule.By, point.of(rule.By), why, rule.MaxLossIncrease))
 	}
 	return lo, err
 }
