@@ -19,6 +19,7 @@ import (
 	"eisft/eval"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/quant/encoding"
 )
 
 // TestJobMeasures: mixed precision promotes the maps that gain most, as few as keep the loss,
@@ -274,12 +275,15 @@ func TestProbeAnswers(t *testing.T) {
 	if got := p.probed(); tokens == 0 || got.Answers != tokens || math.Abs(got.AnswersLoss-want) > 1e-4 || got.Tokens <= tokens {
 		t.Fatalf("%+v, want answers of %d tokens that lose %g", got, tokens, want)
 	}
-	halved, err := p.with(func(name string, l *model.Linear) []float32 {
+	halved, err := p.with(func(name string, l *model.Linear) *Weight {
 		if name != "model.layers.3.mlp.up_proj" {
 			return nil
 		}
-		w := slices.Clone(l.Weight())
-		kernels.Scale(0.5, w)
+		w, err := nearest(l, encoding.Format{Bits: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernels.Scale(0.5, w.Scales)
 		return w
 	})
 	if err != nil {

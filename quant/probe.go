@@ -91,12 +91,11 @@ func (p *probe) start(stage string, n int) *progress.Line {
 	return progress.Start(p.job.Progress, progress.Task{What: stage, Unit: "measurements", Total: n})
 }
 
-// with returns the float model with other weights: those of maps for which matrix returns
-// some, [Out,In].
-func (p *probe) with(matrix func(name string, l *model.Linear) []float32) (*model.Model, error) {
+// with returns the float model with other weights, those of maps for which weight returns some.
+func (p *probe) with(weight func(name string, l *model.Linear) *Weight) (*model.Model, error) {
 	b := replaceFrozen(p.float.Base, func(name string, l *model.Linear) *model.Linear {
-		if w := matrix(name, l); w != nil {
-			return model.NewLinear(l.Name, l.In, l.Out, w, l.Bias)
+		if w := weight(name, l); w != nil {
+			return w.linear(p.float.Base, l)
 		}
 		return l
 	})
@@ -195,9 +194,9 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 	defer line.End()
 	r := &SensitivityReport{Probed: p.probe.probed()}
 	cost := func(names map[string]bool) (Cost, error) {
-		m, err := p.probe.with(func(name string, _ *model.Linear) []float32 {
+		m, err := p.probe.with(func(name string, _ *model.Linear) *Weight {
 			if names[name] {
-				return out.q.Weight(name).Dequantize()
+				return out.q.Weight(name)
 			}
 			return nil
 		})
@@ -213,7 +212,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 			return nil, err
 		}
 		w := out.q.Weight(f.name)
-		_, decibel := w.fidelity(f.Weight())
+		_, decibel := w.fidelity(f.Linear)
 		r.Maps = append(r.Maps, MapSensitivity{
 			Name: f.name, Bits: w.Bits, Cost: d, SQNR: decibel,
 			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
@@ -345,16 +344,16 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		promote[m.Name] = true
 	}
 	var failed error
-	m, err := f.probe.with(func(name string, l *model.Linear) []float32 {
+	m, err := f.probe.with(func(name string, l *model.Linear) *Weight {
 		if !promote[name] {
-			return f.made.q.Weight(name).Dequantize()
+			return f.made.q.Weight(name)
 		}
 		w, err := (&Map{Name: name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
 		if err != nil {
 			failed = err
 			return nil
 		}
-		return w.Dequantize()
+		return w
 	})
 	if err = cmp.Or(failed, err); err != nil {
 		return FrontierPoint{}, err
