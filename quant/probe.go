@@ -235,8 +235,8 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 // MixedReport says which maps were promoted to 8 bits, and what more or fewer would cost.
 type MixedReport struct {
 	By       Loss            `json:"by,omitempty"` // the loss by which maps are worthwhile
-	Frontier []FrontierPoint `json:"frontier"` // by bytes
-	Promoted []string        `json:"promoted"` // maps, the most worthwhile first
+	Frontier []FrontierPoint `json:"frontier"`     // by bytes
+	Promoted []string        `json:"promoted"`     // maps, the most worthwhile first
 	Warnings []string        `json:"warnings,omitempty"`
 }
 
