@@ -159,6 +159,14 @@ func (b *Base) CopyWeights(bytes int64) {
 	*b.copies = weightCopies{forward: n <= bytes, backward: n <= bytes/2}
 }
 
+// WithoutCopies returns the base as one that keeps no float32 copies of the maps that
+// [Base.Coded] makes of it.
+func (b *Base) WithoutCopies() *Base {
+	c := *b
+	c.copies = &weightCopies{}
+	return &c
+}
+
 // copiesForward says whether all layers' weights are kept for Apply.
 func (b *Base) copiesForward() bool {
 	for _, l := range b.Layers {

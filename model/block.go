@@ -61,7 +61,13 @@ func begin[V any](o Ops[V], l *Layer, x V) projected[V] {
 
 // finish is attention and what follows.
 func finish[V any](o Ops[V], s Spec, l *Layer, x V, p projected[V]) V {
-	x = o.Residual(l, x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attention(o, s, l, p))))
+	return AfterAttention(o, l, x, attention(o, s, l, p))
+}
+
+// AfterAttention is what a layer that reads x [T,D] makes of what its attention puts out,
+// attended [T,H·d]: the layer's output [T,D]. No token knows of another.
+func AfterAttention[V any](o Ops[V], l *Layer, x, attended V) V {
+	x = o.Residual(l, x, normIf(o, l.AttentionOutputNorm, o.Linear(l.O, attended)))
 	h := normOrCopy(o, l.PostAttentionNorm, x)
 	h = o.Linear(l.Down, o.GatedProduct(l, o.Linear(l.Gate, h), o.Linear(l.Up, h)))
 	return o.Residual(l, x, normIf(o, l.FeedForwardOutputNorm, h))

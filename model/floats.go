@@ -36,6 +36,27 @@ type stretch struct {
 // efficient, few enough for what they compute to stay in a core's cache.
 const rowBlock = 64
 
+// Rows calls f for blocks of n rows, side by side, with the slice backend of rows [lo,hi), of
+// which the first-th of a sequence is row 0, as w (nil: not at all) decorates it. Nothing is
+// known of other tokens: of a layer's steps there are those before Remember and behind the
+// attention. They have the bits that they have in a stream.
+func (m *Model) Rows(n, first int, w Wrap, f func(o Ops[[]float32], lo, hi int)) {
+	height := rowBlock
+	if !m.Base.copiesForward() { // to convert weights half as often
+		height *= 2
+	}
+	kernels.Each((n+height-1)/height, func(i int) {
+		lo := i * height
+		e := &eager{floats: &floats{model: m, options: StreamOptions{Wrap: w}}, first: lo, rows: min(height, n-lo)}
+		defer e.release()
+		var o Ops[[]float32] = e
+		if w != nil {
+			o = w(e, first+lo)
+		}
+		f(o, lo, lo+e.rows)
+	})
+}
+
 // Begin implements [Backend].
 func (f *floats) Begin(ids []int32, wanted int) ([]Block[[]float32], error) {
 	base, rows, d := f.model.Base, len(ids), f.model.Base.Dims.Hidden

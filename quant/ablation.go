@@ -53,7 +53,7 @@ func (r *Recipe) variants() []variant {
 		at.Reconstruct = r.Reconstruct
 		add("reconstruct")
 	}
-	if (r.Mixed != Mixed{}) {
+	if r.Mixed.on() {
 		at.Mixed, at.Sensitivity = r.Mixed, r.Sensitivity
 		add("mixed precision")
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"iter"
@@ -43,10 +42,6 @@ const fewSamples = 4
 // TextTokens bounds the text that a quantized model keeps of its calibration.
 const TextTokens = 8192
 
-// ErrShort is wrapped by Calibrate's error for samples of which none fills a
-// segment: cache, slots and memory would never be seen.
-var ErrShort = errors.New("calibration samples are too short")
-
 // Calibrate streams samples through the float model as a phone would read them:
 // prompts segment by segment, the tokens of the answers one by one, with cache,
 // slots and memory filling up on the way. Nothing is kept but the statistics, which are
@@ -54,14 +49,9 @@ var ErrShort = errors.New("calibration samples are too short")
 // An error of samples, or a NaN, ends it.
 func Calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Statistics, error) {
 	c := newCalibrator(m)
-	for s, err := range samples {
+	for s, err := range c.long.of(samples) {
 		if err != nil {
 			return nil, err
-		}
-		if prompt := promptLength(s); prompt < m.Spec.Segment {
-			c.stats.Short++
-			c.longest = max(c.longest, prompt)
-			continue
 		}
 		if err := c.sample(ctx, s); err != nil {
 			return nil, err
@@ -70,27 +60,19 @@ func Calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encod
 	return c.finish()
 }
 
-// promptLength is the number of tokens before the first answer, or of a plain text.
-func promptLength(s data.Encoded) int {
-	if len(s.Turns) == 0 {
-		return len(s.IDs)
-	}
-	return s.Turns[0].Start
-}
-
 // calibrator is one call of Calibrate.
 type calibrator struct {
 	model   *model.Model
 	stats   *Statistics
 	hash    hash.Hash
-	longest int // prompt among the short samples
+	long    longEnough
 	slots   int // most slots filled
 	evicted bool
 	taps    *taps
 }
 
 func newCalibrator(m *model.Model) *calibrator {
-	c := &calibrator{model: m, hash: sha256.New(), stats: &Statistics{observers: map[string]*Observer{}}}
+	c := &calibrator{model: m, hash: sha256.New(), long: longEnough{segment: m.Spec.Segment}, stats: &Statistics{observers: map[string]*Observer{}}}
 	for _, p := range points(m) {
 		if !p.given() {
 			c.stats.observers[p.name] = &Observer{}
@@ -154,7 +136,6 @@ func (c *calibrator) logits(st *model.Stream, hidden []float32) {
 
 // count takes note of a sample that was read, and of what it left behind.
 func (c *calibrator) count(s data.Encoded, state *model.State) {
-	c.stats.Samples++
 	c.stats.Prompt += len(s.IDs)
 	for _, t := range s.Turns {
 		c.stats.Prompt -= t.End - t.Start
@@ -169,20 +150,13 @@ func (c *calibrator) count(s data.Encoded, state *model.State) {
 	c.evicted = c.evicted || state.Evicted()
 }
 
-// allShort is the error of samples none of which fills a segment.
-func allShort(samples, segment, longest int) error {
-	return fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, samples, segment, longest)
-}
-
 // finish checks what was seen and words the warnings.
 func (c *calibrator) finish() (*Statistics, error) {
 	s, spec := c.stats, c.model.Spec
-	if s.Samples == 0 && s.Short > 0 {
-		return nil, allShort(s.Short, spec.Segment, c.longest)
+	if err := c.long.missing(); err != nil {
+		return nil, err
 	}
-	if s.Samples == 0 {
-		return nil, fmt.Errorf("calibration: %w", data.ErrEmpty)
-	}
+	s.Samples, s.Short = c.long.taken, c.long.short
 	for _, p := range points(c.model) {
 		if !p.given() && !s.observers[p.name].finite() {
 			err := fmt.Errorf("activation %s holds NaN or infinity", p.name)

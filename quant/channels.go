@@ -45,25 +45,17 @@ func sampleSize(channels int) int { return min(sampleRows, max(16, sampleFloats/
 // wide points) for the rows of a point: 100 MiB for a model of 24 layers. Samples whose
 // context does not fill a segment are left out.
 func CollectChannels(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Channels, error) {
-	c := newCollector(m)
-	short, longest := 0, 0
-	for s, err := range samples {
+	c, long := newCollector(m), longEnough{segment: m.Spec.Segment}
+	for s, err := range long.of(samples) {
 		if err != nil {
 			return nil, err
-		}
-		if n := promptLength(s); n < m.Spec.Segment {
-			short, longest = short+1, max(longest, n)
-			continue
 		}
 		if err := c.sample(ctx, s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
 	}
-	switch {
-	case c.samples == 0 && short > 0:
-		return nil, fmt.Errorf("%w: none of %d samples has a context that fills a segment of %d tokens, the longest one has %d; calibrate with longer samples", ErrShort, short, m.Spec.Segment, longest)
-	case c.samples == 0:
-		return nil, fmt.Errorf("statistics of channels: %w", data.ErrEmpty)
+	if err := long.missing(); err != nil {
+		return nil, err
 	}
 	return c.finish()
 }

@@ -146,11 +146,15 @@ func (s *SensitivityReport) of(name string) float64 {
 
 // plot draws the frontier of size and loss.
 func (m *MixedReport) plot() *plot.Plot {
-	p := &plot.Plot{Title: "Frontier: size and loss", Text: "Increase of the loss over the float model's, in thousandths of a nat a token, with more and more maps in 8 bits, those that gain most for their bytes first. The ring is what the recipe chose.", Unit: "‰ nats"}
+	of := ""
+	if m.By == LossOfAnswers {
+		of = " of the right answers"
+	}
+	p := &plot.Plot{Title: "Frontier: size and loss" + of, Text: "Increase of the loss" + of + " over the float model's, in thousandths of a nat a token, with more and more maps in 8 bits, those that gain most for their bytes first. The ring is what the recipe chose.", Unit: "‰ nats"}
 	first, last := m.Frontier[0], m.Frontier[len(m.Frontier)-1]
 	least, greatest := math.Inf(1), math.Inf(-1)
 	for _, f := range m.Frontier {
-		least, greatest = min(least, 1000*f.Increase), max(greatest, 1000*f.Increase)
+		least, greatest = min(least, 1000*f.of(m.By)), max(greatest, 1000*f.of(m.By))
 	}
 	y := p.YAxis(min(0, least), greatest)
 	width := max(1, float64(last.Bytes-first.Bytes))
@@ -160,7 +164,7 @@ func (m *MixedReport) plot() *plot.Plot {
 	l := &plot.Line{Name: "maps promoted", Color: plot.Color(0)}
 	chosen := 0
 	for i, f := range m.Frontier {
-		l.Add(plot.Dot{X: x(float64(f.Bytes)), Y: y(1000 * f.Increase), Label: fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, bytesize.Megabytes(f.Bytes), 1000*f.Increase)})
+		l.Add(plot.Dot{X: x(float64(f.Bytes)), Y: y(1000 * f.of(m.By)), Label: fmt.Sprintf("%d maps in 8 bits: %s, %+.2f ‰ nats", f.Promoted, bytesize.Megabytes(f.Bytes), 1000*f.of(m.By))})
 		if f.Chosen {
 			chosen = i
 		}

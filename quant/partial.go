@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"eisft/internal/head"
 	"eisft/model/hf"
@@ -23,6 +24,8 @@ const (
 	statesFile  = "states-%d.f32" // before a layer: float32, little endian
 	floatsFile  = "floats-%d.f32" // the same of the float model
 	layerFile   = "layer-%d.safetensors"
+	// What attention makes of a layer at hand, only where files that are open cannot be removed.
+	attendedFile = "attended-%d.f32"
 )
 
 // partial keeps the finished layers of a run of [RoundWeights] for a later one.
@@ -101,7 +104,7 @@ func (p *partial) clear() error {
 
 // isPartial says whether a partial run has files of that name.
 func isPartial(name string) bool {
-	for _, pattern := range []string{statesFile, floatsFile, layerFile} {
+	for _, pattern := range []string{statesFile, floatsFile, layerFile, attendedFile} {
 		var layer int
 		if n, err := fmt.Sscanf(name, pattern, &layer); n == 1 && err == nil {
 			return true
@@ -139,13 +142,20 @@ func (p *partial) path(pattern string, layer int) string {
 
 // create returns empty states before a layer, for sequences as others have.
 func (p *partial) create(pattern string, layer int, like *States) (*States, error) {
-	s := &States{width: like.width, starts: like.starts, named: p.dir != ""}
-	var err error
-	if s.named {
-		s.file, err = os.OpenFile(p.path(pattern, layer), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
-		return s, err
+	if p.dir == "" {
+		return p.temporary(like.width, like)
 	}
-	if s.file, err = os.CreateTemp("", "eisft-states-*"); err == nil && os.Remove(s.file.Name()) != nil {
+	s := &States{width: like.width, starts: like.starts, named: true}
+	var err error
+	s.file, err = os.OpenFile(p.path(pattern, layer), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	return s, err
+}
+
+// temporary returns empty states [n,width] that no later run finds, for sequences as others have.
+func (p *partial) temporary(width int, like *States) (*States, error) {
+	s := &States{width: width, starts: like.starts}
+	var err error
+	if s.file, err = os.CreateTemp(p.dir, strings.Replace(attendedFile, "%d", "*", 1)); err == nil && os.Remove(s.file.Name()) != nil {
 		s.named = true // a system that does not remove open files
 	}
 	return s, err

@@ -19,6 +19,7 @@ import (
 	"eisft/eval"
 	"eisft/model"
 	"eisft/model/kernels"
+	"eisft/quant/encoding"
 )
 
 // TestJobMeasures: mixed precision promotes the maps that gain most, as few as keep the loss,
@@ -67,6 +68,48 @@ func TestJobMeasures(t *testing.T) {
 	for _, w := range q.Weights {
 		if want := slices.Contains(r.Mixed.Promoted, w.Name) || w.Name == HeadName; want != (w.Bits == 8) {
 			t.Errorf("%s has %d bits", w.Name, w.Bits)
+		}
+	}
+}
+
+// TestMixedBy: maps are promoted by the loss that the recipe names, and the same loss bounds how
+// many are.
+func TestMixedBy(t *testing.T) {
+	j := demoJob(t)
+	maps := []MapSensitivity{
+		{Name: "model.layers.0.mlp.up_proj", Bits: 4, Cost: Cost{0.3, -0.1}, Promote: 10},
+		{Name: "model.layers.1.mlp.up_proj", Bits: 4, Cost: Cost{0.2, 0.1}, Promote: 10},
+		{Name: "model.layers.2.mlp.up_proj", Bits: 4, Cost: Cost{0.1, 0.4}, Promote: 10},
+		{Name: "model.layers.3.mlp.up_proj", Bits: 4, Cost: Cost{-0.1, 0.25}, Promote: 5},
+	}
+	for by, want := range map[Loss]string{LossOfText: "012", LossOfAnswers: "321"} {
+		f := newFrontier(&pipeline{job: j, recipe: &Recipe{Mixed: Mixed{By: by}}}, &made{sensitivity: &SensitivityReport{Maps: maps}})
+		got := ""
+		for _, m := range f.order {
+			got += m.Name[len("model.layers."):][:1]
+		}
+		if got != want {
+			t.Errorf("by %s: layers %s, want %s", by, got, want)
+		}
+		f.recipe.Mixed.MaxLossIncrease = 0.15
+		for n, c := range []Cost{{0.5, 0.3}, {0.3, 0.2}, {0.1, 0.16}, {0, 0.1}} {
+			f.points[n] = FrontierPoint{Promoted: n, Cost: c}
+		}
+		f.line = (&probe{job: j}).start("frontier", 4)
+		defer f.line.End()
+		r := &MixedReport{}
+		if n, err := f.choose(t.Context(), r, 3); err != nil || n != map[Loss]int{LossOfText: 2, LossOfAnswers: 3}[by] || r.Warnings != nil {
+			t.Errorf("by %s: %d maps are promoted (%v), %q", by, n, err, r.Warnings)
+		}
+	}
+	p := &pipeline{job: j, recipe: &Recipe{Mixed: Mixed{By: LossOfAnswers}}, probe: &probe{count: 7}}
+	if _, err := p.mix(t.Context(), &made{}); err == nil || !strings.Contains(err.Error(), "mixed.by is answers, but none of the 7 tokens of ") {
+		t.Errorf("without answers: %v", err)
+	}
+	frontier := []FrontierPoint{{Cost: Cost{0.5, 0.25}, Chosen: true}, {Bytes: 9, Cost: Cost{0.1, 0.2}}}
+	for by, want := range map[Loss]string{LossOfText: "+500.00", LossOfAnswers: "+250.00"} {
+		if dot := (&MixedReport{By: by, Frontier: frontier}).plot().Lines[0].Points[0].Label; !strings.Contains(dot, want) {
+			t.Errorf("by %s: plotted as %s, want %s", by, dot, want)
 		}
 	}
 }
@@ -232,12 +275,15 @@ func TestProbeAnswers(t *testing.T) {
 	if got := p.probed(); tokens == 0 || got.Answers != tokens || math.Abs(got.AnswersLoss-want) > 1e-4 || got.Tokens <= tokens {
 		t.Fatalf("%+v, want answers of %d tokens that lose %g", got, tokens, want)
 	}
-	halved, err := p.with(func(name string, l *model.Linear) []float32 {
+	halved, err := p.with(func(name string, l *model.Linear) *Weight {
 		if name != "model.layers.3.mlp.up_proj" {
 			return nil
 		}
-		w := slices.Clone(l.Weight())
-		kernels.Scale(0.5, w)
+		w, err := nearest(l, encoding.Format{Bits: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernels.Scale(0.5, w.Scales)
 		return w
 	})
 	if err != nil {

@@ -132,25 +132,23 @@ func (j *Job) count(ctx context.Context) (c counted, err error) {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	segment, short, longest := j.Model.Spec.Segment, 0, 0
-	for s, err := range list {
-		if err = errors.Join(err, ctx.Err()); err != nil {
-			return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
+	long := longEnough{segment: j.Model.Spec.Segment}
+	all := func(yield func(data.Encoded, error) bool) {
+		for s, err := range list {
+			c.predicted += max(0, len(s.IDs)-long.segment)
+			if !yield(s, errors.Join(err, ctx.Err())) {
+				return
+			}
 		}
-		c.predicted += max(0, len(s.IDs)-segment)
-		if n := promptLength(s); n < segment {
-			short, longest = short+1, max(longest, n)
-			continue
+	}
+	for s, err := range long.of(all) {
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
 		}
 		c.lengths = append(c.lengths, len(s.IDs))
 	}
-	switch {
-	case len(c.lengths) > 0:
-		return c, nil
-	case short > 0:
-		err = allShort(short, segment, longest)
-	default:
-		err = data.ErrEmpty
+	if err := long.missing(); err != nil {
+		return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
 	}
-	return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
+	return c, nil
 }

@@ -91,12 +91,11 @@ func (p *probe) start(stage string, n int) *progress.Line {
 	return progress.Start(p.job.Progress, progress.Task{What: stage, Unit: "measurements", Total: n})
 }
 
-// with returns the float model with other weights: those of maps for which matrix returns
-// some, [Out,In].
-func (p *probe) with(matrix func(name string, l *model.Linear) []float32) (*model.Model, error) {
+// with returns the float model with other weights, those of maps for which weight returns some.
+func (p *probe) with(weight func(name string, l *model.Linear) *Weight) (*model.Model, error) {
 	b := replaceFrozen(p.float.Base, func(name string, l *model.Linear) *model.Linear {
-		if w := matrix(name, l); w != nil {
-			return model.NewLinear(l.Name, l.In, l.Out, w, l.Bias)
+		if w := weight(name, l); w != nil {
+			return w.linear(p.float.Base, l)
 		}
 		return l
 	})
@@ -163,6 +162,14 @@ type Cost struct {
 	Answers  float64 `json:"answers_loss_increase,omitempty"` // of the right answers alone
 }
 
+// of is the increase of a loss.
+func (c Cost) of(l Loss) float64 {
+	if l == LossOfAnswers {
+		return c.Answers
+	}
+	return c.Increase
+}
+
 // LayerSensitivity is what the rounding of a layer's maps costs, all others in float.
 type LayerSensitivity struct {
 	Layer int `json:"layer"`
@@ -187,9 +194,9 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 	defer line.End()
 	r := &SensitivityReport{Probed: p.probe.probed()}
 	cost := func(names map[string]bool) (Cost, error) {
-		m, err := p.probe.with(func(name string, _ *model.Linear) []float32 {
+		m, err := p.probe.with(func(name string, _ *model.Linear) *Weight {
 			if names[name] {
-				return out.q.Weight(name).Dequantize()
+				return out.q.Weight(name)
 			}
 			return nil
 		})
@@ -205,7 +212,7 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 			return nil, err
 		}
 		w := out.q.Weight(f.name)
-		_, decibel := w.fidelity(f.Weight())
+		_, decibel := w.fidelity(f.Linear)
 		r.Maps = append(r.Maps, MapSensitivity{
 			Name: f.name, Bits: w.Bits, Cost: d, SQNR: decibel,
 			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
@@ -227,17 +234,18 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 
 // MixedReport says which maps were promoted to 8 bits, and what more or fewer would cost.
 type MixedReport struct {
-	Frontier []FrontierPoint `json:"frontier"` // by bytes
-	Promoted []string        `json:"promoted"` // maps, the most worthwhile first
+	By       Loss            `json:"by,omitempty"` // the loss by which maps are worthwhile
+	Frontier []FrontierPoint `json:"frontier"`     // by bytes
+	Promoted []string        `json:"promoted"`     // maps, the most worthwhile first
 	Warnings []string        `json:"warnings,omitempty"`
 }
 
 // FrontierPoint is a model with the most worthwhile maps promoted.
 type FrontierPoint struct {
-	Promoted int     `json:"promoted"` // maps
-	Bytes    int     `json:"bytes"`    // of the whole model
-	Increase float64 `json:"loss_increase"`
-	Chosen   bool    `json:"chosen,omitempty"`
+	Promoted int `json:"promoted"` // maps
+	Bytes    int `json:"bytes"`    // of the whole model
+	Cost
+	Chosen bool `json:"chosen,omitempty"`
 }
 
 // frontierSteps is how many numbers of promoted maps are measured, beside those that the
@@ -247,15 +255,11 @@ const frontierSteps = 8
 // mix measures the loss with more and more maps promoted, those first that gain most for
 // their bytes, chooses how many by the recipe, and rounds the weights again.
 func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
-	f := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}
-	for _, m := range out.sensitivity.Maps {
-		if m.Promote > 0 && m.Increase > 0 && m.Bits < promoted {
-			f.order = append(f.order, m)
-		}
+	by := p.recipe.Mixed.By
+	if p.probe.base.tokens == 0 && by == LossOfAnswers {
+		return nil, fmt.Errorf("mixed.by is %s, but none of the %d tokens of %s that losses are measured on is of a right answer; take text with questions and answers, or a larger sensitivity", by, p.probe.count, p.job.Calibration.Path)
 	}
-	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
-		return cmp.Compare(b.Increase/float64(b.Promote), a.Increase/float64(a.Promote))
-	})
+	f := newFrontier(p, out)
 	room := f.fitting()
 	f.line = p.probe.start("frontier", frontierSteps+1)
 	defer f.line.End()
@@ -264,7 +268,7 @@ func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
 			return nil, err
 		}
 	}
-	r := &MixedReport{}
+	r := &MixedReport{By: by}
 	chosen, err := f.choose(ctx, r, room)
 	if err != nil {
 		return nil, err
@@ -292,6 +296,20 @@ type frontier struct {
 	order  []MapSensitivity
 	points map[int]FrontierPoint // by the number of maps that are promoted
 	line   *progress.Line
+}
+
+// newFrontier lists the maps that gain, those first that gain most for their bytes.
+func newFrontier(p *pipeline, out *made) *frontier {
+	f, by := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}, p.recipe.Mixed.By
+	for _, m := range out.sensitivity.Maps {
+		if m.Promote > 0 && m.of(by) > 0 && m.Bits < promoted {
+			f.order = append(f.order, m)
+		}
+	}
+	slices.SortStableFunc(f.order, func(a, b MapSensitivity) int {
+		return cmp.Compare(b.of(by)/float64(b.Promote), a.of(by)/float64(a.Promote))
+	})
+	return f
 }
 
 // fitting puts those maps first that the recipe's bytes have room for, one after the other,
@@ -326,23 +344,22 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		promote[m.Name] = true
 	}
 	var failed error
-	m, err := f.probe.with(func(name string, l *model.Linear) []float32 {
+	m, err := f.probe.with(func(name string, l *model.Linear) *Weight {
 		if !promote[name] {
-			return f.made.q.Weight(name).Dequantize()
+			return f.made.q.Weight(name)
 		}
 		w, err := (&Map{Name: name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
 		if err != nil {
 			failed = err
 			return nil
 		}
-		return w.Dequantize()
+		return w
 	})
 	if err = cmp.Or(failed, err); err != nil {
 		return FrontierPoint{}, err
 	}
 	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
-	rise, err := f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
-	point.Increase = rise.Increase
+	point.Cost, err = f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
 	f.points[n] = point
 	f.line.Add(1)
 	return point, err
@@ -352,7 +369,7 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 // or as many as there is room for.
 func (f *frontier) choose(ctx context.Context, r *MixedReport, room int) (int, error) {
 	rule := f.recipe.Mixed
-	if rule == (Mixed{}) {
+	if !rule.on() {
 		return 0, nil
 	}
 	if rule.MaxLossIncrease == 0 {
@@ -365,19 +382,19 @@ func (f *frontier) choose(ctx context.Context, r *MixedReport, room int) (int, e
 		if err != nil {
 			return 0, err
 		}
-		if point.Increase <= rule.MaxLossIncrease {
+		if point.of(rule.By) <= rule.MaxLossIncrease {
 			hi = middle
 		} else {
 			lo = middle + 1
 		}
 	}
 	point, err := f.at(ctx, lo)
-	if err == nil && point.Increase > rule.MaxLossIncrease {
+	if err == nil && point.of(rule.By) > rule.MaxLossIncrease {
 		why := "with all worthwhile maps in 8 bits"
 		if room < len(f.order) {
 			why = fmt.Sprintf("within max_bytes of %d", rule.MaxBytes)
 		}
-		r.Warnings = append(r.Warnings, fmt.Sprintf("mixed precision keeps the loss to %.4g nats a token %s, more than max_loss_increase of %g", point.Increase, why, rule.MaxLossIncrease))
+		r.Warnings = append(r.Warnings, fmt.Sprintf("mixed precision keeps the loss of the %s to %.4g nats a token %s, more than max_loss_increase of %g", rule.By, point.of(rule.By), why, rule.MaxLossIncrease))
 	}
 	return lo, err
 }

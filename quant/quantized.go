@@ -125,6 +125,11 @@ func Apply(m *model.Model, q *Quantized) (*model.Model, model.Wrap, error) {
 // if not nil, may change a point's numbers before they are rounded, but not those that a
 // host or the base gives. Cores call it side by side.
 func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
+	return q.taps(m, before).wrap
+}
+
+// taps are what [Wrap] visits.
+func (q *Quantized) taps(m *model.Model, before func(x []float32)) *taps {
 	encodings, given := map[string]encoding.Encoding{}, map[string]bool{EmbeddingPoint: true}
 	for _, p := range q.Points {
 		encodings[p.Name] = p.Encoding
@@ -141,7 +146,7 @@ func Wrap(m *model.Model, q *Quantized, before func(x []float32)) model.Wrap {
 			before(x)
 		}
 		e.Fake(x)
-	}).wrap
+	})
 }
 
 // errOther advises where quantized weights and a model do not belong together.

@@ -120,7 +120,7 @@ func TestCalibrateErrors(t *testing.T) {
 		samples iter.Seq2[data.Encoded, error]
 		want    string
 	}{
-		{"no samples", each(), "calibration: no rows"},
+		{"no samples", each(), "no rows"},
 		{"short samples", each(short, short), "calibration samples are too short: none of 2 samples has a context that fills a segment of 32 tokens, the longest one has 9; calibrate with longer samples"},
 		{"bad sample", failing, "row 3: bad"},
 		{"id beyond the vocabulary", each(data.Encoded{Where: "a:row 1", IDs: append(make([]int32, 40), 5000)}), "a:row 1: token 40 of the input has id 5000, but the model's vocabulary has 4096 entries; the tokenizer belongs to another model"},

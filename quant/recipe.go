@@ -109,9 +109,24 @@ type Exception struct {
 
 // Mixed promotes maps to 8 bits, those that help most for their bytes first.
 type Mixed struct {
-	MaxLossIncrease float64 `yaml:"max_loss_increase" json:"max_loss_increase"` // nats a token; 0: no promotion by loss
+	By              Loss    `yaml:"by" json:"by,omitempty"`                     // what helps; "": the text
+	MaxLossIncrease float64 `yaml:"max_loss_increase" json:"max_loss_increase"` // of that, in nats a token; 0: no promotion by loss
 	MaxBytes        int     `yaml:"max_bytes" json:"max_bytes"`                 // of the quantized model; 0: no limit
 }
+
+// on says whether the recipe promotes maps.
+func (m Mixed) on() bool { return m.MaxLossIncrease != 0 || m.MaxBytes != 0 }
+
+// Loss says of which tokens a loss is.
+type Loss string
+
+// The losses that maps are promoted by.
+const (
+	LossOfText    Loss = "text"    // all tokens
+	LossOfAnswers Loss = "answers" // the right answers among them
+)
+
+var lossNames = []Loss{LossOfText, LossOfAnswers}
 
 // Eval is what a model is evaluated on before and after.
 type Eval struct {

@@ -68,8 +68,9 @@ var methodDefaults = Recipe{
 }
 
 const (
-	learnedSteps   = 100  // of learned rotations, if not given
-	sensitiveToken = 2048 // tokens for what needs a measured loss, if not given
+	learnedSteps    = 100    // of learned rotations, if not given
+	sensitiveToken  = 2048   // tokens for what needs a measured loss, if not given
+	sensitiveAnswer = 20_000 // if it is that of answers: one token in hundreds is of one
 )
 
 // ParseRecipe reads a recipe from text; file is where it stands ("": no file, and text is
@@ -195,7 +196,14 @@ func (r *Recipe) complete(d *strictyaml.Document) {
 	if r.Rotate.learned() && r.Rotate.Steps == 0 {
 		r.Rotate.Steps = learnedSteps
 	}
-	if r.Sensitivity == 0 && r.measures() {
+	if r.Mixed.on() && r.Mixed.By == "" && !d.Has("mixed.by") {
+		r.Mixed.By = LossOfText
+	}
+	switch {
+	case r.Sensitivity != 0 || !r.measures():
+	case r.Mixed.By == LossOfAnswers:
+		r.Sensitivity = sensitiveAnswer
+	default:
 		r.Sensitivity = sensitiveToken
 	}
 }
@@ -211,7 +219,7 @@ func (r *Recipe) SetReconstruction(steps int) {
 }
 
 // measures says whether something is chosen by the loss.
-func (r *Recipe) measures() bool { return r.Mixed != Mixed{} || r.Cache == CacheAuto }
+func (r *Recipe) measures() bool { return r.Mixed.on() || r.Cache == CacheAuto }
 
 func (s Rotate) learned() bool { return s.R1 == rotationLearned || s.R2 == rotationLearned }
 
@@ -247,6 +255,9 @@ func (r *Recipe) check(d *strictyaml.Document) {
 	d.Within("samples", r.Samples, 0, strictyaml.MaxCount)
 	d.Within("sensitivity", r.Sensitivity, 0, strictyaml.MaxCount)
 	d.Within("eval.samples", r.Eval.Samples, 0, strictyaml.MaxCount)
+	if r.Mixed.By != "" || d.Has("mixed.by") {
+		strictyaml.OneOf(d, "mixed.by", r.Mixed.By, lossNames)
+	}
 	d.Between("mixed.max_loss_increase", r.Mixed.MaxLossIncrease, 0, 10)
 	d.Within("mixed.max_bytes", r.Mixed.MaxBytes, 0, maxModelBytes)
 	for i, e := range r.Exceptions {
@@ -356,10 +367,10 @@ func (r *Recipe) checkScheme(d *strictyaml.Document, s Scheme) {
 			d.Problem(fmt.Sprintf("exceptions[%d].match", i), "is %q, a pattern of points, but %s leaves activations in float", e.Match, s.Name)
 		}
 	}
-	if (r.Mixed == Mixed{}) && d.Has("mixed") {
+	if !r.Mixed.on() && d.Has("mixed") {
 		d.Problem("mixed", "promotes nothing: it has no bound; give max_loss_increase, max_bytes or both, or remove the section")
 	}
-	if (r.Mixed != Mixed{}) && s.Weight.Bits >= promoted {
+	if r.Mixed.on() && s.Weight.Bits >= promoted {
 		d.Problem("mixed", "promotes maps to %d bits, but %s has no weights of fewer; remove the section", promoted, s.Name)
 	}
 }

@@ -124,6 +124,8 @@ func TestRecipeErrors(t *testing.T) {
 		{"points in float", "scheme: w4-g64\nexceptions: [{match: '*:in', bits: 8}]\n", `:2: exceptions[0].match is "*:in", a pattern of points, but w4-g64 leaves activations in float`},
 		{"nothing to promote", "mixed: {max_bytes: 10}\n", ":1: mixed promotes maps to 8 bits, but w8a16 has no weights of fewer; remove the section"},
 		{"mixed precision without a bound", "scheme: w4a16\nmixed: {}\n", ":2: mixed promotes nothing: it has no bound; give max_loss_increase, max_bytes or both, or remove the section"},
+		{"mixed precision by nothing known", "scheme: w4a16\nmixed: {by: answer, max_bytes: 3}\n", `:2: mixed.by is "answer"; did you mean "answers"? It must be one of text, answers`},
+		{"mixed precision by answers without a bound", "scheme: w4a16\nmixed: {by: answers}\n", ":2: mixed promotes nothing: it has no bound; give max_loss_increase, max_bytes or both, or remove the section"},
 		{"rotations of nothing", "transforms: [rotate]\nrotate: {r1: none, r2: none}\n", ":2: rotate turns nothing: r1 and r2 are none; name a rotation, or take rotate out of transforms"},
 		{"steps without learning", "transforms: [rotate]\nrotate: {steps: 5}\n", ":2: rotate.steps is 5, but neither r1 nor r2 is learned; remove it, or set one of them to learned"},
 		{"unknown rotation", "transforms: [rotate]\nrotate: {r1: hadamrd}\n", `:2: rotate.r1 is "hadamrd"; did you mean "hadamard"? It must be one of hadamard, learned, none`},

@@ -132,7 +132,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 	r := &Report{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
 	for _, f := range frozen(m.Base) {
 		w := q.Weight(f.name)
-		clipped, decibel := w.fidelity(f.Weight())
+		clipped, decibel := w.fidelity(f.Linear)
 		r.Weights = append(r.Weights, WeightReport{
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits, Bytes: w.Bytes(),
 			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,

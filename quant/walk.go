@@ -190,17 +190,13 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 		}
 	}
 	limit := r.options.Recipe.mostSequences()
-	longest, short := 0, 0
-	for s, err := range r.options.Samples() {
+	long := longEnough{segment: r.model.Spec.Segment}
+	for s, err := range long.of(r.options.Samples()) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
-		}
-		if n := promptLength(s); n < r.model.Spec.Segment {
-			longest, short = max(longest, n), short+1
-			continue
 		}
 		if err := r.embed(s); err != nil {
 			return fmt.Errorf("%s: %w", s.Where, err)
@@ -209,15 +205,10 @@ func (r *rounder) begin(ctx context.Context) (err error) {
 			break
 		}
 	}
-	switch {
-	case r.states.Sequences() == 0 && short > 0:
-		return allShort(short, r.model.Spec.Segment, longest)
-	case r.states.Sequences() == 0:
-		return data.ErrEmpty
-	case r.options.Refine != nil && !rounded:
+	if r.options.Refine != nil && !rounded {
 		r.floats = r.states // the same before the first layer
 	}
-	return nil
+	return long.missing()
 }
 
 // mostSequences is how many samples the weights are rounded on; 0: all.
@@ -266,7 +257,9 @@ func (r *rounder) embed(s data.Encoded) error {
 // layer rounds a layer's maps, input by input, refines them, and computes what the layer
 // then puts out.
 func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err error) {
+	debug.FreeOSMemory() // what was in use before goes back to the system, and is not kept beside what follows
 	p := newPass(r, i)
+	defer func() { err = errors.Join(err, p.forget()) }()
 	for _, group := range p.groups() {
 		line.Figures("%s", group[0].role)
 		maps := frozenOf(group)
@@ -294,11 +287,15 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 		if floats, err = r.store.create(floatsFile, i+1, r.states); err != nil {
 			return err
 		}
-		if err := p.float().output(ctx, r.floats, floats); err != nil {
+		float := p.float()
+		if err := errors.Join(float.output(ctx, r.floats, floats), float.forget()); err != nil {
 			return err
 		}
 		line.Figures("refine")
 		p.maps = nil // may change
+		if err := p.forget(); err != nil {
+			return err
+		}
 		if err := r.options.Refine(ctx, &Layer{Index: i, Model: r.model, Weights: p.weights, Inputs: r.states, Outputs: floats}); err != nil {
 			return err
 		}
@@ -331,6 +328,7 @@ func (r *rounder) finish(weights []*Weight, next, floats *States) error {
 
 // head rounds the output projection on what the final norm makes of the last layer.
 func (r *rounder) head(ctx context.Context) error {
+	debug.FreeOSMemory()
 	maps := frozen(r.model.Base)
 	maps = maps[len(maps)-1:]
 	h, err := r.hessian(maps, func(h *Hessian) error { return r.observeHead(ctx, h) })

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"cmp"
 	"context"
 
 	"eisft/internal/scratch"
@@ -16,6 +17,8 @@ type pass struct {
 	weights map[model.Role]*Weight // in the place of the layer's own
 	maps    map[model.Role]*model.Linear
 	exact   bool // neither weights nor points are rounded
+	// attended is what o_proj reads of the samples, [n,H·d]; nil: nothing is kept.
+	attended *States
 }
 
 func newPass(r *rounder, index int) *pass {
@@ -27,8 +30,7 @@ func (p *pass) round(m layerMap, w *Weight) {
 	if p.maps == nil {
 		p.maps = map[model.Role]*model.Linear{}
 	}
-	l := m.linear
-	p.weights[m.role], p.maps[m.role] = w, model.NewLinear(l.Name, l.In, l.Out, w.Dequantize(), l.Bias)
+	p.weights[m.role], p.maps[m.role] = w, w.linear(p.r.model.Base.WithoutCopies(), m.linear)
 }
 
 // float is the pass through the float layer.
@@ -67,25 +69,66 @@ func (p *pass) alone(rows int) *model.Model {
 // observe adds the inputs of the layer's maps of a role to a Hessian. All maps before it
 // have their weights.
 func (p *pass) observe(ctx context.Context, in *States, role model.Role, h *Hessian) error {
+	switch role {
+	case model.RoleQuery: // which the layer computes even where its output is not asked for
+		return p.stream(ctx, in, role, in.longest(), func(x []float32, _, _ int) error { h.add(x); return nil })
+	case model.RoleOutput:
+		return p.attend(ctx, in, h)
+	default:
+		return p.after(ctx, in, role, func(_, x []float32, _, _ int) error { h.add(x); return nil })
+	}
+}
+
+// output writes what the layer puts out.
+func (p *pass) output(ctx context.Context, in, out *States) error {
+	if p.attended == nil {
+		if err := p.attend(ctx, in, nil); err != nil {
+			return err
+		}
+	}
+	return p.after(ctx, in, "", func(x, _ []float32, sequence, first int) error { return out.write(x, sequence, first) })
+}
+
+// attend keeps what the layer's attention puts out, since it takes the longest of all steps,
+// and adds it to a Hessian (nil: none). The maps before it have their weights.
+func (p *pass) attend(ctx context.Context, in *States, h *Hessian) (err error) {
+	if p.attended, err = p.r.store.temporary(p.layer.O.In, in); err != nil {
+		return err
+	}
+	return p.stream(ctx, in, model.RoleOutput, 0, func(x []float32, sequence, first int) error {
+		if h != nil {
+			h.add(x)
+		}
+		return p.attended.write(x, sequence, first)
+	})
+}
+
+// forget ends the use of what attend has kept.
+func (p *pass) forget() error {
+	err := p.attended.remove()
+	p.attended = nil
+	return err
+}
+
+// stream takes the samples through the layer up to what a map reads, and calls take with that
+// for one stretch after the other: x [n,In], of which the first-th token of a sequence is the
+// first. The output of tokens before the wanted-th of a sequence is not asked for.
+func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted int, take func(x []float32, sequence, first int) error) error {
 	m := p.alone(in.longest())
-	target, round := m.Base.Layers[0].Map(role), Wrap(m, p.r.q, nil)
-	inputs := scratch.Borrow(min(m.Spec.Segment, in.longest()) * h.In)
+	target, round := m.Base.Layers[0].Map(role), p.rounding(m, true)
+	inputs := scratch.Borrow(min(m.Spec.Segment, in.longest()) * target.In)
 	defer scratch.Release(inputs)
 	seen := 0 // tokens before the stretch
 	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
-		return round(&until{Ops: o, target: target, take: func(x []float32) { copy(inputs[(first-seen)*h.In:], x) }}, first)
-	}
-	unwanted := 0
-	if role == model.RoleQuery { // which the layer computes even where its output is not asked for
-		unwanted = in.longest()
+		return round(&until{Ops: o, target: target, take: func(x []float32) { copy(inputs[(first-seen)*target.In:], x) }}, first)
 	}
 	for sequence := range in.Sequences() {
 		seen = 0
 		st := m.NewStream(model.StreamOptions{Wrap: wrap, Embed: in.embedding(sequence)})
-		err := st.Feed(ctx, counting(in.Len(sequence)), unwanted, func(int, []float32) error {
-			h.add(inputs[:(st.Seen()-seen)*h.In])
+		err := st.Feed(ctx, counting(in.Len(sequence)), wanted, func(int, []float32) error {
+			first := seen
 			seen = st.Seen()
-			return nil
+			return take(inputs[:(seen-first)*target.In], sequence, first)
 		})
 		if err != nil {
 			return err
@@ -94,23 +137,55 @@ func (p *pass) observe(ctx context.Context, in *States, role model.Role, h *Hess
 	return nil
 }
 
-// output writes what the layer puts out.
-func (p *pass) output(ctx context.Context, in, out *States) error {
+// stretchRows bounds how many tokens after reads at once. Products add up so many numbers at a
+// time, so that a Hessian has the bits that it would have of whole segments.
+const stretchRows = 256
+
+// after takes what attend has kept on: up to what the map of a role reads, inputs [n,In], or
+// to the layer's output x [n,D] if role is "". take is called with them for one stretch after
+// the other.
+func (p *pass) after(ctx context.Context, in *States, role model.Role, take func(x, inputs []float32, sequence, first int) error) error {
 	m := p.alone(in.longest())
-	var wrap model.Wrap
-	if !p.exact {
-		wrap = Wrap(m, p.r.q, nil)
+	l, rows, round := m.Base.Layers[0], min(m.Spec.Segment, in.longest(), stretchRows), p.rounding(m, false)
+	target, width := l.Map(role), 0
+	if target != nil {
+		width = target.In
 	}
+	x, attended, inputs := scratch.Borrow(rows*in.width), scratch.Borrow(rows*l.O.In), scratch.Borrow(rows*width)
+	defer scratch.Release(x, attended, inputs)
 	for sequence := range in.Sequences() {
-		t := &outputTape{}
-		st := m.NewStream(model.StreamOptions{Wrap: wrap, Tape: t, Embed: in.embedding(sequence)})
-		t.write = func(x []float32) error { return out.write(x, sequence, st.Seen()-len(x)/out.width) }
-		err := st.Feed(ctx, counting(in.Len(sequence)), 0, func(int, []float32) error { return t.err })
-		if err != nil {
-			return err
+		for first, n := 0, 0; first < in.Len(sequence); first += n {
+			n = min(rows, in.Len(sequence)-first, m.Spec.Segment-first%m.Spec.Segment)
+			x, attended := x[:n*in.width], attended[:n*l.O.In]
+			if err := cmp.Or(ctx.Err(), in.Read(x, sequence, first), p.attended.Read(attended, sequence, first)); err != nil {
+				return err
+			}
+			wrap := func(o model.Ops[[]float32], row int) model.Ops[[]float32] {
+				if target != nil {
+					o = &until{Ops: o, target: target, take: func(x []float32) { copy(inputs[(row-first)*width:], x) }}
+				}
+				return round(o, row)
+			}
+			m.Rows(n, first, wrap, func(o model.Ops[[]float32], lo, hi int) {
+				rows := x[lo*in.width : hi*in.width]
+				copy(rows, model.AfterAttention(o, l, rows, attended[lo*l.O.In:hi*l.O.In]))
+			})
+			if err := take(x, inputs[:n*width], sequence, first); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// rounding decorates the layer's backend, from its first step on or from behind its attention.
+func (p *pass) rounding(m *model.Model, first bool) model.Wrap {
+	if p.exact {
+		return func(o model.Ops[[]float32], _ int) model.Ops[[]float32] { return o }
+	}
+	t := p.r.q.taps(m, nil)
+	t.whole = t.whole && first
+	return t.wrap
 }
 
 // embedding reads what a stream's layer reads: ids are rows of a sequence.
@@ -126,20 +201,6 @@ func counting(n int) []int32 {
 	}
 	return ids
 }
-
-// outputTape takes a layer's output from a stream, before the final norm.
-type outputTape struct {
-	write func(x []float32) error
-	err   error
-}
-
-func (t *outputTape) Layer(int, []float32, model.Past) {}
-
-func (t *outputTape) Remember(int, []float32) {}
-
-func (t *outputTape) Write(int, model.Written, []int32, []float32) {}
-
-func (t *outputTape) Output(x []float32) { t.err = t.write(x) }
 
 // observeHead adds what the head reads to a Hessian.
 func (r *rounder) observeHead(ctx context.Context, h *Hessian) error {

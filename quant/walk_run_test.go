@@ -27,10 +27,11 @@ func walkOptions(t testing.TB) (*model.Model, *Quantized, RoundOptions) {
 }
 
 // outputs are the outputs of each layer of a model on a sequence.
-type outputs struct {
-	outputTape
-	layers [][]float32
-}
+type outputs struct{ layers [][]float32 }
+
+func (o *outputs) Remember(int, []float32) {}
+
+func (o *outputs) Write(int, model.Written, []int32, []float32) {}
 
 func (o *outputs) Layer(i int, x []float32, _ model.Past) {
 	if i == len(o.layers) {

@@ -3,6 +3,7 @@ package quant
 import (
 	"math"
 
+	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -53,21 +54,29 @@ func (w *Weight) Bytes() int {
 	return (len(w.Codes)*w.Bits+7)/8 + 4*len(w.Scales) + (len(w.Zeros)*w.Bits+7)/8
 }
 
-// fidelity compares the codes with the float weights they stand for: the share
+// fidelity compares the codes with the float weights of a map that they stand for: the share
 // that lies beyond the codes, and the signal-to-noise ratio in dB.
-func (w *Weight) fidelity(matrix []float32) (clipped, decibel float64) {
+func (w *Weight) fidelity(l *model.Linear) (clipped, decibel float64) {
 	beyond, signal, noise := 0, 0.0, 0.0
-	length, scale := w.Index(len(matrix), w.Out, w.In)
-	for i, x := range matrix {
-		s := scale(i / length)
-		v := float64(x)
-		e := v - float64(w.Scales[s])*float64(int32(w.Codes[i])-w.Zero(s))
-		signal, noise = signal+v*v, noise+e*e
-		if w.Saturates(v, s) {
-			beyond++
+	length, scale := w.Index(len(w.Codes), w.Out, w.In)
+	rows := min(w.Out, max(1, rowFloats/w.In))
+	matrix := scratch.Borrow(rows * w.In)
+	defer scratch.Release(matrix)
+	for first := 0; first < w.Out; first += rows {
+		last := min(w.Out, first+rows)
+		l.Rows(matrix, first, last)
+		at := first * w.In
+		for i, x := range matrix[:(last-first)*w.In] {
+			s := scale((at + i) / length)
+			v := float64(x)
+			e := v - float64(w.Scales[s])*float64(int32(w.Codes[at+i])-w.Zero(s))
+			signal, noise = signal+v*v, noise+e*e
+			if w.Saturates(v, s) {
+				beyond++
+			}
 		}
 	}
-	return float64(beyond) / float64(len(matrix)), sqnr(signal, noise)
+	return float64(beyond) / float64(len(w.Codes)), sqnr(signal, noise)
 }
 
 // maxSQNR is beyond what float32 itself resolves.

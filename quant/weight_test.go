@@ -32,7 +32,7 @@ func TestQuantizeWeight(t *testing.T) {
 	if want := []int8{127, -64, 0, 2, 0, 0, 0, 0, -127, 64, 2, 0}; !slices.Equal(w.Codes, want) {
 		t.Errorf("codes %v, want %v", w.Codes, want)
 	}
-	if clipped, _ := w.fidelity(l.Weight()); clipped != 0 {
+	if clipped, _ := w.fidelity(l); clipped != 0 {
 		t.Errorf("clip rate %g, want 0", clipped)
 	}
 	if want := []float32{-254, 128, 4, 0}; !slices.Equal(w.Dequantize()[8:], want) {
@@ -97,11 +97,12 @@ func TestSQNR(t *testing.T) {
 	for i := range x {
 		x[i] = (float32(i)+0.5)/n*2 - 1
 	}
-	w, err := nearest(model.NewLinear("w", n, 1, x, nil), encoding.Format{Bits: 8})
+	l := model.NewLinear("w", n, 1, x, nil)
+	w, err := nearest(l, encoding.Format{Bits: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, got := w.fidelity(x)
+	_, got := w.fidelity(l)
 	if want := 20 * math.Log10(2*127); math.Abs(got-want) > 0.1 {
 		t.Errorf("weights: %.2f dB, want %.2f", got, want)
 	}
