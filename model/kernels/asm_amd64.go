@@ -169,6 +169,16 @@ func bf16ToF32AVX2(dst []float32, src []byte)
 //go:noescape
 func f16ToF32AVX2(dst []float32, src []byte)
 
+// f32ToF16AVX2 rounds len(src) numbers, a multiple of 8, to little-endian half-precision numbers.
+//
+//go:noescape
+func f32ToF16AVX2(dst []byte, src []float32)
+
+// widenI8AVX2 widens blocks of a float32 scale and 32 codes of 8 bits to dst.
+//
+//go:noescape
+func widenI8AVX2(dst *float32, src *byte, blocks int)
+
 // orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.
 //
 //go:noescape

@@ -223,6 +223,23 @@ func f16sToF32(dst []float32, src []byte) {
 	f16sToF32Go(dst[whole:], src[2*whole:])
 }
 
+func f32sToF16(dst []byte, src []float32) {
+	whole := 0
+	if useAVX2 {
+		whole = len(src) &^ 7
+		f32ToF16AVX2(dst, src[:whole])
+	}
+	f32sToF16Go(dst[2*whole:], src[whole:])
+}
+
+func widenI8(dst []float32, src []byte) {
+	if useAVX2 && len(dst) > 0 {
+		widenI8AVX2(&dst[0], &src[0], len(dst)/codesTogether)
+	} else {
+		widenI8Go(dst, src)
+	}
+}
+
 // orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.
 func orAll(x []byte) byte {
 	if useAVX2 {
