@@ -67,7 +67,7 @@ func TestI8(t *testing.T) {
 // TestPackStored: a factor as it is stored gives the bits of the same numbers in float32, packed, from any row on.
 func TestPackStored(t *testing.T) {
 	r := rand.New(rand.NewPCG(54, 55))
-	for _, s := range []struct{ n, k int }{{1, 32}, {15, 64}, {16, 64}, {33, 96}, {250, 64}, {70, 320}} {
+	for _, s := range []struct{ n, k int }{{15, 64}, {33, 96}, {70, 288}} {
 		x := normals(r, s.n*s.k, 1)
 		half, codes := make([]byte, 2*len(x)), make([]byte, I8Bytes(len(x)))
 		F32ToF16(half, x)
@@ -75,7 +75,7 @@ func TestPackStored(t *testing.T) {
 		for name, w := range map[string]Stored{"F16": StoredF16(half), "I8": StoredI8(codes)} {
 			wide := make([]float32, len(x))
 			w.Widen(wide, w.Data)
-			for _, m := range []int{1, 2, 13} {
+			for _, m := range []int{1, 13} {
 				a := normals(r, m*s.k, 1)
 				for from := 0; from < s.n; from += 2 * PackedColumns {
 					eachWay(func(way string) {
