@@ -27,6 +27,8 @@ type Options struct {
 	Runs int
 	// Seed is that of the token ids.
 	Seed uint64
+	// Cache is how keys and values are held where a text is read or written; "": in float32.
+	Cache model.CacheType
 	// Scratch is an existing folder that the export case may write to.
 	Scratch string
 	// BaseDir is the folder that the model's base was loaded from.

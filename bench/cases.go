@@ -100,7 +100,7 @@ func (w *workload) full(n int) benchCase {
 
 // read streams the first n ids and computes the logits of stretches from a token on.
 func (w *workload) read(ctx context.Context, m *model.Model, n, logitsFrom int) error {
-	return m.NewStream(model.StreamOptions{NoRouting: true}).Feed(ctx, w.ids[:n], logitsFrom, func(_ int, hidden []float32) error {
+	return m.NewStream(model.StreamOptions{NoRouting: true, Cache: w.options.Cache}).Feed(ctx, w.ids[:n], logitsFrom, func(_ int, hidden []float32) error {
 		for rows := range slices.Chunk(hidden, logitRows*m.Base.Dims.Hidden) {
 			n := len(rows) / m.Base.Dims.Hidden * m.Base.Head.Out
 			w.logits = slices.Grow(w.logits[:0], n)[:n]
@@ -151,7 +151,7 @@ func (w *workload) decoding() benchCase {
 		name: "decode one by one at a full cache", tokens: n, weights: w.count.weights(),
 		count: func() (need, error) { return w.count.decoding(read, n) },
 		prepare: func(ctx context.Context) (func(context.Context) error, error) {
-			st := w.model.NewStream(model.StreamOptions{})
+			st := w.model.NewStream(model.StreamOptions{Cache: w.options.Cache})
 			next, err := st.Read(ctx, w.ids[:read], nil)
 			if err != nil {
 				return nil, err

@@ -43,7 +43,7 @@ type Cost struct {
 }
 
 // Costs measures policies over random tokens, each at each of the lengths. Of the options,
-// Runs, Seed and Progress count. Before it is timed, a policy reads two segments.
+// Runs, Seed, Cache and Progress count. Before it is timed, a policy reads two segments.
 func Costs(ctx context.Context, policies []Policy, lengths []int, o Options) ([]Cost, error) {
 	if o.Runs < 1 {
 		return nil, fmt.Errorf("runs is %d; it must be at least 1", o.Runs)
@@ -57,7 +57,7 @@ func Costs(ctx context.Context, policies []Policy, lengths []int, o Options) ([]
 	line := progress.Start(o.Progress, progress.Task{What: "measuring", Unit: "readings", Total: len(policies) * len(lengths)})
 	defer line.End()
 	for _, p := range policies {
-		if _, err := costOf(ctx, p, 2*p.Model.Spec.Segment, o.Seed); err != nil {
+		if _, err := costOf(ctx, p, 2*p.Model.Spec.Segment, o); err != nil {
 			return nil, fmt.Errorf("policy %s: %w", p.Name, err)
 		}
 		for _, n := range lengths {
@@ -79,7 +79,7 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 	peakmem.Reset()
 	for range o.Runs {
 		var err error
-		if c, err = costOf(ctx, p, tokens, o.Seed); err != nil {
+		if c, err = costOf(ctx, p, tokens, o); err != nil {
 			return c, err
 		}
 		first, written = append(first, c.FirstToken), append(written, c.WrittenPerSecond)
@@ -92,13 +92,13 @@ func medianCost(ctx context.Context, p Policy, tokens int, o Options) (Cost, err
 }
 
 // costOf reads and writes once.
-func costOf(ctx context.Context, p Policy, tokens int, seed uint64) (Cost, error) {
+func costOf(ctx context.Context, p Policy, tokens int, o Options) (Cost, error) {
 	c := Cost{Policy: p.Name, Tokens: tokens}
-	r, ids := rand.New(rand.NewPCG(seed, 0)), make([]int32, tokens)
+	r, ids := rand.New(rand.NewPCG(o.Seed, 0)), make([]int32, tokens)
 	for i := range ids {
 		ids[i] = firstID + r.Int32N(int32(p.Model.Base.Embed.Out)-firstID)
 	}
-	st, start, cpu := p.Model.NewStream(model.StreamOptions{}), time.Now(), cpuSeconds()
+	st, start, cpu := p.Model.NewStream(model.StreamOptions{Cache: o.Cache}), time.Now(), cpuSeconds()
 	next, err := st.Read(ctx, ids, nil)
 	if err != nil {
 		return c, err

@@ -605,7 +605,7 @@ func TestEvictionPieces(t *testing.T) {
 			got := read(pieces...)
 			for i, l := range got.Layers {
 				w := want.Layers[i]
-				if !slices.Equal(l.Token, w.Token) || !slices.Equal(l.Score, w.Score) || !slices.Equal(l.Queries, w.Queries) || !slices.Equal(l.K, w.K) {
+				if !slices.Equal(l.Token, w.Token) || !slices.Equal(l.Score, w.Score) || !slices.Equal(l.Queries, w.Queries) || !slices.Equal(l.K.Floats(), w.K.Floats()) {
 					t.Errorf("%s: read in pieces of %v, layer %d has another state", p, pieces, i)
 				}
 			}

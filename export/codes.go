@@ -25,7 +25,7 @@ func (p *pair) compareCodes(ctx context.Context, ids []int32) (err error) {
 	for i := range m.Base.Layers {
 		want, near := &stream.State.Layers[i], &twin.State.Layers[i]
 		keys, values := exported.Stored(i)
-		for _, x := range []struct{ got, want, twin []float32 }{{keys, want.K, near.K}, {values, want.V, near.V}} {
+		for _, x := range []struct{ got, want, twin []float32 }{{keys, want.K.Floats(), near.K.Floats()}, {values, want.V.Floats(), near.V.Floats()}} {
 			for j, v := range x.got {
 				p.Codes++
 				if v != x.want[j] {

@@ -68,7 +68,7 @@ func apart(t *testing.T, dir string, m *model.Model, q *quant.Quantized) (stored
 	}
 	for i, l := range m.Base.Layers {
 		keys, values := exported.Stored(i)
-		stored += (far(keys, st.State.Layers[i].K, quant.KeyPoint(l)) + far(values, st.State.Layers[i].V, quant.ValuePoint(l))) / float64(2*len(m.Base.Layers))
+		stored += (far(keys, st.State.Layers[i].K.Floats(), quant.KeyPoint(l)) + far(values, st.State.Layers[i].V.Floats(), quant.ValuePoint(l))) / float64(2*len(m.Base.Layers))
 	}
 	return stored, far(got, want, quant.HeadOutput)
 }

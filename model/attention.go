@@ -102,31 +102,42 @@ func (a *Attention) all(in NewTokens) (k, v []float32) {
 	return k, v
 }
 
-// headRows are the keys or values of each KV head, packed for the products of many
-// query blocks.
+// headRows are the keys or values of each KV head as the products of many query blocks
+// read them, chunk by chunk.
 type headRows struct {
-	heads  []kernels.Packed
-	buffer []float32
+	chunks  []headChunk
+	buffers [][]float32
+}
+
+// whole returns KV head g of rows in one chunk.
+func (h headRows) whole(g int) kernels.Packed { return h.chunks[0].heads[g] }
+
+// headChunk is the part [first,end) of the rows. heads are its factors for each KV head; nil:
+// products widen the rows.
+type headChunk struct {
+	first, end int
+	heads      []kernels.Packed
+	rows       *Rows
+	chunk      rowChunk
 }
 
 // packFrom is the number of query rows from which packing repays.
 const packFrom = 16
 
-// pack packs n rows x [n,K·d] for products of a number of query rows, q·xᵀ if
-// transposed and p·x if not. The caller releases the buffer.
-func (a *Attention) pack(x []float32, n, queries int, transposed bool) headRows {
-	d, ld := a.HeadDim, a.KVHeads*a.HeadDim
-	cols, depth := d, n
-	if transposed {
-		cols, depth = n, d
-	}
-	h, size := headRows{heads: make([]kernels.Packed, a.KVHeads)}, 0
-	if queries*a.group() >= packFrom {
-		size = kernels.PackedSize(cols, depth)
-		h.buffer = scratch.Borrow(size * a.KVHeads)
-	}
-	kernels.Each(a.KVHeads, func(g int) {
-		h.heads[g] = kernels.Pack(h.buffer[g*size:(g+1)*size], transposed, cols, depth, x[g*d:], ld)
+// pack packs n rows [n,K·d] for products of a number of query rows, q·xᵀ if transposed and
+// p·x if not. The caller releases the buffers.
+func (a *Attention) pack(x *Rows, n, queries int, transposed bool) headRows {
+	var h headRows
+	packs := queries*a.group() >= packFrom
+	x.parts(0, n, func(c rowChunk, lo, hi int) {
+		part := headChunk{first: lo, end: hi, rows: x, chunk: c}
+		switch {
+		case packs:
+			h.buffers = append(h.buffers, part.pack(transposed)...)
+		case transposed || c.floats != nil:
+			part.inPlace(transposed)
+		}
+		h.chunks = append(h.chunks, part)
 	})
 	return h
 }
@@ -140,11 +151,15 @@ type visibleKeys struct {
 
 // prepare packs keys (after rotary embedding) and values of all stored and new
 // tokens, [n,K·d], for a number of query rows.
-func (a *Attention) prepare(k, v []float32, n, queries int) visibleKeys {
+func (a *Attention) prepare(k, v *Rows, n, queries int) visibleKeys {
 	return visibleKeys{k: a.pack(k, n, queries, true), v: a.pack(v, n, queries, false), bias: a.bias()}
 }
 
-func (v visibleKeys) release() { scratch.Release(v.k.buffer, v.v.buffer, v.bias) }
+func (v visibleKeys) release() {
+	scratch.Release(v.k.buffers...)
+	scratch.Release(v.v.buffers...)
+	scratch.Release(v.bias)
+}
 
 // queries are the rows of a score buffer, which see the keys of one KV head: tokens
 // of one head, or of a single token several heads.
@@ -192,7 +207,9 @@ type forward struct {
 // receives each row's log of the sum of exponentials, which Backward needs.
 func (a *Attention) Forward(dst, lse []float32, in NewTokens) {
 	k, v := a.all(in)
-	keys := a.prepare(k, v, a.Past+in.Rows, in.Rows)
+	n := a.Past + in.Rows
+	stored, values := floatRows(k, n, a.Dims), floatRows(v, n, a.Dims)
+	keys := a.prepare(&stored, &values, n, in.Rows)
 	a.attend(dst, lse, in, keys)
 	keys.release()
 	scratch.Release(k, v)
@@ -229,7 +246,7 @@ func (f *forward) block(q queries) {
 	}
 	t, h := q.row(0)
 	out, ldo := f.dst[(t*f.Heads+h)*d:], f.stride(q)
-	kernels.GemmPackedSerial(false, rows, d, to-from, 1, s, ld, f.keys.v.heads[g].From(from, 0), 1, out, ldo)
+	f.keys.v.multiply(g, rows, s, ld, from, to, out, ldo)
 	for i := range rows {
 		kernels.Scale(inverse[i], out[i*ldo:i*ldo+d])
 	}
@@ -268,7 +285,9 @@ func (a *Attention) scores(s []float32, ld int, q []float32, k headRows, of quer
 	t, h := of.row(0)
 	g, d := of.head/a.group(), a.HeadDim
 	from, to := a.span(of)
-	kernels.GemmPackedSerial(false, of.rows(), to-from, d, a.Scale, q[(t*a.Heads+h)*d:], a.stride(of), k.heads[g].From(0, from), 0, s, ld)
+	k.parts(from, to, func(c *headChunk, lo, hi int) {
+		kernels.GemmPackedSerial(false, of.rows(), hi-lo, d, a.Scale, q[(t*a.Heads+h)*d:], a.stride(of), c.heads[g].From(0, lo-c.first), 0, s[lo-from:], ld)
+	})
 	for i := 0; a.Softcap != 0 && i < of.rows(); i++ {
 		kernels.Softcap(s[i*ld:i*ld+to-from], a.Softcap)
 	}

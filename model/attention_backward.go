@@ -1,6 +1,8 @@
 package model
 
 import (
+	"slices"
+
 	"eisft/internal/scratch"
 	"eisft/model/kernels"
 )
@@ -18,13 +20,15 @@ func (a *Attention) Backward(g AttentionGrads, dOut, out, lse []float32, in NewT
 	b := backward{Attention: a, grads: g, in: in, q: a.rotated(in.Q, in.Rows), bias: a.bias(), dOut: dOut, out: out, lse: lse}
 	k, v := a.all(in)
 	n := a.Past + in.Rows
-	b.keysT, b.valuesT = a.pack(k, n, in.Rows, true), a.pack(v, n, in.Rows, true)
+	stored, values := floatRows(k, n, a.Dims), floatRows(v, n, a.Dims)
+	b.keysT, b.valuesT = a.pack(&stored, n, in.Rows, true), a.pack(&values, n, in.Rows, true)
 	if g.Q != nil {
-		b.keys = a.pack(k, n, in.Rows, false)
+		b.keys = a.pack(&stored, n, in.Rows, false)
 	}
 	dq, dk := scratch.BorrowZero(len(b.q)), scratch.BorrowZero(len(in.K))
 	b.dq, b.dk = dq, dk
-	defer scratch.Release(b.q, b.bias, k, v, b.keysT.buffer, b.valuesT.buffer, b.keys.buffer, dq, dk)
+	defer scratch.Release(b.q, b.bias, k, v, dq, dk)
+	defer scratch.Release(slices.Concat(b.keysT.buffers, b.valuesT.buffers, b.keys.buffers)...)
 	kernels.Each(a.KVHeads, b.kvHead) // the heads of a group share dk and dv
 	if g.Q == nil {
 		return
@@ -86,7 +90,7 @@ func (b *headBackward) block(q queries) {
 	}
 	b.raise(p, ld, b.bias, q)
 	ldq, ldk, kv, first := b.Heads*d, b.KVHeads*d, b.g*d, (q.token*b.Heads+q.head)*d
-	kernels.GemmPackedSerial(false, rows, ld, d, 1, b.dOut[first:], ldq, b.valuesT.heads[b.g].From(0, from), 0, ds, ld)
+	kernels.GemmPackedSerial(false, rows, ld, d, 1, b.dOut[first:], ldq, b.valuesT.whole(b.g).From(0, from), 0, ds, ld)
 	for i := range rows {
 		b.softmaxRow(p[i*ld:(i+1)*ld], ds[i*ld:(i+1)*ld], from, q.token+i, q.head)
 	}
@@ -97,7 +101,7 @@ func (b *headBackward) block(q queries) {
 	if capped != nil {
 		kernels.SoftcapGrad(ds, capped, b.Softcap)
 	}
-	kernels.GemmPackedSerial(false, rows, d, ld, b.Scale, ds, ld, b.keys.heads[b.g].From(from, 0), 1, b.dq[first:], ldq)
+	kernels.GemmPackedSerial(false, rows, d, ld, b.Scale, ds, ld, b.keys.whole(b.g).From(from, 0), 1, b.dq[first:], ldq)
 	fresh := max(from, b.Past) // stored keys and values are constants
 	n, at := to-fresh, (fresh-b.Past)*ldk+kv
 	kernels.GemmSerial(true, false, n, d, rows, b.Scale, ds[fresh-from:], ld, b.q[first:], ldq, 1, b.dk[at:], ldk)

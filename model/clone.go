@@ -14,7 +14,7 @@ func (s *State) clone(d Dims) *State {
 	for i := range c.Layers {
 		l := &c.Layers[i]
 		l.trim(s.Parts(i).Stored(), d)
-		l.K, l.V, l.Rotated = slices.Clone(l.K), slices.Clone(l.V), slices.Clone(l.Rotated)
+		l.K, l.V, l.Rotated = l.K.clone(), l.V.clone(), l.Rotated.clone()
 		l.Score, l.Token, l.Memory = slices.Clone(l.Score), slices.Clone(l.Token), slices.Clone(l.Memory)
 		l.Queries = slices.Clone(l.Queries)
 	}
@@ -23,8 +23,7 @@ func (s *State) clone(d Dims) *State {
 
 // trim cuts the row arrays to n rows: behind them lies what commit has left.
 func (l *LayerState) trim(n int, d Dims) {
-	kv := d.KVHeads * d.HeadDim
-	l.K, l.V, l.Rotated = l.K[:n*kv], l.V[:n*kv], l.Rotated[:n*kv]
+	l.K.n, l.V.n, l.Rotated.n = n, n, n
 	l.Token = l.Token[:n*d.KVHeads]
 	if l.Score != nil {
 		l.Score = l.Score[:n*d.KVHeads]

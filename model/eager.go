@@ -81,11 +81,11 @@ func (e *eager) Residual(l *Layer, x, y []float32) []float32 {
 
 func (e *eager) Remember(layer *Layer, h, k, v []float32) {
 	l, d, at := &e.state.Layers[layer.Index], e.model.Base.Dims, e.past(layer.Index)+e.first
-	w := d.KVHeads * d.HeadDim
-	copy(l.K[at*w:], k)
-	copy(l.V[at*w:], v)
+	w := e.rows * d.KVHeads * d.HeadDim
+	l.K.Put(at, k[:w])
+	l.V.Put(at, v[:w])
 	cos, sin := e.tables[e.place(layer.Index)].from(e.first, e.rows)
-	e.turnKeys(layer, l.Rotated[at*w:(at+e.rows)*w], k, e.rows, cos, sin)
+	e.turnStored(layer, at, at+e.rows, cos, sin)
 	for i := range e.rows * d.KVHeads {
 		l.Token[at*d.KVHeads+i] = int32(e.state.Seen() + e.first + i/d.KVHeads)
 	}

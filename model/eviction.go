@@ -111,7 +111,7 @@ func (f *floats) candidates(i int, t schedule.Turnover) Candidates {
 	w := t.Stored * d.KVHeads * d.HeadDim
 	return Candidates{
 		Turnover: t, Dims: d, Layer: f.model.Base.Layers[i],
-		Keys: l.Rotated[:w], Values: l.V[:w], Token: l.Token[:t.Stored*d.KVHeads],
+		Keys: l.Rotated.Floats()[:w], Values: l.V.Floats()[:w], Token: l.Token[:t.Stored*d.KVHeads],
 		Attention: l.Score[:t.Stored*d.KVHeads], Queries: l.Queries,
 		Position: f.state.Plan().Position(t.Stored, f.state.Seen()),
 	}

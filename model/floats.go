@@ -131,7 +131,7 @@ func (f *floats) Meet(layer *Layer, queries [][]float32) {
 	}
 	rows := len(f.x) / f.model.Base.Dims.Hidden
 	f.attention = past.Attention
-	f.keys = f.attention.prepare(l.Rotated, l.V, f.past(i)+rows, rows)
+	f.keys = f.attention.prepare(&l.Rotated, &l.V, f.past(i)+rows, rows)
 	f.watch(layer, queries)
 }
 
@@ -164,12 +164,16 @@ func (f *floats) Logits(dst, hidden []float32) {
 func (f *floats) pastOf(layer *Layer) Past {
 	i, d := layer.Index, f.model.Base.Dims
 	l, parts, a := &f.state.Layers[i], f.state.Parts(i), f.tables[f.place(i)]
-	stored, w := parts.Stored(), d.KVHeads*d.HeadDim
+	stored := parts.Stored()
 	p := Past{Attention: Attention{
-		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, PastK: l.Rotated[:stored*w], PastV: l.V[:stored*w], Past: stored, First: f.state.Seen(),
+		Dims: d, Scale: layer.AttentionScale, Softcap: layer.AttentionSoftcap, Past: stored, First: f.state.Seen(),
 		SlotAt: parts.Sinks, Soft: f.options.Soft, SlidingWindow: layer.SlidingWindow, Cos: a.cos, Sin: a.sin,
 		QueryWeight: layer.QueryWeight,
 	}}
+	if f.options.Tape != nil { // all others find them in the state
+		w := stored * d.KVHeads * d.HeadDim
+		p.Attention.PastK, p.Attention.PastV = l.Rotated.Floats()[:w], l.V.Floats()[:w]
+	}
 	if l.Score != nil && f.model.Spec.Slots > 0 {
 		from, to := parts.Sinks*d.KVHeads, (parts.Sinks+parts.Slots)*d.KVHeads
 		p.Attention.Score, p.Attention.Token, p.Attention.Decay = l.Score[from:to], l.Token[from:to], f.model.Spec.Decays()

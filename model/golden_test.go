@@ -58,7 +58,7 @@ func compareState(t *testing.T, e *modeltest.Edge, s *model.State, segment int) 
 		var keys, scores []float32 // [K,R,d], [K,R]
 		for g := range d.KVHeads {
 			for p, r := s.Parts(i), s.Parts(i).Sinks; r < p.Sinks+p.Slots; r++ {
-				keys = append(keys, l.K[(r*d.KVHeads+g)*d.HeadDim:(r*d.KVHeads+g+1)*d.HeadDim]...)
+				keys = append(keys, l.K.Floats()[(r*d.KVHeads+g)*d.HeadDim:(r*d.KVHeads+g+1)*d.HeadDim]...)
 				scores = append(scores, l.Score[r*d.KVHeads+g])
 			}
 		}

@@ -26,7 +26,7 @@ type Seer interface{ See(l *Layer) Sight }
 func (e *eager) See(l *Layer) Sight {
 	s := &e.state.Layers[l.Index]
 	a := e.attentionOf(l)
-	return Sight{Attention: a, Keys: s.Rotated, Values: s.V, Bias: a.bias(), Written: e.state.Written()}
+	return Sight{Attention: a, Keys: s.Rotated.Floats(), Values: s.V.Floats(), Bias: a.bias(), Written: e.state.Written()}
 }
 
 // KeyTurner is a decorator that turns keys itself: those of new tokens, and the stored ones

@@ -19,7 +19,7 @@ type State struct {
 // LayerState is a layer's part of the State. Rows are tokens; of a row, each
 // KV head has its own part, since each chooses its own slots.
 type LayerState struct {
-	K, V, Rotated []float32 // [n,K·d]: keys before rotary embedding, values, keys after it
+	K, V, Rotated Rows // keys before rotary embedding, values, keys after it
 	// Score [n,K] is the retention score ρ, the logit of the write gate, or the attention
 	// that an eviction has watched; nil without any.
 	Score   []float32
@@ -28,8 +28,16 @@ type LayerState struct {
 	Queries []float32 // [H,d+1,d]: mean and covariance of queries, if an eviction asks for them
 }
 
-func newState(m *Model, q *schedule.Sequence) *State {
+// newState is a state without tokens, for a stream with the options.
+func newState(m *Model, q *schedule.Sequence, o StreamOptions) *State {
 	st := &State{Sequence: q, Layers: make([]LayerState, len(m.Base.Layers))}
+	// What decorates or records a pass wants all rows side by side.
+	grows := m.Spec.Window == schedule.Unbounded && o.Wrap == nil && o.Tape == nil
+	for i := range st.Layers {
+		for _, r := range []*Rows{&st.Layers[i].K, &st.Layers[i].V, &st.Layers[i].Rotated} {
+			*r = newRows(o.Cache, m.Base.Dims, grows)
+		}
+	}
 	if m.Spec.HasMemory() {
 		for i := range st.Layers {
 			st.Layers[i].Memory = make([]float32, Memory{m.Spec, m.Base.Dims}.Size())
@@ -45,8 +53,9 @@ func newState(m *Model, q *schedule.Sequence) *State {
 
 // resize gives every row array the length n, and when it has to move room for more.
 func (l *LayerState) resize(n, room int, s Spec, d Dims) {
-	kv := d.KVHeads * d.HeadDim
-	l.K, l.V, l.Rotated = grown(l.K, n*kv, room*kv), grown(l.V, n*kv, room*kv), grown(l.Rotated, n*kv, room*kv)
+	l.K.resize(n, room)
+	l.V.resize(n, room)
+	l.Rotated.resize(n, room)
 	l.Token = grown(l.Token, n*d.KVHeads, room*d.KVHeads)
 	if s.HasScore() {
 		l.Score = grown(l.Score, n*d.KVHeads, room*d.KVHeads)
@@ -113,8 +122,8 @@ func (f *floats) gather(l *LayerState, n, count int) Written {
 	for g := range kv {
 		for t, r := range f.choice[(g+1)*n-count : (g+1)*n] {
 			from, to := r*kv+g, t*kv+g
-			copy(w.Keys[to*hd:(to+1)*hd], l.K[from*hd:])
-			copy(w.Values[to*hd:(to+1)*hd], l.V[from*hd:])
+			l.K.Head(w.Keys[to*hd:(to+1)*hd], r, g)
+			l.V.Head(w.Values[to*hd:(to+1)*hd], r, g)
 			if l.Score != nil {
 				w.Score[to] = l.Score[from]
 			}
@@ -126,11 +135,10 @@ func (f *floats) gather(l *LayerState, n, count int) Written {
 
 // moveHead moves KV head g's part of a row; to is at most from.
 func (l *LayerState) moveHead(to, from, g int, d Dims) {
-	a, b, n := (to*d.KVHeads+g)*d.HeadDim, (from*d.KVHeads+g)*d.HeadDim, d.HeadDim
-	for _, x := range [][]float32{l.K, l.V, l.Rotated} {
-		copy(x[a:a+n], x[b:b+n])
-	}
-	a, b = to*d.KVHeads+g, from*d.KVHeads+g
+	l.K.moveHead(to, from, g)
+	l.V.moveHead(to, from, g)
+	l.Rotated.moveHead(to, from, g)
+	a, b := to*d.KVHeads+g, from*d.KVHeads+g
 	l.Token[a] = l.Token[b]
 	if l.Score != nil {
 		l.Score[a] = l.Score[b]
@@ -139,16 +147,12 @@ func (l *LayerState) moveHead(to, from, g int, d Dims) {
 
 // moveRows moves rows [from,end) to `to`, which is at most from.
 func (l *LayerState) moveRows(to, from, end int, d Dims) {
-	shift := func(x []float32, w int) {
-		if x != nil {
-			copy(x[to*w:], x[from*w:end*w])
-		}
+	l.K.moveRows(to, from, end)
+	l.V.moveRows(to, from, end)
+	l.Rotated.moveRows(to, from, end)
+	if l.Score != nil {
+		copy(l.Score[to*d.KVHeads:], l.Score[from*d.KVHeads:end*d.KVHeads])
 	}
-	w := d.KVHeads * d.HeadDim
-	shift(l.K, w)
-	shift(l.V, w)
-	shift(l.Rotated, w)
-	shift(l.Score, d.KVHeads)
 	copy(l.Token[to*d.KVHeads:], l.Token[from*d.KVHeads:end*d.KVHeads])
 }
 
@@ -158,8 +162,17 @@ func (f *floats) rotateStored(i int, t schedule.Turnover) {
 	if f.state.Plan().Absolute {
 		return
 	}
-	l, d, from, to := &f.state.Layers[i], f.model.Base.Dims, t.First, t.Stored-(t.Candidates-t.Stay)
-	w, layer := d.KVHeads*d.HeadDim, f.model.Base.Layers[i]
+	from, to, layer := t.First, t.Stored-(t.Candidates-t.Stay), f.model.Base.Layers[i]
 	cos, sin := layer.Rotary.Range(from, to)
-	f.turnKeys(layer, l.Rotated[from*w:to*w], l.K[from*w:to*w], to-from, cos, sin)
+	f.turnStored(layer, from, to, cos, sin)
+}
+
+// turnStored computes rows [from,to) of a layer's keys after rotary embedding from those before it.
+func (f *floats) turnStored(layer *Layer, from, to int, cos, sin []float32) {
+	l := &f.state.Layers[layer.Index]
+	k := l.K.borrow(from, to)
+	turned := scratch.Borrow(len(k))
+	f.turnKeys(layer, turned, k, to-from, cos, sin)
+	l.Rotated.Put(from, turned)
+	scratch.Release(k, turned)
 }

@@ -39,6 +39,8 @@ type stateHeader struct {
 	Seen     int    `json:"seen"`
 	Evicted  bool   `json:"evicted"`
 	Held     bool   `json:"held"`
+	// Cache is how keys and values are held, "" if in float32.
+	Cache CacheType `json:"cache,omitempty"`
 }
 
 // parts returns what Seen and Recent make of a layer with slots, if the block has them.
@@ -56,6 +58,9 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 	}
 	s, m := st.State, st.model
 	h := stateHeader{Base: m.Base.Identity(), Params: m.Params.Identity(), Block: m.Spec, Eviction: m.Eviction.identity(), Recent: s.Parts(0).Recent, Seen: s.Seen(), Held: s.Held()}
+	if st.options.Cache != CacheFloat32 {
+		h.Cache = st.options.Cache
+	}
 	p := h.parts()
 	h.Sinks, h.Slots, h.Window, h.Evicted = p.Sinks, p.Slots, p.Window, p.Left > 0
 	header, err := json.Marshal(h)
@@ -80,10 +85,11 @@ func (st *Stream) Save(path string, notes map[string]string) error {
 	return hf.WriteSummed(path, entries, meta)
 }
 
-// stateField is a tensor of a state's file: floats, or else ints.
+// stateField is a tensor of a state's file: rows, floats, or else ints.
 type stateField struct {
 	name   string
 	shape  []int
+	rows   *Rows
 	floats *[]float32
 	ints   *[]int32
 }
@@ -93,8 +99,8 @@ func (l *LayerState) fields(i, n int, m *Model) []stateField {
 	d, s := m.Base.Dims, m.Spec.At(i)
 	name := func(part string) string { return fmt.Sprintf("layers.%d.%s", i, part) }
 	out := []stateField{
-		{name: name("k"), shape: []int{n, d.KVHeads, d.HeadDim}, floats: &l.K},
-		{name: name("v"), shape: []int{n, d.KVHeads, d.HeadDim}, floats: &l.V},
+		{name: name("k"), shape: l.K.shape(n), rows: &l.K},
+		{name: name("v"), shape: l.V.shape(n), rows: &l.V},
 		{name: name("token"), shape: []int{n, d.KVHeads}, ints: &l.Token},
 	}
 	if s.HasScore() {
@@ -110,6 +116,9 @@ func (l *LayerState) fields(i, n int, m *Model) []stateField {
 }
 
 func (f stateField) entry() hf.Entry {
+	if f.rows != nil {
+		return hf.Entry{Name: f.name, Shape: f.shape, Data: f.rows.content()}
+	}
 	if f.ints != nil {
 		return hf.Entry{Name: f.name, Shape: f.shape, Data: *f.ints}
 	}
@@ -125,6 +134,9 @@ func (f stateField) read(file *hf.File) error {
 	if !slices.Equal(t.Shape, f.shape) {
 		return fmt.Errorf("tensor %s has shape %v, but the counts of the state make it %v; the file is damaged", f.name, t.Shape, f.shape)
 	}
+	if f.rows != nil {
+		return f.rows.restore(f.shape[0], t)
+	}
 	if f.floats != nil {
 		*f.floats, err = t.Float32()
 		return err
@@ -138,10 +150,17 @@ func (f stateField) read(file *hf.File) error {
 
 // check reports numbers that no stream of so many tokens has.
 func (f stateField) check(seen int) error {
-	if f.floats != nil {
-		if i := slices.IndexFunc(*f.floats, func(v float32) bool { return v-v != 0 }); i >= 0 {
-			return fmt.Errorf("tensor %s holds %g, want finite numbers; the file is damaged", f.name, (*f.floats)[i])
-		}
+	var floats []float32
+	switch {
+	case f.rows != nil:
+		floats = f.rows.Floats()
+	case f.floats != nil:
+		floats = *f.floats
+	}
+	if i := slices.IndexFunc(floats, func(v float32) bool { return v-v != 0 }); i >= 0 {
+		return fmt.Errorf("tensor %s holds %g, want finite numbers; the file is damaged", f.name, floats[i])
+	}
+	if f.ints == nil {
 		return nil
 	}
 	for _, v := range *f.ints {
@@ -185,15 +204,19 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	if err := f.Intact(); err != nil {
+	err := f.Intact()
+	if err != nil {
 		return nil, err
 	}
 	o.Soft = false // the state has none
+	if o.Cache, err = h.cache(m, o.Cache); err != nil {
+		return nil, err
+	}
 	q, err := schedule.Resume(o.Plan(m), h.Seen, h.Recent, h.Held)
 	if err != nil {
 		return nil, fmt.Errorf("%w; the file is damaged", err)
 	}
-	s := newState(m, q)
+	s := newState(m, q, o)
 	for i := range s.Layers {
 		for _, field := range s.Layers[i].fields(i, s.Parts(i).Stored(), m) {
 			if err := field.read(f); err != nil {
@@ -206,6 +229,18 @@ func (m *Model) restore(f *hf.File, o StreamOptions) (*Stream, error) {
 		(&floats{model: m, options: o, state: s}).rotateRestored(m.Base.Layers[i])
 	}
 	return m.newStream(o, s), nil
+}
+
+// cache returns the type of the state's cache, or an error if the caller wants another.
+func (h stateHeader) cache(m *Model, want CacheType) (CacheType, error) {
+	have := h.Cache.or()
+	if want != "" && want != have {
+		return "", fmt.Errorf("the state was saved with a cache of %s, but %s is asked for; leave that out, or read the text again", have, want)
+	}
+	if err := m.Base.CheckCache(have); err != nil {
+		return "", fmt.Errorf("metadata %q: %w; the file is damaged", stateHeaderKey, err)
+	}
+	return have, nil
 }
 
 // belongs reports a state that was made with something else than m.
@@ -249,11 +284,11 @@ func (h stateHeader) check() error {
 // indices in the sequence, the KV heads' slots do not share them.
 func (f *floats) rotateRestored(layer *Layer) {
 	l, p, d := &f.state.Layers[layer.Index], f.state.Plan(), f.model.Base.Dims
-	l.Rotated = make([]float32, len(l.K))
+	rows := l.K.Len()
+	l.Rotated.resize(rows, rows)
 	if !p.Absolute {
-		rows := len(l.Token) / d.KVHeads
 		cos, sin := layer.Rotary.Range(0, rows)
-		f.turnKeys(layer, l.Rotated, l.K, rows, cos, sin)
+		f.turnStored(layer, 0, rows, cos, sin)
 		return
 	}
 	pos := make([]int, len(l.Token))
@@ -261,5 +296,7 @@ func (f *floats) rotateRestored(layer *Layer) {
 		pos[i] = p.Position(i/d.KVHeads, int(t))
 	}
 	cos, sin := layer.Rotary.At(pos)
-	RotateRows(l.Rotated, l.K, len(pos), 1, d.HeadDim, cos, sin, false)
+	turned := make([]float32, rows*d.KVHeads*d.HeadDim)
+	RotateRows(turned, l.K.Floats(), len(pos), 1, d.HeadDim, cos, sin, false)
+	l.Rotated.Put(0, turned)
 }

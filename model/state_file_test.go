@@ -167,7 +167,7 @@ func TestOpenStreamRefuses(t *testing.T) {
 		"memory without end": {nil, func(x *[]hf.Entry, _ map[string]string) {
 			entry(x, "layers.0.memory").Data.([]float32)[2] = float32(math.Inf(1))
 		}, "tensor layers.0.memory holds +Inf, want finite numbers; the file is damaged"},
-		"tensor of other": {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want a floating-point type"},
+		"tensor of other": {nil, func(x *[]hf.Entry, _ map[string]string) { (*x)[0].Data = make([]int32, len((*x)[0].Data.([]float32))) }, "tensor layers.0.k: found I32, want F32, as the cache is float32"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, m := good, tc.model

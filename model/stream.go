@@ -76,6 +76,9 @@ type StreamOptions struct {
 	// NoRouting builds state for prompts that would fit into S+W+L as well.
 	// Otherwise such a prompt runs through the untouched base model.
 	NoRouting bool
+	// Cache is how keys and values of stored tokens are held; "" is float32, and for a state
+	// that is opened the type that it was saved with. See [Base.CheckCache].
+	Cache CacheType
 	// Tape, if not nil, records the pass for training.
 	Tape Tape
 	// Wrap, if not nil, decorates the backend.
@@ -96,7 +99,7 @@ type Stream struct {
 // NewStream starts an empty sequence.
 func (m *Model) NewStream(o StreamOptions) *Stream {
 	o.Soft = o.Soft && m.Spec.Slots > 0 && m.Eviction == nil
-	return m.newStream(o, newState(m, schedule.New(o.Plan(m))))
+	return m.newStream(o, newState(m, schedule.New(o.Plan(m)), o))
 }
 
 // Plan is the schedule of a model's streams, as the options have it.
@@ -115,12 +118,13 @@ func (m *Model) newStream(o StreamOptions, s *State) *Stream {
 // values, scores and indices of stored tokens, memories, and what an eviction knows of
 // queries.
 func (st *Stream) StateBytes() int64 {
-	n := 0
+	n, rows := 0, 0
 	for i, l := range st.State.Layers {
 		l.trim(st.State.Parts(i).Stored(), st.model.Base.Dims)
-		n += len(l.K) + len(l.V) + len(l.Rotated) + len(l.Score) + len(l.Token) + len(l.Memory) + len(l.Queries)
+		rows += l.K.Bytes() + l.V.Bytes() + l.Rotated.Bytes()
+		n += len(l.Score) + len(l.Token) + len(l.Memory) + len(l.Queries)
 	}
-	return 4 * int64(n)
+	return int64(rows + 4*n)
 }
 
 // Logits writes the logits [n,V] of hidden states [n,D].

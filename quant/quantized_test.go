@@ -174,8 +174,8 @@ func TestApply(t *testing.T) {
 	want, _ := lastLogits(t, m, nil, s.IDs)
 	got, state := lastLogits(t, faked, wrap, s.IDs)
 	l := m.Base.Layers[3]
-	wantCodes(t, "keys", state.Layers[3].K, q.Point(KeyPoint(l)).Encoding)
-	wantCodes(t, "values", state.Layers[3].V, q.Point(ValuePoint(l)).Encoding)
+	wantCodes(t, "keys", state.Layers[3].K.Floats(), q.Point(KeyPoint(l)).Encoding)
+	wantCodes(t, "values", state.Layers[3].V.Floats(), q.Point(ValuePoint(l)).Encoding)
 	wantCodes(t, "logits", got, q.Point(HeadOutput).Encoding)
 	signal, noise := 0.0, 0.0
 	for i, w := range want {

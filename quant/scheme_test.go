@@ -107,7 +107,7 @@ func TestIntegerAttentionApplied(t *testing.T) {
 			t.Errorf("%s is never rounded", p.Name)
 		}
 	}
-	wantCodes(t, "turned keys", state.Layers[3].Rotated, q.Point(InnerPoints(m.Base.Layers[3]).Keys).Encoding)
+	wantCodes(t, "turned keys", state.Layers[3].Rotated.Floats(), q.Point(InnerPoints(m.Base.Layers[3]).Keys).Encoding)
 	signal, noise := 0.0, 0.0
 	for i, w := range want {
 		e := float64(w - got[i])
@@ -144,7 +144,7 @@ func TestStateUnderIntegerAttention(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range st.State.Layers {
-		if !slices.Equal(opened.State.Layers[i].Rotated, st.State.Layers[i].Rotated) {
+		if !slices.Equal(opened.State.Layers[i].Rotated.Floats(), st.State.Layers[i].Rotated.Floats()) {
 			t.Fatalf("layer %d: other keys after rotary embedding", i)
 		}
 	}

@@ -35,6 +35,7 @@ state, and the most memory that was in use.
 			&cli.IntFlag{Name: "segment", Usage: "read `N` tokens at a time", DefaultText: "the preset's"},
 			&cli.StringSliceFlag{Name: "case", Usage: "run only cases whose names begin with `NAME`; may be given several times"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "time readings under policy `NAME`, one of " + policyNames() + "; may be given several times"},
+			&cli.StringFlag{Name: "cache", Usage: "hold keys and values of what is read as `TYPE`: " + enum.List(model.CacheTypes()), Value: string(model.CacheFloat32)},
 			&cli.IntSliceFlag{Name: "tokens", Usage: "with --policy: read `N` tokens; may be given several times", DefaultText: "2048, 8192, 32768, 131072"},
 			&cli.IntFlag{Name: "runs", Usage: "time each case `N` times", Value: 5},
 			&cli.Uint64Flag{Name: "seed", Usage: "draw the same tokens for the same `NUMBER`"},
@@ -58,18 +59,22 @@ func runBench(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.IsSet("policy") {
-		return runCosts(c, m)
-	}
-	scratch, err := os.MkdirTemp("", "eisft-bench-")
+	cache, err := cacheOf(c, m.Base, "")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(scratch) }() // of the system's temporary folder
-	report, err := bench.Run(c.Context, m, bench.Options{
-		Cases: c.StringSlice("case"), Runs: c.Int("runs"), Seed: c.Uint64("seed"),
-		Scratch: scratch, BaseDir: c.Path("model"), Progress: c.App.ErrWriter,
-	})
+	options := bench.Options{
+		Cases: c.StringSlice("case"), Runs: c.Int("runs"), Seed: c.Uint64("seed"), Cache: cache,
+		BaseDir: c.Path("model"), Progress: c.App.ErrWriter,
+	}
+	if c.IsSet("policy") {
+		return runCosts(c, m, options)
+	}
+	if options.Scratch, err = os.MkdirTemp("", "eisft-bench-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(options.Scratch) }() // of the system's temporary folder
+	report, err := bench.Run(c.Context, m, options)
 	if err != nil {
 		return err
 	}
@@ -83,7 +88,7 @@ func runBench(c *cli.Context) error {
 var costLengths = []int{2048, 8192, 32768, 131072}
 
 // runCosts times policies.
-func runCosts(c *cli.Context, m *model.Model) error {
+func runCosts(c *cli.Context, m *model.Model, options bench.Options) error {
 	lengths := costLengths
 	if c.IsSet("tokens") {
 		lengths = c.IntSlice("tokens")
@@ -96,7 +101,7 @@ func runCosts(c *cli.Context, m *model.Model) error {
 		}
 		policies = append(policies, bench.Policy{Name: name, Model: reads})
 	}
-	costs, err := bench.Costs(c.Context, policies, lengths, bench.Options{Runs: c.Int("runs"), Seed: c.Uint64("seed"), Progress: c.App.ErrWriter})
+	costs, err := bench.Costs(c.Context, policies, lengths, options)
 	if err != nil {
 		return err
 	}

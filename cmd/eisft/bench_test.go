@@ -13,6 +13,7 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{"--dtype", "float16"}, `eisft: --dtype is "float16"; did you mean "float32"? It must be one of auto, float32, stored` + "\n"},
 		{[]string{"--policy", "h2o", "--case", "decode"}, "eisft: --policy and --case are both given"},
 		{[]string{"--tokens", "64"}, "eisft: --tokens is given without --policy"},
+		{[]string{"--cache", "f16"}, `eisft: --cache is "f16"; it must be one of float32, float16, int8` + "\n"},
 		{[]string{"--preset", "none"}, "eisft: --"},
 		{[]string{"--segment", "0"}, "eisft: --segment"},
 		{[]string{"--segment", "1000000000"}, "eisft: --segment is 1000000000; it must be at most 1048576"},

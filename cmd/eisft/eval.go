@@ -65,6 +65,7 @@ both by
 			&cli.IntFlag{Name: "max-prompt-tokens", Usage: "take the middle out of a prompt beyond `N` tokens; 0: of none", DefaultText: "what --tasks says"},
 			&cli.StringSliceFlag{Name: "policy", Usage: "read under policy `NAME`; may be given several times"},
 			&cli.IntSliceFlag{Name: "budget", Usage: "give policies slots for `N` tokens kept over all layers; may be given several times", DefaultText: "the block's"},
+			cacheFlag(),
 			&cli.StringFlag{Name: "against", Usage: "compare the other policies with `POLICY`", DefaultText: "full, or else the first"},
 			&cli.IntFlag{Name: "samples", Aliases: []string{"limit"}, Usage: "use only the first `N` samples; 0: all", DefaultText: configured},
 			&cli.IntFlag{Name: "seeds", Usage: "measure a policy that draws by `N` seeds", Value: 1},
@@ -206,6 +207,9 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 	}
 	m, streams, err := asTrained(c, run)
 	if err != nil {
+		return nil, err
+	}
+	if streams.Cache, err = cacheOf(c, m.Base, run.Config.Block.Cache); err != nil {
 		return nil, err
 	}
 	job := &eval.Job{

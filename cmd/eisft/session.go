@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/eval"
+	"eisft/internal/enum"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/chat"
@@ -18,8 +19,32 @@ func sessionFlags(maxNewTokens int) []cli.Flag {
 	return append(
 		append(runFlags(), answerFlags(maxNewTokens)...),
 		&cli.StringFlag{Name: "policy", Usage: "read under policy `NAME`, one of " + policyNames(), Value: string(eval.PolicyEISFT)},
+		cacheFlag(),
 		&cli.PathFlag{Name: "state", Usage: "go on from the state in `FILE`"},
 	)
+}
+
+// cacheFlag says how keys and values of stored tokens are held.
+func cacheFlag() cli.Flag {
+	return &cli.StringFlag{Name: "cache", Usage: "hold keys and values of what is read as `TYPE`: " + enum.List(model.CacheTypes()), DefaultText: "block.cache of the run's configuration, or float32"}
+}
+
+// cacheOf returns the type that the flag says, or else the given one; "" where nothing is said.
+func cacheOf(c *cli.Context, base *model.Base, configured model.CacheType) (model.CacheType, error) {
+	if !c.IsSet("cache") {
+		if configured == "" {
+			return "", nil
+		}
+		if err := base.CheckCache(configured); err != nil {
+			return "", fmt.Errorf("block.cache of the configuration: %w", err)
+		}
+		return configured, nil
+	}
+	cache := model.CacheType(c.String("cache"))
+	if err := base.CheckCache(cache); err != nil {
+		return "", usagef(c, "--%w", err)
+	}
+	return cache, nil
 }
 
 // answerFlags say how an answer is written.
@@ -56,10 +81,19 @@ func openSession(c *cli.Context, raw bool) (*chat.Session, error) {
 	if raw {
 		template = nil
 	}
-	if path := c.Path("state"); path != "" {
-		return wait(c.Context, func() (*chat.Session, error) { return chat.Open(path, m, run.Tokenizer, template) })
+	path, configured := c.Path("state"), run.Config.Block.Cache
+	if path != "" {
+		configured = "" // a state has the type that it was saved with
 	}
-	return chat.New(m, run.Tokenizer, template)
+	cache, err := cacheOf(c, m.Base, configured)
+	if err != nil {
+		return nil, err
+	}
+	options := model.StreamOptions{Cache: cache}
+	if path != "" {
+		return wait(c.Context, func() (*chat.Session, error) { return chat.Open(path, m, options, run.Tokenizer, template) })
+	}
+	return chat.New(m, options, run.Tokenizer, template)
 }
 
 // answerOptions are what answerFlags say about an answer of at least so many

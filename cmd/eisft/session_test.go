@@ -183,6 +183,8 @@ func TestGenerateErrors(t *testing.T) {
 		{"nothing written", append(hello, "--max-new-tokens", "0"), exitUsage, "--max-new-tokens 0 writes nothing; give --save-state FILE to keep what is read\nRun "},
 		{"no name for the state", append(hello, "--save-state", ""), exitUsage, "--save-state is empty; name a file\nRun "},
 		{"unknown policy", append(hello, "--policy", "ful"), exitError, `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, slots, eisft` + "\n"},
+		{"unknown cache", append(hello, "--cache", "int4"), exitUsage, `--cache is "int4"; did you mean "int8"? It must be one of float32, float16, int8` + "\nRun "},
+		{"state of another cache", append(hello, "--state", "s.state", "--cache", "float16"), exitError, "s.state: the state was saved with a cache of float32, but float16 is asked for; leave that out, or read the text again\n"},
 		{"no folder for the state", append(hello, "--save-state", "none/s.state"), exitError, "--save-state: write none/s.state: there is no folder none\n"},
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},

@@ -46,10 +46,10 @@ const (
 // turnNote is the name under which a state file keeps the turn.
 const turnNote = "turn"
 
-// New begins a conversation in the form of a chat template; without one (nil)
-// texts are read and continued as they are.
-func New(m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
-	return WithStream(m.NewStream(model.StreamOptions{}), m.Base.Config, tk, tpl)
+// New begins a conversation in the form of a chat template, in a stream with the options;
+// without a template (nil) texts are read and continued as they are.
+func New(m *model.Model, o model.StreamOptions, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+	return WithStream(m.NewStream(o), m.Base.Config, tk, tpl)
 }
 
 // WithStream is New over a stream that has read nothing yet, of a model with the given
@@ -63,13 +63,13 @@ func WithStream(stream Stream, c *hf.Config, tk *tokenizer.Tokenizer, tpl *token
 	return s, nil
 }
 
-// Open goes on with the conversation that Save has written.
-func Open(path string, m *model.Model, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
+// Open goes on with the conversation that Save has written, in a stream with the options.
+func Open(path string, m *model.Model, o model.StreamOptions, tk *tokenizer.Tokenizer, tpl *tokenizer.Template) (*Session, error) {
 	s, err := newSession(m.Base.Config, tk, tpl)
 	if err != nil {
 		return nil, err
 	}
-	stream, notes, err := m.OpenStream(path, model.StreamOptions{})
+	stream, notes, err := m.OpenStream(path, o)
 	if err != nil {
 		return nil, err
 	}

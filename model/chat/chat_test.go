@@ -54,7 +54,8 @@ func openGolden(t *testing.T) golden {
 
 func newDemo(t *testing.T) *Session {
 	t.Helper()
-	s, err := New(demoParts(t))
+	m, tk, tpl := demoParts(t)
+	s, err := New(m, model.StreamOptions{}, tk, tpl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func TestReadOnceAskTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	for question, want := range map[string]string{question: g.Answer, "What is the door code for the garage?": "7468"} {
-		s, err := Open(path, m, tk, tpl)
+		s, err := Open(path, m, model.StreamOptions{}, tk, tpl)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +142,7 @@ func TestReadOnceAskTwice(t *testing.T) {
 		if err := s.Save(path + "2"); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = Open(path+"2", m, tk, tpl); err != nil {
+		if s, err = Open(path+"2", m, model.StreamOptions{}, tk, tpl); err != nil {
 			t.Fatal(err)
 		}
 		if got := ask(t, s, "Question: "+question); got != want {
@@ -152,7 +153,7 @@ func TestReadOnceAskTwice(t *testing.T) {
 
 func TestRawText(t *testing.T) {
 	m, tk, _ := demoParts(t)
-	s, err := New(m, tk, nil)
+	s, err := New(m, model.StreamOptions{}, tk, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestRefusals(t *testing.T) {
 	dir := t.TempDir()
 	save := func(tpl *tokenizer.Template) string {
 		path := filepath.Join(dir, "state")
-		s, err := New(m, tk, tpl)
+		s, err := New(m, model.StreamOptions{}, tk, tpl)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func(path string, tpl *tokenizer.Template) error {
-		_, err := Open(path, m, tk, tpl)
+		_, err := Open(path, m, model.StreamOptions{}, tk, tpl)
 		return err
 	}
 	s := newDemo(t)
@@ -252,7 +253,7 @@ func TestStopsAtBothEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, tk, _ := demoParts(t)
-	s, err := New(m, tk, tpl)
+	s, err := New(m, model.StreamOptions{}, tk, tpl)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	session, err := chat.New(m, tk, template)
+	session, err := chat.New(m, model.StreamOptions{}, tk, template)
 	if err != nil {
 		fmt.Println(err)
 		return

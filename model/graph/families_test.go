@@ -148,8 +148,8 @@ func TestSlotLayers(t *testing.T) {
 	slotLayers(t, func(t *testing.T, m *model.Model, with int, _ *rand.Rand) {
 		for _, soft := range []bool{false, true} {
 			p := recordedPass(t, m, soft)
-			if l := p.stream.State.Layers; len(l[with].K) <= len(l[1-with].K) || l[1-with].Score != nil {
-				t.Errorf("%d values of keys are stored with slots, %d without", len(l[with].K), len(l[1-with].K))
+			if l := p.stream.State.Layers; l[with].K.Len() <= l[1-with].K.Len() || l[1-with].Score != nil {
+				t.Errorf("%d keys are stored with slots, %d without", l[with].K.Len(), l[1-with].K.Len())
 			}
 			for _, s := range p.tape.live {
 				modeltest.Near(t, "layer 0", p.forward(t, 0, s), s.inputs[1], 1e-5)

@@ -137,7 +137,7 @@ func (t *transfer) teach(ctx context.Context, ids []int32) error {
 		return err
 	}
 	for i, l := range st.State.Layers {
-		t.lessons[i].k, t.lessons[i].v = l.K, l.V
+		t.lessons[i].k, t.lessons[i].v = l.K.Floats(), l.V.Floats()
 	}
 	return nil
 }

@@ -64,6 +64,36 @@ func expSumAVX2(dst []float32, x []float32, shift float32) float32
 //go:noescape
 func sumExpAVX2(x []float32, shift float32) float32
 
+// expAVX512 writes e**x to dst.
+//
+//go:noescape
+func expAVX512(dst []float32, x []float32)
+
+// sigmoidAVX512 writes 1/(1+e**-x) to dst.
+//
+//go:noescape
+func sigmoidAVX512(dst []float32, x []float32)
+
+// logSigmoidAVX512 writes log(1/(1+e**-x)) to dst.
+//
+//go:noescape
+func logSigmoidAVX512(dst []float32, x []float32)
+
+// maxOfAVX512 returns the largest element of x, NaN aside, or -Inf.
+//
+//go:noescape
+func maxOfAVX512(x []float32) float32
+
+// expSumAVX512 writes e**(x-shift) to dst and returns its sum, for x <= shift.
+//
+//go:noescape
+func expSumAVX512(dst []float32, x []float32, shift float32) float32
+
+// sumExpAVX512 returns the sum of e**(x-shift), for x <= shift.
+//
+//go:noescape
+func sumExpAVX512(x []float32, shift float32) float32
+
 // siluMulAVX2 writes silu(gate)*up to dst over len(dst) elements.
 //
 //go:noescape
@@ -83,6 +113,26 @@ func geluTanhMulAVX2(dst []float32, gate []float32, up []float32)
 //
 //go:noescape
 func geluTanhMulGradAVX2(dGate []float32, dUp []float32, dy []float32, gate []float32, up []float32)
+
+// siluMulAVX512 writes silu(gate)*up to dst over len(dst) elements.
+//
+//go:noescape
+func siluMulAVX512(dst []float32, gate []float32, up []float32)
+
+// siluMulGradAVX512 writes the gradients of silu(gate)*up over len(dy) elements.
+//
+//go:noescape
+func siluMulGradAVX512(dGate []float32, dUp []float32, dy []float32, gate []float32, up []float32)
+
+// geluTanhMulAVX512 writes geluTanh(gate)*up to dst over len(dst) elements.
+//
+//go:noescape
+func geluTanhMulAVX512(dst []float32, gate []float32, up []float32)
+
+// geluTanhMulGradAVX512 writes the gradients of geluTanh(gate)*up over len(dy) elements.
+//
+//go:noescape
+func geluTanhMulGradAVX512(dGate []float32, dUp []float32, dy []float32, gate []float32, up []float32)
 
 // mulScaledAVX2 writes alpha*x*w to dst over len(x) elements.
 //
@@ -118,6 +168,16 @@ func bf16ToF32AVX2(dst []float32, src []byte)
 //
 //go:noescape
 func f16ToF32AVX2(dst []float32, src []byte)
+
+// f32ToF16AVX2 rounds len(src) numbers, a multiple of 8, to little-endian half-precision numbers.
+//
+//go:noescape
+func f32ToF16AVX2(dst []byte, src []float32)
+
+// widenI8AVX2 widens blocks of a float32 scale and 32 codes of 8 bits to dst.
+//
+//go:noescape
+func widenI8AVX2(dst *float32, src *byte, blocks int)
 
 // orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.
 //

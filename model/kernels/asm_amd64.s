@@ -1025,8 +1025,8 @@ loop2:
 	JG           loop2_done
 	VMOVUPS      (AX)(BX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1052,8 +1052,8 @@ loop2:
 	VADDPS       Y6, Y1, Y1
 	VMOVUPS      32(AX)(BX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1089,8 +1089,8 @@ loop1:
 	JG           loop1_done
 	VMOVUPS      (AX)(BX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1126,8 +1126,8 @@ loop1_done:
 	VMOVUPS      32(SI)(CX*4), Y3
 	VMASKMOVPS   (AX)(BX*4), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y0
+	VMOVUPS      c42b20000<>+0(SB), Y0
+	VMINPS       Y4, Y0, Y0
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y0, Y5, Y0
 	VMULPS       c3fb8aa3b<>+0(SB), Y0, Y5
@@ -1191,8 +1191,8 @@ loop2:
 	JG           loop2_done
 	VMOVUPS      (AX)(DX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1217,8 +1217,8 @@ loop2:
 	VADDPS       Y6, Y1, Y1
 	VMOVUPS      32(AX)(DX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1253,8 +1253,8 @@ loop1:
 	JG           loop1_done
 	VMOVUPS      (AX)(DX*4), Y3
 	VSUBPS       Y0, Y3, Y3
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y3, Y5, Y4
+	VMOVUPS      c42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y4
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y4
 	VMULPS       c3fb8aa3b<>+0(SB), Y4, Y5
@@ -1289,8 +1289,8 @@ loop1_done:
 	VMOVUPS      32(BX)(CX*4), Y3
 	VMASKMOVPS   (AX)(DX*4), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      c42b20000<>+0(SB), Y5
-	VMINPS       Y4, Y5, Y0
+	VMOVUPS      c42b20000<>+0(SB), Y0
+	VMINPS       Y4, Y0, Y0
 	VMOVUPS      cc2aeac50<>+0(SB), Y5
 	VMAXPS       Y0, Y5, Y0
 	VMULPS       c3fb8aa3b<>+0(SB), Y0, Y5
@@ -1324,6 +1324,501 @@ rest_done:
 	VMOVSHDUP    X1, X0
 	VADDPS       X0, X1, X1
 	MOVSS        X1, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func expAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·expAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ x_len+32(FP), DX
+	XORQ BX, BX
+	LEAQ 16(BX), SI
+
+loop1:
+	CMPQ              SI, DX
+	JG                loop1_done
+	VMOVUPS           (CX)(BX*4), Z0
+	VBROADCASTSS      c42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VBROADCASTSS      cc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS       $0x00, Z1, Z1
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z1, Z0
+	VBROADCASTSS      c39506967<>+0(SB), Z2
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z0, Z2
+	VMULPS            Z0, Z0, Z3
+	VFMADD213PS       Z0, Z3, Z2
+	VADDPS.BCST       c3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS         Z1, Z2, Z2
+	VMOVUPS           Z2, (AX)(BX*4)
+	MOVQ              SI, BX
+	ADDQ              $0x10, SI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              BX, DX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), SI
+	KMOVW             (SI)(DX*2), K1
+	VMOVUPS.Z         (CX)(BX*4), K1, Z0
+	VBROADCASTSS      c42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VBROADCASTSS      cc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z0, Z1
+	VRNDSCALEPS       $0x00, Z1, Z1
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z1, Z0
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z1, Z0
+	VBROADCASTSS      c39506967<>+0(SB), Z2
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z0, Z2
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z0, Z2
+	VMULPS            Z0, Z0, Z3
+	VFMADD213PS       Z0, Z3, Z2
+	VADDPS.BCST       c3f800000<>+0(SB), Z2, Z2
+	VSCALEFPS         Z1, Z2, Z2
+	VMOVUPS           Z2, K1, (AX)(BX*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+DATA bits<>+0(SB)/2, $0x0000
+DATA bits<>+2(SB)/2, $0x0001
+DATA bits<>+4(SB)/2, $0x0003
+DATA bits<>+6(SB)/2, $0x0007
+DATA bits<>+8(SB)/2, $0x000f
+DATA bits<>+10(SB)/2, $0x001f
+DATA bits<>+12(SB)/2, $0x003f
+DATA bits<>+14(SB)/2, $0x007f
+DATA bits<>+16(SB)/2, $0x00ff
+DATA bits<>+18(SB)/2, $0x01ff
+DATA bits<>+20(SB)/2, $0x03ff
+DATA bits<>+22(SB)/2, $0x07ff
+DATA bits<>+24(SB)/2, $0x0fff
+DATA bits<>+26(SB)/2, $0x1fff
+DATA bits<>+28(SB)/2, $0x3fff
+DATA bits<>+30(SB)/2, $0x7fff
+GLOBL bits<>(SB), RODATA|NOPTR, $32
+
+// func sigmoidAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ x_len+32(FP), DX
+	XORQ BX, BX
+	LEAQ 16(BX), SI
+
+loop1:
+	CMPQ              SI, DX
+	JG                loop1_done
+	VMOVUPS           (CX)(BX*4), Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z3
+	VBROADCASTSS      c3f800000<>+0(SB), Z1
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K1
+	VMOVAPS           Z3, K1, Z1
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VMOVUPS           Z1, (AX)(BX*4)
+	MOVQ              SI, BX
+	ADDQ              $0x10, SI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              BX, DX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), SI
+	KMOVW             (SI)(DX*2), K1
+	VMOVUPS.Z         (CX)(BX*4), K1, Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z3
+	VBROADCASTSS      c3f800000<>+0(SB), Z1
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K2
+	VMOVAPS           Z3, K2, Z1
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VMOVUPS           Z1, K1, (AX)(BX*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+// func logSigmoidAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F
+TEXT ·logSigmoidAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ x_len+32(FP), DX
+	XORQ BX, BX
+	LEAQ 16(BX), SI
+
+loop1:
+	CMPQ              SI, DX
+	JG                loop1_done
+	VMOVUPS           (CX)(BX*4), Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z5
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z5
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z5
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z5
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z5
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z5
+	VMULPS            Z1, Z1, Z6
+	VFMADD213PS       Z1, Z6, Z5
+	VADDPS.BCST       c3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS         Z2, Z5, Z5
+	VADDPS            Z5, Z5, Z1
+	VADDPS.BCST       c40000000<>+0(SB), Z5, Z5
+	VDIVPS            Z5, Z1, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      c36888889<>+0(SB), Z5
+	VFMADD213PS.BCST  c379d89d9<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  c38ba2e8c<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  c39e38e39<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  c3b124925<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  c3c4ccccd<>+0(SB), Z2, Z5
+	VFMADD213PS.BCST  c3daaaaab<>+0(SB), Z2, Z5
+	VMULPS            Z2, Z5, Z5
+	VFMADD213PS       Z1, Z1, Z5
+	VPXORD            Z3, Z3, Z3
+	VMINPS            Z0, Z3, Z3
+	VSUBPS            Z5, Z3, Z3
+	VMOVUPS           Z3, (AX)(BX*4)
+	MOVQ              SI, BX
+	ADDQ              $0x10, SI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              BX, DX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), SI
+	KMOVW             (SI)(DX*2), K1
+	VMOVUPS.Z         (CX)(BX*4), K1, Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z5
+	VFMADD213PS       Z1, Z5, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z3
+	VADDPS            Z3, Z3, Z1
+	VADDPS.BCST       c40000000<>+0(SB), Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VMULPS            Z1, Z1, Z2
+	VBROADCASTSS      c36888889<>+0(SB), Z3
+	VFMADD213PS.BCST  c379d89d9<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  c38ba2e8c<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  c39e38e39<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  c3b124925<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  c3c4ccccd<>+0(SB), Z2, Z3
+	VFMADD213PS.BCST  c3daaaaab<>+0(SB), Z2, Z3
+	VMULPS            Z2, Z3, Z3
+	VFMADD213PS       Z1, Z1, Z3
+	VPXORD            Z4, Z4, Z4
+	VMINPS            Z0, Z4, Z4
+	VSUBPS            Z3, Z4, Z4
+	VMOVUPS           Z4, K1, (AX)(BX*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+// func maxOfAVX512(x []float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·maxOfAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS cff800000<>+0(SB), Z0
+	VBROADCASTSS cff800000<>+0(SB), Z1
+	XORQ         DX, DX
+	LEAQ         32(DX), BX
+
+loop2:
+	CMPQ    BX, CX
+	JG      loop2_done
+	VMOVUPS (AX)(DX*4), Z2
+	VMAXPS  Z0, Z2, Z0
+	VMOVUPS 64(AX)(DX*4), Z2
+	VMAXPS  Z1, Z2, Z1
+	MOVQ    BX, DX
+	ADDQ    $0x20, BX
+	JMP     loop2
+
+loop2_done:
+	LEAQ 16(DX), BX
+
+loop1:
+	CMPQ    BX, CX
+	JG      loop1_done
+	VMOVUPS (AX)(DX*4), Z2
+	VMAXPS  Z0, Z2, Z0
+	MOVQ    BX, DX
+	ADDQ    $0x10, BX
+	JMP     loop1
+
+loop1_done:
+	SUBQ    DX, CX
+	JZ      rest_done
+	LEAQ    bits<>+0(SB), BX
+	KMOVW   (BX)(CX*2), K1
+	VMOVAPS Z0, Z2
+	VMOVUPS (AX)(DX*4), K1, Z2
+	VMAXPS  Z0, Z2, Z0
+
+rest_done:
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VEXTRACTF64X4 $0x01, Z1, Y3
+	VMAXPS        Y3, Y0, Y0
+	VMAXPS        Y1, Y2, Y2
+	VMAXPS        Y2, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VMAXPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VMAXPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VMAXPS        X1, X0, X0
+	MOVSS         X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(dst []float32, x []float32, shift float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
+	MOVQ         x_base+24(FP), AX
+	MOVQ         x_len+32(FP), CX
+	VBROADCASTSS shift+48(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	MOVQ         dst_base+0(FP), DX
+	XORQ         BX, BX
+	LEAQ         16(BX), SI
+
+loop1:
+	CMPQ              SI, CX
+	JG                loop1_done
+	VMOVUPS           (AX)(BX*4), Z2
+	VSUBPS            Z0, Z2, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z3
+	VBROADCASTSS      cc2aeac50<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      c39506967<>+0(SB), Z6
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z3, Z6
+	VMULPS            Z3, Z3, Z7
+	VFMADD213PS       Z3, Z7, Z6
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS         Z4, Z6, Z6
+	VCMPPS.BCST       $0x05, cc2aeac50<>+0(SB), Z2, K1
+	VMOVAPS.Z         Z6, K1, Z6
+	VMOVUPS           Z6, (DX)(BX*4)
+	VADDPS            Z6, Z1, Z1
+	MOVQ              SI, BX
+	ADDQ              $0x10, SI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              BX, CX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), SI
+	KMOVW             (SI)(CX*2), K1
+	VMOVUPS.Z         (AX)(BX*4), K1, Z2
+	VSUBPS            Z0, Z2, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z0
+	VMINPS            Z2, Z0, Z0
+	VBROADCASTSS      cc2aeac50<>+0(SB), Z3
+	VMAXPS            Z0, Z3, Z0
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z0, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z3, Z0
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z3, Z0
+	VBROADCASTSS      c39506967<>+0(SB), Z4
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z0, Z4
+	VMULPS            Z0, Z0, Z6
+	VFMADD213PS       Z0, Z6, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z4
+	VCMPPS.BCST       $0x05, cc2aeac50<>+0(SB), Z2, K2
+	VMOVAPS.Z         Z4, K2, Z4
+	VMOVAPS.Z         Z4, K1, Z4
+	VMOVUPS           Z4, K1, (DX)(BX*4)
+	VMOVAPS           Y4, Y5
+	VADDPS            Z5, Z1, Z1
+	VEXTRACTF64X4     $0x01, Z4, Y5
+	VADDPS            Z5, Z1, Z1
+
+rest_done:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+56(FP)
+	VZEROUPPER
+	RET
+
+// func sumExpAVX512(x []float32, shift float32) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·sumExpAVX512(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	MOVQ         x_len+8(FP), CX
+	VBROADCASTSS shift+24(FP), Z0
+	VPXORD       Z1, Z1, Z1
+	XORQ         DX, DX
+	LEAQ         16(DX), BX
+
+loop1:
+	CMPQ              BX, CX
+	JG                loop1_done
+	VMOVUPS           (AX)(DX*4), Z2
+	VSUBPS            Z0, Z2, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z3
+	VBROADCASTSS      cc2aeac50<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      c39506967<>+0(SB), Z6
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z3, Z6
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z3, Z6
+	VMULPS            Z3, Z3, Z7
+	VFMADD213PS       Z3, Z7, Z6
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS         Z4, Z6, Z6
+	VCMPPS.BCST       $0x05, cc2aeac50<>+0(SB), Z2, K1
+	VMOVAPS.Z         Z6, K1, Z6
+	VADDPS            Z6, Z1, Z1
+	MOVQ              BX, DX
+	ADDQ              $0x10, BX
+	JMP               loop1
+
+loop1_done:
+	SUBQ              DX, CX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), BX
+	KMOVW             (BX)(CX*2), K1
+	VMOVUPS.Z         (AX)(DX*4), K1, Z2
+	VSUBPS            Z0, Z2, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z0
+	VMINPS            Z2, Z0, Z0
+	VBROADCASTSS      cc2aeac50<>+0(SB), Z3
+	VMAXPS            Z0, Z3, Z0
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z0, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z3, Z0
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z3, Z0
+	VBROADCASTSS      c39506967<>+0(SB), Z4
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z0, Z4
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z0, Z4
+	VMULPS            Z0, Z0, Z6
+	VFMADD213PS       Z0, Z6, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z4
+	VCMPPS.BCST       $0x05, cc2aeac50<>+0(SB), Z2, K2
+	VMOVAPS.Z         Z4, K2, Z4
+	VMOVAPS.Z         Z4, K1, Z4
+	VMOVAPS           Y4, Y5
+	VADDPS            Z5, Z1, Z1
+	VEXTRACTF64X4     $0x01, Z4, Y5
+	VADDPS            Z5, Z1, Z1
+
+rest_done:
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, ret+32(FP)
 	VZEROUPPER
 	RET
 
@@ -1809,6 +2304,398 @@ DATA c3e5b33b7<>+24(SB)/4, $0x3e5b33b7
 DATA c3e5b33b7<>+28(SB)/4, $0x3e5b33b7
 GLOBL c3e5b33b7<>(SB), RODATA|NOPTR, $32
 
+// func siluMulAVX512(dst []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512F
+TEXT ·siluMulAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ gate_base+24(FP), CX
+	MOVQ up_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	XORQ SI, SI
+	LEAQ 16(SI), DI
+
+loop1:
+	CMPQ              DI, BX
+	JG                loop1_done
+	VMOVUPS           (CX)(SI*4), Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z3
+	VBROADCASTSS      c3f800000<>+0(SB), Z1
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K1
+	VMOVAPS           Z3, K1, Z1
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, (AX)(SI*4)
+	MOVQ              DI, SI
+	ADDQ              $0x10, DI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              SI, BX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), DI
+	KMOVW             (DI)(BX*2), K1
+	VMOVUPS.Z         (CX)(SI*4), K1, Z0
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z1
+	VBROADCASTSS      c42b20000<>+0(SB), Z2
+	VMINPS            Z1, Z2, Z1
+	VBROADCASTSS      cc2d00000<>+0(SB), Z2
+	VMAXPS            Z1, Z2, Z1
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z1, Z2
+	VRNDSCALEPS       $0x00, Z2, Z2
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z2, Z1
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z2, Z1
+	VBROADCASTSS      c39506967<>+0(SB), Z3
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z1, Z3
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z1, Z3
+	VMULPS            Z1, Z1, Z4
+	VFMADD213PS       Z1, Z4, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VSCALEFPS         Z2, Z3, Z3
+	VBROADCASTSS      c3f800000<>+0(SB), Z1
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K2
+	VMOVAPS           Z3, K2, Z1
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VDIVPS            Z3, Z1, Z1
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS.Z         (DX)(SI*4), K1, Z0
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, K1, (AX)(SI*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+// func siluMulGradAVX512(dGate []float32, dUp []float32, dy []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512F
+TEXT ·siluMulGradAVX512(SB), NOSPLIT, $0-120
+	MOVQ dGate_base+0(FP), AX
+	MOVQ dUp_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ gate_base+72(FP), BX
+	MOVQ up_base+96(FP), SI
+	MOVQ dy_len+56(FP), DI
+	XORQ R8, R8
+	LEAQ 16(R8), R9
+
+loop1:
+	CMPQ              R9, DI
+	JG                loop1_done
+	VMOVUPS           (BX)(R8*4), Z0
+	VMOVUPS           (DX)(R8*4), Z1
+	VMOVUPS           (SI)(R8*4), Z2
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z3
+	VBROADCASTSS      c42b20000<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      cc2d00000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      c39506967<>+0(SB), Z5
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       c3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z5
+	VBROADCASTSS      c3f800000<>+0(SB), Z3
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K1
+	VMOVAPS           Z5, K1, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z5, Z5
+	VDIVPS            Z5, Z3, Z3
+	VMULPS            Z3, Z1, Z1
+	VMULPS            Z2, Z1, Z2
+	VFNMADD213PS      Z0, Z0, Z3
+	VMULPS            Z0, Z1, Z0
+	VMOVUPS           Z0, (CX)(R8*4)
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VMULPS            Z2, Z3, Z3
+	VMOVUPS           Z3, (AX)(R8*4)
+	MOVQ              R9, R8
+	ADDQ              $0x10, R9
+	JMP               loop1
+
+loop1_done:
+	SUBQ              R8, DI
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), R9
+	KMOVW             (R9)(DI*2), K1
+	VMOVUPS.Z         (BX)(R8*4), K1, Z0
+	VMOVUPS.Z         (DX)(R8*4), K1, Z1
+	VMOVUPS.Z         (SI)(R8*4), K1, Z2
+	VPORD.BCST        c80000000<>+0(SB), Z0, Z3
+	VBROADCASTSS      c42b20000<>+0(SB), Z4
+	VMINPS            Z3, Z4, Z3
+	VBROADCASTSS      cc2d00000<>+0(SB), Z4
+	VMAXPS            Z3, Z4, Z3
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z3, Z4
+	VRNDSCALEPS       $0x00, Z4, Z4
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z4, Z3
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z4, Z3
+	VBROADCASTSS      c39506967<>+0(SB), Z5
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z3, Z5
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z3, Z5
+	VMULPS            Z3, Z3, Z6
+	VFMADD213PS       Z3, Z6, Z5
+	VADDPS.BCST       c3f800000<>+0(SB), Z5, Z5
+	VSCALEFPS         Z4, Z5, Z5
+	VBROADCASTSS      c3f800000<>+0(SB), Z3
+	VPTESTMD.BCST     c80000000<>+0(SB), Z0, K2
+	VMOVAPS           Z5, K2, Z3
+	VADDPS.BCST       c3f800000<>+0(SB), Z5, Z5
+	VDIVPS            Z5, Z3, Z3
+	VMULPS            Z3, Z1, Z1
+	VMULPS            Z2, Z1, Z2
+	VFNMADD213PS      Z0, Z0, Z3
+	VMULPS            Z0, Z1, Z0
+	VMOVUPS           Z0, K1, (CX)(R8*4)
+	VADDPS.BCST       c3f800000<>+0(SB), Z3, Z3
+	VMULPS            Z2, Z3, Z3
+	VMOVUPS           Z3, K1, (AX)(R8*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+// func geluTanhMulAVX512(dst []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512F
+TEXT ·geluTanhMulAVX512(SB), NOSPLIT, $0-72
+	MOVQ dst_base+0(FP), AX
+	MOVQ gate_base+24(FP), CX
+	MOVQ up_base+48(FP), DX
+	MOVQ dst_len+8(FP), BX
+	XORQ SI, SI
+	LEAQ 16(SI), DI
+
+loop1:
+	CMPQ              DI, BX
+	JG                loop1_done
+	VMOVUPS           (CX)(SI*4), Z0
+	VMULPS.BCST       c3d922279<>+0(SB), Z0, Z1
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z2
+	VFMADD213PS       Z2, Z0, Z1
+	VMULPS            Z0, Z1, Z1
+	VPORD.BCST        c80000000<>+0(SB), Z1, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      cc2d00000<>+0(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z3, Z2
+	VBROADCASTSS      c39506967<>+0(SB), Z4
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z4
+	VBROADCASTSS      c3f800000<>+0(SB), Z2
+	VPTESTMD.BCST     c80000000<>+0(SB), Z1, K1
+	VMOVAPS           Z4, K1, Z2
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VDIVPS            Z4, Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS           (DX)(SI*4), Z0
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS           Z2, (AX)(SI*4)
+	MOVQ              DI, SI
+	ADDQ              $0x10, DI
+	JMP               loop1
+
+loop1_done:
+	SUBQ              SI, BX
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), DI
+	KMOVW             (DI)(BX*2), K1
+	VMOVUPS.Z         (CX)(SI*4), K1, Z0
+	VMULPS.BCST       c3d922279<>+0(SB), Z0, Z1
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z2
+	VFMADD213PS       Z2, Z0, Z1
+	VMULPS            Z0, Z1, Z1
+	VPORD.BCST        c80000000<>+0(SB), Z1, Z2
+	VBROADCASTSS      c42b20000<>+0(SB), Z3
+	VMINPS            Z2, Z3, Z2
+	VBROADCASTSS      cc2d00000<>+0(SB), Z3
+	VMAXPS            Z2, Z3, Z2
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z2, Z3
+	VRNDSCALEPS       $0x00, Z3, Z3
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z3, Z2
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z3, Z2
+	VBROADCASTSS      c39506967<>+0(SB), Z4
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z2, Z4
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z2, Z4
+	VMULPS            Z2, Z2, Z5
+	VFMADD213PS       Z2, Z5, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VSCALEFPS         Z3, Z4, Z4
+	VBROADCASTSS      c3f800000<>+0(SB), Z2
+	VPTESTMD.BCST     c80000000<>+0(SB), Z1, K2
+	VMOVAPS           Z4, K2, Z2
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VDIVPS            Z4, Z2, Z2
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS.Z         (DX)(SI*4), K1, Z0
+	VMULPS            Z0, Z2, Z2
+	VMOVUPS           Z2, K1, (AX)(SI*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
+// func geluTanhMulGradAVX512(dGate []float32, dUp []float32, dy []float32, gate []float32, up []float32)
+// Requires: AVX, AVX512F
+TEXT ·geluTanhMulGradAVX512(SB), NOSPLIT, $0-120
+	MOVQ dGate_base+0(FP), AX
+	MOVQ dUp_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ gate_base+72(FP), BX
+	MOVQ up_base+96(FP), SI
+	MOVQ dy_len+56(FP), DI
+	XORQ R8, R8
+	LEAQ 16(R8), R9
+
+loop1:
+	CMPQ              R9, DI
+	JG                loop1_done
+	VMOVUPS           (BX)(R8*4), Z0
+	VMOVUPS           (DX)(R8*4), Z1
+	VMOVUPS           (SI)(R8*4), Z2
+	VMULPS.BCST       c3d922279<>+0(SB), Z0, Z3
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z4
+	VFMADD213PS       Z4, Z0, Z3
+	VMULPS            Z0, Z3, Z3
+	VPORD.BCST        c80000000<>+0(SB), Z3, Z4
+	VBROADCASTSS      c42b20000<>+0(SB), Z5
+	VMINPS            Z4, Z5, Z4
+	VBROADCASTSS      cc2d00000<>+0(SB), Z5
+	VMAXPS            Z4, Z5, Z4
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS       $0x00, Z5, Z5
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      c39506967<>+0(SB), Z6
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VFMADD213PS       Z4, Z7, Z6
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS         Z5, Z6, Z6
+	VBROADCASTSS      c3f800000<>+0(SB), Z4
+	VPTESTMD.BCST     c80000000<>+0(SB), Z3, K1
+	VMOVAPS           Z6, K1, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VDIVPS            Z6, Z4, Z4
+	VMULPS            Z4, Z1, Z1
+	VMULPS            Z2, Z1, Z2
+	VFNMADD213PS      Z0, Z0, Z4
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, (CX)(R8*4)
+	VMULPS.BCST       c3e5b33b7<>+0(SB), Z0, Z1
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z3
+	VFMADD213PS       Z3, Z0, Z1
+	VMULPS            Z1, Z4, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VMULPS            Z2, Z4, Z4
+	VMOVUPS           Z4, (AX)(R8*4)
+	MOVQ              R9, R8
+	ADDQ              $0x10, R9
+	JMP               loop1
+
+loop1_done:
+	SUBQ              R8, DI
+	JZ                rest_done
+	LEAQ              bits<>+0(SB), R9
+	KMOVW             (R9)(DI*2), K1
+	VMOVUPS.Z         (BX)(R8*4), K1, Z0
+	VMOVUPS.Z         (DX)(R8*4), K1, Z1
+	VMOVUPS.Z         (SI)(R8*4), K1, Z2
+	VMULPS.BCST       c3d922279<>+0(SB), Z0, Z3
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z4
+	VFMADD213PS       Z4, Z0, Z3
+	VMULPS            Z0, Z3, Z3
+	VPORD.BCST        c80000000<>+0(SB), Z3, Z4
+	VBROADCASTSS      c42b20000<>+0(SB), Z5
+	VMINPS            Z4, Z5, Z4
+	VBROADCASTSS      cc2d00000<>+0(SB), Z5
+	VMAXPS            Z4, Z5, Z4
+	VMULPS.BCST       c3fb8aa3b<>+0(SB), Z4, Z5
+	VRNDSCALEPS       $0x00, Z5, Z5
+	VFNMADD231PS.BCST c3f318000<>+0(SB), Z5, Z4
+	VFNMADD231PS.BCST cb95e8083<>+0(SB), Z5, Z4
+	VBROADCASTSS      c39506967<>+0(SB), Z6
+	VFMADD213PS.BCST  c3ab743ce<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3c088908<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3d2aa9c1<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3e2aaaaa<>+0(SB), Z4, Z6
+	VFMADD213PS.BCST  c3f000000<>+0(SB), Z4, Z6
+	VMULPS            Z4, Z4, Z7
+	VFMADD213PS       Z4, Z7, Z6
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VSCALEFPS         Z5, Z6, Z6
+	VBROADCASTSS      c3f800000<>+0(SB), Z4
+	VPTESTMD.BCST     c80000000<>+0(SB), Z3, K2
+	VMOVAPS           Z6, K2, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z6, Z6
+	VDIVPS            Z6, Z4, Z4
+	VMULPS            Z4, Z1, Z1
+	VMULPS            Z2, Z1, Z2
+	VFNMADD213PS      Z0, Z0, Z4
+	VMULPS            Z0, Z1, Z1
+	VMOVUPS           Z1, K1, (CX)(R8*4)
+	VMULPS.BCST       c3e5b33b7<>+0(SB), Z0, Z1
+	VBROADCASTSS      c3fcc422a<>+0(SB), Z3
+	VFMADD213PS       Z3, Z0, Z1
+	VMULPS            Z1, Z4, Z4
+	VADDPS.BCST       c3f800000<>+0(SB), Z4, Z4
+	VMULPS            Z2, Z4, Z4
+	VMOVUPS           Z4, K1, (AX)(R8*4)
+
+rest_done:
+	VZEROUPPER
+	RET
+
 // func mulScaledAVX2(dst []float32, x []float32, w []float32, alpha float32)
 // Requires: AVX
 TEXT ·mulScaledAVX2(SB), NOSPLIT, $0-76
@@ -2201,6 +3088,78 @@ loop1:
 	JMP       loop1
 
 loop1_done:
+	VZEROUPPER
+	RET
+
+// func f32ToF16AVX2(dst []byte, src []float32)
+// Requires: AVX, F16C
+TEXT ·f32ToF16AVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ src_base+24(FP), CX
+	MOVQ src_len+32(FP), DX
+	XORQ BX, BX
+	LEAQ 32(BX), SI
+
+loop4:
+	CMPQ      SI, DX
+	JG        loop4_done
+	VMOVUPS   (CX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, (AX)(BX*2)
+	VMOVUPS   32(CX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 16(AX)(BX*2)
+	VMOVUPS   64(CX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 32(AX)(BX*2)
+	VMOVUPS   96(CX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, 48(AX)(BX*2)
+	MOVQ      SI, BX
+	ADDQ      $0x20, SI
+	JMP       loop4
+
+loop4_done:
+	LEAQ 8(BX), SI
+
+loop1:
+	CMPQ      SI, DX
+	JG        loop1_done
+	VMOVUPS   (CX)(BX*4), Y0
+	VCVTPS2PH $0x00, Y0, (AX)(BX*2)
+	MOVQ      SI, BX
+	ADDQ      $0x08, SI
+	JMP       loop1
+
+loop1_done:
+	VZEROUPPER
+	RET
+
+// func widenI8AVX2(dst *float32, src *byte, blocks int)
+// Requires: AVX, AVX2
+TEXT ·widenI8AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ blocks+16(FP), DX
+
+block:
+	VBROADCASTSS (CX), Y0
+	VPMOVSXBD    4(CX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, (AX)
+	VPMOVSXBD    12(CX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, 32(AX)
+	VPMOVSXBD    20(CX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, 64(AX)
+	VPMOVSXBD    28(CX), Y1
+	VCVTDQ2PS    Y1, Y1
+	VMULPS       Y0, Y1, Y1
+	VMOVUPS      Y1, 96(AX)
+	ADDQ         $0x24, CX
+	ADDQ         $0x00000080, AX
+	DECQ         DX
+	JNZ          block
 	VZEROUPPER
 	RET
 

@@ -15,7 +15,7 @@ const codesTogether = 32
 func storedCodes(bits, group int) Stored {
 	switch {
 	case bits == 8:
-		return Stored{Size: 4 + codesTogether, Count: codesTogether, Widen: widenI8, Code: I8}
+		return Stored{Size: 4 + codesTogether, Count: codesTogether, Widen: I8ToF32, Code: I8}
 	case group == codesTogether:
 		return Stored{Size: 4 + codesTogether/2, Count: codesTogether, Widen: widenI4, Code: I4}
 	default:
@@ -54,6 +54,48 @@ func StoreCodes(bits int, codes []int8, scales []float32, n, k, block int) (Stor
 	return w, true
 }
 
+// StoredI8 is a matrix whose numbers F32ToI8 has rounded.
+func StoredI8(data []byte) Stored {
+	w := storedCodes(8, 0)
+	w.Data = data
+	return w
+}
+
+// I8Bytes returns how many bytes F32ToI8 makes of n numbers, a multiple of [I8Block].
+func I8Bytes(n int) int { return n / codesTogether * (4 + codesTogether) }
+
+// I8Block is how many numbers have a scale together, where they are rounded to 8 bits.
+const I8Block = codesTogether
+
+// F32ToI8 rounds src, a multiple of [I8Block], to codes from -127 to 127 times a float32 scale of each block, for the
+// largest of its numbers to be ±127. Where a number is not finite, its block becomes NaN. dst has I8Bytes(len(src)).
+func F32ToI8(dst []byte, src []float32) {
+	need("F32ToI8: dst", len(dst), I8Bytes(len(src)))
+	for ; len(src) > 0; dst, src = dst[4+codesTogether:], src[codesTogether:] {
+		block, codes := src[:codesTogether], dst[4:][:codesTogether]
+		var largest, check float32
+		for _, v := range block {
+			largest = max(largest, v, -v)
+			check += v - v // NaN for what is not finite
+		}
+		scale := largest/127 + check
+		binary.LittleEndian.PutUint32(dst, math.Float32bits(scale))
+		if !(scale > 0) {
+			clear(codes)
+			continue
+		}
+		for i, v := range block {
+			codes[i] = byte(int8(Nearest(v/scale, -127, 127))) // the limits count where the scale has no bits left
+		}
+	}
+}
+
+// I8ToF32 widens what F32ToI8 has made to dst.
+func I8ToF32(dst []float32, src []byte) {
+	need("I8ToF32: src", len(src), I8Bytes(len(dst)))
+	widenI8(dst, src)
+}
+
 // packCodes writes codes as bytes, or as halves of bytes if there is no room for that.
 func packCodes(dst []byte, codes []int8) {
 	for i, c := range codes {
@@ -68,7 +110,7 @@ func packCodes(dst []byte, codes []int8) {
 	}
 }
 
-func widenI8(dst []float32, src []byte) {
+func widenI8Go(dst []float32, src []byte) {
 	for ; len(dst) > 0; dst, src = dst[codesTogether:], src[4+codesTogether:] {
 		scale := math.Float32frombits(binary.LittleEndian.Uint32(src))
 		for i, c := range src[4:][:codesTogether] {

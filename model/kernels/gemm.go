@@ -63,7 +63,7 @@ func (p *product) check() {
 		panic(fmt.Sprintf("kernels: Gemm: negative size m=%d n=%d k=%d", p.m, p.n, p.k))
 	}
 	checkMatrix("A", p.ta, p.m, p.k, len(p.a), p.lda)
-	if p.packed.data == nil {
+	if p.packed.data == nil && p.stored.Data == nil {
 		checkMatrix("B", p.tb, p.k, p.n, len(p.b), p.ldb)
 	}
 	checkMatrix("C", false, p.m, p.n, len(p.c), p.ldc)

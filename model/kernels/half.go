@@ -54,6 +54,10 @@ func f16ToF32(h uint16) float32 {
 // What is beyond its range becomes an infinity.
 func F32ToF16(dst []byte, src []float32) {
 	need("F32ToF16: dst", len(dst), 2*len(src))
+	f32sToF16(dst, src)
+}
+
+func f32sToF16Go(dst []byte, src []float32) {
 	for i, v := range src {
 		binary.LittleEndian.PutUint16(dst[2*i:], f32ToF16(v))
 	}

@@ -68,6 +68,13 @@ func InPlace(tb bool, n, k int, b []float32, ldb int) Packed {
 	return Packed{newFactor(tb, n, k, b, ldb)}
 }
 
+// PackStored returns the transpose of w [n, k], whose rows are whole blocks, where it is, for products of few rows. The
+// built-in kernels multiply with it; they give the bits of a packed factor of the same numbers in float32.
+func PackStored(n, k int, w Stored) Packed {
+	need("PackStored: W, in bytes,", len(w.Data), w.bytes(n*k))
+	return Packed{product{tb: true, n: n, k: k, stored: w, ldb: k}}
+}
+
 func newFactor(tb bool, n, k int, b []float32, ldb int) product {
 	p := product{tb: tb, n: n, k: k, b: b, ldb: ldb, blas: backend().blas}
 	p.check()
@@ -96,12 +103,15 @@ func (b Packed) product(ta bool, m, n, k int, alpha float32, a []float32, lda in
 	return p
 }
 
-// From returns the rows from row on and the columns from col on, a multiple of PackedColumns.
+// From returns the rows from row on and the columns from col on, a multiple of PackedColumns; of PackStored, the rows
+// from a whole block on.
 func (b Packed) From(row, col int) Packed {
 	p := b.factor
 	p.n, p.k, p.firstRow, p.firstCol = p.n-col, p.k-row, p.firstRow+row, p.firstCol+col
 	switch {
 	case p.packed.data != nil:
+	case p.stored.Data != nil:
+		p.stored.Data = p.stored.Data[p.stored.bytes(col*p.ldb+row):]
 	case p.n == 0 || p.k == 0:
 		p.b = nil
 	case p.tb:

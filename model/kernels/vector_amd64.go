@@ -57,48 +57,69 @@ func fake(x []float32, scale, lo, hi float32) {
 }
 
 func exp(dst, x []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		expAVX512(dst, x)
+	case useAVX2:
 		expAVX2(dst, x)
-	} else {
+	default:
 		expGo(dst, x)
 	}
 }
 
 func sigmoid(dst, x []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		sigmoidAVX512(dst, x)
+	case useAVX2:
 		sigmoidAVX2(dst, x)
-	} else {
+	default:
 		sigmoidGo(dst, x)
 	}
 }
 
 func logSigmoid(dst, x []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		logSigmoidAVX512(dst, x)
+	case useAVX2:
 		logSigmoidAVX2(dst, x)
-	} else {
+	default:
 		logSigmoidGo(dst, x)
 	}
 }
 
 func maxOf(x []float32) float32 {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		return maxOfAVX512(x)
+	case useAVX2:
 		return maxOfAVX2(x)
+	default:
+		return maxOfGo(x)
 	}
-	return maxOfGo(x)
 }
 
 func expSum(dst, x []float32, shift float32) float32 {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		return expSumAVX512(dst, x, shift)
+	case useAVX2:
 		return expSumAVX2(dst, x, shift)
+	default:
+		return expSumGo(dst, x, shift)
 	}
-	return expSumGo(dst, x, shift)
 }
 
 func sumExp(x []float32, shift float32) float32 {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		return sumExpAVX512(x, shift)
+	case useAVX2:
 		return sumExpAVX2(x, shift)
+	default:
+		return sumExpGo(x, shift)
 	}
-	return sumExpGo(x, shift)
 }
 
 func softmaxGrad(dx, dy, y []float32, s float32) {
@@ -110,33 +131,45 @@ func softmaxGrad(dx, dy, y []float32, s float32) {
 }
 
 func siluMul(dst, gate, up []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		siluMulAVX512(dst, gate, up)
+	case useAVX2:
 		siluMulAVX2(dst, gate, up)
-	} else {
+	default:
 		siluMulGo(dst, gate, up)
 	}
 }
 
 func siluMulGrad(dGate, dUp, dy, gate, up []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		siluMulGradAVX512(dGate, dUp, dy, gate, up)
+	case useAVX2:
 		siluMulGradAVX2(dGate, dUp, dy, gate, up)
-	} else {
+	default:
 		siluMulGradGo(dGate, dUp, dy, gate, up)
 	}
 }
 
 func geluTanhMul(dst, gate, up []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		geluTanhMulAVX512(dst, gate, up)
+	case useAVX2:
 		geluTanhMulAVX2(dst, gate, up)
-	} else {
+	default:
 		geluTanhMulGo(dst, gate, up)
 	}
 }
 
 func geluTanhMulGrad(dGate, dUp, dy, gate, up []float32) {
-	if useAVX2 {
+	switch {
+	case useAVX512:
+		geluTanhMulGradAVX512(dGate, dUp, dy, gate, up)
+	case useAVX2:
 		geluTanhMulGradAVX2(dGate, dUp, dy, gate, up)
-	} else {
+	default:
 		geluTanhMulGradGo(dGate, dUp, dy, gate, up)
 	}
 }
@@ -188,6 +221,23 @@ func f16sToF32(dst []float32, src []byte) {
 		f16ToF32AVX2(dst[:whole], src)
 	}
 	f16sToF32Go(dst[whole:], src[2*whole:])
+}
+
+func f32sToF16(dst []byte, src []float32) {
+	whole := 0
+	if useAVX2 {
+		whole = len(src) &^ 7
+		f32ToF16AVX2(dst, src[:whole])
+	}
+	f32sToF16Go(dst[2*whole:], src[whole:])
+}
+
+func widenI8(dst []float32, src []byte) {
+	if useAVX2 && len(dst) > 0 {
+		widenI8AVX2(&dst[0], &src[0], len(dst)/codesTogether)
+	} else {
+		widenI8Go(dst, src)
+	}
 }
 
 // orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.

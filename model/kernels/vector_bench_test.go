@@ -18,18 +18,24 @@ func fastest(b *testing.B, elements int, f func()) {
 	b.ReportMetric(float64(best.Nanoseconds())/float64(elements), "ns/element")
 }
 
-// BenchmarkVector compares the elementwise kernels with their plain Go forms on rows that fit the L1 cache.
+// BenchmarkVector compares the elementwise kernels with those of AVX2 and their plain Go forms on rows that fit the L1 cache.
 func BenchmarkVector(b *testing.B) {
 	const n = 1024
 	r := rand.New(rand.NewPCG(40, 41))
 	x, y, z, p, q := normals(r, n, 2), normals(r, n, 2), normals(r, n, 2), make([]float32, n), make([]float32, n)
 	for _, k := range twins {
 		b.Run(k.name+"/kernel", func(b *testing.B) { fastest(b, n, func() { k.kernel(p, q, x, y, z) }) })
+		b.Run(k.name+"/AVX2", func(b *testing.B) {
+			withoutAVX512(func() { fastest(b, n, func() { k.kernel(p, q, x, y, z) }) })
+		})
 		b.Run(k.name+"/plain", func(b *testing.B) { fastest(b, n, func() { k.ref(p, q, x, y, z) }) })
 	}
 	b.Run("dot/kernel", func(b *testing.B) { fastest(b, n, func() { p[0] = dot(x, y) }) })
 	b.Run("dot/plain", func(b *testing.B) { fastest(b, n, func() { p[0] = dotGo(x, y) }) })
-	b.Run("Softmax", func(b *testing.B) { fastest(b, n, func() { copy(p, x); Softmax(p) }) })
+	b.Run("Softmax/kernel", func(b *testing.B) { fastest(b, n, func() { copy(p, x); Softmax(p) }) })
+	b.Run("Softmax/AVX2", func(b *testing.B) {
+		withoutAVX512(func() { fastest(b, n, func() { copy(p, x); Softmax(p) }) })
+	})
 	b.Run("RMSNorm", func(b *testing.B) { fastest(b, n, func() { RMSNorm(p, x, y, 4, n/4, 1e-6) }) })
 	b.Run("Rotate", func(b *testing.B) { fastest(b, n, func() { Rotate(p, x, 16, n/16, y[:n/32], z[:n/32], false) }) })
 	w := make([]byte, 2*n)

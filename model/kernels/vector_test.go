@@ -306,3 +306,38 @@ func TestReductionsAgreeWithPlainGo(t *testing.T) {
 		}
 	}
 }
+
+// TestInstructionSetsAgree: the widest vectors give the bits of narrower ones, sums included, which are in the same order.
+func TestInstructionSetsAgree(t *testing.T) {
+	r := rand.New(rand.NewPCG(14, 15))
+	for _, n := range append(oddSizes, len(specials)) {
+		a, b, c := normals(r, n, 30), normals(r, n, 3), normals(r, n, 3)
+		if n == len(specials) {
+			copy(a, specials)
+		}
+		for _, k := range twins {
+			all := func() []float32 {
+				p, q := make([]float32, n), make([]float32, n)
+				k.kernel(p, q, a, b, c)
+				return append(p, q...)
+			}
+			wide, narrow := all(), []float32(nil)
+			withoutAVX512(func() { narrow = all() })
+			if !sameBits(wide, narrow) {
+				t.Errorf("%s of %d elements: %v\nwith AVX2 %v", k.name, n, wide, narrow)
+			}
+		}
+		for _, x := range [][]float32{a, b} {
+			all := func() []float32 {
+				p := make([]float32, n)
+				m := maxOf(x)
+				return append(p, m, expSum(p, x, m), sumExp(x, m))
+			}
+			wide, narrow := all(), []float32(nil)
+			withoutAVX512(func() { narrow = all() })
+			if !sameBits(wide, narrow) {
+				t.Errorf("sums of %d exponentials: %v, with AVX2 %v", n, wide, narrow)
+			}
+		}
+	}
+}

@@ -141,12 +141,12 @@ func compare(t *testing.T, m *model.Model, soft bool) {
 			if err := none.Feed(n, from); err != nil {
 				t.Fatal(err)
 			}
-			state, bytes, d := real.Clone().State, 0, m.Base.Dims
+			state, bytes := real.Clone().State, 0
 			for i, l := range state.Layers {
-				if got, want := none.Stored(i), len(l.K)/(d.KVHeads*d.HeadDim); got != want {
+				if got, want := none.Stored(i), l.K.Len(); got != want {
 					t.Errorf("%d tokens are stored in layer %d after %d, want %d", got, i, real.Seen(), want)
 				}
-				bytes += 4 * (len(l.K) + len(l.V) + len(l.Score) + len(l.Memory))
+				bytes += l.K.Bytes() + l.V.Bytes() + 4*(len(l.Score)+len(l.Memory))
 			}
 			if got := none.Held().State; got != int64(bytes) {
 				t.Errorf("the state takes %d bytes after %d tokens, want %d", got, real.Seen(), bytes)

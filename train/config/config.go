@@ -78,6 +78,9 @@ func (q Quantized) String() string {
 type Block struct {
 	Preset     string `yaml:"preset"`
 	model.Spec `yaml:",inline"`
+	// Cache is how the run is read by default where it generates, chats or is evaluated; it is
+	// trained in float32.
+	Cache model.CacheType `yaml:"cache,omitempty"`
 }
 
 // Data is what is trained on.

@@ -445,3 +445,13 @@ func TestTemplateOptions(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+func TestCache(t *testing.T) {
+	if c := parse(t, small+"block: {cache: float16}\n"); c.Block.Cache != model.CacheFloat16 {
+		t.Errorf("block.cache is %q", c.Block.Cache)
+	}
+	_, err := Parse([]byte(small+"block: {cache: float8}\n"), "c.yaml")
+	if want := `block.cache is "float8"; did you mean "float32"? It must be one of float32, float16, int8`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

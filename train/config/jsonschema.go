@@ -13,6 +13,7 @@ import (
 // words are the types that stand for one of a few words.
 var words = map[reflect.Type]func() any{
 	reflect.TypeFor[model.DType]():     func() any { return model.DTypes() },
+	reflect.TypeFor[model.CacheType](): func() any { return model.CacheTypes() },
 	reflect.TypeFor[model.Positions](): func() any { return []model.Positions{model.PositionsCompact, model.PositionsAbsolute} },
 	reflect.TypeFor[model.Update]():    func() any { return []model.Update{model.MemoryNone, model.MemoryLinear, model.MemoryDelta} },
 	reflect.TypeFor[model.Feature]():   func() any { return model.Features() },

@@ -24,6 +24,9 @@ func (d *document) validate(c *Config) {
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
+	if c.Block.Cache != "" {
+		strictyaml.OneOf(d.Document, "block.cache", c.Block.Cache, model.CacheTypes())
+	}
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
 	d.AtLeast("data.samples", c.Data.Samples, 0)
 	strictyaml.OneOf(d.Document, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())

@@ -69,7 +69,7 @@ func blockTypes() []blockType {
 }
 
 func blockKernels() {
-	for _, w := range []vectors{{"AVX2", 8, YMM}, {"AVX512", 16, ZMM}} {
+	for _, w := range []vectors{avx2, avx512} {
 		for _, t := range blockTypes() {
 			unpack(t, w)
 		}

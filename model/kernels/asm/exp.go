@@ -19,30 +19,54 @@ func exp(x VecVirtual, flush bool) VecVirtual {
 		lowest = -126 * math.Ln2
 	}
 	v := clamp(x, lowest, 89) // e**89 is infinite
-	n := YMM()
-	VMULPS(constant(1/math.Ln2), v, n)
-	VROUNDPS(Imm(0), n, n)
-	VFNMADD231PS(constant(0.693359375), n, v) // ln2 in two parts: n times the first is exact
-	VFNMADD231PS(constant(-2.12194440e-4), n, v)
+	n := isa.new()
+	mulPS.with(1/math.Ln2, v, n)
+	if wide() {
+		VRNDSCALEPS(Imm(0), n, n)
+	} else {
+		VROUNDPS(Imm(0), n, n)
+	}
+	fnmadd231PS.with(0.693359375, n, v) // ln2 in two parts: n times the first is exact
+	fnmadd231PS.with(-2.12194440e-4, n, v)
 	p := polynomial(v, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
-	sq := YMM()
+	sq := isa.new()
 	VMULPS(v, v, sq)
 	VFMADD213PS(v, sq, p)
-	VADDPS(constant(1), p, p)
-	VCVTPS2DQ(n, n)
+	addPS.with(1, p, p)
+	timesPowerOfTwo(p, n, flush)
 	if flush {
-		VMULPS(powerOfTwo(n), p, p)
-		keep := YMM()
-		VCMPPS(Imm(notLess), constant(lowest), x, keep)
-		VANDPS(keep, p, p)
-		return p
+		zeroBelow(lowest, x, p)
 	}
-	half := YMM()
-	VPSRAD(Imm(1), n, half)
-	VPSUBD(half, n, n)
-	VMULPS(powerOfTwo(half), p, p)
-	VMULPS(powerOfTwo(n), p, p)
 	return p
+}
+
+// timesPowerOfTwo multiplies p by 2**n for whole n, which it overwrites. If normal, 2**n and the result are.
+func timesPowerOfTwo(p, n VecVirtual, normal bool) {
+	if wide() {
+		VSCALEFPS(n, p, p) // rounds once, as the products do: the first one is exact
+		return
+	}
+	VCVTPS2DQ(n, n)
+	if !normal {
+		half := YMM()
+		VPSRAD(Imm(1), n, half)
+		VPSUBD(half, n, n)
+		VMULPS(powerOfTwo(half), p, p)
+	}
+	VMULPS(powerOfTwo(n), p, p)
+}
+
+// zeroBelow makes zeros of the lanes of p where x is less than limit.
+func zeroBelow(limit float32, x, p VecVirtual) {
+	if wide() {
+		keep := K()
+		VCMPPS_BCST(Imm(notLess), constant(limit), x, keep)
+		VMOVAPS_Z(p, keep, p)
+		return
+	}
+	keep := YMM()
+	VCMPPS(Imm(notLess), constant(limit), x, keep)
+	VANDPS(keep, p, p)
 }
 
 // notLess is the comparison that holds for NaN too.
@@ -50,45 +74,47 @@ const notLess = 5
 
 // clamp emits min(max(x, lo), hi). NaN stays NaN.
 func clamp(x VecVirtual, lo, hi float32) VecVirtual {
-	v, limit := YMM(), YMM()
-	VMOVUPS(constant(hi), limit)
-	VMINPS(x, limit, v) // these return their first operand if either is NaN
-	VMOVUPS(constant(lo), limit)
-	VMAXPS(v, limit, v)
+	v := isa.new()
+	VMINPS(x, filled(hi), v) // these return their first operand if either is NaN
+	VMAXPS(v, filled(lo), v)
 	return v
 }
 
 // polynomial emits the polynomial in x with coefficients c, highest power first.
 func polynomial(x VecVirtual, c ...float32) VecVirtual {
-	p := YMM()
-	VMOVUPS(constant(c[0]), p)
+	p := filled(c[0])
 	for _, v := range c[1:] {
-		VFMADD213PS(constant(v), x, p)
+		fmadd213PS.with(v, x, p)
 	}
 	return p
 }
 
 // powerOfTwo emits 2**n for integer n by writing the exponent. It overwrites n.
 func powerOfTwo(n VecVirtual) VecVirtual {
-	VPADDD(constantBits(127), n, n)
+	addInt.withBits(127, n, n)
 	VPSLLD(Imm(23), n, n)
 	return n
 }
 
 // expMinusAbs emits e**-|x|.
 func expMinusAbs(x VecVirtual) VecVirtual {
-	v := YMM()
-	VORPS(constantBits(1<<31), x, v)
+	v := isa.new()
+	orBits.withBits(1<<31, x, v)
 	return exp(v, false)
 }
 
 // sigmoid emits 1/(1+e**-x), or for negative x e**x/(1+e**x), which keeps its digits.
 func sigmoid(x VecVirtual) VecVirtual {
 	e := expMinusAbs(x)
-	s := YMM()
-	VMOVUPS(constant(1), s)
-	VBLENDVPS(x, e, s, s)
-	VADDPS(constant(1), e, e)
+	s := filled(1)
+	if wide() {
+		negative := K()
+		VPTESTMD_BCST(constantBits(1<<31), x, negative)
+		VMOVAPS(e, negative, s)
+	} else {
+		VBLENDVPS(x, e, s, s)
+	}
+	addPS.with(1, e, e)
 	VDIVPS(e, s, s)
 	return s
 }
@@ -97,9 +123,9 @@ func sigmoid(x VecVirtual) VecVirtual {
 // in u converges fast since u <= 2/3.
 func logSigmoid(x VecVirtual) VecVirtual {
 	t := expMinusAbs(x)
-	u, z := YMM(), YMM()
+	u, z := isa.new(), isa.new()
 	VADDPS(t, t, u)
-	VADDPS(constant(2), t, t)
+	addPS.with(2, t, t)
 	VDIVPS(t, u, u)
 	VMULPS(u, u, z)
 	var c []float32
@@ -109,51 +135,51 @@ func logSigmoid(x VecVirtual) VecVirtual {
 	p := polynomial(z, c...)
 	VMULPS(z, p, p)
 	VFMADD213PS(u, u, p)
-	v := YMM()
-	VXORPS(v, v, v)
+	v := zero()
 	VMINPS(x, v, v)
 	VSUBPS(p, v, v)
 	return v
 }
 
 func expKernels() {
-	mapping("expAVX2", "expAVX2 writes e**x to dst.", func(x VecVirtual) VecVirtual { return exp(x, false) })
-	mapping("sigmoidAVX2", "sigmoidAVX2 writes 1/(1+e**-x) to dst.", sigmoid)
-	mapping("logSigmoidAVX2", "logSigmoidAVX2 writes log(1/(1+e**-x)) to dst.", logSigmoid)
+	mapping("exp", "e**x", func(x VecVirtual) VecVirtual { return exp(x, false) })
+	mapping("sigmoid", "1/(1+e**-x)", sigmoid)
+	mapping("logSigmoid", "log(1/(1+e**-x))", logSigmoid)
+	maxOf()
+	expSum("expSum", "(dst, x []float32, shift float32) float32",
+		"writes e**(x-shift) to dst and returns its sum, for x <= shift.", true)
+	expSum("sumExp", "(x []float32, shift float32) float32",
+		"returns the sum of e**(x-shift), for x <= shift.", false)
+}
 
-	function("maxOfAVX2", "(x []float32) float32", "maxOfAVX2 returns the largest element of x, NaN aside, or -Inf.")
+func maxOf() {
+	name := "maxOf" + isa.name
+	function(name, "(x []float32) float32", name+" returns the largest element of x, NaN aside, or -Inf.")
 	x, n := pointer("x"), length("x")
-	acc := make([]VecVirtual, 4)
+	acc := make([]VecVirtual, 4*lanes/isa.lanes)
 	for i := range acc {
-		acc[i] = YMM()
-		VMOVUPS(constant(float32(math.Inf(-1))), acc[i])
+		acc[i] = filled(float32(math.Inf(-1)))
 	}
 	eachVector(n, len(acc), func(at access, u int) {
-		v := at.load(x)
-		if at.mask != nil {
-			VBLENDVPS(at.mask, v, acc[u], v)
-		}
-		VMAXPS(acc[u], v, acc[u]) // acc where v is NaN
+		VMAXPS(acc[u], at.loadOver(x, acc[u]), acc[u]) // acc where x is NaN
 	})
 	returnFirst(reduce(acc, VMAXPS))
-
-	expSum("expSumAVX2", "(dst, x []float32, shift float32) float32",
-		"expSumAVX2 writes e**(x-shift) to dst and returns its sum, for x <= shift.", true)
-	expSum("sumExpAVX2", "(x []float32, shift float32) float32",
-		"sumExpAVX2 returns the sum of e**(x-shift), for x <= shift.", false)
 }
 
 // mapping emits a kernel that writes f(x) to dst.
-func mapping(name, doc string, f func(x VecVirtual) VecVirtual) {
-	function(name, "(dst, x []float32)", doc)
+func mapping(name, of string, f func(x VecVirtual) VecVirtual) {
+	name += isa.name
+	function(name, "(dst, x []float32)", name+" writes "+of+" to dst.")
 	dst, x := pointer("dst"), pointer("x")
 	eachVector(length("x"), 1, func(at access, _ int) { at.store(f(at.load(x)), dst) })
 	finish()
 }
 
+// expSum emits the sum of exponentials, in an order that both instruction sets share.
 func expSum(name, sig, doc string, store bool) {
-	function(name, sig, doc)
-	x, n, shift, acc := pointer("x"), length("x"), broadcast("shift"), zeros(2)
+	name += isa.name
+	function(name, sig, name+" "+doc)
+	x, n, shift, acc := pointer("x"), length("x"), broadcast("shift"), zeros(2*lanes/isa.lanes)
 	var dst GPVirtual
 	if store {
 		dst = pointer("dst")
@@ -162,11 +188,15 @@ func expSum(name, sig, doc string, store bool) {
 		v := at.load(x)
 		VSUBPS(shift, v, v)
 		v = exp(v, true)
-		if at.mask != nil {
-			VANDPS(at.mask, v, v)
-		}
+		at.clear(v)
 		if store {
 			at.store(v, dst)
+		}
+		if wide() && at.mask != nil { // both halves go where the first ones of AVX2 go
+			lo := YMM()
+			VMOVAPS(v.AsY(), lo)
+			VADDPS(lo.AsZ(), acc[u], acc[u])
+			v = upperHalf(v).AsZ().(VecVirtual)
 		}
 		VADDPS(v, acc[u], acc[u])
 	})

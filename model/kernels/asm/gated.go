@@ -15,10 +15,9 @@ const geluScale, geluCubic = 2 * 0.7978845608028654, 0.044715 // 2*sqrt(2/pi) an
 
 // geluPolynomial emits scale*(1 + cubic*g²).
 func geluPolynomial(g VecVirtual, cubic float32) VecVirtual {
-	v, w := YMM(), YMM()
-	VMULPS(constant(geluScale*cubic), g, v)
-	VMOVUPS(constant(geluScale), w)
-	VFMADD213PS(w, g, v)
+	v := isa.new()
+	mulPS.with(geluScale*cubic, g, v)
+	VFMADD213PS(filled(geluScale), g, v)
 	return v
 }
 
@@ -43,7 +42,7 @@ func gatedKernels() {
 }
 
 func gated(f activation) {
-	name := f.name + "MulAVX2"
+	name := f.name + "Mul" + isa.name
 	function(name, "(dst, gate, up []float32)", name+" writes "+f.name+"(gate)*up to dst over len(dst) elements.")
 	dst, gate, up := pointer("dst"), pointer("gate"), pointer("up")
 	eachVector(length("dst"), 1, func(at access, _ int) {
@@ -57,12 +56,12 @@ func gated(f activation) {
 }
 
 func gatedGrad(f activation) {
-	name := f.name + "MulGradAVX2"
+	name := f.name + "MulGrad" + isa.name
 	function(name, "(dGate, dUp, dy, gate, up []float32)", name+" writes the gradients of "+f.name+"(gate)*up over len(dy) elements.")
 	dGate, dUp, dy, gate, up := pointer("dGate"), pointer("dUp"), pointer("dy"), pointer("gate"), pointer("up")
 	eachVector(length("dy"), 1, func(at access, _ int) {
 		g, d, u := at.load(gate), at.load(dy), at.load(up)
-		s, t := sigmoid(f.argument(g)), YMM()
+		s, t := sigmoid(f.argument(g)), isa.new()
 		VMULPS(s, d, d) // dy*s
 		VMULPS(u, d, u)
 		VFNMADD213PS(g, g, s) // g*(1-s)
@@ -71,7 +70,7 @@ func gatedGrad(f activation) {
 		if f.slope != nil {
 			VMULPS(f.slope(g), s, s)
 		}
-		VADDPS(constant(1), s, s)
+		addPS.with(1, s, s)
 		VMULPS(u, s, s) // dy*s*up*(1 + g*(1-s)*slope)
 		at.store(s, dGate)
 	})

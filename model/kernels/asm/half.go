@@ -33,6 +33,33 @@ func halfKernels() {
 	})
 	finish()
 
+	function("f32ToF16AVX2", "(dst []byte, src []float32)",
+		"f32ToF16AVX2 rounds len(src) numbers, a multiple of 8, to little-endian half-precision numbers.")
+	dst, src = pointer("dst"), pointer("src")
+	wholeVectors(length("src"), 4, func(at access, _ int) {
+		VCVTPS2PH(Imm(0), at.load(src), Mem{Base: dst, Index: at.index, Scale: 2, Disp: at.disp / 2})
+	})
+	finish()
+
+	function("widenI8AVX2", "(dst *float32, src *byte, blocks int)",
+		"widenI8AVX2 widens blocks of a float32 scale and 32 codes of 8 bits to dst.")
+	to, from, blocks := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("blocks"), GP64())
+	Label("block")
+	scale := YMM()
+	VBROADCASTSS(Mem{Base: from}, scale)
+	for i := range 4 {
+		v := YMM()
+		VPMOVSXBD(Mem{Base: from, Disp: 4 + lanes*i}, v)
+		VCVTDQ2PS(v, v)
+		VMULPS(scale, v, v)
+		VMOVUPS(v, Mem{Base: to, Disp: 4 * lanes * i})
+	}
+	ADDQ(Imm(36), from)
+	ADDQ(U32(128), to)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	finish()
+
 	function("orAllAVX2", "(x []byte) byte",
 		"orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.")
 	x, n := pointer("x"), length("x")

@@ -10,8 +10,66 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// lanes is the number of float32 in a vector register.
+// vectors are those of one instruction set.
+type vectors struct {
+	name  string
+	lanes int // float32 in one
+	new   func() VecVirtual
+}
+
+var avx2, avx512 = vectors{"AVX2", 8, YMM}, vectors{"AVX512", 16, ZMM}
+
+// lanes is the number of float32 in a vector of AVX2.
 const lanes = 8
+
+// isa is the instruction set of the kernels that are being emitted.
+var isa = avx2
+
+// forEachISA emits kernels for both.
+func forEachISA(emit func()) {
+	defer func(was vectors) { isa = was }(isa)
+	for _, isa = range []vectors{avx2, avx512} {
+		emit()
+	}
+}
+
+func wide() bool { return isa.lanes > lanes }
+
+// instruction is one that can read an operand from memory: a whole vector, or one number for all lanes.
+type instruction struct{ whole, one func(ops ...Op) }
+
+// The instructions that have constants for an operand.
+var (
+	mulPS       = instruction{VMULPS, VMULPS_BCST}
+	addPS       = instruction{VADDPS, VADDPS_BCST}
+	fmadd213PS  = instruction{VFMADD213PS, VFMADD213PS_BCST}
+	fnmadd231PS = instruction{VFNMADD231PS, VFNMADD231PS_BCST}
+	orBits      = instruction{VORPS, VPORD_BCST}
+	addInt      = instruction{VPADDD, VPADDD_BCST}
+)
+
+// with emits the instruction with the constant c for the operand in memory.
+func (i instruction) with(c float32, ops ...Op) { i.withBits(math.Float32bits(c), ops...) }
+
+func (i instruction) withBits(c uint32, ops ...Op) {
+	ops = append([]Op{constantBits(c)}, ops...)
+	if wide() {
+		i.one(ops...)
+	} else {
+		i.whole(ops...)
+	}
+}
+
+// filled returns a vector of copies of c.
+func filled(c float32) VecVirtual {
+	v := isa.new()
+	if wide() {
+		VBROADCASTSS(constant(c), v)
+	} else {
+		VMOVUPS(constant(c), v)
+	}
+	return v
+}
 
 // function starts a kernel. sig is its Go signature, doc its comment.
 func function(name, sig, doc string) {
@@ -30,7 +88,7 @@ func broadcast(param string) VecVirtual {
 	if err != nil {
 		panic(err)
 	}
-	v := YMM()
+	v := isa.new()
 	VBROADCASTSS(addr.Addr, v)
 	return v
 }
@@ -39,8 +97,17 @@ func broadcast(param string) VecVirtual {
 func zeros(n int) []VecVirtual {
 	v := make([]VecVirtual, n)
 	for i := range v {
-		v[i] = YMM()
-		VXORPS(v[i], v[i], v[i])
+		v[i] = zero()
+	}
+	return v
+}
+
+func zero() VecVirtual {
+	v := isa.new()
+	if wide() {
+		VPXORD(v, v, v)
+	} else {
+		VXORPS(v, v, v)
 	}
 	return v
 }
@@ -68,25 +135,57 @@ func constantBits(v uint32) Mem {
 type access struct {
 	index GPVirtual
 	disp  int
-	mask  VecVirtual // nil when all lanes exist
+	mask  Register // nil when all lanes exist
 }
 
 func (a access) at(p Register) Mem { return Mem{Base: p, Index: a.index, Scale: 4, Disp: a.disp} }
 
 func (a access) load(p Register) VecVirtual {
-	v := YMM()
-	if a.mask == nil {
+	v := isa.new()
+	switch {
+	case a.mask == nil:
 		VMOVUPS(a.at(p), v)
-	} else {
+	case wide():
+		VMOVUPS_Z(a.at(p), a.mask, v)
+	default:
 		VMASKMOVPS(a.at(p), a.mask, v)
 	}
 	return v
 }
 
+// loadOver is load with the lanes of other where there are none.
+func (a access) loadOver(p Register, other VecVirtual) VecVirtual {
+	if a.mask != nil && wide() {
+		v := isa.new()
+		VMOVAPS(other, v)
+		VMOVUPS(a.at(p), a.mask, v)
+		return v
+	}
+	v := a.load(p)
+	if a.mask != nil {
+		VBLENDVPS(a.mask, v, other, v)
+	}
+	return v
+}
+
+// clear makes zeros of the lanes of v that do not exist.
+func (a access) clear(v VecVirtual) {
+	switch {
+	case a.mask == nil:
+	case wide():
+		VMOVAPS_Z(v, a.mask, v)
+	default:
+		VANDPS(a.mask, v, v)
+	}
+}
+
 func (a access) store(v VecVirtual, p Register) {
-	if a.mask == nil {
+	switch {
+	case a.mask == nil:
 		VMOVUPS(v, a.at(p))
-	} else {
+	case wide():
+		VMOVUPS(v, a.mask, a.at(p))
+	default:
 		VMASKMOVPS(v, a.mask, a.at(p))
 	}
 }
@@ -114,15 +213,15 @@ func wholeVectors(n GPVirtual, unroll int, body func(a access, u int)) GPVirtual
 	}
 	for _, step := range steps {
 		loop, done := fmt.Sprintf("loop%d", step), fmt.Sprintf("loop%d_done", step)
-		LEAQ(Mem{Base: i, Disp: step * lanes}, end)
+		LEAQ(Mem{Base: i, Disp: step * isa.lanes}, end)
 		Label(loop)
 		CMPQ(end, n)
 		JG(LabelRef(done))
 		for u := range step {
-			body(access{index: i, disp: 4 * lanes * u}, u)
+			body(access{index: i, disp: 4 * isa.lanes * u}, u)
 		}
 		MOVQ(end, i)
-		ADDQ(Imm(uint64(step*lanes)), end)
+		ADDQ(Imm(uint64(step*isa.lanes)), end)
 		JMP(LabelRef(loop))
 		Label(done)
 	}
@@ -130,7 +229,10 @@ func wholeVectors(n GPVirtual, unroll int, body func(a access, u int)) GPVirtual
 }
 
 // restMask returns a mask of the first rest lanes. It changes rest.
-func restMask(rest GPVirtual) VecVirtual {
+func restMask(rest GPVirtual) Register {
+	if wide() {
+		return restBits(rest)
+	}
 	table, ok := constants["mask"]
 	if !ok {
 		table = GLOBL("mask", RODATA|NOPTR)
@@ -146,24 +248,55 @@ func restMask(rest GPVirtual) VecVirtual {
 	return mask
 }
 
+// restBits is restMask for AVX-512.
+func restBits(rest GPVirtual) Register {
+	table, ok := constants["bits"]
+	if !ok {
+		table = GLOBL("bits", RODATA|NOPTR)
+		for i := range avx512.lanes {
+			DATA(2*i, U16(1<<i-1))
+		}
+		constants["bits"] = table
+	}
+	base, mask := GP64(), K()
+	LEAQ(table, base)
+	KMOVW(Mem{Base: base, Index: rest, Scale: 2}, mask)
+	return mask
+}
+
 // sum adds up vectors and their lanes; the result is in the first lane.
 func sum(v []VecVirtual) VecVirtual { return reduce(v, VADDPS) }
 
-// reduce folds vectors and then their lanes with op; the result is in the first lane.
+// reduce folds vectors and then their lanes with op; the result is in the first lane. A vector of AVX-512 is two of
+// AVX2, and the order is theirs.
 func reduce(v []VecVirtual, op func(ops ...Op)) VecVirtual {
+	if wide() {
+		var halves []VecVirtual
+		for _, z := range v {
+			halves = append(halves, z.AsY().(VecVirtual), upperHalf(z))
+		}
+		v = halves
+	}
 	for n := len(v); n > 1; n = (n + 1) / 2 {
 		for i := range n / 2 {
 			op(v[n-1-i], v[i], v[i])
 		}
 	}
 	lo, hi := v[0].AsX(), XMM()
-	VEXTRACTF128(Imm(1), v[0], hi)
+	VEXTRACTF128(Imm(1), v[0].AsY(), hi)
 	op(hi, lo, lo)
 	VMOVHLPS(lo, lo, hi)
 	op(hi, lo, lo)
 	VMOVSHDUP(lo, hi)
 	op(hi, lo, lo)
 	return v[0]
+}
+
+// upperHalf returns the upper half of a vector of AVX-512, the upper half of which is zero.
+func upperHalf(v VecVirtual) VecVirtual {
+	h := YMM()
+	VEXTRACTF64X4(Imm(1), v, h)
+	return h
 }
 
 // returnFirst returns the first lane of v and ends the kernel.

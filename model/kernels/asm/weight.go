@@ -16,7 +16,7 @@ func weightKernels() {
 		{name: "F16", doc: "half-precision", bytes: 2, load: func(m Mem, v VecVirtual) { VCVTPH2PS(m, v) }},
 		{name: "BF16", doc: "bfloat16", bytes: 2, pairs: true, load: func(m Mem, v VecVirtual) { VMOVUPS(m, v) }},
 	} {
-		for _, w := range []vectors{{"AVX2", 8, YMM}, {"AVX512", 16, ZMM}} {
+		for _, w := range []vectors{avx2, avx512} {
 			transpose(t, w)
 			gemv(t, w)
 		}
@@ -38,13 +38,6 @@ func (t stored) goType() string {
 		return "float32"
 	}
 	return "byte"
-}
-
-// vectors are those of one instruction set.
-type vectors struct {
-	name  string
-	lanes int
-	new   func() VecVirtual
 }
 
 // square reads squares of numbers: as many rows as vectors have lanes.
