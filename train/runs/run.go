@@ -24,8 +24,11 @@ const (
 	MetricsFile    = "metrics.jsonl"          // one line a step
 	EvalFile       = "eval.json"              // before and after
 	CheckpointFile = "checkpoint.safetensors" // parameters, optimizer, position in the data
+	FinishedFile   = "finished.safetensors"   // the last checkpoint of a finished run, which can be extended
+	BestDir        = "best"                   // the adapter with the best loss on held-out samples, of the last stage that has some
+	CheckpointsDir = "checkpoints"            // adapters of earlier checkpoints
 	LockFile       = ".lock"                  // held by the process that trains
-	// Latest is the link beside the runs that points to the newest trained one.
+	// Latest is the link beside the runs that points to the one that ended well last.
 	Latest = config.Latest
 )
 
