@@ -30,16 +30,16 @@ type watch struct {
 
 // readValidation reads the held-out samples of a configuration that has some.
 func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) {
-	section := t.config.Data
-	if section.Validation == "" {
+	path, section := t.config.Validation.Data, t.config.Data
+	if path == "" {
 		return nil
 	}
 	defer func() {
 		if err != nil && !ranks.Told(err) {
-			err = fmt.Errorf("data.validation: %w", err)
+			err = fmt.Errorf("validation.data: %w", err)
 		}
 	}()
-	source, err := data.Open(section.Validation, section.Options)
+	source, err := data.Open(path, section.Options)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 		}
 		t.validation = append(t.validation, e)
 	}
-	t.inputs["data.validation"] = found.Hash
+	t.inputs["validation.data"] = found.Hash
 	return nil
 }
 
@@ -202,7 +202,7 @@ func (t *trainer) useBest(at *position) {
 // validationPlan says when the loss on held-out samples is taken.
 func (t *trainer) validationPlan() string {
 	v := t.config.Validation
-	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), t.config.Data.Validation)
+	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), v.Data)
 	if v.Every > 0 {
 		text += fmt.Sprintf(" and every %s", english.Plural(v.Every, "step", ""))
 	}

@@ -20,12 +20,12 @@ import (
 func watched(t *testing.T, stages string) *config.Config {
 	t.Helper()
 	c := tinyConfig(t, stages)
-	c.Data.Validation = filepath.Join(filepath.Dir(c.Data.Train), "held-out.jsonl")
+	c.Validation.Data = filepath.Join(filepath.Dir(c.Data.Train), "held-out.jsonl")
 	row := `{"messages":[{"role":"user","content":"` + strings.Repeat("The garage code is 1234. ", 9) + `"},{"role":"assistant","content":"It is 1234."}]}` + "\n"
-	if err := os.WriteFile(c.Data.Validation, []byte(strings.Repeat(row, 2)+strings.ReplaceAll(row, "1234", "77")), 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data, []byte(strings.Repeat(row, 2)+strings.ReplaceAll(row, "1234", "77")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.Validation = config.Validation{Every: 1}
+	c.Validation.Every, c.Validation.Samples = 1, 0
 	return c
 }
 
@@ -53,7 +53,7 @@ func TestValidationChangesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		blind := *c
-		blind.Data.Validation, blind.Validation = "", config.Validation{}
+		blind.Validation = config.Validation{}
 		unseen, err := Train(t.Context(), &blind, Options{})
 		if err != nil {
 			t.Fatal(err)
@@ -65,7 +65,7 @@ func TestValidationChangesNothing(t *testing.T) {
 		}
 		// A step from the same adapter on a batch of these rows begins with the same loss.
 		on := *c
-		on.Model.Adapter, on.Data.Train, on.Data.Validation, on.Validation = seen.Dir, c.Data.Validation, "", config.Validation{}
+		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, c.Validation.Data, config.Validation{}
 		s := c.Stages[0]
 		switch kind := s.(type) {
 		case config.SSFT:
@@ -91,7 +91,7 @@ func TestValidationChangesNothing(t *testing.T) {
 // best parameters where that is asked for, keeps them in a folder, and does the same when it
 // is stopped and resumed at any step, by any number of ranks.
 func TestPatience(t *testing.T) {
-	stages := "[{kind: s-sft, steps: 9, batch: 2, warmup: 0, lr: {gate: 0.5, feature: 0.5, retention: 0.01}}, " + distillStage + "]"
+	stages := "[{kind: s-sft, steps: 9, batch: 2, warmup: 0, lr: {gate: 8, feature: 3, retention: 2}}, " + distillStage + "]"
 	make := func(useBest bool) *config.Config {
 		c := watched(t, stages)
 		c.Validation.Patience, c.Validation.UseBest, c.Checkpoint.Every, c.Checkpoint.Keep = 2, useBest, 2, 2
@@ -176,28 +176,28 @@ func sameMetricsUntimed(t *testing.T, got, want string) {
 // and a file that has changed is not resumed with.
 func TestValidationErrors(t *testing.T) {
 	c := watched(t, "["+sftStage+"]")
-	text, err := os.ReadFile(c.Data.Validation)
+	text, err := os.ReadFile(c.Validation.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Data.Validation, []byte(`{"text":"no answer"}`+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data, []byte(`{"text":"no answer"}`+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{})
-	wantError(t, err, "data.validation: ")
+	wantError(t, err, "validation.data: ")
 	if _, err := os.Stat(runDir(c, 1)); err == nil {
 		t.Error("a run folder was made")
 	}
-	if err := os.WriteFile(c.Data.Validation, text, 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(stopAtLine{t.Context(), filepath.Join(runDir(c, 1), runs.MetricsFile), 1}, c, Options{})
 	if !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Data.Validation, text[:bytes.IndexByte(text, '\n')+1], 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data, text[:bytes.IndexByte(text, '\n')+1], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{Resume: true})
-	wantError(t, err, "data.validation: its content has changed since the checkpoint was written")
+	wantError(t, err, "validation.data: its content has changed since the checkpoint was written")
 }

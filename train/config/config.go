@@ -89,7 +89,6 @@ type Block struct {
 // Data is what is trained on.
 type Data struct {
 	Train        string `yaml:"train"`                // a parquet, jsonl, jsonl.gz or json file
-	Validation   string `yaml:"validation,omitempty"` // a file of held-out rows, read as those of Train; "": there are none
 	data.Options `yaml:",inline"`
 	MaxTokens    int           `yaml:"max_tokens"` // longer samples lose their last turns; bad if none fits
 	Samples      int           `yaml:"samples"`    // use only the first so many; 0: all
@@ -115,13 +114,14 @@ func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
 	return fields, nil
 }
 
-// Validation says how stages that take optimizer steps are held to the rows of
-// Data.Validation: by the loss that they train, without gradients.
+// Validation says how stages that take optimizer steps are held to rows that they are not
+// trained on: by the loss that they train, without gradients.
 type Validation struct {
-	Every    int  `yaml:"every"`    // steps; 0: only at the end of a stage
-	Samples  int  `yaml:"samples"`  // the first so many rows; 0: all
-	Patience int  `yaml:"patience"` // so many losses in a row that are no better end a stage; 0: none do
-	UseBest  bool `yaml:"use_best"` // a stage leaves the parameters of its best loss, not its last ones
+	Data     string `yaml:"data,omitempty"` // a file, read as those of Data.Train; "": there is none
+	Every    int    `yaml:"every"`          // steps; 0: only at the end of a stage
+	Samples  int    `yaml:"samples"`        // the first so many rows; 0: all
+	Patience int    `yaml:"patience"`       // so many losses in a row that are no better end a stage; 0: none do
+	UseBest  bool   `yaml:"use_best"`       // a stage leaves the parameters of its best loss, not its last ones
 }
 
 // Checkpoint says when training is saved on its way.
@@ -220,7 +220,7 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 func (c *Config) paths() map[string]*string {
 	return map[string]*string{
 		"model.path": &c.Model.Path, "model.adapter": &c.Model.Adapter, "model.quantized.folder": &c.Model.Quantized.Folder,
-		"data.train": &c.Data.Train, "data.validation": &c.Data.Validation, "eval.data": &c.Eval.Data,
+		"data.train": &c.Data.Train, "validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data,
 	}
 }
 

@@ -35,8 +35,8 @@ func (d *document) validate(c *Config) {
 	d.AtLeast("validation.every", c.Validation.Every, 0)
 	d.AtLeast("validation.samples", c.Validation.Samples, 0)
 	d.AtLeast("validation.patience", c.Validation.Patience, 0)
-	if c.Data.Validation == "" && (c.Validation.Patience > 0 || c.Validation.UseBest) {
-		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as data.validation")
+	if c.Validation.Data == "" && (c.Validation.Patience > 0 || c.Validation.UseBest) {
+		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as validation.data")
 	}
 	d.validateEval(c.Eval, c.Block.Spec)
 	d.AtLeast("checkpoint.every", c.Checkpoint.Every, 0)
