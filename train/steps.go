@@ -51,7 +51,7 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	if err != nil {
 		return err
 	}
-	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step})
+	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step, Words: words})
 	defer line.End()
 	end := t.saveWhenStopped(ctx, &at)
 	defer end()
@@ -81,7 +81,11 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 			}
 		}
 		if over {
-			break
+			if w := at.Validation; w.BestStep > 0 {
+				line.Figures("best validation loss %.4f after step %d%s", w.Best, w.BestStep, t.whyOver(at))
+			}
+			line.Finish()
+			return nil
 		}
 		started := time.Now()
 		mine, err := t.contribute(ctx, loader, o, gradients, grads)
@@ -126,8 +130,10 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 		line.Add(1)
 		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.Loss, found.Kept, float64(found.Tokens)/time.Since(started).Seconds())
 	}
-	return nil
 }
+
+// words explain the figures of the progress line.
+const words = "loss: of the answers' tokens in nats (s-sft), or the error relative to the base's own attention (distill), of the last step; kept: the share of the tokens beyond the window that the retention score would keep (docs/metrics.md)"
 
 // contribution is what a rank has found of a step.
 type contribution struct {

@@ -188,6 +188,14 @@ func (t *trainer) over(at position, o config.Optimizer) bool {
 	return at.Step >= o.Steps || t.outOfPatience(at.Validation)
 }
 
+// whyOver says of a stage that has ended before its last step why it has.
+func (t *trainer) whyOver(at position) string {
+	if !t.outOfPatience(at.Validation) {
+		return ""
+	}
+	return fmt.Sprintf(": the stage ends here, since %s in a row were no better", english.Plural(at.Validation.Waited, "loss", "losses"))
+}
+
 // useBest ends a stage with its best parameters, where that is asked for.
 func (t *trainer) useBest(at *position) {
 	if !t.config.Validation.UseBest || t.best == nil || at.Validation.Used {
