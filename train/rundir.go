@@ -245,7 +245,7 @@ func asJSON(v reflect.Value) string {
 	return string(text)
 }
 
-// pointLatest makes OUTPUT/latest a link to the run.
+// pointLatest makes OUTPUT/latest a link to the run, which has ended well.
 func pointLatest(dir string) error {
 	return atomicfile.Symlink(filepath.Base(dir), filepath.Join(filepath.Dir(dir), runs.Latest))
 }

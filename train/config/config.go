@@ -88,7 +88,7 @@ type Block struct {
 
 // Data is what is trained on.
 type Data struct {
-	Train        string `yaml:"train"`                // a parquet, jsonl, jsonl.gz or json file
+	Train        string `yaml:"train"` // a parquet, jsonl, jsonl.gz or json file
 	data.Options `yaml:",inline"`
 	MaxTokens    int           `yaml:"max_tokens"` // longer samples lose their last turns; bad if none fits
 	Samples      int           `yaml:"samples"`    // use only the first so many; 0: all
