@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
@@ -42,10 +43,11 @@ func validations(t *testing.T, dir string) (all []runs.Validation) {
 	return all
 }
 
-// TestValidationChangesNothing: a run whose losses on held-out rows are taken trains the
+// TestSlowValidationChangesNothing: a run whose losses on held-out rows are taken trains the
 // bits of one where they are not, and each is the loss that a training step on these rows
 // has.
-func TestValidationChangesNothing(t *testing.T) {
+func TestSlowValidationChangesNothing(t *testing.T) {
+	testfiles.Slow(t)
 	for _, stage := range []string{sftStage, distillStage, "{kind: distill, steps: 2, batch: 1, tokens: 64, target: logits}"} {
 		c := watched(t, "["+stage+"]")
 		seen, err := Train(t.Context(), c, Options{})
@@ -87,10 +89,11 @@ func TestValidationChangesNothing(t *testing.T) {
 	}
 }
 
-// TestPatience: a stage ends when losses have not become better for long enough, leaves its
+// TestSlowPatience: a stage ends when losses have not become better for long enough, leaves its
 // best parameters where that is asked for, keeps them in a folder, and does the same when it
 // is stopped and resumed at any step, by any number of ranks.
-func TestPatience(t *testing.T) {
+func TestSlowPatience(t *testing.T) {
+	testfiles.Slow(t)
 	stages := "[{kind: s-sft, steps: 9, batch: 2, warmup: 0, lr: {gate: 8, feature: 3, retention: 2}}, " + distillStage + "]"
 	make := func(useBest bool) *config.Config {
 		c := watched(t, stages)
