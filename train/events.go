@@ -23,8 +23,11 @@ func (t *trainer) openEvents(at position) (err error) {
 
 func (e events) step(step int, m runs.Metrics) error {
 	values := []tensorboard.Scalar{
-		{Tag: m.Kind + "/loss", Value: m.Loss}, {Tag: m.Kind + "/kept", Value: m.Kept}, {Tag: m.Kind + "/grad_norm", Value: m.GradNorm},
-		{Tag: m.Kind + "/lr_scale", Value: m.Rate}, {Tag: m.Kind + "/tokens_per_second", Value: float64(m.Tokens) / max(m.Seconds, 1e-9)},
+		{Tag: m.Kind + "/loss", Value: m.Loss},
+		{Tag: m.Kind + "/kept", Value: m.Kept},
+		{Tag: m.Kind + "/grad_norm", Value: m.GradNorm},
+		{Tag: m.Kind + "/lr_scale", Value: m.Rate},
+		{Tag: m.Kind + "/tokens_per_second", Value: float64(m.Tokens) / max(m.Seconds, 1e-9)},
 	}
 	if m.Pruned != nil {
 		values = values[:1]

@@ -99,11 +99,11 @@ func TestAdapterGoesOn(t *testing.T) {
 	}
 	defer r.source.Close()
 	sameParams(t, r.Run, first)
-	second, err := Train(stopAtLine{t.Context(), filepath.Join(runDir(on, 1), runs.MetricsFile), 1}, on, Options{})
-	if !errors.Is(err, ErrStopped) {
+	if _, err := Train(stopAtLine{t.Context(), filepath.Join(runDir(on, 1), runs.MetricsFile), 1}, on, Options{}); !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
-	if second, err = Train(t.Context(), on, Options{Resume: true}); err != nil {
+	second, err := Train(t.Context(), on, Options{Resume: true})
+	if err != nil {
 		t.Fatal(err)
 	}
 	opened, err := runs.Open(second.Dir)
