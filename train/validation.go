@@ -193,7 +193,7 @@ func (t *trainer) whyOver(at position) string {
 	if !t.outOfPatience(at.Validation) {
 		return ""
 	}
-	return fmt.Sprintf(": the stage ends here, since %s in a row were no better", english.Plural(at.Validation.Waited, "loss", "losses"))
+	return fmt.Sprintf("; the stage ends here, %d in a row being no better", at.Validation.Waited)
 }
 
 // useBest ends a stage with its best parameters, where that is asked for.

@@ -118,7 +118,7 @@ func writeValidations(w io.Writer, dir string) {
 		}
 		fmt.Fprintf(w, "stage %d (%s): best loss on held-out rows %.4f after step %d of %d, %.4f at the end", i+1, s.Kind, v.Best, v.BestStep, s.Of, v.Loss)
 		if v.Stopped {
-			fmt.Fprintf(w, "; it ended after step %d, since %d in a row were no better", s.Steps, v.Waited)
+			fmt.Fprintf(w, "; it ended after step %d, %d in a row being no better", s.Steps, v.Waited)
 		}
 		fmt.Fprintln(w)
 	}
