@@ -20,7 +20,7 @@ test: setup
 	go test ./...
 
 # Where goroutines meet: parallel loops, blocks of rows, layers in training, ranks, observers, the progress line.
-RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Rank|Calibrate$$|LineFromMany)
+RACES := ^Test(Parallel|Each|Nested|FeedFrom|EdgeGradients|EdgeTransfer|SameSeed|Rank|Calibrate$$|LineFromMany|NoTerminal)
 test-race: setup
 	go test -race -run '$(RACES)' ./model/... ./quant ./train/... ./internal/...
 

@@ -20,9 +20,14 @@ import (
 type Config struct {
 	Data         string `yaml:"data,omitempty"` // no evaluation if empty
 	data.Options `yaml:",inline"`
-	Samples      int      `yaml:"samples"`        // use only the first so many; 0: all
-	MaxNewTokens int      `yaml:"max_new_tokens"` // answers are cut there
+	Before       bool     `yaml:"before"`               // before training, too
+	Samples      int      `yaml:"samples"`              // use only the first so many; 0: all
+	MaxTokens    int      `yaml:"max_tokens,omitempty"` // longer samples lose their last turns, or are left out; 0: of any length
+	MaxNewTokens int      `yaml:"max_new_tokens"`       // answers are cut there
 	Policies     []Policy `yaml:"policies"`
+	// BeyondContext lets training evaluate full attention of samples that are longer than the
+	// base was trained for.
+	BeyondContext bool `yaml:"beyond_context,omitempty"`
 	// Budgets, if any, are those in tokens over all layers that the policies read at in turn,
 	// see [WithBudget]; none: that of the block.
 	Budgets []int `yaml:"-"`
@@ -58,6 +63,9 @@ type Job struct {
 	Config    Config
 	// Stream is how every sample is read.
 	Stream model.StreamOptions
+	// WithinContext leaves full attention out, and says so, where a sample is longer than the
+	// base was trained for: it takes long, and says little.
+	WithinContext bool
 	// Seeds is how often a policy that draws is measured, by the seeds from 0 on; 0 is one.
 	Seeds int
 	// Against is the policy that the others are compared with; "": full attention if it is
@@ -80,10 +88,6 @@ type Job struct {
 // Run carries the evaluation out. Where it is cancelled, every record that was complete is
 // kept, and the same job goes on after them.
 func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
-	against, err := j.against()
-	if err != nil {
-		return nil, err
-	}
 	texts, err := j.texts()
 	if err != nil {
 		return nil, err
@@ -93,6 +97,11 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		if samples, err = j.load(); err != nil {
 			return nil, err
 		}
+		j.withinContext(samples)
+	}
+	against, err := j.against()
+	if err != nil {
+		return nil, err
 	}
 	r := &Report{}
 	settings, err := j.settings()
@@ -123,6 +132,30 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		return r, r.writePage(kept.Dir, kept.Records)
 	}
 	return r, nil
+}
+
+// withinContext leaves full attention out where it is to be.
+func (j *Job) withinContext(samples []Sample) {
+	trained := j.Model.Base.Config.MaxPositionEmbeddings
+	if !j.WithinContext || trained == 0 || len(j.Config.Policies) < 2 || !slices.Contains(j.Config.Policies, PolicyFull) {
+		return
+	}
+	longest := 0
+	for _, s := range samples {
+		longest = max(longest, len(s.IDs))
+	}
+	if longest <= trained {
+		return
+	}
+	j.Config.Policies = slices.DeleteFunc(slices.Clone(j.Config.Policies), func(p Policy) bool { return p == PolicyFull })
+	j.say("full attention is not evaluated: the longest sample has %d tokens, and the base was trained on texts of %d; eval.beyond_context: true evaluates it, eval.max_tokens shortens samples", longest, trained)
+}
+
+// say notes something.
+func (j *Job) say(format string, args ...any) {
+	if j.Note != nil {
+		j.Note(fmt.Sprintf(format, args...))
+	}
 }
 
 // answer measures what policies answer, and compares them.
@@ -189,11 +222,36 @@ func (j *Job) load() (_ []Sample, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	e := data.NewEncoder(j.Tokenizer, j.Template, 0)
+	e := data.NewEncoder(j.Tokenizer, j.Template, j.Config.MaxTokens)
+	sample := func(row data.Sample) (Sample, error) { return NewSample(e, row) }
 	if t := j.Config.Tasks; t != nil {
-		return load(source, j.Config.Samples, func(row data.Sample) (Sample, error) { return t.sample(e, j.Tokenizer, row) })
+		sample = func(row data.Sample) (Sample, error) { return t.sample(e, j.Tokenizer, row) }
 	}
-	return Load(source, e, j.Config.Samples)
+	return j.loadShort(source, sample)
+}
+
+// loadShort loads the samples that fit into MaxTokens, and says what does not.
+func (j *Job) loadShort(source *data.Source, sample func(row data.Sample) (Sample, error)) ([]Sample, error) {
+	long, dropped := 0, 0
+	samples, err := load(source, j.Config.Samples, func(row data.Sample) (Sample, error) {
+		s, err := sample(row)
+		if errors.Is(err, data.ErrTooLong) {
+			long++
+			return Sample{}, errLeftOut
+		}
+		dropped += s.Dropped
+		return s, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(samples) == 0 && long > 0 {
+		return nil, fmt.Errorf("%s: none of %d rows has an answer within eval.max_tokens (%d); raise it", j.Config.Data, long, j.Config.MaxTokens)
+	}
+	if long+dropped > 0 {
+		j.say("%s: %d rows and %d later answers of others lie beyond eval.max_tokens (%d) and are left out", j.Config.Data, long, dropped, j.Config.MaxTokens)
+	}
+	return samples, nil
 }
 
 // seeds are those that a policy is measured by.

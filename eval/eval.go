@@ -6,6 +6,7 @@ package eval
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -48,21 +49,29 @@ func load(s *data.Source, n int, sample func(data.Sample) (Sample, error)) ([]Sa
 	if n == 0 || n > s.Len() {
 		n = s.Len()
 	}
-	out := make([]Sample, n)
-	for i := range out {
+	out := make([]Sample, 0, n)
+	for i := range n {
 		row, err := s.At(i)
 		if err != nil {
 			return nil, err
 		}
-		if out[i], err = sample(row); err != nil {
+		one, err := sample(row)
+		if errors.Is(err, errLeftOut) {
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
-		if len(out[i].Turns) == 0 {
-			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", out[i].Where)
+		if len(one.Turns) == 0 {
+			return nil, fmt.Errorf("%s: the sample is a plain text; to evaluate recall it needs a question and its answer", one.Where)
 		}
+		out = append(out, one)
 	}
 	return out, nil
 }
+
+// errLeftOut says of a row that it is no sample.
+var errLeftOut = errors.New("left out")
 
 // NewSample encodes a row. A plain text has no questions.
 func NewSample(e *data.Encoder, row data.Sample) (Sample, error) {

@@ -125,7 +125,7 @@ func (j *Job) texts() (_ []data.Encoded, err error) {
 	if j.Config.Samples > 0 {
 		n = min(n, j.Config.Samples)
 	}
-	e, list := data.NewEncoder(j.Tokenizer, nil, 0), make([]data.Encoded, n)
+	e, list := data.NewEncoder(j.Tokenizer, nil, j.Config.MaxTokens), make([]data.Encoded, n)
 	for i := range list {
 		row, err := source.At(i)
 		if err != nil {

@@ -36,8 +36,10 @@ type Settings struct {
 	Template  string     `json:"template_sha256,omitempty"` // with the options that it was given
 	Data      DataFile   `json:"data"`
 	// MaxNewTokens is where answers are cut.
-	MaxNewTokens int    `json:"max_new_tokens"`
-	Bounds       Bounds `json:"tokens_back"`
+	MaxNewTokens int `json:"max_new_tokens"`
+	// MaxTokens is what samples are shortened to, 0: nothing.
+	MaxTokens int    `json:"max_tokens,omitempty"`
+	Bounds    Bounds `json:"tokens_back"`
 	// Tasks are how rows are asked, and how answers are scored.
 	Tasks string `json:"tasks_sha256,omitempty"`
 
@@ -62,7 +64,7 @@ func (j *Job) settings() (*Settings, error) {
 		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Bits(),
 		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
 		Tokenizer: j.Tokenizer.Fingerprint(), Template: templateSum(j.Template),
-		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
+		MaxNewTokens: j.Config.MaxNewTokens, MaxTokens: j.Config.MaxTokens, Bounds: BoundsOf(j.Model.Spec),
 		Samples: j.Config.Samples, Policies: j.Config.Policies, Budgets: j.Config.Budgets, Seeds: max(1, j.Seeds),
 	}
 	if j.Stream.Cache != model.CacheFloat32 {
@@ -152,6 +154,7 @@ func (s *Settings) parts() []part {
 		{"the data", s.Data.SHA256},
 		{"the data's options", optionsText(s.Data.Options)},
 		{"max_new_tokens", fmt.Sprint(s.MaxNewTokens)},
+		{"max_tokens", fmt.Sprint(s.MaxTokens)},
 		{"the tasks", s.Tasks},
 	}
 }

@@ -24,7 +24,7 @@ import (
 
 // announce says what the run will do, at its head. One that is resumed has said it.
 func (t *trainer) announce(ctx context.Context) error {
-	if t.options.Progress == nil || t.options.Resume {
+	if t.options.Progress == nil || t.options.Resume || t.options.Extend {
 		return nil
 	}
 	a, err := t.agenda(ctx, worthMeasuring)
@@ -56,6 +56,12 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
 	if q := t.config.Model.Quantized; q.Folder != "" {
 		a.Add("base", "the quantized model in %s", q)
+	}
+	if dir := t.config.Model.Adapter; dir != "" {
+		a.Add("begin", "with the adapter in %s", dir)
+	}
+	if len(t.validation) > 0 {
+		a.Add("validate", "%s", t.validationPlan())
 	}
 	if err := t.evaluationAgenda(a); err != nil {
 		return nil, err
@@ -241,7 +247,11 @@ func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
 	if section.Samples > 0 {
 		n = min(n, section.Samples)
 	}
+	before := "nothing"
+	if section.Before {
+		before = enum.List(section.Policies)
+	}
 	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
-		enum.List(section.Policies), cmp.Or(enum.List(trainedPolicies(section.Policies)), "nothing"))
+		before, cmp.Or(enum.List(trainedPolicies(section.Policies)), "nothing"))
 	return source.Close()
 }

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 
 	"eisft/data"
@@ -24,6 +27,8 @@ type position struct {
 	Stage  int         `json:"stage"`
 	Step   int         `json:"step"`
 	Cursor data.Cursor `json:"cursor"`
+	// Validation is what losses on held-out samples have said of the stage.
+	Validation watch `json:"validation,omitzero"`
 }
 
 // checkpointFormat names the version of the checkpoint's file. Those of the first one have
@@ -36,7 +41,7 @@ const (
 // state guards what a checkpoint holds: whoever saves it sees a whole step.
 type state struct {
 	sync.Mutex
-	saved position // the last one that was saved
+	saved *position // the last one that was saved
 }
 
 // step takes a step, by do, and writes its metrics. Then at is the position behind it.
@@ -79,7 +84,7 @@ func (t *trainer) saveWhenStopped(ctx context.Context, at *position) (end func()
 
 // keepWhole saves the last whole step before training ends with err.
 func (t *trainer) keepWhole(at position, err error) error {
-	if t.group.Rank() > 0 || at == (position{}) {
+	if t.group.Rank() > 0 || at == (position{}) && !t.measuresBefore() {
 		return err
 	}
 	if saveErr := t.save(at); saveErr != nil {
@@ -97,17 +102,17 @@ func (t *trainer) save(at position) error {
 }
 
 func (t *trainer) saveWhole(at position) error {
-	if t.state.saved == at {
+	if t.state.saved != nil && *t.state.saved == at {
 		return nil
 	}
 	err := t.saveCheckpoint(at)
 	if err == nil {
-		err = pointLatest(t.Dir)
+		err = t.keepAdapter(at)
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	t.state.saved = at
+	t.state.saved = &at
 	return nil
 }
 
@@ -131,7 +136,48 @@ func (t *trainer) saveCheckpoint(at position) error {
 		"format": checkpointFormat, "position": string(where), "block": string(block), "inputs": string(inputs),
 		"products": kernels.Bits(),
 	}
-	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), t.optimizer.entries(), meta)
+	entries := t.optimizer.entries()
+	if t.best != nil {
+		entries = append(entries, t.best.Entries(prefixBest)...)
+	}
+	return hf.WriteSummed(filepath.Join(t.Dir, runs.CheckpointFile), entries, meta)
+}
+
+// prefixBest is that of the parameters with the best loss on held-out samples.
+const prefixBest = "best."
+
+// keepAdapter keeps the adapter of a checkpoint, and removes those of the oldest that are
+// too many.
+func (t *trainer) keepAdapter(at position) error {
+	keep := t.config.Checkpoint.Keep
+	if keep == 0 || at == (position{}) {
+		return nil
+	}
+	all := filepath.Join(t.Dir, runs.CheckpointsDir)
+	own := fmt.Sprintf("stage-%02d-step-%06d", at.Stage+1, at.Step)
+	if err := os.MkdirAll(filepath.Join(all, own), 0o755); err != nil {
+		return err
+	}
+	if err := t.Model.SaveAdapter(filepath.Join(all, own), t.config.Model.Path); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(all) // by name, which is by step
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && e.Name() <= own && strings.HasPrefix(e.Name(), "stage-") { // later ones are written anew
+			names = append(names, e.Name())
+		}
+	}
+	for len(names) > keep {
+		if err := os.RemoveAll(filepath.Join(all, names[0])); err != nil {
+			return err
+		}
+		names = names[1:]
+	}
+	return nil
 }
 
 // warnOfProducts says that matrix products had other bits when the checkpoint was written;
@@ -169,6 +215,12 @@ func (t *trainer) restore() (position, error) {
 	if err := t.inputs.changed(f.Metadata["inputs"]); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
+	if then := inputsOf(f.Metadata["inputs"])[evalData]; then != "" && then != t.inputs[evalData] {
+		t.measured = false
+		if err := t.write(func() error { return t.dropBefore("the content of eval.data has changed") }); err != nil {
+			return position{}, err
+		}
+	}
 	t.warnOfProducts(f.Metadata["products"])
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
 		return position{}, fmt.Errorf("%s: block: %w", path, err)
@@ -178,6 +230,13 @@ func (t *trainer) restore() (position, error) {
 	if err := t.optimizer.readFrom(f); err != nil {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
+	if at.Validation.BestStep > 0 {
+		t.best = t.Model.Params.Zero()
+		if err := t.best.ReadFrom(f, prefixBest); err != nil {
+			return position{}, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	t.state.saved = &at
 	return at, t.write(func() error { return t.trimMetrics(at) })
 }
 
@@ -228,7 +287,14 @@ func (t *trainer) trimMetrics(at position) error {
 		if m.Stage > at.Stage || m.Stage == at.Stage && m.Step > at.Step {
 			break
 		}
-		kept = append(append(kept, lines.Bytes()...), '\n')
+		line := lines.Bytes()
+		if m.Validation != nil && m.Stage == at.Stage && m.Step > at.Validation.Step { // it is taken again
+			m.Validation = nil
+			if line, err = json.Marshal(m); err != nil {
+				return err
+			}
+		}
+		kept = append(append(kept, line...), '\n')
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -247,5 +313,38 @@ func (t *trainer) appendMetrics(m runs.Metrics) error {
 		return err
 	}
 	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = t.events.step(t.globalStep(m.Stage, m.Step), m)
+	}
+	return err
+}
+
+// amendMetrics writes a loss on held-out samples into the last line of metrics.jsonl, that of
+// the step after which it was taken.
+func (t *trainer) amendMetrics(at position, v *runs.Validation) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(t.Dir, runs.MetricsFile), os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	end, err := f.Seek(-int64(len("}\n")), io.SeekEnd)
+	if err == nil {
+		_, err = f.WriteAt(slices.Concat([]byte(`,"validation":`), text, []byte("}\n")), end)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = t.events.validation(t.globalStep(at.Stage, at.Step), string(t.config.Stages[at.Stage].Kind()), v)
+	}
+	return err
+}
+
+// globalStep counts a step of a stage behind those of the stages before, as the
+// configuration has them.
+func (t *trainer) globalStep(stage, step int) int {
+	for _, s := range t.config.Stages[:stage] {
+		step += s.NumSteps()
+	}
+	return step
 }

@@ -18,9 +18,9 @@ func (t *trainer) distill(ctx context.Context, s config.Distill, at position) er
 }
 
 func (t *trainer) transferGradients(s config.Distill) batchGradients {
-	return func(batch []data.Encoded) (sampleGradients, error) {
+	return func(batch []data.Encoded, lossOnly bool) (sampleGradients, error) {
 		n := float64(len(batch))
-		o := graph.TransferOptions{Penalty: penalty(s.KeepPenalty), Weight: 1 / n}
+		o := graph.TransferOptions{Penalty: penalty(s.KeepPenalty), Weight: 1 / n, LossOnly: lossOnly}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
 			from := s.From(len(e.IDs))
 			if s.Target == config.TargetLogits {

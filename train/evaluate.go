@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"eisft/eval"
@@ -14,21 +15,47 @@ import (
 	"eisft/train/runs"
 )
 
-// evaluateBefore measures all policies with the untrained block.
+// beforeDir is where answers of the evaluation before training are kept, in the run's
+// folder, until all are there.
+const beforeDir = ".before"
+
+// evaluateBefore measures all policies with the untrained block, or what is missing of it if
+// it was stopped.
 func (t *trainer) evaluateBefore(ctx context.Context) error {
-	if t.config.Eval.Data == "" {
+	section := t.config.Eval
+	if !t.measuresBefore() || t.measured {
 		return nil
 	}
-	if t.config.Eval.Data != t.config.Data.Train { // which has been announced
-		if err := eval.Announce(t.config.Eval, t.options.Progress); err != nil {
-			return fmt.Errorf("evaluation: %w", err)
+	if section.Data != t.config.Data.Train { // which has been announced
+		if err := eval.Announce(section, t.options.Progress); err != nil {
+			return t.discard(fmt.Errorf("evaluation: %w", err))
 		}
 	}
-	results, err := t.measure(ctx, t.config.Eval)
+	kept := filepath.Join(t.Dir, beforeDir)
+	results, err := t.measure(ctx, section, kept)
 	if err != nil && ctx.Err() != nil {
-		return ranks.Instead(err, errStoppedEarly)
+		if saveErr := t.write(func() error { return t.save(position{}) }); saveErr != nil {
+			return errors.Join(err, saveErr)
+		}
+		return ranks.Instead(err, fmt.Errorf("%w while the untrained block was evaluated; %s holds what was answered: the same command with --resume goes on there, with eval.before: false without an evaluation", ErrStopped, t.Dir))
+	}
+	if err != nil {
+		return t.discard(err)
 	}
 	t.evaluation.Before = results
+	return t.write(func() error {
+		return errors.Join(t.writeEvaluation(), os.RemoveAll(kept))
+	})
+}
+
+// measuresBefore says whether the untrained block is evaluated.
+func (t *trainer) measuresBefore() bool { return t.config.Eval.Data != "" && t.config.Eval.Before }
+
+// discard removes a run that has come to nothing.
+func (t *trainer) discard(err error) error {
+	if t.group.Rank() == 0 && !t.options.Resume {
+		err = errors.Join(err, os.RemoveAll(t.Dir))
+	}
 	return err
 }
 
@@ -39,7 +66,7 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	if section.Data == "" || len(section.Policies) == 0 {
 		return nil
 	}
-	results, err := t.measure(ctx, section)
+	results, err := t.measure(ctx, section, "")
 	if err != nil && ctx.Err() != nil {
 		return ranks.Instead(err, fmt.Errorf("%w while its result was evaluated; the adapter in %s is complete: the same command with --resume evaluates it", ErrStopped, t.Dir))
 	}
@@ -60,11 +87,16 @@ func trainedPolicies(policies []eval.Policy) (trained []eval.Policy) {
 	return trained
 }
 
-func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {
+// measure evaluates, and keeps answers in a folder of rank 0 ("": nowhere).
+func (t *trainer) measure(ctx context.Context, section eval.Config, dir string) ([]*eval.Result, error) {
 	if len(section.Policies) == 0 {
 		return nil, nil
 	}
+	if t.group.Rank() > 0 {
+		dir = ""
+	}
 	r, err := (&eval.Job{
+		Dir: dir, Note: t.options.Note, WithinContext: !section.BeyondContext,
 		Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section, Stream: t.streams(), Progress: t.options.Progress, Group: t.group,
 	}).Run(ctx)
 	if err != nil {

@@ -183,11 +183,11 @@ func TestRankFails(t *testing.T) {
 		{"while it writes", 0, func(t *testing.T, c *config.Config) {
 			made := make(chan struct{})
 			t.Cleanup(func() { <-made })
-			go func() { // as soon as the run has its folder, something takes the place of the link
+			go func() { // as soon as the run has its folder, something takes the place of the checkpoint
 				defer close(made)
 				for t.Context().Err() == nil {
 					if _, err := os.Stat(runDir(c, 1)); err == nil {
-						if err := os.Mkdir(filepath.Join(c.Output, runs.Latest), 0o755); err != nil {
+						if err := os.Mkdir(filepath.Join(runDir(c, 1), runs.CheckpointFile), 0o755); err != nil {
 							t.Error(err)
 						}
 						return

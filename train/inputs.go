@@ -38,11 +38,14 @@ func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 	if c.Eval.Data == "" || c.Eval.Data == c.Data.Train {
 		return in, nil
 	}
-	if err := add("eval.data", c.Eval.Data); err != nil && !errors.Is(err, fs.ErrNotExist) { // evaluation says so
+	if err := add(evalData, c.Eval.Data); err != nil && !errors.Is(err, fs.ErrNotExist) { // evaluation says so
 		return nil, fmt.Errorf("evaluation: %w", err)
 	}
 	return in, nil
 }
+
+// evalData is the key of the file that is evaluated on.
+const evalData = "eval.data"
 
 // changed reports an input that is not what text, written by a checkpoint, says of it. A
 // checkpoint of an older version says nothing.
@@ -50,12 +53,13 @@ func (in inputs) changed(text string) error {
 	if text == "" {
 		return nil
 	}
-	var then inputs
-	if err := json.Unmarshal([]byte(text), &then); err != nil {
-		return fmt.Errorf("inputs: %w", err)
+	then := inputsOf(text)
+	if then == nil {
+		return fmt.Errorf("inputs: %q is no list of hashes", text)
 	}
 	all := maps.Clone(in)
 	maps.Copy(all, then)
+	delete(all, evalData) // nothing of what is trained depends on it
 	for _, what := range slices.Sorted(maps.Keys(all)) {
 		if then[what] != in[what] {
 			return fmt.Errorf("%s: its content has changed since the checkpoint was written (hash %.12s then, %.12s now); resume with what was there, or start a new run without --resume",
@@ -63,4 +67,10 @@ func (in inputs) changed(text string) error {
 		}
 	}
 	return nil
+}
+
+// inputsOf reads what a checkpoint says of its inputs, nil if it says nothing.
+func inputsOf(text string) (then inputs) {
+	_ = json.Unmarshal([]byte(text), &then)
+	return then
 }

@@ -36,6 +36,9 @@ func (t *trainer) prune(ctx context.Context, s config.Prune, at position) error 
 	if err != nil {
 		return err
 	}
+	if f := p.found; f.None <= f.All && t.options.Warn != nil {
+		t.options.Warn(fmt.Sprintf("stage %d (%s): the loss is %.4f with slots and %.4f without: they gain nothing, so that there is nothing to choose by, and all layers keep theirs; train the retention score in a stage before this one, on samples that are longer than the window", at.Stage+1, s.Kind(), f.All, f.None))
+	}
 	kept, err := t.Model.KeepSlots(p.found.Kept)
 	if err != nil {
 		return err
@@ -99,8 +102,9 @@ func (p *pruning) run(ctx context.Context, w io.Writer) error {
 	if f.None, err = p.loss(ctx, nil); err != nil {
 		return err
 	}
-	if f.None <= f.All {
-		return fmt.Errorf("the loss is %.4f with slots and %.4f without: they gain nothing, so that there is nothing to choose by; train the retention score in a stage before this one, on samples that are longer than the window", f.All, f.None)
+	if f.None <= f.All { // nothing to choose by
+		f.Kept, f.Loss = layers, f.All
+		return nil
 	}
 	for _, l := range layers {
 		v, err := p.loss(ctx, without(layers, l))

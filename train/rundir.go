@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,37 +68,44 @@ func runDir(c *config.Config, i int) string {
 func lockRun(dir string) (*atomicfile.Lock, error) {
 	lock, err := atomicfile.TakeLock(filepath.Join(dir, runs.LockFile))
 	if errors.As(err, new(*atomicfile.LockedError)) {
-		return nil, fmt.Errorf("%s is being trained: %w; wait until that has ended", dir, err)
+		return nil, isTrained(dir, err)
 	}
 	return lock, err
 }
 
+func isTrained(dir string, by error) error {
+	return fmt.Errorf("%s is being trained: %w; wait until it has ended, or end it", dir, by)
+}
+
 // resumeDir finds the run of a configuration that was stopped last, and locks it: of those
-// that have a checkpoint the one with the newest.
-func resumeDir(c *config.Config) (string, *atomicfile.Lock, error) {
+// that have a checkpoint the one with the newest. changed is what differs from the
+// configuration that it was started with, though it changes nothing that is trained.
+func resumeDir(c *config.Config) (dir string, lock *atomicfile.Lock, changed string, err error) {
 	found, err := runDirs(c)
 	if err != nil {
-		return "", nil, err
+		return "", nil, "", err
 	}
 	newest, stopped := latestOf(found, ""), latestOf(found, runs.CheckpointFile)
 	switch {
 	case newest == "":
-		return "", nil, fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
+		return "", nil, "", fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
 	case stopped == "":
-		return "", nil, fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run", newest)
+		if held := atomicfile.Holder(filepath.Join(newest, runs.LockFile)); held != nil {
+			return "", nil, "", isTrained(newest, held)
+		}
+		return "", nil, "", fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run, or go on beyond its end with --extend", newest)
 	}
-	if err := sameConfig(c, filepath.Join(stopped, runs.ConfigFile)); err != nil {
-		return "", nil, err
+	if changed, err = sameConfig(c, filepath.Join(stopped, runs.ConfigFile)); err != nil {
+		return "", nil, "", err
 	}
-	lock, err := lockRun(stopped)
-	if err != nil {
-		return "", nil, err
+	if lock, err = lockRun(stopped); err != nil {
+		return "", nil, "", err
 	}
 	if _, err := os.Stat(filepath.Join(stopped, runs.CheckpointFile)); err != nil { // whoever had the lock has finished
 		lock.Release()
-		return "", nil, fmt.Errorf("%s was finished by another process just now", stopped)
+		return "", nil, "", fmt.Errorf("%s was finished by another process just now", stopped)
 	}
-	return stopped, lock, nil
+	return stopped, lock, changed, nil
 }
 
 // runDirs lists the folders of runs of a configuration's name: NAME and NAME-2, …, except
@@ -137,26 +145,52 @@ func latestOf(dirs []string, file string) (latest string) {
 	return latest
 }
 
+// beside are the sections of a configuration that change nothing of what is trained.
+var beside = []string{"eval", "checkpoint", "tensorboard"}
+
 // sameConfig fails if the run was started with another configuration: what
-// would come out were neither.
-func sameConfig(c *config.Config, path string) error {
+// would come out were neither. What differs in sections beside training it returns.
+func sameConfig(c *config.Config, path string) (changed string, err error) {
 	was, err := config.Load(path)
 	if err != nil {
-		return err
+		return "", err
 	}
+	d, err := difference(was, c)
+	if err != nil {
+		return "", err
+	}
+	var other []string
+	for _, found := range d {
+		if isBeside(found) {
+			other = append(other, found)
+		}
+	}
+	if len(other) == len(d) {
+		return strings.Join(other, ", "), nil
+	}
+	d = slices.DeleteFunc(d, func(found string) bool { return slices.Contains(other, found) })
+	return "", fmt.Errorf("%s: the run was started with another configuration: %s; resume with the same one, or start a new run without --resume", path, strings.Join(d, ", "))
+}
+
+// isBeside says of a difference whether it changes nothing of what is trained.
+func isBeside(difference string) bool {
+	section, _, _ := strings.Cut(strings.SplitN(difference, " ", 2)[0], ".")
+	return slices.Contains(beside, section)
+}
+
+// difference lists what differs between two configurations, key by key.
+func difference(was, is *config.Config) ([]string, error) {
 	then, err := tree(was)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	now, err := tree(c)
+	now, err := tree(is)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var d differences
-	if cmp.Equal(then, now, cmp.Reporter(&d)) {
-		return nil
-	}
-	return fmt.Errorf("%s: the run was started with another configuration: %s; resume with the same one, or start a new run without --resume", path, strings.Join(d.found, ", "))
+	cmp.Equal(then, now, cmp.Reporter(&d))
+	return d.found, nil
 }
 
 // tree returns a configuration as maps and lists with the keys of its file.
@@ -211,7 +245,7 @@ func asJSON(v reflect.Value) string {
 	return string(text)
 }
 
-// pointLatest makes OUTPUT/latest a link to the run.
+// pointLatest makes OUTPUT/latest a link to the run, which has ended well.
 func pointLatest(dir string) error {
 	return atomicfile.Symlink(filepath.Base(dir), filepath.Join(filepath.Dir(dir), runs.Latest))
 }

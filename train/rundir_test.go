@@ -34,7 +34,10 @@ func TestSameConfig(t *testing.T) {
 		{"two keys", func(c *config.Config) { c.Seed, c.Block.Window = 7, 32 }, "block.window was 16 and is 32, seed was 0 and is 7"},
 		{"a text", func(c *config.Config) { c.Data.Prompt = "a b" }, `data.prompt was not set and is "a b"`},
 		{"a key that comes and goes", func(c *config.Config) { c.Block.SlotLayers = []int{1} }, "block.slot_layers was not set and is [1]"},
-		{"a list", func(c *config.Config) { c.Eval.Policies = []eval.Policy{eval.PolicyFull} }, `eval.policies[1] was "window" and is not set, eval.policies[2] was "eisft" and is not set`},
+		{"a list", func(c *config.Config) { c.Model.Ignore = []string{"a"} }, `model.ignore was not set and is ["a"]`},
+		{"what is beside training", func(c *config.Config) {
+			c.Eval.Policies, c.Checkpoint.Every, c.TensorBoard = []eval.Policy{eval.PolicyFull}, 7, true
+		}, ""},
 		{"a stage less", func(c *config.Config) { c.Stages = c.Stages[:1] }, `stages[1] was {`},
 	} {
 		then := tinyConfig(t, "["+distillStage+", "+sftStage+"]")
@@ -45,7 +48,7 @@ func TestSameConfig(t *testing.T) {
 		now := *then
 		now.Stages = append([]config.Stage(nil), then.Stages...)
 		c.change(&now)
-		err := sameConfig(&now, path)
+		_, err := sameConfig(&now, path)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v, want no error", c.name, err)
@@ -103,7 +106,7 @@ func TestResumeDir(t *testing.T) {
 					}
 				}
 			}
-			dir, lock, err := resumeDir(cfg)
+			dir, lock, _, err := resumeDir(cfg)
 			lock.Release()
 			if c.want == "" && err == nil || c.want != "" && (err != nil || filepath.Base(dir) != c.want) {
 				t.Errorf("resumes %q, %v, want %q", dir, err, c.want)
@@ -124,9 +127,13 @@ func TestOneProcessARun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := losses(t, stopped.Dir)
 	_, err = Train(t.Context(), c, Options{Resume: true})
-	wantError(t, err, stopped.Dir+" is being trained: process "+fmt.Sprint(os.Getpid())+" is at work there")
+	wantError(t, err, stopped.Dir+" is being trained: process "+fmt.Sprint(os.Getpid())+" on "+host+" is at work there since 20")
 	if after := losses(t, stopped.Dir); after != before {
 		t.Errorf("the losses became %s, want %s as before", after, before)
 	}

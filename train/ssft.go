@@ -22,7 +22,7 @@ func (t *trainer) ssft(ctx context.Context, s config.SSFT, at position) error {
 }
 
 func (t *trainer) ssftGradients(s config.SSFT) batchGradients {
-	return func(batch []data.Encoded) (sampleGradients, error) {
+	return func(batch []data.Encoded, lossOnly bool) (sampleGradients, error) {
 		answers := 0
 		for _, e := range batch {
 			answers += graph.AnswerTokens(e.Loss)
@@ -32,7 +32,7 @@ func (t *trainer) ssftGradients(s config.SSFT) batchGradients {
 		}
 		o := graph.Options{
 			Soft: s.Choice == config.ChoiceSoft, Penalty: penalty(s.KeepPenalty),
-			TokenWeight: 1 / float64(answers), SampleWeight: 1 / float64(len(batch)),
+			TokenWeight: 1 / float64(answers), SampleWeight: 1 / float64(len(batch)), LossOnly: lossOnly,
 		}
 		return func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error) {
 			r, err := t.engine.Backward(ctx, graph.Sample{IDs: e.IDs, Loss: e.Loss}, o, grads)

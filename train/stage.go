@@ -53,7 +53,7 @@ func (t *trainer) stepsOutlook(o config.Optimizer, gradients batchGradients) out
 	return outlook{
 		what: fmt.Sprintf("%s of %s", english.Plural(o.Steps, "step", ""), english.Plural(o.Batch, "sample", "")), samples: o.Steps * o.Batch, times: 1, together: o.Batch,
 		once: func(ctx context.Context, e data.Encoded) error {
-			add, err := gradients([]data.Encoded{e})
+			add, err := gradients([]data.Encoded{e}, false)
 			if err == nil {
 				_, err = add(ctx, e, t.Model.Params.Zero())
 			}

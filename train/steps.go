@@ -42,8 +42,8 @@ func (f *figures) add(s figures, samples int) {
 type sampleGradients func(ctx context.Context, e data.Encoded, grads *model.Params) (figures, error)
 
 // batchGradients returns what computes the gradients of a batch's samples, which is
-// normalised by the whole of it.
-type batchGradients func(batch []data.Encoded) (sampleGradients, error)
+// normalised by the whole of it; with lossOnly it adds none.
+type batchGradients func(batch []data.Encoded, lossOnly bool) (sampleGradients, error)
 
 // optimize takes the optimizer steps of a stage, each along the gradients of a batch.
 func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optimizer, at position, gradients batchGradients) error {
@@ -51,7 +51,7 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 	if err != nil {
 		return err
 	}
-	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step})
+	line := progress.Start(t.options.Progress, progress.Task{What: string(kind), Unit: "steps", Total: o.Steps, From: at.Step, Words: words})
 	defer line.End()
 	end := t.saveWhenStopped(ctx, &at)
 	defer end()
@@ -62,7 +62,31 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 		return t.keepWhole(at, err)
 	}
 	grads := t.Model.Params.Zero()
-	for at.Step < o.Steps {
+	for {
+		stop, err := t.validate(ctx, &at, o, gradients, func(done int) { line.Figures("validation %d/%d", done, len(t.validation)) })
+		if err != nil {
+			return failed(err)
+		}
+		if stop {
+			end()
+			return t.stop(at)
+		}
+		over := t.over(at, o)
+		if over {
+			t.useBest(&at)
+		}
+		if every := t.config.Checkpoint.Every; over || at.Step > 0 && every > 0 && at.Step%every == 0 {
+			if err := t.write(func() error { return t.save(at) }); err != nil {
+				return err
+			}
+		}
+		if over {
+			if w := at.Validation; w.BestStep > 0 {
+				line.Figures("best validation loss %.4f after step %d%s", w.Best, w.BestStep, t.whyOver(at))
+			}
+			line.Finish()
+			return nil
+		}
 		started := time.Now()
 		mine, err := t.contribute(ctx, loader, o, gradients, grads)
 		if err != nil {
@@ -103,16 +127,13 @@ func (t *trainer) optimize(ctx context.Context, kind config.Kind, o config.Optim
 		if err != nil {
 			return err
 		}
-		if every := t.config.Checkpoint.Every; at.Step == o.Steps || every > 0 && at.Step%every == 0 {
-			if err := t.write(func() error { return t.save(at) }); err != nil {
-				return err
-			}
-		}
 		line.Add(1)
 		line.Figures("loss %.3f, kept %.2f, %.0f tokens/s", found.Loss, found.Kept, float64(found.Tokens)/time.Since(started).Seconds())
 	}
-	return nil
 }
+
+// words explain the figures of the progress line.
+const words = "loss: of the answers' tokens in nats (s-sft), or the error relative to the base's own attention (distill), of the last step; kept: the share of the tokens beyond the window that the retention score would keep (docs/metrics.md)"
 
 // contribution is what a rank has found of a step.
 type contribution struct {
@@ -138,7 +159,7 @@ func (t *trainer) shareGradients(ctx context.Context, loader *data.Loader, o con
 	if err != nil {
 		return found, err
 	}
-	add, err := gradients(samples)
+	add, err := gradients(samples, false)
 	if err != nil {
 		return found, err
 	}

@@ -28,6 +28,9 @@ import (
 type Options struct {
 	// Resume goes on with the run of the configuration that was stopped last.
 	Resume bool
+	// Extend goes on with the run of the configuration that was finished last, of which the
+	// configuration has more: steps in its last stage, or stages behind it.
+	Extend bool
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
 	// Warn is told what does not fit together though it can be trained (nil: nobody).
@@ -71,8 +74,12 @@ type trainer struct {
 	rounding  *graph.Rounding  // of a quantized base's activations; nil: they stay in float
 	lock      *atomicfile.Lock // of the run folder, on rank 0
 	state     *state
+	best      *model.Params // with the best loss on held-out samples in this stage; nil: none yet
+	events    events
 
+	validation []data.Encoded // held-out samples
 	evaluation runs.Evaluation
+	measured   bool // the untrained block, before the run was stopped
 }
 
 // Train runs the stages of a configuration, in order, and returns the run. A
@@ -89,6 +96,7 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
 	}
 	run, err := t.train(ctx)
+	err = errors.Join(err, t.events.Close())
 	t.lock.Release()
 	return run, ranks.Tell(t.group, err)
 }
@@ -130,10 +138,13 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.openEvents(at); err != nil {
+		return nil, err
+	}
 	for i := at.Stage; i < len(t.config.Stages); i++ {
 		if i > at.Stage {
 			at = position{Stage: i}
-			t.optimizer = newAdamW(t.Model.Params)
+			t.optimizer, t.best = newAdamW(t.Model.Params), nil
 		}
 		s := t.config.Stages[i]
 		if err := stages.Get(s.Kind()).run(ctx, t, s, at); err != nil {
@@ -147,7 +158,10 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 		if err := t.writeEvaluation(); err != nil {
 			return err
 		}
-		return os.Remove(filepath.Join(t.Dir, runs.CheckpointFile))
+		if err := os.Rename(filepath.Join(t.Dir, runs.CheckpointFile), filepath.Join(t.Dir, runs.FinishedFile)); err != nil {
+			return err
+		}
+		return pointLatest(t.Dir)
 	})
 }
 
@@ -174,6 +188,9 @@ func (t *trainer) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if m, err = t.adapted(m); err != nil {
+		return err
+	}
 	t.use(m)
 	return nil
 }
@@ -186,8 +203,11 @@ func (t *trainer) use(m *model.Model) {
 // begin makes the run folder, or finds the one to resume, and returns where to go on.
 func (t *trainer) begin(ctx context.Context) (position, error) {
 	open := t.start
-	if t.options.Resume {
+	switch {
+	case t.options.Resume:
 		open = t.reopen
+	case t.options.Extend:
+		open = t.extend
 	}
 	if err := t.agree(); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
@@ -195,15 +215,29 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	if err := open(ctx); err != nil {
 		return position{}, err
 	}
-	if t.options.Resume {
+	if t.options.Resume || t.options.Extend {
 		at, err := t.restore()
-		if err == nil && t.options.Note != nil {
-			t.options.Note(fmt.Sprintf("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1))
+		if err != nil {
+			return at, err
 		}
-		return at, err
+		if t.options.Extend {
+			return t.extended(at)
+		}
+		t.note("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1)
+		if at == (position{}) {
+			return at, t.evaluateBefore(ctx)
+		}
+		return at, nil
 	}
 	t.optimizer = newAdamW(t.Model.Params)
-	return position{}, nil
+	return position{}, t.evaluateBefore(ctx)
+}
+
+// note tells something that is worth knowing.
+func (t *trainer) note(format string, args ...any) {
+	if t.options.Note != nil {
+		t.options.Note(fmt.Sprintf(format, args...))
+	}
 }
 
 // agree waits until all ranks are ready to train the same base, and warns where they compute
@@ -233,45 +267,43 @@ func (t *trainer) agree() error {
 	return nil
 }
 
-// start evaluates the untrained block and makes the run folder.
-func (t *trainer) start(ctx context.Context) error {
-	err := t.write(func() error {
-		_, err := checkOutput(t.config)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if err := t.evaluateBefore(ctx); err != nil {
-		return err
-	}
+// start makes the run folder.
+func (t *trainer) start(context.Context) error {
 	return t.onFolder(func() (err error) {
+		if _, err := checkOutput(t.config); err != nil {
+			return err
+		}
 		if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
 			return err
 		}
-		if err := t.config.Write(filepath.Join(t.Dir, runs.ConfigFile)); err != nil {
-			return err
-		}
-		return t.writeEvaluation()
+		return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
 	})
 }
 
 // reopen finds the run folder to resume.
 func (t *trainer) reopen(context.Context) error {
 	return t.onFolder(func() (err error) {
-		if t.Dir, t.lock, err = resumeDir(t.config); err != nil {
+		changed := ""
+		if t.Dir, t.lock, changed, err = resumeDir(t.config); err != nil {
 			return err
 		}
-		return t.readEvaluation()
+		return t.takeChanges(changed)
 	})
 }
 
+// folderFound is what rank 0 tells the others of the run folder.
+type folderFound struct {
+	Dir      string
+	Measured bool
+}
+
 // onFolder lets rank 0 open the run folder, and tells the others which it is.
-func (t *trainer) onFolder(open func() error) (err error) {
-	t.Dir, err = ranks.OnFirst(t.group, func() (string, error) {
+func (t *trainer) onFolder(open func() error) error {
+	found, err := ranks.OnFirst(t.group, func() (folderFound, error) {
 		err := open()
-		return t.Dir, err
+		return folderFound{t.Dir, t.evaluation.Before != nil}, err
 	})
+	t.Dir, t.measured = found.Dir, found.Measured
 	return err
 }
 
@@ -288,6 +320,12 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		return err
 	}
 	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
+		return err
+	}
+	if err := t.readValidation(ctx, answers); err != nil {
+		if ctx.Err() != nil {
+			return ranks.Instead(err, errStoppedEarly)
+		}
 		return err
 	}
 	t.survey = found
@@ -316,7 +354,7 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 
 // stop saves the last whole step and says how to go on.
 func (t *trainer) stop(at position) error {
-	if at.Stage == 0 && at.Step == 0 {
+	if at == (position{}) && !t.measuresBefore() {
 		err := t.write(func() error { return os.RemoveAll(t.Dir) })
 		return errors.Join(errStoppedEarly, err)
 	}

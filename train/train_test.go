@@ -272,6 +272,9 @@ func TestResumeErrors(t *testing.T) {
 	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
 		t.Fatalf("got %v, want ErrStopped", err)
 	}
+	if to, err := os.Readlink(filepath.Join(c.Output, runs.Latest)); err != nil || to != "tiny" {
+		t.Errorf("latest is %q, %v after a run was stopped, want the one that ended well", to, err)
+	}
 	other := *c
 	other.Seed = 7
 	_, err = Train(t.Context(), &other, Options{Resume: true})

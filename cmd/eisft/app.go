@@ -59,6 +59,7 @@ func verbs() []*cli.Command {
 		benchCommand(),
 		planCommand(),
 		inspectCommand(),
+		runsCommand(),
 		dataCommand(),
 		configCommand(),
 		envCommand(),

@@ -16,7 +16,7 @@ import (
 func profileFlags() []cli.Flag {
 	const category = "Profiles of this program"
 	return []cli.Flag{
-		&cli.PathFlag{Name: "cpuprofile", Usage: "write a CPU profile to `FILE` (go tool pprof)", Category: category},
+		&cli.PathFlag{Name: "cpuprofile", Usage: "write a CPU profile to `FILE` (go tool pprof); of several processes, those beside rank 0 write to FILE.RANK", Category: category},
 		&cli.PathFlag{Name: "memprofile", Usage: "write a heap profile to `FILE` at the end (go tool pprof)", Category: category},
 		&cli.PathFlag{Name: "trace", Usage: "write an execution trace to `FILE` (go tool trace)", Category: category},
 	}
@@ -38,6 +38,9 @@ func profiled(action cli.ActionFunc) cli.ActionFunc {
 			path := c.Path(p.flag)
 			if path == "" {
 				continue
+			}
+			if rank := group(c).Rank(); rank > 0 {
+				path += fmt.Sprintf(".%d", rank)
 			}
 			file, err := atomicfile.Create(path)
 			if err != nil {

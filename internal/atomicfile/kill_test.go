@@ -232,10 +232,20 @@ func TestLock(t *testing.T) {
 	if _, err := TakeLock("lock"); !errors.As(err, &held) || held.PID != cmd.Process.Pid {
 		t.Errorf("TakeLock: %v, want that process %d has it", err, cmd.Process.Pid)
 	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held := Holder("lock"); held == nil || held.PID != cmd.Process.Pid || held.Host != host || time.Since(held.Since).Abs() > time.Minute {
+		t.Errorf("the holder is %+v, want process %d on %s since a moment", held, cmd.Process.Pid, host)
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // killed
+	if held := Holder("lock"); held != nil {
+		t.Errorf("the holder is %+v after its end", held)
+	}
 	l, err := TakeLock("lock")
 	if err != nil {
 		t.Fatal(err)

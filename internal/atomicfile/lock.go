@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // lockState is what came of trying to lock a file.
@@ -41,19 +42,68 @@ type Lock struct {
 	file *os.File
 }
 
-// LockedError says which process holds a lock.
-type LockedError struct{ PID int } // 0 if it is not known
+// LockedError says which process holds a lock; what is not known is zero.
+type LockedError struct {
+	PID   int
+	Host  string
+	Since time.Time
+}
 
 func (e *LockedError) Error() string {
 	if e.PID == 0 {
 		return "another process is at work there"
 	}
-	return fmt.Sprintf("process %d is at work there", e.PID)
+	text := fmt.Sprintf("process %d", e.PID)
+	if e.Host != "" {
+		text += " on " + e.Host
+	}
+	text += " is at work there"
+	if !e.Since.IsZero() {
+		text += " since " + e.Since.Local().Format(time.DateTime)
+	}
+	return text
+}
+
+// holder reads what [sign] has written, or is writing.
+func holder(r io.Reader) *LockedError {
+	text, _ := io.ReadAll(io.LimitReader(r, 1024))
+	e := &LockedError{}
+	lines := strings.Split(string(text), "\n")
+	e.PID, _ = strconv.Atoi(strings.TrimSpace(lines[0]))
+	if len(lines) > 2 { // of earlier versions there is the number alone
+		e.Host = lines[1]
+		e.Since, _ = time.Parse(time.RFC3339, lines[2])
+	}
+	return e
+}
+
+// Holder returns who holds the lock file path, nil if nobody does.
+func Holder(path string) *LockedError {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }() // and with it the lock, if it was free
+	switch tryLock(f) {
+	case lockBusy:
+		return holder(f)
+	case lockUnknown:
+		if e := holder(f); e.alive() {
+			return e
+		}
+	}
+	return nil
+}
+
+// alive says whether the process is at work on this host, as far as that can be seen.
+func (e *LockedError) alive() bool {
+	host, err := os.Hostname()
+	return e.PID > 0 && e.PID != os.Getpid() && err == nil && e.Host == host && processAlive(e.PID)
 }
 
 // TakeLock creates the lock file path and holds it until Release or the end of the process,
 // however that ends. If another process holds it, the error is a [LockedError]. On file
-// systems and systems without locks it always succeeds.
+// systems and systems without locks, processes of the same host alone are told apart.
 func TakeLock(path string) (*Lock, error) {
 	for range maxTries {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
@@ -62,17 +112,21 @@ func TakeLock(path string) (*Lock, error) {
 		}
 		switch tryLock(f) {
 		case lockBusy:
-			text, _ := io.ReadAll(io.LimitReader(f, 32))
+			e := holder(f)
 			_ = f.Close()
-			pid, _ := strconv.Atoi(strings.TrimSpace(string(text))) // 0 while it is being written
-			return nil, &LockedError{PID: pid}
+			return nil, e
+		case lockUnknown:
+			if e := holder(f); e.alive() {
+				_ = f.Close()
+				return nil, e
+			}
 		case lockTaken:
 			if hold(f, path) != lockTaken { // released by another process in between
 				_ = f.Close()
 				continue
 			}
 		}
-		if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
+		if err := errors.Join(f.Truncate(0), sign(f)); err != nil {
 			_ = f.Close()
 			return nil, fmt.Errorf("lock %s: %w", path, cause(err))
 		}
@@ -81,8 +135,10 @@ func TakeLock(path string) (*Lock, error) {
 	return nil, &LockedError{}
 }
 
-func writePID(f *os.File) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+// sign writes who holds the lock: number of the process, host, and since when.
+func sign(f *os.File) error {
+	host, _ := os.Hostname()
+	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n%s\n%s\n", os.Getpid(), host, time.Now().Format(time.RFC3339)), 0)
 	return err
 }
 

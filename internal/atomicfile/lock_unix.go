@@ -26,6 +26,12 @@ func tryLock(f *os.File) lockState {
 	}
 }
 
+// processAlive says whether a process of this host runs.
+func processAlive(pid int) bool {
+	err := unix.Kill(pid, 0)
+	return err == nil || errors.Is(err, unix.EPERM)
+}
+
 // writable tells why entries of a folder, or a device, cannot be written.
 func writable(path string) error {
 	err := unix.Access(path, unix.W_OK)

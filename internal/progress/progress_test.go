@@ -2,7 +2,7 @@ package progress
 
 import (
 	"bytes"
-	"os"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -172,23 +172,88 @@ func TestLineFromMany(t *testing.T) {
 	})
 }
 
-// TestQuiet writes nothing where there is no terminal.
+// buffer is a bytes.Buffer for several goroutines.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// TestNoTerminal has a line every half minute in which something was done, with the figures
+// explained once, and what the task has come to.
+func TestNoTerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var w buffer
+		check := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := w.String(); got != want {
+				t.Errorf("written: %q\nwant     %q", got, want)
+			}
+		}
+		l := Start(&w, Task{What: "s-sft", Unit: "steps", Total: 110, From: 10, Words: "loss: what is lost"})
+		time.Sleep(Every - time.Second)
+		l.Add(5)
+		l.Figures("loss %.3f", 1.5)
+		check("")
+		time.Sleep(time.Second)
+		want := "loss: what is lost\ns-sft: 15/110 steps, 9m30s left, 0.17 steps/s, loss 1.500\n"
+		check(want)
+		time.Sleep(5 * Every)
+		check(want)
+		l.Add(1)
+		time.Sleep(Every)
+		want += "s-sft: 16/110 steps, 54m50s left, 0.03 steps/s, loss 1.500\n"
+		check(want)
+		l.Finish()
+		want += "s-sft: 16/110 steps in 3m30s, loss 1.500\n"
+		check(want)
+		l.End()
+		l.Add(1)
+		time.Sleep(2 * Every)
+		check(want)
+		second := Start(&w, Task{What: "read", Unit: "tokens", Words: "loss: what is lost"})
+		second.Add(3)
+		time.Sleep(Every)
+		second.End()
+		check(want + "read: 3 tokens, 0.10 tokens/s\n")
+	})
+}
+
+// TestFinish leaves the line of a task that is done, on a terminal too.
+func TestFinish(t *testing.T) {
+	on(t, 100, Task{What: "s-sft", Unit: "steps", Total: 4}, func(s *screen, l *Line) {
+		l.w = s
+		l.Add(2)
+		l.Figures("loss 1.5")
+		time.Sleep(2 * time.Second)
+		l.Finish()
+		if got, want := s.shows(), "s-sft: 2/4 steps in 2s, loss 1.5\n"; got != want {
+			t.Errorf("the terminal shows %q, want %q", got, want)
+		}
+	})
+}
+
+// TestQuiet writes nothing where nobody looks.
 func TestQuiet(t *testing.T) {
-	f, err := os.CreateTemp(t.TempDir(), "log")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var pipe bytes.Buffer
-	for _, l := range []*Line{Start(f, Task{What: "x", Unit: "y", Total: 2}), Start(&pipe, Task{What: "x", Unit: "y"}), Start(nil, Task{What: "x"})} {
+	for _, l := range []*Line{Start(nil, Task{What: "x"}), Start(io.Discard, Task{What: "x"})} {
 		if l != nil {
 			t.Error("there is a line, want none")
 		}
 		l.Add(1)
 		l.Figures("z")
+		l.Finish()
 		l.End()
-	}
-	if info, err := f.Stat(); err != nil || info.Size() != 0 || pipe.Len() != 0 {
-		t.Errorf("wrote %d bytes to a file (%v) and %q to a pipe, want none", info.Size(), err, pipe.String())
 	}
 }

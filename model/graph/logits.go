@@ -37,7 +37,7 @@ func (e *Engine) TransferLogits(ctx context.Context, ids []int32, importance []f
 		return Result{}, err
 	}
 	weights := tokenWeights(importance, rows, o.Weight)
-	p := e.startPass(ids, rows, Options{Soft: true, Penalty: o.Penalty, SampleWeight: o.Weight}, grads)
+	p := e.startPass(ids, rows, Options{Soft: true, Penalty: o.Penalty, SampleWeight: o.Weight, LossOnly: o.LossOnly}, grads)
 	d, v := e.model.Base.Dims.Hidden, e.model.Base.Head.Out
 	p.target = func(rows []int, r *run) kind {
 		for j, row := range rows {

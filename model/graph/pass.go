@@ -32,6 +32,8 @@ type Options struct {
 	// SampleWeight is this sample's share of the penalty: one over the samples of the
 	// batch.
 	SampleWeight float64
+	// LossOnly takes the loss alone: what grads hold afterwards means nothing.
+	LossOnly bool
 }
 
 // Result is what a pass over one sample found.
@@ -142,8 +144,10 @@ func (p *pass) differentiate(ctx context.Context) (Result, error) {
 		return Result{}, fmt.Errorf("loss: %w", err)
 	}
 	kept := p.penalise()
-	if err := p.backward(ctx); err != nil {
-		return Result{}, err
+	if !p.options.LossOnly {
+		if err := p.backward(ctx); err != nil {
+			return Result{}, err
+		}
 	}
 	return Result{Loss: loss, Tokens: len(p.rows), Kept: kept, Layers: p.stats}, nil
 }

@@ -20,6 +20,8 @@ type TransferOptions struct {
 	Penalty
 	// Weight is the weight of the whole text: one over the texts of the batch.
 	Weight float64
+	// LossOnly takes the loss alone: what grads hold afterwards means nothing.
+	LossOnly bool
 }
 
 // TransferResult is what distilling a text found.
@@ -166,9 +168,15 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 			return 0, fmt.Errorf("segment %d: %w", s, err)
 		}
 		loss += part
+		if t.options.LossOnly {
+			continue
+		}
 		if err := t.backwardWrites(i, s-1); err != nil {
 			return 0, err
 		}
+	}
+	if t.options.LossOnly {
+		return loss / t.options.Weight, nil
 	}
 	return loss / t.options.Weight, t.backwardRest(i)
 }

@@ -38,8 +38,11 @@ type Config struct {
 	Data  Data   `yaml:"data"`
 	// Stages are run in order, each on the parameters that the one before left.
 	Stages     Stages      `yaml:"stages"`
+	Validation Validation  `yaml:"validation"`
 	Eval       eval.Config `yaml:"eval"` // before the first stage and after the last one
 	Checkpoint Checkpoint  `yaml:"checkpoint"`
+	// TensorBoard writes event files beside the metrics.
+	TensorBoard bool `yaml:"tensorboard,omitempty"`
 	// Output is the folder of all runs, relative to the working directory.
 	Output string `yaml:"output"`
 }
@@ -50,6 +53,9 @@ type Model struct {
 	DType model.DType `yaml:"dtype"`
 	// Ignore are keys of the model's configuration that are taken to be absent: see hf.LoadConfig.
 	Ignore []string `yaml:"ignore,omitempty"`
+	// Adapter is a folder with an adapter of the base, whose parameters training begins with;
+	// "": those of an untrained block.
+	Adapter string `yaml:"adapter,omitempty"`
 	// Quantized is a quantized model of the base, in the place of whose weights those that
 	// its codes stand for are frozen; without a folder there is none.
 	Quantized Quantized `yaml:"quantized,omitzero"`
@@ -111,9 +117,21 @@ func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
 	return fields, nil
 }
 
+// Validation says how stages that take optimizer steps are held to rows that they are not
+// trained on: by the loss that they train, without gradients.
+type Validation struct {
+	Data     string `yaml:"data,omitempty"` // a file, read as those of Data.Train; "": there is none
+	Every    int    `yaml:"every"`          // steps; 0: only at the end of a stage
+	Samples  int    `yaml:"samples"`        // the first so many rows; 0: all
+	Patience int    `yaml:"patience"`       // so many losses in a row that are no better end a stage; 0: none do
+	UseBest  bool   `yaml:"use_best"`       // a stage leaves the parameters of its best loss, not its last ones
+}
+
 // Checkpoint says when training is saved on its way.
 type Checkpoint struct {
 	Every int `yaml:"every"` // steps; 0: only at the end of a stage and when stopped
+	// Keep is how many adapters of the last checkpoints stay, each in a folder of its own.
+	Keep int `yaml:"keep,omitempty"`
 }
 
 // Load reads the configuration in a file. Relative paths in it are relative to
@@ -204,8 +222,8 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 // paths returns the paths that are relative to the file, by their keys.
 func (c *Config) paths() map[string]*string {
 	return map[string]*string{
-		"model.path": &c.Model.Path, "model.quantized.folder": &c.Model.Quantized.Folder,
-		"data.train": &c.Data.Train, "eval.data": &c.Eval.Data,
+		"model.path": &c.Model.Path, "model.adapter": &c.Model.Adapter, "model.quantized.folder": &c.Model.Quantized.Folder,
+		"data.train": &c.Data.Train, "validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data,
 	}
 }
 

@@ -52,7 +52,8 @@ func TestParseFillsDefaults(t *testing.T) {
 				Betas:       [2]float64{0.9, 0.98}, Warmup: 20, MinLR: 0.05, Clip: 1,
 			},
 		}},
-		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: []eval.Policy{eval.PolicyFull, eval.PolicyWindow, eval.PolicyEISFT}},
+		Validation: Validation{Every: 25, Samples: 32},
+		Eval:       eval.Config{Before: true, Samples: 100, MaxNewTokens: 32, Policies: []eval.Policy{eval.PolicyFull, eval.PolicyWindow, eval.PolicyEISFT}},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}
@@ -118,7 +119,7 @@ func TestParseErrors(t *testing.T) {
 		{"unknown key", small + "sede: 1\n", `:7: sede is not a known key; did you mean "seed"?`},
 		{"unknown nested key", small + "block:\n  windw: 3\n", `:8: block.windw is not a known key; did you mean "window"?`},
 		{"unknown key of a stage", small + "    lr: {gates: 1}\n", `:7: stages[0].lr.gates is not a known key; did you mean "gate"?`},
-		{"unlike any key", small + "checkpoint: {xyz: 1}\n", `:7: checkpoint.xyz is not a known key; known here: every`},
+		{"unlike any key", small + "checkpoint: {xyz: 1}\n", `:7: checkpoint.xyz is not a known key; known here: every, keep`},
 		{"format", small + "eval: {format: alpacca}\n", `:7: eval.format is "alpacca"; did you mean "alpaca"? It must be one of messages, sharegpt, longbench, qa, alpaca, prompt, text`},
 		{"column", small + "eval: {columns: {contex: a}}\n", `:7: eval.columns.contex is not a known key; did you mean "context"?`},
 		{"word for a number", small + "seed: abc\n", `:7: seed must be a whole number, not "abc"`},

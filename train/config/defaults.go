@@ -16,7 +16,8 @@ func defaults(file string) *Config {
 		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
 		Data:       Data{MaxTokens: 2048, OnBadRow: data.BadRowFail},
-		Eval:       eval.Config{Samples: 100, MaxNewTokens: 32, Policies: eval.DefaultPolicies()},
+		Validation: Validation{Every: 25, Samples: 32},
+		Eval:       eval.Config{Before: true, Samples: 100, MaxNewTokens: 32, Policies: eval.DefaultPolicies()},
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}

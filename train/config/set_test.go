@@ -67,7 +67,7 @@ func TestSettings(t *testing.T) {
 // TestSettingErrors: the same checks, with the flag in the place of file and line.
 func TestSettingErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"train.lr=1e-4":                "--set train is not a known key; known here: name, seed, model, block, data, stages, eval, checkpoint, output",
+		"train.lr=1e-4":                "--set train is not a known key; known here: name, seed, model, block, data, stages, validation, eval, checkpoint, tensorboard, output",
 		"stages.0.lr.retantion=1":      `--set stages[0].lr.retantion is not a known key; did you mean "retention"?`,
 		"stages.0.lr.retention=x":      `--set stages[0].lr.retention must be a number, not "x"`,
 		"stages.0.lr=3":                "--set stages[0].lr must be a section of keys, not 3",

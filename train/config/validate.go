@@ -35,8 +35,15 @@ func (d *document) validate(c *Config) {
 			d.Problem("data.template_options."+own, "is no option: it is the sample's")
 		}
 	}
-	d.validateEval(c.Eval)
+	d.AtLeast("validation.every", c.Validation.Every, 0)
+	d.AtLeast("validation.samples", c.Validation.Samples, 0)
+	d.AtLeast("validation.patience", c.Validation.Patience, 0)
+	if c.Validation.Data == "" && (c.Validation.Patience > 0 || c.Validation.UseBest) {
+		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as validation.data")
+	}
+	d.validateEval(c.Eval, c.Block.Spec)
 	d.AtLeast("checkpoint.every", c.Checkpoint.Every, 0)
+	d.AtLeast("checkpoint.keep", c.Checkpoint.Keep, 0)
 	if len(c.Stages) == 0 {
 		d.Problem("stages", "is missing; list at least one stage, such as - kind: s-sft")
 	}
@@ -99,7 +106,10 @@ func (d *document) leavesWindow(path string, tokens int, block model.Spec) {
 	}
 }
 
-func (d *document) validateEval(e eval.Config) {
+func (d *document) validateEval(e eval.Config, block model.Spec) {
+	if e.MaxTokens != 0 {
+		d.leavesWindow("eval.max_tokens", e.MaxTokens, block)
+	}
 	d.format("eval.format", e.Format)
 	d.AtLeast("eval.samples", e.Samples, 0)
 	d.AtLeast("eval.max_new_tokens", e.MaxNewTokens, 1)

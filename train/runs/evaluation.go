@@ -33,10 +33,16 @@ func ReadEvaluation(dir string) (Evaluation, error) {
 
 // WriteTable prints what training changed.
 func (e Evaluation) WriteTable(w io.Writer) error {
-	fmt.Fprintln(w, "before training")
-	if err := eval.WriteTable(w, e.Before); err != nil || e.After == nil {
-		return err
+	if e.Before != nil {
+		fmt.Fprintln(w, "before training")
+		if err := eval.WriteTable(w, e.Before); err != nil || e.After == nil {
+			return err
+		}
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w, "\nafter training")
+	if e.After == nil {
+		return nil
+	}
+	fmt.Fprintln(w, "after training")
 	return eval.WriteTable(w, e.After)
 }

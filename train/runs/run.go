@@ -24,8 +24,11 @@ const (
 	MetricsFile    = "metrics.jsonl"          // one line a step
 	EvalFile       = "eval.json"              // before and after
 	CheckpointFile = "checkpoint.safetensors" // parameters, optimizer, position in the data
+	FinishedFile   = "finished.safetensors"   // the last checkpoint of a finished run, which can be extended
+	BestDir        = "best"                   // the adapter with the best loss on held-out samples, of the last stage that has some
+	CheckpointsDir = "checkpoints"            // adapters of earlier checkpoints
 	LockFile       = ".lock"                  // held by the process that trains
-	// Latest is the link beside the runs that points to the newest trained one.
+	// Latest is the link beside the runs that points to the one that ended well last.
 	Latest = config.Latest
 )
 
@@ -43,7 +46,7 @@ type Run struct {
 func Open(dir string) (*Run, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no run %s; train one with eisft train --config FILE, or name its folder with --run", dir)
+		return nil, fmt.Errorf("there is no run %s; train one with eisft train --config FILE, or name its folder with --run%s", dir, unfinished(dir))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
@@ -64,6 +67,24 @@ func Open(dir string) (*Run, error) {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	return r, nil
+}
+
+// unfinished adds to an error about the link to the latest run which runs have not ended yet.
+func unfinished(dir string) string {
+	if filepath.Base(dir) != Latest {
+		return ""
+	}
+	list, _ := List(filepath.Dir(dir))
+	var names []string
+	for _, s := range list {
+		if s.State == Running || s.State == Stopped {
+			names = append(names, fmt.Sprintf("%s (%s)", s.Dir, s.State))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return ": there is " + strings.Join(names, ", ")
 }
 
 // CheckBlock holds the block of a run's adapter to that of its configuration. Pruning may

@@ -1,0 +1,178 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"eisft/internal/atomicfile"
+	"eisft/train/config"
+	"eisft/train/runs"
+)
+
+// extend opens the run of the configuration that was finished last, to go on beyond its end.
+func (t *trainer) extend(context.Context) error {
+	return t.onFolder(func() (err error) {
+		if t.Dir, t.lock, err = extendDir(t.config); err != nil {
+			return err
+		}
+		if err := t.takeChanges(""); err != nil {
+			return err
+		}
+		t.evaluation.After = nil // it says nothing of what comes now
+		if err := os.Rename(filepath.Join(t.Dir, runs.FinishedFile), filepath.Join(t.Dir, runs.CheckpointFile)); err != nil {
+			return err
+		}
+		return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
+	})
+}
+
+// extendDir finds the run of a configuration that was finished last, of which the
+// configuration has more, and locks it.
+func extendDir(c *config.Config) (string, *atomicfile.Lock, error) {
+	found, err := runDirs(c)
+	if err != nil {
+		return "", nil, err
+	}
+	dir := latestOf(found, runs.FinishedFile)
+	if newest := latestOf(found, ""); dir == "" {
+		if newest == "" {
+			return "", nil, fmt.Errorf("there is no run %s to extend; leave --extend out to start one", runDir(c, 1))
+		}
+		return "", nil, fmt.Errorf("%s cannot be extended: it is not finished (--resume goes on), or an earlier version finished it, which kept nothing to go on from; --adapter %[1]s starts a new run from its adapter", newest)
+	}
+	if err := hasMore(c, filepath.Join(dir, runs.ConfigFile)); err != nil {
+		return "", nil, err
+	}
+	lock, err := lockRun(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, runs.FinishedFile)); errors.Is(err, fs.ErrNotExist) {
+		lock.Release()
+		return "", nil, fmt.Errorf("%s was extended by another process just now", dir)
+	}
+	return dir, lock, nil
+}
+
+// hasMore fails unless a configuration is that of a finished run with more steps in the last
+// stage, more stages behind it, or both.
+func hasMore(c *config.Config, path string) error {
+	was, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	last := len(was.Stages) - 1
+	if len(c.Stages) <= last {
+		return fmt.Errorf("%s: the run has %d stages, and the configuration %d; --extend wants more steps in the last stage, or more stages", path, last+1, len(c.Stages))
+	}
+	alike := *c
+	alike.Stages = append(config.Stages(nil), c.Stages[:last+1]...)
+	then, now := was.Stages[last].NumSteps(), c.Stages[last].NumSteps()
+	if now > then {
+		alike.Stages[last] = withSteps(alike.Stages[last], then)
+	}
+	d, err := difference(was, &alike)
+	if err != nil {
+		return err
+	}
+	var other []string
+	for _, found := range d {
+		if !isBeside(found) && !strings.HasPrefix(found, "validation.") {
+			other = append(other, found)
+		}
+	}
+	switch {
+	case len(other) > 0:
+		return fmt.Errorf("%s: --extend goes on with the run as it is, with more steps in the last stage or more stages; but %s", path, strings.Join(other, ", "))
+	case now == then && len(c.Stages) == last+1:
+		return fmt.Errorf("%s: the run has all that the configuration asks for; raise stages[%d].steps above %d (--set stages.%[2]d.steps=N), or add stages", path, last, then)
+	}
+	return nil
+}
+
+// withSteps returns a stage with another number of steps.
+func withSteps(s config.Stage, n int) config.Stage {
+	switch s := s.(type) {
+	case config.SSFT:
+		s.Steps = n
+		return s
+	case config.Distill:
+		s.Steps = n
+		return s
+	}
+	return s
+}
+
+// extended is where a run that is extended goes on; it says how its learning rates do.
+func (t *trainer) extended(at position) (position, error) {
+	at.Validation.Waited, at.Validation.Used = 0, false
+	s := t.config.Stages[at.Stage]
+	o, ok := optimizerOf(s)
+	if !ok || at.Step >= o.Steps {
+		t.note("extending %s: stage %d follows, with a schedule of its own", t.Dir, at.Stage+2)
+		return at, nil
+	}
+	was := o
+	was.Steps = at.Step
+	t.note("extending %s: stage %d (%s) goes on at step %d of %d. Its learning rates follow the longer schedule from there: they had fallen to %.2g of the full ones, go on at %.2g and fall to %.2g",
+		t.Dir, at.Stage+1, s.Kind(), at.Step, o.Steps, rateAt(was, max(0, at.Step-1)), rateAt(o, at.Step), rateAt(o, o.Steps-1))
+	return at, nil
+}
+
+// optimizerOf is the optimizer of a stage that has one.
+func optimizerOf(s config.Stage) (o config.Optimizer, ok bool) {
+	switch s := s.(type) {
+	case config.SSFT:
+		return s.Optimizer, true
+	case config.Distill:
+		return s.Optimizer, true
+	}
+	return o, false
+}
+
+// takeChanges goes on with a run whose configuration has changed in what is beside training.
+func (t *trainer) takeChanges(changed string) error {
+	if err := t.readEvaluation(); err != nil {
+		return err
+	}
+	was, err := config.Load(filepath.Join(t.Dir, runs.ConfigFile))
+	if err != nil {
+		return err
+	}
+	old, now := was.Eval, t.config.Eval
+	old.Before = now.Before
+	d, err := difference(&config.Config{Eval: old}, &config.Config{Eval: now})
+	if err != nil {
+		return err
+	}
+	if len(d) > 0 {
+		if err := t.dropBefore("the configuration's section eval has changed"); err != nil {
+			return err
+		}
+	}
+	if changed == "" {
+		return nil
+	}
+	t.note("the configuration has changed since the run was started: %s", changed)
+	return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
+}
+
+// dropBefore forgets what was measured before training, which is not to be compared with
+// what will be measured after it.
+func (t *trainer) dropBefore(why string) error {
+	if err := os.RemoveAll(filepath.Join(t.Dir, beforeDir)); err != nil {
+		return err
+	}
+	if t.evaluation.Before == nil {
+		return nil
+	}
+	t.evaluation.Before = nil
+	t.note("%s: what was measured before training is dropped, since it is not to be compared with what will be measured after it", why)
+	err := os.Remove(filepath.Join(t.Dir, runs.EvalFile))
+	return errors.Join(err, t.writeEvaluation())
+}
