@@ -24,12 +24,15 @@ const (
 
 // Adapter describes a trained module: the block and the base it belongs to.
 type Adapter struct {
-	Format   string `json:"format"` // AdapterFormat
-	Block    Spec   `json:"block"`
-	Base     string `json:"base"`          // path of the base, relative to the adapter's folder or absolute
-	BaseID   string `json:"base_identity"` // Base.Identity
-	Trained  int    `json:"parameters"`    // number of trained scalars
-	BaseSize int    `json:"base_parameters"`
+	Format string `json:"format"` // AdapterFormat
+	Block  Spec   `json:"block"`
+	Base   string `json:"base"`          // path of the base, relative to the adapter's folder or absolute
+	BaseID string `json:"base_identity"` // Base.Identity
+	// Ignore are the keys of the base's configuration that were taken to be absent: see
+	// [hf.LoadConfig].
+	Ignore   []string `json:"base_ignored,omitempty"`
+	Trained  int      `json:"parameters"` // number of trained scalars
+	BaseSize int      `json:"base_parameters"`
 	// Weights is the sha256 of AdapterWeights, "" in files of earlier versions.
 	Weights string `json:"weights_sha256,omitempty"`
 	// Before is the description of the adapter that was saved before into the same folder:
@@ -75,7 +78,7 @@ func (m *Model) SaveAdapter(dir, basePath string) error {
 		return err
 	}
 	a := Adapter{
-		Format: AdapterFormat, Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
+		Format: AdapterFormat, Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Ignore: m.Base.Config.Ignored, Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
 		Weights: hex.EncodeToString(sum.Sum(nil)),
 	}
 	if before, err := ReadAdapter(dir); err == nil && before.Weights != a.Weights { // else there is none that could be used

@@ -36,7 +36,8 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.StringSliceFlag{Name: "shape", Usage: "export for `TxC`; may be given several times (this or --scenario is required)"},
 			&cli.StringFlag{Name: "scenario", Usage: "export for the shape that eisft plan takes for the scenario `NAME` of configs/scenarios, or a file, on --device"},
 			&cli.StringFlag{Name: "device", Usage: "with --scenario: the device `NAME` of configs/devices, or a file"},
-			&cli.PathFlag{Name: "run", Usage: "export the trained run in `FOLDER`", Value: latestRun},
+			runFlag("export"),
+			modelFlag(),
 			quantFlag(),
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
@@ -70,7 +71,7 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	run, err := runs.Open(c.Path("run"))
+	run, err := openFolder(c, c.Path("run"))
 	if err != nil {
 		return err
 	}
