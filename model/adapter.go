@@ -64,23 +64,28 @@ func (b *Base) Parameters() int {
 }
 
 // SaveAdapter writes the model's trained parameters and their description into
-// a folder. basePath is where the base was read from. Whenever it is cut off, the folder
-// holds either the adapter that was there before or the new one: the description is
-// written first, and names the weights that it belongs to, and the one before.
+// a folder. basePath is where the base was read from.
 func (m *Model) SaveAdapter(dir, basePath string) error {
 	base, err := relpath.From(dir, basePath)
 	if err != nil {
 		return err
 	}
-	entries, metadata := m.Params.Entries(""), map[string]string{"format": AdapterFormat}
+	return Adapter{
+		Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Ignore: m.Base.Config.Ignored, Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
+	}.write(dir, m.Params.Entries(""))
+}
+
+// write writes an adapter of some tensors into a folder. Whenever it is cut off, the folder
+// holds either the adapter that was there before or the new one: the description is
+// written first, and names the weights that it belongs to, and the one before.
+func (a Adapter) write(dir string, entries []hf.Entry) error {
+	a.Format, a.Before = AdapterFormat, nil
+	metadata := map[string]string{"format": AdapterFormat}
 	sum := sha256.New()
 	if err := hf.Encode(sum, entries, metadata); err != nil {
 		return err
 	}
-	a := Adapter{
-		Format: AdapterFormat, Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Ignore: m.Base.Config.Ignored, Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
-		Weights: hex.EncodeToString(sum.Sum(nil)),
-	}
+	a.Weights = hex.EncodeToString(sum.Sum(nil))
 	if before, err := ReadAdapter(dir); err == nil && before.Weights != a.Weights { // else there is none that could be used
 		before.Before = nil
 		if before.Weights, err = filehash.Compute(filepath.Join(dir, AdapterWeights)); err == nil {

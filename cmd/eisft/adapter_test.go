@@ -96,3 +96,41 @@ func TestAdapterBaseErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestAdapterCommands: what is shown of adapters, and what is said to wrong command lines.
+func TestAdapterCommands(t *testing.T) {
+	adapterFolder(t)
+	if r := eisft(t, "adapter", "convert", "alone", "half", "--type", "float16", "--model", "elsewhere"); r.code != 0 || r.stdout != "half\n" {
+		t.Fatalf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+	edit(t, "half/"+model.AdapterConfig, `"window": 32`, `"window": 16`)
+	for _, c := range []struct {
+		args []string
+		code int
+		want []string
+	}{
+		{[]string{"show", "half"}, 0, []string{"half: adapter", "trained parameters  202,800", "norms by kind of tensor", "L2 norms by layer"}},
+		{[]string{"show", "alone"}, exitError, []string{"the base is not at ", "say with --model where it is", "eisft: alone has a problem"}},
+		{[]string{"show", "alone", "--model", "elsewhere"}, 0, []string{"base                elsewhere"}},
+		{[]string{"show", "alone", "--model", "elsewhere", "--json"}, 0, []string{`"kind": "adapter"`}},
+		{[]string{"show", "elsewhere"}, exitError, []string{"adapter_config.json"}},
+		{[]string{"show", "nowhere"}, exitError, []string{"nowhere: there is no such folder"}},
+		{[]string{"show"}, exitUsage, []string{"name one folder"}},
+		{[]string{"diff", "alone", "half"}, 0, []string{"the same, 2-", "window 32, but 16", "equal tensors  "}},
+		{[]string{"diff", "alone", "elsewhere"}, exitError, []string{"adapter_config.json"}},
+		{[]string{"diff", "alone"}, exitUsage, []string{"name two folders; there are 1"}},
+		{[]string{"convert", "alone", "new"}, 0, []string{"warning: the base is not at ", "--model says where it is"}},
+		{[]string{"convert", "alone", "half"}, exitError, []string{"half holds an adapter already"}},
+		{[]string{"convert", "alone", "x", "--type", "float61"}, exitUsage, []string{"float16"}},
+		{[]string{"convert", "nowhere", "x"}, exitError, []string{"nowhere"}},
+		{[]string{"convert", "alone"}, exitUsage, []string{"name two folders, from and to; there are 1"}},
+		{[]string{"shown"}, exitUsage, []string{"show"}},
+	} {
+		r := eisft(t, append([]string{"adapter"}, c.args...)...)
+		for _, want := range c.want {
+			if r.code != c.code || !strings.Contains(r.stdout+r.stderr, want) {
+				t.Errorf("%v: exit code %d, %s%s; want %d with %q", c.args, r.code, r.stdout, r.stderr, c.code, want)
+			}
+		}
+	}
+}

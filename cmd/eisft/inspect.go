@@ -22,7 +22,7 @@ code is 1 if something is wrong with it.
    eisft inspect --model model/demo data/demo/train.parquet`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON for other programs"},
-			&cli.PathFlag{Name: "model", Usage: "count a data file's tokens with the tokenizer of the model in `FOLDER`"},
+			&cli.PathFlag{Name: "model", Usage: "count a data file's tokens with the tokenizer of the model in `FOLDER`; of a run or an adapter, that is where its base is"},
 		},
 		Action: inspectPath,
 	}
