@@ -31,6 +31,7 @@ type Settings struct {
 	Adapter   string     `json:"adapter_identity"` // of the trained parameters
 	Block     model.Spec `json:"block"`
 	Quantized string     `json:"quantized_sha256,omitempty"` // of the quantized model that it reads with
+	Graphs    string     `json:"graphs_sha256,omitempty"`    // of the manifest of the exported graphs among the policies
 	Tokenizer string     `json:"tokenizer_sha256"`
 	Template  string     `json:"template_sha256,omitempty"` // with the options that it was given
 	Data      DataFile   `json:"data"`
@@ -63,6 +64,9 @@ func (j *Job) settings() (*Settings, error) {
 		Tokenizer: j.Tokenizer.Fingerprint(), Template: templateSum(j.Template),
 		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
 		Samples: j.Config.Samples, Policies: j.Config.Policies, Budgets: j.Config.Budgets, Seeds: max(1, j.Seeds),
+	}
+	if j.Graphs != nil {
+		s.Graphs = j.Graphs.SHA256
 	}
 	sum, err := filehash.Sum(j.Config.Data)
 	if err != nil {
@@ -142,6 +146,7 @@ func (s *Settings) parts() []part {
 		{"the base", s.Base},
 		{"the adapter", s.Adapter},
 		{"the quantized model", s.Quantized},
+		{"the exported graphs", s.Graphs},
 		{"the tokenizer", s.Tokenizer},
 		{"the chat template", s.Template},
 		{"the data", s.Data.SHA256},
