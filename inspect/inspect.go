@@ -59,6 +59,7 @@ var files = []struct {
 	{".safetensors", inspectTensors},
 	{".onnx", inspectExport},
 	{".tflite", inspectLite},
+	{".yaml", inspectConfig},
 }
 
 // Path describes the file or folder at path.

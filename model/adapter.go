@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/errtext"
 	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/internal/relpath"
@@ -116,7 +117,7 @@ func ReadAdapter(dir string) (*Adapter, error) {
 		if errors.As(err, &syntax) {
 			return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
 		}
-		return nil, fmt.Errorf("%s: %w", path, wrongJSON("", err))
+		return nil, fmt.Errorf("%s: %w", path, errtext.JSON("", err))
 	}
 	if found := hf.Describe(dir); a.Format == "" && found != "" {
 		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)

@@ -15,7 +15,7 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "PATH",
 		Description: `Describes a base model (a folder or .gguf file), an adapter, a run with the table of
 what was gained, a data file (.parquet, .jsonl, .json, .csv; .gz or .zst), a quantized model, exported
-graphs (a folder, or an .onnx or .tflite file), a saved state or any other .safetensors file. The exit
+graphs (a folder, or an .onnx or .tflite file), a configuration, a saved state or any other .safetensors file. The exit
 code is 1 if something is wrong with it.
 
    eisft inspect runs/latest
