@@ -40,8 +40,8 @@ func TestSlowTorchAdapter(t *testing.T) {
 	small := modeltest.DefaultBlock(t)
 	small.Sink, small.Window, small.Segment, small.Slots = 4, 32, 32, 24
 	for name, change := range map[string]func(s *model.Spec){
-		"pruned":  func(s *model.Spec) { s.SlotLayers = []int{2, 6} },
-		"slots":   func(s *model.Spec) { s.Memory = model.MemoryNone },
+		"pruned": func(s *model.Spec) { s.SlotLayers = []int{2, 6} },
+		"slots":  func(s *model.Spec) { s.Memory = model.MemoryNone },
 		"memory": func(s *model.Spec) {
 			s.Slots, s.WriteGate, s.Map, s.Gate, s.FeatureDim = 0, true, true, model.GateVector, 16
 		},
