@@ -48,7 +48,7 @@ func TestConfiguration(t *testing.T) {
 	if r.Err() == nil {
 		t.Error(got)
 	}
-	write(t, path, "modle: {}\n")
+	write(t, path, "mdl: {}\n")
 	if _, got = describe(t, path, inspect.Options{}); !strings.Contains(got, "model") {
 		t.Error(got)
 	}
