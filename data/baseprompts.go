@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/internal/errtext"
 	"eisft/internal/nearest"
 )
 
@@ -41,7 +42,7 @@ func ReadBasePrompts(model string) (BasePrompts, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&b); err != nil {
-		return BasePrompts{}, fmt.Errorf(`%s: %w; want {"prompt": "…{context}…{input}…", "prompts": {"DATASET": "…"}}`, path, err)
+		return BasePrompts{}, fmt.Errorf(`%s: %w; want {"prompt": "…{context}…{input}…", "prompts": {"DATASET": "…"}}`, path, errtext.JSON("", err))
 	}
 	if err := (Options{Prompt: b.Prompt, Prompts: b.Prompts}).check(); err != nil {
 		return BasePrompts{}, fmt.Errorf("%s: %w", path, err)

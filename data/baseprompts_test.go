@@ -48,10 +48,10 @@ func TestBasePrompts(t *testing.T) {
 		`{"promt": "x"}`:            "unknown field",
 		`{"prompt": "{input}"}`:     "does not contain {context}",
 		`{"prompts": {"a": "b"}}`:   "prompts: a: template",
-		`[]`:                        "cannot unmarshal",
+		`[]`:                        "it is a JSON array; it must be an object",
 		`{"prompt": "{context}"`:    "unexpected EOF",
-		`{"prompt": 3}`:             "cannot unmarshal",
-		`{"prompts": {"a": ["b"]}}`: "cannot unmarshal",
+		`{"prompt": 3}`:             "prompt is a JSON number; it must be text",
+		`{"prompts": {"a": ["b"]}}`: "a JSON array; it must be text",
 	} {
 		write(BaseFile, text)
 		if _, err := ReadBasePrompts(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), BaseFile) {

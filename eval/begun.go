@@ -2,9 +2,9 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"slices"
 
-	"eisft/model"
 	"eisft/model/schedule"
 )
 
@@ -12,7 +12,7 @@ import (
 // text is read once.
 type begun struct {
 	ids []int32
-	st  *model.Stream
+	st  stream
 }
 
 // of are the tokens of a sample that have been read; none if it begins otherwise.
@@ -25,21 +25,40 @@ func (b begun) of(s Sample) []int32 {
 
 // begin returns a stream for a sample, and how many of its tokens it has read. next are the
 // samples behind it.
-func (e *evaluation) begin(ctx context.Context, s Sample, next []Sample) (*model.Stream, int, error) {
+func (e *evaluation) begin(ctx context.Context, s Sample, next []Sample) (stream, int, error) {
 	if had := e.begun.of(s); had != nil {
-		return e.begun.st.Clone(), len(had), nil
+		st, err := e.begun.st.clone()
+		return st, len(had), err
+	}
+	if err := e.begun.close(); err != nil {
+		return nil, 0, err
 	}
 	e.begun = begun{}
-	st := e.model.NewStream(e.options.Stream)
+	st, err := e.newStream()
+	if err != nil {
+		return nil, 0, err
+	}
 	n, longest := common(s, next)
-	if plan := st.State.Plan(); n == 0 || held(plan, n) != held(plan, longest) {
+	if plan := e.options.Stream.Plan(e.model); n == 0 || held(plan, n) != held(plan, longest) {
 		return st, 0, nil
 	}
 	if _, err := st.Read(ctx, s.IDs[:n], nil); err != nil {
-		return nil, 0, err
+		return nil, 0, errors.Join(err, st.close())
 	}
-	e.begun = begun{s.IDs[:n], st.Clone()}
+	same, err := st.clone()
+	if err != nil {
+		return nil, 0, errors.Join(err, st.close())
+	}
+	e.begun = begun{s.IDs[:n], same}
 	return st, n, nil
+}
+
+// close frees the stream, if there is one.
+func (b begun) close() error {
+	if b.st == nil {
+		return nil
+	}
+	return b.st.close()
 }
 
 // held says whether a prompt of so many tokens is held back.

@@ -104,6 +104,9 @@ func (r Reading) reads(m *model.Model) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r.Policy == PolicyGraph {
+		return block, nil
+	}
 	return WithPolicy(block, r.Policy)
 }
 

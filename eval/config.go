@@ -80,6 +80,8 @@ type Job struct {
 	Quantized string // the SHA-256 of the quantized model that Stream rounds by
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
+	// Graphs are what PolicyGraph reads with, if it is among the policies.
+	Graphs *Graphs
 	// Group are the ranks that evaluate together (nil: this process alone); those beside
 	// rank 0 have no Dir.
 	Group ranks.Group
@@ -93,6 +95,9 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		return nil, err
 	}
 	var samples []Sample
+	if texts != nil && j.Graphs != nil {
+		return nil, fmt.Errorf("%s holds plain texts, which graphs are not scored on: their prompt graph gives the logits of the last token alone; take questions with answers", j.Config.Data)
+	}
 	if texts == nil {
 		if samples, err = j.load(); err != nil {
 			return nil, err
@@ -198,6 +203,9 @@ func readings(policies []Policy, budgets []int) []Reading {
 // the first is measured.
 func (j *Job) against() (Policy, error) {
 	for _, r := range j.readings() {
+		if r.Policy == PolicyGraph && j.Graphs == nil {
+			return "", errNoGraphs
+		}
 		if _, err := r.reads(j.Model); err != nil {
 			return "", err
 		}
@@ -292,7 +300,7 @@ func (j *Job) stopped(ctx context.Context, kept *folder, err error) error {
 func (j *Job) policy(ctx context.Context, i int, p Reading, samples []Sample, kept *folder) (*Result, error) {
 	var all *Result
 	for seed := range j.seeds(p) {
-		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Budget: p.Asked, Group: j.Group}
+		o := Options{MaxNewTokens: j.Config.MaxNewTokens, Stream: j.Stream, Seed: seed, Budget: p.Asked, Graphs: j.Graphs, Group: j.Group}
 		if kept != nil {
 			o.Kept, o.Keep = kept.of(p, seed), kept.keep
 		}

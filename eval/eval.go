@@ -148,6 +148,8 @@ type Options struct {
 	Keep func(Record) error
 	// Answered, if not nil, is called with every new answer as soon as it is scored.
 	Answered func(Answer)
+	// Graphs are what PolicyGraph reads with.
+	Graphs *Graphs
 	// Group are the ranks that answer together (nil: this process alone). All have the same
 	// samples, options and Kept, and all get the whole result; Keep is rank 0's.
 	Group ranks.Group
@@ -194,14 +196,17 @@ func Run(ctx context.Context, m *model.Model, p Policy, tk *tokenizer.Tokenizer,
 	if err != nil {
 		return nil, err
 	}
-	if m, err = WithPolicy(block, p); err != nil {
+	if m, err = reads.reads(m); err != nil {
 		return nil, err
+	}
+	if p == PolicyGraph && o.Graphs == nil {
+		return nil, errNoGraphs
 	}
 	m = p.seeded(m, o.Seed)
 	e := &evaluation{model: m, plan: o.Stream.Plan(block), reading: reads, budget: BudgetOf(block, m), tokenizer: tk, stop: chat.StopIDs(m.Base.Config, tk, nil), options: o}
 	result := &Result{Reading: reads, Bounds: BoundsOf(block.Spec), Budget: e.budget}
 	records, err := e.records(ctx, samples)
-	if err != nil {
+	if err = errors.Join(err, e.begun.close()); err != nil {
 		return nil, err
 	}
 	for _, r := range records {
@@ -335,15 +340,16 @@ func (s Sample) same(r *Record) error {
 }
 
 // sample reads a sample and answers its questions.
-func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (Record, error) {
+func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (_ Record, err error) {
 	started, had := time.Now(), len(e.begun.of(s))
 	st, at, err := e.begin(ctx, s, next)
 	if err != nil {
 		return Record{}, err
 	}
+	defer func() { err = errors.Join(err, st.close()) }()
 	r := Record{Reading: e.reading, Budget: e.budget, Seed: e.options.Seed}
 	texts := make([]string, len(s.Turns))
-	nll, err := readTurns(ctx, st, at, e.model, s, func(i int, st *model.Stream, next []float32) (err error) {
+	nll, err := readTurns(ctx, st, at, e.model, s, func(i int, st stream, next []float32) (err error) {
 		texts[i], err = e.write(ctx, st, next, s, &r.Speed)
 		return err
 	})
@@ -370,7 +376,7 @@ func (e *evaluation) sample(ctx context.Context, s Sample, next []Sample) (Recor
 
 // write generates an answer, up to a token that ends the model's texts or one of the
 // sample's.
-func (e *evaluation) write(ctx context.Context, st *model.Stream, next []float32, s Sample, speed *Speed) (string, error) {
+func (e *evaluation) write(ctx context.Context, st stream, next []float32, s Sample, speed *Speed) (string, error) {
 	started, o := time.Now(), model.GenerateOptions{MaxNewTokens: s.maxNewTokens(e.options.MaxNewTokens), Stop: slices.Concat(e.stop, s.Stop)}
 	if s.task != nil && s.task.StopAtNewline { // the first token is another
 		for _, id := range o.Stop {

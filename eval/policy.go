@@ -64,14 +64,22 @@ func DefaultPolicies() []Policy { return []Policy{PolicyFull, PolicyWindow, Poli
 
 // Title is what people are told about the policy; its name, if it is not known.
 func (p Policy) Title() string {
-	if title := policies.Get(p).title; title != "" {
+	if title := known(p).title; title != "" {
 		return title
 	}
 	return string(p)
 }
 
 // Trained says whether training changes what is recalled under the policy.
-func (p Policy) Trained() bool { return policies.Get(p).trained }
+func (p Policy) Trained() bool { return known(p).trained }
+
+// known is what there is to know of a policy.
+func known(p Policy) policy {
+	if p == PolicyGraph {
+		return graphs
+	}
+	return policies.Get(p)
+}
 
 // Bounded says whether the policy keeps a budget of tokens; full attention keeps all.
 func (p Policy) Bounded() bool { return p != PolicyFull }

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -20,7 +21,7 @@ type TurnLoss struct {
 func TurnLosses(ctx context.Context, m *model.Model, samples []Sample, o model.StreamOptions) ([]TurnLoss, error) {
 	var out []TurnLoss
 	for _, s := range samples {
-		nll, err := readTurns(ctx, m.NewStream(o), 0, m, s, nil)
+		nll, err := readTurns(ctx, modelStream{m.NewStream(o), m}, 0, m, s, nil)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
@@ -45,7 +46,7 @@ func MeanLoss(losses []TurnLoss) (mean float64, tokens int) {
 // readTurns reads a sample with its right answers, of whose tokens the stream has read some
 // already, and returns the negative log-likelihood of each. write, if not nil, is called where answer i begins,
 // with a stream of its own and the logits of the answer's first token.
-func readTurns(ctx context.Context, st *model.Stream, read int, m *model.Model, s Sample, write func(i int, st *model.Stream, next []float32) error) ([]float64, error) {
+func readTurns(ctx context.Context, st stream, read int, m *model.Model, s Sample, write func(i int, st stream, next []float32) error) ([]float64, error) {
 	at, out := read, make([]float64, len(s.Turns))
 	for i, t := range s.Turns {
 		next, err := st.Read(ctx, s.IDs[at:t.Start], nil)
@@ -53,11 +54,15 @@ func readTurns(ctx context.Context, st *model.Stream, read int, m *model.Model, 
 			return nil, err
 		}
 		if write != nil {
-			if err := write(i, st.Clone(), slices.Clone(next)); err != nil {
+			same, err := st.clone()
+			if err != nil {
+				return nil, err
+			}
+			if err := errors.Join(write(i, same, slices.Clone(next)), same.close()); err != nil {
 				return nil, err
 			}
 		}
-		if out[i], err = likelihood(ctx, st, m.Base.Dims.Hidden, next, s.answer(i)); err != nil {
+		if out[i], err = st.likelihood(ctx, next, s.answer(i)); err != nil {
 			return nil, err
 		}
 		if out[i]-out[i] != 0 {
@@ -66,23 +71,6 @@ func readTurns(ctx context.Context, st *model.Stream, read int, m *model.Model, 
 		at = t.End
 	}
 	return out, nil
-}
-
-// likelihood feeds an answer and returns its negative log-likelihood; next [V]
-// are the logits of its first token and are overwritten.
-func likelihood(ctx context.Context, st *model.Stream, width int, next []float32, answer []int32) (float64, error) {
-	sum := surprise(next, answer[0])
-	err := st.Feed(ctx, answer, 0, func(first int, hidden []float32) error {
-		for row := range slices.Chunk(hidden, width) {
-			if first++; first == len(answer) {
-				break // nothing of the answer follows its last token
-			}
-			st.Logits(next, row)
-			sum += surprise(next, answer[first])
-		}
-		return nil
-	})
-	return sum, err
 }
 
 // surprise is the negative log-likelihood of a token in nats.

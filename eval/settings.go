@@ -32,6 +32,7 @@ type Settings struct {
 	Block     model.Spec `json:"block"`
 	Quantized string     `json:"quantized_sha256,omitempty"` // of the quantized model that it reads with
 	Cache     string     `json:"cache,omitempty"`            // how keys and values are held, "" if in float32
+	Graphs    string     `json:"graphs_sha256,omitempty"`    // of the manifest of the exported graphs among the policies
 	Tokenizer string     `json:"tokenizer_sha256"`
 	Template  string     `json:"template_sha256,omitempty"` // with the options that it was given
 	Data      DataFile   `json:"data"`
@@ -69,6 +70,9 @@ func (j *Job) settings() (*Settings, error) {
 	}
 	if j.Stream.Cache != model.CacheFloat32 {
 		s.Cache = string(j.Stream.Cache)
+	}
+	if j.Graphs != nil {
+		s.Graphs = j.Graphs.SHA256
 	}
 	sum, err := filehash.Sum(j.Config.Data)
 	if err != nil {
@@ -149,6 +153,7 @@ func (s *Settings) parts() []part {
 		{"the adapter", s.Adapter},
 		{"the quantized model", s.Quantized},
 		{"the cache", s.Cache},
+		{"the exported graphs", s.Graphs},
 		{"the tokenizer", s.Tokenizer},
 		{"the chat template", s.Template},
 		{"the data", s.Data.SHA256},

@@ -49,6 +49,8 @@ type Options struct {
 	// nor the working directory lie.
 	Replace bool
 	RunDir  string
+	// Evaluated is what the model recalls in the sizes, for the manifest.
+	Evaluated []manifest.Evaluated
 	// NoVerify leaves the comparison in ONNX Runtime out.
 	NoVerify bool
 	// NoGolden leaves the golden vectors out.
@@ -99,7 +101,7 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 	if o.NoVerify {
 		report.Unverified = errors.New("the comparison was switched off")
 	}
-	info.Verification = report.Verification
+	info.Verification, info.Evaluated = report.Verification, o.Evaluated
 	if err := errors.Join(writePage(dir.Path(), info, o.Quantized, report.Findings), info.Write(dir.Path())); err != nil {
 		return nil, nil, err
 	}

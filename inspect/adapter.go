@@ -16,21 +16,31 @@ import (
 )
 
 // inspectAdapter describes an adapter's folder.
-func inspectAdapter(_ context.Context, r *Report, dir string, _ Options) error {
+func inspectAdapter(_ context.Context, r *Report, dir string, o Options) error {
 	r.Kind = "adapter"
-	r.table(r.adapter(dir, nil))
+	r.table(r.adapter(dir, o.Model, nil))
+	if f, err := hf.OpenFile(filepath.Join(dir, model.AdapterWeights)); err == nil { // else adapter has said so
+		defer func() { _ = f.Close() }()
+		r.size(filepath.Join(dir, model.AdapterWeights))
+		kinds, layers := adapterNorms(f)
+		r.table(kinds)
+		r.table(layers)
+	}
 	return nil
 }
 
-// adapter describes the adapter in a folder, holds it to its base and to the configuration of
-// its run (nil: there is none, or it cannot be read), and returns the table of its tensors.
-func (r *Report) adapter(dir string, c *config.Config) (table Table) {
+// adapter describes the adapter in a folder, holds it to its base, which is at a path ("": where
+// the adapter says), and to the configuration of its run (nil: there is none, or it cannot be
+// read), and returns the table of its tensors.
+func (r *Report) adapter(dir, base string, c *config.Config) (table Table) {
 	a, err := model.ReadAdapter(dir)
 	if err != nil {
 		r.problem(err)
 		return table
 	}
-	base := relpath.Of(dir, a.Base)
+	if base == "" {
+		base = relpath.Of(dir, a.Base)
+	}
 	r.fact("base", base)
 	r.fact("base identity", a.BaseID)
 	r.fact("base parameters", Count(a.BaseSize))
@@ -52,19 +62,18 @@ func (r *Report) adapter(dir string, c *config.Config) (table Table) {
 	case a.Block.FeatureDim > have: // would make room for more than the file can hold
 		r.problem(fmt.Errorf("%s: block.feature_dim is %d, but the adapter has only %d parameters", filepath.Join(dir, model.AdapterConfig), a.Block.FeatureDim, have))
 	case len(r.Problems) == before:
-		r.belongs(dir, base, c)
+		r.belongs(dir, base, a.Ignore, c)
 	}
 	return table
 }
 
 // belongs reports an adapter that its base does not take, or that is not of its run's
 // configuration.
-func (r *Report) belongs(dir, base string, c *config.Config) {
+func (r *Report) belongs(dir, base string, ignore []string, c *config.Config) {
 	if _, err := os.Stat(base); errors.Is(err, fs.ErrNotExist) {
-		r.problem(fmt.Errorf("the base is not at %s; put it there, or correct base in %s", base, filepath.Join(dir, model.AdapterConfig)))
+		r.problem(fmt.Errorf("the base is not at %s; put it there, or say with --model where it is", base))
 		return
 	}
-	var ignore []string
 	if c != nil {
 		ignore = c.Model.Ignore
 	}

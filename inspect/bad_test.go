@@ -29,7 +29,7 @@ func TestErrors(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"absent":            "there is no such file or folder",
-		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .tflite, .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst, .json.zst, .csv, or a folder",
+		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .tflite, .yaml, .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst, .json.zst, .csv, or a folder",
 		"strange":           "found notes.txt, want a folder with one of config.yaml, manifest.json,",
 		"empty":             "found an empty folder, want",
 		"empty.jsonl":       "no rows",

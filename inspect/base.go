@@ -124,9 +124,7 @@ func ropeText(rope hf.Rope) string {
 func (r *Report) weights(c *hf.Config, path string) {
 	ck, err := hf.Open(path)
 	if err != nil {
-		if c != nil || len(r.Problems) == 0 || r.Problems[0] != err.Error() { // a .gguf file is both
-			r.problem(err)
-		}
+		r.problem(err)
 		return
 	}
 	defer func() { _ = ck.Close() }()

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"eisft/eval"
 	"eisft/export/check"
 	"eisft/export/ir"
 	"eisft/export/manifest"
@@ -113,6 +114,12 @@ func (r *Report) manifest(m *manifest.Manifest) {
 	r.fact("size", size(m))
 	r.fact("precisions", strings.Join(m.Precisions(), ", "))
 	r.fact("positions", m.Positions)
+	if n := parts(m); n > 1 {
+		r.fact("parts", n)
+	}
+	if m.RetentionDecay {
+		r.fact("retention", "decays with the age of a token")
+	}
 	for _, k := range m.Kinds {
 		r.fact("layers "+indices(k.Layers), kindText(k))
 	}
@@ -133,6 +140,39 @@ func (r *Report) manifest(m *manifest.Manifest) {
 	t := comparisons("compared with the Go model")
 	t.compared(m)
 	r.table(t)
+	r.table(evaluated(m))
+}
+
+// parts is in how many parts the largest graph comes.
+func parts(m *manifest.Manifest) int {
+	most := 0
+	for _, g := range m.Graphs {
+		most = max(most, len(g.Parts))
+	}
+	return most
+}
+
+// evaluated lists what the model recalls in the sizes of shapes.
+func evaluated(m *manifest.Manifest) Table {
+	t := Table{Title: "the model in the sizes of the shapes", Columns: []string{"shape", "facts", "questions"}}
+	for _, metric := range eval.Metrics() {
+		t.Columns = append(t.Columns, metric.Title())
+	}
+	t.Columns = append(t.Columns, "perplexity")
+	for _, e := range m.Evaluated {
+		for _, s := range e.Scores {
+			row := []any{e.Shape, s.Bucket, s.Questions}
+			for _, metric := range eval.Metrics() {
+				if v, ok := s.Metrics[string(metric)]; ok {
+					row = append(row, Score(v))
+				} else {
+					row = append(row, nil)
+				}
+			}
+			t.row(append(row, Score(s.Perplexity))...)
+		}
+	}
+	return t
 }
 
 func size(m *manifest.Manifest) Bytes {

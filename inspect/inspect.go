@@ -24,8 +24,8 @@ import (
 
 // Options say what inspection may use beside the path.
 type Options struct {
-	// Model is a model folder whose tokenizer counts the tokens of a data set;
-	// empty: tokens are not counted.
+	// Model is a model folder whose tokenizer counts the tokens of a data set, or the base of
+	// an adapter or a run that is not where they say; empty: tokens are not counted.
 	Model string
 }
 
@@ -59,6 +59,7 @@ var files = []struct {
 	{".safetensors", inspectTensors},
 	{".onnx", inspectExport},
 	{".tflite", inspectLite},
+	{".yaml", inspectConfig},
 }
 
 // Path describes the file or folder at path.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -59,10 +60,14 @@ func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 
-// problem adds an error to the problems; nil is none.
+// problem adds an error to the problems, unless one is there that it only wraps; nil is none.
 func (r *Report) problem(err error) {
-	if err != nil {
-		r.Problems = append(r.Problems, errtext.Of(err))
+	if err == nil {
+		return
+	}
+	text := errtext.Of(err)
+	if !slices.ContainsFunc(r.Problems, func(p string) bool { return text == p || strings.HasSuffix(text, ": "+p) }) { // a .gguf file is all of a model
+		r.Problems = append(r.Problems, text)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 
 // inspectRun describes a run's folder: what was trained, what was gained, and
 // what has been made of it since.
-func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
+func inspectRun(_ context.Context, r *Report, dir string, o Options) error {
 	r.Kind = "run"
 	c, err := config.Load(filepath.Join(dir, runs.ConfigFile))
 	r.problem(err)
@@ -30,7 +30,7 @@ func inspectRun(_ context.Context, r *Report, dir string, _ Options) error {
 		r.fact("data", c.Data.Train)
 		r.fact("seed", c.Seed)
 	}
-	r.adapter(dir, c)
+	r.adapter(dir, o.Model, c)
 	if err == nil {
 		r.trainedBeside(c.Model.Quantized)
 	}

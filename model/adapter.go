@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"eisft/internal/atomicfile"
+	"eisft/internal/errtext"
 	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/internal/relpath"
@@ -24,12 +25,15 @@ const (
 
 // Adapter describes a trained module: the block and the base it belongs to.
 type Adapter struct {
-	Format   string `json:"format"` // AdapterFormat
-	Block    Spec   `json:"block"`
-	Base     string `json:"base"`          // path of the base, relative to the adapter's folder or absolute
-	BaseID   string `json:"base_identity"` // Base.Identity
-	Trained  int    `json:"parameters"`    // number of trained scalars
-	BaseSize int    `json:"base_parameters"`
+	Format string `json:"format"` // AdapterFormat
+	Block  Spec   `json:"block"`
+	Base   string `json:"base"`          // path of the base, relative to the adapter's folder or absolute
+	BaseID string `json:"base_identity"` // Base.Identity
+	// Ignore are the keys of the base's configuration that were taken to be absent: see
+	// [hf.LoadConfig].
+	Ignore   []string `json:"base_ignored,omitempty"`
+	Trained  int      `json:"parameters"` // number of trained scalars
+	BaseSize int      `json:"base_parameters"`
 	// Weights is the sha256 of AdapterWeights, "" in files of earlier versions.
 	Weights string `json:"weights_sha256,omitempty"`
 	// Before is the description of the adapter that was saved before into the same folder:
@@ -61,23 +65,28 @@ func (b *Base) Parameters() int {
 }
 
 // SaveAdapter writes the model's trained parameters and their description into
-// a folder. basePath is where the base was read from. Whenever it is cut off, the folder
-// holds either the adapter that was there before or the new one: the description is
-// written first, and names the weights that it belongs to, and the one before.
+// a folder. basePath is where the base was read from.
 func (m *Model) SaveAdapter(dir, basePath string) error {
 	base, err := relpath.From(dir, basePath)
 	if err != nil {
 		return err
 	}
-	entries, metadata := m.Params.Entries(""), map[string]string{"format": AdapterFormat}
+	return Adapter{
+		Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Ignore: m.Base.Config.Ignored, Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
+	}.write(dir, m.Params.Entries(""))
+}
+
+// write writes an adapter of some tensors into a folder. Whenever it is cut off, the folder
+// holds either the adapter that was there before or the new one: the description is
+// written first, and names the weights that it belongs to, and the one before.
+func (a Adapter) write(dir string, entries []hf.Entry) error {
+	a.Format, a.Before = AdapterFormat, nil
+	metadata := map[string]string{"format": AdapterFormat}
 	sum := sha256.New()
 	if err := hf.Encode(sum, entries, metadata); err != nil {
 		return err
 	}
-	a := Adapter{
-		Format: AdapterFormat, Block: m.Spec, Base: base, BaseID: m.Base.Identity(), Trained: m.Params.Count(), BaseSize: m.Base.Parameters(),
-		Weights: hex.EncodeToString(sum.Sum(nil)),
-	}
+	a.Weights = hex.EncodeToString(sum.Sum(nil))
 	if before, err := ReadAdapter(dir); err == nil && before.Weights != a.Weights { // else there is none that could be used
 		before.Before = nil
 		if before.Weights, err = filehash.Compute(filepath.Join(dir, AdapterWeights)); err == nil {
@@ -108,7 +117,7 @@ func ReadAdapter(dir string) (*Adapter, error) {
 		if errors.As(err, &syntax) {
 			return nil, fmt.Errorf("%s: not valid JSON: %w", path, err)
 		}
-		return nil, fmt.Errorf("%s: %w", path, wrongJSON("", err))
+		return nil, fmt.Errorf("%s: %w", path, errtext.JSON("", err))
 	}
 	if found := hf.Describe(dir); a.Format == "" && found != "" {
 		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)

@@ -2,15 +2,14 @@ package model
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
 	"eisft/internal/enum"
+	"eisft/internal/errtext"
 	"eisft/model/schedule"
 )
 
@@ -126,28 +125,7 @@ func (s *Spec) UnmarshalJSON(text []byte) error {
 	if key, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
 		return fmt.Errorf("block has the key %s, which this version of eisft does not know; a later version wrote it, or the file was edited: take that version, or the file as it was", key)
 	}
-	return wrongJSON("block", err)
-}
-
-// wrongJSON says in a file's terms what a decoder found under a key, or within it, and wanted.
-func wrongJSON(key string, err error) error {
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		return err
-	}
-	want := "a list of whole numbers"
-	switch wrong.Type.Kind() {
-	case reflect.Int:
-		want = "a whole number"
-	case reflect.Bool:
-		want = "true or false"
-	case reflect.String:
-		want = "text"
-	case reflect.Struct:
-		want = "an object"
-	}
-	name := strings.Trim(key+"."+wrong.Field, ".")
-	return fmt.Errorf("%s is a JSON %s; it must be %s", cmp.Or(name, "it"), wrong.Value, want)
+	return errtext.JSON("block", err)
 }
 
 // Equal says whether two blocks are the same.

@@ -30,6 +30,22 @@ if [ "$(uname -s)" = Darwin ]; then
 	exit 0
 fi
 
+# What packages are called by each package manager.
+names() {
+	case $1 in
+	dnf) echo "gcc openblas nodejs-npm openmpi" ;;
+	pacman) echo "gcc openblas npm openmpi" ;;
+	*) echo "a C compiler, OpenBLAS, npm (for ONNX Runtime), Open MPI" ;;
+	esac
+}
+
+install_packages() {
+	local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
+	echo "setup: installing ${packages[*]}"
+	# Package lists are fetched only where there are none or where they are out of date.
+	"${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
+}
+
 packages=()
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 [[ $(/sbin/ldconfig -p) == *libopenblas.so.0* ]] || packages+=(libopenblas0)
@@ -44,19 +60,30 @@ elif ! command -v npm >/dev/null; then
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
-	command -v apt-get >/dev/null || fail "no apt-get here; install with your own package manager: ${packages[*]}"
 	as_root=()
-	if [ "$(id -u)" -ne 0 ]; then
-		command -v sudo >/dev/null || fail "run as root: apt-get install ${packages[*]}"
-		as_root=(sudo)
+	[ "$(id -u)" -eq 0 ] || as_root=(sudo)
+	if ! command -v apt-get >/dev/null; then
+		manager=""
+		for m in dnf pacman; do
+			if command -v "$m" >/dev/null; then
+				manager=$m
+				break
+			fi
+		done
+		echo "setup: no apt-get here; install what is missing of these${manager:+ with $manager}: $(names "$manager")" >&2
+	elif [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+		echo "setup: missing, and only root can install it: apt-get install ${packages[*]}" >&2
+	else
+		install_packages || echo "setup: that failed; as root: apt-get install ${packages[*]}" >&2
 	fi
-	install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${packages[@]}")
-	echo "setup: installing ${packages[*]}"
-	# Package lists are fetched only where there are none or where they are out of date.
-	"${install[@]}" >/dev/null 2>&1 || { "${as_root[@]}" apt-get update -qq && "${install[@]}" >/dev/null; }
+	# All but a C compiler is optional: OpenBLAS is rarely the faster one, ONNX Runtime runs exported graphs.
+	command -v gcc >/dev/null || command -v cc >/dev/null || fail "there is no C compiler: install gcc"
+	if $mpi; then
+		command -v mpirun >/dev/null || fail "there is no mpirun: install Open MPI"
+	fi
 fi
 
-if $fetch; then
+if $fetch && command -v npm >/dev/null; then
 	scripts/fetch-onnxruntime.sh ||
 		echo "setup: without ONNX Runtime everything works but running exported graphs; tests of it are skipped" >&2
 fi

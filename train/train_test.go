@@ -397,7 +397,10 @@ func TestMovedRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = runs.Open(moved)
-	wantError(t, err, "run "+moved+": model.path: there is nothing at "+gone.Model.Path+"; put the model there, or correct the path in the configuration")
+	wantError(t, err, "run "+moved+": its base is not at "+gone.Model.Path+"; put it there, or say with --model where it is")
+	if _, err := runs.OpenOn(moved, run.Config.Model.Path); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.

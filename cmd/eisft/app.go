@@ -60,6 +60,7 @@ func verbs() []*cli.Command {
 		planCommand(),
 		inspectCommand(),
 		runsCommand(),
+		adapterCommand(),
 		dataCommand(),
 		configCommand(),
 		envCommand(),

@@ -12,9 +12,9 @@ import (
 	"eisft/export"
 	"eisft/export/check"
 	"eisft/internal/enum"
+	"eisft/model"
 	"eisft/model/hf"
 	"eisft/quant"
-	"eisft/train/runs"
 )
 
 func checkCommand() *cli.Command {
@@ -36,6 +36,7 @@ says where a rule comes from.`,
 			&cli.BoolFlag{Name: "rules", Usage: "list all rules, and check nothing"},
 			&cli.StringFlag{Name: "target", Usage: "check the rules of `VENDOR` too: " + enum.List(check.Targets()), DefaultText: "those of the target that the folder was made for"},
 			&cli.PathFlag{Name: "run", Usage: "compare with the trained run in `FOLDER`; the default is the run that the graphs lie in"},
+			modelFlag(),
 			quantFlag(),
 		},
 		Action: checkGraphs,
@@ -66,7 +67,7 @@ func checkGraphs(c *cli.Context) error {
 	}
 	against := export.Against{Load: true}
 	if dir := c.Path("run"); dir != "" || inRun(path, &dir) {
-		run, err := runs.Open(dir)
+		run, err := openFolder(c, dir)
 		if err != nil {
 			return err
 		}
@@ -110,6 +111,6 @@ func inRun(path string, run *string) bool {
 		return false
 	}
 	*run = filepath.Dir(filepath.Dir(folder))
-	_, err = os.Stat(filepath.Join(*run, runs.ConfigFile))
+	_, err = os.Stat(filepath.Join(*run, model.AdapterConfig))
 	return err == nil
 }

@@ -1,25 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"io"
-	"runtime"
 
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/enum"
 )
-
-func versionCommand() *cli.Command {
-	return &cli.Command{
-		Name:  "version",
-		Usage: "print the version of the program",
-		Action: func(c *cli.Context) error {
-			_, err := fmt.Fprintf(c.App.Writer, "eisft %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return err
-		},
-	}
-}
 
 // completionFlag is what the scripts put behind a command line to ask what may come next.
 const completionFlag = "--generate-bash-completion"

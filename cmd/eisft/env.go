@@ -36,7 +36,7 @@ func env(c *cli.Context) error {
 	}
 	row("matrix products", kernels.Backend())
 	row("measured", measured())
-	if kernels.LibraryIsFaster() && !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
+	if m, _, _ := kernels.Measured(); m == nil && kernels.LibraryIsFaster() && !strings.HasPrefix(kernels.Backend(), "OpenBLAS") {
 		hints = append(hints, "Matrix products are faster with OpenBLAS: "+installOpenBLAS())
 	}
 	if found, err := onnxRuntime(); err == nil {

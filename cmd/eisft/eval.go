@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -48,6 +49,11 @@ Rows of LongBench's form are asked and scored as LongBench's are by
 
    eisft eval --tasks longbench.yaml --data FILE
 
+Exported graphs are scored in ONNX Runtime, or LiteRT, as a policy of their own, graph, beside
+the model in the sizes of their shape:
+
+   eisft eval --graph runs/latest/export/512x2048
+
 Several processes answer the questions of one evaluation together over Open MPI:
 
    mpirun -n 4 eisft eval
@@ -57,7 +63,7 @@ both by
 
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
-			runFlags(),
+			append(runFlags(), graphFlags()...),
 			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .json, .csv; .gz or .zst)"},
 			&cli.StringFlag{Name: "columns", Usage: "read parts of a row from other columns: `NAME=COLUMN,…`, such as context=document,input=question", DefaultText: configured},
 			&cli.StringFlag{Name: "prompt", Usage: "ask by `TEMPLATE`, in which {context} and {input} stand for a row's columns", DefaultText: "the configuration's, or what the model's eisft.json says"},
@@ -107,7 +113,7 @@ func policyTitles() string {
 	return lines.String()
 }
 
-func evaluate(c *cli.Context) error {
+func evaluate(c *cli.Context) (err error) {
 	first := group(c).Rank() == 0 // which alone compares, and writes
 	if c.Bool("compare") && !first {
 		return nil
@@ -120,7 +126,14 @@ func evaluate(c *cli.Context) error {
 	if c.Bool("compare") {
 		return compareEvaluations(c)
 	}
-	job, err := evalJob(c)
+	graphs, err := openGraphs(c)
+	if err := ranks.Tell(group(c), err); err != nil {
+		return err
+	}
+	if graphs != nil {
+		defer func() { err = errors.Join(err, graphs.Close()) }()
+	}
+	job, err := evalJob(c, graphs)
 	if err := ranks.Tell(group(c), err); err != nil {
 		return err
 	}
@@ -186,8 +199,8 @@ func compareEvaluations(c *cli.Context) error {
 	return writeFindings(c, found)
 }
 
-// evalJob is what the command line asks for.
-func evalJob(c *cli.Context) (*eval.Job, error) {
+// evalJob is what the command line asks for; graphs, if not nil, are scored, too.
+func evalJob(c *cli.Context, graphs *evaluatedGraphs) (*eval.Job, error) {
 	if c.Args().Present() {
 		return nil, usagef(c, "unexpected argument %q", c.Args().First())
 	}
@@ -225,6 +238,11 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 	if job.Dir == "" && run.Dir != "" {
 		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
 		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, name)
+	}
+	if graphs != nil {
+		if err := graphs.score(c, job, run); err != nil {
+			return nil, err
+		}
 	}
 	if job.Group.Rank() > 0 {
 		job.Dir = ""

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,7 +37,8 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.StringSliceFlag{Name: "shape", Usage: "export for `TxC`; may be given several times (this or --scenario is required)"},
 			&cli.StringFlag{Name: "scenario", Usage: "export for the shape that eisft plan takes for the scenario `NAME` of configs/scenarios, or a file, on --device"},
 			&cli.StringFlag{Name: "device", Usage: "with --scenario: the device `NAME` of configs/devices, or a file"},
-			&cli.PathFlag{Name: "run", Usage: "export the trained run in `FOLDER`", Value: latestRun},
+			runFlag("export"),
+			modelFlag(),
 			quantFlag(),
 			&cli.BoolFlag{Name: "quantized-only", Usage: "leave the float graphs out"},
 			&cli.StringFlag{Name: "inputs", Usage: "let the graphs read `WHAT`: embeds (rows of a table that the host looks up) or ids", Value: string(lower.InputEmbeds)},
@@ -49,6 +51,8 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.PathFlag{Name: "out", Usage: "write `FOLDER`; the default is export/TxC in the run's folder"},
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
+			&cli.IntFlag{Name: "eval-samples", Usage: "measure what the model recalls in the sizes of each shape on `N` samples of the run's evaluation data, and write it into the manifest; 0: not, since that takes as long as eisft eval"},
+			&cli.PathFlag{Name: "eval-data", Usage: "with --eval-samples: evaluate on `FILE`", DefaultText: configured},
 			&cli.BoolFlag{Name: "golden", Usage: "write golden vectors, which hosts are tested with; --golden=false saves the time", Value: true},
 			&cli.BoolFlag{Name: "verify", Usage: "compare the graphs with the Go model; --verify=false saves the time", Value: true},
 		},
@@ -70,7 +74,7 @@ func exportRun(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	run, err := runs.Open(c.Path("run"))
+	run, err := openFolder(c, c.Path("run"))
 	if err != nil {
 		return err
 	}
@@ -96,9 +100,17 @@ func exportRun(c *cli.Context) error {
 	if out == "" {
 		out = filepath.Join(c.Path("run"), "export", strings.Join(names(options.Sizes), "_"))
 	}
+	sayShapes(c, run, options.Sizes)
+	exists := fmt.Errorf("%w: %s; name another one with --out, or put the new export in its place with --replace", export.ErrExists, out)
+	if _, err := os.Lstat(out); err == nil && !options.Replace { // before the model is evaluated
+		return exists
+	}
+	if options.Evaluated, err = evaluateShapes(c, run, options.Sizes); err != nil {
+		return err
+	}
 	info, report, err := export.Export(c.Context, run.Model, out, options)
 	if errors.Is(err, export.ErrExists) {
-		return fmt.Errorf("%w: %s; name another one with --out, or put the new export in its place with --replace", export.ErrExists, out)
+		return exists
 	}
 	if err != nil {
 		return err
@@ -117,6 +129,9 @@ func exportRun(c *cli.Context) error {
 // exportOptions are what the flags say, and the folder to write, "" for the default.
 func exportOptions(c *cli.Context) (o export.Options, out string, err error) {
 	o = export.Options{QuantizedOnly: c.Bool("quantized-only"), Replace: c.Bool("replace"), NoVerify: !c.Bool("verify"), NoGolden: !c.Bool("golden"), Parts: c.Int("parts")}
+	if n := c.Int("eval-samples"); n < 0 {
+		return o, "", usagef(c, "--eval-samples is %d; it must be at least 1, or 0 for none", n)
+	}
 	if o.Parts < 1 {
 		return o, "", usagef(c, "--parts is %d; it must be at least 1", o.Parts)
 	}

@@ -15,14 +15,14 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "PATH",
 		Description: `Describes a base model (a folder or .gguf file), an adapter, a run with the table of
 what was gained, a data file (.parquet, .jsonl, .json, .csv; .gz or .zst), a quantized model, exported
-graphs (a folder, or an .onnx or .tflite file), a saved state or any other .safetensors file. The exit
+graphs (a folder, or an .onnx or .tflite file), a configuration, a saved state or any other .safetensors file. The exit
 code is 1 if something is wrong with it.
 
    eisft inspect runs/latest
    eisft inspect --model model/demo data/demo/train.parquet`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON for other programs"},
-			&cli.PathFlag{Name: "model", Usage: "count a data file's tokens with the tokenizer of the model in `FOLDER`"},
+			&cli.PathFlag{Name: "model", Usage: "count a data file's tokens with the tokenizer of the model in `FOLDER`; of a run or an adapter, that is where its base is"},
 		},
 		Action: inspectPath,
 	}

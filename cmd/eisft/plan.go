@@ -24,10 +24,12 @@ chat, document-qa, meeting-notes) it says which shape it would take, and why. Pr
 no measurements.
 
    eisft plan --device snapdragon-8-elite --scenario call-summary
-   eisft plan --model Qwen2.5-0.5B --device apple-m4`,
+   eisft plan --model Qwen2.5-0.5B --device apple-m4
+
+With --model alone it plans for that base, of which config.json is enough, with an untrained
+block; with --run, too, for the run over that base.`,
 		Flags: append(runFlags(),
-			&cli.PathFlag{Name: "model", Usage: "plan for the base in `FOLDER`, of which config.json is enough, with an untrained block"},
-			&cli.StringFlag{Name: "preset", Usage: "with --model: the block `NAME`", Value: "eisft"},
+			&cli.StringFlag{Name: "preset", Usage: "with --model and without --run: the block `NAME`", Value: "eisft"},
 			&cli.StringFlag{Name: "device", Usage: "the device `NAME` of configs/devices, or a file (required)"},
 			&cli.PathFlag{Name: "measure", Usage: "measure this machine in ONNX Runtime instead, and write what it is as a device to `FILE`"},
 			&cli.StringFlag{Name: "scheme", Usage: "quantize as `NAME`: none, " + enum.List(quant.SchemeNames()), Value: "w8a16"},
@@ -130,7 +132,7 @@ func scenarioShape(c *cli.Context, m *model.Model, device *plan.Device, scheme *
 
 // planModel opens the run, or a base without its weights.
 func planModel(c *cli.Context) (*model.Model, error) {
-	if !c.IsSet("model") {
+	if !c.IsSet("model") || c.IsSet("run") || c.IsSet("config") {
 		run, err := openRun(c)
 		if err != nil {
 			return nil, err

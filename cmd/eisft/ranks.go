@@ -17,10 +17,19 @@ import (
 // together.
 var withRanks = []string{"train", "eval"}
 
+// onFirst are the commands of which the first process alone says what all would say.
+var onFirst = []string{"env", "version"}
+
 // ranked runs an action as one of the ranks that a launcher has started, if it has. Commands
 // that know no ranks refuse to be one.
 func ranked(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
+		if slices.Contains(onFirst, c.Command.Name) {
+			if !mpi.First() {
+				return nil
+			}
+			return action(c)
+		}
 		launched, err := mpi.Launched()
 		if err == nil && launched && !slices.Contains(withRanks, c.Command.Name) {
 			err = usagef(c, "%s works as one process: leave the launcher (mpirun, srun) out", c.Command.HelpName)

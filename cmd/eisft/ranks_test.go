@@ -173,7 +173,7 @@ func TestSlowRanksFail(t *testing.T) {
 	}{
 		{[]string{"train", "--config", "nope.yaml"}, "eisft: nope.yaml: no such file", exitError},
 		{[]string{"train"}, "eisft: --config is required", exitUsage},
-		{[]string{"env"}, "eisft: eisft env works as one process: leave the launcher (mpirun, srun) out", exitUsage},
+		{[]string{"inspect", "x"}, "eisft: eisft inspect works as one process: leave the launcher (mpirun, srun) out", exitUsage},
 	} {
 		out, err := asRanks(t.Context(), t, 3, tc.args...).CombinedOutput()
 		var exit *exec.ExitError
@@ -249,5 +249,18 @@ func TestSlowTwoHosts(t *testing.T) {
 	}
 	if !bytes.Equal(trainedBytes(t, "s-2"), trainedBytes(t, "s")) {
 		t.Error("two hosts train other parameters than one process")
+	}
+}
+
+// TestFirstRankSays: what all ranks would say alike the first one says, without Open MPI.
+func TestFirstRankSays(t *testing.T) {
+	for rank, want := range map[string]string{"0": "eisft", "1": ""} {
+		t.Setenv("OMPI_COMM_WORLD_RANK", rank)
+		t.Setenv("OMPI_COMM_WORLD_SIZE", "2")
+		for _, command := range []string{"env", "version"} {
+			if r := eisft(t, command); r.code != 0 || r.stderr != "" || (r.stdout == "") != (want == "") {
+				t.Errorf("%s as rank %s: exit code %d, %s%s", command, rank, r.code, r.stdout, r.stderr)
+			}
+		}
 	}
 }

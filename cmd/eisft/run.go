@@ -21,10 +21,35 @@ var latestRun = filepath.Join("runs", runs.Latest)
 // runFlags choose the model of a command: a trained run, or a base alone.
 func runFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.PathFlag{Name: "run", Usage: "use the trained run in `FOLDER`", Value: latestRun},
+		runFlag("use"),
+		modelFlag(),
 		&cli.PathFlag{Name: "config", Usage: "use the untrained base of the configuration `FILE` in place of a run"},
 		setFlag(),
 	}
+}
+
+// runFlag names the trained run that a command works on.
+func runFlag(what string) cli.Flag {
+	return &cli.PathFlag{Name: "run", Usage: what + " the trained run, or the adapter alone, in `FOLDER`", Value: latestRun}
+}
+
+// modelFlag says where a run's base is, if it is not where the run says.
+func modelFlag() cli.Flag {
+	return &cli.PathFlag{Name: "model", Usage: "the base that the run was trained for is at `PATH`", DefaultText: "where the run says"}
+}
+
+// openFolder opens the run or adapter in a folder, beside the base that modelFlag names.
+func openFolder(c *cli.Context, dir string) (*runs.Run, error) {
+	base := c.Path("model")
+	if base == "" && c.IsSet("model") {
+		return nil, usagef(c, "--model is empty; name a model's folder or GGUF file")
+	}
+	if base != "" {
+		if _, err := os.Stat(base); err != nil {
+			return nil, fmt.Errorf("--model: %w", err)
+		}
+	}
+	return wait(c.Context, func() (*runs.Run, error) { return runs.OpenOn(dir, base) })
 }
 
 // openRun opens what runFlags name, and warns of what does not fit together.
@@ -60,10 +85,13 @@ func findRun(c *cli.Context) (*runs.Run, error) {
 		if c.IsSet("set") {
 			return nil, usagef(c, "--set changes a configuration; name one with --config")
 		}
-		return wait(c.Context, func() (*runs.Run, error) { return runs.Open(c.Path("run")) })
+		return openFolder(c, c.Path("run"))
 	}
 	if c.IsSet("run") {
 		return nil, usagef(c, "--run and --config exclude each other: a run has its own configuration")
+	}
+	if c.IsSet("model") {
+		return nil, usagef(c, "--model is for a run; a configuration names its base as model.path: --set model.path=%s", c.Path("model"))
 	}
 	cfg, err := loadConfig(c, c.Path("config"))
 	if err != nil {

@@ -169,6 +169,39 @@ func TestFeedInPieces(t *testing.T) {
 	}
 }
 
+// TestClone: a clone goes on as the stream does, whatever the other reads meanwhile, in every
+// part of a segment.
+func TestClone(t *testing.T) {
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	graphs := open(t, folder(t, m, nil), host.Options{})
+	ids := modeltest.Tokens(m, 60)
+	read := func(st *host.Stream, ids []int32) []float32 {
+		t.Helper()
+		next, err := st.Read(t.Context(), ids, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	for _, at := range []int{1, 19, 32, 35} {
+		st := stream(t, graphs)
+		read(st, ids[:at])
+		clone, err := st.Clone()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(st, slices.Repeat([]int32{7}, 25)) // what must not reach the clone
+		whole := stream(t, graphs)
+		read(whole, ids[:at])
+		if got, want := read(clone, ids[at:]), read(whole, ids[at:]); !slices.Equal(got, want) {
+			t.Errorf("after %d tokens the clone goes on with other logits", at)
+		}
+		if err := clone.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestFeedErrors(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(func(s *model.Spec) { s.Positions = model.PositionsAbsolute }), func(c *hf.Config) {
 		c.Rope = hf.Rope{Type: "dynamic", Theta: 1e4, Factor: 2, OriginalMaxPositionEmbeddings: 20}

@@ -60,13 +60,41 @@ func (m *Model) NewStream() (*Stream, error) {
 	return st, nil
 }
 
+// stateRoles are the roles of the inputs that a stream's state is in.
+var stateRoles = []string{"key", "value", "memory", "memory_mass"}
+
+// Clone returns another stream that has read the same tokens. Both go on independently.
+func (st *Stream) Clone() (*Stream, error) {
+	c, err := st.model.NewStream()
+	if err != nil {
+		return nil, err
+	}
+	c.sequence = st.sequence.Clone()
+	for _, p := range st.step.graph.Inputs {
+		if slices.Contains(stateRoles, p.Role) {
+			if err := c.step.Tensor(p.Name).CopyFrom(st.step.Tensor(p.Name)); err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+		}
+	}
+	for i, l := range st.layers {
+		for g := range l.token {
+			copy(c.layers[i].token[g], l.token[g])
+		}
+		for g := range l.score {
+			copy(c.layers[i].score[g], l.score[g])
+		}
+	}
+	return c, nil
+}
+
 // bind makes the tensors of all graphs, over one cache and one memory.
 func (st *Stream) bind() (err error) {
 	m := st.model
 	if st.step, err = m.newReader(m.generation, 1, nil); err != nil {
 		return err
 	}
-	roles := []string{"key", "value", "memory", "memory_mass"}
+	roles := slices.Clone(stateRoles)
 	for _, k := range m.kinds {
 		roles = append(roles, "cache_cos"+k.Suffix, "cache_sin"+k.Suffix)
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 // Name is the manifest's file name in an exported folder; Key is the
-// metadata_props entry of each graph that repeats it, less Files and Verification.
+// metadata_props entry of each graph that repeats it, less Files, Golden, Verification and Evaluated.
 const (
 	Name = "manifest.json"
 	Key  = "eisft.manifest"
@@ -80,6 +80,8 @@ type Manifest struct {
 	Files        []File         `json:"files,omitempty"`
 	Golden       []Golden       `json:"golden,omitempty"`
 	Verification []Verification `json:"verification,omitempty"`
+	// Evaluated is what the model that the graphs were made from recalls in the sizes of shapes.
+	Evaluated []Evaluated `json:"evaluated,omitempty"`
 }
 
 // Text points at the files that turn text into ids and back.
@@ -344,6 +346,23 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
+// Evaluated is what the Go model, in float32, answers to questions with the sinks, slots, window
+// and segment of a shape.
+type Evaluated struct {
+	Shape  string  `json:"shape"`
+	Data   string  `json:"data_sha256"` // of the file of questions
+	Scores []Score `json:"scores"`
+}
+
+// Score is that of questions about facts some way back: "far" beyond window and segment,
+// "near" inside the window, or "all".
+type Score struct {
+	Bucket     string             `json:"bucket"`
+	Questions  int                `json:"questions"`
+	Metrics    map[string]float64 `json:"metrics"`    // means by name: em, f1
+	Perplexity float64            `json:"perplexity"` // of the right answers
+}
+
 // Verification says how the graphs of a shape and a precision compared with the Go
 // model, under the same fake quantization where they are quantized.
 type Verification struct {
@@ -492,7 +511,7 @@ func (m *Manifest) InTFLite(precision string) bool {
 // Mirror is the manifest as each graph repeats it under Key.
 func (m *Manifest) Mirror() (string, error) {
 	short := *m
-	short.Files, short.Golden, short.Verification = nil, nil, nil
+	short.Files, short.Golden, short.Verification, short.Evaluated = nil, nil, nil, nil
 	raw, err := json.Marshal(short)
 	return string(raw), err
 }

@@ -149,6 +149,7 @@ func TestManifestErrors(t *testing.T) {
 		{"file name", func(m *Manifest) { m.Files = []File{{Name: "/etc/passwd"}} }, `files[0].name: "/etc/passwd" must be the name of a file in the export's folder`},
 		{"file outside", func(m *Manifest) { m.Files = []File{{Name: "js/../../x"}} }, `files[0].name: "js/../../x" must be`},
 		{"golden", func(m *Manifest) { m.Golden = []Golden{{"4x8", "float", "a.json", "a.safetensors"}} }, `golden[0]: there are no graphs of shape "4x8" and precision "float"`},
+		{"evaluated", func(m *Manifest) { m.Evaluated = []Evaluated{{Shape: "4x9"}} }, `evaluated[0]: there is no shape "4x9"`},
 		{"golden steps", func(m *Manifest) { m.Golden = []Golden{{"4x8", "w4a16", "../a", "a"}} }, `golden[0].steps: "../a" must be a file name without a folder`},
 		{"golden tensors", func(m *Manifest) { m.Golden = []Golden{{"4x8", "w4a16", "a", ""}} }, `golden[0].tensors: "" must be a file name without a folder`},
 		{"tokenizer", func(m *Manifest) { m.Text = &Text{} }, `text.tokenizer: "" must be a file name without a folder`},

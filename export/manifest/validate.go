@@ -334,6 +334,11 @@ func (m *Manifest) validateFiles() error {
 
 // validatePointers checks the names of the files that text and golden vectors are in.
 func (m *Manifest) validatePointers() error {
+	for i, e := range m.Evaluated {
+		if !slices.ContainsFunc(m.Shapes, func(s Shape) bool { return s.Name == e.Shape }) {
+			return fmt.Errorf("evaluated[%d]: there is no shape %q", i, e.Shape)
+		}
+	}
 	for i, g := range m.Golden {
 		at := fmt.Sprintf("golden[%d]", i)
 		switch {

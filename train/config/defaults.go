@@ -6,6 +6,7 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/relpath"
 	"eisft/model"
 )
 
@@ -21,4 +22,14 @@ func defaults(file string) *Config {
 		Checkpoint: Checkpoint{Every: 50},
 		Output:     "runs",
 	}
+}
+
+// OfAdapter returns the configuration of an adapter that lies in a folder without one: its
+// block, the base that it names, and the defaults.
+func OfAdapter(dir string, a *model.Adapter) *Config {
+	c := defaults("")
+	c.Name = filepath.Base(dir)
+	c.Model.Path, c.Model.Ignore = relpath.Of(dir, a.Base), a.Ignore
+	c.Block.Spec = a.Block
+	return c
 }

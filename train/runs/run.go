@@ -41,9 +41,14 @@ type Run struct {
 	Template  *tokenizer.Template // nil if the base has none
 }
 
-// Open opens a run folder: its configuration, the base it names, and the
-// adapter trained for it.
-func Open(dir string) (*Run, error) {
+// Open opens a run's folder: its configuration, the base it names, and the adapter trained
+// for it. A folder that holds an adapter alone will do: what its configuration would say is
+// then the default.
+func Open(dir string) (*Run, error) { return OpenOn(dir, "") }
+
+// OpenOn is Open with the base at a path, not where the folder says that it is ("": there). It
+// must be the same one.
+func OpenOn(dir, base string) (*Run, error) {
 	real, err := filepath.EvalSymlinks(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no run %s; train one with eisft train --config FILE, or name its folder with --run%s", dir, unfinished(dir))
@@ -51,19 +56,8 @@ func Open(dir string) (*Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
-	cfg, err := config.Load(filepath.Join(real, ConfigFile))
+	r, err := open(real, base)
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
-	}
-	r := &Run{Dir: real, Config: *cfg}
-	base, err := r.openBase()
-	if err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
-	}
-	if r.Model, err = model.LoadAdapter(base, real); err != nil {
-		return nil, fmt.Errorf("run %s: %w", dir, err)
-	}
-	if err := CheckBlock(cfg, r.Model); err != nil {
 		return nil, fmt.Errorf("run %s: %w", dir, err)
 	}
 	return r, nil
@@ -85,6 +79,47 @@ func unfinished(dir string) string {
 		return ""
 	}
 	return ": there is " + strings.Join(names, ", ")
+}
+
+func open(dir, base string) (*Run, error) {
+	cfg, err := Configuration(dir)
+	if err != nil {
+		return nil, err
+	}
+	if base != "" {
+		if cfg.Model.Path, err = filepath.Abs(base); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := os.Stat(cfg.Model.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("its base is not at %s; put it there, or say with --model where it is", cfg.Model.Path)
+	}
+	r := &Run{Dir: dir, Config: *cfg}
+	b, err := r.openBase()
+	if err != nil {
+		return nil, err
+	}
+	if r.Model, err = model.LoadAdapter(b, dir); err != nil {
+		return nil, err
+	}
+	return r, CheckBlock(cfg, r.Model)
+}
+
+// Configuration reads the configuration of the run in a folder, or makes that of an adapter
+// that lies there alone.
+func Configuration(dir string) (*config.Config, error) {
+	path := filepath.Join(dir, ConfigFile)
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return config.Load(path)
+	}
+	a, err := model.ReadAdapter(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("found neither %s of a run nor %s of an adapter there; name the folder of one", ConfigFile, model.AdapterConfig)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return config.OfAdapter(dir, a), nil
 }
 
 // CheckBlock holds the block of a run's adapter to that of its configuration. Pruning may

@@ -1,0 +1,49 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"eisft/quant"
+	"eisft/train/config"
+)
+
+// inspectConfig describes the configuration of a training run, or says that it is a recipe.
+func inspectConfig(_ context.Context, r *Report, path string, _ Options) error {
+	r.Kind = "configuration"
+	c, err := config.Load(path)
+	if err != nil {
+		if recipe, not := quant.LoadRecipe(path); not == nil {
+			r.Kind = "quantization recipe"
+			r.fact("name", recipe.Name)
+			r.fact("scheme", recipe.Scheme)
+			return nil
+		}
+		r.problem(err)
+		return nil
+	}
+	r.fact("name", c.Name)
+	r.fact("seed", c.Seed)
+	r.fact("base", c.Model.Path)
+	r.fact("block", blockText(c.Block.Spec))
+	r.fact("data", c.Data.Train)
+	if c.Eval.Data != "" {
+		r.fact("evaluated on", c.Eval.Data)
+	}
+	r.trainedBeside(c.Model.Quantized)
+	t := Table{Title: "stages", Columns: []string{"stage", "kind", "steps"}}
+	for i, s := range c.Stages {
+		t.row(i+1, string(s.Kind()), Count(s.NumSteps()))
+	}
+	r.table(t)
+	for _, f := range []struct{ key, path string }{{"model.path", c.Model.Path}, {"data.train", c.Data.Train}, {"eval.data", c.Eval.Data}} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := os.Stat(f.path); err != nil {
+			r.problem(fmt.Errorf("%s: %w", f.key, err))
+		}
+	}
+	return nil
+}
