@@ -26,20 +26,21 @@ func Measure(ctx context.Context) (*Device, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of the system's temporary folder
-	return (&meter{ctx: ctx, dir: dir, clock: func() time.Duration { return time.Since(began) }}).device()
+	return (&meter{ctx: ctx, dir: dir, clock: sinceStart, runs: measuredRuns}).device()
 }
 
-// began is when clocks began.
 var began = time.Now()
+
+func sinceStart() time.Duration { return time.Since(began) }
 
 // device measures all that a device's file has.
 func (m *meter) device() (*Device, error) {
 	d := &Device{
 		Name: "this machine in ONNX Runtime", ComputeShare: 1, BandwidthShare: 1,
 		Memory:  int(max(model.AvailableMemory()/1e6, 1)),
-		Sources: []Source{{"all", fmt.Sprintf("measured: the median of %d runs each of graphs of a few ops, %d threads", measuredRuns, runtime.NumCPU()), time.Now().Format(time.DateOnly)}},
+		Sources: []Source{{"all", fmt.Sprintf("measured: the median of %d runs each of graphs of a few ops, %d threads", m.runs, runtime.NumCPU()), time.Now().Format(time.DateOnly)}},
 	}
-	const in, out, wide = 2048, 4096, 32768 // 32 MB of weights, and 256 MB, more than caches hold
+	const in, out, wide = 2048, 4096, 16384 // 32 MB of weights, and 128 MB, more than caches hold
 	start := m.time(weighing(1, 16, 16))
 	product, read := m.time(weighing(256, in, out)), m.time(weighing(1, in, wide))
 	d.Start = 1e3 * start.seconds
@@ -102,6 +103,7 @@ type meter struct {
 	dir     string
 	clock   func() time.Duration
 	threads int // of an op; 0: as many as the runtime takes
+	runs    int
 	err     error
 }
 
@@ -144,7 +146,7 @@ func (m *meter) run(g *ir.Graph) (float64, error) {
 		x := binding.Tensor(in.Name).Data.([]float32)
 		copy(x, random(len(x)))
 	}
-	times := make([]float64, measuredRuns)
+	times := make([]float64, m.runs)
 	for i := range times {
 		if err := m.ctx.Err(); err != nil {
 			return 0, err
@@ -159,12 +161,15 @@ func (m *meter) run(g *ir.Graph) (float64, error) {
 	return times[len(times)/2], nil
 }
 
-// random are numbers of a normal distribution.
+// random are numbers of a normal distribution, again and again.
 func random(n int) []float32 {
 	source := rand.New(rand.NewPCG(1, 1))
 	x := make([]float32, n)
-	for i := range x {
+	for i := range min(n, 1<<12) {
 		x[i] = float32(source.NormFloat64())
+	}
+	for at := 1 << 12; at < n; at *= 2 {
+		copy(x[at:], x[:at])
 	}
 	return x
 }
