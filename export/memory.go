@@ -2,11 +2,20 @@ package export
 
 import (
 	"fmt"
+	"runtime/debug"
 
 	"github.com/dustin/go-humanize"
 
+	"eisft/internal/mapped"
 	"eisft/model"
 )
+
+// rest gives back what a step of an export has left in memory: garbage, and the pages of the
+// checkpoint, which the step that comes may not read.
+func rest() {
+	debug.FreeOSMemory()
+	mapped.Rest()
+}
 
 // verificationBytes estimates what the verification of a shape takes beside the weights: the
 // caches of the Go model and, twice for the round trip through float16, those of the host
