@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/dustin/go-humanize"
@@ -13,7 +14,11 @@ import (
 // rest gives back what a step of an export has left in memory: garbage, and the pages of the
 // checkpoint, which the step that comes may not read.
 func rest() {
-	debug.FreeOSMemory()
+	const worthIt = 128 << 20 // a collection costs more than less memory is worth
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapSys-m.HeapReleased > worthIt {
+		debug.FreeOSMemory()
+	}
 	mapped.Rest()
 }
 
