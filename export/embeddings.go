@@ -144,6 +144,6 @@ func withTable(m *model.Model, dir, file string) (*model.Model, error) {
 		return nil, fmt.Errorf("%s has %d rows of %d, the model's table %d of %d; the folder belongs to another model", file, n, d, m.Base.Embed.Out, m.Base.Embed.In)
 	}
 	base := *m.Base
-	base.Embed, base.EmbeddingNorm, base.EmbeddingScale = model.NewLinear(m.Base.Embed.Name, d, n, rows, nil), nil, 1
+	base.Embed, base.EmbeddingNorm, base.EmbeddingScale = m.Base.Derive(m.Base.Embed.Name, d, n, nil, rows), nil, 1
 	return model.New(&base, m.Spec, m.Params)
 }

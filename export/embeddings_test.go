@@ -37,10 +37,13 @@ func TestEmbeddings(t *testing.T) {
 		if v := info.Verification[0]; v.MaxLogitError > 1e-4 {
 			t.Errorf("%s: %+v", kind, v)
 		}
-		rows, n, width, err := host.Embeddings(dir, info.Embeddings)
+		read, n, width, err := host.Embeddings(dir, info.Embeddings)
 		if err != nil || n*width != len(want) || width != d {
 			t.Fatalf("%s: %d rows of %d: %v", kind, n, width, err)
 		}
+		rows := make([]float32, len(want))
+		read(rows[:d], 0, 1)
+		read(rows[d:], 1, n)
 		for i, w := range want {
 			largest := 0.0
 			for _, v := range want[i/d*d : (i/d+1)*d] {

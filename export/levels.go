@@ -53,6 +53,7 @@ func (p *pair) levels(ctx context.Context, dir string, ids []int32) error {
 
 // level returns the largest difference of a logit at a level.
 func (p *pair) level(ctx context.Context, dir string, level ort.Level, reads [][]int32, want [][]float32) (worst float64, err error) {
+	rest()
 	d, err := drive(dir, host.Options{Shape: p.Shape, Precision: p.Precision, Level: level, Lean: true})
 	if err != nil {
 		return 0, err

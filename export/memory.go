@@ -2,11 +2,25 @@ package export
 
 import (
 	"fmt"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/dustin/go-humanize"
 
+	"eisft/internal/mapped"
 	"eisft/model"
 )
+
+// rest gives back what a step of an export has left in memory: garbage, and the pages of the
+// checkpoint, which the step that comes may not read.
+func rest() {
+	const worthIt = 128 << 20 // a collection costs more than less memory is worth
+	var m runtime.MemStats
+	if runtime.ReadMemStats(&m); m.HeapSys-m.HeapReleased > worthIt {
+		debug.FreeOSMemory()
+	}
+	mapped.Rest()
+}
 
 // verificationBytes estimates what the verification of a shape takes beside the weights: the
 // caches of the Go model and, twice for the round trip through float16, those of the host

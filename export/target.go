@@ -13,6 +13,9 @@ type targetForm struct {
 	// graphs that float16 does not keep are an error where it is float16.
 	precision Precision
 	maskBytes int // see lower.Source.MaskBytes
+	// composites says that TFLite files keep norms together, for delegates that have kernels for
+	// them (tflite.Options).
+	composites bool
 }
 
 // targetForms are those of all targets: NPUs of phones compute floats in float16.
@@ -20,7 +23,7 @@ var targetForms = enum.NewTable[check.Target, targetForm]("target").
 	With(check.Generic, targetForm{precision: Float32}).
 	With(check.QNN, targetForm{precision: Float16, maskBytes: check.QNNMaskBytes}).
 	With(check.MediaTek, targetForm{precision: Float16}).
-	With(check.LiteRT, targetForm{precision: Float32}).
+	With(check.LiteRT, targetForm{precision: Float32, composites: true}).
 	With(check.OpenVINO, targetForm{precision: Float32}).
 	With(check.CoreML, targetForm{precision: Float16})
 

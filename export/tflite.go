@@ -23,7 +23,7 @@ const tfliteFile = "model"
 func (w *writer) tfliteForm(f form, quantized bool) form {
 	f.shared, f.emitters = tfliteFile, nil
 	for range max(1, w.Parts) {
-		f.emitters = append(f.emitters, emit.NewTFLite(quantized))
+		f.emitters = append(f.emitters, emit.NewTFLite(quantized, formOf(w.Target).composites))
 	}
 	return f
 }

@@ -179,23 +179,14 @@ func (c *comparison) pair(shape, precision string) (*pair, error) {
 	return p, nil
 }
 
-// roundTrip makes graphs compute as float16 does, and watches for what it loses.
-func (p *pair) roundTrip() (alter func(*ir.Model) error, ran func(string, []ir.Port, func(string) ort.Tensor)) {
-	alter = func(m *ir.Model) error {
-		if gone := half.Vanishing(m); len(gone) > 0 && p.lost == "" {
-			p.lost = filepath.Base(m.Path) + ": constant " + gone[0]
-		}
-		return half.Round(m)
+// watch looks out for what float16 loses.
+func (p *pair) watch(graph string, outputs []ir.Port, tensor func(string) ort.Tensor) {
+	if p.lost != "" {
+		return
 	}
-	ran = func(graph string, outputs []ir.Port, tensor func(string) ort.Tensor) {
-		if p.lost != "" {
-			return
-		}
-		if lost := half.Worst(outputs, func(name string) float32 { return tensor(name).Data.([]float32)[0] }); lost != "" {
-			p.lost = graph + ": " + lost
-		}
+	if lost := half.Worst(outputs, func(name string) float32 { return tensor(name).Data.([]float32)[0] }); lost != "" {
+		p.lost = graph + ": " + lost
 	}
-	return alter, ran
 }
 
 func (p *pair) figures() manifest.Verification {
@@ -215,9 +206,6 @@ func (p *pair) figures() manifest.Verification {
 	if h := p.halved; h != nil {
 		p.RoundTrip = &manifest.RoundTrip{Compared: h.compared, EqualTokens: h.equal, MaxLogitError: h.largest, MeanLogitError: h.sum / h.count, Lost: p.lost}
 		p.RoundTrip.Finite()
-		if p.KeepsTokens() { // numbers that vanish beside others are nothing to tell
-			p.RoundTrip.Lost = ""
-		}
 	}
 	return p.Verification
 }
@@ -295,21 +283,49 @@ func (p *pair) run(ctx context.Context, c *comparison) error {
 		return err
 	}
 	if p.Precision != manifest.Float16 {
-		o.Alter, o.Ran = p.roundTrip()
-		p.halved = &driven{}
-		err = p.halved.over(c.dir, o, func() error {
-			for _, call := range calls {
-				if err := p.halved.feed(ctx, p.stream, call, func([]float32, int, int) {}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return err
+		if err := p.halve(ctx, c.dir, o, calls); err != nil {
+			return err
+		}
 	}
 	return p.levels(ctx, c.dir, calls[0].ids)
+}
+
+// halve compares the graphs with every float rounded to float16. Where that changes tokens, it
+// reads the text once more for the first number that float16 loses: to take the largest magnitude
+// of every value costs as much as all that is no product.
+func (p *pair) halve(ctx context.Context, dir string, o host.Options, calls []call) error {
+	if err := p.rounded(ctx, dir, o, calls, false); err != nil {
+		return err
+	}
+	if p.figures().KeepsTokens() {
+		return nil
+	}
+	o.Ran = p.watch
+	return p.rounded(ctx, dir, o, calls, true)
+}
+
+// rounded reads the calls with graphs whose floats are rounded.
+func (p *pair) rounded(ctx context.Context, dir string, o host.Options, calls []call, watched bool) error {
+	var weights half.Weights
+	o.Alter = func(m *ir.Model) error {
+		if gone := half.Vanishing(m); watched && len(gone) > 0 && p.lost == "" {
+			p.lost = filepath.Base(m.Path) + ": constant " + gone[0]
+		}
+		return weights.Round(m, watched)
+	}
+	p.halved = &driven{}
+	err := p.halved.over(dir, o, func() error {
+		if err := weights.Close(); err != nil { // the sessions have mapped what they need
+			return err
+		}
+		for _, call := range calls {
+			if err := p.halved.feed(ctx, p.stream, call, func([]float32, int, int) {}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, weights.Close())
 }
 
 // expected are the calls with the states that the graphs should have, and those of the twin.
@@ -333,6 +349,7 @@ func (p *pair) expected(ctx context.Context, calls []call) (own []call, twins []
 
 // over loads graphs, does something with them, and gives them back.
 func (d *driven) over(dir string, o host.Options, do func() error) error {
+	rest()
 	loaded, err := drive(dir, o)
 	if err != nil {
 		return err

@@ -101,9 +101,11 @@ func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifes
 	} else if err := weights.Commit(); err != nil {
 		return nil, err
 	}
+	rest()
 	if err := errors.Join(w.writeTables(), w.writeForHosts()); err != nil {
 		return nil, err
 	}
+	rest()
 	if !o.NoGolden {
 		if err := w.writeGolden(ctx); err != nil {
 			return nil, err

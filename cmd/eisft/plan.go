@@ -85,7 +85,8 @@ func measureDevice(c *cli.Context, path string) error {
 	if err := d.Write(path); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %.3g GFLOP/s, %.3g GB/s, %.2g ms a run\n", path, 1e3*d.Rates.Float32, d.Bandwidth, d.Start)
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %.3g GFLOP/s, %.3g of two activations, weights read at %.3g GB/s, %.3g G/s of a softmax, other ops %.3g GB/s (%.3g in caches) and %.2g µs each, %.2g ms a run\n",
+		path, 1e3*d.Rates.Float32, 1e3*d.Ops.Products, d.Bandwidth, d.Ops.Softmax, d.Ops.Moved, d.Ops.Near, d.Ops.Each, d.Start)
 	return err
 }
 

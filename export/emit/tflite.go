@@ -18,9 +18,10 @@ type TFLite struct {
 	signatures map[string]*signature
 }
 
-// NewTFLite starts a file, in whole numbers where values have encodings, or in float32.
-func NewTFLite(quantized bool) *TFLite {
-	o := tflite.Options{Quantized: quantized, Description: "written by eisft", Metadata: map[string]string{}}
+// NewTFLite starts a file, in whole numbers where values have encodings, or in float32, with or
+// without composites.
+func NewTFLite(quantized, composites bool) *TFLite {
+	o := tflite.Options{Quantized: quantized, Composites: composites, Description: "written by eisft", Metadata: map[string]string{}}
 	return &TFLite{tflite.NewFile(o), map[string]*signature{}}
 }
 

@@ -19,10 +19,16 @@ const peakPrefix = "eisft.peak:"
 
 // Round changes a model: every float32 value that a node reads or an output gives passes
 // through float16, but for what Q and DQ nodes read and what integer ops exchange with them:
-// in a graph with Q nodes these are all ops that are not marked as kept in float. It adds
-// an output for each value that it rounds, its largest magnitude before that (see Worst).
-func Round(m *ir.Model) error {
+// in a graph with Q nodes these are all ops that are not marked as kept in float. Watched, it gets
+// an output for each value that is rounded, its largest magnitude before that (see Worst).
+// Weights in an external file are rounded once, in w: with casts before them, ONNX Runtime
+// would compute what the casts give as it loads a graph, and hold it in memory for each graph.
+func (w *Weights) Round(m *ir.Model, watched bool) error {
 	r := newRounder(m.Proto.GetGraph())
+	r.watched = watched
+	if err := r.storeRounded(m, w); err != nil {
+		return fmt.Errorf("round to float16: %w", err)
+	}
 	r.splitOutputs()
 	for _, n := range r.graph.Node {
 		r.node(n)
@@ -53,8 +59,10 @@ type rounder struct {
 	peaks     []*onnxpb.NodeProto // of the values, to stand behind it: see cast
 	floats    map[string]int      // ranks of float32 values by name
 	constants map[string]bool
+	stored    map[string]bool // constants that are rounded where they are stored
 	producers map[string]*onnxpb.NodeProto
 	quantized bool
+	watched   bool
 	rounded   map[string]string // names of rounded values
 	outputs   []string          // those that are rounded
 	err       error
@@ -62,7 +70,7 @@ type rounder struct {
 
 func newRounder(g *onnxpb.GraphProto) *rounder {
 	r := &rounder{
-		graph: g, floats: map[string]int{}, constants: map[string]bool{},
+		graph: g, floats: map[string]int{}, constants: map[string]bool{}, stored: map[string]bool{},
 		producers: map[string]*onnxpb.NodeProto{}, rounded: map[string]string{},
 	}
 	for _, list := range [][]*onnxpb.ValueInfoProto{g.Input, g.ValueInfo, g.Output} {
@@ -142,7 +150,7 @@ func (r *rounder) node(n *onnxpb.NodeProto) {
 
 // round returns the name of a value after float16.
 func (r *rounder) round(name string) string {
-	if _, float := r.floats[name]; !float {
+	if _, float := r.floats[name]; !float || r.stored[name] {
 		return name
 	}
 	if to, ok := r.rounded[name]; ok {
@@ -154,7 +162,7 @@ func (r *rounder) round(name string) string {
 	return to
 }
 
-// cast adds the way from a value through float16, and an output for its largest magnitude. ONNX
+// cast adds the way from a value through float16, and, watched, an output for its largest magnitude. ONNX
 // Runtime goes back from the nodes that nothing reads, the last of the list first, and runs what
 // they need: the peaks stand at the end, that of the first value last, so that each is taken when
 // its value is there. In the order of the graph they would be taken at the end, and all values
@@ -163,11 +171,8 @@ func (r *rounder) cast(from, to string) {
 	half := to + halfSuffix
 	r.op("Cast", from, half, castTo(ir.Float16))
 	r.op("Cast", half, to, castTo(ir.Float32))
-	if r.constants[from] {
-		return
-	}
 	rank := r.floats[from]
-	if rank == 0 {
+	if !r.watched || r.constants[from] || rank == 0 {
 		return
 	}
 	peak := peakPrefix + strings.TrimSuffix(from, rawSuffix)

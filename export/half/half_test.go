@@ -1,6 +1,7 @@
 package half_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"eisft/export/ir"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
+	"eisft/quant/encoding"
 )
 
 // run writes a graph of x [4], rounds it and runs it.
@@ -24,9 +26,15 @@ func run(t *testing.T, x []float32, build func(g *ir.Graph, x *ir.Value)) (out m
 	if err := g.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
+	var weights half.Weights
+	defer func() {
+		if err := weights.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	s, err := ort.OpenAltered(path, func(m *ir.Model) error {
 		vanishing = half.Vanishing(m)
-		return half.Round(m)
+		return weights.Round(m, true)
 	}, ort.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -115,5 +123,77 @@ func TestIntegersStay(t *testing.T) {
 	}
 	if got, want := out["z"].Data.([]float32)[3], rounded(q(rounded(1000.3)[0]))[0]; got != want {
 		t.Errorf("z is %g, want %g", got, want)
+	}
+}
+
+// TestStoredWeights: weights in a file beside the graph are rounded in another one, which two graphs
+// share and which is gone before they run; what codes need stays as it is.
+func TestStoredWeights(t *testing.T) {
+	orttest.Require(t)
+	const n = 64
+	dir := t.TempDir()
+	file, err := ir.CreateWeights(filepath.Join(dir, "weights.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Abort()
+	w, scales, codes := make([]float32, n*n), make([]float32, n*n), make([]int8, n*n)
+	for i := range w {
+		w[i], scales[i], codes[i] = 1+float32(i)/99999, 1e-3+float32(i)/99999, int8(i)
+	}
+	for _, name := range []string{"a.onnx", "b.onnx"} {
+		g := ir.NewGraph(name, ir.Options{Weights: file})
+		x := g.Input("x", ir.Float32, 1, n)
+		g.Output("float", g.MatMul(x, g.Const("w", []int{n, n}, w)))
+		e := encoding.Encoding{Bits: 8, Scales: scales[:n], Axis: 1}
+		g.Output("codes", g.MatMul(x, g.Dequantize(g.Const("c", []int{n, n}, codes), e)))
+		if err := g.WriteFile(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	var weights half.Weights
+	var sessions []*ort.Session
+	for _, name := range []string{"a.onnx", "b.onnx"} {
+		s, err := ort.OpenAltered(filepath.Join(dir, name), func(m *ir.Model) error { return weights.Round(m, false) }, ort.Options{Lean: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		sessions = append(sessions, s)
+	}
+	files, err := filepath.Glob(filepath.Join(os.TempDir(), "*", "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("there are the files %v (%v), want one", files, err)
+	}
+	if info, err := os.Stat(files[0]); err != nil || info.Size() > 4*n*n+n*n+3*ir.PageSize {
+		t.Errorf("it has %d bytes, which both graphs do not share (%v)", info.Size(), err)
+	}
+	if err := weights.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := os.ReadDir(os.TempDir()); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+	for _, s := range sessions {
+		x := make([]float32, n)
+		x[5] = 1
+		out, err := s.Run(map[string]ort.Tensor{"x": {Shape: []int64{1, n}, Data: x}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := out["float"].Data.([]float32), rounded(slices.Clone(w[5*n:6*n])...); !slices.Equal(got, rounded(want...)) {
+			t.Errorf("the product of floats is %v, want %v", got[:4], want[:4])
+		}
+		want := make([]float32, n)
+		for i := range want {
+			want[i] = scales[i] * float32(codes[5*n+i])
+		}
+		if got := out["codes"].Data.([]float32); !slices.Equal(got, rounded(want...)) {
+			t.Errorf("the product of codes is %v, want %v", got[:4], want[:4])
+		}
 	}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"path/filepath"
 
@@ -27,6 +28,15 @@ type binding interface {
 	Tensor(name string) ort.Tensor
 	Run() error
 	Close() error
+}
+
+// closeAll closes all of a list, whatever fails.
+func closeAll[C io.Closer](list ...C) error {
+	var errs []error
+	for _, c := range list {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // open loads a graph, in one part or several.

@@ -8,6 +8,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -261,19 +262,19 @@ func find(ports []manifest.Port, role string, layer int) (manifest.Port, bool) {
 
 // Close frees the graphs. Streams over them must be closed before.
 func (m *Model) Close() error {
-	var errs []error
+	var open []io.Closer
 	for _, g := range []*graph{m.prompt, m.generation, m.commit} {
 		if g != nil {
-			errs = append(errs, g.session.Close())
+			open = append(open, g.session)
 		}
 	}
 	for _, f := range m.files {
-		errs = append(errs, f.Close())
+		open = append(open, f)
 	}
 	if m.table != nil {
-		errs = append(errs, m.table.file.Close())
+		open = append(open, m.table.file)
 	}
-	return errors.Join(errs...)
+	return closeAll(open...)
 }
 
 // bind makes tensors for a graph's inputs and outputs, sharing those given.

@@ -50,11 +50,7 @@ func (p parts) Bind(given map[string]ort.Tensor) (binding, error) {
 }
 
 func (p parts) Close() error {
-	var errs []error
-	for _, s := range p {
-		errs = append(errs, s.Close())
-	}
-	return errors.Join(errs...)
+	return closeAll(p...)
 }
 
 // boundParts are parts with their tensors.
@@ -75,9 +71,5 @@ func (b *boundParts) Run() error {
 }
 
 func (b *boundParts) Close() error {
-	var errs []error
-	for _, p := range b.bindings {
-		errs = append(errs, p.Close())
-	}
-	return errors.Join(errs...)
+	return closeAll(b.bindings...)
 }

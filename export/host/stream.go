@@ -222,17 +222,17 @@ func (k kind) rotary(cos, sin []float32, from int) {
 
 // Close frees the stream's tensors.
 func (st *Stream) Close() error {
-	var errs []error
+	var open []binding
 	for _, r := range []*reader{st.prompt, st.step} {
 		if r != nil {
-			errs = append(errs, r.Close())
+			open = append(open, r.bound)
 		}
 	}
 	if st.writer != nil {
-		errs = append(errs, st.writer.Close())
+		open = append(open, st.writer.bound)
 	}
 	st.prompt, st.step, st.writer = nil, nil, nil
-	return errors.Join(errs...)
+	return closeAll(open...)
 }
 
 // Seen returns how many tokens have been read.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 
 	"eisft/export/manifest"
 	"eisft/model/hf"
@@ -63,13 +64,16 @@ func (t *table) read(dst []float32, id int) error {
 	return err
 }
 
-// Embeddings reads the rows of an exported folder's file of embeddings [n,d], whatever
-// their type.
-func Embeddings(dir, file string) (rows []float32, n, d int, err error) {
+// Embeddings opens an exported folder's file of embeddings [n,d], whatever their type: rows writes
+// those in [lo,hi) to dst. The file stays mapped as long as rows is there, and none of it is read before.
+func Embeddings(dir, file string) (rows func(dst []float32, lo, hi int), n, d int, err error) {
 	t, err := openTable(dir, file)
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	rows = make([]float32, t.rows*t.size)
-	return rows, t.rows, t.size, errors.Join(t.read(rows, 0), t.file.Close())
+	runtime.AddCleanup(t, func(f *hf.File) { _ = f.Close() }, t.file)
+	return func(dst []float32, lo, hi int) {
+		_ = t.read(dst[:(hi-lo)*t.size], lo) // it never fails where openTable has read a row
+		runtime.KeepAlive(t)
+	}, t.rows, t.size, nil
 }

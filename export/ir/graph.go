@@ -41,7 +41,8 @@ type Graph struct {
 	names     map[string]int    // names in use, with the next suffix to try
 	shared    map[string]*Value // inline constants by content, stored ones by name
 	scope     []string
-	keepFloat bool   // in a FloatRegion
+	keepFloat bool // in a FloatRegion
+	composite *Composite
 	point     string // what the Q and DQ nodes being added encode
 	half      bool   // see Options
 	err       error
@@ -93,6 +94,7 @@ type Node struct {
 	outputs   []*Value
 	attrs     []attr
 	keepFloat bool
+	composite *Composite
 	scope     []string
 	point     string // of Q and DQ
 }
@@ -174,6 +176,20 @@ func (g *Graph) mark(keepFloat bool) (leave func()) {
 	before := g.keepFloat
 	g.keepFloat = keepFloat
 	return func() { g.keepFloat = before }
+}
+
+// Composite is a step for which runtimes may have a kernel of their own: its nodes follow one another,
+// the first of them reads what the step reads, and the last one multiplies by its weight.
+type Composite struct {
+	Name    string
+	Epsilon float32
+}
+
+// Composite makes the nodes that are added until leave is called those of a step. Only emitters
+// that have a word for it take notice.
+func (g *Graph) Composite(c *Composite) (leave func()) {
+	g.composite = c
+	return func() { g.composite = nil }
 }
 
 // Point says what the Q and DQ nodes added until leave is called encode. The name is
@@ -462,7 +478,7 @@ func (g *Graph) add(op string, inputs []*Value, attrs []attr, dtype DType, shape
 }
 
 func (g *Graph) addMulti(op string, inputs []*Value, attrs []attr, dtype DType, shapes [][]int) []*Value {
-	n := &Node{op: op, inputs: inputs, attrs: attrs, keepFloat: g.keepFloat, scope: g.scope}
+	n := &Node{op: op, inputs: inputs, attrs: attrs, keepFloat: g.keepFloat, composite: g.composite, scope: g.scope}
 	for _, shape := range shapes {
 		v := g.newValue(g.unique(g.scoped(op)), dtype, shape)
 		v.producer = n

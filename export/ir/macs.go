@@ -36,11 +36,27 @@ func (m MACs) FloatShare() float64 {
 // with scores, gates and the memory by design, and all that a scheme leaves there.
 func (g *Graph) MACs() MACs {
 	var m MACs
-	nodes, _ := g.live()
-	for _, n := range nodes {
-		if len(n.inputs) > 1 {
-			m.Add(n.op, wide(n.inputs[1].shape), wide(n.outputs[0].shape), n.keepFloat)
-		}
+	for _, n := range g.Live() {
+		m.add(n)
 	}
 	return m
+}
+
+func (m *MACs) add(n *Node) {
+	if len(n.inputs) > 1 {
+		m.Add(n.op, wide(n.inputs[1].shape), wide(n.outputs[0].shape), n.keepFloat)
+	}
+}
+
+// Products counts the node's multiply-accumulates, 0 if it is no product.
+func (n *Node) Products() float64 {
+	var m MACs
+	m.add(n)
+	return m.All
+}
+
+// Live lists the nodes that the graph's file has: those that some output needs.
+func (g *Graph) Live() []*Node {
+	nodes, _ := g.live()
+	return nodes
 }

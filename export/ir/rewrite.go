@@ -34,6 +34,9 @@ func (n *Node) Outputs() []*Value { return n.outputs }
 // KeptFloat tells whether the node is unquantized by design.
 func (n *Node) KeptFloat() bool { return n.keepFloat }
 
+// Composite is the step that the node is a part of, nil for none.
+func (n *Node) Composite() *Composite { return n.composite }
+
 // Encoded is the value's encoding, nil where it has none.
 func (v *Value) Encoded() *Encoded { return v.encoded }
 

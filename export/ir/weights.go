@@ -9,9 +9,9 @@ import (
 	"eisft/internal/atomicfile"
 )
 
-// pageSize is the alignment of tensors in an external-data file; ONNX asks for it
+// PageSize is the alignment of tensors in an external-data file; ONNX asks for it
 // (onnx.proto, TensorProto.external_data) so that a runtime can map each tensor.
-const pageSize = 4096
+const PageSize = 4096
 
 // Weights is an external-data file that several graphs refer to. Tensors are
 // written as they are put, so that memory holds one at a time; the file appears
@@ -89,7 +89,7 @@ func (w *Weights) put(name string, t Tensor) error {
 }
 
 func (w *Weights) append(raw []byte) (span, error) {
-	if pad := -w.size & (pageSize - 1); pad > 0 {
+	if pad := -w.size & (PageSize - 1); pad > 0 {
 		if _, err := w.file.Write(make([]byte, pad)); err != nil {
 			return span{}, err
 		}

@@ -109,7 +109,12 @@ func (b *builder) norm(n *model.Norm, x *ir.Value) *ir.Value {
 	if n.Center {
 		x = b.Sub(x, b.ReduceMean(x, -1))
 	}
+	leave := func() {}
+	if !n.Center && n.Bias == nil {
+		leave = b.Composite(&ir.Composite{Name: RMSNorm, Epsilon: n.Eps})
+	}
 	y := b.Mul(b.standardize(x, n.Eps), b.Const(n.Name+".weight", []int{size}, n.Weight))
+	leave()
 	if n.Bias != nil {
 		y = b.Add(y, b.Const(n.Name+".bias", []int{size}, n.Bias))
 	}

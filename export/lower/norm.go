@@ -6,6 +6,9 @@ import (
 	"eisft/export/ir"
 )
 
+// RMSNorm is what LiteRT's delegates call a root-mean-square norm of a value and its weight.
+const RMSNorm = "odml.rms_norm"
+
 const (
 	// unitPeak is what a standardized element is at most: its square, and the sum of the
 	// squares of a row, stay below 6e4.

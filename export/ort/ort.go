@@ -145,7 +145,11 @@ func realWeights(model *ir.Model) (folder string, err error) {
 			if e.GetKey() != "location" {
 				continue
 			}
-			file, err := filepath.EvalSymlinks(filepath.Join(dir, e.GetValue()))
+			path := e.GetValue()
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(dir, path)
+			}
+			file, err := filepath.EvalSymlinks(path)
 			if err != nil {
 				return "", err
 			}

@@ -32,12 +32,31 @@ type Device struct {
 	BandwidthShare float64 `yaml:"bandwidth_share"`
 	// Start is what a run of a graph takes beside its work, in milliseconds.
 	Start float64 `yaml:"start"`
+	// Ops are what ops take that are no products with weights.
+	Ops Ops `yaml:"ops"`
 	// MaskBytes bounds an attention mask (2 bytes × heads × T × (C+T)); 0: nothing is known.
 	MaskBytes int64 `yaml:"mask_bytes"`
 	// PartBytes bounds the weights of one graph; 0: nothing is known.
 	PartBytes int64 `yaml:"part_bytes"`
 	// Sources say where the figures are from and how sure they are.
 	Sources []Source `yaml:"sources"`
+}
+
+// Ops are what ops take that are no products with weights. Nobody publishes it: it is measured, and
+// a file that leaves it out leaves these ops to the shares, products of two activations at the
+// rates of others.
+type Ops struct {
+	// Products are trillions of operations a second of products of two activations, those of
+	// attention.
+	Products float64 `yaml:"products"`
+	// Softmax is how many billions of numbers a softmax makes a second.
+	Softmax float64 `yaml:"softmax"`
+	// Moved are the GB/s that all other ops read and make, Near those of an op that reads and makes
+	// no more than 4 MiB, which caches hold.
+	Moved float64 `yaml:"moved"`
+	Near  float64 `yaml:"near"`
+	// Each is what an op takes beside its work, in microseconds.
+	Each float64 `yaml:"each"`
 }
 
 // Source is where figures of a device are from.
@@ -114,6 +133,11 @@ func (d *Device) check(at *strictyaml.Document) {
 	at.Between("compute_share", d.ComputeShare, 0, 1)
 	at.Between("bandwidth_share", d.BandwidthShare, 0, 1)
 	at.NotNegative("start", d.Start)
+	at.Between("ops.products", d.Ops.Products, 0, maxRate)
+	at.Between("ops.softmax", d.Ops.Softmax, 0, maxRate)
+	at.Between("ops.moved", d.Ops.Moved, 0, maxRate)
+	at.Between("ops.near", d.Ops.Near, 0, maxRate)
+	at.NotNegative("ops.each", d.Ops.Each)
 	at.NotNegative("mask_bytes", float64(d.MaskBytes))
 	at.NotNegative("part_bytes", float64(d.PartBytes))
 	if len(d.Sources) == 0 {

@@ -100,7 +100,11 @@ func New(m *model.Model, d *Device, o Options) (*Plan, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := newPredictor(fitted, d, o.Scheme).candidate(size, o.Scenario)
+		predictor, err := newPredictor(fitted, d, o.Scheme)
+		if err != nil {
+			return nil, fmt.Errorf("shape %s: %w", size, err)
+		}
+		c, err := predictor.candidate(size, o.Scenario)
 		if err != nil {
 			return nil, fmt.Errorf("shape %s: %w", size, err)
 		}
@@ -115,11 +119,15 @@ type predictor struct {
 	model  *model.Model
 	device *Device
 	scheme *quant.Scheme
-	unable []string // kinds of products that the device does not have
+	maps   map[string]*model.Linear // by name
+	unable []string                 // kinds of products that the device does not have
+	costs  graphCosts
 }
 
-func newPredictor(m *model.Model, d *Device, s *quant.Scheme) *predictor {
-	return &predictor{model: m, device: d, scheme: s}
+func newPredictor(m *model.Model, d *Device, s *quant.Scheme) (p *predictor, err error) {
+	p = &predictor{model: m, device: d, scheme: s, maps: mapsOf(m.Base)}
+	p.costs, err = p.graphCosts()
+	return p, err
 }
 
 // bits returns those of activations, weights of maps and of the head, and of the cache; 0
@@ -194,42 +202,36 @@ func (p *predictor) parts(w shapes.Work) []part {
 	}
 }
 
-// seconds is the time of some runs of graphs: their products or the bytes that are read,
-// whichever takes longer, and what a run takes beside.
-func (p *predictor) seconds(w shapes.Work, runs int) (total, products, bytes float64) {
-	for _, part := range p.parts(w) {
-		if part.products == 0 {
-			continue
-		}
-		rate, ok := p.device.rate(part.kind)
-		if !ok {
-			if name := part.String(); !slices.Contains(p.unable, name) {
-				p.unable = append(p.unable, name)
-			}
-			continue
-		}
-		products += 2 * float64(part.products) / rate
-	}
-	bytes = float64(w.Weights+w.State) / (p.device.Bandwidth * 1e9 * p.device.BandwidthShare)
-	return max(products, bytes) + float64(runs)*p.device.Start/1e3, products, bytes
-}
-
 // prompt reads tokens a stretch at a time and returns the seconds until the first token of
 // the answer.
 func (p *predictor) prompt(st *shapes.Stream, tokens int) (float64, error) {
 	total := 0.0
 	for left := tokens; left > 0; {
 		n := min(left, p.model.Spec.Segment)
-		if err := st.Feed(n, n-1); err != nil {
+		c, err := p.feed(st, n)
+		if err != nil {
 			return 0, err
 		}
-		if left -= n; left == 0 {
-			st.Logits(1)
-		}
-		s, _, _ := p.seconds(st.Take().Total(), 1)
-		total += s
+		left -= n
+		total += c.seconds
 	}
 	return total, nil
+}
+
+// feed reads a stretch: with the prompt graph, or with the generation graph where it is one token,
+// and with the commit graph where the memory is written.
+func (p *predictor) feed(st *shapes.Stream, tokens int) (cost, error) {
+	if err := st.Feed(tokens, tokens); err != nil {
+		return cost{}, err
+	}
+	c := p.costs.prompt
+	if tokens == 1 {
+		c = p.costs.generation
+	}
+	if st.Take().Total().MemoryWrite > 0 {
+		c = c.plus(p.costs.commit)
+	}
+	return c, nil
 }
 
 // candidate predicts a shape.
@@ -278,18 +280,17 @@ func (p *predictor) decode(c *Candidate) error {
 	if _, err := p.prompt(st, min(filled, maxPrompt)); err != nil {
 		return err
 	}
-	total, products, bytes := 0.0, 0.0, 0.0
+	var total cost
 	for range spec.Segment {
-		if err := st.Feed(1, 0); err != nil {
+		one, err := p.feed(st, 1)
+		if err != nil {
 			return err
 		}
-		st.Logits(1)
-		s, m, b := p.seconds(st.Take().Total(), 1)
-		total, products, bytes = total+s, products+m, bytes+b
+		total = total.plus(one)
 	}
-	c.Tokens = float64(spec.Segment) / total
+	c.Tokens = float64(spec.Segment) / total.seconds
 	c.Bound = "memory"
-	if products > bytes {
+	if total.products > total.bytes {
 		c.Bound = "products"
 	}
 	return nil

@@ -26,6 +26,9 @@ type Signature struct {
 type Options struct {
 	// Quantized gives tensors their encodings; without it all is float32.
 	Quantized bool
+	// Composites keeps steps that delegates may have kernels for together: one op with a subgraph
+	// of the ops that it is made of, which runtimes without such a kernel compute.
+	Composites bool
 	// Description stands in the file.
 	Description string
 	// Metadata are texts by name.
@@ -48,11 +51,13 @@ type File struct {
 	buffers   []buffer // the first one is empty, for tensors without constant bytes
 	byKey     map[string]int
 	subgraphs []*subgraph
+	composed  []*subgraph    // of composites: they stand behind those of signatures
+	byStep    map[string]int // indices in composed
 }
 
 // NewFile starts a file.
 func NewFile(o Options) *File {
-	return &File{Options: o, buffers: []buffer{{}}, byKey: map[string]int{}}
+	return &File{Options: o, buffers: []buffer{{}}, byKey: map[string]int{}, byStep: map[string]int{}}
 }
 
 // opcode is an op and the version of its parameters.
@@ -176,6 +181,9 @@ func (f *File) flatbuffer() []byte {
 		graphs[i] = g.flatten(b)
 		signatures[i] = g.signature(b, uint32(i))
 	}
+	for _, g := range f.composed {
+		graphs = append(graphs, g.flatten(b))
+	}
 	codes := make([]flatbuffers.UOffsetT, len(f.codes))
 	for i, c := range f.codes {
 		const lastOfByte = 127 // ops beyond it stand in the newer field alone
@@ -216,8 +224,8 @@ func (g *subgraph) flatten(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 	operators := make([]flatbuffers.UOffsetT, len(g.operators))
 	for i, op := range g.operators {
 		fields := []field{uint32Field(0, uint32(op.code)), offset(1, int32Vector(b, op.inputs)), offset(2, int32Vector(b, op.outputs))}
-		if op.options.kind != 0 {
-			fields = append(fields, byteField(3, op.options.kind), offset(4, op.options.flatten(b)))
+		if o := op.options; o.kind != 0 {
+			fields = append(fields, byteField(o.slot(), o.kind), offset(o.slot()+1, o.flatten(b)))
 		}
 		operators[i] = table(b, 14, fields...)
 	}

@@ -38,6 +38,7 @@ const (
 	opSqrt           builtin = 75
 	opQuantize       builtin = 114
 	opBatchMatMul    builtin = 126
+	opComposite      builtin = 206
 )
 
 var opNames = map[builtin]string{
@@ -45,6 +46,7 @@ var opNames = map[builtin]string{
 	opLogistic: "LOGISTIC", opMul: "MUL", opRelu: "RELU", opReshape: "RESHAPE", opSoftmax: "SOFTMAX", opTanh: "TANH",
 	opGather: "GATHER", opTranspose: "TRANSPOSE", opMean: "MEAN", opSub: "SUB", opDiv: "DIV", opMaximum: "MAXIMUM",
 	opMinimum: "MINIMUM", opSlice: "SLICE", opSum: "SUM", opSqrt: "SQRT", opQuantize: "QUANTIZE", opBatchMatMul: "BATCH_MATMUL",
+	opComposite: "STABLEHLO_COMPOSITE",
 }
 
 // String is the op's name in the schema.
@@ -90,13 +92,25 @@ func typeOf(d ir.DType) (tensorType, error) {
 	return 0, fmt.Errorf("LiteRT computes with no %s; quantize with --target litert", d)
 }
 
-// options are the parameters of an op: a member of the schema's union BuiltinOptions, by its
-// number, and the fields that are set. Kind 0 is none.
+// options are the parameters of an op: a member of the schema's union BuiltinOptions, or
+// BuiltinOptions2, by its number, and the fields that are set. Kind 0 is none.
 type options struct {
 	kind   byte
 	fields int
 	set    func(b *flatbuffers.Builder) []field
+	second bool // of BuiltinOptions2
 }
+
+// slot is the field of the kind; that of the parameters follows.
+func (o options) slot() int {
+	if o.second {
+		return operatorOptions2
+	}
+	return 3
+}
+
+// operatorOptions2 is the field of an operator that has the kind of its BuiltinOptions2.
+const operatorOptions2 = 11
 
 func (o options) flatten(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 	if o.set == nil {
@@ -107,7 +121,7 @@ func (o options) flatten(b *flatbuffers.Builder) flatbuffers.UOffsetT {
 
 // given returns options with fields that need no other table.
 func given(kind byte, fields int, set ...field) options {
-	return options{kind, fields, func(*flatbuffers.Builder) []field { return set }}
+	return options{kind: kind, fields: fields, set: func(*flatbuffers.Builder) []field { return set }}
 }
 
 // Members of BuiltinOptions.
@@ -119,7 +133,7 @@ func reducerOptions() options               { return given(27, 1, boolField(0, t
 func batchMatMulOptions() options           { return given(101, 3) }
 
 func reshapeOptions(shape []int) options {
-	return options{17, 1, func(b *flatbuffers.Builder) []field { return []field{offset(0, int32Vector(b, shape))} }}
+	return options{kind: 17, fields: 1, set: func(b *flatbuffers.Builder) []field { return []field{offset(0, int32Vector(b, shape))} }}
 }
 
 // elementwise are ops with the same name and meaning in ONNX. Some kernels of codes want their

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	flatbuffers "github.com/google/flatbuffers/go"
@@ -26,7 +28,7 @@ type Model struct {
 type ReadSignature struct {
 	Name            string
 	Inputs, Outputs []Port
-	Tensors         []*Tensor
+	Tensors         []*Tensor      // behind them those of the subgraphs of composites
 	Ops             map[string]int // how many of each kind
 }
 
@@ -186,7 +188,7 @@ func (p *parser) model(n node) (*Model, error) {
 		if index < 0 || index >= len(graphs) {
 			return nil, fmt.Errorf("signature %q is of subgraph %d, and there are %d", s.text(2), index, len(graphs))
 		}
-		read, err := p.signature(s, graphs[index])
+		read, err := p.signature(s, graphs[index], graphs)
 		if err != nil {
 			return nil, fmt.Errorf("signature %q: %w", s.text(2), err)
 		}
@@ -200,17 +202,23 @@ func (p *parser) model(n node) (*Model, error) {
 
 func (p *parser) buffer(i int32) []byte { return p.buffers[i].bytes(bufferData) }
 
-func (p *parser) signature(s, g node) (ReadSignature, error) {
+func (p *parser) signature(s, g node, graphs []node) (ReadSignature, error) {
 	read := ReadSignature{Name: s.text(2), Ops: map[string]int{}}
-	for _, t := range p.nodes(g, 0) {
-		made, err := p.tensor(t)
-		if err != nil {
-			return read, fmt.Errorf("tensor %q: %w", t.text(0), err)
-		}
-		read.Tensors = append(read.Tensors, made)
+	var err error
+	if read.Tensors, err = p.tensors(g); err != nil {
+		return read, err
 	}
+	steps := map[int]bool{} // subgraphs of composites
 	for _, o := range p.nodes(g, 3) {
-		read.Ops[p.codes[o.int32(0)].String()]++
+		op := p.codes[o.int32(0)]
+		read.Ops[op.String()]++
+		if at := o.at(operatorOptions2 + 1); op == opComposite && at != 0 {
+			index := int(node{flatbuffers.Table{Bytes: p.raw, Pos: o.Indirect(at)}}.int32(compositeGraph))
+			if index < 0 || index >= len(graphs) {
+				return read, fmt.Errorf("a composite is of subgraph %d, and there are %d", index, len(graphs))
+			}
+			steps[index] = true
+		}
 	}
 	ports := func(slot int) []Port {
 		var list []Port
@@ -220,7 +228,27 @@ func (p *parser) signature(s, g node) (ReadSignature, error) {
 		return list
 	}
 	read.Inputs, read.Outputs = ports(0), ports(1)
+	for _, index := range slices.Sorted(maps.Keys(steps)) {
+		inner, err := p.tensors(graphs[index])
+		if err != nil {
+			return read, fmt.Errorf("composite %q: %w", graphs[index].text(4), err)
+		}
+		read.Tensors = append(read.Tensors, inner...)
+	}
 	return read, nil
+}
+
+// tensors reads those of a subgraph.
+func (p *parser) tensors(g node) ([]*Tensor, error) {
+	var list []*Tensor
+	for _, t := range p.nodes(g, 0) {
+		made, err := p.tensor(t)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %q: %w", t.text(0), err)
+		}
+		list = append(list, made)
+	}
+	return list, nil
 }
 
 func (p *parser) tensor(n node) (*Tensor, error) {

@@ -116,6 +116,42 @@ func floatCases(t *testing.T, slow bool) {
 	}
 }
 
+// TestComposites: norms that are kept together give what their ops give, in float and beside codes,
+// and equal ones share their ops.
+func TestComposites(t *testing.T) {
+	orttest.Require(t)
+	litertest.Require(t)
+	m := exporttest.Model(t, exporttest.Block(nil), nil)
+	for _, s := range []lower.Source{
+		{Model: m, Inputs: lower.InputEmbeds, Logits: lower.LogitsAll},
+		{Model: m, Quantized: exporttest.QuantizedAs(t, m, exporttest.Scheme(t, "w8a16", quant.LiteRT)), Inputs: lower.InputEmbeds, Logits: lower.LogitsAll},
+	} {
+		signatures := graphs(s)[:2]
+		path, together := write(t, signatures, tflite.Options{Quantized: s.Quantized != nil, Composites: true})
+		_, apart := write(t, signatures, tflite.Options{Quantized: s.Quantized != nil})
+		read, err := tflite.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, g := range signatures {
+			if got, want := read.Signatures[i].Ops["STABLEHLO_COMPOSITE"], 2*len(m.Base.Layers)+1; got != want {
+				t.Errorf("%s has %d composites, want %d", g.Name, got, want)
+			}
+			form := emit.Float
+			if s.Quantized != nil {
+				form = emit.QDQ
+			}
+			_, want := both(t, apart, g, form)
+			_, got := both(t, together, g, form)
+			for name := range want {
+				if !reflect.DeepEqual(want[name], got[name]) {
+					t.Errorf("%s: %s is not what it is without composites", g.Name, name)
+				}
+			}
+		}
+	}
+}
+
 // asInONNX holds what a signature makes to what the graph makes in an emitter's form, within a
 // share of the largest number; of codes, one more or less is LiteRT's rounding.
 func asInONNX(t *testing.T, l *litert.Model, s tflite.Signature, form string, share float64) {
@@ -294,7 +330,7 @@ func TestEveryOp(t *testing.T) {
 	}
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	s := lower.Source{Model: m, Quantized: exporttest.Quantized(t, m), Inputs: lower.InputEmbeds}
-	ops, err := tflite.NewFile(tflite.Options{Quantized: true}).Add(graphs(s)[0])
+	ops, err := tflite.NewFile(tflite.Options{Quantized: true, Composites: true}).Add(graphs(s)[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 type translation struct {
 	*File
 	graph   *subgraph
+	plain   bool                // no tensors of codes
 	inFloat map[*ir.Value]int   // tensors of floats, or of ids
 	inCodes map[*ir.Value]coded // tensors of codes
 	inWide  map[*ir.Value]int   // those of 8 bits, with the same steps, in 16
@@ -32,11 +33,8 @@ func (f *File) translate(s Signature) (*subgraph, error) {
 	if err := s.Graph.Err(); err != nil {
 		return nil, err
 	}
-	t := &translation{
-		File: f, graph: &subgraph{name: s.Name},
-		inFloat: map[*ir.Value]int{}, inCodes: map[*ir.Value]coded{}, inWide: map[*ir.Value]int{}, turned: map[*ir.Value]int{},
-		uses: map[*ir.Value]int{}, readers: map[*ir.Value][]*ir.Node{}, joined: map[*ir.Node]bool{},
-	}
+	t := f.begin(s.Name)
+	t.plain = !f.Quantized
 	for _, n := range s.Graph.Nodes() {
 		for _, v := range n.Inputs() {
 			t.uses[v]++
@@ -53,19 +51,47 @@ func (f *File) translate(s Signature) (*subgraph, error) {
 		}
 		t.graph.inputs = append(t.graph.inputs, port{v.Name(), i})
 	}
-	for _, n := range s.Graph.Nodes() {
-		if err := t.node(n); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", n.Op(), n.Outputs()[0].Name(), err)
-		}
+	if err := t.nodes(s.Graph.Nodes()); err != nil {
+		return nil, err
 	}
 	return t.graph, t.outputs(s.Graph.Outputs())
+}
+
+// begin starts a subgraph.
+func (f *File) begin(name string) *translation {
+	return &translation{
+		File: f, graph: &subgraph{name: name},
+		inFloat: map[*ir.Value]int{}, inCodes: map[*ir.Value]coded{}, inWide: map[*ir.Value]int{}, turned: map[*ir.Value]int{},
+		uses: map[*ir.Value]int{}, readers: map[*ir.Value][]*ir.Node{}, joined: map[*ir.Node]bool{},
+	}
+}
+
+// nodes adds the ops of nodes, those of a composite together.
+func (t *translation) nodes(list []*ir.Node) error {
+	for len(list) > 0 {
+		n, count := list[0], 1
+		var err error
+		if c := n.Composite(); c != nil && t.Composites {
+			for count < len(list) && list[count].Composite() == c {
+				count++
+			}
+			err = t.composite(c, list[:count])
+		} else {
+			err = t.node(n)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", n.Op(), n.Outputs()[0].Name(), err)
+		}
+		list = list[count:]
+	}
+	return nil
 }
 
 // outputs gives each output a tensor, in codes where it has an encoding.
 func (t *translation) outputs(list []*ir.Output) error {
 	for _, o := range list {
 		e := o.Encoded()
-		if !t.Quantized {
+		if t.plain {
 			e = nil
 		}
 		i, err := t.output(o, e)
@@ -92,7 +118,7 @@ func (t *translation) output(o *ir.Output, e *ir.Encoded) (int, error) {
 }
 
 // encoded tells whether a value is one of codes in this file.
-func (t *translation) encoded(v *ir.Value) bool { return t.Quantized && v.Encoded() != nil }
+func (t *translation) encoded(v *ir.Value) bool { return !t.plain && v.Encoded() != nil }
 
 // input adds the tensor of an input: floats, codes, or ids.
 func (t *translation) input(v *ir.Value) (int, error) {

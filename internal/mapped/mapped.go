@@ -12,6 +12,7 @@ import (
 
 type file struct {
 	path     string
+	data     []byte
 	from, to uintptr
 }
 
@@ -23,7 +24,7 @@ var files struct {
 // Add makes a mapping known, and returns what forgets it.
 func Add(path string, data []byte) (remove func()) {
 	from := uintptr(unsafe.Pointer(unsafe.SliceData(data)))
-	f := file{path, from, from + uintptr(len(data))}
+	f := file{path, data, from, from + uintptr(len(data))}
 	files.Lock()
 	defer files.Unlock()
 	files.list = append(files.list, f)
@@ -31,11 +32,21 @@ func Add(path string, data []byte) (remove func()) {
 		files.Lock()
 		defer files.Unlock()
 		for i, g := range files.list {
-			if g == f {
+			if g.from == f.from && g.to == f.to {
 				files.list = append(files.list[:i], files.list[i+1:]...)
 				return
 			}
 		}
+	}
+}
+
+// Rest takes the pages of all mapped files out of the process's memory. They come back, from what
+// the system keeps of the files, when they are read again.
+func Rest() {
+	files.Lock()
+	defer files.Unlock()
+	for _, f := range files.list {
+		rest(f.data)
 	}
 }
 
