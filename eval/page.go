@@ -217,7 +217,7 @@ func (r *Report) plots(records []Record) []*plot.Plot {
 func (r *Report) budgets() *plot.Plot {
 	var all []int
 	for _, result := range r.Results {
-		if n := result.Budget.Tokens; n > 0 && result.Asked > 0 && !slices.Contains(all, n) {
+		if n := result.Asked; n > 0 && !slices.Contains(all, n) {
 			all = append(all, n)
 		}
 	}
@@ -237,7 +237,7 @@ func (r *Report) budgets() *plot.Plot {
 			i = len(lines)
 			lines = append(lines, series{string(result.Policy), group{}})
 		}
-		at, label := []int{result.Budget.Tokens}, humanize.Comma(int64(result.Budget.Tokens))+" tokens"
+		at, label := []int{result.Asked}, humanize.Comma(int64(result.Asked))+" tokens"
 		if !result.Policy.Bounded() {
 			at, label = all, "not bounded"
 		}
@@ -246,7 +246,7 @@ func (r *Report) budgets() *plot.Plot {
 			lines[i].at[x] = point{e, fmt.Sprintf("%s, %s: %s of %d", result.Policy, label, s.text(string(m), s.Metrics.Text(m, 2)), s.N)}
 		}
 	}
-	return plotOf("Recall by budget", "Answers' "+m.Title()+" where the fact is far back, or of all where no fact is known to be, by the tokens that are kept over all layers, with 95 % intervals by conversation.", lines, 0.99)
+	return plotOf("Recall by budget", "Answers' "+m.Title()+" where the fact is far back, or of all where no fact is known to be, by the tokens that the block keeps over all layers, whose bytes all policies have, with 95 % intervals by conversation.", lines, 0.99)
 }
 
 // positions draws the perplexity of plain texts by where their tokens stand.
