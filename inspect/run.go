@@ -159,35 +159,35 @@ func (r *Report) gained(dir string) {
 	case e.After == nil && !exists(dir, runs.CheckpointFile):
 		r.note("not evaluated after training: eisft eval --run %s", r.Path)
 	}
-	all := slices.DeleteFunc(slices.Concat(e.Before, e.After), func(r *eval.Result) bool { return r == nil })
-	t := scoreTable("what was gained", all, tokensKept)
-	for _, result := range e.Before {
-		t.scores(policyName(result, "untrained"), result, kept(result))
+	before, after := e.Gained()
+	all := slices.Concat(before, after)
+	t := scoreTable("what was gained", all, keptColumns...)
+	for _, result := range before {
+		t.scores(policyName(result, "untrained"), result, kept(result.Budget)...)
 	}
-	for _, result := range e.After {
-		t.scores(policyName(result, "trained"), result, kept(result))
+	for _, result := range after {
+		t.scores(policyName(result, "trained"), result, kept(result.Budget)...)
 	}
 	r.table(t)
-	var budgets []string
-	for _, result := range all {
-		if n := fmt.Sprint(kept(result)); result.Budget.Tokens > 0 && !slices.Contains(budgets, n) {
-			budgets = append(budgets, n)
+	for _, result := range after {
+		was := slices.IndexFunc(before, func(r *eval.Result) bool { return r.Policy == result.Policy })
+		if was >= 0 && before[was].Budget.Bytes != result.Budget.Bytes {
+			r.note("%s had %s before pruning took slots away, and has %s: rows of other policies are at the latter; eval.json has those at the former", result.Policy, Bytes(before[was].Budget.Bytes), Bytes(result.Budget.Bytes))
 		}
-	}
-	if len(budgets) > 1 {
-		r.note("what was gained was measured at different budgets, %s tokens kept, as pruning takes slots away after the first measurement: eisft eval --run %s measures all policies at the same one", strings.Join(budgets, " and "), r.Path)
 	}
 }
 
-// tokensKept is the column of budgets.
+// keptColumns are those of budgets, tokensKept the first of them.
+var keptColumns = []string{tokensKept, "bytes"}
+
 const tokensKept = "tokens kept"
 
-// kept is the budget of a result in tokens, nil if it is not bounded.
-func kept(result *eval.Result) any {
-	if result == nil || result.Budget.Tokens == 0 {
-		return nil
+// kept is a budget in tokens and bytes; nothing is known of one that is not bounded.
+func kept(b eval.Budget) []any {
+	if b.Tokens == 0 {
+		return []any{nil, nil}
 	}
-	return Count(result.Budget.Tokens)
+	return []any{Count(b.Tokens), Bytes(b.Bytes)}
 }
 
 // policyName says how a result was read; state is that of the block.

@@ -242,6 +242,6 @@ func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
 		n = min(n, section.Samples)
 	}
 	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
-		enum.List(section.Policies), cmp.Or(enum.List(trainedPolicies(section.Policies)), "nothing"))
+		enum.List(section.Policies), cmp.Or(enum.List(policiesAfter(t.config)), "nothing"))
 	return source.Close()
 }

@@ -11,6 +11,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
+	"eisft/train/config"
 	"eisft/train/runs"
 )
 
@@ -32,10 +33,10 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	return err
 }
 
-// evaluateAfter measures the trained block.
+// evaluateAfter measures the trained block, and at its budget what it is compared with.
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
-	section.Policies = trainedPolicies(section.Policies)
+	section.Policies = policiesAfter(t.config)
 	if section.Data == "" || len(section.Policies) == 0 {
 		return nil
 	}
@@ -50,14 +51,15 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	return nil
 }
 
-// trainedPolicies are those that read with what is trained.
-func trainedPolicies(policies []eval.Policy) (trained []eval.Policy) {
-	for _, p := range policies {
-		if p.Trained() {
-			trained = append(trained, p)
+// policiesAfter are those that are measured after training: what reads with what is trained, and,
+// where pruning makes the block smaller, all that are compared at its budget.
+func policiesAfter(c *config.Config) (after []eval.Policy) {
+	for _, p := range c.Eval.Policies {
+		if p.Trained() || p.Bounded() && c.Prunes() {
+			after = append(after, p)
 		}
 	}
-	return trained
+	return after
 }
 
 func (t *trainer) measure(ctx context.Context, section eval.Config) ([]*eval.Result, error) {

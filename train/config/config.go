@@ -108,6 +108,11 @@ func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
 	return fields, nil
 }
 
+// Prunes says whether a stage takes slots away.
+func (c *Config) Prunes() bool {
+	return slices.ContainsFunc(c.Stages, func(s Stage) bool { return s.Kind() == KindPrune })
+}
+
 // Checkpoint says when training is saved on its way.
 type Checkpoint struct {
 	Every int `yaml:"every"` // steps; 0: only at the end of a stage and when stopped
