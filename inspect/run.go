@@ -1,9 +1,7 @@
 package inspect
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -87,8 +85,9 @@ func mean(losses []float64) Score {
 // training describes what the stages did; c is nil if the configuration could
 // not be read.
 func (r *Report) training(dir string, c *config.Config) {
-	stages, err := readMetrics(filepath.Join(dir, runs.MetricsFile))
+	steps, err := runs.ReadSteps(filepath.Join(dir, runs.MetricsFile))
 	r.problem(err)
+	stages := stagesOf(steps)
 	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
 	for i, s := range stages {
@@ -112,38 +111,17 @@ func (r *Report) training(dir string, c *config.Config) {
 	}
 }
 
-// readMetrics reads metrics.jsonl, stage by stage; a run that was stopped
-// before its first step has none.
-func readMetrics(path string) ([]stage, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	var stages []stage
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		var m runs.Metrics
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			return stages, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
-		switch {
-		case m.Stage == len(stages):
+// stagesOf sums up steps by stages.
+func stagesOf(steps []runs.Metrics) (stages []stage) {
+	for _, m := range steps {
+		if m.Stage == len(stages) {
 			stages = append(stages, stage{kind: m.Kind})
-		case m.Stage < 0 || m.Stage != len(stages)-1:
-			return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
 		}
 		s := &stages[m.Stage]
 		s.pruned = m.Pruned
 		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds
 	}
-	if err := lines.Err(); err != nil {
-		return stages, fmt.Errorf("%s: %w", path, err)
-	}
-	return stages, nil
+	return stages
 }
 
 // gained adds the evaluations before and after training.
