@@ -59,6 +59,7 @@ func verbs() []*cli.Command {
 		benchCommand(),
 		planCommand(),
 		inspectCommand(),
+		reportCommand(),
 		dataCommand(),
 		configCommand(),
 		envCommand(),
