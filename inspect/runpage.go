@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"eisft/eval"
 	"eisft/internal/atomicfile"
@@ -29,6 +30,7 @@ var runPageText string
 var runPageTemplate = template.Must(htmlpage.Define(plot.Define(template.New("run"))).Funcs(template.FuncMap{
 	"plotStyle": func() template.CSS { return plot.Style },
 	"text":      text,
+	"title":     func(s string) string { return strings.ToUpper(s[:1]) + s[1:] },
 }).Parse(runPageText))
 
 // RunPageOptions say what the page of runs shows.

@@ -22,13 +22,14 @@ func Curves(title, text, what, unit string, list []Curve) *Plot {
 	least, greatest := math.Inf(1), math.Inf(-1)
 	first, last := math.Inf(1), math.Inf(-1)
 	var thinned []Curve
+	longest := 0
 	for _, c := range list {
 		c = c.thin()
 		for i, v := range c.Y {
 			least, greatest = min(least, v), max(greatest, v)
 			first, last = min(first, c.X[i]), max(last, c.X[i])
 		}
-		thinned = append(thinned, c)
+		thinned, longest = append(thinned, c), max(longest, len(c.Y))
 	}
 	if math.IsInf(least, 1) {
 		return nil
@@ -45,11 +46,10 @@ func Curves(title, text, what, unit string, list []Curve) *Plot {
 		p.XTicks = append(p.XTicks, Tick{x(v), humanize.Comma(int64(v))})
 	}
 	for i, c := range thinned {
-		l := &Line{Name: c.Name, Color: Color(i)}
+		l := &Line{Name: c.Name, Color: Color(i), Small: longest > mostPoints/4}
 		for j, v := range c.Y {
 			l.Add(Dot{X: x(c.X[j]), Y: y(v), Label: fmt.Sprintf("%s, %s %s: %.4g %s", c.Name, what, humanize.Comma(int64(math.Round(c.X[j]))), v, unit)})
 		}
-		l.Small = len(l.Points) > mostPoints/4
 		p.Lines = append(p.Lines, l)
 	}
 	return p
