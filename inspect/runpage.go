@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"eisft/eval"
 	"eisft/internal/atomicfile"
@@ -30,8 +31,16 @@ var runPageText string
 var runPageTemplate = template.Must(htmlpage.Define(plot.Define(template.New("run"))).Funcs(template.FuncMap{
 	"plotStyle": func() template.CSS { return plot.Style },
 	"text":      text,
-	"title":     func(s string) string { return strings.ToUpper(s[:1]) + s[1:] },
+	"title":     capital,
 }).Parse(runPageText))
+
+// capital is a heading's text, which begins with a capital if that is a letter of ASCII.
+func capital(s string) string {
+	if s != "" && s[0] >= 'a' && s[0] <= 'z' {
+		return strings.ToUpper(s[:1]) + s[1:]
+	}
+	return s
+}
 
 // RunPageOptions say what the page of runs shows.
 type RunPageOptions struct {
@@ -111,7 +120,7 @@ func openPageRun(ctx context.Context, dir string) (*pageRun, error) {
 	}
 	r := &pageRun{dir: real}
 	text, err := os.ReadFile(filepath.Join(real, runs.ConfigFile))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, fmt.Errorf("%s is no run's folder: it has no %s", dir, runs.ConfigFile)
 	}
 	if err != nil {
@@ -137,7 +146,7 @@ func openPageRun(ctx context.Context, dir string) (*pageRun, error) {
 
 // shortNames are the last parts of paths, as many as tell them apart.
 func shortNames(paths []string) []string {
-	names := make([]string, len(paths))
+	names, paths := make([]string, len(paths)), slices.Clone(paths)
 	for i, p := range paths {
 		if real, err := filepath.EvalSymlinks(p); err == nil {
 			p = real

@@ -19,13 +19,13 @@ import (
 
 // keptSample is a text with the tokens that the slots of a run keep when it has been read.
 type keptSample struct {
-	ID           string // of its inputs on the page
-	Run, Where   string
-	Asked        string // what comes next, as far as it is known
-	Tokens       int
-	Summary      string
-	Layers       []int
-	Text         template.HTML
+	ID         string // of its inputs on the page
+	Run, Where string
+	Asked      string // what comes next, as far as it is known
+	Tokens     int
+	Summary    string
+	Layers     []int
+	Text       template.HTML
 }
 
 // mostShown bounds the tokens of a text that is shown.

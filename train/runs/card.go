@@ -2,6 +2,7 @@ package runs
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -83,24 +84,17 @@ func hubID(path, kind string) string {
 	return ""
 }
 
-// cardHead is the front matter. What the hub would take for the name of a repository is there only
-// where it is one.
+// cardHead is the front matter. What is no cached copy of a repository of the hub is called as its
+// folder or file is.
 func (r *Run) cardHead() cardHead {
 	h := cardHead{
-		BaseModel: hubID(r.Config.Model.Path, "models"), Library: "eisft", Pipeline: "text-generation",
+		BaseModel: hubID(r.Config.Model.Path, "models"), Relation: "adapter", Library: "eisft", Pipeline: "text-generation",
 		Tags: []string{"eisft", "adapter", "long-context", "edgeinfinite"},
 	}
 	base := baseCard(r.Config.Model.Path)
 	h.License, h.LicenseName, h.LicenseLink = base.License, base.LicenseName, base.LicenseLink
-	if h.BaseModel == "" {
-		h.BaseModel = filepath.Base(r.Config.Model.Path)
-	}
-	h.Relation = "adapter"
-	if id := hubID(r.Config.Data.Train, "datasets"); id != "" {
-		h.Datasets = []string{id}
-	} else {
-		h.Datasets = []string{datasetName(r.Config.Data.Train)}
-	}
+	h.BaseModel = cmp.Or(h.BaseModel, filepath.Base(r.Config.Model.Path))
+	h.Datasets = []string{cmp.Or(hubID(r.Config.Data.Train, "datasets"), datasetName(r.Config.Data.Train))}
 	return h
 }
 
@@ -138,9 +132,9 @@ func baseCard(folder string) cardHead {
 func (r *Run) cardText(b *bytes.Buffer) {
 	s, base := r.Model.Spec, r.Model.Base
 	fmt.Fprintf(b, `
-An adapter of [eisft](https://arxiv.org/abs/2503.22196)'s kind for %s: %s parameters beside a frozen base of %s
-(%.2f %%). With it the base reads a text of any length segment by segment, and keeps sinks, a window, slots for tokens
-that a trained score chooses, and a compressive memory.
+An adapter for %s, trained with eisft in the line of [EdgeInfinite](https://arxiv.org/abs/2503.22196): %s parameters
+beside a frozen base of %s (%.2f %%). With it the base reads a text of any length segment by segment, and keeps no more of it
+than this table says, however long it is.
 
 | block | |
 |---|---|
@@ -217,7 +211,7 @@ func (r *Run) cardUse(b *bytes.Buffer) {
 	fmt.Fprintf(b, `
 ## Use
 
-With this folder as `+"`RUN`"+` and the base where `+"`base`"+` in `+"`%s`"+` says, or named by it:
+With this folder as `+"`RUN`"+`, and the base where `+"`base`"+` in `+"`%s`"+` says:
 
     eisft generate --run RUN --prompt-file book.txt
     eisft quantize --run RUN --calib FILE
