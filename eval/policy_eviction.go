@@ -23,7 +23,7 @@ func evicting(p Policy, title string, divide func(slots, layers int) []int, r ru
 func evictingAll(p Policy, title string, r rule) policy {
 	return policy{title: title, model: func(m *model.Model, slots int) (*model.Model, error) {
 		s, layers := m.Spec, len(m.Base.Layers)
-		slots += layers*(s.Sink+s.Window)
+		slots += layers * (s.Sink + s.Window)
 		s.Sink, s.Window = 0, 0
 		return evict(m, s, p, evenly(slots, layers), r)
 	}}

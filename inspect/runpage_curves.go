@@ -61,7 +61,7 @@ func (p *runPage) curves() {
 		seconds = append(seconds, curve(name("seconds"), r.steps, step(func(m runs.Metrics) float64 { return m.Seconds }, timed)))
 		memory = append(memory, curve(name("MB"), r.steps, step(func(m runs.Metrics) float64 { return float64(m.Memory) / 1e6 }, func(m runs.Metrics) bool { return m.Memory > 0 })))
 		for _, group := range r.trained() {
-			rates = append(rates, curve(name(string(group)), r.steps, func(i int, m runs.Metrics) (float64, float64, bool) {
+			rates = append(rates, curve(name(group), r.steps, func(i int, m runs.Metrics) (float64, float64, bool) {
 				lr, ok := r.rate(m, group)
 				return float64(i + 1), lr, ok
 			}))

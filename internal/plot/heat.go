@@ -19,14 +19,26 @@ type Grid struct {
 	Gap, Left           int // Left is the space for labels
 }
 
-// Width and Height are those of the whole map, Inner ones those of a cell.
-func (g Grid) Width() int       { return g.Left + g.CellWidth*g.NumColumns + 4 }
-func (g Grid) Height() int      { return g.CellHeight*g.NumRows + 24 }
-func (g Grid) InnerWidth() int  { return g.CellWidth - g.Gap }
+// Width is that of the whole map.
+func (g Grid) Width() int { return g.Left + g.CellWidth*g.NumColumns + 4 }
+
+// Height is that of the whole map.
+func (g Grid) Height() int { return g.CellHeight*g.NumRows + 24 }
+
+// InnerWidth is that of a cell.
+func (g Grid) InnerWidth() int { return g.CellWidth - g.Gap }
+
+// InnerHeight is that of a cell.
 func (g Grid) InnerHeight() int { return g.CellHeight - g.Gap }
-func (g Grid) TextX() int       { return g.CellWidth / 2 }
-func (g Grid) LabelX() int      { return g.Left - 6 }
-func (g Grid) LabelY() int      { return g.Height() - 6 }
+
+// TextX is the middle of a cell.
+func (g Grid) TextX() int { return g.CellWidth / 2 }
+
+// LabelX is where labels of rows end.
+func (g Grid) LabelX() int { return g.Left - 6 }
+
+// LabelY is the line of the columns' labels.
+func (g Grid) LabelY() int { return g.Height() - 6 }
 
 // Cell is a number of a map.
 type Cell struct {
