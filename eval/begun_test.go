@@ -93,14 +93,14 @@ func TestBudgets(t *testing.T) {
 	for _, result := range r.Results {
 		got = append(got, fmt.Sprintf("%s %d", result.Title(), result.Budget.Tokens))
 	}
-	want := []string{"full 0", "keydiff, 320 tokens 320", "eisft, 320 tokens 320", "keydiff, 355 tokens 352", "eisft, 355 tokens 352"}
+	want := []string{"full 0", "keydiff, 320 tokens 835", "eisft, 320 tokens 320", "keydiff, 355 tokens 867", "eisft, 355 tokens 352"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("results %q, want %q", got, want)
 	}
 	if n := len(r.Differences); n != 4 || r.Differences[3].Of != "eisft, 355 tokens" || r.Differences[3].Against != "full" {
 		t.Errorf("%d differences: %+v", n, r.Differences)
 	}
-	if page := readText(t, j, PageFile); !strings.Contains(page, "Recall by budget") || !strings.Contains(page, "keydiff, 352 tokens: ") || !strings.Contains(page, "full, not bounded: ") {
+	if page := readText(t, j, PageFile); !strings.Contains(page, "Recall by budget") || !strings.Contains(page, "keydiff, 355 tokens: ") || !strings.Contains(page, "full, not bounded: ") {
 		t.Error("the page does not draw recall by budget")
 	}
 	k, err := ReadKept(j.Dir)

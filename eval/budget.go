@@ -3,6 +3,7 @@ package eval
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/dustin/go-humanize"
@@ -11,8 +12,8 @@ import (
 	"eisft/model/schedule"
 )
 
-// Budget is the most that a policy keeps from one segment to the next, over all layers: what
-// policies are compared at. Zero stands for no bound.
+// Budget is the most that a policy keeps from one segment to the next, over all layers. Policies
+// are compared at the same bytes. Zero stands for no bound.
 type Budget struct {
 	// Tokens are those in sinks, window and slots; each KV head of a layer keeps so many.
 	Tokens int `json:"budget_tokens,omitzero"`
@@ -46,6 +47,19 @@ func BudgetOf(block, reads *model.Model) Budget {
 		b.Bytes += 4 * int64(floats)
 	}
 	return b
+}
+
+// slotsFor returns how many slots over all layers make a policy's bytes those of the block, given
+// the model that reads as the policy says with as many slots as the block has. A policy whose
+// statistics alone take more keeps a slot in each layer.
+func slotsFor(block, reads *model.Model) int {
+	d, has, layers := reads.Base.Dims, BudgetOf(block, reads), len(reads.Base.Layers)
+	token := 2 * d.KVHeads * d.HeadDim
+	if reads.Spec.HasScore() {
+		token += d.KVHeads
+	}
+	more := math.Floor(float64(BudgetOf(block, block).Bytes-has.Bytes) / float64(4*token))
+	return max(has.Tokens+int(more)-layers*(block.Spec.Sink+block.Spec.Window), min(slotsOf(block), layers))
 }
 
 // WithBudget returns the block with as many slots, the same number in each layer that has

@@ -241,6 +241,9 @@ func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, e
 		if err := s.same(&r); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.Where, err)
 		}
+		if err := r.keeps(e.budget); err != nil {
+			return nil, err
+		}
 		out[i] = r
 	}
 	err := inTurn(e.options.Group, missing, func(i int) (Record, error) {

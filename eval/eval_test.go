@@ -316,19 +316,21 @@ func TestRefusals(t *testing.T) {
 func TestWithPolicy(t *testing.T) {
 	m, _, _ := openDemo(t)
 	wide, long := model.WindowOnly(m.Spec), m.Spec
-	wide.Window = 512 // that of the block, and its slots
-	long.Sink, long.Window, long.Slots, long.Segment = 0, 0, 0, 8+256+256+256
+	wide.Window = 512 + 69 // that of the block, its slots, and the bytes of its memory and scores
+	long.Sink, long.Window, long.Slots, long.Segment = 0, 0, 0, 8+256+256+256+4
 	edge := m.Spec
-	edge.Window, edge.Slots = 512, 0
+	edge.Window, edge.Slots = 512+4, 0
 	slots := wide
-	slots.Window, slots.Slots = 256, 256
-	tova := model.Spec{Slots: 8 + 256 + 256, Segment: 256, Positions: m.Spec.Positions, Memory: model.MemoryNone}
+	slots.Window, slots.Slots = 256, 256+65 // without a memory's bytes
+	tova := model.Spec{Slots: 8 + 256 + 256 + 65, Segment: 256, Positions: m.Spec.Positions, Memory: model.MemoryNone}
 	pyramid := slots
-	pyramid.Slots = 499 // of the first layer: 2·256 - 256/20
+	pyramid.Slots = 625 // of the first layer: 2·321 - 321/20
+	expected := slots
+	expected.Slots = 256 // statistics of queries are as large as this memory
 	trained := []Policy{PolicyInfini, PolicyEdgeInfinite, PolicyEISFT}
 	for p, want := range map[Policy]model.Spec{
 		PolicyFull: model.FullAttention(256), PolicyWindow: wide, PolicyRandom: slots, PolicyH2O: slots, PolicySnapKV: slots,
-		PolicyPyramidKV: pyramid, PolicyTOVA: tova, PolicyKeyDiff: tova, PolicyExpected: slots,
+		PolicyPyramidKV: pyramid, PolicyTOVA: tova, PolicyKeyDiff: tova, PolicyExpected: expected,
 		PolicyInfini: long, PolicyEdgeInfinite: edge, PolicyEISFT: m.Spec,
 	} {
 		if got, err := WithPolicy(m, p); err != nil || !got.Spec.Equal(want) || got.Base != m.Base {

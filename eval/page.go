@@ -191,7 +191,6 @@ func short(tokens int) string {
 func (r *Report) plots(records []Record) []*plot.Plot {
 	m := Metrics()[0]
 	lengths := func(a Answer) int { return lengthOf(a.Prompt) }
-	distances := func(a Answer) int { return lengthOf(a.Distance) }
 	var list []*plot.Plot
 	add := func(p *plot.Plot) {
 		if p != nil {
@@ -203,9 +202,9 @@ func (r *Report) plots(records []Record) []*plot.Plot {
 		if len(r.Results) > 0 {
 			what = r.Results[0].Bounds.Describe(b)
 		}
-		add(r.curve("Recall by length of the prompt, "+what, "Answers' "+m.Title()+", by the tokens of the prompt (the nearest power of two), with 95 % intervals by conversation.", b, m.Of, lengths))
+		add(curve(named(r.shown()), "Recall by length of the prompt, "+what, "Answers' "+m.Title()+", by the tokens of the prompt (the nearest power of two), with 95 % intervals by conversation.", b, m.Of, lengths))
 	}
-	add(r.curve("Recall by distance of the fact", "Answers' "+m.Title()+", by how many tokens before the answer the fact stands (the nearest power of two), with 95 % intervals by conversation.", All, m.Of, distances))
+	add(RecallByDistance(named(r.shown())))
 	add(r.budgets())
 	add(r.positions())
 	add(r.cost(records))
@@ -217,7 +216,7 @@ func (r *Report) plots(records []Record) []*plot.Plot {
 func (r *Report) budgets() *plot.Plot {
 	var all []int
 	for _, result := range r.Results {
-		if n := result.Budget.Tokens; n > 0 && result.Asked > 0 && !slices.Contains(all, n) {
+		if n := result.Asked; n > 0 && !slices.Contains(all, n) {
 			all = append(all, n)
 		}
 	}
@@ -237,7 +236,7 @@ func (r *Report) budgets() *plot.Plot {
 			i = len(lines)
 			lines = append(lines, series{string(result.Policy), group{}})
 		}
-		at, label := []int{result.Budget.Tokens}, humanize.Comma(int64(result.Budget.Tokens))+" tokens"
+		at, label := []int{result.Asked}, humanize.Comma(int64(result.Asked))+" tokens"
 		if !result.Policy.Bounded() {
 			at, label = all, "not bounded"
 		}
@@ -246,7 +245,7 @@ func (r *Report) budgets() *plot.Plot {
 			lines[i].at[x] = point{e, fmt.Sprintf("%s, %s: %s of %d", result.Policy, label, s.text(string(m), s.Metrics.Text(m, 2)), s.N)}
 		}
 	}
-	return plotOf("Recall by budget", "Answers' "+m.Title()+" where the fact is far back, or of all where no fact is known to be, by the tokens that are kept over all layers, with 95 % intervals by conversation.", lines, 0.99)
+	return plotOf("Recall by budget", "Answers' "+m.Title()+" where the fact is far back, or of all where no fact is known to be, by the tokens that the block keeps over all layers, whose bytes all policies have, with 95 % intervals by conversation.", lines, 0.99)
 }
 
 // positions draws the perplexity of plain texts by where their tokens stand.
@@ -285,12 +284,33 @@ type series struct {
 	at   group
 }
 
+// Named is a result with what a plot calls it.
+type Named struct {
+	Name string
+	*Result
+}
+
+func named(results []*Result) (list []Named) {
+	for _, r := range results {
+		list = append(list, Named{r.Title(), r})
+	}
+	return list
+}
+
+// RecallByDistance draws what results recall by how far back the fact stands; nil if there are not
+// two such distances.
+func RecallByDistance(results []Named) *plot.Plot {
+	m := Metrics()[0]
+	return curve(results, "Recall by distance of the fact", "Answers' "+m.Title()+", by how many tokens before the answer the fact stands (the nearest power of two), with 95 % intervals by conversation.",
+		All, m.Of, func(a Answer) int { return lengthOf(a.Distance) })
+}
+
 // curve draws the mean of a measure in a bucket by where answers belong; nil if there are
 // not two such places. Place 0 is none.
-func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answer) int) *plot.Plot {
+func curve(results []Named, title, text string, b Bucket, m Measure, where func(Answer) int) *plot.Plot {
 	var lines []series
 	places := map[int]bool{}
-	for _, result := range r.shown() {
+	for _, result := range results {
 		g, at := group{}, map[int][]Answer{}
 		for _, a := range fold(result.Answers) {
 			at[where(a)] = append(at[where(a)], a)
@@ -301,7 +321,7 @@ func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answe
 				continue
 			}
 			c := p.Means().Before
-			label := fmt.Sprintf("%s, about %s tokens: %.2f", result.Title(), humanize.Comma(int64(x)), c.Value)
+			label := fmt.Sprintf("%s, about %s tokens: %.2f", result.Name, humanize.Comma(int64(x)), c.Value)
 			if len(p.Weights) > 1 {
 				label += fmt.Sprintf(" (%.2f–%.2f)", c.Lo, c.Hi)
 			}
@@ -309,7 +329,7 @@ func (r *Report) curve(title, text string, b Bucket, m Measure, where func(Answe
 			g[x] = point{c, label}
 			places[x] = true
 		}
-		lines = append(lines, series{result.Title(), g})
+		lines = append(lines, series{result.Name, g})
 	}
 	if len(places) < 2 {
 		return nil
@@ -404,30 +424,16 @@ func plotOf(title, text string, lines []series, most float64) *plot.Plot {
 	return p
 }
 
-// heat is a policy's recall by depth and length.
-type heat struct {
-	Title  string
-	Width  int
-	Ticks  []plot.Tick // lengths
-	Depths []plot.Tick
-	Cells  []cell
-}
-
-type cell struct {
-	X, Y        int
-	Color, Ink  string
-	Text, Label string
-}
-
 // The size of a heat map's cells, and of the space left of them, in pixels.
 const (
-	cellWidth, cellHeight, heatLeft = 56, 22, 64
-	depths                          = 10 // rows
+	cellWidth, cellHeight, cellGap, heatLeft = 56, 22, 1, 64
+	depths                                   = 10 // rows
 )
 
-// heatMaps are those of all policies; none if the depths of facts are not known.
-func (r *Report) heatMaps() []heat {
-	var list []heat
+// heatMaps are those of all policies, of recall by depth and length; none if the depths of facts
+// are not known.
+func (r *Report) heatMaps() []*plot.Heat {
+	var list []*plot.Heat
 	var columns []int
 	type place struct{ length, depth int }
 	var all []map[place][]Answer
@@ -450,12 +456,12 @@ func (r *Report) heatMaps() []heat {
 		return nil
 	}
 	for i, at := range all {
-		h := heat{Title: r.shown()[i].Title(), Width: heatLeft + cellWidth*len(columns) + 4}
+		h := &plot.Heat{Title: r.shown()[i].Title(), Grid: plot.Grid{NumRows: depths, NumColumns: len(columns), CellWidth: cellWidth, CellHeight: cellHeight, Gap: cellGap, Left: heatLeft}}
 		for d := range depths {
-			h.Depths = append(h.Depths, plot.Tick{At: float64(d*cellHeight + cellHeight/2), Label: fmt.Sprintf("%d–%d %%", 100*d/depths, 100*(d+1)/depths)})
+			h.Row(d, 1, fmt.Sprintf("%d–%d %%", 100*d/depths, 100*(d+1)/depths))
 		}
 		for c, length := range columns {
-			h.Ticks = append(h.Ticks, plot.Tick{At: float64(heatLeft + c*cellWidth + cellWidth/2), Label: short(length)})
+			h.Column(c, short(length))
 			for d := range depths {
 				answers := at[place{length, d}]
 				if len(answers) == 0 {
@@ -465,26 +471,13 @@ func (r *Report) heatMaps() []heat {
 				for _, a := range answers {
 					sum += a.Metrics[Metrics()[0]]
 				}
-				h.Cells = append(h.Cells, heatCell(c, d, sum/float64(len(answers)), len(answers)))
+				share := sum / float64(len(answers))
+				h.Add(c, d, share, fmt.Sprintf("%.2f", share), fmt.Sprintf("%.2f of %d questions", share, len(answers)))
 			}
 		}
 		list = append(list, h)
 	}
 	return list
-}
-
-// heatCell is white at 0 and dark blue at 1.
-func heatCell(column, row int, share float64, n int) cell {
-	mix := func(from, to float64) int { return int(from + (to-from)*share) }
-	c := cell{
-		X: heatLeft + column*cellWidth, Y: row * cellHeight, Ink: "#222",
-		Color: fmt.Sprintf("#%02x%02x%02x", mix(246, 33), mix(248, 85), mix(252, 140)),
-		Text:  fmt.Sprintf("%.2f", share), Label: fmt.Sprintf("%.2f of %d questions", share, n),
-	}
-	if share > 0.5 {
-		c.Ink = "#fff"
-	}
-	return c
 }
 
 // example is a question with the answers of all policies.

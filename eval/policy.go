@@ -42,8 +42,8 @@ var policies = enum.NewTable[Policy, policy]("policy").
 	With(PolicySlots, slotsAlone).
 	With(PolicyEISFT, eisft)
 
-// policy is what the table of policies knows of one. All but full keep the same number of
-// tokens: the sinks, window and slots of the block, over all layers.
+// policy is what the table of policies knows of one. What full, slots and eisft keep follows from
+// the block; all others keep as many tokens as the block's bytes hold, over all layers.
 type policy struct {
 	title string // what people are told about it
 	// trained says whether it reads with what was trained, so that training changes
@@ -51,8 +51,9 @@ type policy struct {
 	trained bool
 	// seeded returns the model that draws what it draws by a seed; nil if nothing is random.
 	seeded func(m *model.Model, seed int) *model.Model
-	// model returns the model that reads as the policy says, from one with a block.
-	model func(m *model.Model) (*model.Model, error)
+	// model returns the model that reads as the policy says, from one with a block. It has so many
+	// slots to spend over all layers, in its own way, beside the block's sinks and windows.
+	model func(m *model.Model, slots int) (*model.Model, error)
 }
 
 // Policies lists all policies.
@@ -95,15 +96,23 @@ func (p Policy) seeded(m *model.Model, seed int) *model.Model {
 	return m
 }
 
-// WithPolicy returns the model that reads as a policy says, from one with a block.
+// WithPolicy returns the model that reads as a policy says, from one with a block. It keeps what
+// the block's bytes hold, or less by what does not divide (see [BudgetOf]): what a block has in
+// its memory and scores is worth tokens to a policy without them.
 func WithPolicy(m *model.Model, p Policy) (*model.Model, error) {
 	found, err := policies.Find(p)
 	if err != nil {
 		return nil, err
 	}
-	out, err := found.model(m)
+	out, err := found.model(m, slotsOf(m))
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: %w", p, err)
+	}
+	if !p.Bounded() {
+		return out, nil
+	}
+	if out, err = found.model(m, slotsFor(m, out)); err != nil {
+		return nil, fmt.Errorf("policy %s, at the block's bytes: %w", p, err)
 	}
 	return out, nil
 }

@@ -9,7 +9,7 @@ import "eisft/model"
 var edgeInfinite = policy{
 	title:   "sinks, window and memory, without slots (EdgeInfinite)",
 	trained: true,
-	model: func(m *model.Model) (*model.Model, error) {
-		return memoryOnly(m, string(PolicyEdgeInfinite), func(s *model.Spec, slots int) { s.Window += slots })
+	model: func(m *model.Model, slots int) (*model.Model, error) {
+		return memoryOnly(m, slots, string(PolicyEdgeInfinite), func(s *model.Spec, slots int) { s.Window += slots })
 	},
 }

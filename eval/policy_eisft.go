@@ -6,5 +6,5 @@ import "eisft/model"
 var eisft = policy{
 	title:   "with the trained block",
 	trained: true,
-	model:   func(m *model.Model) (*model.Model, error) { return m, nil },
+	model:   func(m *model.Model, _ int) (*model.Model, error) { return m, nil },
 }

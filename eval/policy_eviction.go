@@ -10,20 +10,20 @@ import (
 type rule func(m *model.Model) model.Eviction
 
 // evicting is a policy that keeps the sinks and the window of the block, and tokens by a rule
-// in as many slots as the block has over all layers: divide says how many each layer gets.
+// in slots of all layers: divide says how many each layer gets.
 // Published rules that see a whole prompt before they evict do so here after each segment.
 func evicting(p Policy, title string, divide func(slots, layers int) []int, r rule) policy {
-	return policy{title: title, model: func(m *model.Model) (*model.Model, error) {
-		return evict(m, m.Spec, p, divide(slotsOf(m), len(m.Base.Layers)), r)
+	return policy{title: title, model: func(m *model.Model, slots int) (*model.Model, error) {
+		return evict(m, m.Spec, p, divide(slots, len(m.Base.Layers)), r)
 	}}
 }
 
 // evictingAll is evicting for a rule that knows no sinks and no window: all that the block
 // keeps are slots, the same number in every layer.
 func evictingAll(p Policy, title string, r rule) policy {
-	return policy{title: title, model: func(m *model.Model) (*model.Model, error) {
+	return policy{title: title, model: func(m *model.Model, slots int) (*model.Model, error) {
 		s, layers := m.Spec, len(m.Base.Layers)
-		slots := slotsOf(m) + layers*(s.Sink+s.Window)
+		slots += layers * (s.Sink + s.Window)
 		s.Sink, s.Window = 0, 0
 		return evict(m, s, p, evenly(slots, layers), r)
 	}}

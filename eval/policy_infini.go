@@ -9,8 +9,8 @@ import "eisft/model"
 var infini = policy{
 	title:   "segments and memory alone (Infini-attention)",
 	trained: true,
-	model: func(m *model.Model) (*model.Model, error) {
-		return memoryOnly(m, string(PolicyInfini), func(s *model.Spec, slots int) {
+	model: func(m *model.Model, slots int) (*model.Model, error) {
+		return memoryOnly(m, slots, string(PolicyInfini), func(s *model.Spec, slots int) {
 			s.Segment += s.Sink + s.Window + slots
 			s.Sink, s.Window = 0, 0
 		})
@@ -18,9 +18,9 @@ var infini = policy{
 }
 
 // memoryOnly is the block without slots. Of a block without a memory it is a preset, with the
-// same sizes. spend is given the slots that each layer could have.
-func memoryOnly(m *model.Model, preset string, spend func(s *model.Spec, slots int)) (*model.Model, error) {
-	slots := slotsOf(m) / len(m.Base.Layers)
+// same sizes. spend is given the slots that each layer could have, of so many over all layers.
+func memoryOnly(m *model.Model, slots int, preset string, spend func(s *model.Spec, slots int)) (*model.Model, error) {
+	slots /= len(m.Base.Layers)
 	if !m.Spec.HasMemory() {
 		s, err := model.Preset(preset)
 		if err != nil {

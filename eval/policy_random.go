@@ -11,8 +11,8 @@ import (
 // uniform sample of all that has left the window, and the same whatever a text is cut into.
 var random = policy{
 	title: "sinks, window, and tokens drawn at random (a control)",
-	model: func(m *model.Model) (*model.Model, error) {
-		return evict(m, m.Spec, PolicyRandom, evenly(slotsOf(m), len(m.Base.Layers)), func(*model.Model) model.Eviction {
+	model: func(m *model.Model, slots int) (*model.Model, error) {
+		return evict(m, m.Spec, PolicyRandom, evenly(slots, len(m.Base.Layers)), func(*model.Model) model.Eviction {
 			return model.Eviction{Score: draw(0)}
 		})
 	},

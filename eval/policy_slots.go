@@ -11,7 +11,7 @@ import (
 var slotsAlone = policy{
 	title:   "with the trained block, without its memory",
 	trained: true,
-	model: func(m *model.Model) (*model.Model, error) {
+	model: func(m *model.Model, _ int) (*model.Model, error) {
 		if slotsOf(m) == 0 {
 			return nil, errors.New("the block has no slots: without its memory it is the policy window")
 		}

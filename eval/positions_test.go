@@ -114,6 +114,10 @@ func TestTexts(t *testing.T) {
 func TestTextsKept(t *testing.T) {
 	j, _ := textsJob(t, PolicyWindow, PolicyRandom)
 	j.Model.Spec.Slots = 16
+	var err error
+	if j.Model, err = j.Model.WithoutMemory(); err != nil { // whose bytes would hold all of the texts
+		t.Fatal(err)
+	}
 	write(t, j.Config.Data, `{"text": "`+strings.Repeat("Mark: To open the attic, type 6528. ", 18)+`"}
 {"text": "`+strings.Repeat("Nathan: How is your family doing? ", 22)+`"}
 `)

@@ -30,6 +30,15 @@ type recordKey struct {
 
 func (r *Record) key() recordKey { return recordKey{r.Reading, r.Seed, r.Row} }
 
+// keeps fails if the record was made by a reading that kept something else.
+func (r *Record) keeps(b Budget) error {
+	if r.Budget == b {
+		return nil
+	}
+	return fmt.Errorf("the record of row %d under policy %s was made with %d tokens in %d bytes, and the policy keeps %d in %d: evaluate into another folder with --out, or move this one away",
+		r.Row, r.Title(), r.Tokens, r.Bytes, b.Tokens, b.Bytes)
+}
+
 // PromptSHA256 is the SHA-256 of token ids, each as four bytes, the lowest first: questions
 // that were asked with the same hash were asked in the same words after the same text.
 func PromptSHA256(ids []int32) string {

@@ -58,9 +58,9 @@ func (r *Report) evaluations(dir string) {
 // evaluation adds the tables of an evaluation: of answers, and of plain texts.
 func (r *Report) evaluation(title string, k *eval.Kept) {
 	report := k.Report("")
-	t := scoreTable(title, report.Results, tokensKept)
+	t := scoreTable(title, report.Results, keptColumns...)
 	for _, result := range report.Results {
-		t.scores(result.Title(), result, kept(result))
+		t.scores(result.Title(), result, kept(result.Budget)...)
 	}
 	r.table(t)
 	if len(report.Texts) > 0 {

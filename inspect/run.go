@@ -1,9 +1,7 @@
 package inspect
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -87,8 +85,9 @@ func mean(losses []float64) Score {
 // training describes what the stages did; c is nil if the configuration could
 // not be read.
 func (r *Report) training(dir string, c *config.Config) {
-	stages, err := readMetrics(filepath.Join(dir, runs.MetricsFile))
+	steps, err := runs.ReadSteps(filepath.Join(dir, runs.MetricsFile))
 	r.problem(err)
+	stages := stagesOf(steps)
 	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
 	for i, s := range stages {
@@ -112,38 +111,17 @@ func (r *Report) training(dir string, c *config.Config) {
 	}
 }
 
-// readMetrics reads metrics.jsonl, stage by stage; a run that was stopped
-// before its first step has none.
-func readMetrics(path string) ([]stage, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	var stages []stage
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		var m runs.Metrics
-		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			return stages, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
-		switch {
-		case m.Stage == len(stages):
+// stagesOf sums up steps by stages.
+func stagesOf(steps []runs.Metrics) (stages []stage) {
+	for _, m := range steps {
+		if m.Stage == len(stages) {
 			stages = append(stages, stage{kind: m.Kind})
-		case m.Stage < 0 || m.Stage != len(stages)-1:
-			return stages, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, len(stages))
 		}
 		s := &stages[m.Stage]
 		s.pruned = m.Pruned
 		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds
 	}
-	if err := lines.Err(); err != nil {
-		return stages, fmt.Errorf("%s: %w", path, err)
-	}
-	return stages, nil
+	return stages
 }
 
 // gained adds the evaluations before and after training.
@@ -159,35 +137,35 @@ func (r *Report) gained(dir string) {
 	case e.After == nil && !exists(dir, runs.CheckpointFile):
 		r.note("not evaluated after training: eisft eval --run %s", r.Path)
 	}
-	all := slices.DeleteFunc(slices.Concat(e.Before, e.After), func(r *eval.Result) bool { return r == nil })
-	t := scoreTable("what was gained", all, tokensKept)
-	for _, result := range e.Before {
-		t.scores(policyName(result, "untrained"), result, kept(result))
+	before, after := e.Gained()
+	all := slices.Concat(before, after)
+	t := scoreTable("what was gained", all, keptColumns...)
+	for _, result := range before {
+		t.scores(policyName(result, "untrained"), result, kept(result.Budget)...)
 	}
-	for _, result := range e.After {
-		t.scores(policyName(result, "trained"), result, kept(result))
+	for _, result := range after {
+		t.scores(policyName(result, "trained"), result, kept(result.Budget)...)
 	}
 	r.table(t)
-	var budgets []string
-	for _, result := range all {
-		if n := fmt.Sprint(kept(result)); result.Budget.Tokens > 0 && !slices.Contains(budgets, n) {
-			budgets = append(budgets, n)
+	for _, result := range after {
+		was := slices.IndexFunc(before, func(r *eval.Result) bool { return r.Policy == result.Policy })
+		if was >= 0 && before[was].Budget.Bytes != result.Budget.Bytes {
+			r.note("%s had %s before pruning took slots away, and has %s: rows of other policies are at the latter; eval.json has those at the former", result.Policy, Bytes(before[was].Budget.Bytes), Bytes(result.Budget.Bytes))
 		}
-	}
-	if len(budgets) > 1 {
-		r.note("what was gained was measured at different budgets, %s tokens kept, as pruning takes slots away after the first measurement: eisft eval --run %s measures all policies at the same one", strings.Join(budgets, " and "), r.Path)
 	}
 }
 
-// tokensKept is the column of budgets.
+// keptColumns are those of budgets, tokensKept the first of them.
+var keptColumns = []string{tokensKept, "bytes"}
+
 const tokensKept = "tokens kept"
 
-// kept is the budget of a result in tokens, nil if it is not bounded.
-func kept(result *eval.Result) any {
-	if result == nil || result.Budget.Tokens == 0 {
-		return nil
+// kept is a budget in tokens and bytes; nothing is known of one that is not bounded.
+func kept(b eval.Budget) []any {
+	if b.Tokens == 0 {
+		return []any{nil, nil}
 	}
-	return Count(result.Budget.Tokens)
+	return []any{Count(b.Tokens), Bytes(b.Bytes)}
 }
 
 // policyName says how a result was read; state is that of the block.

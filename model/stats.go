@@ -15,6 +15,31 @@ type LayerStats struct {
 	// and the tokens of the segments that carry a graph: σ(logit), or the
 	// softmax share of the memory's column.
 	Gate Spread `json:"gate,omitzero"`
+	// KeptHeads is Kept of each KV head, GateHeads the mean of Gate for each head.
+	KeptHeads []float32 `json:"kept_heads,omitempty"`
+	GateHeads []float32 `json:"gate_heads,omitempty"`
+}
+
+// ObserveGate adds the memory's shares [T, H·n], n values for each of H heads.
+func (l *LayerStats) ObserveGate(shares []float32, heads, n int) {
+	seen := LayerStats{Gate: SpreadOf(shares), GateHeads: make([]float32, heads)}
+	for i, v := range shares {
+		seen.GateHeads[i/n%heads] += v * float32(heads) / float32(len(shares))
+	}
+	l.MergeGate(seen)
+}
+
+// MergeGate adds what o says of the gate.
+func (l *LayerStats) MergeGate(o LayerStats) {
+	if l.Gate.Merge(o.Gate); o.Gate.N == 0 {
+		return
+	}
+	if l.GateHeads == nil {
+		l.GateHeads = make([]float32, len(o.GateHeads))
+	}
+	for h, v := range o.GateHeads {
+		l.GateHeads[h] += (v - l.GateHeads[h]) * float32(o.Gate.N) / float32(l.Gate.N)
+	}
 }
 
 // Spread sums up values. It is zero without any.

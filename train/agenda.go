@@ -69,7 +69,7 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	if err := t.stagesAgenda(ctx, a, longest, least); err != nil {
 		return nil, err
 	}
-	a.Add("write", "%s, with %s, %s, an adapter of %s and checkpoints of %s", dir, runs.ConfigFile, runs.MetricsFile,
+	a.Add("write", "%s, with %s, %s, %s, an adapter of %s and checkpoints of %s", dir, runs.ConfigFile, runs.MetricsFile, runs.CardFile,
 		bytesize.Megabytes(4*t.Model.Params.Count()), bytesize.Megabytes(3*4*t.Model.Params.Count()))
 	return a, nil
 }
@@ -252,6 +252,6 @@ func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
 		before = enum.List(section.Policies)
 	}
 	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
-		before, cmp.Or(enum.List(trainedPolicies(section.Policies)), "nothing"))
+		before, cmp.Or(enum.List(policiesAfter(t.config)), "nothing"))
 	return source.Close()
 }

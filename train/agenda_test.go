@@ -54,7 +54,7 @@ func TestPlan(t *testing.T) {
 		"4 of 5 rows used; 1 left out, 1 of them longer than 200 tokens (data.max_tokens)\n",
 		fmt.Sprintf("2 steps of 1 sample, %d tokens, 0.5 epochs: about ", tokens["distill"]),
 		fmt.Sprintf("3 steps of 2 samples, %d tokens, 1.5 epochs: about ", tokens["s-sft"]),
-		"write ", run.Dir + ", with config.yaml, metrics.jsonl, an adapter of ",
+		"write ", run.Dir + ", with config.yaml, metrics.jsonl, README.md, an adapter of ",
 	} {
 		if !strings.Contains(told.String(), want) {
 			t.Errorf("the plan does not say %q:\n%s", want, &told)

@@ -16,6 +16,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
+	"eisft/internal/peakmem"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
@@ -53,6 +54,7 @@ func (t *trainer) step(at *position, do func() (runs.Metrics, data.Cursor)) erro
 	if t.group.Rank() > 0 {
 		return nil
 	}
+	m.Memory = peakmem.Peak()
 	return t.appendMetrics(m)
 }
 

@@ -12,6 +12,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
+	"eisft/train/config"
 	"eisft/train/runs"
 )
 
@@ -59,10 +60,10 @@ func (t *trainer) discard(err error) error {
 	return err
 }
 
-// evaluateAfter measures the trained block.
+// evaluateAfter measures the trained block, and at its budget what it is compared with.
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
-	section.Policies = trainedPolicies(section.Policies)
+	section.Policies = policiesAfter(t.config)
 	if section.Data == "" || len(section.Policies) == 0 {
 		return nil
 	}
@@ -77,14 +78,15 @@ func (t *trainer) evaluateAfter(ctx context.Context) error {
 	return nil
 }
 
-// trainedPolicies are those that read with what is trained.
-func trainedPolicies(policies []eval.Policy) (trained []eval.Policy) {
-	for _, p := range policies {
-		if p.Trained() {
-			trained = append(trained, p)
+// policiesAfter are those that are measured after training: what reads with what is trained, and,
+// where pruning makes the block smaller, all that are compared at its budget.
+func policiesAfter(c *config.Config) (after []eval.Policy) {
+	for _, p := range c.Eval.Policies {
+		if p.Trained() || p.Bounded() && c.Prunes() {
+			after = append(after, p)
 		}
 	}
-	return trained
+	return after
 }
 
 // measure evaluates, and keeps answers in a folder of rank 0 ("": nowhere).

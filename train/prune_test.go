@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"eisft/eval"
 	"eisft/model"
 	"eisft/train/runs"
 )
@@ -54,6 +55,21 @@ func TestPrune(t *testing.T) {
 		if !slices.Equal(m.SlotLayers(), found.Kept) {
 			t.Errorf("slots in layers %v, want %v", m.SlotLayers(), found.Kept)
 		}
+	}
+}
+
+// TestPoliciesAfter: where the block has lost slots, what it is compared with is measured at its
+// budget again.
+func TestPoliciesAfter(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	c.Eval.Policies = []eval.Policy{eval.PolicyFull, eval.PolicyWindow, eval.PolicyEISFT}
+	if got := policiesAfter(c); !slices.Equal(got, []eval.Policy{eval.PolicyEISFT}) {
+		t.Errorf("of the same block: %v", got)
+	}
+	pruned := tinyConfig(t, "["+pruneStage+", "+sftStage+"]")
+	pruned.Eval.Policies = c.Eval.Policies
+	if got := policiesAfter(pruned); !slices.Equal(got, []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}) {
+		t.Errorf("of a pruned block: %v", got)
 	}
 }
 

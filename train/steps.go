@@ -34,7 +34,13 @@ func (f *figures) add(s figures, samples int) {
 	for i, l := range s.Layers {
 		f.Layers[i].Kept += l.Kept / float64(samples)
 		f.Layers[i].Excess += l.Excess / float64(samples)
-		f.Layers[i].Gate.Merge(l.Gate)
+		f.Layers[i].MergeGate(l)
+		if f.Layers[i].KeptHeads == nil {
+			f.Layers[i].KeptHeads = make([]float32, len(l.KeptHeads))
+		}
+		for g, kept := range l.KeptHeads {
+			f.Layers[i].KeptHeads[g] += kept / float32(samples)
+		}
 	}
 }
 

@@ -158,6 +158,9 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 		if err := t.writeEvaluation(); err != nil {
 			return err
 		}
+		if err := t.WriteCard(t.evaluation, t.inputs["data.train"]); err != nil {
+			return err
+		}
 		if err := os.Rename(filepath.Join(t.Dir, runs.CheckpointFile), filepath.Join(t.Dir, runs.FinishedFile)); err != nil {
 			return err
 		}

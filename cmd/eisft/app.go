@@ -61,6 +61,7 @@ func verbs() []*cli.Command {
 		inspectCommand(),
 		runsCommand(),
 		adapterCommand(),
+		reportCommand(),
 		dataCommand(),
 		configCommand(),
 		envCommand(),

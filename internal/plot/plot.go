@@ -14,17 +14,23 @@ import (
 var templates string
 
 // Style is what a page's style sheet says of plots.
-const Style template.CSS = `.plot { width: 100%; min-width: 32em; max-width: 50em; height: auto; }
-svg text { font-size: 11px; fill: #555; }
-svg .grid { stroke: #ddd; }
-svg .bar { fill: #9ab; }
+const Style template.CSS = `.plot { display: block; width: 100%; max-width: 50em; height: auto; }
+@media (max-width: 40em) { .plot text, .heat text { font-size: 16px; } }
+svg text { font-size: 11px; fill: var(--muted); }
+svg .grid { stroke: var(--line); }
+svg .bar { fill: var(--bar); }
 svg .mark { stroke: #c33; }
 svg .chosen { fill: none; stroke: #c33; stroke-width: 2; }
-.legend span { margin-right: 1.2em; white-space: nowrap; }
+.heats { display: flex; flex-wrap: wrap; gap: 1.5em; }
+.heats figure { margin: 0; max-width: 100%; }
+.heat { display: block; max-width: 100%; height: auto; }
+.heat rect { shape-rendering: crispEdges; }
+.heats figcaption { font-weight: 600; margin-bottom: .3em; }
+.legend span { margin-right: 1.2em; display: inline-block; }
 .legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }`
 
-// Define adds the templates "plot", of a [*Plot], and "whisker", of a [Whisker], to those of
-// a page.
+// Define adds the templates "plot", of a [*Plot], "heats", of some [*Heat], and "whisker", of a
+// [Whisker], to those of a page.
 func Define(page *template.Template) *template.Template {
 	template.Must(page.New("plots").Parse(templates))
 	return page
@@ -34,7 +40,7 @@ func Define(page *template.Template) *template.Template {
 const (
 	Width  = 640
 	Height = 300
-	Left   = 48
+	Left   = 60
 	Top    = 10
 	Bottom = 24
 )
@@ -50,6 +56,7 @@ type Plot struct {
 // Line joins points.
 type Line struct {
 	Name, Color string
+	Small       bool // its points, which are many
 	Points      []Dot
 	Path        string
 }

@@ -212,7 +212,7 @@ func (p *pass) penalise() float64 {
 			parts := s.Parts(i)
 			from, to := parts.Sinks*kv, (parts.Sinks+parts.Slots)*kv
 			of := scored{i, l.Score[from:to], l.Token[from:to]}
-			p.stats[i].Kept = p.meanKept(of, s.Seen())
+			p.noteKept(&p.stats[i], of, s.Seen())
 			layers, mean, scores = append(layers, of), mean+p.stats[i].Kept, scores+to-from
 		}
 	}

@@ -37,13 +37,19 @@ func (s *stateGrads) kept(l scored, j, read int) float64 {
 	return float64(kept)
 }
 
-// meanKept is the mean over all of the scores.
-func (s *stateGrads) meanKept(l scored, read int) float64 {
-	sum := 0.0
+// noteKept notes the mean of what is kept over all of the scores, and over those of each KV head.
+func (s *stateGrads) noteKept(stats *model.LayerStats, l scored, read int) {
+	kv := s.model.Base.Dims.KVHeads
+	sum, heads := 0.0, make([]float64, kv)
 	for j := range l.score {
-		sum += s.kept(l, j, read)
+		kept := s.kept(l, j, read)
+		sum += kept
+		heads[j%kv] += kept
 	}
-	return sum / float64(len(l.score))
+	stats.Kept, stats.KeptHeads = sum/float64(len(l.score)), make([]float32, kv)
+	for g, of := range heads {
+		stats.KeptHeads[g] = float32(of * float64(kv) / float64(len(l.score)))
+	}
 }
 
 // addKept adds weight times the derivative of what the j-th of the scores is kept by.

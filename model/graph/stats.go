@@ -13,6 +13,7 @@ func (b *blockNodes) observeGate(logit, lse []float32) {
 	}
 	shares := scratch.Borrow(len(logit))
 	defer scratch.Release(shares)
-	model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}.Shares(shares, logit, lse)
-	b.frame.run.stats.Gate.Merge(model.SpreadOf(shares))
+	gate := model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}
+	gate.Shares(shares, logit, lse)
+	b.frame.run.stats.ObserveGate(shares, gate.Dims.Heads, gate.Width()/gate.Dims.Heads)
 }

@@ -73,8 +73,13 @@ func TestLayerStats(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantGate(t, got.Layers[0].Gate, shares)
-			if s.Slots > 0 && math.Abs(got.Layers[0].Kept-kept(st.State, m)) > 1e-6 {
-				t.Errorf("kept %.6f, want %.6f", got.Layers[0].Kept, kept(st.State, m))
+			wantHeads(t, "gate", got.Layers[0].GateHeads, shareOfHeads(shares, m.Base.Dims), 1e-4)
+			if s.Slots > 0 {
+				heads := kept(st.State, m)
+				wantHeads(t, "kept", got.Layers[0].KeptHeads, heads, 1e-6)
+				if want := (heads[0] + heads[1]) / 2; math.Abs(got.Layers[0].Kept-want) > 1e-6 {
+					t.Errorf("kept %.6f, want %.6f", got.Layers[0].Kept, want)
+				}
 			}
 		})
 	}
@@ -101,17 +106,44 @@ func wantGate(t *testing.T, got model.Spread, shares []float32) {
 	}
 }
 
-// kept is the mean of σ(ρ), with decay of σ(ρ)^age, of layer 0's soft slots.
-func kept(s *model.State, m *model.Model) float64 {
-	sum, p, d := 0.0, s.Parts(0), m.Base.Dims
+// shareOfHeads is the mean share of each head's outputs [T, H·d].
+func shareOfHeads(shares []float32, d model.Dims) []float64 {
+	if len(shares) == 0 {
+		return nil
+	}
+	means := make([]float64, d.Heads)
+	for i, v := range shares {
+		means[i/d.HeadDim%d.Heads] += float64(v) * float64(d.Heads) / float64(len(shares))
+	}
+	return means
+}
+
+func wantHeads(t *testing.T, what string, got []float32, want []float64, tolerance float64) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Errorf("%s of %d heads, want %d", what, len(got), len(want))
+		return
+	}
+	for h, v := range got {
+		if math.Abs(float64(v)-want[h]) > tolerance {
+			t.Errorf("%s of heads %v, want %v", what, got, want)
+			return
+		}
+	}
+}
+
+// kept is the mean of σ(ρ), with decay of σ(ρ)^age, of layer 0's soft slots, for each KV head.
+func kept(s *model.State, m *model.Model) []float64 {
+	p, d := s.Parts(0), m.Base.Dims
+	means := make([]float64, d.KVHeads)
 	for row := p.Sinks; row < p.Sinks+p.Slots; row++ {
 		for g := range d.KVHeads {
 			age := 1
 			if m.Spec.Retention.Decay {
 				age = s.Seen() - row // soft slots and sinks are all that was before the window
 			}
-			sum += math.Pow(1/(1+math.Exp(-float64(s.Layers[0].Score[row*d.KVHeads+g]))), float64(age))
+			means[g] += math.Pow(1/(1+math.Exp(-float64(s.Layers[0].Score[row*d.KVHeads+g]))), float64(age)) / float64(p.Slots)
 		}
 	}
-	return sum / float64(p.Slots*d.KVHeads)
+	return means
 }

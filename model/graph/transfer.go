@@ -183,14 +183,15 @@ func (t *transfer) layer(ctx context.Context, i int) (loss float64, err error) {
 
 // penalise adds the gradients of a layer's penalty, and notes what it keeps.
 func (t *transfer) penalise(l scored) {
-	mean, stats := t.meanKept(l, t.tokens), &t.stats[l.layer]
-	if mean > t.options.Keep {
+	stats := &t.stats[l.layer]
+	t.noteKept(stats, l, t.tokens)
+	if stats.Kept > t.options.Keep {
 		g := float32(t.options.Weight * t.options.KeepWeight / float64(len(l.score)))
 		for j := range l.score {
 			t.addKept(l, j, t.tokens, g)
 		}
 	}
-	stats.Kept, stats.Excess = mean, 0
+	stats.Excess = 0
 	if t.options.CapacityWeight > 0 {
 		stats.Excess = t.capacityPenalty(l, t.plan, t.tokens, t.options.Penalty, t.options.Weight*t.options.CapacityWeight)
 	}

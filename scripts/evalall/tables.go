@@ -21,8 +21,8 @@ var sections = []struct {
 	title, text string
 	write       func(b *strings.Builder, dir string) error
 }{
-	{"Recall at one budget", "Exact match of far facts (before window and segment), sixteen questions about each conversation, with 95 % intervals by conversation; in the second line of a cell, what the policy has more than `eisft`, paired. *slots* is `eisft` without its memory.", recalls},
-	{"Recall by budget", "The same at 4,096 tokens, by the tokens that are kept over all layers.", sweep},
+	{"Recall at one budget", "All policies but `slots` keep what the bytes of `eisft` hold. Exact match of far facts (before window and segment), sixteen questions about each conversation, with 95 % intervals by conversation; in the second line of a cell, what the policy has more than `eisft`, paired. *slots* is `eisft` without its memory.", recalls},
+	{"Recall by budget", "The same at 4,096 tokens, by the tokens that the block keeps over all layers; the other policies keep what its bytes hold.", sweep},
 	{"Held-out questions of the demo", "Exact match and perplexity of right answers, and what each has more than full attention.", held},
 	{"Recall by distance and by commits", "Conversations of 1,024 to 4,096 tokens, a question each; scores of `match-all`.", distances},
 	{"Summaries of meetings", "QMSum, whole meetings (with `--short` without their middle, 4,096 tokens of each); F of ROUGE, and what each has more than `slots`, the block without its memory.", summaries},
@@ -184,7 +184,7 @@ func sweep(b *strings.Builder, dir string) error {
 	cells, columns := map[eval.Policy][]string{}, []string{"policy"}
 	var order []eval.Policy
 	for _, result := range r.Results {
-		tokens, _ := kept(result.Budget)
+		tokens := humanize.Comma(int64(result.Asked))
 		if !slices.Contains(columns, tokens) {
 			columns = append(columns, tokens)
 		}

@@ -127,6 +127,11 @@ type Validation struct {
 	UseBest  bool   `yaml:"use_best"`       // a stage leaves the parameters of its best loss, not its last ones
 }
 
+// Prunes says whether a stage takes slots away.
+func (c *Config) Prunes() bool {
+	return slices.ContainsFunc(c.Stages, func(s Stage) bool { return s.Kind() == KindPrune })
+}
+
 // Checkpoint says when training is saved on its way.
 type Checkpoint struct {
 	Every int `yaml:"every"` // steps; 0: only at the end of a stage and when stopped

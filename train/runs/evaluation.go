@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"eisft/eval"
 	"eisft/internal/head"
 )
 
-// Evaluation is what eval.json holds: every policy before the first stage, and
-// those that training changes after the last one.
+// Evaluation is what eval.json holds: every policy before the first stage, and after the last one
+// those that training changes, with those that a smaller block changes the budget of. All of a
+// list, but full attention, have the same bytes: those of the block at that time.
 type Evaluation struct {
 	Before []*eval.Result `json:"before"`
 	After  []*eval.Result `json:"after,omitempty"`
@@ -29,6 +31,15 @@ func ReadEvaluation(dir string) (Evaluation, error) {
 		return e, fmt.Errorf("%s: %w", path, err)
 	}
 	return e, nil
+}
+
+// Gained are the results to hold side by side: those before training, but for policies whose
+// budget pruning has changed, which after has instead, and those after it.
+func (e Evaluation) Gained() (before, after []*eval.Result) {
+	before = slices.DeleteFunc(slices.Clone(e.Before), func(r *eval.Result) bool {
+		return r == nil || !r.Policy.Trained() && slices.ContainsFunc(e.After, func(s *eval.Result) bool { return s != nil && s.Policy == r.Policy })
+	})
+	return before, slices.DeleteFunc(slices.Clone(e.After), func(r *eval.Result) bool { return r == nil })
 }
 
 // WriteTable prints what training changed.

@@ -26,6 +26,9 @@ type Metrics struct {
 	GradNorm float64            `json:"grad_norm"`
 	Rate     float64            `json:"lr_scale"` // share of the learning rates
 	Seconds  float64            `json:"seconds"`
+	// Memory is how many bytes of the process were resident at most until then; 0 where the
+	// system does not tell.
+	Memory int64 `json:"peak_bytes,omitempty"`
 	// Ranks is how many processes have trained the step, Together the seconds of it that rank 0
 	// has waited for the others and exchanged gradients with them; neither for one process.
 	Ranks    int     `json:"ranks,omitempty"`

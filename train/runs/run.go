@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"eisft/data"
@@ -128,7 +127,7 @@ func Configuration(dir string) (*config.Config, error) {
 func CheckBlock(c *config.Config, m *model.Model) error {
 	const advice = "they belong to different runs, or one was edited: put back the one that was there after training"
 	want, kept := c.Block.Spec, m.Spec
-	if slices.ContainsFunc(c.Stages, func(s config.Stage) bool { return s.Kind() == config.KindPrune }) {
+	if c.Prunes() {
 		for _, i := range m.SlotLayers() {
 			if want.At(i).Slots == 0 {
 				return fmt.Errorf("%s has slots in layer %d, but %s has none there; %s", model.AdapterConfig, i, ConfigFile, advice)

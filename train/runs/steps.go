@@ -1,0 +1,48 @@
+package runs
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// longestLine bounds a line of metrics, which has some numbers for each head of each layer.
+const longestLine = 16 << 20
+
+// ReadSteps reads a file of metrics, whose lines come stage by stage. Where there is no file
+// there are no steps. Of a damaged one it returns the steps before the damage, and where
+// that is.
+func ReadSteps(path string) ([]Metrics, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var steps []Metrics
+	stages := 0
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, longestLine)
+	for n := 1; lines.Scan(); n++ {
+		var m Metrics
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			return steps, fmt.Errorf("%s: line %d: %w", path, n, err)
+		}
+		switch {
+		case m.Stage == stages:
+			stages++
+		case m.Stage < 0 || m.Stage != stages-1:
+			return steps, fmt.Errorf("%s: line %d: found stage %d after %d stages; the file is damaged", path, n, m.Stage, stages)
+		}
+		steps = append(steps, m)
+	}
+	if err := lines.Err(); err != nil {
+		return steps, fmt.Errorf("%s: %w", path, err)
+	}
+	return steps, nil
+}
