@@ -205,7 +205,7 @@ func TestBadFiles(t *testing.T) {
 		content    []byte
 		want       string // behind the path
 	}{
-		{"other extension", "a.xlsx", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .json, .jsonl.gz"},
+		{"other extension", "a.xlsx", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz"},
 		{"empty jsonl", "a.jsonl", []byte(" \n\n"), ": no rows"},
 		{"empty file", "a.parquet", nil, ": no rows"},
 		{"parquet without rows", "a.parquet", parquetOf[longRow](t), ": no rows"},

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"eisft/data"
-	"eisft/internal/filehash"
 	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -56,7 +56,7 @@ type DataFile struct {
 }
 
 // settings are those of the job.
-func (j *Job) settings() (*Settings, error) {
+func (j *Job) settings(ctx context.Context) (*Settings, error) {
 	s := &Settings{
 		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Bits(),
 		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
@@ -64,7 +64,7 @@ func (j *Job) settings() (*Settings, error) {
 		MaxNewTokens: j.Config.MaxNewTokens, Bounds: BoundsOf(j.Model.Spec),
 		Samples: j.Config.Samples, Policies: j.Config.Policies, Budgets: j.Config.Budgets, Seeds: max(1, j.Seeds),
 	}
-	sum, err := filehash.Sum(j.Config.Data)
+	sum, err := j.Config.sum(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +77,8 @@ func (j *Job) settings() (*Settings, error) {
 			return nil, err
 		}
 	}
-	path := j.Config.Data
-	if abs, err := filepath.Abs(path); err == nil {
+	path := j.Config.Name()
+	if abs, err := filepath.Abs(path); err == nil && j.Config.Data != "" {
 		path = abs
 	}
 	s.Data = DataFile{path, sum, options}

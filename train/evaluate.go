@@ -16,15 +16,16 @@ import (
 
 // evaluateBefore measures all policies with the untrained block.
 func (t *trainer) evaluateBefore(ctx context.Context) error {
-	if t.config.Eval.Data == "" {
+	section := t.config.Eval
+	if section.Nothing() {
 		return nil
 	}
-	if t.config.Eval.Data != t.config.Data.Train { // which has been announced
-		if err := eval.Announce(t.config.Eval, t.options.Progress); err != nil {
+	if section.Data != "" && section.Data != t.config.Data.Train.String() { // which has been announced
+		if err := eval.Announce(ctx, section, t.options.Progress); err != nil {
 			return fmt.Errorf("evaluation: %w", err)
 		}
 	}
-	results, err := t.measure(ctx, t.config.Eval)
+	results, err := t.measure(ctx, section)
 	if err != nil && ctx.Err() != nil {
 		return ranks.Instead(err, errStoppedEarly)
 	}
@@ -36,7 +37,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
 	section.Policies = trainedPolicies(section.Policies)
-	if section.Data == "" || len(section.Policies) == 0 {
+	if section.Nothing() || len(section.Policies) == 0 {
 		return nil
 	}
 	results, err := t.measure(ctx, section)

@@ -60,11 +60,12 @@ type trainer struct {
 	config    *config.Config
 	options   Options
 	group     ranks.Group
-	size      int // ranks that train, which a plan is one of that stands for all
-	source    *data.Source
+	size      int          // ranks that train, which a plan is one of that stands for all
+	source    *data.Source // to train on
+	heldOut   *data.Source // nil: nothing is
 	encoder   *data.Encoder
 	survey    *data.Survey
-	rows      []int // of source, to train on
+	samples   []data.Piece // of source
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
@@ -105,7 +106,7 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 		}
 		t.size = o.Group.Size()
 	}
-	if err := t.open(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
@@ -116,7 +117,7 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
-	if err := t.open(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
@@ -152,7 +153,7 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 }
 
 // open opens base, data and template.
-func (t *trainer) open() (err error) {
+func (t *trainer) open(ctx context.Context) (err error) {
 	if t.Run, err = runs.OpenUntrained(t.config); err != nil {
 		return err
 	}
@@ -162,11 +163,10 @@ func (t *trainer) open() (err error) {
 			t.options.Warn(w)
 		}
 	}
-	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options); err != nil {
+	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens).Long(t.config.Data.Long)
+	if err := t.openData(ctx); err != nil {
 		return err
 	}
-	t.source.Announce(t.options.Progress)
-	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
 	if t.inputs, err = readInputs(t.config, t.Model.Base); err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (t *trainer) onFolder(open func() error) (err error) {
 func (t *trainer) checkRows(ctx context.Context) error {
 	answers := slices.ContainsFunc(t.config.Stages, func(s config.Stage) bool { return s.Kind() != config.KindDistill })
 	found, err := ranks.OnFirst(t.group, func() (*data.Survey, error) {
-		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Samples: t.config.Data.Samples, Answers: answers, Progress: t.options.Progress})
+		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Answers: answers, Progress: t.options.Progress})
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -287,11 +287,16 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		}
 		return err
 	}
-	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
+	if t.samples, err = found.Use(t.config.Data.OnBadRow); err != nil {
 		return err
 	}
 	t.survey = found
 	t.inputs["data.train"] = found.Hash
+	if t.heldOut != nil {
+		if t.inputs["data.validation"], err = t.heldOut.RowsHash(ctx); err != nil {
+			return err
+		}
+	}
 	if t.options.Warn != nil {
 		for _, w := range found.Warnings() {
 			t.options.Warn(w)
@@ -311,7 +316,7 @@ func (t *trainer) write(do func() error) error {
 }
 
 func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
-	return data.NewLoader(t.source, t.rows, t.encoder, uint64(t.config.Seed), at)
+	return data.NewLoader(t.source, t.samples, t.encoder, uint64(t.config.Seed), at)
 }
 
 // stop saves the last whole step and says how to go on.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/data"
 	"eisft/inspect"
 	"eisft/train/config"
 )
@@ -95,9 +96,9 @@ func trainedOn(c *cli.Context) (cfg config.Config, maxTokens int, err error) {
 		return cfg, 0, usagef(c, "give --config FILE or --model FOLDER: a chat template says how rows are rendered")
 	}
 	if c.Args().Present() {
-		cfg.Data.Train = c.Args().First()
+		cfg.Data.Train = data.One(c.Args().First())
 	}
-	if cfg.Data.Train == "" {
+	if len(cfg.Data.Train) == 0 {
 		return cfg, 0, usagef(c, "name a data file")
 	}
 	if c.IsSet("max-tokens") {

@@ -127,7 +127,7 @@ func evaluate(c *cli.Context) error {
 		if !first {
 			return nil
 		}
-		plan, err := job.Plan()
+		plan, err := job.Plan(c.Context)
 		if err != nil {
 			return err
 		}
@@ -201,7 +201,7 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := eval.Announce(section, c.App.ErrWriter); err != nil {
+	if err := eval.Announce(c.Context, section, c.App.ErrWriter); err != nil {
 		return nil, err
 	}
 	m, streams, err := asTrained(c, run)
@@ -219,8 +219,7 @@ func evalJob(c *cli.Context) (*eval.Job, error) {
 		job.Quantized = run.Config.Model.Quantized.SHA256
 	}
 	if job.Dir == "" && run.Dir != "" {
-		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
-		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, name)
+		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, section.Folder())
 	}
 	if job.Group.Rank() > 0 {
 		job.Dir = ""
@@ -263,8 +262,10 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 		return e, err
 	}
 	switch {
-	case e.Data == "":
-		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE")
+	case e.Nothing():
+		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data and no data.validation; give --data FILE")
+	case e.Data == "" && (c.IsSet("columns") || c.IsSet("prompt")):
+		return e, usagef(c, "--columns and --prompt are for --data FILE: rows that are held out are read as those that are trained on")
 	case e.Samples < 0:
 		return e, usagef(c, "--samples is %d; it must be at least 1, or 0 for all", e.Samples)
 	case e.MaxNewTokens < 1:

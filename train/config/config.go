@@ -5,7 +5,9 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -82,14 +84,32 @@ type Block struct {
 
 // Data is what is trained on.
 type Data struct {
-	Train        string `yaml:"train"` // a parquet, jsonl, jsonl.gz or json file
+	Train        data.Files `yaml:"train"`
 	data.Options `yaml:",inline"`
-	MaxTokens    int           `yaml:"max_tokens"` // longer samples lose their last turns; bad if none fits
-	Samples      int           `yaml:"samples"`    // use only the first so many; 0: all
-	OnBadRow     data.OnBadRow `yaml:"on_bad_row"` // what becomes of rows that cannot be trained on
+	MaxTokens    int           `yaml:"max_tokens"`           // of a sample
+	Long         data.Long     `yaml:"long"`                 // what becomes of longer ones
+	Samples      int           `yaml:"samples"`              // use only the first so many of each entry; 0: all
+	Validation   data.Share    `yaml:"validation,omitempty"` // of the rows that is held out, by a hash of their text
+	OnBadRow     data.OnBadRow `yaml:"on_bad_row"`           // what becomes of rows that cannot be trained on
 	// TemplateOptions are what the chat template knows beside the messages, wherever it is
 	// used: enable_thinking, …
 	TemplateOptions TemplateOptions `yaml:"template_options,omitempty"`
+}
+
+// Set is what is read of the files, before rows are held out.
+func (d Data) Set() data.Set { return data.Set{Files: d.Train, Options: d.Options, Samples: d.Samples} }
+
+// Open opens the rows to train on, and those that are held out to evaluate on (nil: none
+// are). To close either closes the files of both.
+func (d Data) Open(ctx context.Context) (train, heldOut *data.Source, err error) {
+	all, err := d.Set().Open()
+	if err != nil || d.Validation == 0 {
+		return all, nil, err
+	}
+	if train, heldOut, err = all.Split(ctx, d.Validation); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("data.validation: %w", err), all.Close())
+	}
+	return train, heldOut, nil
 }
 
 // TemplateOptions are variables of a chat template by name, of any type that JSON has.
@@ -167,6 +187,9 @@ func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, e
 			*p = relpath.Of(dir, *p)
 		}
 	}
+	if c.Eval.Data == "" && c.Data.Validation > 0 {
+		c.Eval.HeldOut = &eval.HeldOut{Set: c.Data.Set(), Share: c.Data.Validation}
+	}
 	return c, nil
 }
 
@@ -200,10 +223,13 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 
 // paths returns the paths that are relative to the file, by their keys.
 func (c *Config) paths() map[string]*string {
-	return map[string]*string{
-		"model.path": &c.Model.Path, "model.quantized.folder": &c.Model.Quantized.Folder,
-		"data.train": &c.Data.Train, "eval.data": &c.Eval.Data,
+	paths := map[string]*string{
+		"model.path": &c.Model.Path, "model.quantized.folder": &c.Model.Quantized.Folder, "eval.data": &c.Eval.Data,
 	}
+	for i := range c.Data.Train {
+		paths[fmt.Sprintf("data.train[%d].path", i)] = &c.Data.Train[i].Path
+	}
+	return paths
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are
@@ -228,6 +254,7 @@ func (c *Config) Text(dir string) ([]byte, error) {
 		return nil, err
 	}
 	out := *c
+	out.Data.Train = slices.Clone(c.Data.Train)
 	for _, p := range out.paths() {
 		if *p == "" {
 			continue

@@ -20,13 +20,14 @@ func (d *document) validate(c *Config) {
 	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
 		d.Problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
 	}
-	d.Required("data.train", c.Data.Train)
+	d.validateFiles(c.Data.Train)
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
 	d.AtLeast("data.samples", c.Data.Samples, 0)
 	strictyaml.OneOf(d.Document, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())
+	strictyaml.OneOf(d.Document, "data.long", c.Data.Long, data.Longs())
 	for _, own := range []string{"messages", "add_generation_prompt"} {
 		if _, ok := c.Data.TemplateOptions[own]; ok {
 			d.Problem("data.template_options."+own, "is no option: it is the sample's")
