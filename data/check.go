@@ -47,7 +47,7 @@ type Survey struct {
 	Unused                               string
 	// DroppedAnswers of DroppedSamples are beyond MaxTokens, as are the ends of CutTexts texts.
 	DroppedAnswers, DroppedSamples, CutTexts int
-	// CutSamples lost CutTokens of their context.
+	// CutSamples lost CutTokens, of their context or of whole exchanges.
 	CutSamples, CutTokens int
 	// Dropped are rows with more than MaxTokens, where Long is LongDrop, and Split those of which
 	// several samples are made.
@@ -443,7 +443,7 @@ func (f *Survey) warnOfLong(warn func(format string, args ...any)) {
 			english.Plural(f.DroppedAnswers, "answer", "answers"), english.Plural(f.DroppedSamples, "sample are", "samples are"), f.MaxTokens)
 	}
 	if f.CutSamples > 0 {
-		warn("%s longer than data.max_tokens, which is %d: %s tokens of their contexts are left out (data.long: %s)",
+		warn("%s longer than data.max_tokens, which is %d: %s tokens are left out of them (data.long: %s)",
 			english.Plural(f.CutSamples, "sample is", "samples are"), f.MaxTokens, humanize.Comma(int64(f.CutTokens)), f.Long)
 	}
 	if f.CutTexts > 0 {

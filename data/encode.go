@@ -24,8 +24,8 @@ type Encoded struct {
 	Dropped int
 	// Cut says that a plain text was longer than the Encoder's limit.
 	Cut bool
-	// Removed is how many tokens fewer a conversation has than before its context was cut to
-	// the Encoder's limit.
+	// Removed is how many tokens fewer a conversation has than before its context was cut, or
+	// exchanges were left out, to keep to the Encoder's limit.
 	Removed int
 	// Unrepeated is how many answers do not begin as the template's generation prompt ends,
 	// <think> for example, and Unused what the prompt of the first of these has besides.

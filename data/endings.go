@@ -59,7 +59,7 @@ func EndingsForHelp() string {
 			plain = append(plain, f.ending)
 		}
 	}
-	return strings.Join(plain, ", ") + ", or " + strings.Join(packed, ", ") + ", these also .gz or .zst"
+	return strings.Join(append(plain, packed...), ", ") + "; " + strings.Join(packed, ", ") + " also .gz or .zst"
 }
 
 func fromGzip(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(bufio.NewReader(r)) }

@@ -163,7 +163,7 @@ func otherNames(o Options, err error) error {
 	if o.Columns != (Columns{}) {
 		return err
 	}
-	return fmt.Errorf("%w (data.columns gives other names)", err)
+	return fmt.Errorf("%w (data.columns gives other names, and --columns those of eval --data)", err)
 }
 
 // settle takes the columns of a format that are there, and the others apart. Those that a row

@@ -125,7 +125,7 @@ func (p *preview) part(e data.Encoded, lost []string) {
 		p.printf("  the text is cut off at %d tokens\n", p.options.MaxTokens)
 	}
 	if e.Removed > 0 {
-		p.printf("  tokens of the context beyond %d, left out (data.long: %s): %d\n", p.options.MaxTokens, p.options.Config.Data.Long, e.Removed)
+		p.printf("  tokens beyond %d, left out (data.long: %s): %d\n", p.options.MaxTokens, p.options.Config.Data.Long, e.Removed)
 	}
 	p.stages(e)
 	p.text(e)

@@ -27,10 +27,10 @@ func (t *trainer) portionsAgenda(a *agenda.Agenda) {
 		return
 	}
 	for _, p := range portions {
-		text := fmt.Sprintf("%.1f %% of the samples, drawn from %s of %s tokens", 100*p.Share, comma(p.Samples), comma(p.Tokens))
+		text := fmt.Sprintf("%.1f %% from %s: %s samples of %s tokens", 100*p.Share, p.Path, comma(p.Samples), comma(p.Tokens))
 		if p.Samples > 0 {
 			text += fmt.Sprintf(", each %.2g times an epoch", p.Share*float64(len(t.samples))/float64(p.Samples))
 		}
-		a.Add(p.Path, "%s", text)
+		a.Add("drawn", "%s", text)
 	}
 }

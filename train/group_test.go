@@ -174,7 +174,7 @@ func TestRankFails(t *testing.T) {
 		dir  bool // the run folder is made
 	}{
 		{"before the first step", 1, func(_ *testing.T, c *config.Config) { c.Model.Path += "-gone" }, "demo-gone", false},
-		{"before the first step", 0, func(_ *testing.T, c *config.Config) { c.Data.Train[0].Path += "-gone" }, "chats.jsonl-gone", false},
+		{"before the first step", 0, func(_ *testing.T, c *config.Config) { c.Data.Train = data.One(c.Data.Train.String() + "-gone") }, "chats.jsonl-gone", false},
 		{"in a step", 1, func(t *testing.T, c *config.Config) {
 			c.Data.Train = data.One(filepath.Join(t.TempDir(), "text.jsonl"))
 			if err := os.WriteFile(c.Data.Train.String(), []byte(`{"text":"`+strings.Repeat("The garage code is 4711. ", 10)+`"}`+"\n"), 0o644); err != nil {

@@ -58,7 +58,7 @@ both by
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			runFlags(),
-			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .json, .csv; .gz or .zst)"},
+			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (" + data.EndingsForHelp() + ", or a pattern of names)"},
 			&cli.StringFlag{Name: "columns", Usage: "read parts of a row from other columns: `NAME=COLUMN,…`, such as context=document,input=question", DefaultText: configured},
 			&cli.StringFlag{Name: "prompt", Usage: "ask by `TEMPLATE`, in which {context} and {input} stand for a row's columns", DefaultText: "the configuration's, or what the model's eisft.json says"},
 			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},

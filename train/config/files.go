@@ -45,6 +45,11 @@ func (d *document) validateFiles(files data.Files) {
 	if len(files) == 0 {
 		d.Required("data.train", "")
 	}
+	for i, f := range files { // 0 stands for an entry without one
+		if path := fmt.Sprintf("data.train[%d].weight", i); f.Weight == 0 && d.Has(path) {
+			d.Problem(path, "is 0; it must be more than 0: leave the entry out, if nothing is to be drawn of it")
+		}
+	}
 	files.Check(func(entry int, key, message string) {
 		path := fmt.Sprintf("data.train[%d]", entry)
 		switch {
