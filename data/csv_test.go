@@ -58,7 +58,8 @@ func TestEndings(t *testing.T) {
 		t.Fatal(err)
 	}
 	packed := z.EncodeAll([]byte(csvAsLines), nil)
-	for name, content := range map[string][]byte{"rows.csv": []byte(csvRows), "rows.CSV": []byte(strings.ReplaceAll(csvRows, "\n[", "\r\n[")), "rows.jsonl.zst": packed, "rows.json.zst": packed,
+	for name, content := range map[string][]byte{
+		"rows.csv": []byte(csvRows), "rows.CSV": []byte(strings.ReplaceAll(csvRows, "\n[", "\r\n[")), "rows.jsonl.zst": packed, "rows.json.zst": packed,
 		"rows.csv.zst": z.EncodeAll([]byte(csvRows), nil), "rows.csv.gz": gzipped(t, csvRows),
 	} {
 		got, err := samplesIn(t, name, content)

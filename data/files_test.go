@@ -49,7 +49,9 @@ func TestSet(t *testing.T) {
 	})
 	t.Chdir(dir)
 	set := data.Set{Files: data.Files{
-		{Path: "b/*.jsonl"}, {Path: "a.jsonl"}, {Path: "[x].txt"},
+		{Path: "b/*.jsonl"},
+		{Path: "a.jsonl"},
+		{Path: "[x].txt"},
 		{Path: "c.jsonl", Options: data.Options{Columns: data.Columns{Context: "document"}, Prompt: "{context}? {input}"}},
 	}, Options: data.Options{Prompt: "{context}! {input}"}}
 	read := func(set data.Set) (all []string) {
@@ -141,7 +143,7 @@ func TestManyDocuments(t *testing.T) {
 // TestFilesYAML: what is written is read again, and no longer than it has to be.
 func TestFilesYAML(t *testing.T) {
 	for text, want := range map[string]data.Files{
-		"a.jsonl\n":          data.One("a.jsonl"),
+		"a.jsonl\n":           data.One("a.jsonl"),
 		"- a.jsonl\n- 'b*'\n": {{Path: "a.jsonl"}, {Path: "b*"}},
 		"- a.jsonl\n- path: b.jsonl\n  weight: 2.0\n  prompt: |-\n    {context}\n\n    {input}\n  prompts:\n    x: '{context}'\n": {
 			{Path: "a.jsonl"},

@@ -29,7 +29,7 @@ func TestErrors(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"absent":            "there is no such file or folder",
-		"notes.md":         "want one that ends in .gguf, .safetensors, .onnx, .tflite, .parquet, .jsonl, .jsonl.gz, .jsonl.zst, .json, .json.gz, .json.zst, .csv, .csv.gz, .csv.zst, .txt, .txt.gz, .txt.zst, or a folder",
+		"notes.md":          "want one that ends in .gguf, .safetensors, .onnx, .tflite, .parquet, .jsonl, .jsonl.gz, .jsonl.zst, .json, .json.gz, .json.zst, .csv, .csv.gz, .csv.zst, .txt, .txt.gz, .txt.zst, or a folder",
 		"strange":           "found notes.md, want a folder with one of config.yaml, manifest.json,",
 		"empty":             "found an empty folder, want",
 		"empty.jsonl":       "no rows",

@@ -33,7 +33,8 @@ func TestFiles(t *testing.T) {
 `)
 	c := parse(t, text)
 	want := data.Files{
-		{Path: "/project/configs/a.jsonl"}, {Path: "/project/b/*.jsonl.zst"},
+		{Path: "/project/configs/a.jsonl"},
+		{Path: "/project/b/*.jsonl.zst"},
 		{Path: "/c.parquet", Weight: 2.5, Options: data.Options{Format: data.FormatText, Columns: data.Columns{Text: "body"}}},
 		{Path: "/project/configs/d.parquet", Options: data.Options{Prompt: "{context}\n\nSay it briefly.\n", Prompts: map[string]string{"x": "{context}"}}},
 	}
@@ -63,16 +64,16 @@ func TestFiles(t *testing.T) {
 
 func TestFilesErrors(t *testing.T) {
 	for section, want := range map[string]string{
-		"":                "data.train is missing, but it is required",
-		"  train: ''\n":   "data.train is missing, but it is required",
-		"  train: []\n":   "data.train is missing, but it is required",
-		"  train: 3\n":    "data.train must be text, not 3",
-		"  train: [3]\n":  "data.train[0] must be text, not 3",
-		"  train:\n":      "data.train has no value; give one or remove the key",
-		"  train: ['']\n": "data.train[0].path is missing, but it is required",
-		"  train: {path: a.jsonl}\n":                          "data.train must be a path, or a list of paths and sections, not a section of keys; put - in front of it",
-		"  train: [{paht: a.jsonl}]\n":                        `data.train[0].paht is not a known key; did you mean "path"?`,
-		"  train: [{path: a, wieght: 1}]\n":                   `data.train[0].wieght is not a known key; did you mean "weight"?`,
+		"":                                  "data.train is missing, but it is required",
+		"  train: ''\n":                     "data.train is missing, but it is required",
+		"  train: []\n":                     "data.train is missing, but it is required",
+		"  train: 3\n":                      "data.train must be text, not 3",
+		"  train: [3]\n":                    "data.train[0] must be text, not 3",
+		"  train:\n":                        "data.train has no value; give one or remove the key",
+		"  train: ['']\n":                   "data.train[0].path is missing, but it is required",
+		"  train: {path: a.jsonl}\n":        "data.train must be a path, or a list of paths and sections, not a section of keys; put - in front of it",
+		"  train: [{paht: a.jsonl}]\n":      `data.train[0].paht is not a known key; did you mean "path"?`,
+		"  train: [{path: a, wieght: 1}]\n": `data.train[0].wieght is not a known key; did you mean "weight"?`,
 		"  train: [{path: a, columns: {contex: a}}]\n":        `data.train[0].columns.contex is not a known key; did you mean "context"?`,
 		"  train: [{path: a, weight: many}]\n":                `data.train[0].weight must be a number, not "many"`,
 		"  train: [{path: a, weight: -1}]\n":                  "data.train[0].weight is -1; it must be more than 0",
