@@ -62,9 +62,9 @@ func (b BasePrompts) of(dataset, context string) string {
 }
 
 // promptNote says that the base's own prompts are in use.
-func (s *Source) promptNote() string {
-	o := s.options
-	asked := s.form.format == FormatLongBench || s.form.format == FormatQA
+func (p *dataFile) promptNote() string {
+	o := p.options
+	asked := p.form.format == FormatLongBench || p.form.format == FormatQA
 	if !asked || o.Prompt != "" || len(o.Prompts) > 0 || o.Base.Prompt == "" && len(o.Base.Prompts) == 0 {
 		return ""
 	}

@@ -65,12 +65,12 @@ func TestCheckRows(t *testing.T) {
   line 2: message 2 is an empty answer
   line 3: sample is too long: 111 tokens with the first answer, the limit is 50
   line 5: message 1 contains <|end|>, which ends a turn
-mend or remove them, or leave them out with data.on_bad_row: skip; 1 is longer than data.max_tokens, which is 50: raise it`
+mend or remove them, or leave them out with data.on_bad_row: skip; 1 is longer than data.max_tokens, which is 50: raise it, or say with data.long (keep-start, keep-end, middle, split, drop) what becomes of long ones`
 	if d := gocmp.Diff(want, err.Error()); d != "" {
 		t.Error(d)
 	}
 	rows, err := found.Use(data.BadRowSkip)
-	if err != nil || !slices.Equal(rows, []int{0, 3}) {
+	if err != nil || !slices.Equal(rows, []data.Piece{{Row: 0}, {Row: 3}}) {
 		t.Errorf("rows %v (%v), want 0 and 3", rows, err)
 	}
 	_, list, _ := strings.Cut(want, "\n")
@@ -81,7 +81,7 @@ mend or remove them, or leave them out with data.on_bad_row: skip; 1 is longer t
 	}, found.Warnings()); d != "" {
 		t.Error(d)
 	}
-	if one := survey(t, source, demoEncoder(t, 50), data.CheckOptions{Samples: 1}); one.Rows != 1 || len(one.Bad) != 0 || len(one.Warnings()) != 0 {
+	if one := survey(t, source.First(1), demoEncoder(t, 50), data.CheckOptions{}); one.Rows != 1 || len(one.Bad) != 0 || len(one.Warnings()) != 0 {
 		t.Errorf("of the first row: %+v", one)
 	}
 	if _, err := survey(t, chats(t, []string{"q", long}), demoEncoder(t, 5), data.CheckOptions{}).Use(data.BadRowSkip); err == nil || strings.Contains(err.Error(), "skip") {
@@ -101,7 +101,7 @@ func TestCheckManyRows(t *testing.T) {
 		!strings.Contains(err.Error(), "\n  line 1: ") || !strings.Contains(err.Error(), "\n  line 19: ") {
 		t.Errorf("got %v", err)
 	}
-	if use, err := found.Use(data.BadRowSkip); err != nil || len(use) != 100 || use[0] != 1 || use[99] != 199 {
+	if use, err := found.Use(data.BadRowSkip); err != nil || len(use) != 100 || use[0].Row != 1 || use[99].Row != 199 {
 		t.Errorf("%d rows in use (%v)", len(use), err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -151,7 +151,7 @@ func TestRowsHash(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		sum, err := s.RowsHash(t.Context(), n)
+		sum, err := s.First(n).RowsHash(t.Context())
 		if err != nil || len(sum) != 64 {
 			t.Fatalf("%q, %v", sum, err)
 		}
@@ -210,7 +210,7 @@ func TestCheckIsKept(t *testing.T) {
 		{data.NewEncoder(tk, tpl, 9), data.CheckOptions{}},
 		{data.NewEncoder(tk, options, 0), data.CheckOptions{}},
 		{data.NewEncoder(tk, tpl, 0), data.CheckOptions{Answers: true}},
-		{data.NewEncoder(tk, tpl, 0), data.CheckOptions{Samples: 2}},
+		{data.NewEncoder(tk, tpl, 0).Long(data.LongDrop), data.CheckOptions{}},
 		{demoEncoder(t, 0), data.CheckOptions{}},
 	} {
 		first := survey(t, source, c.e, c.o)
@@ -271,7 +271,7 @@ func TestCheckIsSmall(t *testing.T) {
 	}
 	defer source.Close()
 	e := demoEncoder(t, 0)
-	survey(t, source, e, data.CheckOptions{Samples: 1})
+	survey(t, source.First(1), e, data.CheckOptions{})
 	before, most := held(), uint64(0)
 	ctx := watched{t.Context(), func() { most = max(most, held()) }, new(int)}
 	found, err := data.CheckRows(ctx, source, e, data.CheckOptions{})

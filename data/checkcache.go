@@ -34,7 +34,7 @@ func (e *Encoder) cacheFile(rows string, o CheckOptions) string {
 	sum := sha256.New()
 	// What the model has no row for shows in what is said of the last token.
 	beyond := e.tokenizer.Check([]int32{int32(e.tokenizer.VocabSize() - 1)})
-	fmt.Fprintln(sum, rows, o.Samples, o.Answers, e.max, e.tokenizer.Fingerprint(), info.Size(), info.ModTime().UnixNano())
+	fmt.Fprintln(sum, rows, o.Answers, e.max, e.long, e.tokenizer.Fingerprint(), info.Size(), info.ModTime().UnixNano())
 	fmt.Fprintf(sum, "%q %q %v\n", e.tokenizer.BOS(), e.tokenizer.EOS(), beyond)
 	if e.template != nil {
 		// Beside its text, a template depends on tokens of the tokenizer and, with some, on the

@@ -17,7 +17,7 @@ import (
 // csvToLines writes the rows of a CSV file (RFC 4180) as objects in JSON, a line each, with
 // the names in its first record. Cells are strings; one that is empty is null, and one that
 // holds a list, an object or, in the columns depth and length, a number in JSON is that.
-func csvToLines(w io.Writer, r io.Reader, _ int64) error {
+func csvToLines(w io.Writer, r io.Reader) error {
 	in := bufio.NewReader(r)
 	if head, err := in.Peek(len(utf8text.BOM)); err == nil && string(head) == utf8text.BOM {
 		_, _ = in.Discard(len(head))

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -57,7 +58,10 @@ func TestEndings(t *testing.T) {
 		t.Fatal(err)
 	}
 	packed := z.EncodeAll([]byte(csvAsLines), nil)
-	for name, content := range map[string][]byte{"rows.csv": []byte(csvRows), "rows.CSV": []byte(strings.ReplaceAll(csvRows, "\n[", "\r\n[")), "rows.jsonl.zst": packed, "rows.json.zst": packed} {
+	for name, content := range map[string][]byte{
+		"rows.csv": []byte(csvRows), "rows.CSV": []byte(strings.ReplaceAll(csvRows, "\n[", "\r\n[")), "rows.jsonl.zst": packed, "rows.json.zst": packed,
+		"rows.csv.zst": z.EncodeAll([]byte(csvRows), nil), "rows.csv.gz": gzipped(t, csvRows),
+	} {
 		got, err := samplesIn(t, name, content)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -71,6 +75,27 @@ func TestEndings(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\n%+v, want\n%+v", name, got, want)
+		}
+	}
+}
+
+func gzipped(t *testing.T, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestDocuments: a file of plain text is a row, packed or not.
+func TestDocuments(t *testing.T) {
+	const text = "one line\n\nand \"another\" 😀\n"
+	for name, content := range map[string][]byte{"a.txt": []byte(text), "a.TXT": []byte("\ufeff" + text), "a.txt.gz": gzipped(t, text)} {
+		got, err := samplesIn(t, name, content)
+		if err != nil || len(got) != 1 || got[0].Text != text || got[0].Where != ":text" {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }
@@ -97,7 +122,13 @@ func TestBadEndings(t *testing.T) {
 		"unnamed.csv":     {[]byte("text,\na,b\n"), "column 2 has no name"},
 		"twice.csv":       {[]byte("text,text\na,b\n"), "two columns are called text"},
 		"latin1.csv":      {[]byte("text\nok\ncaf\xe9\n"), "row 2, column text: not UTF-8"},
-		"x.txt":           {[]byte("a"), "want a name that ends in .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst, .json.zst, .csv"},
+		"x.md":            {[]byte("a"), "want a name that ends in .parquet, .jsonl, .jsonl.gz, .jsonl.zst, .json, .json.gz, .json.zst, .csv, .csv.gz, .csv.zst, .txt, .txt.gz, .txt.zst"},
+		"x.parquet.zst":   {packed, "want a name that ends in .parquet, "},
+		"cut.csv.zst":     {z.EncodeAll([]byte(csvRows), nil)[:60], "unpack: after "},
+		"empty.txt":       {nil, "no rows"},
+		"packed.txt":      {packed, "give it a name that ends in .txt.zst"},
+		"latin1.txt":      {[]byte("caf\xe9"), "latin1.txt:text: its text: byte 3 (0xe9) is not UTF-8"},
+		"bomb.txt.zst":    {z.EncodeAll(bytes.Repeat([]byte("a"), 1<<24), nil), "not a text"},
 		"other-names.csv": {[]byte("question,reply\na,b\n"), "no column"},
 	} {
 		if _, err := samplesIn(t, name, test.content); err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), name) {

@@ -24,6 +24,9 @@ type Encoded struct {
 	Dropped int
 	// Cut says that a plain text was longer than the Encoder's limit.
 	Cut bool
+	// Removed is how many tokens fewer a conversation has than before its context was cut, or
+	// exchanges were left out, to keep to the Encoder's limit.
+	Removed int
 	// Unrepeated is how many answers do not begin as the template's generation prompt ends,
 	// <think> for example, and Unused what the prompt of the first of these has besides.
 	Unrepeated int
@@ -52,6 +55,7 @@ type Encoder struct {
 	tokenizer *tokenizer.Tokenizer
 	template  *tokenizer.Template
 	max       int
+	long      Long
 	ends      func() ([]tokenizer.Token, error)
 }
 
@@ -59,11 +63,11 @@ type Encoder struct {
 // Without a template (nil) it encodes plain texts only.
 //
 // A longer conversation loses its last turns until it fits (Encoded.Dropped counts
-// the answers); if not even the first answer fits, Encode fails with ErrTooLong: to cut
-// the context could cut out what the answer needs. A plain text is cut off.
+// the answers); if not even the first answer fits, Encode fails with ErrTooLong. A plain text
+// is cut off. [Encoder.Long] does otherwise.
 func NewEncoder(tk *tokenizer.Tokenizer, tpl *tokenizer.Template, maxTokens int) *Encoder {
 	return &Encoder{
-		tokenizer: tk, template: tpl, max: maxTokens,
+		tokenizer: tk, template: tpl, max: maxTokens, long: LongKeepStart,
 		ends: sync.OnceValues(func() ([]tokenizer.Token, error) { return tokenizer.EndsOfTurn(tk, tpl) }),
 	}
 }
@@ -99,46 +103,14 @@ func (e *Encoder) EndsOfTurn() ([]int32, error) {
 //
 // A token that the model's embedding has no row for is an error (see
 // [tokenizer.Tokenizer.Limit]).
+//
+// Of a sample that is longer than the limit, with LongSplit, it is the first part.
 func (e *Encoder) Encode(s Sample) (Encoded, error) {
-	enc, err := e.encode(s)
-	if failed := e.tokenizer.Err(); failed != nil {
-		err = fmt.Errorf("%s: %w", s.Where, failed)
-	}
+	parts, err := e.Parts(s)
 	if err != nil {
 		return Encoded{}, err
 	}
-	if err := e.tokenizer.Check(enc.IDs); err != nil {
-		return Encoded{}, fmt.Errorf("%s: %w", s.Where, err)
-	}
-	return enc, nil
-}
-
-func (e *Encoder) encode(s Sample) (Encoded, error) {
-	if err := s.Check(); err != nil {
-		return Encoded{}, err
-	}
-	if s.Messages == nil {
-		return e.encodeText(s), nil
-	}
-	if e.template == nil {
-		return Encoded{}, fmt.Errorf("%s: %w: the sample is a conversation, which only a template turns into text; add a chat_template.jinja to the model's folder", s.Where, tokenizer.ErrNoTemplate)
-	}
-	answers := 0
-	for messages := s.Messages; ; {
-		enc, err := e.encodeMessages(s, messages)
-		if err != nil {
-			return Encoded{}, fmt.Errorf("%s: %w", s.Where, err)
-		}
-		answers = max(answers, len(enc.Turns))
-		if e.max == 0 || len(enc.IDs) <= e.max {
-			enc.Dropped = answers - len(enc.Turns)
-			return enc, nil
-		}
-		if len(enc.Turns) == 1 {
-			return Encoded{}, fmt.Errorf("%s: %w: %d tokens with the first answer, the limit is %d", s.Where, ErrTooLong, len(enc.IDs), e.max)
-		}
-		messages = messages[:e.lastFitting(enc.Turns).Message+1]
-	}
+	return parts[0], nil
 }
 
 // lastFitting is the last turn but the final one that ends within the limit, or the first.
@@ -149,15 +121,6 @@ func (e *Encoder) lastFitting(turns []Turn) Turn {
 		}
 	}
 	return turns[0]
-}
-
-func (e *Encoder) encodeText(s Sample) Encoded {
-	ids := e.tokenizer.Encode(s.Text, true)
-	cut := e.max > 0 && len(ids) > e.max
-	if cut {
-		ids = ids[:e.max]
-	}
-	return Encoded{Where: s.Where, IDs: ids, Loss: make([]bool, len(ids)), Cut: cut}
 }
 
 // encodeMessages encodes a conversation whatever its length.

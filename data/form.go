@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 
 	"eisft/internal/enum"
 	"eisft/internal/progress"
@@ -162,7 +163,7 @@ func otherNames(o Options, err error) error {
 	if o.Columns != (Columns{}) {
 		return err
 	}
-	return fmt.Errorf("%w (data.columns gives other names)", err)
+	return fmt.Errorf("%w (data.columns gives other names, and --columns those of eval --data)", err)
 }
 
 // settle takes the columns of a format that are there, and the others apart. Those that a row
@@ -207,19 +208,36 @@ func (f form) String() string {
 // Formats lists the forms of rows, in the order in which they are tried.
 func Formats() []Format { return formats.Names() }
 
+// announced is how many files are announced by name.
+const announced = 8
+
 // Announce writes what will be read, and how it is understood, to w (nil: nobody).
 func (s *Source) Announce(w io.Writer) {
-	if w != nil {
-		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s%s", s.path, humanize.Comma(int64(s.Len())), s.Form(), s.promptNote()))
+	if w == nil {
+		return
+	}
+	for _, p := range s.files[:min(len(s.files), announced)] {
+		progress.Println(w, fmt.Sprintf("%s: %s rows of the form %s%s", p.path, humanize.Comma(int64(p.table.len())), p.form, p.promptNote()))
+	}
+	if more := len(s.files) - announced; more > 0 {
+		progress.Println(w, fmt.Sprintf("and %s more: %s rows in all", english.Plural(more, "file", ""), humanize.Comma(int64(s.starts[len(s.files)]))))
 	}
 }
 
-// Format is the form of the file's rows.
-func (s *Source) Format() Format { return s.form.format }
+// Format is the form of the rows, of the first file where they differ.
+func (s *Source) Format() Format { return s.files[0].form.format }
 
-// Form says what the rows of the file are, and from which columns they are read:
+// Form says what the rows are, and from which columns they are read:
 // "alpaca (columns instruction, output, input)".
-func (s *Source) Form() string { return s.form.String() }
+func (s *Source) Form() string {
+	var all []string
+	for _, p := range s.files {
+		if text := p.form.String(); !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "; ")
+}
 
 // Columns lists the columns of the first row, whether they are read or not.
-func (s *Source) Columns() ([]string, error) { return s.table.columns() }
+func (s *Source) Columns() ([]string, error) { return s.files[0].table.columns() }

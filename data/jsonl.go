@@ -3,7 +3,6 @@ package data
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/klauspost/compress/zstd"
 
 	"eisft/internal/utf8text"
 )
@@ -65,64 +62,6 @@ func openLines(path string) (table, error) {
 	return indexLines(&lines{file: f})
 }
 
-// openConverted opens what a file becomes, lines in JSON, in a temporary file: what is packed
-// or written otherwise has no random access. where is what its rows are called, "" for lines.
-func openConverted(convert func(w io.Writer, r io.Reader, size int64) error, where string) func(path string) (table, error) {
-	return func(path string) (table, error) {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		info, err := f.Stat()
-		if err != nil {
-			return nil, err
-		}
-		converted, err := os.CreateTemp("", "eisft-*.jsonl")
-		if err != nil {
-			return nil, err
-		}
-		// Nothing is left behind where a process is killed, if the system lets go of the name.
-		l := &lines{file: converted, temporary: os.Remove(converted.Name()) != nil, rows: where}
-		if err := convert(converted, f, info.Size()); err != nil {
-			return nil, errors.Join(err, l.close())
-		}
-		return indexLines(l)
-	}
-}
-
-func fromGzip(w io.Writer, r io.Reader, size int64) error {
-	z, err := gzip.NewReader(bufio.NewReader(r))
-	if err != nil {
-		return fmt.Errorf("unpack: %w", err)
-	}
-	return unpack(w, z, size)
-}
-
-func fromZstd(w io.Writer, r io.Reader, size int64) error {
-	z, err := zstd.NewReader(r, zstd.WithDecoderMaxMemory(maxWindow))
-	if err != nil {
-		return fmt.Errorf("unpack: %w", err)
-	}
-	defer z.Close()
-	return unpack(w, z, size)
-}
-
-// maxWindow bounds what unpacking zstd may hold in memory; zstd --long takes 2^27 bytes.
-const maxWindow = 1 << 28
-
-func unpack(w io.Writer, z io.Reader, size int64) error {
-	limit := size * maxExpansion
-	n, err := io.Copy(w, io.LimitReader(z, limit+1))
-	if err != nil {
-		return fmt.Errorf("unpack: after %d bytes of text: %w", n, err)
-	}
-	if n > limit {
-		return fmt.Errorf("unpack: %d bytes became more than %d: not a text", size, limit)
-	}
-	return nil
-}
-
 // indexLines finds where the rows are. It closes the file on an error.
 func indexLines(l *lines) (table, error) {
 	if err := l.scan(); err != nil {
@@ -137,7 +76,7 @@ func (l *lines) scan() error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if err := notLines(head[:n]); err != nil {
+	if err := notLines(head[:n], ".jsonl"); err != nil {
 		return err
 	}
 	from := int64(0)
@@ -162,17 +101,17 @@ func (l *lines) scan() error {
 	return l.scanLines(r, from)
 }
 
-// notLines recognises files that are something else, by how they begin.
-func notLines(head []byte) error {
+// notLines recognises files that are something else than their name says, by how they begin.
+func notLines(head []byte, ending string) error {
 	switch {
 	case bytes.HasPrefix(head, []byte(magic)):
 		return errors.New("a parquet file: give it a name that ends in .parquet")
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		return errors.New("packed with gzip: give it a name that ends in .jsonl.gz, or unpack it")
+		return fmt.Errorf("packed with gzip: give it a name that ends in %s.gz, or unpack it", ending)
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")):
 		return errors.New("a zip archive: unpack it")
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		return errors.New("packed with zstd: give it a name that ends in .jsonl.zst, or unpack it")
+		return fmt.Errorf("packed with zstd: give it a name that ends in %s.zst, or unpack it", ending)
 	}
 	return utf8text.Encoding(head)
 }

@@ -6,28 +6,50 @@ import "fmt"
 // epoch.
 type Loader struct {
 	source  *Source
-	rows    []int // in use
+	use     []Piece
 	encoder *Encoder
 	sampler *Sampler
 }
 
-// NewLoader uses the rows of a source that [Survey.Use] returns, and starts at a cursor;
-// the zero Cursor is the beginning. The order depends on the number of rows alone.
-func NewLoader(s *Source, rows []int, e *Encoder, seed uint64, at Cursor) (*Loader, error) {
-	sampler, err := NewSampler(seed, len(rows), at)
+// NewLoader uses the samples of a source that [Survey.Use] returns, and starts at a cursor;
+// the zero Cursor is the beginning. The order is that of [Source.Sampler].
+func NewLoader(s *Source, use []Piece, e *Encoder, seed uint64, at Cursor) (*Loader, error) {
+	sampler, err := s.Sampler(use, seed, at)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path, err)
+		return nil, err
 	}
-	return &Loader{source: s, rows: rows, encoder: e, sampler: sampler}, nil
+	return &Loader{source: s, use: use, encoder: e, sampler: sampler}, nil
+}
+
+// Sampler draws the numbers of samples in use. Without weights their order depends on how many
+// there are alone; with them on which entry each is of, too.
+func (s *Source) Sampler(use []Piece, seed uint64, at Cursor) (*Sampler, error) {
+	sampler, err := newSampler(seed, s.mixture(use), at)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return sampler, nil
 }
 
 // Next returns the next sample. It fails on a row that cannot be read or encoded.
 func (l *Loader) Next() (Encoded, error) {
-	s, err := l.source.At(l.rows[l.sampler.Next()])
+	return l.source.Encode(l.use[l.sampler.Next()], l.encoder)
+}
+
+// Encode reads and encodes a sample.
+func (s *Source) Encode(p Piece, e *Encoder) (Encoded, error) {
+	row, err := s.At(p.Row)
 	if err != nil {
 		return Encoded{}, err
 	}
-	return l.encoder.Encode(s)
+	parts, err := e.Parts(row)
+	if err == nil && p.Part >= len(parts) {
+		err = fmt.Errorf("%s: it has %d parts, and had more when it was checked: the file was changed meanwhile", row.Where, len(parts))
+	}
+	if err != nil {
+		return Encoded{}, err
+	}
+	return parts[p.Part], nil
 }
 
 // Cursor is where Next will go on: a Loader made with it hands out the same samples.

@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 )
 
@@ -25,31 +26,39 @@ type Cursor struct {
 	Index int `json:"index" yaml:"index"`
 }
 
-// Sampler walks through the shuffled epochs of n samples.
+// Sampler walks through the shuffled epochs of samples.
 type Sampler struct {
 	seed   uint64
-	n      int
+	mix    mixture
 	cursor Cursor
 	order  []int // of the cursor's epoch
 }
 
-// NewSampler starts at a cursor; the zero Cursor is the beginning. The cursor must be
+// NewSampler starts at a cursor of n samples; the zero Cursor is the beginning. The cursor must be
 // one of the same n samples: an index beyond them is an error.
 func NewSampler(seed uint64, n int, at Cursor) (*Sampler, error) {
-	if n <= 0 {
+	return newSampler(seed, mixture{n: n}, at)
+}
+
+func newSampler(seed uint64, mix mixture, at Cursor) (*Sampler, error) {
+	if mix.n <= 0 {
 		return nil, fmt.Errorf("sample order: %w", ErrEmpty)
 	}
-	if at.Epoch < 0 || at.Index < 0 || at.Index > n {
-		return nil, fmt.Errorf("sample order: cannot resume at sample %d of epoch %d: there are %d samples; was the data replaced?", at.Index, at.Epoch, n)
+	if at.Epoch < 0 || at.Epoch > math.MaxInt32 || at.Index < 0 {
+		return nil, fmt.Errorf("sample order: cannot resume at sample %d of epoch %d", at.Index, at.Epoch)
 	}
-	return &Sampler{seed: seed, n: n, cursor: at, order: Order(seed, at.Epoch, n)}, nil
+	s := &Sampler{seed: seed, mix: mix, cursor: at, order: mix.order(seed, at.Epoch)}
+	if at.Index > len(s.order) {
+		return nil, fmt.Errorf("sample order: cannot resume at sample %d of epoch %d: there are %d samples; was the data replaced?", at.Index, at.Epoch, len(s.order))
+	}
+	return s, nil
 }
 
 // Next returns the next sample's number and moves on.
 func (s *Sampler) Next() int {
-	if s.cursor.Index == s.n {
+	for s.cursor.Index == len(s.order) {
 		s.cursor = Cursor{Epoch: s.cursor.Epoch + 1}
-		s.order = Order(s.seed, s.cursor.Epoch, s.n)
+		s.order = s.mix.order(s.seed, s.cursor.Epoch)
 	}
 	i := s.order[s.cursor.Index]
 	s.cursor.Index++

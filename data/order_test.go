@@ -86,7 +86,7 @@ func TestLoader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer source.Close()
-	encoder, rows := demoEncoder(t, 50), []int{0, 2, 3}
+	encoder, rows := demoEncoder(t, 50), []data.Piece{{Row: 0}, {Row: 2}, {Row: 3}}
 	whole, err := data.NewLoader(source, rows, encoder, 1, data.Cursor{})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestLoader(t *testing.T) {
 		if err := errors.Join(errA, errB); err != nil {
 			t.Fatal(err)
 		}
-		row := rows[data.Order(1, step/3, 3)[step%3]]
+		row := rows[data.Order(1, step/3, 3)[step%3]].Row
 		if want := fmt.Sprintf("line %d", row+1); a.Where != b.Where || !strings.HasSuffix(a.Where, want) {
 			t.Errorf("step %d: %s, resumed %s, want %s", step, a.Where, b.Where, want)
 		}

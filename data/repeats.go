@@ -17,11 +17,11 @@ type Repeats struct {
 	Prompts int
 }
 
-// Repeats compares the first n rows (0: all). Rows that cannot be read are passed over.
-func (s *Source) Repeats(ctx context.Context, n int) (Repeats, error) {
+// Repeats compares the rows. Rows that cannot be read are passed over.
+func (s *Source) Repeats(ctx context.Context) (Repeats, error) {
 	var r Repeats
 	rows, prompts := seen{}, seen{}
-	for i := range s.first(n) {
+	for i := range s.Len() {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}

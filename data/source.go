@@ -6,18 +6,35 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 
 	"eisft/internal/head"
 )
 
-// Source gives random access to the samples of one file. It is not safe for
+// Source gives random access to the samples of one or several files. It is not safe for
 // concurrent use.
 type Source struct {
+	name    string // for messages: the path, where it is one file
+	files   []*dataFile
+	starts  []int // of each part the first row, and last how many rows all have
+	entries []entry
+	rows    []int // those in use, in order; nil: all
+}
+
+// dataFile is an open file and how its rows are understood.
+type dataFile struct {
 	path    string
 	options Options
 	table   table
 	form    form
+	entry   int
+}
+
+// entry is what a list of files names at once: a file, or all that a pattern fits.
+type entry struct {
+	path   string
+	weight float64 // 0: it has none
 }
 
 // table is an open file of rows.
@@ -41,25 +58,28 @@ const maxRow = 64 << 20
 // ErrEmpty is returned by Open for a file without a row.
 var ErrEmpty = errors.New("no rows")
 
-// Open opens a file that ends in one of [Endings] and finds out its form from its columns. None is ever held in memory as a whole: parquet is read page by page,
+// Open opens a file that ends in one of [Endings], or all that a pattern such as "chats/*.jsonl"
+// fits, in the order of their names, and finds out the form of each from its columns. None is ever held in memory as a whole: parquet is read page by page,
 // of lines or of a JSON array only the positions of the rows are kept, and what is packed
 // is unpacked into a temporary file without a name, or one that Close removes.
 //
 // It fails with the file's name and what was found for a file that is empty
 // (ErrEmpty), cut off or corrupt, and for columns that are missing or of a wrong type.
 func Open(path string, o Options) (*Source, error) {
-	if err := o.check(); err != nil {
-		return nil, err
-	}
+	return Set{Files: One(path), Options: o}.Open()
+}
+
+// openDataFile opens one file.
+func openDataFile(path string, o Options) (*dataFile, error) {
 	t, err := openTable(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	s := &Source{path: path, options: o, table: t}
-	if err := s.detect(); err != nil {
+	p := &dataFile{path: path, options: o, table: t}
+	if err := p.detect(); err != nil {
 		return nil, errors.Join(err, t.close())
 	}
-	return s, nil
+	return p, nil
 }
 
 func openTable(path string) (table, error) {
@@ -68,39 +88,21 @@ func openTable(path string) (table, error) {
 		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
 	}
 	name := strings.ToLower(filepath.Base(path))
-	for _, e := range endings {
-		if strings.HasSuffix(name, e.ending) {
+	base, pack := name, packing{}
+	for _, p := range packings {
+		if rest, ok := strings.CutSuffix(name, p.ending); ok {
+			base, pack = rest, p
+		}
+	}
+	for _, f := range fileFormats {
+		if strings.HasSuffix(base, f.ending) && (f.packed || pack.open == nil) {
 			if err := checkPointer(path); err != nil {
 				return nil, err
 			}
-			return e.open(path)
+			return f.open(path, pack)
 		}
 	}
 	return nil, fmt.Errorf("not a data file: want a name that ends in %s", strings.Join(Endings(), ", "))
-}
-
-// endings say how files are opened, by the end of their names.
-var endings = []struct {
-	ending string
-	open   func(path string) (table, error)
-}{
-	{".parquet", openParquet},
-	{".jsonl", openLines},
-	{".json", openLines},
-	{".jsonl.gz", openConverted(fromGzip, "")},
-	{".json.gz", openConverted(fromGzip, "")},
-	{".jsonl.zst", openConverted(fromZstd, "")},
-	{".json.zst", openConverted(fromZstd, "")},
-	{".csv", openConverted(csvToLines, "row")},
-}
-
-// Endings lists the ends of data files' names.
-func Endings() []string {
-	var all []string
-	for _, e := range endings {
-		all = append(all, e.ending)
-	}
-	return all
 }
 
 // checkPointer reports what Git leaves in the place of a large file.
@@ -118,40 +120,55 @@ func checkPointer(path string) error {
 }
 
 // detect settles the form of the rows and checks that its columns are there.
-func (s *Source) detect() error {
-	if s.table.len() == 0 {
-		return fmt.Errorf("%s: %w", s.path, ErrEmpty)
+func (p *dataFile) detect() error {
+	if p.table.len() == 0 {
+		return fmt.Errorf("%s: %w", p.path, ErrEmpty)
 	}
-	names, err := s.table.columns()
+	names, err := p.table.columns()
 	if err != nil {
-		return fmt.Errorf("%s:%s: %w", s.path, s.table.where(0), err)
+		return fmt.Errorf("%s:%s: %w", p.path, p.table.where(0), err)
 	}
-	if s.form, err = detectForm(s.options, names); err != nil {
-		return fmt.Errorf("%s: %w", s.path, err)
+	if p.form, err = detectForm(p.options, names); err != nil {
+		return fmt.Errorf("%s: %w", p.path, err)
 	}
-	if p, ok := s.table.(*parquetFile); ok {
-		if err := p.bind(s.form); err != nil {
-			return fmt.Errorf("%s: %w", s.path, err)
+	if f, ok := p.table.(*parquetFile); ok {
+		if err := f.bind(p.form); err != nil {
+			return fmt.Errorf("%s: %w", p.path, err)
 		}
 	}
 	return nil
 }
 
 // Len is the number of samples.
-func (s *Source) Len() int { return s.table.len() }
+func (s *Source) Len() int {
+	if s.rows != nil {
+		return len(s.rows)
+	}
+	return s.starts[len(s.files)]
+}
+
+// at is the file that has the i-th row, and the row's number in it.
+func (s *Source) at(i int) (*dataFile, int) {
+	if s.rows != nil {
+		i = s.rows[i]
+	}
+	n := sort.SearchInts(s.starts, i+1) - 1
+	return s.files[n], i - s.starts[n]
+}
 
 // At reads the i-th sample, 0 <= i < Len. Reading in order is cheapest: a jump in a
 // parquet file opens the pages that the row is in. The error names file and row.
 func (s *Source) At(i int) (Sample, error) {
 	if i < 0 || i >= s.Len() {
-		return Sample{}, fmt.Errorf("%s: no sample %d: the file has %d", s.path, i, s.Len())
+		return Sample{}, fmt.Errorf("%s: no sample %d: the file has %d", s.name, i, s.Len())
 	}
-	where := s.path + ":" + s.table.where(i)
-	r, err := s.table.row(i, s.form)
+	p, row := s.at(i)
+	where := p.path + ":" + p.table.where(row)
+	r, err := p.table.row(row, p.form)
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", where, err)
 	}
-	sample, err := r.sample(s.form, s.options)
+	sample, err := r.sample(p.form, p.options)
 	if err != nil {
 		return Sample{}, fmt.Errorf("%s: %w", where, err)
 	}
@@ -159,5 +176,27 @@ func (s *Source) At(i int) (Sample, error) {
 	return sample, sample.Check()
 }
 
-// Close closes the file.
-func (s *Source) Close() error { return s.table.close() }
+// where names the i-th row: "row 3", and of several files "a.jsonl:line 7".
+func (s *Source) where(i int) string {
+	p, row := s.at(i)
+	if len(s.files) == 1 {
+		return p.table.where(row)
+	}
+	return p.path + ":" + p.table.where(row)
+}
+
+// entry is the number of what the i-th row was named by.
+func (s *Source) entry(i int) int {
+	p, _ := s.at(i)
+	return p.entry
+}
+
+// Close closes the files, which are also those of what [Source.First] and [Source.Split] have
+// returned, and of what they were called of.
+func (s *Source) Close() error {
+	var all []error
+	for _, p := range s.files {
+		all = append(all, p.table.close())
+	}
+	return errors.Join(all...)
+}

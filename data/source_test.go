@@ -205,7 +205,7 @@ func TestBadFiles(t *testing.T) {
 		content    []byte
 		want       string // behind the path
 	}{
-		{"other extension", "a.xlsx", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .json, .jsonl.gz"},
+		{"other extension", "a.xlsx", nil, ": not a data file: want a name that ends in .parquet, .jsonl, .jsonl.gz"},
 		{"empty jsonl", "a.jsonl", []byte(" \n\n"), ": no rows"},
 		{"empty file", "a.parquet", nil, ": no rows"},
 		{"parquet without rows", "a.parquet", parquetOf[longRow](t), ": no rows"},
@@ -218,8 +218,8 @@ func TestBadFiles(t *testing.T) {
 		{"not JSON", "a.jsonl", []byte("{\"text\": \"a\"\n"), ":line 1: not a JSON object: unexpected end of JSON input"},
 		{"not an object", "a.jsonl", []byte("[1]"), ":row 1: a JSON number, want an object {...}"},
 		{"null", "a.jsonl", line("null"), ":line 2: a JSON null, want an object {...}"},
-		{"no known column", "a.jsonl", []byte(`{"mesages":[],"id":1}`), ": no column messages or conversations or context or question or instruction or prompt or text: the file has id, mesages; did you mean mesages? (data.columns gives other names)"},
-		{"missing column", "a.jsonl", []byte(`{"context":"c","input":"i","answer":"a"}`), ": no column answers: the file has answer, context, input; did you mean answer? (data.columns gives other names)"},
+		{"no known column", "a.jsonl", []byte(`{"mesages":[],"id":1}`), ": no column messages or conversations or context or question or instruction or prompt or text: the file has id, mesages; did you mean mesages? (data.columns gives other names, and --columns those of eval --data)"},
+		{"missing column", "a.jsonl", []byte(`{"context":"c","input":"i","answer":"a"}`), ": no column answers: the file has answer, context, input; did you mean answer? (data.columns gives other names, and --columns those of eval --data)"},
 		{"missing in a later row", "a.jsonl", line(`{"x":1}`), ":line 2: no column messages: the file has x"},
 		{"wrong type in json", "a.jsonl", []byte(`{"context":5,"input":"i","answers":["a"]}`), ":line 1: column context: found a JSON number, want a string"},
 		{"wrong element in json", "a.jsonl", []byte(`{"context":"c","input":"i","answers":["a",1]}`), ":line 1: column answers: found a JSON number, want a string or a list of strings"},

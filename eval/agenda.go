@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/dustin/go-humanize"
@@ -11,11 +12,11 @@ import (
 )
 
 // Plan says what the job will read and write, and checks what it can without reading it.
-func (j *Job) Plan() (*agenda.Agenda, error) {
+func (j *Job) Plan(ctx context.Context) (*agenda.Agenda, error) {
 	if _, err := j.against(); err != nil {
 		return nil, err
 	}
-	texts, err := j.texts()
+	texts, err := j.texts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -23,7 +24,7 @@ func (j *Job) Plan() (*agenda.Agenda, error) {
 	if texts != nil {
 		j.planned(a, texts, "plain texts")
 	} else {
-		samples, err := j.load()
+		samples, err := j.load(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +39,7 @@ func (j *Job) Plan() (*agenda.Agenda, error) {
 	if j.Dir == "" {
 		return a, nil
 	}
-	s, err := j.settings()
+	s, err := j.settings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (j *Job) planned(a *agenda.Agenda, rows []data.Encoded, what string) {
 	for _, r := range rows {
 		tokens, longest = tokens+len(r.IDs), max(longest, len(r.IDs))
 	}
-	a.Add("data", "%s of %s: %s, %s tokens; the longest has %s", english.Plural(len(rows), "row", ""), j.Config.Data, what,
+	a.Add("data", "%s of %s: %s, %s tokens; the longest has %s", english.Plural(len(rows), "row", ""), j.Config.Name(), what,
 		humanize.Comma(int64(tokens)), humanize.Comma(int64(longest)))
 	for _, r := range j.readings() {
 		text := r.Policy.Title()

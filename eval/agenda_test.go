@@ -13,7 +13,7 @@ func TestPlan(t *testing.T) {
 	j.Model.Base.Config.MaxPositionEmbeddings = 20
 	check := func(want ...string) {
 		t.Helper()
-		plan, err := j.Plan()
+		plan, err := j.Plan(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,7 +35,7 @@ func TestPlan(t *testing.T) {
 	run(t, j)
 	check(j.Dir+", which has 6 rows from before\n", "tokens at once\n")
 	j.Config.MaxNewTokens = 9
-	if _, err := j.Plan(); err == nil || !strings.Contains(err.Error(), "was begun with other settings") {
+	if _, err := j.Plan(t.Context()); err == nil || !strings.Contains(err.Error(), "was begun with other settings") {
 		t.Errorf("a plan of other settings in the same folder: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func interviewJob(t *testing.T, policies ...Policy) *Job {
 // of reading it each time; to intervals these questions are one conversation.
 func TestBegun(t *testing.T) {
 	j := interviewJob(t, PolicyFull, PolicyEISFT, PolicyExpected)
-	samples, err := j.load()
+	samples, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

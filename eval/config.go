@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"eisft/data"
 	"eisft/internal/enum"
@@ -18,7 +20,7 @@ import (
 
 // Config is an evaluation as a configuration describes it.
 type Config struct {
-	Data         string `yaml:"data,omitempty"` // no evaluation if empty
+	Data         string `yaml:"data,omitempty"` // no evaluation if empty, unless rows are held out
 	data.Options `yaml:",inline"`
 	Before       bool     `yaml:"before"`               // before training, too
 	Samples      int      `yaml:"samples"`              // use only the first so many; 0: all
@@ -28,6 +30,8 @@ type Config struct {
 	// BeyondContext lets training evaluate full attention of samples that are longer than the
 	// base was trained for.
 	BeyondContext bool `yaml:"beyond_context,omitempty"`
+	// HeldOut, if not nil, is evaluated on where there is no Data.
+	HeldOut *HeldOut `yaml:"-"`
 	// Budgets, if any, are those in tokens over all layers that the policies read at in turn,
 	// see [WithBudget]; none: that of the block.
 	Budgets []int `yaml:"-"`
@@ -44,10 +48,70 @@ func (c Config) dataOptions() data.Options {
 	return o
 }
 
+// HeldOut are the rows that are held out of a data set which is trained on.
+type HeldOut struct {
+	Set   data.Set
+	Share data.Share
+}
+
+// Nothing says that there is nothing to evaluate on.
+func (c Config) Nothing() bool { return c.Data == "" && c.HeldOut == nil }
+
+// Name says what is evaluated on: the data's path, or which rows of which files.
+func (c Config) Name() string {
+	if c.Data != "" || c.HeldOut == nil {
+		return c.Data
+	}
+	return fmt.Sprintf("%s of %s, held out", c.HeldOut.Share, c.HeldOut.Set.Files)
+}
+
+// Folder is what the folder of an evaluation is called by its data.
+func (c Config) Folder() string {
+	if c.Data == "" {
+		return "validation"
+	}
+	name, _, _ := strings.Cut(filepath.Base(c.Data), ".")
+	return strings.NewReplacer("*", "_", "?", "_", "[", "_", "]", "_").Replace(name)
+}
+
+// Open opens the rows to evaluate on.
+func (c Config) Open(ctx context.Context) (*data.Source, error) {
+	if c.Data != "" || c.HeldOut == nil {
+		return data.Open(c.Data, c.dataOptions())
+	}
+	set := c.HeldOut.Set
+	set.Base = c.Base
+	if c.Tasks != nil {
+		set.Prompts = c.Tasks.prompts()
+	}
+	all, err := set.Open()
+	if err != nil {
+		return nil, err
+	}
+	_, held, err := all.Split(ctx, c.HeldOut.Share)
+	if err != nil {
+		return nil, errors.Join(err, all.Close())
+	}
+	return held, nil
+}
+
+// sum is the SHA-256 of what is evaluated on.
+func (c Config) sum(ctx context.Context) (_ string, err error) {
+	if c.Data != "" || c.HeldOut == nil {
+		return data.Sum(c.Data)
+	}
+	held, err := c.Open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	return held.RowsHash(ctx)
+}
+
 // Announce writes to w (nil: nobody) how a configuration's data are understood. It fails
 // where they cannot be opened.
-func Announce(c Config, w io.Writer) error {
-	source, err := data.Open(c.Data, c.dataOptions())
+func Announce(ctx context.Context, c Config, w io.Writer) error {
+	source, err := c.Open(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,7 +154,7 @@ type Job struct {
 // Run carries the evaluation out. Where it is cancelled, every record that was complete is
 // kept, and the same job goes on after them.
 func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
-	texts, err := j.texts()
+	texts, err := j.texts(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +163,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		return nil, fmt.Errorf("%s holds plain texts, which graphs are not scored on: their prompt graph gives the logits of the last token alone; take questions with answers", j.Config.Data)
 	}
 	if texts == nil {
-		if samples, err = j.load(); err != nil {
+		if samples, err = j.load(ctx); err != nil {
 			return nil, err
 		}
 		j.withinContext(samples)
@@ -109,7 +173,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 		return nil, err
 	}
 	r := &Report{}
-	settings, err := j.settings()
+	settings, err := j.settings(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -224,8 +288,8 @@ func (j *Job) against() (Policy, error) {
 }
 
 // load reads the job's samples.
-func (j *Job) load() (_ []Sample, err error) {
-	source, err := data.Open(j.Config.Data, j.Config.dataOptions())
+func (j *Job) load(ctx context.Context) (_ []Sample, err error) {
+	source, err := j.Config.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

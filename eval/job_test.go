@@ -154,11 +154,11 @@ func TestGrow(t *testing.T) {
 // TestStopped: an evaluation that is cancelled leaves whole records and says how it goes on.
 func TestStopped(t *testing.T) {
 	j := demoJob(t)
-	samples, err := j.load()
+	samples, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := j.settings()
+	settings, err := j.settings(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -112,8 +112,8 @@ func (p textParts) of(part int) (sum lossSum) {
 }
 
 // texts reads the job's data if they are plain texts; else it returns nil.
-func (j *Job) texts() (_ []data.Encoded, err error) {
-	source, err := data.Open(j.Config.Data, j.Config.dataOptions())
+func (j *Job) texts(ctx context.Context) (_ []data.Encoded, err error) {
+	source, err := j.Config.Open(ctx)
 	if err != nil {
 		return nil, err
 	}

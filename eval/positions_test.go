@@ -53,7 +53,7 @@ func textsJob(t *testing.T, policies ...Policy) (*Job, []data.Encoded) {
 		t.Fatal(err)
 	}
 	j := &Job{Model: m, Tokenizer: tk, Template: tpl, Config: Config{Data: path, Policies: policies}, Stream: model.StreamOptions{NoRouting: true}}
-	list, err := j.texts()
+	list, err := j.texts(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d texts, %v", len(list), err)
 	}

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,7 +13,6 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"eisft/data"
-	"eisft/internal/filehash"
 	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -60,7 +60,7 @@ type DataFile struct {
 }
 
 // settings are those of the job.
-func (j *Job) settings() (*Settings, error) {
+func (j *Job) settings(ctx context.Context) (*Settings, error) {
 	s := &Settings{
 		Schema: settingsSchema, Version: j.Version, Kernels: kernels.Bits(),
 		Base: j.Model.Base.Identity(), Adapter: j.Model.Params.Identity(), Block: j.Model.Spec, Quantized: j.Quantized,
@@ -74,7 +74,7 @@ func (j *Job) settings() (*Settings, error) {
 	if j.Graphs != nil {
 		s.Graphs = j.Graphs.SHA256
 	}
-	sum, err := filehash.Sum(j.Config.Data)
+	sum, err := j.Config.sum(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func (j *Job) settings() (*Settings, error) {
 			return nil, err
 		}
 	}
-	path := j.Config.Data
-	if abs, err := filepath.Abs(path); err == nil {
+	path := j.Config.Name()
+	if abs, err := filepath.Abs(path); err == nil && j.Config.Data != "" {
 		path = abs
 	}
 	s.Data = DataFile{path, sum, options}

@@ -10,7 +10,7 @@ import (
 // left out, and both are said; answers of other lengths are not mixed with those from before.
 func TestMaxTokens(t *testing.T) {
 	j := demoJob(t)
-	whole, err := j.load()
+	whole, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +20,7 @@ func TestMaxTokens(t *testing.T) {
 	if n := max(len(whole[0].IDs), len(whole[2].IDs)); n > j.Config.MaxTokens {
 		t.Fatalf("the rows of one question have up to %d tokens, the other one %d", n, len(whole[1].IDs))
 	}
-	short, err := j.load()
+	short, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func TestMaxTokens(t *testing.T) {
 		t.Errorf("%d samples, of which the second has %d tokens and %d turns", len(short), len(short[1].IDs), len(short[1].Turns))
 	}
 	j.Config.MaxTokens = len(whole[0].IDs) // which is the shortest
-	left, err := j.load()
+	left, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestMaxTokens(t *testing.T) {
 		t.Errorf("notes %q", notes)
 	}
 	j.Config.MaxTokens = 3
-	if _, err := j.load(); err == nil || !strings.Contains(err.Error(), "none of 3 rows has an answer within eval.max_tokens (3); raise it") {
+	if _, err := j.load(t.Context()); err == nil || !strings.Contains(err.Error(), "none of 3 rows has an answer within eval.max_tokens (3); raise it") {
 		t.Errorf("error %v", err)
 	}
 	s := Settings{MaxTokens: 3}
@@ -52,7 +52,7 @@ func TestMaxTokens(t *testing.T) {
 // is left out where that is asked for, and said.
 func TestWithinContext(t *testing.T) {
 	j := demoJob(t)
-	samples, err := j.load()
+	samples, err := j.load(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"notes.txt": "x", "empty.jsonl": "", "short.safetensors": "abc", "bad.onnx": "abc",
-		"cut.parquet": "PAR1abc", "other.jsonl": `{"question": "?"}`, "strange/notes.txt": "x",
+		"notes.md": "x", "empty.jsonl": "", "short.safetensors": "abc", "bad.onnx": "abc",
+		"cut.parquet": "PAR1abc", "other.jsonl": `{"question": "?"}`, "strange/notes.md": "x",
 	} {
 		write(t, filepath.Join(dir, name), text)
 	}
@@ -29,8 +29,8 @@ func TestErrors(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"absent":            "there is no such file or folder",
-		"notes.txt":         "want one that ends in .gguf, .safetensors, .onnx, .tflite, .yaml, .parquet, .jsonl, .json, .jsonl.gz, .json.gz, .jsonl.zst, .json.zst, .csv, or a folder",
-		"strange":           "found notes.txt, want a folder with one of config.yaml, manifest.json,",
+		"notes.md":          "want one that ends in .gguf, .safetensors, .onnx, .tflite, .yaml, .parquet, .jsonl, .jsonl.gz, .jsonl.zst, .json, .json.gz, .json.zst, .csv, .csv.gz, .csv.zst, .txt, .txt.gz, .txt.zst, or a folder",
+		"strange":           "found notes.md, want a folder with one of config.yaml, manifest.json,",
 		"empty":             "found an empty folder, want",
 		"empty.jsonl":       "no rows",
 		"short.safetensors": "found 3 bytes, want at least the 8",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"eisft/data"
 	"eisft/quant"
 	"eisft/train/config"
 )
@@ -27,7 +28,7 @@ func inspectConfig(_ context.Context, r *Report, path string, _ Options) error {
 	r.fact("seed", c.Seed)
 	r.fact("base", c.Model.Path)
 	r.fact("block", blockText(c.Block.Spec))
-	r.fact("data", c.Data.Train)
+	r.fact("data", c.Data.Train.String())
 	if c.Eval.Data != "" {
 		r.fact("evaluated on", c.Eval.Data)
 	}
@@ -37,11 +38,20 @@ func inspectConfig(_ context.Context, r *Report, path string, _ Options) error {
 		t.row(i+1, string(s.Kind()), Count(s.NumSteps()))
 	}
 	r.table(t)
-	for _, f := range []struct{ key, path string }{{"model.path", c.Model.Path}, {"data.train", c.Data.Train}, {"eval.data", c.Eval.Data}} {
+	type file struct{ key, path string }
+	files := []file{{"model.path", c.Model.Path}, {"validation.data", c.Validation.Data}, {"eval.data", c.Eval.Data}}
+	for _, f := range c.Data.Train {
+		files = append(files, file{"data.train", f.Path})
+	}
+	for _, f := range files {
 		if f.path == "" {
 			continue
 		}
-		if _, err := os.Stat(f.path); err != nil {
+		paths, err := data.Expand(f.path)
+		if err == nil {
+			_, err = os.Stat(paths[0])
+		}
+		if err != nil {
 			r.problem(fmt.Errorf("%s: %w", f.key, err))
 		}
 	}

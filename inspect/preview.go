@@ -41,15 +41,16 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	if err := limit(tk, o.Config.Model.Path, o.Config.Model.Ignore); err != nil {
 		return err
 	}
-	source, err := data.Open(o.Config.Data.Train, o.Config.Data.Options)
+	section := o.Config.Data
+	source, _, err := o.Config.OpenData(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if o.From >= source.Len() {
-		return fmt.Errorf("%s: there is no row %d: the file has %d, and the first is 0", o.Config.Data.Train, o.From, source.Len())
+		return fmt.Errorf("%s: there is no row %d: %d are trained on, and the first is 0", section.Train, o.From, source.Len())
 	}
-	p := preview{writer: w, options: o, tokenizer: tk, encoder: data.NewEncoder(tk, template, o.MaxTokens)}
+	p := preview{writer: w, options: o, tokenizer: tk, encoder: data.NewEncoder(tk, template, o.MaxTokens).Long(section.Long)}
 	to := min(o.To, source.Len())
 	for i := o.From; i < to; i++ {
 		if err := ctx.Err(); err != nil {
@@ -66,7 +67,7 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	}
 	p.printf("%d of %d rows shown, %d tokens, %d of them learned (%s)\n", to-o.From, source.Len(), p.tokens, p.learned, share(p.learned, p.tokens))
 	if p.err == nil && p.bad > 0 {
-		return fmt.Errorf("%s: %d of the %d rows shown cannot be trained on", o.Config.Data.Train, p.bad, to-o.From)
+		return fmt.Errorf("%s: %d of the %d rows shown cannot be trained on", section.Train, p.bad, to-o.From)
 	}
 	return p.err
 }
@@ -87,9 +88,9 @@ func (p *preview) printf(format string, args ...any) {
 	}
 }
 
-// sample shows one.
+// sample shows a row.
 func (p *preview) sample(s data.Sample) error {
-	e, err := p.encoder.Encode(s)
+	parts, err := p.encoder.Parts(s)
 	if err != nil {
 		return err
 	}
@@ -97,12 +98,20 @@ func (p *preview) sample(s data.Sample) error {
 	if err != nil {
 		return err
 	}
+	for _, e := range parts {
+		p.part(e, lost)
+	}
+	return nil
+}
+
+// part shows a sample, which may be a part of a row, with what of the row is not rendered.
+func (p *preview) part(e data.Encoded, lost []string) {
 	learned := 0
 	for _, t := range e.Turns {
 		learned += t.End - t.Start
 	}
 	p.tokens, p.learned = p.tokens+len(e.IDs), p.learned+learned
-	p.printf("%s: %d tokens, %d of them learned (%s), answers: %d\n", s.Where, len(e.IDs), learned, share(learned, len(e.IDs)), len(e.Turns))
+	p.printf("%s: %d tokens, %d of them learned (%s), answers: %d\n", e.Where, len(e.IDs), learned, share(learned, len(e.IDs)), len(e.Turns))
 	if len(lost) > 0 {
 		p.printf("  not rendered by the chat template: %s\n", strings.Join(lost, ", "))
 	}
@@ -115,9 +124,11 @@ func (p *preview) sample(s data.Sample) error {
 	if e.Cut {
 		p.printf("  the text is cut off at %d tokens\n", p.options.MaxTokens)
 	}
+	if e.Removed > 0 {
+		p.printf("  tokens beyond %d, left out (data.long: %s): %d\n", p.options.MaxTokens, p.options.Config.Data.Long, e.Removed)
+	}
 	p.stages(e)
 	p.text(e)
-	return nil
 }
 
 // tail is the first token of what S-SFT differentiates, -1 if no stage does.

@@ -25,7 +25,7 @@ func inspectRun(_ context.Context, r *Report, dir string, o Options) error {
 	r.problem(err)
 	if err == nil {
 		r.fact("name", c.Name)
-		r.fact("data", c.Data.Train)
+		r.fact("data", c.Data.Train.String())
 		r.fact("seed", c.Seed)
 	}
 	r.adapter(dir, o.Model, c)

@@ -49,13 +49,16 @@ func (p *runPage) samples(ctx context.Context, o RunPageOptions) error {
 			p.Notes = append(p.Notes, r.Name+" has no slots, so that no tokens are chosen.")
 			continue
 		}
-		path, options := dataOf(run, o.Data)
-		list, err := p.samplesOf(ctx, r, run, fmt.Sprint("s", i), path, options, o.Samples)
+		name, source, err := samplesFrom(ctx, run, o.Data)
+		var list []keptSample
+		if err == nil {
+			list, err = p.samplesOf(ctx, r, run, fmt.Sprint("s", i), source, o.Samples)
+		}
 		if err != nil && (o.Data != "" || ctx.Err() != nil) {
 			return err
 		}
 		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("there is no file %s; name another one with --data", path)
+			err = fmt.Errorf("there is no file %s; name another one with --data", name)
 		}
 		if err != nil {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s: %v", r.Name, err))
@@ -70,25 +73,26 @@ func (p *runPage) samples(ctx context.Context, o RunPageOptions) error {
 	return nil
 }
 
-// dataOf is the file that samples of a run come from, and how its rows are read.
-func dataOf(run *runs.Run, asked string) (string, data.Options) {
+// samplesFrom opens what samples of a run are taken from: the file that is asked for, or what
+// the run is evaluated on, or else trained on.
+func samplesFrom(ctx context.Context, run *runs.Run, asked string) (name string, source *data.Source, err error) {
 	c := run.Config
 	switch {
 	case asked != "" && c.Eval.Data != "":
-		return asked, c.Eval.Options
+		source, err = data.Open(asked, c.Eval.Options)
+		return asked, source, err
 	case asked != "":
-		return asked, c.Data.Options
-	case c.Eval.Data != "":
-		return c.Eval.Data, c.Eval.Options
+		source, err = data.Open(asked, c.Data.Options)
+		return asked, source, err
+	case !c.Eval.Nothing():
+		source, err = c.Eval.Open(ctx)
+		return c.Eval.Name(), source, err
 	}
-	return c.Data.Train, c.Data.Options
+	source, _, err = c.OpenData(ctx)
+	return c.Data.Train.String(), source, err
 }
 
-func (p *runPage) samplesOf(ctx context.Context, r *pageRun, run *runs.Run, id, path string, options data.Options, n int) (list []keptSample, err error) {
-	source, err := data.Open(path, options)
-	if err != nil {
-		return nil, err
-	}
+func (p *runPage) samplesOf(ctx context.Context, r *pageRun, run *runs.Run, id string, source *data.Source, n int) (list []keptSample, err error) {
 	defer func() { err = errors.Join(err, source.Close()) }()
 	encoder := data.NewEncoder(run.Tokenizer, run.Template, 0)
 	for row := range min(n, source.Len()) {
@@ -101,7 +105,7 @@ func (p *runPage) samplesOf(ctx context.Context, r *pageRun, run *runs.Run, id, 
 			return list, err
 		}
 		s.ID, s.Run = fmt.Sprintf("%s-%d", id, row), p.of(r, "")
-		s.Where = fmt.Sprintf("%s: row %d", filepath.Base(path), row)
+		s.Where = filepath.Base(sample.Where)
 		list = append(list, s)
 	}
 	return list, nil

@@ -36,25 +36,28 @@ func Stats(ctx context.Context, o StatsOptions) (_ *Report, err error) {
 		return nil, err
 	}
 	section := o.Config.Data
-	source, err := data.Open(section.Train, section.Options)
+	source, heldOut, err := o.Config.OpenData(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	check := func(most int) (*data.Survey, error) {
-		return data.CheckRows(ctx, source, data.NewEncoder(tk, template, most), data.CheckOptions{Samples: section.Samples, Progress: o.Progress})
+		return data.CheckRows(ctx, source, data.NewEncoder(tk, template, most).Long(section.Long), data.CheckOptions{Progress: o.Progress})
 	}
 	whole, err := check(0)
 	if err != nil {
 		return nil, err
 	}
-	repeats, err := source.Repeats(ctx, section.Samples)
+	repeats, err := source.Repeats(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Path: section.Train, Kind: "data set"}
+	r := &Report{Path: section.Train.String(), Kind: "data set"}
 	r.fact("form", source.Form())
 	r.fact("rows", Count(whole.Rows))
+	if heldOut != nil {
+		r.fact("rows held out", Count(heldOut.Len()))
+	}
 	r.fact("tokens", Count(whole.Tokens))
 	r.fact("learned tokens", Count(whole.Supervised))
 	r.fact("rows that repeat an earlier one", Count(repeats.Rows))
@@ -70,12 +73,40 @@ func Stats(ctx context.Context, o StatsOptions) (_ *Report, err error) {
 	if n := len(used.Bad); n > 0 {
 		r.problem(fmt.Errorf("%d of %d rows cannot be trained on, the first of them %s: %s", n, used.Rows, used.Bad[0].Where, used.Bad[0].Reason))
 	}
+	if err := r.portions(source, used); err != nil {
+		return nil, err
+	}
 	good := *used
 	good.Bad = nil
 	for _, w := range good.Warnings() {
 		r.note("%s", w)
 	}
 	return r, nil
+}
+
+// portions adds what of the samples comes from which entry, if there are several.
+func (r *Report) portions(s *data.Source, used *data.Survey) error {
+	if len(used.Lengths) == 0 {
+		return nil
+	}
+	samples, err := used.Use(data.BadRowSkip)
+	if err != nil {
+		return err
+	}
+	list := s.Portions(samples, used.Lengths)
+	if len(list) == 1 {
+		return nil
+	}
+	t := Table{Title: "what is drawn from where", Columns: []string{"data.train", "samples", "tokens", "weight", "share of what is drawn"}}
+	for _, p := range list {
+		weight := any("none")
+		if p.Weight > 0 {
+			weight = p.Weight
+		}
+		t.row(p.Path, Count(p.Samples), Count(p.Tokens), weight, Share(p.Share))
+	}
+	r.table(t)
+	return nil
 }
 
 // lengthsAll adds the lengths of rows, and how many of them fit into limits.

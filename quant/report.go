@@ -13,9 +13,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/bytesize"
-	"eisft/internal/filehash"
 	"eisft/internal/head"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -121,8 +121,8 @@ func (j *Job) report(made *made) (*Report, error) {
 	if r.Float, err = FloatParts(j.Model, made.q.Scheme, r.FloatTokens); err != nil {
 		return nil, err
 	}
-	if r.Settings.Calibration, err = filehash.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {
-		r.Settings.Evaluation, err = filehash.Sum(j.Evaluation.Path)
+	if r.Settings.Calibration, err = data.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {
+		r.Settings.Evaluation, err = data.Sum(j.Evaluation.Path)
 	}
 	return r, err
 }

@@ -53,6 +53,7 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	}
 	a, s := &agenda.Agenda{}, t.survey
 	a.Add("data", "%s: %s", s.Path, s.Cut())
+	t.portionsAgenda(a)
 	a.Add("tokens", "%s, %s of them learned; the longest sample has %s", comma(s.Tokens), comma(s.Supervised), comma(len(longest.IDs)))
 	if q := t.config.Model.Quantized; q.Folder != "" {
 		a.Add("base", "the quantized model in %s", q)
@@ -63,7 +64,7 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 	if len(t.validation) > 0 {
 		a.Add("validate", "%s", t.validationPlan())
 	}
-	if err := t.evaluationAgenda(a); err != nil {
+	if err := t.evaluationAgenda(ctx, a); err != nil {
 		return nil, err
 	}
 	if err := t.stagesAgenda(ctx, a, longest, least); err != nil {
@@ -86,7 +87,7 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 		if err != nil {
 			return err
 		}
-		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.rows)))
+		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.samples)))
 		if o.samples*o.times < least {
 			a.Add(string(stage.Kind()), "%s", text)
 			unmeasured = append(unmeasured, string(stage.Kind()))
@@ -147,17 +148,13 @@ func (t *trainer) longest() (data.Encoded, error) {
 			at = i
 		}
 	}
-	s, err := t.source.At(t.rows[at])
-	if err != nil {
-		return data.Encoded{}, err
-	}
-	return t.encoder.Encode(s)
+	return t.source.Encode(t.samples[at], t.encoder)
 }
 
 // reads is how many tokens a stage will read, sample by sample in the order in which they
 // will come.
 func (t *trainer) reads(o outlook) (int, error) {
-	sampler, err := data.NewSampler(uint64(t.config.Seed), len(t.rows), data.Cursor{})
+	sampler, err := t.source.Sampler(t.samples, uint64(t.config.Seed), data.Cursor{})
 	if err != nil {
 		return 0, err
 	}
@@ -234,12 +231,12 @@ func (t *trainer) warnOfContext(i int, s config.Stage) {
 }
 
 // evaluationAgenda says what is evaluated.
-func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
+func (t *trainer) evaluationAgenda(ctx context.Context, a *agenda.Agenda) error {
 	section := t.config.Eval
-	if section.Data == "" {
+	if section.Nothing() {
 		return nil
 	}
-	source, err := data.Open(section.Data, section.Options)
+	source, err := section.Open(ctx)
 	if err != nil {
 		return fmt.Errorf("evaluation: %w", err)
 	}
@@ -251,7 +248,7 @@ func (t *trainer) evaluationAgenda(a *agenda.Agenda) error {
 	if section.Before {
 		before = enum.List(section.Policies)
 	}
-	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Data,
+	a.Add("evaluate", "%s of %s: %s before, %s after", english.Plural(n, "row", ""), section.Name(),
 		before, cmp.Or(enum.List(policiesAfter(t.config)), "nothing"))
 	return source.Close()
 }

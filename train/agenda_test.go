@@ -17,7 +17,7 @@ import (
 func longChat(t *testing.T, c *config.Config) {
 	t.Helper()
 	c.Data.MaxTokens, c.Data.OnBadRow = 200, data.BadRowSkip
-	f, err := os.OpenFile(c.Data.Train, os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(c.Data.Train.String(), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestContextWarnings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var got []string
 			tr := &trainer{config: tinyConfig(t, test.stages), group: ranks.Alone{}}
-			if err := tr.open(); err != nil {
+			if err := tr.open(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			defer tr.source.Close()

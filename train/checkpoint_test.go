@@ -22,7 +22,7 @@ func opened(t testing.TB, change func(*config.Config)) *trainer {
 	c := tinyConfig(t, "["+sftStage+"]")
 	change(c)
 	r := &trainer{config: c, group: ranks.Alone{}, state: new(state)}
-	if err := r.open(); err != nil {
+	if err := r.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.source.Close() })

@@ -27,8 +27,8 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	if !t.measuresBefore() || t.measured {
 		return nil
 	}
-	if section.Data != t.config.Data.Train { // which has been announced
-		if err := eval.Announce(section, t.options.Progress); err != nil {
+	if section.Data != "" && section.Data != t.config.Data.Train.String() { // which has been announced
+		if err := eval.Announce(ctx, section, t.options.Progress); err != nil {
 			return t.discard(fmt.Errorf("evaluation: %w", err))
 		}
 	}
@@ -50,7 +50,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 }
 
 // measuresBefore says whether the untrained block is evaluated.
-func (t *trainer) measuresBefore() bool { return t.config.Eval.Data != "" && t.config.Eval.Before }
+func (t *trainer) measuresBefore() bool { return !t.config.Eval.Nothing() && t.config.Eval.Before }
 
 // discard removes a run that has come to nothing.
 func (t *trainer) discard(err error) error {
@@ -64,7 +64,7 @@ func (t *trainer) discard(err error) error {
 func (t *trainer) evaluateAfter(ctx context.Context) error {
 	section := t.config.Eval
 	section.Policies = policiesAfter(t.config)
-	if section.Data == "" || len(section.Policies) == 0 {
+	if section.Nothing() || len(section.Policies) == 0 {
 		return nil
 	}
 	results, err := t.measure(ctx, section, "")

@@ -94,7 +94,7 @@ func TestAdapterGoesOn(t *testing.T) {
 	on := tinyConfig(t, "["+sftStage+"]")
 	on.Model.Adapter = first.Dir
 	r := &trainer{config: on, options: Options{}, state: new(state)}
-	if err := r.open(); err != nil {
+	if err := r.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer r.source.Close()
@@ -126,7 +126,7 @@ func TestAdapterGoesOn(t *testing.T) {
 // evaluated is a tiny configuration that is evaluated on what it is trained on.
 func evaluated(t *testing.T) *config.Config {
 	c := tinyConfig(t, "["+sftStage+"]")
-	c.Eval = eval.Config{Data: c.Data.Train, Before: true, MaxNewTokens: 3, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
+	c.Eval = eval.Config{Data: c.Data.Train.String(), Before: true, MaxNewTokens: 3, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
 	return c
 }
 

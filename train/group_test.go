@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"eisft/data"
 	"eisft/internal/ranks"
 	"eisft/internal/ranks/rankstest"
 	"eisft/train/config"
@@ -173,10 +174,10 @@ func TestRankFails(t *testing.T) {
 		dir  bool // the run folder is made
 	}{
 		{"before the first step", 1, func(_ *testing.T, c *config.Config) { c.Model.Path += "-gone" }, "demo-gone", false},
-		{"before the first step", 0, func(_ *testing.T, c *config.Config) { c.Data.Train += "-gone" }, "chats.jsonl-gone", false},
+		{"before the first step", 0, func(_ *testing.T, c *config.Config) { c.Data.Train = data.One(c.Data.Train.String() + "-gone") }, "chats.jsonl-gone", false},
 		{"in a step", 1, func(t *testing.T, c *config.Config) {
-			c.Data.Train = filepath.Join(t.TempDir(), "text.jsonl")
-			if err := os.WriteFile(c.Data.Train, []byte(`{"text":"`+strings.Repeat("The garage code is 4711. ", 10)+`"}`+"\n"), 0o644); err != nil {
+			c.Data.Train = data.One(filepath.Join(t.TempDir(), "text.jsonl"))
+			if err := os.WriteFile(c.Data.Train.String(), []byte(`{"text":"`+strings.Repeat("The garage code is 4711. ", 10)+`"}`+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, "stage 1 (s-sft), step 1: ", true},
@@ -196,7 +197,7 @@ func TestRankFails(t *testing.T) {
 				}
 			}()
 		}, "checkpoint: ", true},
-		{"in the evaluation", 0, func(_ *testing.T, c *config.Config) { c.Eval.Data = c.Data.Train + "-gone" }, "evaluation: ", false},
+		{"in the evaluation", 0, func(_ *testing.T, c *config.Config) { c.Eval.Data = c.Data.Train.String() + "-gone" }, "evaluation: ", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := tinyConfig(t, "["+sftStage+"]")

@@ -10,20 +10,21 @@ import (
 	"slices"
 	"syscall"
 
-	"eisft/internal/filehash"
+	"eisft/data"
 	"eisft/model"
 	"eisft/train/config"
 )
 
 // inputs are the hashes of what a run reads beside its configuration, by their
-// keys in it: model.path (the weights), model.path/tokenizer.json, data.train (the rows in use). A run that goes on with another base or
+// keys in it: model.path (the weights), model.path/tokenizer.json, data.train (the rows that are trained on),
+// validation.data (those that are held out). A run that goes on with another base or
 // other data is neither the one nor the other.
 type inputs map[string]string
 
 func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 	in := inputs{"model.path": base.Identity()}
 	add := func(key, path string) error {
-		sum, err := filehash.Sum(path)
+		sum, err := data.Sum(path)
 		if err == nil {
 			in[key] = sum
 		}
@@ -35,7 +36,7 @@ func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 			return nil, err
 		}
 	}
-	if c.Eval.Data == "" || c.Eval.Data == c.Data.Train {
+	if c.Eval.Data == "" || slices.ContainsFunc(c.Data.Train, func(f data.File) bool { return f.Path == c.Eval.Data }) {
 		return in, nil
 	}
 	if err := add(evalData, c.Eval.Data); err != nil && !errors.Is(err, fs.ErrNotExist) { // evaluation says so

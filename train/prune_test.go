@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/model"
 	"eisft/train/runs"
@@ -127,7 +128,7 @@ func TestPruneErrors(t *testing.T) {
 	if err := os.WriteFile(text, []byte(`{"text":"The garage code is 4711, and it has been so for as long as anyone can tell. The garage code is 4711, and it has been so."}`+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c.Data.Train = text
+	c.Data.Train = data.One(text)
 	_, err := Train(t.Context(), c, Options{})
 	wantError(t, err, "text.jsonl: 1 of 1 row cannot be trained on:\n  line 1: no answer to learn from", "this is a plain text")
 }

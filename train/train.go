@@ -63,11 +63,12 @@ type trainer struct {
 	config    *config.Config
 	options   Options
 	group     ranks.Group
-	size      int // ranks that train, which a plan is one of that stands for all
-	source    *data.Source
+	size      int          // ranks that train, which a plan is one of that stands for all
+	source    *data.Source // to train on
+	heldOut   *data.Source // nil: nothing is
 	encoder   *data.Encoder
 	survey    *data.Survey
-	rows      []int // of source, to train on
+	samples   []data.Piece // of source
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
@@ -113,7 +114,7 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 		}
 		t.size = o.Group.Size()
 	}
-	if err := t.open(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
@@ -124,7 +125,7 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
-	if err := t.open(); err != nil {
+	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
@@ -169,7 +170,7 @@ func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
 }
 
 // open opens base, data and template.
-func (t *trainer) open() (err error) {
+func (t *trainer) open(ctx context.Context) (err error) {
 	if t.Run, err = runs.OpenUntrained(t.config); err != nil {
 		return err
 	}
@@ -179,11 +180,10 @@ func (t *trainer) open() (err error) {
 			t.options.Warn(w)
 		}
 	}
-	if t.source, err = data.Open(t.config.Data.Train, t.config.Data.Options); err != nil {
+	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens).Long(t.config.Data.Long)
+	if err := t.openData(ctx); err != nil {
 		return err
 	}
-	t.source.Announce(t.options.Progress)
-	t.encoder = data.NewEncoder(t.Tokenizer, t.Template, t.config.Data.MaxTokens)
 	if t.inputs, err = readInputs(t.config, t.Model.Base); err != nil {
 		return err
 	}
@@ -314,7 +314,7 @@ func (t *trainer) onFolder(open func() error) error {
 func (t *trainer) checkRows(ctx context.Context) error {
 	answers := slices.ContainsFunc(t.config.Stages, func(s config.Stage) bool { return s.Kind() != config.KindDistill })
 	found, err := ranks.OnFirst(t.group, func() (*data.Survey, error) {
-		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Samples: t.config.Data.Samples, Answers: answers, Progress: t.options.Progress})
+		return data.CheckRows(ctx, t.source, t.encoder, data.CheckOptions{Answers: answers, Progress: t.options.Progress})
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -322,7 +322,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		}
 		return err
 	}
-	if t.rows, err = found.Use(t.config.Data.OnBadRow); err != nil {
+	if t.samples, err = found.Use(t.config.Data.OnBadRow); err != nil {
 		return err
 	}
 	if err := t.readValidation(ctx, answers); err != nil {
@@ -352,7 +352,7 @@ func (t *trainer) write(do func() error) error {
 }
 
 func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
-	return data.NewLoader(t.source, t.rows, t.encoder, uint64(t.config.Seed), at)
+	return data.NewLoader(t.source, t.samples, t.encoder, uint64(t.config.Seed), at)
 }
 
 // stop saves the last whole step and says how to go on.

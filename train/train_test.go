@@ -303,7 +303,7 @@ func TestResumeErrors(t *testing.T) {
 // out; a run that is resumed leaves out the same.
 func TestBadRows(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
-	good, err := os.ReadFile(c.Data.Train)
+	good, err := os.ReadFile(c.Data.Train.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestBadRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Data.Train = bad
+	c.Data.Train = data.One(bad)
 	_, err = Train(t.Context(), c, Options{})
 	wantError(t, err, "bad.jsonl: 1 of 5 rows cannot be trained on:\n  line 2: message 2 is an empty answer\n", "data.on_bad_row: skip")
 	c.Data.OnBadRow = data.BadRowSkip
@@ -415,7 +415,7 @@ func TestResumeWithOtherInputs(t *testing.T) {
 		t.Fatalf("got %v, want ErrStopped", err)
 	}
 	for _, tc := range []struct{ path, want string }{
-		{c.Data.Train, "data.train: its content has changed since the checkpoint was written"},
+		{c.Data.Train.String(), "data.train: its content has changed since the checkpoint was written"},
 		{filepath.Join(base, "model.safetensors"), "model.path: its content has changed"},
 		{filepath.Join(base, "tokenizer_config.json"), "model.path/tokenizer_config.json: its content has changed"},
 	} {
@@ -424,7 +424,7 @@ func TestResumeWithOtherInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		bad := append(slices.Clone(good), ' ')
-		if tc.path == c.Data.Train {
+		if tc.path == c.Data.Train.String() {
 			bad = bytes.Replace(good, []byte("It is 4711."), []byte("It is 4712."), 1)
 		}
 		if filepath.Ext(tc.path) == ".safetensors" {
@@ -440,11 +440,11 @@ func TestResumeWithOtherInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	same, err := os.ReadFile(c.Data.Train)
+	same, err := os.ReadFile(c.Data.Train.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Data.Train, append(same, '\n'), 0o644); err != nil { // the same rows
+	if err := os.WriteFile(c.Data.Train.String(), append(same, '\n'), 0o644); err != nil { // the same rows
 		t.Fatal(err)
 	}
 	if _, err := Train(t.Context(), c, Options{Resume: true}); err != nil {

@@ -28,24 +28,31 @@ type watch struct {
 	Used     bool    `json:"used,omitempty"`
 }
 
-// readValidation reads the held-out samples of a configuration that has some.
+// readValidation reads the held-out samples of a configuration that has some: those of a file
+// of their own, or the rows that are held out of the training data.
 func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) {
-	path, section := t.config.Validation.Data, t.config.Data
-	if path == "" {
+	path, section, key := t.config.Validation.Data, t.config.Data, "validation.data"
+	if path == "" && t.heldOut == nil {
 		return nil
+	}
+	source := t.heldOut
+	if path == "" {
+		key = "validation.share"
 	}
 	defer func() {
 		if err != nil && !ranks.Told(err) {
-			err = fmt.Errorf("validation.data: %w", err)
+			err = fmt.Errorf("%s: %w", key, err)
 		}
 	}()
-	source, err := data.Open(path, section.Options)
-	if err != nil {
-		return err
+	if path != "" {
+		if source, err = data.Open(path, section.Options); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, source.Close()) }()
 	}
-	defer func() { err = errors.Join(err, source.Close()) }()
+	source = source.First(t.config.Validation.Samples)
 	found, err := ranks.OnFirst(t.group, func() (*data.Survey, error) {
-		return data.CheckRows(ctx, source, t.encoder, data.CheckOptions{Samples: t.config.Validation.Samples, Answers: answers, Progress: t.options.Progress})
+		return data.CheckRows(ctx, source, t.encoder, data.CheckOptions{Answers: answers, Progress: t.options.Progress})
 	})
 	if err != nil {
 		return err
@@ -55,17 +62,13 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 		return err
 	}
 	for _, row := range rows {
-		s, err := source.At(row)
-		if err != nil {
-			return err
-		}
-		e, err := t.encoder.Encode(s)
+		e, err := source.Encode(row, t.encoder)
 		if err != nil {
 			return err
 		}
 		t.validation = append(t.validation, e)
 	}
-	t.inputs["validation.data"] = found.Hash
+	t.inputs[key] = found.Hash
 	return nil
 }
 
@@ -79,7 +82,7 @@ func (t *trainer) validate(ctx context.Context, at *position, o config.Optimizer
 		return false, nil
 	}
 	started := time.Now()
-	mine, err := t.heldOut(ctx, gradients, progress)
+	mine, err := t.validationShare(ctx, gradients, progress)
 	switch {
 	case ctx.Err() != nil:
 		mine = contribution{Stop: true}
@@ -105,8 +108,8 @@ func (t *trainer) validate(ctx context.Context, at *position, o config.Optimizer
 	return false, t.watch(at, found, time.Since(started))
 }
 
-// heldOut takes this rank's share of the loss.
-func (t *trainer) heldOut(ctx context.Context, gradients batchGradients, progress func(done int)) (mine contribution, err error) {
+// validationShare takes this rank's share of the loss.
+func (t *trainer) validationShare(ctx context.Context, gradients batchGradients, progress func(done int)) (mine contribution, err error) {
 	loss, err := gradients(t.validation, true)
 	if err != nil {
 		return mine, err

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
@@ -21,7 +22,7 @@ import (
 func watched(t *testing.T, stages string) *config.Config {
 	t.Helper()
 	c := tinyConfig(t, stages)
-	c.Validation.Data = filepath.Join(filepath.Dir(c.Data.Train), "held-out.jsonl")
+	c.Validation.Data = filepath.Join(filepath.Dir(c.Data.Train.String()), "held-out.jsonl")
 	row := `{"messages":[{"role":"user","content":"` + strings.Repeat("The garage code is 1234. ", 9) + `"},{"role":"assistant","content":"It is 1234."}]}` + "\n"
 	if err := os.WriteFile(c.Validation.Data, []byte(strings.Repeat(row, 2)+strings.ReplaceAll(row, "1234", "77")), 0o644); err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func TestSlowValidationChangesNothing(t *testing.T) {
 		}
 		// A step from the same adapter on a batch of these rows begins with the same loss.
 		on := *c
-		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, c.Validation.Data, config.Validation{}
+		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, data.One(c.Validation.Data), config.Validation{}
 		s := c.Stages[0]
 		switch kind := s.(type) {
 		case config.SSFT:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/data"
 	"eisft/inspect"
 	"eisft/train/config"
 )
@@ -33,7 +34,8 @@ func previewCommand() *cli.Command {
 is coloured, or stands in ⟦ ⟧ where the output is no terminal; ┃256┃ is the border of a
 segment behind 256 tokens, and where the tail begins, which S-SFT differentiates. Beside
 it stands what the template leaves out and what is beyond the limit of tokens. Columns, prompts and options
-of the template are those of the configuration. The exit code is 1 if a row that is
+of the template are those of the configuration, and so are the rows: the first data.samples, less those
+that validation.share holds out. FILE may be a pattern of names. The exit code is 1 if a row that is
 shown cannot be trained on.
 
    eisft data preview --config configs/s-sft.yaml
@@ -53,8 +55,8 @@ func statsCommand() *cli.Command {
 		Usage:     "count rows as they are trained on",
 		ArgsUsage: "FILE",
 		Description: `Encodes all rows of a data file as training does, and prints their lengths in tokens, how
-many fit into which limit, what is learned of them, and how many repeat others. The exit
-code is 1 if there are rows that cannot be trained on.
+many fit into which limit, what is learned of them, how many repeat others, and what of
+several files is drawn how often. FILE may be a pattern of names. The exit code is 1 if there are rows that cannot be trained on.
 
    eisft data stats --config configs/s-sft.yaml
    eisft data stats --model model/demo --max-tokens 4096 chats.jsonl`,
@@ -95,9 +97,9 @@ func trainedOn(c *cli.Context) (cfg config.Config, maxTokens int, err error) {
 		return cfg, 0, usagef(c, "give --config FILE or --model FOLDER: a chat template says how rows are rendered")
 	}
 	if c.Args().Present() {
-		cfg.Data.Train = c.Args().First()
+		cfg.Data.Train = data.One(c.Args().First())
 	}
-	if cfg.Data.Train == "" {
+	if len(cfg.Data.Train) == 0 {
 		return cfg, 0, usagef(c, "name a data file")
 	}
 	if c.IsSet("max-tokens") {

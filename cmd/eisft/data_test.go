@@ -206,7 +206,7 @@ func TestDataErrors(t *testing.T) {
 		{preview("--model", demo, "--rows", "5:3", "a"), exitUsage, `eisft: --rows is "5:3"; want FROM:TO, such as 0:5, or the number of a row` + help},
 		{preview("--model", demo, "--max-tokens", "-1", "a"), exitUsage, "eisft: --max-tokens is -1; it must be at least 1, or 0 for any length" + help},
 		{preview("--model", demo, "a.jsonl"), exitError, "eisft: a.jsonl: no such file or directory\n"},
-		{preview("--model", demo, "--rows", "3:", "chats.jsonl"), exitError, "eisft: chats.jsonl: there is no row 3: the file has 3, and the first is 0\n"},
+		{preview("--model", demo, "--rows", "3:", "chats.jsonl"), exitError, "eisft: chats.jsonl: there is no row 3: 3 are trained on, and the first is 0\n"},
 		{preview("--model", "nothing", "chats.jsonl"), exitError, "eisft: load tokenizer: "},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

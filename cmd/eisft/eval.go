@@ -64,7 +64,7 @@ both by
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			append(runFlags(), graphFlags()...),
-			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (.parquet, .jsonl, .json, .csv; .gz or .zst)"},
+			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (" + data.EndingsForHelp() + ", or a pattern of names)"},
 			&cli.StringFlag{Name: "columns", Usage: "read parts of a row from other columns: `NAME=COLUMN,…`, such as context=document,input=question", DefaultText: configured},
 			&cli.StringFlag{Name: "prompt", Usage: "ask by `TEMPLATE`, in which {context} and {input} stand for a row's columns", DefaultText: "the configuration's, or what the model's eisft.json says"},
 			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
@@ -141,7 +141,7 @@ func evaluate(c *cli.Context) (err error) {
 		if !first {
 			return nil
 		}
-		plan, err := job.Plan()
+		plan, err := job.Plan(c.Context)
 		if err != nil {
 			return err
 		}
@@ -215,7 +215,7 @@ func evalJob(c *cli.Context, graphs *evaluatedGraphs) (*eval.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := eval.Announce(section, c.App.ErrWriter); err != nil {
+	if err := eval.Announce(c.Context, section, c.App.ErrWriter); err != nil {
 		return nil, err
 	}
 	m, streams, err := asTrained(c, run)
@@ -236,8 +236,7 @@ func evalJob(c *cli.Context, graphs *evaluatedGraphs) (*eval.Job, error) {
 		job.Quantized = run.Config.Model.Quantized.SHA256
 	}
 	if job.Dir == "" && run.Dir != "" {
-		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
-		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, name)
+		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, section.Folder())
 	}
 	if graphs != nil {
 		if err := graphs.score(c, job, run); err != nil {
@@ -285,8 +284,10 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 		return e, err
 	}
 	switch {
-	case e.Data == "":
-		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE")
+	case e.Nothing():
+		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data and no validation.share; give --data FILE")
+	case e.Data == "" && (c.IsSet("columns") || c.IsSet("prompt")):
+		return e, usagef(c, "--columns and --prompt are for --data FILE: rows that are held out are read as those that are trained on")
 	case e.Samples < 0:
 		return e, usagef(c, "--samples is %d; it must be at least 1, or 0 for all", e.Samples)
 	case e.MaxNewTokens < 1:

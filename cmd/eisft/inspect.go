@@ -14,8 +14,9 @@ func inspectCommand() *cli.Command {
 		Usage:     "say what a file or folder is, and what is wrong with it",
 		ArgsUsage: "PATH",
 		Description: `Describes a base model (a folder or .gguf file), an adapter, a run with the table of
-what was gained, a data file (.parquet, .jsonl, .json, .csv; .gz or .zst), a quantized model, exported
-graphs (a folder, or an .onnx or .tflite file), a configuration, a saved state or any other .safetensors file. The exit
+what was gained, a data file (.parquet, .jsonl, .json, .csv, .txt; all but the first also .gz or .zst),
+a quantized model, exported graphs (a folder, or an .onnx or .tflite file), a configuration, a saved state
+or any other .safetensors file. The exit
 code is 1 if something is wrong with it.
 
    eisft inspect runs/latest

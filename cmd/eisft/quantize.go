@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"eisft/data"
+
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/enum"
@@ -29,7 +31,7 @@ before and after. Writes the quantized weights, their encodings and a report
 A recipe names scheme and methods; configs/quant has some, and recipe.yaml there
 explains every key. Flags override its keys.`,
 		Flags: []cli.Flag{
-			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (.parquet, .jsonl, .json, .csv; .gz or .zst), whose columns are as in the configuration's data section (required)"},
+			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (" + data.EndingsForHelp() + ", or a pattern of names), whose columns are as in the configuration's data section (required)"},
 			&cli.PathFlag{Name: "recipe", Usage: "quantize as the recipe `FILE` says, or the one of that name in configs/quant"},
 			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", DefaultText: "the recipe's, or 16"},
 			runFlag("quantize"),

@@ -69,7 +69,7 @@ func TestTrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(dir, "train.jsonl"); got.Data.Train != want {
+	if want := filepath.Join(dir, "train.jsonl"); got.Data.Train.String() != want {
 		t.Errorf("the resolved configuration trains on %s, want %s", got.Data.Train, want)
 	}
 }

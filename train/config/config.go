@@ -5,7 +5,9 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -91,14 +93,31 @@ type Block struct {
 
 // Data is what is trained on.
 type Data struct {
-	Train        string `yaml:"train"` // a parquet, jsonl, jsonl.gz or json file
+	Train        data.Files `yaml:"train"`
 	data.Options `yaml:",inline"`
-	MaxTokens    int           `yaml:"max_tokens"` // longer samples lose their last turns; bad if none fits
-	Samples      int           `yaml:"samples"`    // use only the first so many; 0: all
+	MaxTokens    int           `yaml:"max_tokens"` // of a sample
+	Long         data.Long     `yaml:"long"`       // what becomes of longer ones
+	Samples      int           `yaml:"samples"`    // use only the first so many of each entry; 0: all
 	OnBadRow     data.OnBadRow `yaml:"on_bad_row"` // what becomes of rows that cannot be trained on
 	// TemplateOptions are what the chat template knows beside the messages, wherever it is
 	// used: enable_thinking, …
 	TemplateOptions TemplateOptions `yaml:"template_options,omitempty"`
+}
+
+// Set is what is read of the files, before rows are held out.
+func (d Data) Set() data.Set { return data.Set{Files: d.Train, Options: d.Options, Samples: d.Samples} }
+
+// OpenData opens the rows to train on, and those that validation.share holds out (nil: none
+// are). To close either closes the files of both.
+func (c *Config) OpenData(ctx context.Context) (train, heldOut *data.Source, err error) {
+	all, err := c.Data.Set().Open()
+	if err != nil || c.Validation.Share == 0 {
+		return all, nil, err
+	}
+	if train, heldOut, err = all.Split(ctx, c.Validation.Share); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("validation.share: %w", err), all.Close())
+	}
+	return train, heldOut, nil
 }
 
 // TemplateOptions are variables of a chat template by name, of any type that JSON has.
@@ -120,11 +139,13 @@ func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
 // Validation says how stages that take optimizer steps are held to rows that they are not
 // trained on: by the loss that they train, without gradients.
 type Validation struct {
-	Data     string `yaml:"data,omitempty"` // a file, read as those of Data.Train; "": there is none
-	Every    int    `yaml:"every"`          // steps; 0: only at the end of a stage
-	Samples  int    `yaml:"samples"`        // the first so many rows; 0: all
-	Patience int    `yaml:"patience"`       // so many losses in a row that are no better end a stage; 0: none do
-	UseBest  bool   `yaml:"use_best"`       // a stage leaves the parameters of its best loss, not its last ones
+	Data string `yaml:"data,omitempty"` // a file, read as those of Data.Train; "": there is none
+	// Share of the rows of Data.Train that is held out, by a hash of their text, in place of a file.
+	Share    data.Share `yaml:"share,omitempty"`
+	Every    int        `yaml:"every"`    // steps; 0: only at the end of a stage
+	Samples  int        `yaml:"samples"`  // the first so many rows; 0: all
+	Patience int        `yaml:"patience"` // so many losses in a row that are no better end a stage; 0: none do
+	UseBest  bool       `yaml:"use_best"` // a stage leaves the parameters of its best loss, not its last ones
 }
 
 // Prunes says whether a stage takes slots away.
@@ -193,6 +214,9 @@ func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, e
 			*p = relpath.Of(dir, *p)
 		}
 	}
+	if c.Eval.Data == "" && c.Validation.Share > 0 {
+		c.Eval.HeldOut = &eval.HeldOut{Set: c.Data.Set(), Share: c.Validation.Share}
+	}
 	return c, nil
 }
 
@@ -226,10 +250,14 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 
 // paths returns the paths that are relative to the file, by their keys.
 func (c *Config) paths() map[string]*string {
-	return map[string]*string{
+	paths := map[string]*string{
 		"model.path": &c.Model.Path, "model.adapter": &c.Model.Adapter, "model.quantized.folder": &c.Model.Quantized.Folder,
-		"data.train": &c.Data.Train, "validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data,
+		"validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data,
 	}
+	for i := range c.Data.Train {
+		paths[fmt.Sprintf("data.train[%d].path", i)] = &c.Data.Train[i].Path
+	}
+	return paths
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are
@@ -254,6 +282,7 @@ func (c *Config) Text(dir string) ([]byte, error) {
 		return nil, err
 	}
 	out := *c
+	out.Data.Train = slices.Clone(c.Data.Train)
 	for _, p := range out.paths() {
 		if *p == "" {
 			continue

@@ -42,7 +42,7 @@ func TestParseFillsDefaults(t *testing.T) {
 		Name:  "small",
 		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto},
 		Block: Block{Preset: "eisft", Spec: eisft},
-		Data:  Data{Train: "/project/configs/train.parquet", MaxTokens: 2048, OnBadRow: data.BadRowFail},
+		Data:  Data{Train: data.One("/project/configs/train.parquet"), MaxTokens: 2048, Long: data.LongKeepStart, OnBadRow: data.BadRowFail},
 		Stages: Stages{SSFT{
 			Choice: ChoiceSoft, KeepPenalty: KeepPenalty{Keep: 0.15, KeepWeight: 10},
 			Optimizer: Optimizer{

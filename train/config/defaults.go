@@ -16,7 +16,7 @@ func defaults(file string) *Config {
 		Name:       strings.TrimSuffix(base, filepath.Ext(base)),
 		Model:      Model{DType: model.DTypeAuto},
 		Block:      Block{Preset: "eisft"},
-		Data:       Data{MaxTokens: 2048, OnBadRow: data.BadRowFail},
+		Data:       Data{MaxTokens: 2048, Long: data.LongKeepStart, OnBadRow: data.BadRowFail},
 		Validation: Validation{Every: 25, Samples: 32},
 		Eval:       eval.Config{Before: true, Samples: 100, MaxNewTokens: 32, Policies: eval.DefaultPolicies()},
 		Checkpoint: Checkpoint{Every: 50},

@@ -20,6 +20,7 @@ var words = map[reflect.Type]func() any{
 	reflect.TypeFor[model.Gate]():      func() any { return model.Gates() },
 	reflect.TypeFor[model.Group]():     func() any { return model.Groups },
 	reflect.TypeFor[data.Format]():     func() any { return data.Formats() },
+	reflect.TypeFor[data.Long]():       func() any { return data.Longs() },
 	reflect.TypeFor[data.OnBadRow]():   func() any { return data.OnBadRows() },
 	reflect.TypeFor[eval.Policy]():     func() any { return eval.Policies() },
 	reflect.TypeFor[Choice]():          func() any { return choices },
@@ -47,6 +48,12 @@ func schemaOf(t reflect.Type) map[string]any {
 		s := sectionOf(t)
 		s["properties"].(map[string]any)["preset"] = map[string]any{"type": "string", "enum": model.PresetNames()}
 		return s
+	case t == reflect.TypeFor[data.Files]():
+		path, file := map[string]any{"type": "string"}, sectionOf(reflect.TypeFor[data.File]())
+		file["required"] = []string{"path"}
+		return map[string]any{"anyOf": []any{path, map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"anyOf": []any{path, file}}}}}
+	case t == reflect.TypeFor[data.Share]():
+		return map[string]any{"type": []string{"string", "number"}}
 	case t == reflect.TypeFor[TemplateOptions]():
 		return map[string]any{"type": "object"}
 	case t == reflect.TypeFor[Rates]():

@@ -5,6 +5,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"eisft/data"
 	"eisft/internal/strictyaml"
 	"eisft/model"
 )
@@ -19,12 +20,17 @@ func newDocument(file string) *document {
 }
 
 // special checks what the struct of a section does not say: stages have the keys of their
-// kind, rates those of parameter groups, and a chat template's options any.
+// kind, rates those of parameter groups, a chat template's options any, and files and shares
+// are written in more than one way.
 func (d *document) special(n ast.Node, t reflect.Type, path string) bool {
 	m, isMap := n.(ast.MapNode)
 	switch {
 	case t.Kind() == reflect.Interface:
 		d.checkStage(n, path)
+	case t == reflect.TypeFor[data.Files]():
+		d.checkFiles(n, path)
+	case t == reflect.TypeFor[data.Share]():
+		d.checkShare(n, path)
 	case t == reflect.TypeFor[TemplateOptions]() && isMap:
 		d.CheckFields(m, path, func(_ string, value ast.Node) (reflect.Type, string) {
 			if value.Type() == ast.NullType {

@@ -50,9 +50,13 @@ func TestTemplateHasAllKeys(t *testing.T) {
 				if !regexp.MustCompile(`(^|[^a-z_])` + name + `:`).MatchString(part) {
 					t.Errorf("the template does not have %s%s", prefix, name)
 				}
-				if types[name].Kind() == reflect.Struct && !seen[types[name]] { // explained once
-					seen[types[name]] = true
-					inner, innerNames := strictyaml.Keys(types[name])
+				section := types[name]
+				if section.Kind() == reflect.Slice {
+					section = section.Elem()
+				}
+				if section.Kind() == reflect.Struct && !seen[section] { // explained once
+					seen[section] = true
+					inner, innerNames := strictyaml.Keys(section)
 					all(prefix+name+".", inner, innerNames)
 				}
 			}

@@ -20,7 +20,7 @@ func (d *document) validate(c *Config) {
 	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
 		d.Problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
 	}
-	d.Required("data.train", c.Data.Train)
+	d.validateFiles(c.Data.Train)
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
@@ -30,6 +30,7 @@ func (d *document) validate(c *Config) {
 	d.leavesWindow("data.max_tokens", c.Data.MaxTokens, c.Block.Spec)
 	d.AtLeast("data.samples", c.Data.Samples, 0)
 	strictyaml.OneOf(d.Document, "data.on_bad_row", c.Data.OnBadRow, data.OnBadRows())
+	strictyaml.OneOf(d.Document, "data.long", c.Data.Long, data.Longs())
 	for _, own := range []string{"messages", "add_generation_prompt"} {
 		if _, ok := c.Data.TemplateOptions[own]; ok {
 			d.Problem("data.template_options."+own, "is no option: it is the sample's")
@@ -38,8 +39,11 @@ func (d *document) validate(c *Config) {
 	d.AtLeast("validation.every", c.Validation.Every, 0)
 	d.AtLeast("validation.samples", c.Validation.Samples, 0)
 	d.AtLeast("validation.patience", c.Validation.Patience, 0)
-	if c.Validation.Data == "" && (c.Validation.Patience > 0 || c.Validation.UseBest) {
-		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as validation.data")
+	if c.Validation.Data != "" && c.Validation.Share > 0 {
+		d.Problem("validation", "has data and share, of which one can say which rows are held out; leave one out")
+	}
+	if c.Validation.Data == "" && c.Validation.Share == 0 && (c.Validation.Patience > 0 || c.Validation.UseBest) {
+		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as validation.data, or a part of the rows as validation.share")
 	}
 	d.validateEval(c.Eval, c.Block.Spec)
 	d.AtLeast("checkpoint.every", c.Checkpoint.Every, 0)

@@ -94,7 +94,9 @@ func (r *Run) cardHead() cardHead {
 	base := baseCard(r.Config.Model.Path)
 	h.License, h.LicenseName, h.LicenseLink = base.License, base.LicenseName, base.LicenseLink
 	h.BaseModel = cmp.Or(h.BaseModel, filepath.Base(r.Config.Model.Path))
-	h.Datasets = []string{cmp.Or(hubID(r.Config.Data.Train, "datasets"), datasetName(r.Config.Data.Train))}
+	for _, file := range r.Config.Data.Train {
+		h.Datasets = append(h.Datasets, cmp.Or(hubID(file.Path, "datasets"), datasetName(file.Path)))
+	}
 	return h
 }
 
@@ -169,7 +171,11 @@ func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", steps[from].Kind, to-from, loss, humanize.Comma(int64(tokens)), seconds)
 		from = to
 	}
-	fmt.Fprintf(b, "\nTrained on %s", filepath.Base(r.Config.Data.Train))
+	var files []string
+	for _, file := range r.Config.Data.Train {
+		files = append(files, filepath.Base(file.Path))
+	}
+	fmt.Fprintf(b, "\nTrained on %s", strings.Join(files, ", "))
 	if dataHash != "" {
 		fmt.Fprintf(b, " (hash of the rows in use: `%s`)", dataHash)
 	}

@@ -98,8 +98,9 @@ func Summarize(dir string) Summary {
 	}
 	c, err := config.Load(filepath.Join(dir, ConfigFile))
 	problem(err)
-	s.Stages, err = stagesOf(dir, c)
-	problem(err)
+	if s.Stages, err = stagesOf(dir, c); s.State != Running { // a step may be half written
+		problem(err)
+	}
 	problem(s.evaluation())
 	problem(s.size())
 	return s
@@ -107,7 +108,7 @@ func Summarize(dir string) Summary {
 
 // stagesOf sums metrics up by stage; c is nil if the configuration cannot be read.
 func stagesOf(dir string, c *config.Config) ([]StageSummary, error) {
-	all, err := ReadMetrics(dir)
+	all, err := ReadSteps(filepath.Join(dir, MetricsFile))
 	var list []StageSummary
 	if c != nil {
 		for _, stage := range c.Stages {

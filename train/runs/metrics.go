@@ -1,13 +1,7 @@
 package runs
 
 import (
-	"bufio"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"eisft/model"
 )
@@ -51,34 +45,6 @@ type Validation struct {
 	Waited       int     `json:"waited"`            // losses since the best one
 	Stopped      bool    `json:"stopped,omitempty"` // they were too many: the stage ends here
 	Seconds      float64 `json:"seconds"`
-}
-
-// ReadMetrics reads a run's metrics.jsonl, of which a step that is being written is passed
-// over; there may be none yet.
-func ReadMetrics(dir string) ([]Metrics, error) {
-	path := filepath.Join(dir, MetricsFile)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	var all []Metrics
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var m Metrics
-		if json.Unmarshal(lines.Bytes(), &m) != nil {
-			break
-		}
-		all = append(all, m)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return all, nil
 }
 
 // Pruned is what a stage of kind prune found. Losses are means over the answers' tokens,

@@ -1,0 +1,91 @@
+package data
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"eisft/model/tokenizer"
+)
+
+// Share is a part of a whole from 0 to 1, which YAML has as "5%" or 0.05.
+type Share float64
+
+// ParseShare reads 5% or 0.05.
+func ParseShare(text string) (Share, error) {
+	number, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		v /= 100
+	}
+	if err != nil || math.IsNaN(v) || v < 0 || v >= 1 {
+		return 0, fmt.Errorf("%q; want a share of the rows below 100%%, such as 5%% or 0.05", text)
+	}
+	return Share(v), nil
+}
+
+// String is the share in percent.
+func (s Share) String() string { return strconv.FormatFloat(float64(s)*100, 'g', 6, 64) + "%" }
+
+// MarshalYAML writes it as a number, of which nothing is rounded off.
+func (s Share) MarshalYAML() (any, error) { return float64(s), nil }
+
+// UnmarshalYAML reads either form.
+func (s *Share) UnmarshalYAML(decode func(any) error) error {
+	var v any
+	err := decode(&v)
+	if err == nil {
+		*s, err = ParseShare(fmt.Sprint(v))
+	}
+	return err
+}
+
+// Split divides the rows in two: those to train on, and about the given share that is held
+// out to evaluate on. Which side a row is on depends on what it is about alone: the context of
+// a question, the messages before the first answer, or the text. So no text is on both
+// sides, rows that are added or moved change the side of no other, and neither seed nor order matter.
+// A row that cannot be read is to train on, where it is said.
+//
+// Both sides share the files of s: whichever is closed closes them.
+func (s *Source) Split(ctx context.Context, share Share) (train, held *Source, err error) {
+	var rows [2][]int
+	for i := range s.Len() {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		side := 0
+		if sample, err := s.At(i); err == nil && fraction(sample) < float64(share) {
+			side = 1
+		}
+		rows[side] = append(rows[side], i)
+	}
+	for side, name := range []string{"to train on", "to evaluate on"} {
+		if len(rows[side]) == 0 {
+			return nil, nil, fmt.Errorf("%s: a share of %s held out of %d rows leaves none %s; a row's side follows from a hash of its text: raise or lower the share, or have more texts", s.name, share, s.Len(), name)
+		}
+	}
+	return s.view(rows[0]), s.view(rows[1]), nil
+}
+
+// fraction is a number from 0 to 1 that follows from what a sample is about.
+func fraction(s Sample) float64 {
+	about := learned{Text: s.Text}
+	switch answer := slices.IndexFunc(s.Messages, func(m tokenizer.Message) bool { return m.Role == "assistant" }); {
+	case s.Context != "":
+		about.Text = s.Context
+	case answer >= 0:
+		about = learned{Messages: s.Messages[:answer]}
+	}
+	text, err := json.Marshal(about)
+	if err != nil { // of a field that is no JSON, which a row cannot have
+		return 1
+	}
+	sum := sha256.Sum256(text)
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
