@@ -34,13 +34,13 @@ func TestLongEnough(t *testing.T) {
 			got = append(got, len(s.IDs))
 		}
 	}
-	if !slices.Equal(got, []int{8, 11}) || failed != bad || l.taken != 2 || l.short != 3 || l.longest != 7 || l.missing() != nil {
+	if !slices.Equal(got, []int{8, 11}) || !errors.Is(failed, bad) || l.taken != 2 || l.short != 3 || l.longest != 7 || l.missing() != nil {
 		t.Errorf("passed on %v and %v; counted %+v", got, failed, l)
 	}
 	if l.taken = 0; !errors.Is(l.missing(), ErrShort) {
 		t.Errorf("only short ones: %v", l.missing())
 	}
-	if l.short = 0; l.missing() != data.ErrEmpty {
+	if l.short = 0; !errors.Is(l.missing(), data.ErrEmpty) {
 		t.Errorf("none: %v", l.missing())
 	}
 }
