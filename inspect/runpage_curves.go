@@ -91,6 +91,13 @@ func (p *runPage) losses() {
 			byKind[kind] = append(byKind[kind], curve(p.of(r, "loss"), steps, func(_ int, m runs.Metrics) (float64, float64, bool) {
 				return float64(m.Step), m.Loss, true
 			}))
+			held := curve(p.of(r, "loss on held-out rows"), steps, func(_ int, m runs.Metrics) (float64, float64, bool) {
+				if m.Validation == nil {
+					return 0, 0, false
+				}
+				return float64(m.Step), m.Validation.Loss, true
+			})
+			byKind[kind] = append(byKind[kind], nonEmpty([]plot.Curve{held})...)
 		}
 		for _, kind := range slices.Sorted(maps.Keys(byKind)) {
 			add(&p.Losses, plot.Curves(fmt.Sprintf("Stage %d: %s", s+1, kind), lossText[config.Kind(kind)], "step", "", byKind[kind]))

@@ -34,7 +34,7 @@ func TestRunPage(t *testing.T) {
 	got := page(t, inspect.RunPageOptions{Samples: 1}, run.Dir)
 	wantText(t, got, "<h1>Training of tiny</h1>", "<h3>Stage 1: distill</h3>", "<h3>Stage 2: s-sft</h3>", "<h3>Learning rates</h3>", "<h3>Tokens a second</h3>", "<h3>Memory</h3>",
 		"<h2>Kept, by layer and KV head over time</h2>", "<h2>Gate, by layer and head over time</h2>", "layer 7, head 3, step 2: ", "layer 7, head 1, step 1: ", "<title>with the trained block, trained, about 64 tokens: 1.00",
-		"chats.jsonl: row 0. ", "slots: 8", "What slots keep of a text", `name="s0-0" id="s0-0-l7"`)
+		"chats.jsonl:line 1. ", "slots: 8", "What slots keep of a text", `name="s0-0" id="s0-0-l7"`)
 	kept := regexp.MustCompile(`<i class="kept[^"]*" style="[^"]*" title="token \d+, ([^"]*)">`).FindAllStringSubmatch(got, -1)
 	held := 0
 	for _, k := range kept {

@@ -189,7 +189,7 @@ func TestGenerateErrors(t *testing.T) {
 		{"missing state", append(hello, "--state", "none.state"), exitError, "open safetensors: none.state: no such file or directory\n"},
 		{"damaged state", append(hello, "--state", "short.state"), exitError, "short.state: found a header length of "},
 		{"no state", append(hello, "--state", filepath.Join(latestRun, model.AdapterWeights)), exitError, filepath.Join(latestRun, model.AdapterWeights) + `: format is "` + model.AdapterFormat + `", want "eisft-state-2"`},
-		{"state of another policy", append(hello, "--state", "s.state", "--policy", "window"), exitError, "s.state: the state was saved with another block (window 32, but 48 here); open it with the same run and policy"},
+		{"state of another policy", append(hello, "--state", "s.state", "--policy", "window"), exitError, "s.state: the state was saved with another block (window 32, but 113 here); open it with the same run and policy"},
 		{"state of another block", append(hello, "--state", "s.state", "--config", "s2.yaml"), exitError, "s.state: the state was saved with another block (slots 16, but 8 here)"},
 		{"state of a conversation", append(hello, "--state", "s.state", "--chat=false"), exitError, "s.state: the state is that of a conversation; go on with it with the chat template\n"},
 	} {
@@ -290,7 +290,7 @@ func TestEvalErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"no data", nil, exitUsage, "there is nothing to evaluate on: the configuration has no eval.data; give --data FILE\nRun "},
+		{"no data", nil, exitUsage, "there is nothing to evaluate on: the configuration has no eval.data and no validation.share; give --data FILE\nRun "},
 		{"missing data", []string{"--data", "none.parquet"}, exitError, "none.parquet: no such file or directory\n"},
 		{"missing column", []string{"--data", "question.jsonl"}, exitError, "question.jsonl: no column answers: the file has context, input"},
 		{"missing run", append(rows, "--run", "none"), exitError, "there is no run none; train one"},
