@@ -291,8 +291,9 @@ func (p *pair) run(ctx context.Context, c *comparison) error {
 }
 
 // halve compares the graphs with every float rounded to float16. Where that changes tokens, it
-// reads the text once more for the first number that float16 loses: to take the largest magnitude
-// of every value costs as much as all that is no product.
+// reads the beginning of the text once more, past the first commit, for the first number that
+// float16 loses: to take the largest magnitude of every value costs as much as all that is no
+// product.
 func (p *pair) halve(ctx context.Context, dir string, o host.Options, calls []call) error {
 	if err := p.rounded(ctx, dir, o, calls, false); err != nil {
 		return err
@@ -300,9 +301,19 @@ func (p *pair) halve(ctx context.Context, dir string, o host.Options, calls []ca
 	if p.figures().KeepsTokens() {
 		return nil
 	}
+	halved := p.halved
 	o.Ran = p.watch
-	return p.rounded(ctx, dir, o, calls, true)
+	begin := calls[0]
+	width := len(begin.states) / len(begin.ids)
+	n := min(len(begin.ids), watchedSegments*p.exported.Segment())
+	begin.ids, begin.states = begin.ids[:n], begin.states[:n*width]
+	err := p.rounded(ctx, dir, o, []call{begin}, true)
+	p.halved = halved
+	return err
 }
+
+// watchedSegments are enough for a commit, and for reading what it wrote.
+const watchedSegments = 3
 
 // rounded reads the calls with graphs whose floats are rounded.
 func (p *pair) rounded(ctx context.Context, dir string, o host.Options, calls []call, watched bool) error {
