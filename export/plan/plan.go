@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"eisft/export"
+	"eisft/export/check"
 	"eisft/export/lower"
 	"eisft/internal/bytesize"
 	"eisft/model"
@@ -91,6 +92,11 @@ func New(m *model.Model, d *Device, o Options) (*Plan, error) {
 	p := &Plan{Device: d, Scheme: "float"}
 	if o.Scheme != nil {
 		p.Scheme = o.Scheme.Name
+		if d.Target != check.NoTarget {
+			if _, err := o.Scheme.For(string(d.Target)); err != nil {
+				return nil, fmt.Errorf("device %s: %w; --scheme chooses one, or none", d.Name, err)
+			}
+		}
 	}
 	for _, size := range sizes {
 		spec, err := size.Fit(m.Spec)

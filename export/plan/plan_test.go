@@ -186,6 +186,10 @@ func TestChoice(t *testing.T) {
 	if p.Choice == nil || p.Choice.Size.String() != "512x2048" {
 		t.Errorf("of %v it chose %+v: %s", of.Sizes, p.Choice, p.Why)
 	}
+	phone.Target = check.CoreML
+	if _, err := plan.New(m, phone, of); err == nil || !strings.Contains(err.Error(), "coreml runs w4-g32") {
+		t.Errorf("w8a16 for Core ML: %v", err)
+	}
 	o.Scenario = &plan.Scenario{Name: "x", Prompt: 100, Answer: 1, Tokens: 1e12}
 	if p, err = plan.New(m, d, o); err != nil {
 		t.Fatal(err)
