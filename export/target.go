@@ -35,6 +35,10 @@ func formOf(t check.Target) targetForm {
 	return targetForms.Get(t)
 }
 
+// MaskBytes is the most that the mask takes as graphs for a target add it to the scores, in pieces
+// of fewer tokens where it would be more (lower.Source); 0: as it is.
+func MaskBytes(t check.Target) int { return formOf(t).maskBytes }
+
 // forTarget tells why the options do not go together with their target.
 func (o Options) forTarget() error {
 	if o.Quantized == nil || o.Target == check.NoTarget {

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -156,5 +157,20 @@ func TestZeroPoints(t *testing.T) {
 	_, b := o.noise(without)
 	if a >= b {
 		t.Errorf("numbers around 3: noise %g with a zero point, %g without", a, b)
+	}
+}
+
+// BenchmarkRange: choosing the range of one activation from its histogram.
+func BenchmarkRange(b *testing.B) {
+	o := &Observer{}
+	o.Observe(normal(256*768, 1))
+	for _, r := range RangeNames() {
+		for _, bits := range []int{8, 16} {
+			b.Run(fmt.Sprintf("%s/%d", r, bits), func(b *testing.B) {
+				for b.Loop() {
+					r.encode(o, encoding.Format{Bits: bits})
+				}
+			})
+		}
 	}
 }

@@ -218,3 +218,31 @@ func TestChooseCache(t *testing.T) {
 		t.Errorf("%s, %v", s, err)
 	}
 }
+
+// BenchmarkChooseCache: what choosing the cache's widths takes beside the losses that it asks for,
+// which are constant here, and how often it asks.
+func BenchmarkChooseCache(b *testing.B) {
+	m := demoModel(b)
+	_, seen := quantizedDemo(b, m)
+	q, err := EncodePoints(m, schemes.Get("w8a16"), RangeMinMax, seen, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	calls := 0
+	for b.Loop() {
+		_, err := ChooseCache(m, q, seen, 0.4, func(q *Quantized) (float64, error) {
+			calls++
+			narrow := 0.0
+			for _, p := range q.Points {
+				if p.Encoding.Bits == 8 {
+					narrow++
+				}
+			}
+			return 2 + 0.03*narrow, nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(calls)/float64(b.N), "losses/op")
+}

@@ -24,7 +24,7 @@ chat, document-qa, meeting-notes) it says which shape it would take, and why. Pr
 no measurements.
 
    eisft plan --device snapdragon-8-elite --scenario call-summary
-   eisft plan --model Qwen2.5-0.5B --device apple-m4
+   eisft plan --model Qwen2.5-0.5B --device apple-m4 --scheme w4-g128
 
 With --model alone it plans for that base, of which config.json is enough, with an untrained
 block; with --run, too, for the run over that base.`,

@@ -93,8 +93,29 @@ const (
 
 // The sources that several rules have.
 var (
-	contractSource = Source{Title: "docs/graphs.md, section 5, of this project"}
-	htpRules       = Source{
+	contractSource = Source{Title: "docs/graphs.md, section 5, of this project"} // its own choice
+	onnxRelease    = Source{
+		"ONNX 1.16.0: opset 21 has int4, uint4, int16, uint16 and blocks", "https://github.com/onnx/onnx/releases/tag/v1.16.0", "2024-03-25",
+	}
+	onnxQuantize = Source{
+		"ONNX, QuantizeLinear: scale and zero point have one shape, which is the granularity", "https://onnx.ai/onnx/operators/onnx__QuantizeLinear", "read 2026-11-27",
+	}
+	protoLimits = Source{
+		"Protocol Buffers, proto limits: any proto in serialized form must be below 2 GiB", "https://protobuf.dev/programming-guides/proto-limits", "read 2026-11-27",
+	}
+	fixedShapes = Source{
+		"ONNX Runtime, making dynamic input shapes fixed: NNAPI and Core ML support no dynamic ones", "https://www.onnxruntime.ai/docs/tutorials/mobile/helpers/make-dynamic-shape-fixed.html", "read 2026-11-27",
+	}
+	maskedRows = Source{
+		"PyTorch pull request 131060: rows that are masked as a whole by -inf become NaN", "https://github.com/pytorch/pytorch/pull/131060", "2024-07-18",
+	}
+	maskValues = Source{
+		"Samsung TICO issue 643: the value of a mask under quantization, -120 there, and those to try from -40 on", "https://github.com/Samsung/TICO/issues/643", "read 2026-11-27",
+	}
+	qairtQuantizer = Source{
+		"Qualcomm, qairt-quantizer: fills in tensors that miss encodings", "https://docs.qualcomm.com/bundle/publicresource/80-63442-10/topics/qairt_quantizer.md", "read 2026-11-27",
+	}
+	htpRules = Source{
 		"ExecuTorch, annotation rules for HTP: MatMul", "https://github.com/pytorch/executorch/blob/004c2a671692d319f1bca98e648ded13dbb6546f/backends/qualcomm/quantizer/annotators/htp_rules.py", "read 2026-11-26",
 	}
 	maskIssue = Source{
@@ -139,7 +160,7 @@ var (
 var rules = enum.NewTable[RuleName, Rule]("rule").
 	With("opset", Rule{
 		What: "The file imports ONNX's own domain from opset 17 on, and from 21 on where codes have 4 or 16 bits or blocks.",
-		Why:  "Opset 21 is the first whose QuantizeLinear has these types.", Sources: []Source{contractSource}, run: checkOpset,
+		Why:  "Opset 21 is the first whose QuantizeLinear has these types.", Sources: []Source{contractSource, onnxRelease}, run: checkOpset,
 	}).
 	With("nodes", Rule{
 		What: "Every op is one of the subset, reads values that exist by then, and has constant shapes, axes and sizes.",
@@ -147,15 +168,15 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 	}).
 	With("shapes", Rule{
 		What: "Every shape is in the file, static, of rank 4 at most; int64 is for constants alone.",
-		Why:  "NPUs compile graphs ahead of time, for one shape.", Sources: []Source{contractSource}, run: checkShapes,
+		Why:  "NPUs compile graphs ahead of time, for one shape.", Sources: []Source{contractSource, fixedShapes}, run: checkShapes,
 	}).
 	With("constants", Rule{
 		What: "The bytes of every constant are there, and small ones are finite.",
-		Why:  "A mask of -Inf turns a row without anything to see into NaN.", Sources: []Source{contractSource}, run: checkConstants,
+		Why:  "A mask of -Inf turns a row without anything to see into NaN.", Sources: []Source{contractSource, maskedRows}, run: checkConstants,
 	}).
 	With("size", Rule{
 		What: "A part and the weights that it refers to stay below 2 GiB.",
-		Why:  "A protobuf file cannot be larger, and 32-bit address spaces of NPUs end there.", Sources: []Source{contractSource}, run: checkSize,
+		Why:  "A protobuf file cannot be larger, and 32-bit address spaces of NPUs end there.", Sources: []Source{contractSource, protoLimits}, run: checkSize,
 	}).
 	With("logits-bytes", Rule{
 		What: "The logits that a step gives take at most 16 MiB.",
@@ -163,19 +184,19 @@ var rules = enum.NewTable[RuleName, Rule]("rule").
 	}).
 	With(RuleEncodings, Rule{
 		What: "Q and DQ have floats on one side and agree with each other; scales and zero points are constants that fit.",
-		Why:  "Converters read encodings from these pairs.", Sources: []Source{contractSource}, run: checkEncodings,
+		Why:  "Converters read encodings from these pairs.", Sources: []Source{contractSource, onnxQuantize}, run: checkEncodings,
 	}).
 	With("coverage", Rule{
 		What: "In a graph with quantized activations every float between two ops passes Q and DQ, but for ops that are marked as kept in float.",
-		Why:  "A converter calibrates what has no encoding by itself, silently.", Sources: []Source{contractSource}, run: checkCoverage,
+		Why:  "A converter calibrates what has no encoding by itself, silently.", Sources: []Source{contractSource, qairtQuantizer}, run: checkCoverage,
 	}).
 	With("concats", Rule{
 		What: "What a Concat joins, and its result, have one encoding.",
-		Why:  "The phone then moves codes and never rescales them.", Sources: []Source{contractSource}, run: checkConcats,
+		Why:  "The phone then moves codes and never rescales them.", Sources: []Source{contractSource, litertSpec}, run: checkConcats,
 	}).
 	With("mask-value", Rule{
 		What: "A quantized mask, and the scores with a quantized mask, reach no further than -500.",
-		Why:  "One scale serves the whole tensor: at -10000, a step of 16 bits is 0.15 to 0.3, and scores are gone. -50 hides a token as well.", Sources: []Source{contractSource}, run: checkMaskValue,
+		Why:  "One scale serves the whole tensor: at -10000, a step of 16 bits is 0.15 to 0.3, and scores are gone. -50 hides a token as well.", Sources: []Source{contractSource, maskValues}, run: checkMaskValue,
 	}).
 	With("float16", Rule{
 		What: "Where ops stay in float, no ε below 1e-4 is added, no constant is 0 or infinite in float16, and nothing is squared that was not divided or bounded before.",

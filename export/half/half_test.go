@@ -4,8 +4,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/x448/float16"
 
@@ -155,6 +157,14 @@ func TestStoredWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", t.TempDir())
+	// What a killed process left is removed.
+	left := filepath.Join(os.TempDir(), ".eisft-float16-1."+strconv.FormatInt(time.Now().UnixNano(), 36)+".tmp")
+	if err = os.Mkdir(left, 0o700); err == nil {
+		err = os.WriteFile(filepath.Join(left, "weights.bin"), nil, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	var weights half.Weights
 	var sessions []*ort.Session
 	for _, name := range []string{"a.onnx", "b.onnx"} {

@@ -11,6 +11,7 @@ import (
 
 	"eisft/export/ir"
 	"eisft/export/onnxpb"
+	"eisft/internal/atomicfile"
 	"eisft/model/kernels"
 )
 
@@ -18,6 +19,7 @@ import (
 // share as they share the file that they were written with. The zero value has none yet.
 type Weights struct {
 	folder string
+	dir    *atomicfile.Dir // which the next process removes where this one is killed
 	file   *os.File
 	size   int64
 	at     map[source]int64 // where what was copied lies
@@ -40,9 +42,7 @@ func (w *Weights) Close() error {
 	}
 	err := w.file.Close()
 	w.file = nil
-	if gone := os.RemoveAll(w.folder); err == nil {
-		err = gone
-	}
+	w.dir.Abort()
 	return err
 }
 
@@ -110,11 +110,18 @@ func (w *Weights) create() (err error) {
 	if w.file != nil {
 		return nil
 	}
-	if w.folder, err = os.MkdirTemp("", "eisft-float16-"); err != nil {
+	w.folder = os.TempDir()
+	if w.dir, err = atomicfile.CreateDir(filepath.Join(w.folder, fmt.Sprintf("eisft-float16-%d", os.Getpid()))); err != nil {
 		return err
 	}
+	w.folder = w.dir.Path()
 	w.at, w.size = map[source]int64{}, 0
-	w.file, err = os.Create(filepath.Join(w.folder, "weights.bin"))
+	if err = os.Chmod(w.folder, 0o700); err == nil {
+		w.file, err = os.Create(filepath.Join(w.folder, "weights.bin"))
+	}
+	if err != nil {
+		w.dir.Abort()
+	}
 	return err
 }
 

@@ -187,14 +187,20 @@ func (l *layer) maskedScores(q *ir.Value) *ir.Value {
 	return l.encode(l.Concat(2, sums...), l.points.Scores)
 }
 
+// MaskedRows is how many of the new tokens at most have their mask over so many keys added at
+// once, where that may take no more bytes than limit (Source.MaskBytes).
+func MaskedRows(tokens, keys, heads, limit int) int {
+	if limit == 0 {
+		return tokens
+	}
+	return min(tokens, max(1, limit/(2*heads*keys)))
+}
+
 // maskedAtOnce cuts the new tokens into pieces whose mask over the given number of keys,
 // tiled over all heads, takes no more than Source.MaskBytes: equal ones, where that makes
 // them less than twice as many.
 func (b *builder) maskedAtOnce(keys int) []int {
-	most := b.tokens
-	if limit := b.src.MaskBytes; limit > 0 {
-		most = min(most, max(1, limit/(2*b.src.Model.Base.Dims.Heads*keys)))
-	}
+	most := MaskedRows(b.tokens, keys, b.src.Model.Base.Dims.Heads, b.src.MaskBytes)
 	size := most
 	for size > most/2+1 && b.tokens%size != 0 {
 		size--

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"unsafe"
@@ -34,11 +35,27 @@ func initialise() error {
 	if err != nil {
 		return err
 	}
+	if err := withoutTelemetry(); err != nil {
+		return err
+	}
 	onnxruntime.SetSharedLibraryPath(path)
 	if err := onnxruntime.InitializeEnvironment(onnxruntime.WithLogLevelError()); err != nil {
 		return fmt.Errorf("start ONNX Runtime from %s: %w", path, err)
 	}
 	return nil
+}
+
+// telemetryVariable is what ONNX Runtime reads as it starts. Without it, builds from 1.29 on send
+// what sessions they open, with hashes of graphs and weights, to their maker, wait for that, and
+// leave a log in the temporary folder.
+const telemetryVariable = "ORT_DISABLE_TELEMETRY"
+
+// withoutTelemetry keeps ONNX Runtime from sending anything, unless the user set the variable.
+func withoutTelemetry() error {
+	if _, set := os.LookupEnv(telemetryVariable); set {
+		return nil
+	}
+	return os.Setenv(telemetryVariable, "1")
 }
 
 // Version is the version of the ONNX Runtime library, "1.30.0".

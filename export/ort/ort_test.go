@@ -2,6 +2,7 @@ package ort_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -57,6 +58,36 @@ func TestSession(t *testing.T) {
 	}
 	if got := out["codes"].Data.([]uint16); !slices.Equal(got, []uint16{22, 44, 66, 88}) {
 		t.Errorf("codes %v", got)
+	}
+}
+
+// ONNX Runtime's own builds leave a log of their telemetry in the temporary folder.
+func TestNothingIsSent(t *testing.T) {
+	orttest.Require(t)
+	if os.Getenv("EISFT_TEST_SENT") != "" {
+		s, err := ort.Open(accumulator(t), ort.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	dir := t.TempDir()
+	c := exec.Command(os.Args[0], "-test.run=^TestNothingIsSent$")
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "ORT_DISABLE_TELEMETRY=") && !strings.HasPrefix(v, "CI=") {
+			c.Env = append(c.Env, v)
+		}
+	}
+	c.Env = append(c.Env, "EISFT_TEST_SENT=yes", "TMPDIR="+dir)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("a session left %v in the temporary folder (%v)", left, err)
 	}
 }
 

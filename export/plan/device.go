@@ -34,7 +34,8 @@ type Device struct {
 	Start float64 `yaml:"start"`
 	// Ops are what ops take that are no products with weights.
 	Ops Ops `yaml:"ops"`
-	// MaskBytes bounds an attention mask (2 bytes × heads × T × (C+T)); 0: nothing is known.
+	// MaskBytes bounds an attention mask (2 bytes × heads × T × (C+T)), or a piece of it where
+	// graphs for the target add it in pieces; 0: nothing is known.
 	MaskBytes int64 `yaml:"mask_bytes"`
 	// PartBytes bounds the weights of one graph; 0: nothing is known.
 	PartBytes int64 `yaml:"part_bytes"`

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"eisft/export"
+	"eisft/export/check"
 	"eisft/export/exporttest"
 	"eisft/export/ir"
 	"eisft/export/lower"
@@ -153,7 +154,7 @@ func TestPadding(t *testing.T) {
 	}
 }
 
-// TestChoice: the shape that keeps most within all bounds, and why none does.
+// TestChoice: the shape with the largest cache within all bounds, and why none does.
 func TestChoice(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), nil)
 	scheme, err := quant.ParseScheme("w8a16")
@@ -172,6 +173,22 @@ func TestChoice(t *testing.T) {
 	}
 	if last := p.Candidates[2].Problems; !slices.ContainsFunc(last, func(s string) bool { return strings.Contains(s, "mask") }) {
 		t.Errorf("16x64 has the problems %q", last)
+	}
+	// Graphs for Qualcomm add the mask in pieces that the device takes. Of one cache the faster
+	// shape is taken, though its longer segment leaves less of the cache to slots.
+	phone := device()
+	phone.Target, phone.MaskBytes = check.QNN, check.QNNMaskBytes
+	of := o
+	of.Sizes = []export.Size{{Tokens: 16, Cache: 2048}, {Tokens: 512, Cache: 2048}, {Tokens: 512, Cache: 1024}}
+	if p, err = plan.New(m, phone, of); err != nil {
+		t.Fatal(err)
+	}
+	if p.Choice == nil || p.Choice.Size.String() != "512x2048" {
+		t.Errorf("of %v it chose %+v: %s", of.Sizes, p.Choice, p.Why)
+	}
+	phone.Target = check.CoreML
+	if _, err := plan.New(m, phone, of); err == nil || !strings.Contains(err.Error(), "coreml runs w4-g32") {
+		t.Errorf("w8a16 for Core ML: %v", err)
 	}
 	o.Scenario = &plan.Scenario{Name: "x", Prompt: 100, Answer: 1, Tokens: 1e12}
 	if p, err = plan.New(m, d, o); err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"eisft/export"
 	"eisft/export/ir"
 	"eisft/export/lower"
 	"eisft/model"
@@ -26,7 +27,7 @@ type graphCosts struct{ prompt, generation, commit cost }
 
 // graphCosts adds up the ops of the graphs that an export would write.
 func (p *predictor) graphCosts() (graphCosts, error) {
-	source := lower.Source{Model: p.model, Inputs: lower.InputEmbeds, Logits: lower.LogitsLast}
+	source := lower.Source{Model: p.model, Inputs: lower.InputEmbeds, Logits: lower.LogitsLast, MaskBytes: export.MaskBytes(p.device.Target)}
 	var all graphCosts
 	for _, g := range []struct {
 		into  *cost

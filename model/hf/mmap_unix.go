@@ -20,6 +20,12 @@ func mapFile(path string) (data []byte, unmap func() error, err error) {
 		return nil, nil, err
 	}
 	defer func() { _ = f.Close() }() // the mapping outlives the descriptor
+	return mapOpened(f)
+}
+
+// mapOpened is mapFile of an open file, which may have lost its name.
+func mapOpened(f *os.File) (data []byte, unmap func() error, err error) {
+	path := f.Name()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err

@@ -11,15 +11,21 @@ import (
 
 // TemporaryF32 returns a tensor of float32 numbers that lie in a temporary file, mapped as
 // a checkpoint is: pages can leave memory and come back. fill calls write with the numbers,
-// in row-major order. The file has no name any more when the tensor is there (where the
-// system maps no files it is read instead), and is unmapped once the tensor is not used.
+// in row-major order. The file loses its name before it is filled, where the system lets it, so
+// that a process that is killed leaves nothing; it is unmapped once the tensor is not used (where
+// the system maps no files it is read instead).
 func TemporaryF32(name string, shape []int, fill func(write func(x []float32) error) error) (*Tensor, error) {
 	f, err := os.CreateTemp("", "eisft-*.weights")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	defer func() { _ = f.Close() }()
+	named := os.Remove(f.Name()) != nil
+	defer func() {
+		_ = f.Close()
+		if named {
+			_ = os.Remove(f.Name())
+		}
+	}()
 	w, bits := bufio.NewWriterSize(f, 1<<18), make([]byte, 4)
 	err = fill(func(x []float32) error {
 		for _, v := range x {
@@ -36,7 +42,7 @@ func TemporaryF32(name string, shape []int, fill func(write func(x []float32) er
 	if err := w.Flush(); err != nil {
 		return nil, err
 	}
-	data, unmap, err := mapFile(f.Name())
+	data, unmap, err := mapOpened(f)
 	if err != nil {
 		return nil, err
 	}

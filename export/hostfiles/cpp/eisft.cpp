@@ -196,8 +196,15 @@ void check(OrtStatus* status) {
 
 OrtEnv* environment() {
   static OrtEnv* env = [] {
+    // Or ONNX Runtime's own builds send what they load to their maker.
+#ifndef _WIN32
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);
+#endif
     OrtEnv* made = nullptr;
     check(api().CreateEnv(ORT_LOGGING_LEVEL_ERROR, "eisft", &made));
+#ifdef _WIN32
+    check(api().DisableTelemetryEvents(made));
+#endif
     return made;
   }();
   return env;

@@ -6,6 +6,9 @@ import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
 import { open } from "./eisft.mjs";
 
+// ONNX Runtime reads it with its first session; without it, it sends what it loads to its maker.
+process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
 // flags are those of every program.
 export const flags = {
   graph: { type: "string", default: join(dirname(fileURLToPath(import.meta.url)), "..") },
