@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -142,9 +143,9 @@ func TestTrimLongLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(r.Dir, runs.MetricsFile)
-	one := append(line, '\n')
+	one := slices.Concat(line, []byte("\n"))
 	two := bytes.Replace(one, []byte(`"step":1`), []byte(`"step":2`), 1)
-	if err := os.WriteFile(path, append(one, two...), 0o644); err != nil {
+	if err := os.WriteFile(path, slices.Concat(one, two), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.trimMetrics(position{Step: 1}); err != nil {
