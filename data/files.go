@@ -242,6 +242,28 @@ func (s *Source) view(rows []int) *Source {
 	return &v
 }
 
+// Spread is the source with its rows in another order: the first of each entry, then the
+// second of each, and so on, so that the first few rows are of all entries.
+func (s *Source) Spread() *Source {
+	if len(s.entries) < 2 {
+		return s
+	}
+	of := make([][]int, len(s.entries))
+	for i := range s.Len() {
+		e := s.entry(i)
+		of[e] = append(of[e], i)
+	}
+	var rows []int
+	for k := 0; len(rows) < s.Len(); k++ {
+		for _, list := range of {
+			if k < len(list) {
+				rows = append(rows, list[k])
+			}
+		}
+	}
+	return s.view(rows)
+}
+
 // First is the source with the first n rows of each entry (0: all).
 func (s *Source) First(n int) *Source {
 	if n == 0 {

@@ -274,3 +274,20 @@ func TestMixtureIdentity(t *testing.T) {
 		t.Error("a row has moved to an entry of another weight, and the hash is the same")
 	}
 }
+
+// TestSpread: the first rows of a spread source are of all entries in turn.
+func TestSpread(t *testing.T) {
+	dir := folder(t, map[string]string{"a.jsonl": texts("a", 3), "b.jsonl": texts("b", 1), "c.jsonl": texts("c", 2)})
+	s := openSet(t, data.Set{Files: data.Files{{Path: filepath.Join(dir, "a.jsonl")}, {Path: filepath.Join(dir, "b.jsonl")}, {Path: filepath.Join(dir, "c.jsonl")}}}).Spread()
+	order := ""
+	for i := range s.Len() {
+		sample, err := s.At(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order += filepath.Base(sample.Where)[:1]
+	}
+	if order != "abcaca" {
+		t.Errorf("rows of %s, want abcaca", order)
+	}
+}

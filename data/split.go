@@ -55,15 +55,22 @@ func (s *Share) UnmarshalYAML(decode func(any) error) error {
 // Both sides share the files of s: whichever is closed closes them.
 func (s *Source) Split(ctx context.Context, share Share) (train, held *Source, err error) {
 	var rows [2][]int
+	var unread []error
 	for i := range s.Len() {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
 		side := 0
-		if sample, err := s.At(i); err == nil && fraction(sample) < float64(share) {
+		switch sample, err := s.At(i); {
+		case err != nil:
+			unread = append(unread, err)
+		case fraction(sample) < float64(share):
 			side = 1
 		}
 		rows[side] = append(rows[side], i)
+	}
+	if len(unread) > 0 && len(rows[1]) == 0 {
+		return nil, nil, fmt.Errorf("%s: nothing can be held out: %d of %d rows cannot be read, the first of them: %w", s.name, len(unread), s.Len(), unread[0])
 	}
 	for side, name := range []string{"to train on", "to evaluate on"} {
 		if len(rows[side]) == 0 {

@@ -101,6 +101,18 @@ func TestSplitEmpty(t *testing.T) {
 	}
 }
 
+// TestSplitUnread: where nothing is held out because rows cannot be read, the error says why.
+func TestSplitUnread(t *testing.T) {
+	s, err := data.Open(write(t, "a.jsonl", []byte(questions(2))), data.Options{Prompt: "{context}"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, _, err := s.Split(t.Context(), 0.5); err == nil || !strings.Contains(err.Error(), "nothing can be held out: 4 of 4 rows cannot be read, the first of them: ") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestShare(t *testing.T) {
 	for text, want := range map[string]data.Share{"5%": 0.05, "5 %": 0.05, "0.05": 0.05, "0": 0, "12.5%": 0.125, "1e-2": 0.01} {
 		var got data.Share

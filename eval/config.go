@@ -74,7 +74,7 @@ func (c Config) Folder() string {
 	return strings.NewReplacer("*", "_", "?", "_", "[", "_", "]", "_").Replace(name)
 }
 
-// Open opens the rows to evaluate on.
+// Open opens the rows to evaluate on. Those that are held out of several entries come from each in turn.
 func (c Config) Open(ctx context.Context) (*data.Source, error) {
 	if c.Data != "" || c.HeldOut == nil {
 		return data.Open(c.Data, c.dataOptions())
@@ -92,7 +92,7 @@ func (c Config) Open(ctx context.Context) (*data.Source, error) {
 	if err != nil {
 		return nil, errors.Join(err, all.Close())
 	}
-	return held, nil
+	return held.Spread(), nil // eval.samples takes the first ones
 }
 
 // sum is the SHA-256 of what is evaluated on.

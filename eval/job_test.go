@@ -212,7 +212,7 @@ func TestRefusedFolders(t *testing.T) {
 		{"a shorter answer", func(j *Job) { j.Config.MaxNewTokens = 7 }, "begun with other settings: max_new_tokens was 8 and is 7; go on with what was there, or name another folder with --out"},
 		{"another version", func(j *Job) { j.Version = "v2" }, "the program's version was v1 and is v2"},
 		{"a quantized model", func(j *Job) { j.Quantized = strings.Repeat("ab", 32) }, "the quantized model was none and is abababababab"},
-		{"another cache", func(j *Job) { j.Stream.Cache = model.CacheInt8 }, "the cache was none and is int8"},
+		{"another cache", func(j *Job) { j.Stream.Cache = model.CacheInt8 }, "the cache was float32 and is int8"},
 		{"no template", func(j *Job) { j.Template = nil }, "chat template"},
 		{"another base", replace(SettingsFile, `"base_identity": "`, `"base_identity": "x`), "the base was x"},
 		{"another block", replace(SettingsFile, `"window": 256`, `"window": 128`), "the block: window 128, but 256"},

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -152,7 +153,7 @@ func (s *Settings) parts() []part {
 		{"the base", s.Base},
 		{"the adapter", s.Adapter},
 		{"the quantized model", s.Quantized},
-		{"the cache", s.Cache},
+		{"the cache", cmp.Or(s.Cache, string(model.CacheFloat32))},
 		{"the exported graphs", s.Graphs},
 		{"the tokenizer", s.Tokenizer},
 		{"the chat template", s.Template},

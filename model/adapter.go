@@ -108,6 +108,9 @@ func (a Adapter) write(dir string, entries []hf.Entry) error {
 func ReadAdapter(dir string) (*Adapter, error) {
 	path := filepath.Join(dir, AdapterConfig)
 	text, err := head.Read(path, head.Description)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("adapter: %w: name a folder that holds one; that of a run has one from its first checkpoint on", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("adapter: %w", err)
 	}

@@ -190,9 +190,8 @@ func (t *trainer) warnOfProducts(was string) {
 	}
 }
 
-// restore reads the checkpoint back and drops the metrics written after it.
-func (t *trainer) restore() (position, error) {
-	path := filepath.Join(t.Dir, runs.CheckpointFile)
+// restore reads a checkpoint back and drops the metrics written after it.
+func (t *trainer) restore(path string) (position, error) {
 	f, err := hf.OpenFile(path)
 	if err != nil {
 		return position{}, err
@@ -201,7 +200,7 @@ func (t *trainer) restore() (position, error) {
 	switch have := f.Metadata["format"]; have {
 	case checkpointFormat:
 		if err := f.Intact(); err != nil {
-			return position{}, fmt.Errorf("%s: %w: start a new run without --resume", path, err)
+			return position{}, fmt.Errorf("%s: %w: start a new run, without --resume and --extend", path, err)
 		}
 	case firstCheckpointFormat:
 	default:
@@ -281,6 +280,7 @@ func (t *trainer) trimMetrics(at position) error {
 	defer func() { _ = old.Close() }()
 	var kept []byte
 	lines := bufio.NewScanner(old)
+	lines.Buffer(nil, runs.LongestLine)
 	for lines.Scan() {
 		var m runs.Metrics
 		if json.Unmarshal(lines.Bytes(), &m) != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,7 +68,7 @@ func TestCheckpointOfAnotherBlock(t *testing.T) {
 		}
 		r.put(t, "{}", string(block), "")
 		was := *r
-		_, err = r.restore()
+		_, err = r.restore(filepath.Join(r.Dir, runs.CheckpointFile))
 		if *r = was; tc.want != "" {
 			wantError(t, err, runs.CheckpointFile, tc.want)
 		} else if err != nil {
@@ -120,7 +121,7 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Fuzz(func(t *testing.T, position, block, inputs string) {
 		r.put(t, position, block, inputs)
 		u := *r
-		at, err := u.restore()
+		at, err := u.restore(filepath.Join(u.Dir, runs.CheckpointFile))
 		if err != nil {
 			if !strings.Contains(err.Error(), runs.CheckpointFile) {
 				t.Errorf("the error does not name the checkpoint: %v", err)
@@ -131,4 +132,26 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Errorf("restored %+v", at)
 		}
 	})
+}
+
+// TestTrimLongLines: a base of many layers and heads has lines of more than 64 KiB.
+func TestTrimLongLines(t *testing.T) {
+	r := opened(t, func(*config.Config) {})
+	heads := make([]float32, 20_000)
+	line, err := json.Marshal(runs.Metrics{Step: 1, Layers: []model.LayerStats{{KeptHeads: heads}, {KeptHeads: heads}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.Dir, runs.MetricsFile)
+	one := slices.Concat(line, []byte("\n"))
+	two := bytes.Replace(one, []byte(`"step":1`), []byte(`"step":2`), 1)
+	if err := os.WriteFile(path, slices.Concat(one, two), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.trimMetrics(position{Step: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, one) {
+		t.Errorf("%d bytes are left, %v, want the first line, %d bytes", len(got), err, len(one))
+	}
 }

@@ -20,6 +20,14 @@ func (t *trainer) extend(context.Context) error {
 		if t.Dir, t.lock, err = extendDir(t.config); err != nil {
 			return err
 		}
+		return t.readEvaluation()
+	})
+}
+
+// unfinish makes the run that is extended one that is to be resumed, with the longer
+// configuration, once all that it goes on from has been read and fits: until then it stays finished.
+func (t *trainer) unfinish() error {
+	return t.write(func() error {
 		if err := t.takeChanges(""); err != nil {
 			return err
 		}

@@ -83,6 +83,34 @@ func TestSlowExtend(t *testing.T) {
 	}
 }
 
+// TestExtendRefused: a finished run whose data have changed is not extended, and stays as it is.
+func TestExtendRefused(t *testing.T) {
+	c := tinyConfig(t, "["+distillStage+"]")
+	run, err := Train(t.Context(), c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := c.Data.Train.String()
+	was, err := os.ReadFile(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(rows, []byte(strings.ReplaceAll(string(was), "4711", "4712")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Train(t.Context(), stepsOf(c, 4), Options{Extend: true})
+	wantError(t, err, runs.FinishedFile, "data.train: its content has changed", "without --resume and --extend")
+	if s := runs.Summarize(run.Dir); s.State != runs.Finished || s.Stages[0].Of != 2 {
+		t.Errorf("the run is %s, of %d steps; want it finished, of 2", s.State, s.Stages[0].Of)
+	}
+	if err := os.WriteFile(rows, was, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(t.Context(), stepsOf(c, 4), Options{Extend: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAdapterGoesOn: training begins with the parameters of another run's adapter, whose
 // pruned layers stay without slots; another block and another file are refused.
 func TestAdapterGoesOn(t *testing.T) {

@@ -63,7 +63,7 @@ func (in inputs) changed(text string) error {
 	delete(all, evalData) // nothing of what is trained depends on it
 	for _, what := range slices.Sorted(maps.Keys(all)) {
 		if then[what] != in[what] {
-			return fmt.Errorf("%s: its content has changed since the checkpoint was written (hash %.12s then, %.12s now); resume with what was there, or start a new run without --resume",
+			return fmt.Errorf("%s: its content has changed since the checkpoint was written (hash %.12s then, %.12s now); go on with what was there, or start a new run, without --resume and --extend",
 				what, then[what], in[what])
 		}
 	}

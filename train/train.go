@@ -219,11 +219,18 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 		return position{}, err
 	}
 	if t.options.Resume || t.options.Extend {
-		at, err := t.restore()
+		file := runs.CheckpointFile
+		if t.options.Extend {
+			file = runs.FinishedFile
+		}
+		at, err := t.restore(filepath.Join(t.Dir, file))
 		if err != nil {
 			return at, err
 		}
 		if t.options.Extend {
+			if err := t.unfinish(); err != nil {
+				return at, err
+			}
 			return t.extended(at)
 		}
 		t.note("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1)

@@ -435,7 +435,7 @@ func TestResumeWithOtherInputs(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = Train(t.Context(), c, Options{Resume: true})
-		wantError(t, err, runs.CheckpointFile, tc.want, "resume with what was there, or start a new run without --resume")
+		wantError(t, err, runs.CheckpointFile, tc.want, "go on with what was there, or start a new run, without --resume")
 		if err := os.WriteFile(tc.path, good, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -213,7 +213,11 @@ func (t *trainer) useBest(at *position) {
 // validationPlan says when the loss on held-out samples is taken.
 func (t *trainer) validationPlan() string {
 	v := t.config.Validation
-	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), v.Data)
+	from := v.Data
+	if from == "" {
+		from = "what is held out"
+	}
+	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), from)
 	if v.Every > 0 {
 		text += fmt.Sprintf(" and every %s", english.Plural(v.Every, "step", ""))
 	}

@@ -212,6 +212,9 @@ func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.
 	case recipe.Eval.Data != "":
 		held.Data = recipe.Eval.Data
 	}
+	if held.Data == "" && (held.HeldOut != nil || recipe.Eval.Samples > 0) {
+		warn(c, "nothing is evaluated: neither eval.data of the run's configuration nor a recipe names a file of questions; name one with --eval-data")
+	}
 	return &quant.Job{
 		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Recipe: recipe,
 		Calibration:  quant.File{Path: recipe.Calib, Options: run.Config.Data.Options, Samples: recipe.Samples},

@@ -59,8 +59,8 @@ func listRuns(c *cli.Context) error {
 			star = "*"
 		}
 		recall := "-"
-		if s.Policy != "" {
-			recall = fmt.Sprintf("%s %.2f", eval.Metric(s.Metric).Title(), s.Score)
+		if s.Score != nil {
+			recall = fmt.Sprintf("%s %.2f", eval.Metric(s.Metric).Title(), *s.Score)
 		}
 		steps, loss, heldOut := stageCells(s.Stages)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", star, filepath.Base(s.Dir), s.State, steps, loss, heldOut, recall,

@@ -6,6 +6,7 @@ package manifest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -543,6 +544,9 @@ func (m *Manifest) Write(folder string) error {
 func Read(folder string) (*Manifest, error) {
 	path := filepath.Join(folder, Name)
 	raw, err := head.Read(path, manifestBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: want the folder of exported graphs, such as RUN/export/512x2048", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ type Validation struct {
 	// Share of the rows of Data.Train that is held out, by a hash of their text, in place of a file.
 	Share    data.Share `yaml:"share,omitempty"`
 	Every    int        `yaml:"every"`    // steps; 0: only at the end of a stage
-	Samples  int        `yaml:"samples"`  // the first so many rows; 0: all
+	Samples  int        `yaml:"samples"`  // the first so many rows of each entry; 0: all
 	Patience int        `yaml:"patience"` // so many losses in a row that are no better end a stage; 0: none do
 	UseBest  bool       `yaml:"use_best"` // a stage leaves the parameters of its best loss, not its last ones
 }

@@ -171,15 +171,14 @@ func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", steps[from].Kind, to-from, loss, humanize.Comma(int64(tokens)), seconds)
 		from = to
 	}
-	var files []string
-	for _, file := range r.Config.Data.Train {
-		files = append(files, filepath.Base(file.Path))
-	}
-	fmt.Fprintf(b, "\nTrained on %s", strings.Join(files, ", "))
+	fmt.Fprintf(b, "\nTrained on %s", r.trainedOn())
 	if dataHash != "" {
 		fmt.Fprintf(b, " (hash of the rows in use: `%s`)", dataHash)
 	}
 	fmt.Fprintf(b, ", seed %d. `%s` has all settings, `%s` every step.", r.Config.Seed, ConfigFile, MetricsFile)
+	if dir := r.Config.Model.Adapter; dir != "" {
+		fmt.Fprintf(b, " Training began with the adapter in `%s`.", filepath.Base(dir))
+	}
 	peak := int64(0)
 	for _, m := range steps {
 		peak = max(peak, m.Memory)
@@ -204,12 +203,30 @@ func (r *Run) cardMeasured(b *bytes.Buffer, e Evaluation) error {
 		return err
 	}
 	fmt.Fprintf(b, "\n%s of %s, answered greedily with at most %d tokens. EM is exact match, *tokens back* how far before the answer the fact stands;\n*tokens kept* and *bytes* are what a policy keeps of the text, over all layers.",
-		english.Plural(after[0].Score(eval.All).N, "question", ""), filepath.Base(r.Config.Eval.Data), r.Config.Eval.MaxNewTokens)
+		english.Plural(after[0].Score(eval.All).N, "question", ""), r.evaluatedOn(), r.Config.Eval.MaxNewTokens)
 	for _, s := range all {
 		fmt.Fprintf(b, " `%s`: %s.", s.Policy, s.Policy.Title())
 	}
 	b.WriteString(" Tokens a second are those of the machine that the run was trained on.\n")
 	return nil
+}
+
+// evaluatedOn names the rows that were evaluated on, without folders of the machine.
+func (r *Run) evaluatedOn() string {
+	c := r.Config.Eval
+	if c.Data == "" && c.HeldOut != nil {
+		return fmt.Sprintf("%s of %s, held out of training", c.HeldOut.Share, r.trainedOn())
+	}
+	return filepath.Base(c.Data)
+}
+
+// trainedOn names the files that were trained on, without their folders.
+func (r *Run) trainedOn() string {
+	var files []string
+	for _, file := range r.Config.Data.Train {
+		files = append(files, filepath.Base(file.Path))
+	}
+	return strings.Join(files, ", ")
 }
 
 // cardUse says how it is loaded.

@@ -1,10 +1,49 @@
 package runs
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"eisft/data"
+	"eisft/eval"
+	"eisft/train/config"
 )
+
+// TestEvaluatedOn: a card names rows without folders of the machine, those that are held out, too.
+func TestEvaluatedOn(t *testing.T) {
+	train := data.Files{{Path: "/home/me/chats*.jsonl"}, {Path: "/home/me/b.parquet"}}
+	r := &Run{Config: config.Config{Data: config.Data{Train: train}}}
+	r.Config.Eval.HeldOut = &eval.HeldOut{Share: 0.05}
+	if got, want := r.evaluatedOn(), "5% of chats*.jsonl, b.parquet, held out of training"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	r.Config.Eval.Data = "/home/me/test.parquet"
+	if got := r.evaluatedOn(); got != "test.parquet" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestListJSON: where there are no runs the list is one in JSON, and a score of 0 is a score.
+func TestListJSON(t *testing.T) {
+	list, err := List(t.TempDir())
+	if text, _ := json.Marshal(list); err != nil || string(text) != "[]" {
+		t.Errorf("%s, %v", text, err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, EvalFile), []byte(`{"after":[{"policy":"eisft","scores":[{"bucket":"all","n":1,"em":0}]}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := Summary{Dir: dir}
+	if err := s.evaluation(); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := json.Marshal(s); !strings.Contains(string(text), `"score":0,`) {
+		t.Errorf("no score in %s", text)
+	}
+}
 
 // TestBaseCard: the license of a base's card, whatever it looks like.
 func TestBaseCard(t *testing.T) {

@@ -45,7 +45,7 @@ type Summary struct {
 	// Evaluation is what a policy that training changes recalled at the end, by Metric.
 	Policy  string    `json:"policy,omitempty"`
 	Metric  string    `json:"metric,omitempty"`
-	Score   float64   `json:"score,omitempty"`
+	Score   *float64  `json:"score,omitempty"`
 	Bytes   int64     `json:"bytes"` // of all its files
 	Changed time.Time `json:"changed"`
 	Problem string    `json:"problem,omitempty"`
@@ -58,7 +58,7 @@ func List(output string) ([]Summary, error) {
 		return nil, err
 	}
 	latest, _ := os.Readlink(filepath.Join(output, Latest))
-	var list []Summary
+	list := []Summary{} // in JSON [], not null
 	for _, e := range entries {
 		dir := filepath.Join(output, e.Name())
 		if !e.IsDir() {
@@ -142,7 +142,8 @@ func (s *Summary) evaluation() error {
 	}
 	r := e.After[len(e.After)-1]
 	metric := eval.Metrics()[0]
-	s.Policy, s.Metric, s.Score = string(r.Policy), string(metric), r.Score(eval.All).Metrics[metric]
+	score := r.Score(eval.All).Metrics[metric]
+	s.Policy, s.Metric, s.Score = string(r.Policy), string(metric), &score
 	return nil
 }
 

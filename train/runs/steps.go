@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// longestLine bounds a line of metrics, which has some numbers for each head of each layer.
-const longestLine = 16 << 20
+// LongestLine bounds a line of metrics, which has some numbers for each head of each layer.
+const LongestLine = 16 << 20
 
 // ReadSteps reads a file of metrics, whose lines come stage by stage. Where there is no file
 // there are no steps. Of a damaged one it returns the steps before the damage, and where
@@ -27,7 +27,7 @@ func ReadSteps(path string) ([]Metrics, error) {
 	var steps []Metrics
 	stages := 0
 	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, longestLine)
+	lines.Buffer(nil, LongestLine)
 	for n := 1; lines.Scan(); n++ {
 		var m Metrics
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
