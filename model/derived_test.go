@@ -3,6 +3,7 @@ package model_test
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -81,7 +82,7 @@ func TestDerived(t *testing.T) {
 // TestDerivedWithoutRoom: where no temporary file can be written, weights are computed on
 // each use.
 func TestDerivedWithoutRoom(t *testing.T) {
-	t.Setenv("TMPDIR", "/nonexistent")
+	t.Setenv("TMPDIR", filepath.Join(t.TempDir(), "gone"))
 	b := openFamily(t, testfiles.Base(t, "llama"), func(w model.Tensors) model.Tensors { return w })
 	b.CopyWeights(0)
 	d, count := derivedBase(t, b)

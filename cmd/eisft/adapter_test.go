@@ -48,7 +48,7 @@ func edit(t *testing.T, path, from, to string) {
 // TestAdapterAlone: an adapter without its run is enough for every command that reads with one,
 // wherever its base lies.
 func TestAdapterAlone(t *testing.T) {
-	device, err := filepath.Abs("../../configs/devices/apple-m4.yaml")
+	device, err := filepath.Abs("../../configs/devices/snapdragon-8-elite.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
