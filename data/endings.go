@@ -59,7 +59,11 @@ func EndingsForHelp() string {
 			plain = append(plain, f.ending)
 		}
 	}
-	return strings.Join(append(plain, packed...), ", ") + "; " + strings.Join(packed, ", ") + " also .gz or .zst"
+	var by []string
+	for _, p := range packings {
+		by = append(by, p.ending)
+	}
+	return strings.Join(append(plain, packed...), ", ") + "; " + strings.Join(packed, ", ") + " also " + strings.Join(by, " or ")
 }
 
 func fromGzip(r io.Reader) (io.ReadCloser, error) { return gzip.NewReader(bufio.NewReader(r)) }

@@ -109,6 +109,3 @@ func (s *Source) Portions(use []Piece, lengths []int) []Portion {
 	}
 	return list
 }
-
-// Entry is the number, from 0, of the entry that a sample in use is of.
-func (s *Source) Entry(p Piece) int { return s.entry(p.Row) }

@@ -95,8 +95,8 @@ func (c Config) Open(ctx context.Context) (*data.Source, error) {
 	return held.Spread(), nil // eval.samples takes the first ones
 }
 
-// sum is the SHA-256 of what is evaluated on.
-func (c Config) sum(ctx context.Context) (_ string, err error) {
+// Sum is the SHA-256 of what is evaluated on.
+func (c Config) Sum(ctx context.Context) (_ string, err error) {
 	if c.Data != "" || c.HeldOut == nil {
 		return data.Sum(c.Data)
 	}

@@ -75,7 +75,7 @@ func (j *Job) settings(ctx context.Context) (*Settings, error) {
 	if j.Graphs != nil {
 		s.Graphs = j.Graphs.SHA256
 	}
-	sum, err := j.Config.sum(ctx)
+	sum, err := j.Config.Sum(ctx)
 	if err != nil {
 		return nil, err
 	}

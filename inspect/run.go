@@ -65,21 +65,19 @@ func (r *Report) leftovers(dir string, names ...string) {
 // stage is what metrics.jsonl says of one stage.
 type stage struct {
 	kind    string
-	losses  []float64
+	steps   []runs.Metrics
 	tokens  int
 	seconds float64
 	pruned  *runs.Pruned
 }
 
-// averagedSteps is over how many steps a loss is averaged: single ones are noise.
-const averagedSteps = 10
+// firstLoss and lastLoss are the mean losses of a stage's first and last steps.
+func (s stage) firstLoss() Score {
+	return Score(runs.MeanLoss(s.steps[:min(runs.AveragedSteps, len(s.steps))]))
+}
 
-func mean(losses []float64) Score {
-	sum := 0.0
-	for _, l := range losses {
-		sum += l
-	}
-	return Score(sum / float64(len(losses)))
+func (s stage) lastLoss() Score {
+	return Score(runs.MeanLoss(s.steps[max(0, len(s.steps)-runs.AveragedSteps):]))
 }
 
 // training describes what the stages did; c is nil if the configuration could
@@ -91,12 +89,11 @@ func (r *Report) training(dir string, c *config.Config) {
 	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
 	for i, s := range stages {
-		steps := fmt.Sprint(len(s.losses))
+		steps := fmt.Sprint(len(s.steps))
 		if c != nil && i < len(c.Stages) {
 			steps += fmt.Sprintf(" of %d", c.Stages[i].NumSteps())
 		}
-		n := min(averagedSteps, len(s.losses))
-		t.row(i+1, s.kind, steps, mean(s.losses[:n]), mean(s.losses[len(s.losses)-n:]), Count(s.tokens), Seconds(s.seconds))
+		t.row(i+1, s.kind, steps, s.firstLoss(), s.lastLoss(), Count(s.tokens), Seconds(s.seconds))
 		all += s.seconds
 		if s.pruned != nil {
 			r.fact("pruned", s.pruned.String())
@@ -119,7 +116,7 @@ func stagesOf(steps []runs.Metrics) (stages []stage) {
 		}
 		s := &stages[m.Stage]
 		s.pruned = m.Pruned
-		s.losses, s.tokens, s.seconds = append(s.losses, m.Loss), s.tokens+m.Tokens, s.seconds+m.Seconds
+		s.steps, s.tokens, s.seconds = append(s.steps, m), s.tokens+m.Tokens, s.seconds+m.Seconds
 	}
 	return stages
 }

@@ -212,18 +212,10 @@ func (p *runPage) headline() {
 		}
 		add(Seconds(seconds).String(), fmt.Sprintf("in %d steps of %d stages", len(r.steps), r.steps[len(r.steps)-1].Stage+1))
 		add(Count(float64(tokens)/max(seconds, 1e-9)).String(), "tokens a second, of "+Count(tokens).String())
-		if peak := r.peak(); peak > 0 {
+		if peak := runs.PeakMemory(r.steps); peak > 0 {
 			add(Bytes(peak).String(), "of memory, the most that was resident")
 		}
 	}
-}
-
-// peak is the most memory of all steps, 0 if it is not known.
-func (r *pageRun) peak() (most int64) {
-	for _, m := range r.steps {
-		most = max(most, m.Memory)
-	}
-	return most
 }
 
 // recall draws what is recalled by distance.

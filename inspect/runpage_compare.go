@@ -8,6 +8,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"eisft/eval"
+	"eisft/train/runs"
 )
 
 // compare has tables of several runs: what differs in their configurations, and their figures.
@@ -68,11 +69,10 @@ func (r *pageRun) figures(add func(name string, value any)) {
 		}
 	}
 	for i, s := range stagesOf(r.steps) {
-		n := min(averagedSteps, len(s.losses))
-		add(fmt.Sprintf("stage %d (%s), loss of the last steps", i+1, s.kind), mean(s.losses[len(s.losses)-n:]))
+		add(fmt.Sprintf("stage %d (%s), loss of the last steps", i+1, s.kind), s.lastLoss())
 		add(fmt.Sprintf("stage %d (%s), time", i+1, s.kind), Seconds(s.seconds))
 	}
-	if peak := r.peak(); peak > 0 {
+	if peak := runs.PeakMemory(r.steps); peak > 0 {
 		add("peak memory", Bytes(peak))
 	}
 	for _, result := range r.eval.After {

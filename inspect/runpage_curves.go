@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"eisft/internal/plot"
+	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -61,7 +62,7 @@ func (p *runPage) curves() {
 		seconds = append(seconds, curve(name("seconds"), r.steps, step(func(m runs.Metrics) float64 { return m.Seconds }, timed)))
 		memory = append(memory, curve(name("MB"), r.steps, step(func(m runs.Metrics) float64 { return float64(m.Memory) / 1e6 }, func(m runs.Metrics) bool { return m.Memory > 0 })))
 		for _, group := range r.trained() {
-			rates = append(rates, curve(name(group), r.steps, func(i int, m runs.Metrics) (float64, float64, bool) {
+			rates = append(rates, curve(name(string(group)), r.steps, func(i int, m runs.Metrics) (float64, float64, bool) {
 				lr, ok := r.rate(m, group)
 				return float64(i + 1), lr, ok
 			}))
@@ -106,43 +107,22 @@ func (p *runPage) losses() {
 }
 
 // trained are the groups of parameters that any stage trains, in order.
-func (r *pageRun) trained() []string {
-	groups := map[string]bool{}
-	for _, m := range r.config() {
-		for g := range m {
-			groups[g] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(groups))
-}
-
-// config are the learning rates of each stage by group.
-func (r *pageRun) config() (rates []map[string]float64) {
+func (r *pageRun) trained() (groups []model.Group) {
 	for _, s := range r.Config.Stages {
-		of := map[string]float64{}
-		var o config.Optimizer
-		switch s := s.(type) {
-		case config.SSFT:
-			o = s.Optimizer
-		case config.Distill:
-			o = s.Optimizer
-		}
-		for _, g := range o.Trainable {
-			of[string(g)] = o.LR[g]
-		}
-		rates = append(rates, of)
+		o, _ := config.OptimizerOf(s)
+		groups = append(groups, o.Trainable...)
 	}
-	return rates
+	slices.Sort(groups)
+	return slices.Compact(groups)
 }
 
 // rate is the learning rate of a group at a step.
-func (r *pageRun) rate(m runs.Metrics, group string) (float64, bool) {
-	stages := r.config()
-	if m.Stage >= len(stages) {
+func (r *pageRun) rate(m runs.Metrics, group model.Group) (float64, bool) {
+	if m.Stage >= len(r.Config.Stages) {
 		return 0, false
 	}
-	lr, ok := stages[m.Stage][group]
-	return lr * m.Rate, ok
+	o, _ := config.OptimizerOf(r.Config.Stages[m.Stage])
+	return o.LR[group] * m.Rate, slices.Contains(o.Trainable, group)
 }
 
 // nonEmpty are the curves that have points.

@@ -211,3 +211,20 @@ func TestRetentionStarts(t *testing.T) {
 		t.Errorf("differences %q and %q", named.Difference(linear), named.Difference(s))
 	}
 }
+
+// TestPrunedAs: what pruning leaves of a block is what another block is held to, however its
+// tokens are scored.
+func TestPrunedAs(t *testing.T) {
+	whole := modeltest.DefaultBlock(t)
+	whole.Retention = model.Retention{Form: model.RetentionMLP, Hidden: 4}
+	m := modeltest.Open(t, "demo", whole)
+	for _, layers := range [][]int{nil, {0}} {
+		pruned, err := m.KeepSlots(layers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := whole.PrunedAs(pruned.Spec).Difference(pruned.Spec); d != "" {
+			t.Errorf("slots in layers %v: %s", layers, d)
+		}
+	}
+}

@@ -16,14 +16,28 @@ func (m *Model) SlotLayers() []int {
 	return out
 }
 
+// PrunedAs returns the block with slots where another one has some, of whose slots pruning may
+// have taken some or all.
+func (s Spec) PrunedAs(pruned Spec) Spec {
+	if pruned.Slots == 0 {
+		return s.withoutSlots()
+	}
+	s.SlotLayers = pruned.SlotLayers
+	return s
+}
+
+func (s Spec) withoutSlots() Spec {
+	s.Slots, s.SlotLayers, s.Retention = 0, nil, Retention{}
+	return s
+}
+
 // KeepSlots returns the model with slots in the given layers alone, in ascending order,
 // and nothing else changed; without any, the block has no slots. It fails for a layer
 // that has none in m. The parameters are shared with m.
 func (m *Model) KeepSlots(layers []int) (*Model, error) {
 	spec, p := m.Spec, *m.Params
-	spec.SlotLayers = layers
-	if len(layers) == 0 {
-		spec.Slots, spec.SlotLayers, spec.Retention = 0, nil, Retention{}
+	if spec.SlotLayers = layers; len(layers) == 0 {
+		spec = spec.withoutSlots()
 	}
 	p.Spec, p.Layers = spec, slices.Clone(p.Layers)
 	for i := range p.Layers {

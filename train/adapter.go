@@ -24,9 +24,7 @@ func (t *trainer) adapted(m *model.Model) (*model.Model, error) {
 	}
 	want := m.Spec
 	if want.SlotLayers == nil {
-		if want.SlotLayers = trained.Spec.SlotLayers; trained.Spec.Slots == 0 {
-			want.Slots = 0
-		}
+		want = want.PrunedAs(trained.Spec)
 	}
 	if d := want.Difference(trained.Spec); d != "" {
 		return fail(fmt.Errorf("%s has another block than the configuration (%s); set its keys in the section block", dir, d))

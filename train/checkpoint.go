@@ -253,11 +253,7 @@ func (t *trainer) restoreBlock(text string) error {
 	if s.Equal(t.Model.Spec) {
 		return nil
 	}
-	want := t.Model.Spec
-	if want.SlotLayers = s.SlotLayers; s.Slots == 0 {
-		want.Slots = 0
-	}
-	if difference := s.Difference(want); difference != "" {
+	if difference := s.Difference(t.Model.Spec.PrunedAs(s)); difference != "" {
 		return fmt.Errorf("%s in the configuration: the files belong to different runs, start a new one without --resume", difference)
 	}
 	m, err := t.Model.KeepSlots(s.SlotLayers)

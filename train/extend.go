@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"eisft/internal/atomicfile"
@@ -88,12 +89,7 @@ func hasMore(c *config.Config, path string) error {
 	if err != nil {
 		return err
 	}
-	var other []string
-	for _, found := range d {
-		if !isBeside(found) && !strings.HasPrefix(found, "validation.") {
-			other = append(other, found)
-		}
-	}
+	other := slices.DeleteFunc(d, func(found string) bool { return isBeside(found) || strings.HasPrefix(found, "validation.") })
 	switch {
 	case len(other) > 0:
 		return fmt.Errorf("%s: --extend goes on with the run as it is, with more steps in the last stage or more stages; but %s", path, strings.Join(other, ", "))
@@ -120,7 +116,7 @@ func withSteps(s config.Stage, n int) config.Stage {
 func (t *trainer) extended(at position) (position, error) {
 	at.Validation.Waited, at.Validation.Used = 0, false
 	s := t.config.Stages[at.Stage]
-	o, ok := optimizerOf(s)
+	o, ok := config.OptimizerOf(s)
 	if !ok || at.Step >= o.Steps {
 		t.note("extending %s: stage %d follows, with a schedule of its own", t.Dir, at.Stage+2)
 		return at, nil
@@ -130,17 +126,6 @@ func (t *trainer) extended(at position) (position, error) {
 	t.note("extending %s: stage %d (%s) goes on at step %d of %d. Its learning rates follow the longer schedule from there: they had fallen to %.2g of the full ones, go on at %.2g and fall to %.2g",
 		t.Dir, at.Stage+1, s.Kind(), at.Step, o.Steps, rateAt(was, max(0, at.Step-1)), rateAt(o, at.Step), rateAt(o, o.Steps-1))
 	return at, nil
-}
-
-// optimizerOf is the optimizer of a stage that has one.
-func optimizerOf(s config.Stage) (o config.Optimizer, ok bool) {
-	switch s := s.(type) {
-	case config.SSFT:
-		return s.Optimizer, true
-	case config.Distill:
-		return s.Optimizer, true
-	}
-	return o, false
 }
 
 // takeChanges goes on with a run whose configuration has changed in what is beside training.

@@ -159,17 +159,10 @@ func sameConfig(c *config.Config, path string) (changed string, err error) {
 	if err != nil {
 		return "", err
 	}
-	var other []string
-	for _, found := range d {
-		if isBeside(found) {
-			other = append(other, found)
-		}
+	if of := slices.DeleteFunc(slices.Clone(d), isBeside); len(of) > 0 {
+		return "", fmt.Errorf("%s: the run was started with another configuration: %s; resume with the same one, or start a new run without --resume", path, strings.Join(of, ", "))
 	}
-	if len(other) == len(d) {
-		return strings.Join(other, ", "), nil
-	}
-	d = slices.DeleteFunc(d, func(found string) bool { return slices.Contains(other, found) })
-	return "", fmt.Errorf("%s: the run was started with another configuration: %s; resume with the same one, or start a new run without --resume", path, strings.Join(d, ", "))
+	return strings.Join(d, ", "), nil
 }
 
 // isBeside says of a difference whether it changes nothing of what is trained.

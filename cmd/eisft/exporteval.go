@@ -12,7 +12,6 @@ import (
 	"eisft/eval"
 	"eisft/export"
 	"eisft/export/manifest"
-	"eisft/internal/filehash"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/train/runs"
@@ -60,11 +59,11 @@ func evaluateShapes(c *cli.Context, run *runs.Run, sizes []export.Size) ([]manif
 	if c.IsSet("eval-data") {
 		section.Data = c.Path("eval-data")
 	}
-	if section.Data == "" {
-		return nil, usagef(c, "--eval-samples has nothing to evaluate on: the run's configuration has no eval.data; give --eval-data FILE")
+	if section.Nothing() {
+		return nil, usagef(c, "--eval-samples has nothing to evaluate on: the run's configuration has no eval.data and no validation.share; give --eval-data FILE")
 	}
 	section.Samples, section.Policies = n, []eval.Policy{eval.PolicyEISFT}
-	sum, err := filehash.Sum(section.Data)
+	sum, err := section.Sum(c.Context)
 	if err != nil {
 		return nil, err
 	}
@@ -74,10 +73,9 @@ func evaluateShapes(c *cli.Context, run *runs.Run, sizes []export.Size) ([]manif
 		if err != nil {
 			return nil, err
 		}
-		name, _, _ := strings.Cut(filepath.Base(section.Data), ".")
 		job := &eval.Job{
 			Model: m, Tokenizer: run.Tokenizer, Template: run.Template, Config: section, Progress: c.App.ErrWriter, Version: version(),
-			Dir:  filepath.Join(run.Dir, eval.EvaluationsDir, name+"-"+size.String()),
+			Dir:  filepath.Join(run.Dir, eval.EvaluationsDir, section.Folder()+"-"+size.String()),
 			Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 		}
 		report, err := job.Run(c.Context)

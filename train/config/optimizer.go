@@ -28,6 +28,17 @@ type Optimizer struct {
 // Rates holds one number for each trainable group.
 type Rates map[model.Group]float64
 
+// OptimizerOf is the optimizer of a stage that has one.
+func OptimizerOf(s Stage) (o Optimizer, ok bool) {
+	switch s := s.(type) {
+	case SSFT:
+		return s.Optimizer, true
+	case Distill:
+		return s.Optimizer, true
+	}
+	return o, false
+}
+
 // NumSteps is Steps.
 func (o Optimizer) NumSteps() int { return o.Steps }
 

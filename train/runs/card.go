@@ -163,11 +163,7 @@ func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 		for ; to < len(steps) && steps[to].Stage == steps[from].Stage; to++ {
 			tokens, seconds = tokens+steps[to].Tokens, seconds+steps[to].Seconds
 		}
-		last := steps[max(from, to-10):to]
-		loss := 0.0
-		for _, m := range last {
-			loss += m.Loss / float64(len(last))
-		}
+		loss := MeanLoss(steps[max(from, to-AveragedSteps):to])
 		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", steps[from].Kind, to-from, loss, humanize.Comma(int64(tokens)), seconds)
 		from = to
 	}
@@ -179,11 +175,7 @@ func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 	if dir := r.Config.Model.Adapter; dir != "" {
 		fmt.Fprintf(b, " Training began with the adapter in `%s`.", filepath.Base(dir))
 	}
-	peak := int64(0)
-	for _, m := range steps {
-		peak = max(peak, m.Memory)
-	}
-	if peak > 0 {
+	if peak := PeakMemory(steps); peak > 0 {
 		fmt.Fprintf(b, " At most %s of memory were resident.", bytesize.Megabytes(int(peak)))
 	}
 	b.WriteString("\n")

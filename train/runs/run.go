@@ -133,9 +133,7 @@ func CheckBlock(c *config.Config, m *model.Model) error {
 				return fmt.Errorf("%s has slots in layer %d, but %s has none there; %s", model.AdapterConfig, i, ConfigFile, advice)
 			}
 		}
-		if want.SlotLayers = kept.SlotLayers; kept.Slots == 0 {
-			want.Slots = 0
-		}
+		want = want.PrunedAs(kept)
 	}
 	if difference := want.Difference(kept); difference != "" {
 		return fmt.Errorf("%s and %s describe different blocks (%s); %s", ConfigFile, model.AdapterConfig, difference, advice)

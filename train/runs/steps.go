@@ -46,3 +46,24 @@ func ReadSteps(path string) ([]Metrics, error) {
 	}
 	return steps, nil
 }
+
+// AveragedSteps is over how many steps at either end of a stage a loss is averaged: single ones
+// are noise.
+const AveragedSteps = 10
+
+// MeanLoss is the mean loss of some steps of a stage.
+func MeanLoss(steps []Metrics) float64 {
+	sum := 0.0
+	for _, m := range steps {
+		sum += m.Loss
+	}
+	return sum / float64(len(steps))
+}
+
+// PeakMemory is the most memory, in bytes, that was resident until any of the steps, 0 if it is not known.
+func PeakMemory(steps []Metrics) (most int64) {
+	for _, m := range steps {
+		most = max(most, m.Memory)
+	}
+	return most
+}
