@@ -154,7 +154,7 @@ func (s study) variant(ctx context.Context, c config.Config, seed int, bounds ev
 			if p.Trained() {
 				r.TrainSeconds = seconds
 			}
-			log.Printf("%s, %s, seed %d, %d tokens: far %.3f ± %.3f (%d), near %.3f (%d)", name, p, seed, length, r.Far.EM, r.Far.Error, r.Far.N, r.Near.EM, r.Near.N)
+			log.Printf("%s, %s, seed %d, %d tokens: far %s, near %s", name, p, seed, length, r.Far, r.Near)
 			if err := s.append(r); err != nil {
 				return nil, err
 			}

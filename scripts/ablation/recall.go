@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -88,22 +87,38 @@ func encode(e *data.Encoder, row data.Sample) (eval.Sample, error) {
 // recall is the share of questions whose answer's every token, its end
 // included, is the likeliest one: what greedy decoding finds, too.
 type recall struct {
-	N     int     `json:"n"`
-	EM    float64 `json:"em"`
-	Error float64 `json:"se"` // standard error, as if the questions were independent
+	N             int           `json:"n"`
+	EM            float64       `json:"em"`
+	Conversations int           `json:"conversations"`
+	CI            eval.Interval `json:"ci"` // 95 %, by conversation
 }
 
-func newRecall(right []bool) recall {
-	r, found := recall{N: len(right)}, 0
-	for _, ok := range right {
-		if ok {
-			found++
-		}
+// tally counts the questions about each conversation, and those with a right answer.
+type tally struct{ asked, right []float64 }
+
+// conversation begins the next one.
+func (t *tally) conversation() {
+	t.asked, t.right = append(t.asked, 0), append(t.right, 0)
+}
+
+func (t *tally) add(right bool) {
+	last := len(t.asked) - 1
+	t.asked[last]++
+	if right {
+		t.right[last]++
 	}
-	if r.N > 0 {
-		r.EM = float64(found) / float64(r.N)
-		r.Error = math.Sqrt(r.EM * (1 - r.EM) / float64(r.N))
+}
+
+// recall returns the share of right answers, whose interval draws conversations.
+func (t *tally) recall() (r recall) {
+	for _, n := range t.asked {
+		r.N += int(n)
 	}
+	if r.N == 0 {
+		return r
+	}
+	share := eval.Mean(t.right, t.asked)
+	r.Conversations, r.EM, r.CI = len(t.asked), share(eval.Units(len(t.asked))), eval.Bootstrap(len(t.asked), share)
 	return r
 }
 
@@ -117,9 +132,11 @@ type measured struct {
 
 // measure asks a model the questions and divides them by the bounds.
 func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample, bounds eval.Bounds) (measured, error) {
-	var far, near []bool
+	var far, near tally
 	tokens, started := 0, time.Now()
 	for _, group := range groups {
+		far.conversation()
+		near.conversation()
 		st, at := m.NewStream(model.StreamOptions{}), common(group)
 		if err := st.Feed(ctx, group[0].IDs[:at], at, nil); err != nil {
 			return measured{}, err
@@ -133,13 +150,13 @@ func measure(ctx context.Context, m *model.Model, groups [][]eval.Sample, bounds
 			tokens += s.Turns[0].End - at
 			switch {
 			case bounds.Has(eval.Far, s.Turns[0].Distance):
-				far = append(far, right)
+				far.add(right)
 			case bounds.Has(eval.Near, s.Turns[0].Distance):
-				near = append(near, right)
+				near.add(right)
 			}
 		}
 	}
-	return measured{bounds, newRecall(far), newRecall(near), float64(tokens) / time.Since(started).Seconds()}, nil
+	return measured{bounds, far.recall(), near.recall(), float64(tokens) / time.Since(started).Seconds()}, nil
 }
 
 // common returns how many tokens all samples of a group begin with, before the

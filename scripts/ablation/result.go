@@ -58,10 +58,10 @@ func writeTable(w io.Writer, lengths []int, bounds eval.Bounds, lines []result) 
 	return t.Flush()
 }
 
-// String is the share and the number of questions.
+// String is the share, its interval and the number of questions.
 func (r recall) String() string {
 	if r.N == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f (%d)", r.EM, r.N)
+	return fmt.Sprintf("%.2f (%.2f–%.2f, %d)", r.EM, r.CI.Lo, r.CI.Hi, r.N)
 }
