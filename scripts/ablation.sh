@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains the variants in configs/ablation and measures what each recalls of long conversations.
-# Runs and results.jsonl are kept in runs/ablation; a run that is there already is not trained
+# Runs and results.jsonl are kept in runs/ablation: what is there is neither trained nor measured
 # again, so the same command goes on after an interruption. docs/ablation.md shows results.
 #
 #   scripts/ablation.sh --short      slots, slots with memory, the recipe; one seed, 2k to 8k tokens

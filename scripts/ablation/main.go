@@ -5,8 +5,8 @@
 //
 // Every configuration is a variant; its eval.policies say what is measured of
 // it. Questions are about generated conversations, or those of a file. A run
-// that is there already is not trained again. Results are appended to a file as
-// JSON lines, and printed as a table.
+// that is there already is not trained again, and what the file of results has is
+// not measured again. Results are appended to it as JSON lines, and printed as a table.
 package main
 
 import (
@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -139,6 +140,10 @@ func (s study) variant(ctx context.Context, c config.Config, seed int, bounds ev
 	if err != nil {
 		return nil, err
 	}
+	earlier, err := s.earlier()
+	if err != nil {
+		return nil, err
+	}
 	var out []result
 	for _, p := range policies {
 		m, err := eval.WithPolicy(run.Model, p)
@@ -146,11 +151,14 @@ func (s study) variant(ctx context.Context, c config.Config, seed int, bounds ev
 			return nil, err
 		}
 		for _, length := range s.lengths {
-			found, err := measure(ctx, m, questions[length], bounds)
-			if err != nil {
+			r := result{Variant: name, Policy: p, Seed: seed, Parameters: m.Params.Count(), Length: length, Questions: s.about(), measured: measured{Bounds: bounds}}
+			if i := slices.IndexFunc(earlier, r.same); i >= 0 {
+				out = append(out, earlier[i])
+				continue
+			}
+			if r.measured, err = measure(ctx, m, questions[length], bounds); err != nil {
 				return nil, err
 			}
-			r := result{Variant: name, Policy: p, Seed: seed, Parameters: m.Params.Count(), Length: length, measured: found}
 			if p.Trained() {
 				r.TrainSeconds = seconds
 			}
@@ -192,6 +200,17 @@ func trainSeconds(dir string) (float64, error) {
 		total += m.Seconds
 	}
 	return total, nil
+}
+
+// about says what the questions are about.
+func (s study) about() string {
+	switch {
+	case s.data != "" && s.samples > 0:
+		return fmt.Sprintf("the first %d of %s", s.samples, s.data)
+	case s.data != "":
+		return s.data
+	}
+	return fmt.Sprintf("%d tokens of conversation", s.tokens)
 }
 
 func (s study) questions(run *runs.Run) (tests, error) {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -20,7 +22,32 @@ type result struct {
 	Parameters   int         `json:"parameters"` // trained ones
 	TrainSeconds float64     `json:"train_seconds"`
 	Length       int         `json:"length"` // tokens of the conversations, about
+	Questions    string      `json:"questions"`
 	measured
+}
+
+// same says whether two results are of the same measurement.
+func (r result) same(o result) bool {
+	return r.Variant == o.Variant && r.Policy == o.Policy && r.Seed == o.Seed && r.Length == o.Length && r.Questions == o.Questions && r.Bounds == o.Bounds
+}
+
+// earlier reads the results that are there.
+func (s study) earlier() (list []result, err error) {
+	content, err := os.ReadFile(s.results)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for i, line := range bytes.Split(bytes.TrimSpace(content), []byte("\n")) {
+		var r result
+		if len(line) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", s.results, i+1, err)
+		}
+		list = append(list, r)
+	}
+	return list, nil
 }
 
 // append adds a line to the results.
