@@ -47,7 +47,7 @@ func Bits() string {
 	case b.blas != nil:
 		library, _, _ := strings.Cut(b.name, " (")
 		return library
-	case useAVX2:
+	case useVectors():
 		return "built-in assembly"
 	default:
 		return "built-in portable kernels"
@@ -64,7 +64,7 @@ func Measured() (m *Measurement, file, why string) {
 
 // LibraryIsFaster says whether OpenBLAS is known to have faster kernels for this processor than this package: where
 // this package has none in assembly.
-func LibraryIsFaster() bool { return !useAVX2 }
+func LibraryIsFaster() bool { return !useVectors() }
 
 // askedFor is what a setting of EISFT_BLAS asks for.
 func askedFor(setting string) backendChoice {
@@ -82,15 +82,4 @@ func askedFor(setting string) backendChoice {
 		return builtin
 	}
 	return backendChoice{blas: blas, name: name, why: builtin.why}
-}
-
-func builtinName() string {
-	switch {
-	case useAVX512:
-		return "built-in AVX-512"
-	case useAVX2:
-		return "built-in AVX2"
-	default:
-		return "built-in (portable)"
-	}
 }

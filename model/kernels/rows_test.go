@@ -210,7 +210,7 @@ func eachWay(f func(name string)) {
 			way.do(func() { f(way.name) })
 		}
 	}
-	if useAVX2 {
+	if useVectors() {
 		withoutVectors(func() { f("built-in (portable)") })
 	}
 }
