@@ -81,7 +81,9 @@ func (k *kernel) subInt(n, m, d vec) { k.emit("VSUB %s, %s, %s", m.words(), n.wo
 func (k *kernel) subBytes(n, m, d vec) { k.emit("VSUB %s, %s, %s", m.bytes(), n.bytes(), d.bytes()) }
 
 // choose writes those bits of n to d that mask has.
-func (k *kernel) choose(n, mask, d vec) { k.emit("VBIT %s, %s, %s", mask.bytes(), n.bytes(), d.bytes()) }
+func (k *kernel) choose(n, mask, d vec) {
+	k.emit("VBIT %s, %s, %s", mask.bytes(), n.bytes(), d.bytes())
+}
 
 // dup writes a lane to all lanes of d.
 func (k *kernel) dup(d vec, l lane) { k.emit("VDUP V%d.S[%d], %s", int(l.v), l.i, d.words()) }
