@@ -6,22 +6,15 @@ package kernels
 func gemmTiles(rows, tiles, k int, a []float32, aTile, aRow, aCol int, b []float32, bRow, _ int,
 	c []float32, cRow, _ int, alpha float32, add bool,
 ) {
-	if useNEON {
-		gemmTilesNEON(rows, tiles, k, &a[0], aTile, aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
-	} else {
-		gemmTilesGo(rows, tiles, k, a, aTile, aRow, aCol, b, bRow, c, cRow, alpha, add)
-	}
+	gemmTilesNEON(rows, tiles, k, &a[0], aTile, aRow, aCol, &b[0], bRow, &c[0], cRow, alpha, add)
 }
 
-// transposePanel is transposePanelGo. It fetches what lies ahead elements behind into the caches.
-func transposePanel(dst, src []float32, stride, k, ahead int) {
-	whole := 0
-	if useNEON {
-		whole = k &^ 3
-	}
+// transposePanel is transposePanelGo.
+func transposePanel(dst, src []float32, stride, k, _ int) {
+	whole := k &^ 3
 	if whole > 0 {
 		for i := 0; i < panelCols; i += 4 {
-			transposeF32NEON(&dst[i], &src[i*stride], 4*stride, whole, 4*ahead)
+			transposeF32NEON(&dst[i], &src[i*stride], 4*stride, whole, 0)
 		}
 	}
 	if whole < k {
@@ -58,10 +51,10 @@ func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, 
 }
 
 func packRows(dst, src []float32, stride, width, k int) {
-	switch {
-	case useNEON && width == panelCols:
+	switch width {
+	case panelCols:
 		packRows16NEON(&dst[0], &src[0], stride, k)
-	case useNEON && width == 6:
+	case 6:
 		packRows6NEON(&dst[0], &src[0], stride, k)
 	default:
 		packRowsGo(dst, src, stride, width, k)
