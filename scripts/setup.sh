@@ -27,7 +27,7 @@ go list -m >/dev/null || fail "this Go is too old for go.mod: install a newer on
 if [ "$(uname -s)" = Darwin ]; then
 	command -v cc >/dev/null || echo "setup: for a C compiler run: xcode-select --install"
 	[ -n "$(find /opt/homebrew/opt/openblas /usr/local/opt/openblas -maxdepth 0 2>/dev/null)" ] ||
-		echo "setup: for faster matrix products run: brew install openblas"
+		echo "setup: for matrix products by OpenBLAS where it is the faster one run: brew install openblas"
 	echo "setup: for eisft check run: brew install onnxruntime, and set EISFT_ONNXRUNTIME to its library"
 	if $mpi; then
 		command -v mpirun >/dev/null || echo "setup: for several processes run: brew install open-mpi"
