@@ -2,7 +2,7 @@
 EISFT := bin/eisft
 LINT := .cache/bin/golangci-lint
 
-.PHONY: quickstart setup build test test-race test-slow test-hosts lint fmt bench fuzz clean
+.PHONY: quickstart setup build test test-race test-slow test-arm64 test-hosts lint fmt bench fuzz clean
 
 quickstart: setup build
 	$(EISFT) train --config configs/s-sft.yaml
@@ -27,6 +27,14 @@ test-race: setup
 # Tests that take minutes are named TestSlow... and skip unless EISFT_SLOW is set.
 test-slow: setup
 	EISFT_SLOW=1 go test -timeout 60m -run '^TestSlow' ./...
+
+# The kernels for arm64: whether they are what the generator writes, and short tests, emulated on other processors.
+EMULATOR := $(if $(filter aarch64 arm64,$(shell uname -m)),env,qemu-aarch64 -L /usr/aarch64-linux-gnu)
+test-arm64:
+	@scripts/setup.sh --arm64
+	d=$$(mktemp -d) && go run -C model/kernels/asm ./neon -out $$d/s -stubs $$d/go && cmp $$d/s model/kernels/asm_arm64.s && cmp $$d/go model/kernels/asm_arm64.go
+	GOARCH=arm64 CGO_ENABLED=0 EISFT_BLAS=off go test -short -exec '$(EMULATOR)' ./model/kernels
+	GOARCH=arm64 CGO_ENABLED=0 EISFT_BLAS=off go test -short -exec '$(EMULATOR)' -tags purego -run 'Kernels|Gemv|Stored|Blocks|Codes' ./model/kernels
 
 # The hosts that export puts beside graphs: golden vectors, long prompts, the demo page, each rule broken once.
 test-hosts: setup

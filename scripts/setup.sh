@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings what eisft uses beyond Go: a C compiler (for the ONNX Runtime binding), OpenBLAS and ONNX Runtime.
 # Installs only what is missing; a second run takes a second. With --mpi it brings Open MPI, too,
-# over which several processes train together.
+# over which several processes train together; with --arm64 what runs tests for arm64 on another
+# processor: QEMU, as Debian has it, and that system's C library.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,11 +11,15 @@ fail() {
 	exit 1
 }
 
-mpi=false
+mpi=false arm64=false
 for flag in "$@"; do
-	[ "$flag" = --mpi ] || fail "unknown flag $flag; --mpi is the only one"
-	mpi=true
+	case $flag in
+	--mpi) mpi=true ;;
+	--arm64) arm64=true ;;
+	*) fail "unknown flag $flag; there are --mpi and --arm64" ;;
+	esac
 done
+case $(uname -m) in aarch64 | arm64) arm64=false ;; esac # it runs them itself
 
 command -v go >/dev/null || fail "Go is missing: install the version that go.mod names from https://go.dev/dl"
 go list -m >/dev/null || fail "this Go is too old for go.mod: install a newer one from https://go.dev/dl"
@@ -22,20 +27,21 @@ go list -m >/dev/null || fail "this Go is too old for go.mod: install a newer on
 if [ "$(uname -s)" = Darwin ]; then
 	command -v cc >/dev/null || echo "setup: for a C compiler run: xcode-select --install"
 	[ -n "$(find /opt/homebrew/opt/openblas /usr/local/opt/openblas -maxdepth 0 2>/dev/null)" ] ||
-		echo "setup: for faster matrix products run: brew install openblas"
+		echo "setup: for matrix products by OpenBLAS where it is the faster one run: brew install openblas"
 	echo "setup: for eisft check run: brew install onnxruntime, and set EISFT_ONNXRUNTIME to its library"
 	if $mpi; then
 		command -v mpirun >/dev/null || echo "setup: for several processes run: brew install open-mpi"
 	fi
+	$arm64 && fail "QEMU runs programs for Linux on Linux alone: test on a Mac with an arm64 processor"
 	exit 0
 fi
 
 # What packages are called by each package manager.
 names() {
 	case $1 in
-	dnf) echo "gcc openblas nodejs-npm openmpi" ;;
-	pacman) echo "gcc openblas npm openmpi" ;;
-	*) echo "a C compiler, OpenBLAS, npm (for ONNX Runtime), Open MPI" ;;
+	dnf) echo "gcc openblas nodejs-npm openmpi qemu-user" ;;
+	pacman) echo "gcc openblas npm openmpi qemu-user aarch64-linux-gnu-glibc" ;;
+	*) echo "a C compiler, OpenBLAS, npm (for ONNX Runtime), Open MPI, QEMU and the C library of arm64" ;;
 	esac
 }
 
@@ -51,6 +57,10 @@ command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 [[ $(/sbin/ldconfig -p) == *libopenblas.so.0* ]] || packages+=(libopenblas0)
 if $mpi; then
 	command -v mpirun >/dev/null || packages+=(openmpi-bin)
+fi
+emulates() { command -v qemu-aarch64 >/dev/null && [ -e /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 ]; }
+if $arm64 && ! emulates; then
+	packages+=(qemu-user libc6-arm64-cross)
 fi
 fetch=true
 if [ -n "${EISFT_ONNXRUNTIME:-}" ] || [ -e .cache/onnxruntime/libonnxruntime.so.1 ]; then
@@ -80,6 +90,9 @@ if [ ${#packages[@]} -gt 0 ]; then
 	command -v gcc >/dev/null || command -v cc >/dev/null || fail "there is no C compiler: install gcc"
 	if $mpi; then
 		command -v mpirun >/dev/null || fail "there is no mpirun: install Open MPI"
+	fi
+	if $arm64; then
+		emulates || fail "tests for arm64 need qemu-aarch64 and /usr/aarch64-linux-gnu/lib: in Debian, packages qemu-user and libc6-arm64-cross"
 	fi
 fi
 

@@ -84,6 +84,8 @@ func (e *foreignError) Error() string {
 }
 
 func load(path string) (*library, error) {
+	runtime.LockOSThread() // the system keeps the reason of an error for the thread
+	defer runtime.UnlockOSThread()
 	// Plugins of the library look for its symbols among those of the whole program.
 	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {

@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -41,17 +42,26 @@ var peakLibrary = sync.OnceValue(func() *openBLAS {
 func Backend() string { return backend().name }
 
 // Bits names what the bits of results depend on beside the numbers that go in: where it is the same, they are. The
-// AVX2 and AVX-512 kernels agree.
+// kernels for AVX2, AVX-512 and NEON agree, but of what is computed in Go the compiler fuses multiplications with
+// additions on all processors but amd64.
 func Bits() string {
 	switch b := backend(); {
 	case b.blas != nil:
 		library, _, _ := strings.Cut(b.name, " (")
 		return library
-	case useAVX2:
-		return "built-in assembly"
+	case useVectors():
+		return "built-in assembly" + compiled()
 	default:
-		return "built-in portable kernels"
+		return "built-in portable kernels" + compiled()
 	}
+}
+
+// compiled says for what processor Go's compiler rounded, "" for amd64.
+func compiled() string {
+	if runtime.GOARCH == "amd64" {
+		return ""
+	}
+	return " of " + runtime.GOARCH
 }
 
 // Measured returns the measurement that the backend was chosen by and the file that keeps it; without one it says why.
@@ -64,7 +74,7 @@ func Measured() (m *Measurement, file, why string) {
 
 // LibraryIsFaster says whether OpenBLAS is known to have faster kernels for this processor than this package: where
 // this package has none in assembly.
-func LibraryIsFaster() bool { return !useAVX2 }
+func LibraryIsFaster() bool { return !useVectors() }
 
 // askedFor is what a setting of EISFT_BLAS asks for.
 func askedFor(setting string) backendChoice {
@@ -82,15 +92,4 @@ func askedFor(setting string) backendChoice {
 		return builtin
 	}
 	return backendChoice{blas: blas, name: name, why: builtin.why}
-}
-
-func builtinName() string {
-	switch {
-	case useAVX512:
-		return "built-in AVX-512"
-	case useAVX2:
-		return "built-in AVX2"
-	default:
-		return "built-in (portable)"
-	}
 }

@@ -63,7 +63,7 @@ func machine() string {
 	for line := range strings.Lines(first) {
 		key, value, _ := strings.Cut(line, ":")
 		switch strings.TrimSpace(key) {
-		case "vendor_id", "cpu family", "model", "stepping", "model name":
+		case "vendor_id", "cpu family", "model", "stepping", "model name", "CPU implementer", "CPU variant", "CPU part", "CPU revision":
 			parts = append(parts, strings.TrimSpace(value))
 		}
 	}

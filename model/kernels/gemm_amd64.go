@@ -36,22 +36,6 @@ func transposePanel(dst, src []float32, stride, k, ahead int) {
 	}
 }
 
-// storedKernels are those for one way to store numbers and one width of vectors, for 16-bit numbers or for blocks of them.
-type storedKernels struct {
-	transpose func(dst *float32, src *byte, srcRow, n, ahead int)
-	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool, tmp *float32)
-
-	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
-	group  int // of numbers that have a scale
-	bytes  *byteKernels
-}
-
-// byteKernels are those for one way to read bytes as numbers.
-type byteKernels struct {
-	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
-	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
-}
-
 var (
 	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
 	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
@@ -94,86 +78,20 @@ var (
 	}
 )
 
-// storedKernels returns the kernels for how op(B) is stored and the rows that one of them reads, nil if there are none.
-func (p *product) storedKernels() (*storedKernels, int) {
-	switch {
-	case p.stored.Code == AnyCode || !useAVX2:
-		return nil, 0
-	case useAVX512:
-		return &storedAVX512[p.stored.Code], 16
-	default:
-		return &storedAVX2[p.stored.Code], 8
+// allStored returns the kernels for every way to store numbers and the rows that one of them reads.
+func allStored() (*[codes]storedKernels, int) {
+	if useAVX512 {
+		return &storedAVX512, 16
 	}
+	return &storedAVX2, 8
 }
 
-// transposeStored writes k rows of the transpose of what is stored, those that begin at l0, columns j to j+panelCols, to
-// panel. It fetches what lies ahead numbers behind into the caches. It returns false if there are no kernels for it.
-func (p *product) transposeStored(buf *packing, panel []float32, j, l0, k, ahead int) bool {
-	s, rows := p.storedKernels()
-	whole := k - k%gemvStep
-	if s == nil || whole == 0 {
-		return false
+func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, tmp *float32) {
+	if useAVX512 {
+		gemvF32AVX512(c, a, src, srcRow, n, ahead, alpha, add, tmp)
+	} else {
+		gemvF32AVX2(c, a, src, srcRow, n, ahead, alpha, add, tmp)
 	}
-	w := &p.stored
-	src, row, ahead := w.Data[w.bytes(j*p.ldb+l0):], w.bytes(p.ldb), w.bytes(ahead)
-	for i := 0; i < panelCols; i += rows {
-		if s.unpack == nil {
-			s.transpose(&panel[i], &src[i*row], row, whole, ahead)
-		} else {
-			s.unpackRows(&buf.codes, i, &src[i*row], row, whole, ahead)
-			s.widen(&panel[i], &buf.codes, i, whole)
-		}
-	}
-	if whole < k {
-		p.widenRows(&buf.rows, j, panelCols, l0+whole, k-whole)
-		transposePanel(panel[whole*panelCols:], buf.rows[:], blockK, k-whole, 0)
-	}
-	return true
-}
-
-// unpackRows unpacks as many rows as vectors have lanes to those from row i on.
-func (s *storedKernels) unpackRows(to *unpacked, i int, src *byte, srcRow, n, ahead int) {
-	s.unpack(&to.codes[0][i], &to.scales[0][i], &to.mins[0][i], src, srcRow, n, ahead)
-}
-
-// widen writes unpacked rows from row i on to a panel.
-func (s *storedKernels) widen(dst *float32, from *unpacked, i, n int) {
-	s.bytes.widen(dst, &from.codes[0][i], &from.scales[0][i], &from.mins[0][i], n/s.group, s.group/4)
-}
-
-// gemvCols is the number of columns that gemvColumns computes, from sums of multiples of gemvStep products.
-const gemvCols, gemvStep = 32, 32
-
-// hasGemv says whether there are kernels that sum up k products.
-func (p *product) hasGemv(k int) bool {
-	return useAVX2 && k%gemvStep == 0 && (p.stored.Data == nil || p.stored.Code != AnyCode)
-}
-
-// gemvColumns computes gemvCols columns of one row of C, those that begin at j, from k rows of the transposed B,
-// those that begin at l0.
-func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
-	tmp := &buf.b[0]
-	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0
-	w := &p.stored
-	if w.Data == nil {
-		if useAVX512 {
-			gemvF32AVX512(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
-		} else {
-			gemvF32AVX2(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
-		}
-		return
-	}
-	s, rows := p.storedKernels()
-	src, row, ahead := w.Data[w.bytes(at):], w.bytes(p.ldb), w.bytes(ahead)
-	if s.unpack == nil {
-		s.gemv(c, a, &src[0], row, k, ahead, p.alpha, add, tmp)
-		return
-	}
-	for i := 0; i < gemvCols; i += rows {
-		s.unpackRows(&buf.codes, i, &src[i*row], row, k, ahead)
-	}
-	u := &buf.codes
-	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add)
 }
 
 func packRows(dst, src []float32, stride, width, k int) {

@@ -8,6 +8,7 @@
 package kernels
 
 //go:generate go run -C asm . -out ../asm_amd64.s -stubs ../asm_amd64.go -pkg kernels
+//go:generate go run -C asm ./neon -out ../asm_arm64.s -stubs ../asm_arm64.go
 
 import (
 	"fmt"

@@ -23,7 +23,7 @@ const libraryRows, libraryCols = 64, 128
 const shortSums = 64
 
 // usesLibrary says whether the library computes p. It must not depend on the number of rows.
-func (p *product) usesLibrary() bool { return p.blas != nil && (!useAVX2 || p.k > shortSums) }
+func (p *product) usesLibrary() bool { return p.blas != nil && (!useVectors() || p.k > shortSums) }
 
 // libraryGrid returns how many blocks of rows and of columns p falls into, and where in its block the first column is.
 func (p *product) libraryGrid() (down, across, left int) {

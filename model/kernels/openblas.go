@@ -50,6 +50,8 @@ func findOpenBLAS(path string) (lib *openBLAS, name string, err error) {
 }
 
 func loadOpenBLAS(path string) (*openBLAS, string, error) {
+	runtime.LockOSThread() // the system keeps the reason of an error for the thread
+	defer runtime.UnlockOSThread()
 	handle, err := openSingleThreaded(path)
 	if err != nil {
 		return nil, "", err

@@ -38,7 +38,7 @@ func PackedSize(n, k int) int { return (n + panelCols - 1) / panelCols * panelCo
 // it is.
 func Pack(buf []float32, tb bool, n, k int, b []float32, ldb int) Packed {
 	p := newFactor(tb, n, k, b, ldb)
-	if p.blas != nil && !useAVX2 {
+	if p.blas != nil && !useVectors() {
 		p.open = true
 		return Packed{p}
 	}

@@ -9,6 +9,21 @@ var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA && cpu.X86.HasF16C
 
 var useAVX512 = useAVX2 && cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
 
+// useVectors says whether the kernels in assembly compute.
+func useVectors() bool { return useAVX2 }
+
+// builtinName names the built-in kernels.
+func builtinName() string {
+	switch {
+	case useAVX512:
+		return "built-in AVX-512"
+	case useAVX2:
+		return "built-in AVX2"
+	default:
+		return "built-in (portable)"
+	}
+}
+
 func dot(a, b []float32) float32 {
 	if useAVX2 {
 		return dotAVX2(a, b)

@@ -1,8 +1,12 @@
-//go:build !amd64 || purego
+//go:build !(amd64 || arm64) || purego
 
 package kernels
 
-const useAVX2, useAVX512 = false, false
+const useAVX512 = false
+
+func useVectors() bool { return false }
+
+func builtinName() string { return "built-in (portable)" }
 
 func dot(a, b []float32) float32                           { return dotGo(a, b) }
 func axpy(alpha float32, x, y []float32)                   { axpyGo(alpha, x, y) }

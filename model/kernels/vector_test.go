@@ -97,7 +97,7 @@ func TestKernelsAreTheSameWhereverAnElementStands(t *testing.T) {
 		for i := range x {
 			one := make([]float32, 1)
 			f(one, x[i:i+1])
-			if useAVX2 && one[0] != all[i] {
+			if useVectors() && one[0] != all[i] {
 				t.Errorf("alone %g, in a row %g", one[0], all[i])
 			}
 		}
