@@ -33,6 +33,7 @@ type op struct {
 	output tensor.Shape
 	// constant marks inputs that need no gradient.
 	constant []bool
+	use      use
 	// forward writes out, which holds arbitrary values.
 	forward func(out []float32, in [][]float32)
 	// backward adds to grads, which are zero and nil for constant inputs.
@@ -83,9 +84,27 @@ func (o *op) Do(inputs ...G.Value) (_ G.Value, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return dense(o.value(in), o.output), nil
+}
+
+// value is what the step puts out, or room for it where nobody reads it.
+func (o *op) value(in [][]float32) []float32 {
+	kept := o.frame.run.activations
+	if kept != nil {
+		if o.use.recall != nil {
+			o.use.recall(in)
+		}
+		if o.use.kept {
+			return kept.values[o.use.step]
+		}
+	}
 	out := o.frame.borrow(o.output.TotalSize())
-	o.forward(out, in)
-	return dense(out, o.output), nil
+	if kept == nil && o.use.computed {
+		o.forward(out, in)
+	} else {
+		unread(out)
+	}
+	return out
 }
 
 // floats returns the values' floats after checking their sizes.
