@@ -19,16 +19,22 @@ type use struct {
 	step     int  // its place among the program's steps
 	computed bool // somebody reads it: a backward pass, or the forward pass of a step that is computed
 	kept     bool // a backward pass reads it: see activations
+	rowwise  bool // see reads
 	// recall, if not nil, takes the place of the forward pass of a recorded layer.
 	recall func(in [][]float32)
 }
 
-// reads are the values that the backward pass of a kind of step reads: its inputs, its output.
-type reads struct{ inputs, output bool }
+// reads is what the backward pass of a kind of step reads.
+type reads struct {
+	inputs, output bool // the values of its inputs, and that of its output
+	rowwise        bool // of them, for a row's gradient, that row alone
+}
 
-// readsOf has the kinds that read less than both. What nobody reads is not computed.
+// readsOf has the kinds that read less than all. What nobody reads is not computed, and rows
+// whose output has no gradient give none to the inputs.
 var readsOf = map[string]reads{
-	"norm": {inputs: true}, "linear": {}, "gated_product": {inputs: true}, "add": {}, "round": {},
+	"norm": {inputs: true, rowwise: true}, "linear": {rowwise: true}, "gated_product": {inputs: true, rowwise: true},
+	"add": {rowwise: true}, "round": {rowwise: true},
 	"read_memory": {inputs: true}, "gate_logit": {inputs: true}, "mix": {inputs: true},
 	"write_memory": {inputs: true}, "hidden_units": {inputs: true}, "silu": {inputs: true}, "token_score": {inputs: true},
 }
@@ -51,6 +57,7 @@ func (b *builder) findUses(result *G.Node) {
 	}
 	for i, s := range slices.Backward(b.steps) {
 		u := &s.op.use
+		u.rowwise = readsOf[s.kind].rowwise
 		u.step, u.kept, u.computed = i, read[s.output], read[s.output] || needed[s.output]
 		for _, in := range s.inputs {
 			needed[in] = needed[in] || u.computed
