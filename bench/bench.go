@@ -48,7 +48,10 @@ type Report struct {
 type Result struct {
 	Name    string  `json:"name"`
 	Seconds float64 `json:"seconds"`
-	Tokens  int     `json:"tokens,omitempty"`
+	// CPU are the seconds that all cores together worked, which other work on the machine
+	// changes less; 0: the system does not tell.
+	CPU    float64 `json:"cpu_seconds,omitempty"`
+	Tokens int     `json:"tokens,omitempty"`
 	// FLOP are the floating-point operations of the matrix products that the
 	// case's formulas need, whatever else is computed; 0: there are none to count.
 	FLOP float64 `json:"flop,omitempty"`
@@ -124,7 +127,7 @@ type benchCase struct {
 func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 	debug.FreeOSMemory()
 	peakmem.Reset()
-	if _, err := c.time(ctx); err != nil {
+	if _, _, err := c.time(ctx); err != nil {
 		return Result{}, err
 	}
 	var need need
@@ -135,40 +138,40 @@ func (c benchCase) measure(ctx context.Context, runs int) (Result, error) {
 		}
 	}
 	r := Result{Name: c.name, Tokens: c.tokens, FLOP: need.flop}
-	var seconds, shares, reads []float64
+	var seconds, cpus, shares, reads []float64
 	for range runs {
 		peak, rate := kernels.Peak(), 0.0
 		if need.bytes > 0 {
 			rate = kernels.ReadRate(c.weights)
 		}
-		s, err := c.time(ctx)
+		s, cpu, err := c.time(ctx)
 		if err != nil {
 			return Result{}, err
 		}
-		seconds, shares = append(seconds, s), append(shares, need.flop/s/peak)
+		seconds, cpus, shares = append(seconds, s), append(cpus, cpu), append(shares, need.flop/s/peak)
 		if rate > 0 {
 			reads = append(reads, need.bytes/s/rate)
 		}
 	}
-	r.Seconds, r.Share, r.Peak = median(seconds), median(shares), peakmem.Peak()
+	r.Seconds, r.CPU, r.Share, r.Peak = median(seconds), median(cpus), median(shares), peakmem.Peak()
 	if len(reads) > 0 {
 		r.ReadShare = median(reads)
 	}
 	return r, nil
 }
 
-// time runs the case once and returns the seconds it took.
-func (c benchCase) time(ctx context.Context) (float64, error) {
+// time runs the case once and returns the seconds it took, and those that cores worked.
+func (c benchCase) time(ctx context.Context) (seconds, cpu float64, err error) {
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	run, err := c.prepare(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	start := time.Now()
+	start, before := time.Now(), cpuSeconds()
 	err = run(ctx)
-	return time.Since(start).Seconds(), err
+	return time.Since(start).Seconds(), cpuSeconds() - before, err
 }
 
 func median(x []float64) float64 {

@@ -68,8 +68,8 @@ func TestCounts(t *testing.T) {
 			640*2*256*(256+128+128) + 128*(maps+read) + 4*4*64*float64(128*(8+248+256+128)+128*129/2)},
 		{"training", func() (need, error) { return c.training(768, 63, true) }, 8*(soft+768*score+2*(248+256)*write+256*maps+2*attention(512)+2*256*read) -
 			512*(maps-2*256*(256+128+128)) - attention(0) - attention(256) + 2*63*head},
-		{"distillation", func() (need, error) { return c.distillation(1024 + 3) }, 8 * (4*256*(maps+2*score) + attention(0) + attention(256) + attention(512) + attention(768) +
-			3*(attention(512)+attention(768)+512*read+(248+256)*write) + 2*512*2*256*256)},
+		{"distillation", func() (need, error) { return c.distillation(1024 + 3) }, 8*(4*256*(maps+2*score)+attention(0)+attention(256)+attention(512)+attention(768)+
+			3*(attention(512)+attention(768)+512*read+(248+256)*write)+2*512*2*256*256) - 1024*2*3*256*768},
 		{"decoding", func() (need, error) { return c.decoding(8*256, 2) }, 2*head + 8*(2*(maps+score+read)+4*4*64*(521+522))},
 	} {
 		got, err := tc.count()

@@ -54,7 +54,7 @@ func (c counter) training(tokens, answers int, soft bool) (need, error) {
 		live.Maps + 2*live.Attention + 2*live.MemoryRead + 2*all.MemoryWrite + all.Scores), nil
 }
 
-// distillation is the base's full attention over the text, and for each segment
+// distillation is the base's full attention over the text, up to that of the last layer, and for each segment
 // that is compared the block's own and its projection, with gradients, in the layers that
 // have something to train. What a segment sees is what a stream with soft slots shows it.
 func (c counter) distillation(tokens int) (need, error) {
@@ -85,6 +85,10 @@ func (c counter) distillation(tokens int) (need, error) {
 				products += 3*w.Attention + 3*w.MemoryRead + 2*int64(c.Spec.Segment)*int64(o.In)*int64(o.Out)
 			}
 		}
+	}
+	last := c.Base.Layers[len(c.Base.Layers)-1] // whose feed-forward nobody asks for
+	for _, l := range []*model.Linear{last.Gate, last.Up, last.Down} {
+		products -= int64(segments*c.Spec.Segment) * int64(l.In) * int64(l.Out)
 	}
 	teacher.flop += operations(products).flop
 	return teacher, nil

@@ -233,6 +233,7 @@ func (s *sight) Layer(_ int, x []float32, p model.Past) {
 	s.tokens = p.Attention.Past - p.Attention.SlotAt + len(x)/s.width
 }
 func (*sight) Output([]float32)                             {}
+func (*sight) LogSums(int, int, int) []float32              { return nil }
 func (*sight) Remember(int, []float32)                      {}
 func (*sight) Write(int, model.Written, []int32, []float32) {}
 

@@ -76,6 +76,9 @@ type headBackward struct {
 
 // block adds what some queries contribute.
 func (b *headBackward) block(q queries) {
+	if !b.hasGradient(q) {
+		return
+	}
 	d, rows := b.HeadDim, q.rows()
 	from, to := b.span(q)
 	ld := to - from
@@ -106,6 +109,17 @@ func (b *headBackward) block(q queries) {
 	n, at := to-fresh, (fresh-b.Past)*ldk+kv
 	kernels.GemmSerial(true, false, n, d, rows, b.Scale, ds[fresh-from:], ld, b.q[first:], ldq, 1, b.dk[at:], ldk)
 	kernels.GemmSerial(true, false, n, d, rows, 1, p[fresh-from:], ld, b.dOut[first:], ldq, 1, b.grads.V[at:], ldk)
+}
+
+// hasGradient says whether the output of any of the queries has one: else they give none.
+func (b *headBackward) hasGradient(q queries) bool {
+	for i := range q.rows() {
+		t, h := q.row(i)
+		if !kernels.IsZero(b.dOut[(t*b.Heads+h)*b.HeadDim:][:b.HeadDim]) {
+			return true
+		}
+	}
+	return false
 }
 
 // addBias adds the gradients of the scores of a span to that of the slots' log σ(ρ).

@@ -90,9 +90,9 @@ func normIf[V any](o Ops[V], n *Norm, x V) V {
 }
 
 // ForwardAttention is the block with its output projection: what distillation
-// fits to the base's own attention. h is the normed input [T,D].
-func ForwardAttention[V any](o Ops[V], s Spec, l *Layer, h V) V {
-	return o.Linear(l.O, attention(o, s, l, project(o, l, h)))
+// fits to the base's own attention. q [T,H·d], k and v [T,K·d] are before rotary embedding.
+func ForwardAttention[V any](o Ops[V], s Spec, l *Layer, q, k, v V) V {
+	return o.Linear(l.O, attention(o, s, l, projected[V]{q, k, v}))
 }
 
 // projected are queries, keys and values before rotary embedding.

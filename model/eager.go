@@ -124,7 +124,11 @@ func (e *eager) Attend(l *Layer, q, _, _ []float32, column *Column[[]float32]) [
 		in.Logit, in.Read = column.Logit, column.Read
 	}
 	a := e.attentionOf(l)
-	a.attend(out, nil, in, e.keys)
+	var logSums []float32
+	if e.options.Tape != nil {
+		logSums = e.options.Tape.LogSums(l.Index, e.first, e.rows)
+	}
+	a.attend(out, logSums, in, e.keys)
 	return out
 }
 

@@ -29,8 +29,10 @@ func (h *hiddenTape) Layer(i int, x []float32, _ model.Past) {
 	}
 	h.layers[i] = append(h.layers[i], x...)
 }
-func (h *hiddenTape) Output([]float32)                             {}
-func (h *hiddenTape) Remember(int, []float32)                      {}
+func (h *hiddenTape) Output([]float32)        {}
+func (h *hiddenTape) Remember(int, []float32) {}
+
+func (*hiddenTape) LogSums(int, int, int) []float32                { return nil }
 func (h *hiddenTape) Write(int, model.Written, []int32, []float32) {}
 
 // TestFamilies compares every layer's input, the final norm's output and the

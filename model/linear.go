@@ -182,8 +182,16 @@ func (l *Linear) Backward(dx, dOut []float32) {
 		return
 	}
 	l.derived.keep(l)
-	w := scratch.Borrow(l.Out * l.In)
+	height := min(l.Out, max(1, backwardFloats/l.In/chunkRows)*chunkRows)
+	w := scratch.Borrow(height * l.In)
 	defer scratch.Release(w)
-	l.Rows(w, 0, l.Out)
-	kernels.Gemm(false, false, rows, l.In, l.Out, 1, dOut, l.Out, w, l.In, 1, dx, l.In)
+	for lo := 0; lo < l.Out; lo += height {
+		hi := min(lo+height, l.Out)
+		l.Rows(w, lo, hi)
+		kernels.Gemm(false, false, rows, l.In, hi-lo, 1, dOut[lo:], l.Out, w, l.In, 1, dx, l.In)
+	}
 }
+
+// backwardFloats is how much of W Backward converts at a time: of a head, all of it would take
+// more memory than all else. Rows of W are cut where sums begin anew.
+const backwardFloats = 1 << 20

@@ -49,6 +49,10 @@ type Tape interface {
 	// Output is called with the last layer's output, before the final norm, of the
 	// stretch's last tokens [n,D]: those that Feed was asked for, if there are any.
 	Output(x []float32)
+	// LogSums is called when some rows of the stretch, of which first is the first, attend in
+	// layer i, and returns room [rows,H] for the logs of their sums of exponentials (see
+	// [Attention.Forward]), nil if they are not wanted. Cores call it side by side.
+	LogSums(i, first, rows int) []float32
 	// Remember is called with the new tokens' normed input [T,D] after that.
 	Remember(i int, h []float32)
 	// Write is called before layer i's memory [K,F,d+1] takes up w; tokens

@@ -29,6 +29,8 @@ func walkOptions(t testing.TB) (*model.Model, *Quantized, RoundOptions) {
 // outputs are the outputs of each layer of a model on a sequence.
 type outputs struct{ layers [][]float32 }
 
+func (o *outputs) LogSums(int, int, int) []float32 { return nil }
+
 func (o *outputs) Remember(int, []float32) {}
 
 func (o *outputs) Write(int, model.Written, []int32, []float32) {}

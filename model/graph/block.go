@@ -146,7 +146,7 @@ func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Colum
 		return model.NewTokens{Q: in[0], K: in[1], V: in[2], Logit: at.of(in, 4), Read: at.of(in, 5), Rows: b.key.rows}
 	}
 	var lse []float32 // of the last forward pass
-	return b.apply("attend", shapeOf(q), func(out []float32, in [][]float32) {
+	n := b.apply("attend", shapeOf(q), func(out []float32, in [][]float32) {
 		lse = b.frame.borrow(b.key.rows * b.dims().Heads)
 		b.frame.run.attention.Forward(out, lse, tokens(in))
 		if column != nil {
@@ -156,16 +156,25 @@ func (b *blockNodes) Attend(_ *model.Layer, q, k, v *G.Node, column *model.Colum
 		g := model.AttentionGrads{Q: grads[0], K: grads[1], V: grads[2], Score: at.of(grads, 3), Logit: at.of(grads, 4), Read: at.of(grads, 5)}
 		b.frame.run.attention.Backward(g, dOut, out, lse, tokens(in))
 	}, q, k, v, b.score, logit, read)
+	b.recalls(n, func(in [][]float32) {
+		lse = b.frame.run.activations.logSums
+		if column != nil {
+			b.observeGate(at.of(in, 4), lse)
+		}
+	})
+	return n
 }
 
 func (b *blockNodes) Mix(_ *model.Layer, logit, read, local *G.Node) *G.Node {
 	gate, rows := model.GateOp{Gate: b.spec().Gate, Dims: b.dims()}, b.key.rows
-	return b.apply("mix", shapeOf(local), func(out []float32, in [][]float32) {
+	n := b.apply("mix", shapeOf(local), func(out []float32, in [][]float32) {
 		gate.Mix(out, in[0], in[1], in[2], rows)
 		b.observeGate(in[0], nil)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
 		gate.MixBackward(grads[0], grads[1], grads[2], dOut, in[0], in[1], in[2], rows)
 	}, logit, read, local)
+	b.recalls(n, func(in [][]float32) { b.observeGate(in[0], nil) })
+	return n
 }
 
 func shapeOf(n *G.Node) tensor.Shape {

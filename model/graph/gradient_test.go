@@ -89,6 +89,7 @@ func random(r *rand.Rand, n int, scale float64) []float32 {
 // which are checked elsewhere.
 func checkProgram(t *testing.T, m *model.Model, k key, r run, but ...string) {
 	t.Helper()
+	k.valued = true
 	p, err := newProgram(m, k, r.layer)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ type key struct {
 	scores  int
 	memory  bool // of a block: the memory is in use
 	rounded bool // activations are rounded: see Rounding
+	valued  bool // the result is wanted, and not its gradients alone
 }
 
 func (k key) String() string {
@@ -74,7 +75,7 @@ type programs struct {
 
 // do runs a program of the key. See [program.do].
 func (p *programs) do(k key, r run) error {
-	k.rounded, r.round = p.round != nil, p.round
+	k.rounded, r.round, k.valued = p.round != nil, p.round, r.result != nil
 	prog := p.take(k)
 	if prog == nil {
 		var err error

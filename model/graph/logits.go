@@ -47,7 +47,7 @@ func (e *Engine) TransferLogits(ctx context.Context, ids []int32, importance []f
 		e.model.Logits(r.wanted[:len(rows)*v], hidden[(rows[0]-first)*d:][:len(rows)*d])
 		return logitsKind
 	}
-	if err := p.stream.Feed(ctx, ids, first, nil); err != nil {
+	if err := p.read(ctx, ids); err != nil {
 		return Result{}, err
 	}
 	return p.differentiate(ctx)

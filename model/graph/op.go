@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"slices"
 
 	"github.com/chewxy/hm"
 	G "gorgonia.org/gorgonia"
@@ -21,6 +22,7 @@ import (
 
 	"eisft/internal/mapped"
 	"eisft/internal/scratch"
+	"eisft/model/kernels"
 )
 
 // op is a fused, differentiable step of a program.
@@ -33,6 +35,7 @@ type op struct {
 	output tensor.Shape
 	// constant marks inputs that need no gradient.
 	constant []bool
+	use      use
 	// forward writes out, which holds arbitrary values.
 	forward func(out []float32, in [][]float32)
 	// backward adds to grads, which are zero and nil for constant inputs.
@@ -83,9 +86,27 @@ func (o *op) Do(inputs ...G.Value) (_ G.Value, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return dense(o.value(in), o.output), nil
+}
+
+// value is what the step puts out, or room for it where nobody reads it.
+func (o *op) value(in [][]float32) []float32 {
+	kept := o.frame.run.activations
+	if kept != nil {
+		if o.use.recall != nil {
+			o.use.recall(in)
+		}
+		if o.use.kept {
+			return kept.values[o.use.step]
+		}
+	}
 	out := o.frame.borrow(o.output.TotalSize())
-	o.forward(out, in)
-	return dense(out, o.output), nil
+	if kept == nil && o.use.computed {
+		o.forward(out, in)
+	} else {
+		unread(out)
+	}
+	return out
 }
 
 // floats returns the values' floats after checking their sizes.
@@ -201,8 +222,41 @@ func (g *gradients) Do(inputs ...G.Value) (_ G.Value, err error) {
 		}
 	}
 	n := len(g.of.inputs)
-	g.of.backward(grads, in[n+1], in[n], in[:n])
+	g.of.backwardRows(grads, in[n+1], in[n], in[:n])
 	return dense(all, tensor.Shape{g.size()}), nil
+}
+
+// backwardRows is backward without the first and last rows that have no gradient, in a step
+// that computes each row from that row of its inputs.
+func (o *op) backwardRows(grads [][]float32, dOut, out []float32, in [][]float32) {
+	if !o.use.rowwise {
+		o.backward(grads, dOut, out, in)
+		return
+	}
+	rows := o.output[0]
+	lo, hi := rowsWithGradient(dOut, rows)
+	if lo == hi {
+		return
+	}
+	cut := func(x []float32) []float32 {
+		w := len(x) / rows
+		return x[lo*w : hi*w]
+	}
+	grads, in = slices.Clone(grads), slices.Clone(in)
+	for i := range in {
+		grads[i], in[i] = cut(grads[i]), cut(in[i])
+	}
+	o.backward(grads, cut(dOut), cut(out), in)
+}
+
+// rowsWithGradient returns the range [lo,hi) of rows outside of which all of x is zero.
+func rowsWithGradient(x []float32, rows int) (lo, hi int) {
+	w := len(x) / rows
+	for lo, hi = 0, rows; lo < hi && kernels.IsZero(x[lo*w:(lo+1)*w]); lo++ {
+	}
+	for ; lo < hi && kernels.IsZero(x[(hi-1)*w:hi*w]); hi-- {
+	}
+	return lo, hi
 }
 
 func (g *gradients) ReturnsPtr() bool      { return true }

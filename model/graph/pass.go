@@ -52,12 +52,15 @@ type Engine struct {
 	forms    []form    // of each layer
 	programs programs
 	unused   *model.Params // gradients of parameters that a fit does not want
+
+	keep       int           // bytes, see keptBytes
+	stepWidths map[key][]int // see widths
 }
 
 // NewEngine returns an engine for a model, of a quantized one with its rounding (else
 // nil). The model's parameters may change between passes.
 func NewEngine(m *model.Model, r *Rounding) *Engine {
-	e := &Engine{model: m, rounding: r, programs: programs{model: m, idle: map[key][]*program{}}}
+	e := &Engine{model: m, rounding: r, programs: programs{model: m, idle: map[key][]*program{}}, keep: keptBytes, stepWidths: map[key][]int{}}
 	if r != nil {
 		e.programs.round = r.Round
 	}
@@ -75,7 +78,7 @@ func (e *Engine) Backward(ctx context.Context, s Sample, o Options, grads *model
 	if err != nil {
 		return Result{}, err
 	}
-	if err := p.stream.Feed(ctx, s.IDs, p.rows[0], nil); err != nil {
+	if err := p.read(ctx, s.IDs); err != nil {
 		return Result{}, err
 	}
 	return p.differentiate(ctx)
@@ -132,8 +135,18 @@ func (e *Engine) startPass(ids []int32, rows []int, o Options, grads *model.Para
 	p := &pass{stateGrads: e.newStateGrads(grads, len(ids)), options: o, rows: rows}
 	p.stats = make([]model.LayerStats, len(p.layers))
 	p.tape = newTape(p.layers, schedule.FirstLive(rows[0]+1, e.model.Spec.Segment))
-	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: e.rounding.wrap()})
+	wrap := e.rounding.wrap()
+	if wrap == nil && !o.LossOnly { // what is rounded is rounded in place, and where the graph rounds it apart
+		wrap = (&keeper{engine: e, tape: p.tape, tokens: len(ids), left: e.keep}).wrap
+	}
+	p.stream = e.model.NewStream(model.StreamOptions{Soft: o.Soft, NoRouting: true, Tape: p.tape, Wrap: wrap})
 	return p
+}
+
+// read runs the recorded pass forward. Live segments are read as a whole, the last layer, too:
+// what their backward pass reads is kept of all rows.
+func (p *pass) read(ctx context.Context, ids []int32) error {
+	return p.stream.Feed(ctx, ids, p.tape.gradFrom*p.model.Spec.Segment, nil)
 }
 
 // differentiate runs the recorded pass backward.
@@ -251,7 +264,7 @@ func (p *pass) backward(ctx context.Context) error {
 		if p.dOutput[i] == nil {
 			continue
 		}
-		if err := p.liveSegment(live, p.dOutput[i]); err != nil {
+		if err := p.liveSegment(i, p.dOutput[i]); err != nil {
 			return fmt.Errorf("segment %d: %w", live.index, err)
 		}
 	}
@@ -269,10 +282,14 @@ func eachLayer(n int, f func(layer int) error) error {
 	return cmp.Or(errs...)
 }
 
-// liveSegment runs the layers of one segment backward.
-func (p *pass) liveSegment(s liveSegment, dx []float32) error {
+// liveSegment runs the layers of the at-th live segment backward.
+func (p *pass) liveSegment(at int, dx []float32) error {
 	for i := len(p.layers) - 1; i >= 0; i-- {
-		if err := p.layer(i, s, dx); err != nil {
+		var k *activations
+		if at < len(p.tape.activations) && p.tape.activations[at] != nil {
+			k = p.tape.activations[at][i]
+		}
+		if err := p.layer(i, p.tape.live[at], k, dx); err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
 	}
@@ -281,9 +298,13 @@ func (p *pass) liveSegment(s liveSegment, dx []float32) error {
 
 // layer runs a block program; dx is the gradient of the layer's output, and of
 // its input afterwards, when the program has no more use for the former.
-func (p *pass) layer(i int, s liveSegment, dx []float32) error {
+func (p *pass) layer(i int, s liveSegment, of *activations, dx []float32) error {
 	k, r := p.blockRun(blockKind, i, len(dx)/p.model.Base.Dims.Hidden, s.past[i])
 	r.stats, r.upstream = &p.stats[i], dx
 	r.inputs = append(r.inputs, binding{"x", s.inputs[i], copyTo(dx)})
+	if of != nil && of.values != nil {
+		r.activations = of
+		defer of.release()
+	}
 	return p.programs.do(k, r)
 }

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,14 +22,15 @@ type run struct {
 	upstream      []float32          // gradient of the result
 	result        func(y []float32)  // receives the result, which is valid until it returns; nil: not wanted
 
-	layer     *model.Layer      // frozen weights
-	attention model.Attention   // stored keys and values
-	written   model.Written     // tokens that enter the memory
-	targets   []int32           // for the loss: the token each row predicts
-	weights   []float32         // each row's weight in the loss
-	wanted    []float32         // for attention transfer: the output to come near to; for distilled logits: the base's
-	stats     *model.LayerStats // of a block: receives what its gate does; nil: not wanted
-	round     func(layer *model.Layer, at Site, x []float32)
+	layer       *model.Layer      // frozen weights
+	attention   model.Attention   // stored keys and values
+	written     model.Written     // tokens that enter the memory
+	targets     []int32           // for the loss: the token each row predicts
+	weights     []float32         // each row's weight in the loss
+	wanted      []float32         // for attention transfer: the output to come near to; for distilled logits: the base's
+	stats       *model.LayerStats // of a block: receives what its gate does; nil: not wanted
+	activations *activations      // what the steps have put out already; nil: they are computed
+	round       func(layer *model.Layer, at Site, x []float32)
 }
 
 // binding gives the input of a name its values for one run.
@@ -62,6 +64,7 @@ type program struct {
 	inputs           []input
 	bound            []binding // of the run that goes on, in the order of inputs
 	result, upstream *G.Node
+	valued           bool // the result is computed
 }
 
 // builder collects the nodes of a program. Its first error sticks.
@@ -75,7 +78,7 @@ type builder struct {
 
 	g      *G.ExprGraph
 	frame  *frame
-	ops    int
+	steps  []step
 	err    error
 	inputs []input
 	// moving are the nodes that a gradient is wanted of, or that depend on such.
@@ -135,8 +138,7 @@ func (b *builder) apply(kind string, output tensor.Shape, forward func(out []flo
 	if b.err != nil {
 		return nil
 	}
-	b.ops++
-	o := &op{name: fmt.Sprintf("%s.%d", kind, b.ops), frame: b.frame, output: output, forward: forward, backward: backward}
+	o := &op{name: fmt.Sprintf("%s.%d", kind, len(b.steps)+1), frame: b.frame, output: output, forward: forward, backward: backward}
 	var nodes G.Nodes
 	for _, n := range inputs {
 		if n != nil {
@@ -148,6 +150,7 @@ func (b *builder) apply(kind string, output tensor.Shape, forward func(out []flo
 	n, err := G.ApplyOp(o, nodes...)
 	b.fail(err)
 	b.moving[n] = slices.Contains(o.constant, false)
+	b.steps = append(b.steps, step{kind, o, nodes, n})
 	return n
 }
 
@@ -156,7 +159,8 @@ func (b *builder) compile(result *G.Node) (*program, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
-	p := &program{frame: b.frame, inputs: b.inputs, bound: make([]binding, len(b.inputs)), result: result}
+	b.findUses(result)
+	p := &program{frame: b.frame, inputs: b.inputs, bound: make([]binding, len(b.inputs)), result: result, valued: b.key.valued}
 	p.upstream = G.NewTensor(b.g, tensor.Float32, result.Dims(), G.WithShape(result.Shape()...), G.WithName("upstream"))
 	var in, wrt G.Nodes
 	for _, i := range p.inputs {
@@ -183,6 +187,9 @@ func (b *builder) compile(result *G.Node) (*program, error) {
 // do runs the program and hands out its result and all gradients.
 func (p *program) do(r run) error {
 	defer clear(p.bound)
+	if r.result != nil && (!p.valued || r.activations != nil) {
+		return errors.New("the result is wanted, but the program was built for its gradients alone")
+	}
 	if err := p.bind(r); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func record(t *testing.T, m *model.Model, s Sample, o Options, grads *model.Para
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.stream.Feed(t.Context(), s.IDs, p.rows[0], nil); err != nil {
+	if err := p.read(t.Context(), s.IDs); err != nil {
 		t.Fatal(err)
 	}
 	r := &recorded{pass: p, sample: s}

@@ -9,10 +9,11 @@ import (
 // tape records a forward pass: what is needed to run it backward, segment by
 // segment and layer by layer. It implements [model.Tape].
 type tape struct {
-	gradFrom int // segments from this one on carry a graph
-	current  int // index of the segment being read
-	live     []liveSegment
-	layers   []layerTape // of the pass
+	gradFrom    int // segments from this one on carry a graph
+	current     int // index of the segment being read
+	live        []liveSegment
+	activations [][]*activations // of each live segment and layer; nothing of what is not differentiated
+	layers      []layerTape      // of the pass
 }
 
 // liveSegment is a segment that carries a graph.
@@ -55,6 +56,17 @@ func clonePast(s model.Past) pastOf {
 	a.PastK, a.PastV, a.Score, a.Token = slices.Clone(a.PastK), slices.Clone(a.PastV), slices.Clone(a.Score), slices.Clone(a.Token)
 	a.Cos, a.Sin = slices.Clone(a.Cos), slices.Clone(a.Sin)
 	return pastOf{attention: a, memory: slices.Clone(s.Memory)}
+}
+
+// LogSums implements [model.Tape].
+func (t *tape) LogSums(i, first, rows int) []float32 {
+	at := t.current - t.gradFrom
+	if at < 0 || at >= len(t.activations) || t.activations[at] == nil || t.activations[at][i].values == nil {
+		return nil
+	}
+	k := t.activations[at][i]
+	heads := len(k.logSums) / k.rows
+	return k.logSums[first*heads : (first+rows)*heads]
 }
 
 // Output implements [model.Tape].

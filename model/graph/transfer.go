@@ -95,6 +95,7 @@ type transfer struct {
 
 // lesson is what a layer of the base saw and answered, for the whole text.
 type lesson struct {
+	q      []float32 // [tokens,H·d] before rotary embedding
 	k, v   []float32 // [tokens,K·d] before rotary embedding
 	output []float32 // [tokens,D] of the attention, after its projection
 }
@@ -105,6 +106,7 @@ type teacher struct {
 	t     *transfer
 	first int
 	layer *model.Layer
+	over  bool // all that is asked for has been computed
 }
 
 func (l *teacher) Remember(layer *model.Layer, h, k, v []float32) {
@@ -112,12 +114,29 @@ func (l *teacher) Remember(layer *model.Layer, h, k, v []float32) {
 	l.Ops.Remember(layer, h, k, v)
 }
 
+func (l *teacher) Attend(layer *model.Layer, q, k, v []float32, column *model.Column[[]float32]) []float32 {
+	d := l.t.model.Base.Dims
+	copy(l.t.lessons[layer.Index].q[l.first*d.Heads*d.HeadDim:], q)
+	return l.Ops.Attend(layer, q, k, v, column)
+}
+
 func (l *teacher) Linear(m *model.Linear, x []float32) []float32 {
+	if l.over {
+		return make([]float32, len(x)/m.In*m.Out)
+	}
 	y := l.Ops.Linear(m, x)
 	if l.layer != nil && m == l.layer.O {
 		copy(l.t.lessons[l.layer.Index].output[l.first*m.Out:], y)
+		l.over = l.layer.Index == len(l.t.lessons)-1
 	}
 	return y
+}
+
+func (l *teacher) GatedProduct(layer *model.Layer, gate, up []float32) []float32 {
+	if l.over {
+		return gate
+	}
+	return l.Ops.GatedProduct(layer, gate, up)
 }
 
 // teach runs the base with full attention, whose state keeps all keys and values.
@@ -128,7 +147,8 @@ func (t *transfer) teach(ctx context.Context, ids []int32) error {
 	}
 	t.lessons = make([]lesson, len(t.layers))
 	for i := range t.lessons {
-		t.lessons[i].output = make([]float32, t.tokens*t.model.Base.Dims.Hidden)
+		d := t.model.Base.Dims
+		t.lessons[i].output, t.lessons[i].q = make([]float32, t.tokens*d.Hidden), make([]float32, t.tokens*d.Heads*d.HeadDim)
 	}
 	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
 		return &teacher{Ops: t.rounding.wrapped(o, first), t: t, first: first}
@@ -294,7 +314,9 @@ func (t *transfer) segment(i, s int, score, memory []float32, scale float64) (fl
 		past.attention = t.windowOnly(past.attention, from, to)
 	}
 	k, r := t.blockRun(transferKind, i, n, past)
-	r.inputs = append(r.inputs, binding{name: "h", values: t.layers[i].normed[first*d.Hidden : (first+n)*d.Hidden]})
+	of, wq, wk := &t.lessons[i], d.Heads*d.HeadDim, d.KVHeads*d.HeadDim
+	r.inputs = append(r.inputs, binding{name: "q", values: of.q[first*wq : (first+n)*wq]},
+		binding{name: "k", values: of.k[first*wk : (first+n)*wk]}, binding{name: "v", values: of.v[first*wk : (first+n)*wk]})
 	r.wanted, r.weights = t.lessons[i].output[first*d.Hidden:(first+n)*d.Hidden], make([]float32, n)
 	for j := range r.weights {
 		r.weights[j] = float32(scale * importanceOf(t.importance, first+j))
@@ -332,12 +354,14 @@ func (t *transfer) windowOnly(a model.Attention, from, to int) model.Attention {
 	return a
 }
 
-// buildTransfer is the program of attention transfer: h [T,D], a constant, through
-// the block's attention and its projection to the weighted squared distance from the
-// wanted output, [1].
+// buildTransfer is the program of attention transfer: q [T,H·d], k and v [T,K·d], which are
+// constants, through the block's attention and its projection to the weighted squared distance
+// from the wanted output, [1].
 func buildTransfer(b *builder) *G.Node {
-	h := b.constant("h", b.key.rows, b.dims().Hidden)
-	return b.distance(model.ForwardAttention(b.rounded(newBlockNodes(b)), b.spec(), b.layer, h))
+	d, n := b.dims(), b.key.rows
+	q := b.constant("q", n, d.Heads*d.HeadDim)
+	k, v := b.constant("k", n, d.KVHeads*d.HeadDim), b.constant("v", n, d.KVHeads*d.HeadDim)
+	return b.distance(model.ForwardAttention(b.rounded(newBlockNodes(b)), b.spec(), b.layer, q, k, v))
 }
 
 // distance is Σ weight·‖y - wanted‖² over the rows.
@@ -356,10 +380,11 @@ func (b *builder) distance(y *G.Node) *G.Node {
 		}
 		out[0] = float32(sum)
 	}, func(grads [][]float32, dOut, _ []float32, in [][]float32) {
-		for t, w := range b.frame.run.weights {
+		kernels.Each(b.key.rows, func(t int) {
+			w := b.frame.run.weights[t]
 			for j := t * cols; j < (t+1)*cols; j++ {
 				grads[0][j] += 2 * w * dOut[0] * (in[0][j] - b.frame.run.wanted[j])
 			}
-		}
+		})
 	}, y)
 }

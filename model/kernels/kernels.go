@@ -20,6 +20,16 @@ func Dot(a, b []float32) float32 {
 	return dot(a, b[:len(a)])
 }
 
+// IsZero says whether all of x is zero.
+func IsZero(x []float32) bool {
+	for _, v := range x {
+		if v != 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Axpy adds alpha*x to y, which is at least as long as x.
 func Axpy(alpha float32, x, y []float32) {
 	axpy(alpha, x, y[:len(x)])
