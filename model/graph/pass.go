@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"eisft/internal/floatcache"
 	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -51,7 +52,9 @@ type Engine struct {
 	rounding *Rounding // nil: nothing is rounded
 	forms    []form    // of each layer
 	programs programs
-	unused   *model.Params // gradients of parameters that a fit does not want
+	unused   *model.Params     // gradients of parameters that a fit does not want
+	cache    *floatcache.Cache // of what the base computes of a text; nil: nothing is kept
+	base     string            // names base and rounding, where something is kept
 }
 
 // NewEngine returns an engine for a model, of a quantized one with its rounding (else
