@@ -76,7 +76,7 @@ func common(s Sample, next []Sample) (n, longest int) {
 	}
 	n, longest = s.Turns[0].Start-1, s.Turns[0].Start
 	for i, other := range next {
-		if s.Context == "" || other.Context != s.Context {
+		if !aboutOneText(s, other) {
 			if i == 0 {
 				return 0, 0
 			}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/ranks"
+	"eisft/internal/ranks/rankstest"
 )
 
 // interviewJob asks two questions about one text, and one about another.
@@ -80,6 +82,36 @@ func TestBegun(t *testing.T) {
 			t.Errorf("%d tokens of prompts of %d and %d were read apart, %v; want %d", n, c.a.Turns[0].Start, c.b.Turns[0].Start, err, c.want)
 		}
 		e.begun = begun{}
+	}
+}
+
+// TestBegunByRanks: questions about one text are answered by one rank, which reads it once; the
+// answers are those of one process.
+func TestBegunByRanks(t *testing.T) {
+	j := interviewJob(t, PolicyEISFT)
+	samples, err := j.load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(g ranks.Group) *Result {
+		r, err := Run(t.Context(), j.Model, PolicyEISFT, j.Tokenizer, samples, Options{MaxNewTokens: 4, Group: g})
+		if err != nil {
+			t.Error(err)
+			return &Result{}
+		}
+		return r
+	}
+	alone := read(nil)
+	rankstest.Run(2, func(g ranks.Group) {
+		r := read(g)
+		if r.Speed.ReadTokens != alone.Speed.ReadTokens || !reflect.DeepEqual(r.Answers, alone.Answers) {
+			t.Errorf("rank %d: %d tokens read, %d by one process; answers %+v, want %+v", g.Rank(), r.Speed.ReadTokens, alone.Speed.ReadTokens, r.Answers, alone.Answers)
+		}
+	})
+	for size, want := range map[int][][]int{1: {{0}, {1}, {3}}, 2: {{0, 1}, {3}}} {
+		if got := shares([]int{0, 1, 3}, size, func(row, next int) bool { return row/2 == next/2 }); !reflect.DeepEqual(got, want) {
+			t.Errorf("%d ranks read %v, want %v", size, got, want)
+		}
 	}
 }
 

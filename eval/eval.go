@@ -246,7 +246,8 @@ func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, e
 		}
 		out[i] = r
 	}
-	err := inTurn(e.options.Group, missing, func(i int) (Record, error) {
+	oneText := func(i, next int) bool { return aboutOneText(samples[i], samples[next]) }
+	err := inTurn(e.options.Group, missing, oneText, func(i int) (Record, error) {
 		r, err := e.sample(ctx, samples[i], samples[i+1:])
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", samples[i].Where, err)
@@ -264,36 +265,58 @@ func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, e
 }
 
 // inTurn lets the ranks (nil: this process alone) read rows in turn, and takes the record of each
-// on all of them, row by row.
-func inTurn(g ranks.Group, rows []int, read func(row int) (Record, error), take func(row int, r Record) error) error {
+// on all of them, row by row. Neighbours that are about one text are read by one rank, so that
+// the text is read once.
+func inTurn(g ranks.Group, rows []int, oneText func(row, next int) bool, read func(row int) (Record, error), take func(row int, r Record) error) error {
 	if g == nil {
 		g = ranks.Alone{}
 	}
-	for round := range slices.Chunk(rows, g.Size()) {
-		var mine Record
+	for round := range slices.Chunk(shares(rows, g.Size(), oneText), g.Size()) {
+		var mine []Record
 		if g.Rank() < len(round) {
-			var err error
-			if mine, err = read(round[g.Rank()]); err != nil {
-				return err
+			for _, row := range round[g.Rank()] {
+				r, err := read(row)
+				if err != nil {
+					return err
+				}
+				mine = append(mine, r)
 			}
 		}
 		all, err := together(g, mine)
 		if err != nil {
 			return err
 		}
-		for k, row := range round {
-			if err := take(row, all[k]); err != nil {
-				return err
+		for k, share := range round {
+			for j, row := range share {
+				if err := take(row, all[k][j]); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
+// shares divides rows into those that one of so many ranks reads before all meet: those of a
+// text, or one. A process that is alone keeps each as soon as it is read.
+func shares(rows []int, size int, oneText func(row, next int) bool) (list [][]int) {
+	for i, row := range rows {
+		if i > 0 && size > 1 && oneText(rows[i-1], row) {
+			list[len(list)-1] = append(list[len(list)-1], row)
+			continue
+		}
+		list = append(list, []int{row})
+	}
+	return list
+}
+
+// aboutOneText says whether two samples are about one text.
+func aboutOneText(a, b Sample) bool { return a.Context != "" && a.Context == b.Context }
+
 // together returns the records of all ranks. They are sent as they are kept.
-func together(g ranks.Group, mine Record) ([]Record, error) {
+func together(g ranks.Group, mine []Record) ([][]Record, error) {
 	if g.Size() == 1 {
-		return []Record{mine}, nil
+		return [][]Record{mine}, nil
 	}
 	line, err := json.Marshal(mine)
 	if err != nil {
@@ -303,7 +326,7 @@ func together(g ranks.Group, mine Record) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]Record, len(lines))
+	all := make([][]Record, len(lines))
 	for rank, line := range lines {
 		if err := json.Unmarshal(line, &all[rank]); err != nil {
 			return nil, fmt.Errorf("what rank %d has answered: %w", rank, err)

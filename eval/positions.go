@@ -204,7 +204,7 @@ func (j *Job) textsUnder(ctx context.Context, i int, p Reading, list []data.Enco
 			take(row, r)
 		}
 		reader := textReader{job: j, of: t, seed: seed, model: p.Policy.seeded(m, seed)}
-		err := inTurn(o.Group, missing, func(row int) (Record, error) { return reader.read(ctx, row, list[row]) }, func(row int, r Record) error {
+		err := inTurn(o.Group, missing, func(int, int) bool { return false }, func(row int) (Record, error) { return reader.read(ctx, row, list[row]) }, func(row int, r Record) error {
 			take(row, r)
 			if kept == nil {
 				return nil

@@ -142,7 +142,9 @@ func (f *floats) End(_ []Block[[]float32], emit func(hidden []float32) error) (e
 	if f.options.Tape != nil && len(out) > 0 {
 		f.options.Tape.Output(out)
 	}
-	base.Norm.Apply(out, out)
+	if base.Norm != nil { // see Model.Alone
+		base.Norm.Apply(out, out)
+	}
 	if emit != nil {
 		err = emit(out)
 	}

@@ -72,7 +72,7 @@ func NewReader[V any](m *Model, s *schedule.Sequence, b Backend[V]) *Reader[V] {
 // Cancelling ctx stops between stretches. It fails where a position would be
 // out of reach of the base's rotary embedding (see [Rotary]).
 func (r *Reader[V]) Feed(ctx context.Context, ids []int32, from int, emit func(first int, hidden V) error) error {
-	if err := r.checkIDs(ids); err != nil {
+	if err := r.model.Base.checkIDs(ids, r.Seen()); err != nil {
 		return err
 	}
 	r.sequence.Begin(len(ids))
@@ -98,11 +98,12 @@ func (r *Reader[V]) Feed(ctx context.Context, ids []int32, from int, emit func(f
 	return nil
 }
 
-func (r *Reader[V]) checkIDs(ids []int32) error {
-	vocab := r.model.Base.Embed.Out
+// checkIDs reports an id that is no token, of those from the first-th token of a text on.
+func (b *Base) checkIDs(ids []int32, first int) error {
+	vocab := b.Embed.Out
 	for i, id := range ids {
 		if id < 0 || int(id) >= vocab {
-			return fmt.Errorf("token %d of the input has id %d, but the model's vocabulary has %d entries; the tokenizer belongs to another model", r.Seen()+i, id, vocab)
+			return fmt.Errorf("token %d of the input has id %d, but the model's vocabulary has %d entries; the tokenizer belongs to another model", first+i, id, vocab)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/internal/scratch"
 	"eisft/model"
 )
@@ -48,14 +49,27 @@ const TextTokens = 8192
 // those of all schemes: what is computed does not depend on what is observed.
 // An error of samples, or a NaN, ends it.
 func Calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Statistics, error) {
+	return calibrate(ctx, m, samples, ranks.Alone{})
+}
+
+// calibrate is Calibrate by several ranks, each of which streams its share of the samples. All
+// get the statistics of all samples, those of one process exactly: histograms are counts.
+func calibrate(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error], g ranks.Group) (*Statistics, error) {
 	c := newCalibrator(m)
 	for s, err := range c.long.of(samples) {
 		if err != nil {
 			return nil, err
 		}
+		c.count(s)
+		if !mine(g, c.long.taken-1) {
+			continue
+		}
 		if err := c.sample(ctx, s); err != nil {
 			return nil, err
 		}
+	}
+	if err := c.meet(g); err != nil {
+		return nil, err
 	}
 	return c.finish()
 }
@@ -109,12 +123,14 @@ func (c *calibrator) sample(ctx context.Context, s data.Encoded) error {
 			}
 		}
 		at = t.End
-		c.stats.Steps += t.End - t.Start
 	}
 	if err := feed(s.IDs[at:]); err != nil {
 		return fmt.Errorf("%s: %w", s.Where, err)
 	}
-	c.count(s, st.State)
+	for i := range st.State.Layers {
+		c.slots = max(c.slots, st.State.Parts(i).Slots)
+	}
+	c.evicted = c.evicted || st.State.Evicted()
 	return nil
 }
 
@@ -134,20 +150,17 @@ func (c *calibrator) logits(st *model.Stream, hidden []float32) {
 	}
 }
 
-// count takes note of a sample that was read, and of what it left behind.
-func (c *calibrator) count(s data.Encoded, state *model.State) {
+// count takes note of a sample, whoever reads it.
+func (c *calibrator) count(s data.Encoded) {
 	c.stats.Prompt += len(s.IDs)
 	for _, t := range s.Turns {
 		c.stats.Prompt -= t.End - t.Start
+		c.stats.Steps += t.End - t.Start
 	}
 	room := TextTokens - len(c.stats.Text)
 	c.stats.Text = append(c.stats.Text, s.IDs[:min(room, len(s.IDs))]...)
 	_ = binary.Write(c.hash, binary.LittleEndian, int64(len(s.IDs))) // a hash never fails
 	_ = binary.Write(c.hash, binary.LittleEndian, s.IDs)
-	for i := range state.Layers {
-		c.slots = max(c.slots, state.Parts(i).Slots)
-	}
-	c.evicted = c.evicted || state.Evicted()
 }
 
 // finish checks what was seen and words the warnings.

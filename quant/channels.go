@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
 )
@@ -45,14 +46,27 @@ func sampleSize(channels int) int { return min(sampleRows, max(16, sampleFloats/
 // wide points) for the rows of a point: 100 MiB for a model of 24 layers. Samples whose
 // context does not fill a segment are left out.
 func CollectChannels(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error]) (*Channels, error) {
+	return collectChannels(ctx, m, samples, ranks.Alone{})
+}
+
+// collectChannels is CollectChannels by several ranks, each of which streams its share of the
+// samples. All get the statistics that one process gets of all of them.
+func collectChannels(ctx context.Context, m *model.Model, samples iter.Seq2[data.Encoded, error], g ranks.Group) (*Channels, error) {
 	c, long := newCollector(m), longEnough{segment: m.Spec.Segment}
 	for s, err := range long.of(samples) {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.sample(ctx, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Where, err)
+		if mine(g, long.taken-1) {
+			if err := c.sample(ctx, s); err != nil {
+				return nil, fmt.Errorf("%s: %w", s.Where, err)
+			}
 		}
+		c.samples++
+		c.tokens += len(s.IDs)
+	}
+	if err := c.meet(g); err != nil {
+		return nil, err
 	}
 	if err := long.missing(); err != nil {
 		return nil, err
@@ -108,13 +122,10 @@ func (c *collector) sample(ctx context.Context, s data.Encoded) error {
 			}
 		}).wrap(o, first)
 	}})
-	err := st.Feed(ctx, s.IDs, 0, func(first int, hidden []float32) error {
+	return st.Feed(ctx, s.IDs, 0, func(first int, hidden []float32) error {
 		c.points[HeadInput].add(hidden, c.samples, first)
 		return nil
 	})
-	c.samples++
-	c.tokens += len(s.IDs)
-	return err
 }
 
 // add takes up rows of tokens of a sample, the first of which is the first-th.

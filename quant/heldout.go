@@ -83,15 +83,18 @@ func (j *Job) heldOut() (_ *heldOut, err error) {
 func (j *Job) textLoss(ctx context.Context, what string, m *model.Model, w model.Wrap, h *heldOut) ([]eval.TextLoss, error) {
 	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "texts", Total: len(h.rows)})
 	defer line.End()
-	list := make([]eval.TextLoss, len(h.rows))
+	var list []eval.TextLoss // of this rank's share
 	for i, r := range h.rows {
-		var err error
-		if list[i], err = eval.Text(ctx, m, model.StreamOptions{Wrap: w}, r.Encoded, h.from); err != nil {
+		if line.Add(1); !mine(j.group(), i) {
+			continue
+		}
+		loss, err := eval.Text(ctx, m, model.StreamOptions{Wrap: w}, r.Encoded, h.from)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
-		line.Add(1)
+		list = append(list, loss)
 	}
-	return list, nil
+	return inTurn(j.group(), list, len(h.rows))
 }
 
 // answers scores a model's answers, under a progress line; nil if there are no questions.
@@ -102,7 +105,7 @@ func (j *Job) answers(ctx context.Context, what string, m *model.Model, w model.
 	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
 	defer line.End()
 	r, err := eval.Run(ctx, m, eval.PolicyEISFT, j.Tokenizer, samples, eval.Options{
-		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w},
+		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w}, Group: j.group(),
 		Answered: func(eval.Answer) { line.Add(1) },
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/atomicfile"
+	"eisft/internal/ranks"
 	"eisft/internal/strictyaml"
 	"eisft/model"
 	"eisft/model/tokenizer"
@@ -36,6 +37,10 @@ type Job struct {
 	Ablation bool
 
 	Dir string // the folder to write, which may be there; its parents are made
+	// Group are the ranks that quantize together (nil: this process alone). All have the same
+	// job: they share the samples of calibration, of channels and of the evaluation, and
+	// each does the rest. Rank 0 writes.
+	Group ranks.Group
 	// Progress receives progress lines (nil: none), usually os.Stderr.
 	Progress io.Writer
 	Version  string // of the program, for the report
@@ -55,6 +60,21 @@ type File struct {
 // Run carries out the recipe, evaluates and writes, in this order: where it
 // fails, or ctx is cancelled, the folder is what it was before.
 func (j *Job) Run(ctx context.Context) (*Report, error) {
+	r, err := j.run(ctx)
+	return r, ranks.Tell(j.group(), err)
+}
+
+func (j *Job) group() ranks.Group {
+	if j.Group == nil {
+		return ranks.Alone{}
+	}
+	return j.Group
+}
+
+// writes says whether this process writes: rank 0 does.
+func (j *Job) writes() bool { return j.group().Rank() == 0 }
+
+func (j *Job) run(ctx context.Context) (*Report, error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
@@ -83,6 +103,9 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 				return nil, err
 			}
 		}
+	}
+	if !j.writes() {
+		return r, nil
 	}
 	return r, j.write(made.q, r)
 }

@@ -143,7 +143,7 @@ func (p *pipeline) transform(ctx context.Context) (_ *model.Model, _ *Folded, er
 	if err != nil {
 		return nil, nil, err
 	}
-	channels, err := CollectChannels(ctx, p.job.Model, samples)
+	channels, err := collectChannels(ctx, p.job.Model, samples, p.job.group())
 	if err = errors.Join(err, done()); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
 	}
@@ -156,7 +156,7 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 	if err != nil {
 		return nil, err
 	}
-	seen, err := Calibrate(ctx, m, samples)
+	seen, err := calibrate(ctx, m, samples, p.job.group())
 	if err = errors.Join(err, done()); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
 	}
@@ -173,7 +173,7 @@ func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, prom
 	if p.recipe.Reconstruct.Steps > 0 {
 		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
 	}
-	if p.what == "" { // what is made on the way to a figure is not worth its room
+	if p.what == "" && p.job.writes() { // what is made on the way to a figure is not worth its room
 		o.Partial = p.job.partial(len(promote) > 0)
 		if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
 			return err

@@ -12,7 +12,6 @@ import (
 // state that the layer has in a stream: its sinks, slots, window and memory.
 type pass struct {
 	r       *rounder
-	index   int
 	layer   *model.Layer
 	weights map[model.Role]*Weight // in the place of the layer's own
 	maps    map[model.Role]*model.Linear
@@ -22,7 +21,7 @@ type pass struct {
 }
 
 func newPass(r *rounder, index int) *pass {
-	return &pass{r: r, index: index, layer: r.model.Base.Layers[index], weights: map[model.Role]*Weight{}}
+	return &pass{r: r, layer: r.model.Base.Layers[index], weights: map[model.Role]*Weight{}}
 }
 
 // round takes a map's weights, for the passes that follow.
@@ -34,7 +33,7 @@ func (p *pass) round(m layerMap, w *Weight) {
 }
 
 // float is the pass through the float layer.
-func (p *pass) float() *pass { return &pass{r: p.r, index: p.index, layer: p.layer, exact: true} }
+func (p *pass) float() *pass { return &pass{r: p.r, layer: p.layer, exact: true} }
 
 // list lists the layer's weights, all of which are there.
 func (p *pass) list() []*Weight {
@@ -48,8 +47,7 @@ func (p *pass) list() []*Weight {
 // alone is the model of this layer alone. Its tokens are the rows of what the layer reads,
 // of which a sequence has at most the given number. Maps that have no weights yet have none.
 func (p *pass) alone(rows int) *model.Model {
-	m := p.r.model
-	l := p.layer.WithMaps(func(role model.Role, l *model.Linear) *model.Linear {
+	return p.r.model.Alone(p.layer.WithMaps(func(role model.Role, l *model.Linear) *model.Linear {
 		switch m := p.maps[role]; {
 		case p.exact:
 			return l
@@ -58,12 +56,7 @@ func (p *pass) alone(rows int) *model.Model {
 		default:
 			return model.NewLinear(l.Name, l.In, l.Out, nil, l.Bias)
 		}
-	})
-	l.Index = 0
-	b := *m.Base
-	b.Layers = []*model.Layer{l}
-	b.Embed = model.NewLinear(b.Embed.Name, b.Embed.In, rows, nil, nil)
-	return &model.Model{Base: &b, Spec: m.Spec.Alone(p.index), Params: m.Params.Alone(p.index)}
+	}), rows)
 }
 
 // observe adds the inputs of the layer's maps of a role to a Hessian. All maps before it

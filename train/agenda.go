@@ -79,13 +79,20 @@ func (t *trainer) agenda(ctx context.Context, least int) (*agenda.Agenda, error)
 func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest data.Encoded, least int) error {
 	var all time.Duration
 	var samples []string
-	held, peak := int64(0), int64(0)
+	held, peak, caches := int64(0), int64(0), int64(0)
 	var unmeasured []string
 	for i, stage := range t.config.Stages {
 		o := stages.Get(stage.Kind()).outlook(t, stage)
 		tokens, err := t.reads(o)
 		if err != nil {
 			return err
+		}
+		kept, inMemory, err := t.keptAgenda(stage, o)
+		if err != nil {
+			return err
+		}
+		if caches = max(caches, inMemory); kept != "" {
+			a.Add("cache", "of stage %d, %s", i+1, kept)
 		}
 		text := fmt.Sprintf("%s, %s tokens, %.2g epochs", o.what, comma(tokens), float64(o.samples)/float64(len(t.samples)))
 		if o.samples*o.times < least {
@@ -117,6 +124,9 @@ func (t *trainer) stagesAgenda(ctx context.Context, a *agenda.Agenda, longest da
 	text := fmt.Sprintf("%s of parameters, gradients and AdamW's state", bytesize.Megabytes(state))
 	if peak > 0 {
 		text = fmt.Sprintf("%s of program, base and data, %s, %s: %s at most", bytesize.Megabytes(held), text, strings.Join(samples, ", "), bytesize.Megabytes(peak+state))
+	}
+	if caches > 0 {
+		text += fmt.Sprintf(", beside %s of model.cache", bytesize.Megabytes(caches))
 	}
 	if len(unmeasured) > 0 {
 		text += fmt.Sprintf(", beside what samples of %s take: too few to measure one first, which --dry-run does", english.WordSeries(unmeasured, "and"))

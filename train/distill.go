@@ -14,7 +14,7 @@ import (
 // relative error of the attention's output, averaged over the layers, or the divergence of
 // the logits.
 func (t *trainer) distill(ctx context.Context, s config.Distill, at position) error {
-	return t.optimize(ctx, s.Kind(), s.Optimizer, at, t.transferGradients(s))
+	return t.keepBase(func() error { return t.optimize(ctx, s.Kind(), s.Optimizer, at, t.transferGradients(s)) })
 }
 
 func (t *trainer) transferGradients(s config.Distill) batchGradients {
@@ -42,6 +42,12 @@ func (t *trainer) distillOutlook(s config.Distill) outlook {
 	o := t.stepsOutlook(s.Optimizer, t.transferGradients(s))
 	o.reads = func(n int) int { return n - s.From(n) }
 	o.sees = o.reads
+	o.keeps = func(n int) int64 {
+		if s.Target == config.TargetLogits {
+			return graph.LogitsKept(t.Model, o.reads(n))
+		}
+		return graph.TransferKept(t.Model, o.reads(n))
+	}
 	return o
 }
 

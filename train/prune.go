@@ -91,28 +91,25 @@ type pruning struct {
 // run finds the fewest slots that keep the gain.
 func (p *pruning) run(ctx context.Context, w io.Writer) error {
 	layers := p.model.SlotLayers()
-	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: mostLosses(layers)})
+	first, last := p.share()
+	p.line = progress.Start(w, progress.Task{What: string(config.KindPrune), Unit: "losses", Total: (last - first) * 2 * (1 + len(layers))})
 	defer p.line.End()
 	f := &p.found
 	f.Layers = layers
-	var err error
-	if f.All, err = p.loss(ctx, layers); err != nil {
+	choices := [][]int{layers, nil}
+	for _, l := range layers {
+		choices = append(choices, without(layers, l))
+	}
+	found, err := p.losses(ctx, choices)
+	if err != nil {
 		return err
 	}
-	if f.None, err = p.loss(ctx, nil); err != nil {
-		return err
-	}
+	f.All, f.None = found[0], found[1]
 	if f.None <= f.All { // nothing to choose by
 		f.Kept, f.Loss = layers, f.All
 		return nil
 	}
-	for _, l := range layers {
-		v, err := p.loss(ctx, without(layers, l))
-		if err != nil {
-			return err
-		}
-		f.Without = append(f.Without, v)
-	}
+	f.Without = found[2:]
 	err = p.choose(ctx)
 	if p.line.End(); err == nil && w != nil {
 		fmt.Fprintln(w, f)
@@ -120,22 +117,35 @@ func (p *pruning) run(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// mostLosses is how often the samples are read, at most: with all slots, with none, without
-// those of each layer, and with those of one layer more each time.
-func mostLosses(layers []int) int { return 2 + 2*len(layers) }
-
 // pruneOutlook: the samples are read as at inference.
 func (t *trainer) pruneOutlook(s config.Prune) outlook {
+	times := mostReadings(t.Model)
 	return outlook{
-		what: fmt.Sprintf("%s, read at most %d times", english.Plural(s.Samples, "sample", ""), mostLosses(t.Model.SlotLayers())), samples: s.Samples, together: s.Samples,
-		times: mostLosses(t.Model.SlotLayers()),
+		what: fmt.Sprintf("%s, which takes at most %s", english.Plural(s.Samples, "sample", ""), english.Plural(times, "reading", "")), samples: s.Samples, together: s.Samples,
+		times: times,
 		reads: func(n int) int { return n }, sees: func(n int) int { return min(n, t.config.Block.Capacity()) },
 		once: func(ctx context.Context, e data.Encoded) error {
-			_, err := eval.TurnLosses(ctx, t.Model, []eval.Sample{{Encoded: e}}, t.streams())
+			_, err := eval.LossesOfSlots(ctx, t.Model, []eval.Sample{{Encoded: e}}, t.streams(), [][]int{t.Model.SlotLayers()}, nil)
 			return err
 		},
 	}
 }
+
+// mostReadings bounds what pruning takes, in readings of its samples: of all choices, those
+// that agree up to a layer go through it together.
+func mostReadings(m *model.Model) int {
+	layers, slots := len(m.Base.Layers), m.SlotLayers()
+	n := 2 * layers // with all slots and with none
+	for _, l := range slots {
+		n += layers - l
+	}
+	n += len(slots) * layers // as layers are chosen: the order is not known
+	return (n + layers - 1) / layers
+}
+
+// sideBySide is how many more choices are read together than may be needed: they share what
+// lies below the layers in which they differ, and the last ones may be in vain.
+const sideBySide = 4
 
 // choose adds layer after layer, the one that is missed most first, until the gain is there.
 func (p *pruning) choose(ctx context.Context) error {
@@ -145,13 +155,30 @@ func (p *pruning) choose(ctx context.Context) error {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.Without[b], f.Without[a]) })
+	var choices [][]int // as layers are added
+	var kept []int
 	for _, i := range order {
-		f.Kept = append(f.Kept, f.Layers[i])
-		slices.Sort(f.Kept)
-		var err error
-		if f.Loss, err = p.loss(ctx, f.Kept); err != nil {
-			return err
+		kept = append(slices.Clone(kept), f.Layers[i])
+		slices.Sort(kept)
+		choices = append(choices, kept)
+	}
+	n := len(choices)
+	known := map[int]float64{n - 1: f.All} // by the number of layers, less one
+	if n > 1 {
+		known[n-2] = f.Without[order[n-1]]
+	}
+	for i, kept := range choices {
+		if _, ok := known[i]; !ok {
+			end := min(i+sideBySide, n-2)
+			found, err := p.losses(ctx, choices[i:end])
+			if err != nil {
+				return err
+			}
+			for j, loss := range found {
+				known[i+j] = loss
+			}
 		}
+		f.Kept, f.Loss = kept, known[i]
 		if f.None-f.Loss >= p.gain*(f.None-f.All) {
 			break
 		}
@@ -165,38 +192,42 @@ var errRankStopped = errors.New("stopped")
 // readShare is what a rank has read of the samples.
 type readShare struct {
 	Stop   bool // it was asked to stop
-	Losses []eval.TurnLoss
+	Losses eval.SlotLosses
 }
 
-// loss reads the samples with slots in some layers.
-func (p *pruning) loss(ctx context.Context, layers []int) (float64, error) {
-	m, err := p.model.KeepSlots(layers)
-	if err != nil {
-		return 0, err
-	}
-	first, last := ranks.Share(p.group.Rank(), p.group.Size(), len(p.samples))
-	losses, err := eval.TurnLosses(ctx, m, p.samples[first:last], p.streams)
+// share are the samples that this rank reads.
+func (p *pruning) share() (first, last int) {
+	return ranks.Share(p.group.Rank(), p.group.Size(), len(p.samples))
+}
+
+// losses reads the samples with slots in some layers, for each of several choices.
+func (p *pruning) losses(ctx context.Context, choices [][]int) ([]float64, error) {
+	first, last := p.share()
+	losses, err := eval.LossesOfSlots(ctx, p.model, p.samples[first:last], p.streams, choices, func() { p.line.Add(1) })
 	mine := readShare{Stop: ctx.Err() != nil, Losses: losses}
 	if err != nil && !mine.Stop {
-		return 0, err
+		return nil, err
 	}
 	all, err := ranks.Meet(p.group, mine)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	losses = nil
+	rows, of := 0, make([][]eval.TurnLoss, len(choices))
 	for _, share := range all {
 		if share.Stop {
-			return 0, errRankStopped
+			return nil, errRankStopped
 		}
-		losses = append(losses, share.Losses...)
+		rows += share.Losses.Rows
+		for i, l := range share.Losses.Losses {
+			of[i] = append(of[i], l...)
+		}
 	}
-	for _, s := range p.samples {
-		p.tokens += len(s.IDs)
+	p.tokens += rows / len(p.model.Base.Layers)
+	means := make([]float64, len(choices))
+	for i, l := range of {
+		means[i], _ = eval.MeanLoss(l)
 	}
-	p.line.Add(1)
-	loss, _ := eval.MeanLoss(losses)
-	return loss, nil
+	return means, nil
 }
 
 // without returns the layers but one.

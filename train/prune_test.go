@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	stdcmp "cmp"
 	"context"
 	"errors"
 	"os"
@@ -9,8 +10,12 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/ranks"
+	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/runs"
 )
@@ -57,6 +62,73 @@ func TestPrune(t *testing.T) {
 			t.Errorf("slots in layers %v, want %v", m.SlotLayers(), found.Kept)
 		}
 	}
+}
+
+// TestSlowPruneChoices: side by side, the same layers are kept for the same losses, bit by bit, as
+// where the samples are read anew for each.
+func TestSlowPruneChoices(t *testing.T) {
+	testfiles.Slow(t)
+	run, err := Train(t.Context(), tinyConfig(t, "["+distillStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := &trainer{Run: run, config: &run.Config, group: ranks.Alone{}, size: 1, state: new(state)}
+	if err := tr.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.checkRows(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	loader, err := tr.loader(data.Cursor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := loader.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := []eval.Sample{{Encoded: e}}
+	for _, gain := range []float64{0.97, 1} {
+		p := &pruning{group: ranks.Alone{}, model: run.Model, samples: samples, gain: gain}
+		if err := p.run(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if want := prunedOneByOne(t, run.Model, samples, gain); !cmp.Equal(p.found, want) {
+			t.Errorf("of %v of the gain: found %+v, want %+v", gain, p.found, want)
+		}
+	}
+}
+
+// prunedOneByOne reads the samples for each loss.
+func prunedOneByOne(t *testing.T, m *model.Model, samples []eval.Sample, gain float64) runs.Pruned {
+	t.Helper()
+	loss := func(layers []int) float64 {
+		kept, err := m.KeepSlots(layers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses, err := eval.TurnLosses(t.Context(), kept, samples, model.StreamOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mean, _ := eval.MeanLoss(losses)
+		return mean
+	}
+	f := runs.Pruned{Layers: m.SlotLayers()}
+	f.All, f.None = loss(f.Layers), loss(nil)
+	order := slices.Clone(f.Layers)
+	for _, l := range f.Layers {
+		f.Without = append(f.Without, loss(without(f.Layers, l)))
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return stdcmp.Compare(f.Without[b], f.Without[a]) })
+	for _, l := range order {
+		f.Kept = append(f.Kept, l)
+		slices.Sort(f.Kept)
+		if f.Loss = loss(f.Kept); f.None-f.Loss >= gain*(f.None-f.All) {
+			break
+		}
+	}
+	return f
 }
 
 // TestPoliciesAfter: where the block has lost slots, what it is compared with is measured at its

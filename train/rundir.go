@@ -145,8 +145,8 @@ func latestOf(dirs []string, file string) (latest string) {
 	return latest
 }
 
-// beside are the sections of a configuration that change nothing of what is trained.
-var beside = []string{"eval", "checkpoint", "tensorboard"}
+// beside are the sections and keys of a configuration that change nothing of what is trained.
+var beside = []string{"eval", "checkpoint", "tensorboard", "model.cache", "model.cache_bytes"}
 
 // sameConfig fails if the run was started with another configuration: what
 // would come out were neither. What differs in sections beside training it returns.
@@ -167,8 +167,9 @@ func sameConfig(c *config.Config, path string) (changed string, err error) {
 
 // isBeside says of a difference whether it changes nothing of what is trained.
 func isBeside(difference string) bool {
-	section, _, _ := strings.Cut(strings.SplitN(difference, " ", 2)[0], ".")
-	return slices.Contains(beside, section)
+	key, _, _ := strings.Cut(difference, " ")
+	section, _, _ := strings.Cut(key, ".")
+	return slices.Contains(beside, section) || slices.Contains(beside, strings.TrimSuffix(key, ":"))
 }
 
 // difference lists what differs between two configurations, key by key.

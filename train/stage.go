@@ -29,6 +29,8 @@ type outlook struct {
 	reads    func(n int) int
 	// once does with a sample what the stage does with each, and keeps nothing of it.
 	once func(ctx context.Context, e data.Encoded) error
+	// keeps is how many bytes what the base makes of a sample with n tokens takes; nil: nothing is kept.
+	keeps func(n int) int64
 	// sees is how many tokens the base sees at once, of a sample of n.
 	sees func(n int) int
 }

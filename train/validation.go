@@ -72,13 +72,17 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 	return nil
 }
 
+// validates says whether the loss on held-out samples is due after a step.
+func (t *trainer) validates(step int, o config.Optimizer) bool {
+	every := t.config.Validation.Every
+	return len(t.validation) > 0 && (step == o.Steps || every > 0 && step > 0 && step%every == 0)
+}
+
 // validate takes the loss on the held-out samples where it is due: it is that of a batch of
 // all of them. Each rank reads a share, and all find the same. stop says that a rank was
 // asked to stop; then nothing has been found.
 func (t *trainer) validate(ctx context.Context, at *position, o config.Optimizer, gradients batchGradients, progress func(done int)) (stop bool, err error) {
-	every := t.config.Validation.Every
-	due := at.Step == o.Steps || every > 0 && at.Step > 0 && at.Step%every == 0
-	if len(t.validation) == 0 || !due || at.Validation.Step == at.Step {
+	if !t.validates(at.Step, o) || at.Validation.Step == at.Step {
 		return false, nil
 	}
 	started := time.Now()

@@ -222,6 +222,7 @@ func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.
 		MaxNewTokens: held.MaxNewTokens,
 		Ablation:     c.Bool("ablation"),
 		Dir:          filepath.Join(run.Dir, "quant", recipe.Name),
+		Group:        group(c),
 		Progress:     c.App.ErrWriter,
 		Version:      version(),
 		Reconstruct:  fit.Reconstruct,

@@ -15,7 +15,7 @@ import (
 
 // withRanks are the commands that the processes which a launcher has started carry out
 // together.
-var withRanks = []string{"train", "eval"}
+var withRanks = []string{"train", "eval", "quantize"}
 
 // onFirst are the commands of which the first process alone says what all would say.
 var onFirst = []string{"env", "version"}

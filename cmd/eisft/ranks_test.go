@@ -17,6 +17,7 @@ import (
 
 	"eisft/internal/mpi"
 	"eisft/internal/testfiles"
+	"eisft/train/config"
 	"eisft/train/runs"
 )
 
@@ -75,6 +76,40 @@ func TestSlowRanks(t *testing.T) {
 			t.Errorf("%d ranks train other parameters than one", n)
 		}
 	}
+}
+
+// TestSlowRanksQuantize: two processes write the quantized model that one writes.
+func TestSlowRanksQuantize(t *testing.T) {
+	t.Chdir(trainingFolder(t, 1))
+	mustRun(t, asRanks(t.Context(), t, 1, "train", "--config", "s.yaml"))
+	calib := calibrationOf(t)
+	files := [2]map[string][]byte{}
+	for i, n := range []int{1, 2} {
+		mustRun(t, asRanks(t.Context(), t, n, "quantize", "--run", filepath.Join("runs", "s"), "--calib", calib, "--eval-data", calib, "--eval-samples", "2"))
+		files[i] = map[string][]byte{}
+		for _, name := range []string{"weights.safetensors", "encodings.json"} {
+			text, err := os.ReadFile(filepath.Join("runs", "s", "quant", "w8a16", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[i][name] = text
+		}
+	}
+	for name, text := range files[0] {
+		if !bytes.Equal(files[1][name], text) {
+			t.Errorf("two ranks write another %s than one", name)
+		}
+	}
+}
+
+// calibrationOf is the data that the configuration trains on.
+func calibrationOf(t *testing.T) string {
+	t.Helper()
+	c, err := config.Load("s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Data.Train.String()
 }
 
 func linesOf(text string) []string { return strings.Split(strings.TrimSpace(text), "\n") }

@@ -23,8 +23,7 @@ import (
 //
 // The result's loss is Weight times the mean divergence in nats.
 func (e *Engine) TransferLogits(ctx context.Context, ids []int32, importance []float32, o TransferOptions, grads *model.Params) (Result, error) {
-	s := e.model.Spec.Sizes()
-	first := ((s.Sink+s.Window)/s.Segment + 1) * s.Segment
+	first := firstDiverging(e.model.Spec)
 	if len(ids) <= first {
 		return Result{}, fmt.Errorf("the text has %d tokens; a distillation of logits needs more than %d, or no token leaves the window", len(ids), first)
 	}
@@ -54,18 +53,28 @@ func (e *Engine) TransferLogits(ctx context.Context, ids []int32, importance []f
 }
 
 // readFully returns the last hidden states [len(ids)-from,D] of the base with full
-// attention, after the final norm.
-func (e *Engine) readFully(ctx context.Context, ids []int32, from int) ([]float32, error) {
+// attention, after the final norm, those that are kept if there are any.
+func (e *Engine) readFully(ctx context.Context, ids []int32, from int) (hidden []float32, err error) {
+	name := ""
+	if e.cache != nil {
+		name, hidden = e.keptName("logits", ids), make([]float32, (len(ids)-from)*e.model.Base.Dims.Hidden)
+		if had, err := e.cache.Get(name, hidden); had || err != nil {
+			return hidden, err
+		}
+		hidden = hidden[:0]
+	}
 	base, err := model.New(e.model.Base, model.FullAttention(e.model.Spec.Segment), nil)
 	if err != nil {
 		return nil, err
 	}
-	var hidden []float32
 	st := base.NewStream(model.StreamOptions{Wrap: e.rounding.wrap()})
 	err = st.Feed(ctx, ids, from, func(_ int, h []float32) error {
 		hidden = append(hidden, h...)
 		return nil
 	})
+	if err == nil {
+		e.cache.Put(name, hidden)
+	}
 	return hidden, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"eisft/internal/floatcache"
 	"eisft/internal/scratch"
 	"eisft/model"
 	"eisft/model/kernels"
@@ -47,14 +48,15 @@ type Result struct {
 // Engine differentiates samples through a model's blocks. It is not safe for
 // use from several goroutines; the kernels use all cores.
 type Engine struct {
-	model    *model.Model
-	rounding *Rounding // nil: nothing is rounded
-	forms    []form    // of each layer
-	programs programs
-	unused   *model.Params // gradients of parameters that a fit does not want
-
-	keep       int           // bytes, see keptBytes
-	stepWidths map[key][]int // see widths
+	model      *model.Model
+	rounding   *Rounding // nil: nothing is rounded
+	forms      []form    // of each layer
+	programs   programs
+	keep       int               // bytes, see keptBytes
+	stepWidths map[key][]int     // see widths
+	unused     *model.Params     // gradients of parameters that a fit does not want
+	cache      *floatcache.Cache // of what the base computes of a text; nil: nothing is kept
+	base       string            // names base and rounding, where something is kept
 }
 
 // NewEngine returns an engine for a model, of a quantized one with its rounding (else

@@ -58,10 +58,9 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	}
 	t.stats = make([]model.LayerStats, len(t.layers))
 	r := TransferResult{Layers: t.stats}
-	trained := func(i int) bool { return len(e.model.Params.Layers[i].List()) > 0 }
 	losses := make([]float64, len(t.layers))
 	err := eachLayer(len(t.layers), func(i int) (err error) {
-		if trained(i) {
+		if trained(e.model, i) {
 			losses[i], err = t.layer(ctx, i)
 		}
 		return err
@@ -71,7 +70,7 @@ func (e *Engine) Transfer(ctx context.Context, ids []int32, importance []float32
 	}
 	scored := 0
 	for i, loss := range losses {
-		if trained(i) {
+		if trained(e.model, i) {
 			r.Errors = append(r.Errors, loss)
 		}
 		if e.model.Params.Layers[i].TokenScore() != nil {
@@ -139,16 +138,33 @@ func (l *teacher) GatedProduct(layer *model.Layer, gate, up []float32) []float32
 	return l.Ops.GatedProduct(layer, gate, up)
 }
 
-// teach runs the base with full attention, whose state keeps all keys and values.
+// teach fills the lessons with what is kept of the text, or else by reading it.
 func (t *transfer) teach(ctx context.Context, ids []int32) error {
-	base, err := model.New(t.model.Base, model.FullAttention(t.model.Spec.Segment), nil)
-	if err != nil {
-		return err
-	}
 	t.lessons = make([]lesson, len(t.layers))
 	for i := range t.lessons {
 		d := t.model.Base.Dims
 		t.lessons[i].output, t.lessons[i].q = make([]float32, t.tokens*d.Hidden), make([]float32, t.tokens*d.Heads*d.HeadDim)
+	}
+	if t.cache == nil {
+		return t.read(ctx, ids)
+	}
+	name := t.keptName("attention", ids)
+	had, err := t.recall(name)
+	if had || err != nil {
+		return err
+	}
+	if err := t.read(ctx, ids); err != nil {
+		return err
+	}
+	t.cache.Put(name, t.keptParts()...)
+	return nil
+}
+
+// read runs the base with full attention, whose state keeps all keys and values.
+func (t *transfer) read(ctx context.Context, ids []int32) error {
+	base, err := model.New(t.model.Base, model.FullAttention(t.model.Spec.Segment), nil)
+	if err != nil {
+		return err
 	}
 	wrap := func(o model.Ops[[]float32], first int) model.Ops[[]float32] {
 		return &teacher{Ops: t.rounding.wrapped(o, first), t: t, first: first}
@@ -283,7 +299,7 @@ func dataOf(p *model.Param) []float32 {
 // energy is Σ weight·‖O(full)‖² over the compared tokens of layer i.
 func (t *transfer) energy(i int) float64 {
 	d, sum := t.model.Base.Dims.Hidden, 0.0
-	for at := schedule.FirstTransferred * t.model.Spec.Segment; at < t.tokens; at++ {
+	for at := firstCompared(t.model); at < t.tokens; at++ {
 		row := t.lessons[i].output[at*d : (at+1)*d]
 		sum += importanceOf(t.importance, at) * float64(kernels.Dot(row, row))
 	}

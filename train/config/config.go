@@ -61,7 +61,23 @@ type Model struct {
 	// Quantized is a quantized model of the base, in the place of whose weights those that
 	// its codes stand for are frozen; without a folder there is none.
 	Quantized Quantized `yaml:"quantized,omitzero"`
+	// Cache is where distillation keeps what the frozen base makes of a sample, at most
+	// CacheBytes, until the sample comes again.
+	Cache      BaseCache `yaml:"cache,omitempty"`
+	CacheBytes int64     `yaml:"cache_bytes,omitempty"`
 }
+
+// BaseCache is where what the frozen base makes of samples is kept.
+type BaseCache string
+
+// The places to keep it.
+const (
+	CacheNone   BaseCache = "none"   // nowhere: the base reads a sample each time
+	CacheMemory BaseCache = "memory" // of each process
+	CacheDisk   BaseCache = "disk"   // in the run's folder, until the stage ends
+)
+
+var baseCaches = []BaseCache{CacheNone, CacheMemory, CacheDisk}
 
 // Quantized is a folder that `eisft quantize` wrote, as training uses it.
 type Quantized struct {

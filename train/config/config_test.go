@@ -40,7 +40,7 @@ func TestParseFillsDefaults(t *testing.T) {
 	trained := []model.Group{model.GroupRetention, model.GroupFeature, model.GroupGate}
 	want := &Config{
 		Name:  "small",
-		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto},
+		Model: Model{Path: "/project/model/demo", DType: model.DTypeAuto, Cache: CacheNone, CacheBytes: 4e9},
 		Block: Block{Preset: "eisft", Spec: eisft},
 		Data:  Data{Train: data.One("/project/configs/train.parquet"), MaxTokens: 2048, Long: data.LongKeepStart, OnBadRow: data.BadRowFail},
 		Stages: Stages{SSFT{

@@ -14,7 +14,7 @@ func defaults(file string) *Config {
 	base := filepath.Base(file)
 	return &Config{
 		Name:       strings.TrimSuffix(base, filepath.Ext(base)),
-		Model:      Model{DType: model.DTypeAuto},
+		Model:      Model{DType: model.DTypeAuto, Cache: CacheNone, CacheBytes: 4e9},
 		Block:      Block{Preset: "eisft"},
 		Data:       Data{MaxTokens: 2048, Long: data.LongKeepStart, OnBadRow: data.BadRowFail},
 		Validation: Validation{Every: 25, Samples: 32},

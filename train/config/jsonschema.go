@@ -24,6 +24,7 @@ var words = map[reflect.Type]func() any{
 	reflect.TypeFor[data.OnBadRow]():   func() any { return data.OnBadRows() },
 	reflect.TypeFor[eval.Policy]():     func() any { return eval.Policies() },
 	reflect.TypeFor[Choice]():          func() any { return choices },
+	reflect.TypeFor[BaseCache]():       func() any { return baseCaches },
 }
 
 // JSONSchema returns the JSON schema (draft 2020-12) of configurations, by which an editor

@@ -20,6 +20,10 @@ func (d *document) validate(c *Config) {
 	if q := c.Model.Quantized; q != (Quantized{}) && q.Folder == "" {
 		d.Problem("model.quantized.folder", "is missing; name a folder that eisft quantize wrote, or leave quantized out")
 	}
+	strictyaml.OneOf(d.Document, "model.cache", c.Model.Cache, baseCaches)
+	if c.Model.CacheBytes < 1 {
+		d.Problem("model.cache_bytes", "is %d; it must be at least 1, or leave model.cache out to keep nothing", c.Model.CacheBytes)
+	}
 	d.validateFiles(c.Data.Train)
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)
