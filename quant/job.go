@@ -54,7 +54,7 @@ type File struct {
 
 // Run carries out the recipe, evaluates and writes, in this order: where it
 // fails, or ctx is cancelled, the folder is what it was before.
-func (j *Job) Run(ctx context.Context) (*Report, error) {
+func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
@@ -69,6 +69,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, made.close()) }()
 	r, err := j.report(made)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/bytesize"
 	"eisft/internal/head"
+	"eisft/internal/mapped"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -137,6 +138,7 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits, Bytes: w.Bytes(),
 			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,
 		})
+		mapped.Rest()
 	}
 	for _, p := range q.Points {
 		lo, hi := p.Encoding.Limits()
