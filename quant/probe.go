@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
 	"path/filepath"
 	"slices"
 
@@ -132,7 +133,8 @@ type CacheReport struct {
 // chooseCache gives keys and values 8 bits where that costs little, by the loss of the float
 // model with all points rounded.
 func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, error) {
-	line := p.probe.start("widths of the cache", 2*len(out.float.Base.Layers)+1)
+	caches := 2 * len(out.float.Base.Layers)
+	line := p.probe.start("widths of the cache", 1+caches+halvings(caches))
 	defer line.End()
 	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
 		defer line.Add(1)
@@ -264,7 +266,7 @@ func (p *pipeline) mix(ctx context.Context, out *made) (_ *MixedReport, err erro
 	f := newFrontier(p, out)
 	defer func() { err = errors.Join(err, f.shelf.close()) }()
 	room := f.fitting()
-	f.line = p.probe.start("frontier", frontierSteps+1)
+	f.line = p.probe.start("frontier", f.measurements(room))
 	defer f.line.End()
 	for i := range frontierSteps + 1 {
 		if _, err := f.at(ctx, len(f.order)*i/frontierSteps); err != nil {
@@ -367,6 +369,18 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 	f.line.Add(1)
 	return point, err
 }
+
+// measurements is how many losses are measured at most, with room for so many maps.
+func (f *frontier) measurements(room int) int {
+	n := frontierSteps + 1
+	if f.recipe.Mixed.MaxLossIncrease > 0 {
+		n += halvings(room) + 1
+	}
+	return n
+}
+
+// halvings is how often a search that halves a list of n has to look at most.
+func halvings(n int) int { return bits.Len(uint(n)) }
 
 // widen rounds maps to 8 bits that are not yet. What they run from lies in files.
 func (f *frontier) widen(names map[string]bool) error {
