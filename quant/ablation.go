@@ -2,6 +2,7 @@ package quant
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -68,15 +69,8 @@ func (j *Job) ablate(ctx context.Context, h *heldOut, t textLosses) (*Ablation, 
 	losses := make([][]eval.TextLoss, len(list))
 	losses[len(list)-1] = t.After
 	for i, v := range list[:len(list)-1] {
-		made, err := j.make(ctx, &v.recipe, v.what)
-		if err != nil {
-			return nil, err
-		}
-		faked, wrap, err := Apply(j.Model, made.q)
-		if err != nil {
-			return nil, err
-		}
-		if losses[i], err = j.textLoss(ctx, v.what+": perplexity", faked, wrap, h); err != nil {
+		var err error
+		if losses[i], err = j.variantLoss(ctx, v, h); err != nil {
 			return nil, err
 		}
 	}
@@ -103,6 +97,20 @@ func (j *Job) ablate(ctx context.Context, h *heldOut, t textLosses) (*Ablation, 
 		a.Steps, before = append(a.Steps, step), after
 	}
 	return a, nil
+}
+
+// variantLoss carries a variant out and measures the text's loss.
+func (j *Job) variantLoss(ctx context.Context, v variant, h *heldOut) (_ []eval.TextLoss, err error) {
+	made, err := j.make(ctx, &v.recipe, v.what)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, made.close()) }()
+	faked, wrap, err := Apply(j.Model, made.q)
+	if err != nil {
+		return nil, err
+	}
+	return j.textLoss(ctx, v.what+": perplexity", faked, wrap, h)
 }
 
 func nll(l eval.TextLoss) float64 { return l.NLL }

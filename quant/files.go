@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -79,7 +80,14 @@ func (w *Weight) paramShape() []int {
 func (w *Weight) tensors() []hf.Entry {
 	codes := hf.Entry{Name: w.Name + codesSuffix, Shape: []int{w.Out, w.In}, Data: w.Codes}
 	if w.Bits == 4 {
-		codes.Shape, codes.Data = []int{w.Out, (w.In + 1) / 2}, packNibbles(w.Codes, w.In)
+		width := (w.In + 1) / 2
+		codes.Shape = []int{w.Out, width}
+		codes.Data = hf.Lazy{DType: hf.DTypeU8, Count: w.Out * width, Write: func(to io.Writer) error {
+			return w.inRows(func(first, last int) error {
+				_, err := to.Write(packNibbles(w.Codes[first*w.In:last*w.In], w.In))
+				return err
+			})
+		}}
 	}
 	scales := hf.Entry{Name: w.Name + scalesSuffix, Shape: w.paramShape(), Data: w.Scales}
 	if !w.LowPower() {
@@ -93,12 +101,27 @@ func (w *Weight) tensors() []hf.Entry {
 		}
 		return list
 	}
-	multiples := make([]uint8, len(w.Scales))
-	for i, k := range w.Multiples() {
-		multiples[i] = uint8(k)
-	}
+	multiples := hf.Lazy{DType: hf.DTypeU8, Count: len(w.Scales), Write: func(to io.Writer) error {
+		bytes := make([]uint8, len(w.Scales))
+		for i := range bytes {
+			bytes[i] = uint8(w.Multiple(i))
+		}
+		_, err := to.Write(bytes)
+		return err
+	}}
 	scales.Shape, scales.Data = []int{w.Out}, w.Channels
 	return []hf.Entry{codes, scales, {Name: w.Name + multiplesSuffix, Shape: w.paramShape(), Data: multiples}}
+}
+
+// inRows calls f for so many rows at a time that their weights can be held.
+func (w *Weight) inRows(f func(first, last int) error) error {
+	rows := min(w.Out, max(1, rowFloats/w.In))
+	for first := 0; first < w.Out; first += rows {
+		if err := f(first, min(w.Out, first+rows)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // packNibbles puts the codes of rows of the given length two in a byte.

@@ -302,8 +302,8 @@ func TestReadDamagedWeights(t *testing.T) {
 		damage func(w *Weight, list []hf.Entry)
 		want   string
 	}{
-		{"multiple 17", func(_ *Weight, l []hf.Entry) { l[2].Data.([]uint8)[1] = 17 }, "tensor w.weight_block_scale: scale 1 is 17, 17 times the channel's 1; want a whole multiple, 1 to 16"},
-		{"multiple 0", func(_ *Weight, l []hf.Entry) { l[2].Data.([]uint8)[3] = 0 }, "tensor w.weight_block_scale: scale 3 is 0, 0 times the channel's 2; want a whole multiple, 1 to 16"},
+		{"multiple 17", func(_ *Weight, l []hf.Entry) { l[2].Data = []uint8{16, 17, 2, 3, 4, 5} }, "tensor w.weight_block_scale: scale 1 is 17, 17 times the channel's 1; want a whole multiple, 1 to 16"},
+		{"multiple 0", func(_ *Weight, l []hf.Entry) { l[2].Data = []uint8{16, 1, 2, 0, 4, 5} }, "tensor w.weight_block_scale: scale 3 is 0, 0 times the channel's 2; want a whole multiple, 1 to 16"},
 		{"channel scale", func(_ *Weight, l []hf.Entry) { l[1].Data.([]float32)[0] = -1 }, "tensor w.weight_block_scale: channel scale 0 is -1; it must be a finite number above 0"},
 		{"codes of 8 bits", func(_ *Weight, l []hf.Entry) { l[0].Data, l[0].Shape = make([]int8, 12), []int{2, 6} }, "tensor w.weight is I8 [2 6]; encodings.json lists a weight of int4 in blocks of 2 with low-power scales, which has U8 [2 3] there"},
 		{"other blocks", func(_ *Weight, l []hf.Entry) { l[2].Shape = []int{3, 2} }, "tensor w.weight_block_scale is U8 [3 2]; encodings.json lists a weight of int4 in blocks of 2 with low-power scales, which has U8 [2 3] there"},

@@ -7,6 +7,7 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/mapped"
 	"eisft/internal/progress"
 	"eisft/model"
 )
@@ -128,6 +129,7 @@ func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation
 	if t.Before, err = j.textLoss(ctx, "perplexity of the float model", j.Model, nil, h); err != nil {
 		return nil, t, err
 	}
+	mapped.Rest() // the float model's pages need not stay beside those of the other
 	if t.After, err = j.textLoss(ctx, "perplexity in "+made.q.Scheme.Name, faked, wrap, h); err != nil {
 		return nil, t, err
 	}
@@ -135,6 +137,7 @@ func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation
 	if e.Scores.Before, err = j.answers(ctx, "answers of the float model", j.Model, nil, questions); err != nil {
 		return nil, t, err
 	}
+	mapped.Rest()
 	if e.Scores.After, err = j.answers(ctx, "answers in "+made.q.Scheme.Name, faked, wrap, questions); err != nil {
 		return nil, t, err
 	}

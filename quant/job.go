@@ -1,7 +1,6 @@
 package quant
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +73,7 @@ func (j *Job) group() ranks.Group {
 // writes says whether this process writes: rank 0 does.
 func (j *Job) writes() bool { return j.group().Rank() == 0 }
 
-func (j *Job) run(ctx context.Context) (*Report, error) {
+func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
@@ -89,6 +88,7 @@ func (j *Job) run(ctx context.Context) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, made.close()) }()
 	r, err := j.report(made)
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (j *Job) run(ctx context.Context) (*Report, error) {
 		}
 	}
 	if !j.writes() {
-		return r, nil
+		return r, j.forget()
 	}
 	return r, j.write(made.q, r)
 }
@@ -128,20 +128,7 @@ func (j *Job) check() error {
 	if j.Ablation && j.Evaluation.Path == "" {
 		return errors.New("there is nothing to measure an ablation on; name held-out data with --eval-data")
 	}
-	return cmp.Or(checkParams(j.Model), j.checkRoom())
-}
-
-// checkRoom finds out whether max_bytes can be kept at all.
-func (j *Job) checkRoom() error {
-	most := j.Recipe.Mixed.MaxBytes
-	if most == 0 {
-		return nil
-	}
-	p := &pipeline{job: j, recipe: j.Recipe, scheme: schemes.Get(j.Recipe.Scheme)}
-	if least := plannedSize(j.Model, p.format(nil)).After; least > most {
-		return fmt.Errorf("mixed.max_bytes is %d, but %s takes %d without any promotion; raise it, or choose a smaller scheme", most, j.Recipe.Scheme, least)
-	}
-	return nil
+	return checkParams(j.Model)
 }
 
 // write writes all files as one folder.

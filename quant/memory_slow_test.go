@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func TestSlowJobMemory(t *testing.T) {
 	testfiles.Slow(t)
 	const samples = 4
 	tk, tpl := demoTokenizer(t)
-	m := halfBillion(t, demoModel(t).Base.Embed.Out)
+	m := halfBillion(t, 1, demoModel(t).Base.Embed.Out)
 	var rows bytes.Buffer
 	for i := range samples {
 		row := map[string]any{
@@ -99,5 +100,51 @@ func watched(ctx context.Context, t *testing.T) (most int64) {
 		case <-tick.C:
 			most = max(most, status(t, "RssAnon:"))
 		}
+	}
+}
+
+// TestSlowWeightsMemory: what has been rounded, and what is run of it and written, takes no more
+// memory for having more layers.
+func TestSlowWeightsMemory(t *testing.T) {
+	testfiles.Slow(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
+	const few, many = 1, 3
+	took := map[int]float64{}
+	for _, layers := range []int{few, many} {
+		m := halfBillion(t, layers, 32_000)
+		s := schemes.Get("w4a16-lpbq32")
+		q := &Quantized{Scheme: s, Range: RangeMinMax, Base: m.Base.Identity()}
+		o := RoundOptions{Recipe: &Recipe{Scheme: s.Name, Weights: RoundNearest}, Format: formatOf(s), Partial: filepath.Join(t.TempDir(), ".partial")}
+		debug.FreeOSMemory()
+		before := status(t, "RssAnon:")
+		if before == 0 {
+			t.Skip("the system does not tell how much is resident")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		most := make(chan int64)
+		go func() { most <- watched(ctx, t) }()
+		err := RoundWeights(t.Context(), m, q, o)
+		if err == nil {
+			err = q.shelf.products(filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
+		}
+		if err == nil {
+			for _, f := range frozen(m.Base) {
+				q.Weight(f.name).linear(m.Base, f.Linear)
+			}
+			err = q.write(t.TempDir())
+		}
+		cancel()
+		took[layers] = float64(<-most - before)
+		if err = errors.Join(err, q.shelf.close()); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d layers: %.0f MB", layers, took[layers]/1e6)
+	}
+	const layer = 14.9e6 // its codes
+	if more := took[many] - took[few]; more > layer {
+		t.Errorf("%d layers more take %.0f MB more, that is, their codes are in memory", many-few, more/1e6)
+	}
+	if head := 32_000 * 896.0; took[few] > 2*head {
+		t.Errorf("the head of %.0f MB takes %.0f MB: it is not rounded in parts", head/1e6, took[few]/1e6)
 	}
 }

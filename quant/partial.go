@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"eisft/internal/head"
-	"eisft/model/hf"
 	"eisft/quant/encoding"
 )
 
@@ -24,13 +23,20 @@ const (
 	statesFile  = "states-%d.f32" // before a layer: float32, little endian
 	floatsFile  = "floats-%d.f32" // the same of the float model
 	layerFile   = "layer-%d.safetensors"
+	// Of the weights that these hold, and of maps with more bits, what models are run from.
+	productsFile = "products-%d.safetensors"
 	// What attention makes of a layer at hand, only where files that are open cannot be removed.
 	attendedFile = "attended-%d.f32"
 )
 
-// partial keeps the finished layers of a run of [RoundWeights] for a later one.
+// partialVersion is that of the files' form: of another one, a run begins anew.
+const partialVersion = 2
+
+// partial keeps the finished layers of a run of [RoundWeights] in files, for the rest of the job
+// and, if it is stopped, for a later one.
 type partial struct {
-	dir     string // "": nothing is kept, and states lie in files without a name
+	shelf
+	dir     string // "": weights are in memory, and states lie in files without a name
 	key     string // of all that the weights depend on
 	layer   int    // the first that is not finished; the head counts as one
 	starts  []int
@@ -104,7 +110,7 @@ func (p *partial) clear() error {
 
 // isPartial says whether a partial run has files of that name.
 func isPartial(name string) bool {
-	for _, pattern := range []string{statesFile, floatsFile, layerFile, attendedFile} {
+	for _, pattern := range []string{statesFile, floatsFile, layerFile, attendedFile, productsFile} {
 		var layer int
 		if n, err := fmt.Sscanf(name, pattern, &layer); n == 1 && err == nil {
 			return true
@@ -116,22 +122,19 @@ func isPartial(name string) bool {
 // resume takes up what an earlier run has finished.
 func (p *partial) resume(s partialState) error {
 	p.layer, p.starts, p.infos, p.fitted = len(s.Layers), s.Starts, s.Layers, s.Reconstructed
-	if len(p.starts) < 2 {
-		return fmt.Errorf("%s: it has no sequences", partialFile)
-	}
 	for i, infos := range s.Layers {
-		q := &Quantized{}
+		var weights []*Weight
 		for _, info := range infos {
 			w, err := newWeight(info)
 			if err != nil {
 				return fmt.Errorf("%s: %w", partialFile, err)
 			}
-			q.Weights = append(q.Weights, w)
+			weights = append(weights, w)
 		}
-		if err := q.readWeights(p.path(layerFile, i)); err != nil {
+		if err := p.take(p.path(layerFile, i), weights); err != nil {
 			return err
 		}
-		p.weights = append(p.weights, q.Weights...)
+		p.weights = append(p.weights, weights...)
 	}
 	return nil
 }
@@ -163,6 +166,9 @@ func (p *partial) temporary(width int, like *States) (*States, error) {
 
 // open returns the states before the first layer that is not finished.
 func (p *partial) open(pattern string, width int) (*States, error) {
+	if len(p.starts) < 2 {
+		return nil, fmt.Errorf("%s: it has no sequences; remove %s to begin anew", partialFile, p.dir)
+	}
 	s := &States{width: width, starts: p.starts, named: true}
 	var err error
 	if s.file, err = os.OpenFile(p.path(pattern, p.layer), os.O_RDWR, 0); err != nil {
@@ -180,18 +186,21 @@ func (p *partial) open(pattern string, width int) (*States, error) {
 
 // finish keeps a layer's weights, and says that it is finished: the states behind it lie in
 // their files. fitted is what this and earlier layers have gained by reconstruction.
-func (p *partial) finish(weights []*Weight, fitted []Reconstructed, states ...*States) error {
+func (p *partial) finish(weights []shelved, fitted []Reconstructed, states ...*States) error {
 	if p.dir == "" {
+		for _, w := range weights {
+			if err := w.remember(); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
-	var tensors []hf.Entry
+	if err := p.put(p.path(layerFile, p.layer), weights); err != nil {
+		return err
+	}
 	var infos []weightInfo
 	for _, w := range weights {
 		infos = append(infos, w.info())
-		tensors = append(tensors, w.tensors()...)
-	}
-	if err := hf.WriteFile(p.path(layerFile, p.layer), tensors, nil); err != nil {
-		return err
 	}
 	for _, s := range states {
 		if s == nil {
@@ -215,13 +224,14 @@ func (r *rounder) key() (string, error) {
 	}
 	hash := sha256.New()
 	err := json.NewEncoder(hash).Encode(struct {
+		Version     int
 		Recipe      *Recipe
 		Base, Model string
 		Calibration Calibration
 		Points      []*Point
 		Formats     map[string]encoding.Format
 		Spec        any
-	}{r.options.Recipe, r.q.Base, r.model.Base.Identity(), r.q.Calibration, r.q.Points, formats, r.model.Spec})
+	}{partialVersion, r.options.Recipe, r.q.Base, r.model.Base.Identity(), r.q.Calibration, r.q.Points, formats, r.model.Spec})
 	for _, p := range r.model.Params.List() {
 		err = errors.Join(err, binary.Write(hash, binary.LittleEndian, p.Data))
 	}

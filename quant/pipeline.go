@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"eisft/data"
 	"eisft/internal/progress"
@@ -28,10 +30,18 @@ type made struct {
 	mixed       *MixedReport
 }
 
+// close ends the use of the weights.
+func (m *made) close() error {
+	if m.q == nil {
+		return nil
+	}
+	return m.q.shelf.close()
+}
+
 // make carries a recipe out: transforms, calibration, encodings of points, weights, mixed
 // precision. what says in progress lines which of several recipes it is, "" for the only
-// one.
-func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
+// one. Its weights lie in files until it is closed.
+func (j *Job) make(ctx context.Context, r *Recipe, what string) (_ *made, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	s, err := r.adapted()
 	if err != nil {
@@ -39,6 +49,11 @@ func (j *Job) make(ctx context.Context, r *Recipe, what string) (*made, error) {
 	}
 	p := &pipeline{job: j, recipe: r, scheme: s, what: what}
 	out := &made{float: j.Model}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, out.close())
+		}
+	}()
 	var folded *Folded
 	if len(r.Transforms) > 0 {
 		if out.float, folded, err = p.transform(ctx); err != nil {
@@ -173,13 +188,17 @@ func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, prom
 	if p.recipe.Reconstruct.Steps > 0 {
 		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
 	}
-	if p.what == "" && p.job.writes() { // what is made on the way to a figure is not worth its room
-		o.Partial = p.job.partial(len(promote) > 0)
-		if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
-			return err
-		}
+	o.Partial = p.job.partial(p.stage(len(promote) > 0))
+	if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
+		return err
 	}
-	return RoundWeights(ctx, m, q, o)
+	if err := RoundWeights(ctx, m, q, o); err != nil {
+		return err
+	}
+	if p.recipe.Sensitivity == 0 && p.job.Evaluation.Path == "" { // no model of them will run
+		return nil
+	}
+	return q.shelf.products(filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
 }
 
 // format gives the format of each map.
@@ -192,19 +211,53 @@ func (p *pipeline) format(promote map[string]bool) func(name string, head bool) 
 	}
 }
 
-// partial is the folder in which a stopped job keeps the layers that are done, first of all
-// and after maps were promoted.
-func (j *Job) partial(promoted bool) string {
-	name := "." + filepath.Base(j.Dir) + ".partial"
-	if promoted {
-		name += "-promoted"
+// The stages of a job that have a folder for their weights.
+const (
+	stageFirst    = ""          // the recipe, before maps are promoted
+	stagePromoted = "-promoted" // and after
+	stageVariant  = "-variant"  // a part of the recipe, for an ablation
+)
+
+var stages = []string{stageFirst, stagePromoted, stageVariant}
+
+// stage is the one that weights are rounded for.
+func (p *pipeline) stage(promoted bool) string {
+	switch {
+	case p.what != "":
+		return stageVariant
+	case promoted:
+		return stagePromoted
+	default:
+		return stageFirst
+	}
+}
+
+// partial is the folder of a stage: the weights that are done lie there, and a stopped job goes
+// on from it. Each rank has its own.
+func (j *Job) partial(stage string) string {
+	name := "." + filepath.Base(j.Dir) + ".partial" + stage
+	if r := j.group().Rank(); r > 0 {
+		name += rankSuffix + strconv.Itoa(r)
 	}
 	return filepath.Join(filepath.Dir(j.Dir), name)
 }
 
-// forget removes what was kept of a job that is done.
+const rankSuffix = "-rank"
+
+// forget removes what was kept of a job that is done: rank 0 that of all ranks, also of those
+// that a stopped attempt had more.
 func (j *Job) forget() error {
-	return errors.Join(os.RemoveAll(j.partial(false)), os.RemoveAll(j.partial(true)))
+	dir := filepath.Dir(j.Dir)
+	entries, err := os.ReadDir(dir)
+	for _, s := range stages {
+		own := filepath.Base(j.partial(s))
+		for _, e := range entries {
+			if e.Name() == own || j.writes() && strings.HasPrefix(e.Name(), own+rankSuffix) {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+			}
+		}
+	}
+	return err
 }
 
 // encoder encodes samples whole: a stream reads them in constant memory.

@@ -207,7 +207,7 @@ func TestJobResumes(t *testing.T) {
 	if _, _, err := run(ctx, "w4a16"); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
-	wantFiles(t, filepath.Dir(j.Dir), filepath.Base(j.partial(false)))
+	wantFiles(t, filepath.Dir(j.Dir), filepath.Base(j.partial(stageFirst)))
 	have, haveWeights, err := run(t.Context(), "w4a16")
 	if err != nil {
 		t.Fatal(err)

@@ -3,8 +3,11 @@ package quant
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
+	"path/filepath"
 	"slices"
 
 	"eisft/data"
@@ -130,7 +133,8 @@ type CacheReport struct {
 // chooseCache gives keys and values 8 bits where that costs little, by the loss of the float
 // model with all points rounded.
 func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, error) {
-	line := p.probe.start("widths of the cache", 2*len(out.float.Base.Layers)+1)
+	caches := 2 * len(out.float.Base.Layers)
+	line := p.probe.start("widths of the cache", 1+caches+halvings(caches))
 	defer line.End()
 	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
 		defer line.Add(1)
@@ -254,14 +258,15 @@ const frontierSteps = 8
 
 // mix measures the loss with more and more maps promoted, those first that gain most for
 // their bytes, chooses how many by the recipe, and rounds the weights again.
-func (p *pipeline) mix(ctx context.Context, out *made) (*MixedReport, error) {
+func (p *pipeline) mix(ctx context.Context, out *made) (_ *MixedReport, err error) {
 	by := p.recipe.Mixed.By
 	if p.probe.base.tokens == 0 && by == LossOfAnswers {
 		return nil, fmt.Errorf("mixed.by is %s, but none of the %d tokens of %s that losses are measured on is of a right answer; take text with questions and answers, or a larger sensitivity", by, p.probe.count, p.job.Calibration.Path)
 	}
 	f := newFrontier(p, out)
+	defer func() { err = errors.Join(err, f.shelf.close()) }()
 	room := f.fitting()
-	f.line = p.probe.start("frontier", frontierSteps+1)
+	f.line = p.probe.start("frontier", f.measurements(room))
 	defer f.line.End()
 	for i := range frontierSteps + 1 {
 		if _, err := f.at(ctx, len(f.order)*i/frontierSteps); err != nil {
@@ -296,11 +301,14 @@ type frontier struct {
 	order  []MapSensitivity
 	points map[int]FrontierPoint // by the number of maps that are promoted
 	line   *progress.Line
+	// wide are maps in 8 bits, rounded to the nearest codes, as many of the first as were asked for.
+	wide  map[string]*Weight
+	shelf shelf
 }
 
 // newFrontier lists the maps that gain, those first that gain most for their bytes.
 func newFrontier(p *pipeline, out *made) *frontier {
-	f, by := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}}, p.recipe.Mixed.By
+	f, by := &frontier{pipeline: p, made: out, points: map[int]FrontierPoint{}, wide: map[string]*Weight{}}, p.recipe.Mixed.By
 	for _, m := range out.sensitivity.Maps {
 		if m.Promote > 0 && m.of(by) > 0 && m.Bits < promoted {
 			f.order = append(f.order, m)
@@ -343,19 +351,16 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 	for _, m := range f.order[:n] {
 		promote[m.Name] = true
 	}
-	var failed error
-	m, err := f.probe.with(func(name string, l *model.Linear) *Weight {
-		if !promote[name] {
-			return f.made.q.Weight(name)
+	if err := f.widen(promote); err != nil {
+		return FrontierPoint{}, err
+	}
+	m, err := f.probe.with(func(name string, _ *model.Linear) *Weight {
+		if promote[name] {
+			return f.wide[name]
 		}
-		w, err := (&Map{Name: name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
-		if err != nil {
-			failed = err
-			return nil
-		}
-		return w
+		return f.made.q.Weight(name)
 	})
-	if err = cmp.Or(failed, err); err != nil {
+	if err != nil {
 		return FrontierPoint{}, err
 	}
 	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
@@ -363,6 +368,39 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 	f.points[n] = point
 	f.line.Add(1)
 	return point, err
+}
+
+// measurements is how many losses are measured at most, with room for so many maps.
+func (f *frontier) measurements(room int) int {
+	n := frontierSteps + 1
+	if f.recipe.Mixed.MaxLossIncrease > 0 {
+		n += halvings(room) + 1
+	}
+	return n
+}
+
+// halvings is how often a search that halves a list of n has to look at most.
+func halvings(n int) int { return bits.Len(uint(n)) }
+
+// widen rounds maps to 8 bits that are not yet. What they run from lies in files.
+func (f *frontier) widen(names map[string]bool) error {
+	for _, l := range frozen(f.made.float.Base) {
+		if !names[l.name] || f.wide[l.name] != nil {
+			continue
+		}
+		w, err := (&Map{Name: l.name, Matrix: l.Weight(), Out: l.Out, In: l.In, Format: f.scheme.weightOf(promoted)}).nearest()
+		if err != nil {
+			return err
+		}
+		path := filepath.Join(f.job.partial(f.stage(false)), fmt.Sprintf(productsFile, 1+len(f.wide)))
+		if err := f.shelf.products(path, []*Weight{w}); err != nil {
+			return err
+		}
+		if f.wide[l.name] = w; w.product.Data != nil {
+			w.Codes = nil
+		}
+	}
+	return nil
 }
 
 // choose returns how many maps the recipe promotes: the least number that keeps the loss,

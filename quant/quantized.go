@@ -25,6 +25,8 @@ type Quantized struct {
 	Folded *Folded
 	// Reconstructed says of each layer what its reconstruction has gained; nil without one.
 	Reconstructed []Reconstructed
+
+	shelf shelf // where the weights lie; no files where they are in memory
 }
 
 // Reconstructed is what the reconstruction of a layer has gained: the squared error of its

@@ -181,7 +181,7 @@ func (r *Recipe) checkSections(d *strictyaml.Document) {
 // complete fills in what follows from other keys, and empties sections of methods that are
 // not used (any more).
 func (r *Recipe) complete(d *strictyaml.Document) {
-	if r.Name == "" {
+	if r.Name == "" && !d.Has("name") {
 		r.Name = r.Scheme
 	}
 	for _, s := range r.sections() {
@@ -233,7 +233,7 @@ var rotations = []string{"hadamard", rotationLearned, rotationNone}
 
 // check reports values that no model can be quantized with, and what contradicts itself.
 func (r *Recipe) check(d *strictyaml.Document) {
-	if r.Name == "." || r.Name == ".." || strings.ContainsAny(r.Name, `/\`) || strings.HasPrefix(r.Name, ".") {
+	if r.Name == "" || r.Name == "." || r.Name == ".." || strings.ContainsAny(r.Name, `/\`) || strings.HasPrefix(r.Name, ".") {
 		d.Problem("name", "is %q; it must be the name of a folder that is not hidden, since the quantized model is written to one", r.Name)
 	}
 	strictyaml.OneOf(d, "ranges", r.Ranges, RangeNames())
@@ -384,19 +384,24 @@ func (r *Recipe) adapted() (Scheme, error) {
 	return s, err
 }
 
-// Fit reports exceptions that match nothing in a model.
+// Fit reports what a model cannot be quantized with: exceptions that match nothing, and a bound
+// that even the smallest model of the scheme is beyond.
 func (f *RecipeFile) Fit(m *model.Model) error {
 	f.fit(f.document, m)
 	return f.document.Err()
 }
 
-// fit reports to d the exceptions that match nothing.
+// fit is Fit, to d.
 func (r *Recipe) fit(d *strictyaml.Document, m *model.Model) {
 	var maps, all []string
 	for _, f := range frozen(m.Base) {
 		maps = append(maps, f.name)
 	}
 	s := schemes.Get(r.Scheme)
+	least := plannedSize(m, func(name string, head bool) encoding.Format { return r.mapFormat(s, name, head) }).After
+	if most := r.Mixed.MaxBytes; most > 0 && least > most {
+		d.Problem("mixed.max_bytes", "is %d, but %s takes %d of this model without any promotion; raise it, or choose a smaller scheme", most, r.Scheme, least)
+	}
 	for _, p := range points(m) {
 		if !p.given() && !p.format(s).None() {
 			all = append(all, p.name)

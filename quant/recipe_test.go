@@ -10,6 +10,7 @@ import (
 
 	"eisft/internal/enum"
 	"eisft/internal/strictyaml"
+	"eisft/quant/encoding"
 )
 
 const explained = "../configs/quant/recipe.yaml"
@@ -271,4 +272,24 @@ func FuzzRecipe(f *testing.F) {
 	f.Add(text)
 	f.Add([]byte("scheme: w4a16\nmixed: {max_bytes: 3}\n"))
 	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = ParseRecipe(text, "r.yaml") })
+}
+
+func TestScaleRule(t *testing.T) {
+	block := encoding.Format{Bits: 4, Block: 32}
+	for want, tc := range map[string]struct {
+		recipe Recipe
+		format encoding.Format
+	}{
+		"max|w|/127 per row":            {Recipe{Weights: RoundNearest}, encoding.Format{Bits: 8}},
+		"max|w|/8 per block of 32":      {Recipe{Weights: RoundNearest}, block},
+		"(max-min)/255 per row":         {Recipe{Weights: RoundNearest}, encoding.Format{Bits: 8, ZeroPoint: true}},
+		"mse-clip per row":              {Recipe{Weights: RoundMSEClip}, encoding.Format{Bits: 4}},
+		"seqmse per block of 32":        {Recipe{Weights: RoundGPTQ}, block},
+		"mse-clip per block of 32":      {Recipe{Weights: RoundGPTQ, GPTQ: GPTQ{Scales: RoundMSEClip}}, block},
+		"(max-min)/255 per block of 32": {Recipe{Weights: RoundGPTQ, GPTQ: GPTQ{Scales: RoundNearest}}, encoding.Format{Bits: 8, ZeroPoint: true, Block: 32}},
+	} {
+		if got := tc.recipe.scaleRule(tc.format); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"eisft/eval"
 	"eisft/internal/bytesize"
 	"eisft/internal/head"
+	"eisft/internal/mapped"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -106,7 +108,7 @@ type ActivationReport struct {
 
 // report describes what was made.
 func (j *Job) report(made *made) (*Report, error) {
-	r := newReport(made.float, made.q, made.seen)
+	r := newReport(j.Recipe, made.float, made.q, made.seen)
 	r.Size, r.Reconstructed = size(j.Model, made.q), made.q.Reconstructed
 	if made.q.Folded != nil {
 		r.Transforms = made.q.Folded.Notes
@@ -128,15 +130,16 @@ func (j *Job) report(made *made) (*Report, error) {
 }
 
 // newReport compares q with the float model that it was rounded from.
-func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
+func newReport(recipe *Recipe, m *model.Model, q *Quantized, seen *Statistics) *Report {
 	r := &Report{Schema: Schema, Scheme: q.Scheme, Range: q.Range, Base: q.Base, Calibration: q.Calibration}
 	for _, f := range frozen(m.Base) {
 		w := q.Weight(f.name)
 		clipped, decibel := w.fidelity(f.Linear)
 		r.Weights = append(r.Weights, WeightReport{
 			Name: w.Name, Shape: [2]int{w.Out, w.In}, Bits: w.Bits, Bytes: w.Bytes(),
-			Rule: weightRule(w.Format()), ClipRate: clipped, SQNR: decibel,
+			Rule: recipe.scaleRule(w.Format()), ClipRate: clipped, SQNR: decibel,
 		})
+		mapped.Rest()
 	}
 	for _, p := range q.Points {
 		lo, hi := p.Encoding.Limits()
@@ -155,12 +158,20 @@ func newReport(m *model.Model, q *Quantized, seen *Statistics) *Report {
 	return r
 }
 
-// weightRule says how the scales of weights were chosen.
-func weightRule(f encoding.Format) string {
+// scaleRule says how the scales of weights are chosen: by the whole range, or by the rule that
+// looks for them.
+func (r *Recipe) scaleRule(f encoding.Format) string {
 	lo, hi := f.Limits()
-	rule, each := fmt.Sprintf("max|w|/%g", f.Levels()), "row"
-	if f.ZeroPoint {
+	rule, each := r.Weights, "row"
+	if rule == RoundGPTQ {
+		rule = cmp.Or(r.GPTQ.Scales, RoundSeqMSE)
+	}
+	switch {
+	case rule != RoundNearest:
+	case f.ZeroPoint:
 		rule = fmt.Sprintf("(max-min)/%d", hi-lo)
+	default:
+		rule = fmt.Sprintf("max|w|/%g", f.Levels())
 	}
 	if f.Block > 0 {
 		each = fmt.Sprintf("block of %d", f.Block)

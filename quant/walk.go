@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/internal/mapped"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/quant/encoding"
@@ -26,9 +27,9 @@ type RoundOptions struct {
 	Format func(name string, head bool) encoding.Format
 	// Refine, if not nil, may change a layer's weights after they were rounded.
 	Refine func(ctx context.Context, l *Layer) error
-	// Partial is a folder in which finished layers are kept, so that a run that was stopped
-	// goes on behind the last of them; its parent is there. Who makes use of the weights
-	// removes it when they are safe. "": nothing is kept.
+	// Partial is a folder in which finished layers are kept; its parent is there. Weights stay
+	// there, mapped, and a run that was stopped goes on behind the last of them. Who makes use
+	// of the weights removes it when they are safe. "": weights are in memory.
 	Partial string
 }
 
@@ -56,16 +57,15 @@ func RoundWeights(ctx context.Context, m *model.Model, q *Quantized, o RoundOpti
 	}
 	r := &rounder{model: m, q: q, options: o, rule: rule}
 	q.Reconstructed = nil
-	if rule.wants != nil || o.Refine != nil {
-		err = r.walk(ctx)
-	} else {
-		err = r.list(ctx, frozen(m.Base))
-	}
-	if err != nil {
+	if err := r.run(ctx); err != nil {
+		if r.store != nil {
+			err = errors.Join(err, r.store.close())
+		}
 		return fmt.Errorf("weights by %s: %w", o.Recipe.Weights, err)
 	}
-	q.Weights = r.done
-	return nil
+	before := q.shelf
+	q.Weights, q.shelf = r.done, r.store.shelf
+	return before.close()
 }
 
 // rounder is one call of RoundWeights.
@@ -83,19 +83,48 @@ type rounder struct {
 	moments, matrix []float32
 }
 
+// run rounds all maps that an earlier run has not.
+func (r *rounder) run(ctx context.Context) (err error) {
+	if r.store, err = openPartial(r); err != nil {
+		return err
+	}
+	r.q.Reconstructed = r.store.fitted
+	switch r.done = r.store.weights; {
+	case r.store.layer > len(r.model.Base.Layers):
+		return nil
+	case r.rule.wants != nil || r.options.Refine != nil:
+		return r.walk(ctx)
+	default:
+		return r.list(ctx)
+	}
+}
+
 // list rounds maps that need no inputs to be seen.
-func (r *rounder) list(ctx context.Context, maps []frozenMap) error {
-	line := progress.Start(r.options.Progress, progress.Task{What: r.options.Recipe.Weights, Unit: "maps", Total: len(maps)})
+func (r *rounder) list(ctx context.Context) error {
+	line := progress.Start(r.options.Progress, progress.Task{What: r.options.Recipe.Weights, Unit: "maps", Total: len(frozen(r.model.Base)), From: len(r.done)})
 	defer line.End()
-	for _, f := range maps {
-		w, err := r.round(ctx, []frozenMap{f}, nil)
-		if err != nil {
+	round := func(maps ...frozenMap) error {
+		var weights []shelved
+		for _, f := range maps {
+			w, err := r.scales(ctx, []frozenMap{f}, nil)
+			if err != nil {
+				return err
+			}
+			weights = append(weights, w...)
+			line.Add(1)
+		}
+		return r.finish(weights, nil, nil)
+	}
+	for _, l := range r.model.Base.Layers[r.store.layer:] {
+		var maps []frozenMap
+		for _, m := range l.Maps() {
+			maps = append(maps, frozenMap{Linear: m, name: m.Name})
+		}
+		if err := round(maps...); err != nil {
 			return err
 		}
-		r.done = append(r.done, w...)
-		line.Add(1)
 	}
-	return nil
+	return round(r.output())
 }
 
 // garbagePercent is how much garbage may lie beside what is in use while a model is calibrated
@@ -105,14 +134,7 @@ const garbagePercent = 10
 // walk rounds layer by layer.
 func (r *rounder) walk(ctx context.Context) (err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
-	if r.store, err = openPartial(r); err != nil {
-		return err
-	}
 	layers := len(r.model.Base.Layers)
-	r.q.Reconstructed = r.store.fitted
-	if r.done = r.store.weights; r.store.layer > layers {
-		return nil
-	}
 	defer func() { err = errors.Join(err, r.states.close(), r.floats.close()) }()
 	if err := r.begin(ctx); err != nil {
 		return err
@@ -310,16 +332,24 @@ func (r *rounder) layer(ctx context.Context, i int, line *progress.Line) (err er
 	if err := p.output(ctx, r.states, next); err != nil {
 		return err
 	}
-	return r.finish(p.list(), next, floats)
+	var list []shelved
+	for _, w := range p.list() {
+		list = append(list, shelved{Weight: w})
+	}
+	return r.finish(list, next, floats)
 }
 
 // finish goes on behind a layer, or the head, whose weights are done.
-func (r *rounder) finish(weights []*Weight, next, floats *States) error {
+func (r *rounder) finish(weights []shelved, next, floats *States) error {
 	states, floatStates := r.states, r.floats
 	if floatStates == states {
 		floatStates = nil
 	}
-	r.done, r.states, r.floats = append(r.done, weights...), next, floats
+	for _, w := range weights {
+		r.done = append(r.done, w.Weight)
+	}
+	r.states, r.floats = next, floats
+	defer mapped.Rest()
 	if err := r.store.finish(weights, r.q.Reconstructed, next, floats); err != nil {
 		return err
 	}
@@ -329,17 +359,22 @@ func (r *rounder) finish(weights []*Weight, next, floats *States) error {
 // head rounds the output projection on what the final norm makes of the last layer.
 func (r *rounder) head(ctx context.Context) error {
 	debug.FreeOSMemory()
-	maps := frozen(r.model.Base)
-	maps = maps[len(maps)-1:]
+	maps := []frozenMap{r.output()}
 	h, err := r.hessian(maps, func(h *Hessian) error { return r.observeHead(ctx, h) })
 	if err != nil {
 		return err
 	}
-	weights, err := r.round(ctx, maps, h)
+	weights, err := r.scales(ctx, maps, h)
 	if err != nil {
 		return err
 	}
 	return r.finish(weights, nil, nil)
+}
+
+// output is the output projection.
+func (r *rounder) output() frozenMap {
+	maps := frozen(r.model.Base)
+	return maps[len(maps)-1]
 }
 
 // hessian returns the Hessian of maps that read the same tensor, of what observe adds to it;
@@ -363,54 +398,78 @@ const rowFloats = 1 << 21
 
 // round rounds maps that read the same tensor.
 func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*Weight, error) {
-	recipe, weights := r.options.Recipe, make([]*Weight, len(maps))
-	parts := func(f func(w *Weight, part *Map) error) error {
-		for i, fm := range maps {
-			rows := min(fm.Out, max(1, rowFloats/fm.In))
-			r.matrix = slices.Grow(r.matrix[:0], rows*fm.In)[:rows*fm.In]
-			for first := 0; first < fm.Out; first += rows {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				n := min(rows, fm.Out-first)
-				part := &Map{Name: fm.name, Matrix: r.matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}
-				fm.Rows(part.Matrix, first, first+n)
-				if err := f(weights[i], part); err != nil {
-					if first > 0 {
-						err = fmt.Errorf("rows from %d on: %w", first, err)
-					}
-					return err
-				}
-			}
+	list, err := r.scales(ctx, maps, h)
+	if err != nil {
+		return nil, err
+	}
+	var weights []*Weight
+	for _, w := range list {
+		if err := w.remember(); err != nil {
+			return nil, err
 		}
-		return nil
+		weights = append(weights, w.Weight)
+	}
+	return weights, nil
+}
+
+// scales chooses the scales of maps that read the same tensor. Their codes are computed when they
+// are asked for: those of a large map are not held.
+func (r *rounder) scales(ctx context.Context, maps []frozenMap, h *Hessian) ([]shelved, error) {
+	weights := make([]shelved, len(maps))
+	for i, fm := range maps {
+		w := &Weight{Name: fm.name, Out: fm.Out, In: fm.In}
+		err := r.parts(ctx, fm, h, func(part *Map, _ int) error {
+			e, err := r.rule.scales(r.options.Recipe, part)
+			w.Encoding = w.Encoding.Above(e)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		weights[i].Weight = w
+	}
+	var prepared *factor
+	if r.rule.prepare != nil {
+		var err error
+		if prepared, err = r.rule.prepare(r.options.Recipe, h); err != nil {
+			return nil, fmt.Errorf("%s: %w", maps[0].name, err)
+		}
 	}
 	for i, fm := range maps {
-		weights[i] = &Weight{Name: fm.name, Out: fm.Out, In: fm.In, Codes: make([]int8, 0, fm.Out*fm.In)}
+		w := weights[i].Weight
+		weights[i].codes = func(write func([]int8) error) error {
+			return r.parts(ctx, fm, h, func(part *Map, first int) error {
+				e := w.Part(w.Out, first, first+part.Out)
+				if r.rule.codes == nil {
+					return write(part.nearestCodes(e))
+				}
+				return write(r.rule.codes(part, e, prepared))
+			})
+		}
 	}
-	err := parts(func(w *Weight, part *Map) error {
-		e, err := r.rule.scales(recipe, part)
-		if err != nil {
+	return weights, nil
+}
+
+// parts calls f for so many rows of a map at a time that they can be held, with the number of the
+// first one.
+func (r *rounder) parts(ctx context.Context, fm frozenMap, h *Hessian, f func(part *Map, first int) error) error {
+	rows := min(fm.Out, max(1, rowFloats/fm.In))
+	r.matrix = slices.Grow(r.matrix[:0], rows*fm.In)[:rows*fm.In]
+	for first := 0; first < fm.Out; first += rows {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		w.Encoding = w.Encoding.Above(e)
-		if r.rule.codes == nil {
-			w.Codes = append(w.Codes, part.nearestCodes(e)...)
+		n := min(rows, fm.Out-first)
+		part := &Map{Name: fm.name, Matrix: r.matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}
+		fm.Rows(part.Matrix, first, first+n)
+		if err := f(part, first); err != nil {
+			if first > 0 {
+				err = fmt.Errorf("rows from %d on: %w", first, err)
+			}
+			return err
 		}
-		return nil
-	})
-	if err != nil || r.rule.codes == nil {
-		return weights, err
 	}
-	prepared, err := r.rule.prepare(recipe, h)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", maps[0].name, err)
-	}
-	return weights, parts(func(w *Weight, part *Map) error {
-		first := len(w.Codes) / w.In
-		w.Codes = append(w.Codes, r.rule.codes(part, w.Encoding.Part(w.Out, first, first+part.Out), prepared)...)
-		return nil
-	})
+	return nil
 }
 
 // frozenOf lists maps with the names that their weights have.

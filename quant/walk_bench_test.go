@@ -18,17 +18,17 @@ import (
 	"eisft/quant/encoding"
 )
 
-// halfBillion is a base of one layer of Qwen2.5-0.5B's shape, with random bfloat16 weights
+// halfBillion is a base of some layers of Qwen2.5-0.5B's shape, with random bfloat16 weights
 // and a vocabulary of the given size, and a block with segments of 512 tokens.
-func halfBillion(t testing.TB, vocabulary int) *model.Model {
+func halfBillion(t testing.TB, layers, vocabulary int) *model.Model {
 	t.Helper()
 	const hidden, feedForward, heads, kvHeads, headDim = 896, 4864, 14, 2, 64
 	dir, random := t.TempDir(), rand.New(rand.NewPCG(1, 2))
 	config, err := json.Marshal(map[string]any{
 		"architectures": []string{"Qwen2ForCausalLM"}, "model_type": "qwen2", "torch_dtype": "bfloat16",
-		"vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": feedForward, "num_hidden_layers": 1,
+		"vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": feedForward, "num_hidden_layers": layers,
 		"num_attention_heads": heads, "num_key_value_heads": kvHeads, "hidden_act": "silu", "tie_word_embeddings": true,
-		"rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32768, "max_window_layers": 1,
+		"rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32768, "max_window_layers": layers,
 		"sliding_window": 32768, "use_sliding_window": false, "bos_token_id": 0, "eos_token_id": 3,
 	})
 	if err == nil {
@@ -45,23 +45,26 @@ func halfBillion(t testing.TB, vocabulary int) *model.Model {
 		}
 		list = append(list, hf.Entry{Name: name, Shape: shape, Data: x})
 	}
-	layer := func(name string, out, in int, bias bool) {
-		add("model.layers.0."+name+".weight", 0, 0.02, out, in)
-		if bias {
-			add("model.layers.0."+name+".bias", 0, 0.02, out)
-		}
-	}
 	add("model.embed_tokens.weight", 0, 0.02, vocabulary, hidden)
-	for _, norm := range []string{"model.norm", "model.layers.0.input_layernorm", "model.layers.0.post_attention_layernorm"} {
-		add(norm+".weight", 1, 0.1, hidden)
+	add("model.norm.weight", 1, 0.1, hidden)
+	for i := range layers {
+		at := fmt.Sprintf("model.layers.%d.", i)
+		layer := func(name string, out, in int, bias bool) {
+			add(at+name+".weight", 0, 0.02, out, in)
+			if bias {
+				add(at+name+".bias", 0, 0.02, out)
+			}
+		}
+		add(at+"input_layernorm.weight", 1, 0.1, hidden)
+		add(at+"post_attention_layernorm.weight", 1, 0.1, hidden)
+		layer("self_attn.q_proj", heads*headDim, hidden, true)
+		layer("self_attn.k_proj", kvHeads*headDim, hidden, true)
+		layer("self_attn.v_proj", kvHeads*headDim, hidden, true)
+		layer("self_attn.o_proj", hidden, heads*headDim, false)
+		layer("mlp.gate_proj", feedForward, hidden, false)
+		layer("mlp.up_proj", feedForward, hidden, false)
+		layer("mlp.down_proj", hidden, feedForward, false)
 	}
-	layer("self_attn.q_proj", heads*headDim, hidden, true)
-	layer("self_attn.k_proj", kvHeads*headDim, hidden, true)
-	layer("self_attn.v_proj", kvHeads*headDim, hidden, true)
-	layer("self_attn.o_proj", hidden, heads*headDim, false)
-	layer("mlp.gate_proj", feedForward, hidden, false)
-	layer("mlp.up_proj", feedForward, hidden, false)
-	layer("mlp.down_proj", hidden, feedForward, false)
 	if err := hf.WriteFile(filepath.Join(dir, "model.safetensors"), list, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +77,7 @@ func halfBillion(t testing.TB, vocabulary int) *model.Model {
 // the time of all cores together, which other work on the machine disturbs least, and
 // peak-MB what is resident at most beyond what was before.
 func BenchmarkWalk(b *testing.B) {
-	m := halfBillion(b, 256)
+	m := halfBillion(b, 1, 256)
 	samples := randomSamples(m.Base.Embed.Out, 2048, 2048, 2048)
 	for _, f := range weightFormats4 {
 		q := pointsOf(b, m, w4(f), samples[0])
@@ -100,7 +103,7 @@ func BenchmarkWalk(b *testing.B) {
 // which other work on the machine disturbs least, and peak-MB what a layer takes at most.
 func BenchmarkSeqMSE(b *testing.B) {
 	const layers, vocabulary, rows = 24, 151936, 8192
-	m := halfBillion(b, 256)
+	m := halfBillion(b, 1, 256)
 	var lengths [10]int
 	for i := range lengths {
 		lengths[i] = 2048

@@ -13,6 +13,7 @@ import (
 
 	"eisft/data"
 	"eisft/model"
+	"eisft/model/hf"
 	"eisft/model/modeltest"
 	"eisft/quant/encoding"
 )
@@ -202,7 +203,7 @@ func TestPartialErrors(t *testing.T) {
 		"somebody's folder": {"notes.txt", "", "notes.txt in DIR was not written by eisft quantize; move it away"},
 		"damaged":           {partialFile, "{", "DIR/state.json: not valid JSON: unexpected end of JSON input; remove its folder to begin anew"},
 		"no layer's file":   {partialFile, `{"key":"KEY","starts":[0,4],"layers":[[]]}`, "DIR/layer-0.safetensors: no such file or directory; remove DIR to begin anew"},
-		"no sequences":      {partialFile, `{"key":"KEY","layers":[]}`, "state.json: it has no sequences; remove DIR to begin anew"},
+		"no sequences":      {partialFile, `{"key":"KEY","layers":[[]]}`, "state.json: it has no sequences; remove DIR to begin anew"},
 		"bad weight":        {partialFile, `{"key":"KEY","starts":[0,4],"layers":[[{"name":"w","shape":[0,1]}]]}`, `state.json: weight "w" is [0 1]; want its numbers of outputs and inputs; remove DIR to begin anew`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,6 +214,11 @@ func TestPartialErrors(t *testing.T) {
 			}
 			if err := os.WriteFile(filepath.Join(o.Partial, tc.file), []byte(strings.ReplaceAll(tc.text, "KEY", key)), 0o666); err != nil {
 				t.Fatal(err)
+			}
+			if name == "no sequences" {
+				if err := hf.WriteFile(filepath.Join(o.Partial, "layer-0.safetensors"), nil, nil); err != nil {
+					t.Fatal(err)
+				}
 			}
 			err = RoundWeights(t.Context(), m, q, o)
 			if want := strings.ReplaceAll(tc.want, "DIR", o.Partial); err == nil || !strings.HasSuffix(err.Error(), want) {

@@ -108,7 +108,7 @@ func TestWalk(t *testing.T) {
 					return m.spanned()
 				},
 			}
-			if err := r.walk(t.Context()); err != nil {
+			if err := r.run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			q.Weights = r.done

@@ -16,6 +16,8 @@ type Weight struct {
 	Out, In int
 	encoding.Encoding
 	Codes []int8 // [Out,In]
+
+	product kernels.Stored // the codes as kernels multiply with them, if they lie in a file; see [shelf.products]
 }
 
 // Format returns how the weights are encoded.
@@ -33,16 +35,23 @@ func (w *Weight) Dequantize() []float32 {
 // linear returns a map of base with these weights in place of those of l. It runs from the
 // codes, unless their shape is none that kernels multiply with, or they have zero points.
 func (w *Weight) linear(base *model.Base, l *model.Linear) *model.Linear {
+	codes, ok := w.product, w.product.Data != nil
+	if !ok && w.multiplied() {
+		codes, ok = kernels.StoreCodes(w.Bits, w.Codes, w.Scales, w.Out, w.In, w.Block)
+	}
+	if ok {
+		return base.Coded(w.Name, w.In, w.Out, codes, l.Bias)
+	}
+	return model.NewLinear(w.Name, w.In, w.Out, w.Dequantize(), l.Bias)
+}
+
+// multiplied says whether the encoding is of a kind that kernels multiply with.
+func (w *Weight) multiplied() bool {
 	scales := w.Out
 	if w.Block > 0 {
 		scales *= w.In / w.Block
 	}
-	if w.Symmetric() && len(w.Scales) == scales && (w.Axis == 1) == (w.Block > 0) {
-		if codes, ok := kernels.StoreCodes(w.Bits, w.Codes, w.Scales, w.Out, w.In, w.Block); ok {
-			return base.Coded(w.Name, w.In, w.Out, codes, l.Bias)
-		}
-	}
-	return model.NewLinear(w.Name, w.In, w.Out, w.Dequantize(), l.Bias)
+	return w.Symmetric() && len(w.Scales) == scales && (w.Axis == 1) == (w.Block > 0)
 }
 
 // Bytes returns the size of codes, scales and zero points; a multiple of a channel's scale
@@ -59,11 +68,9 @@ func (w *Weight) Bytes() int {
 func (w *Weight) fidelity(l *model.Linear) (clipped, decibel float64) {
 	beyond, signal, noise := 0, 0.0, 0.0
 	length, scale := w.Index(len(w.Codes), w.Out, w.In)
-	rows := min(w.Out, max(1, rowFloats/w.In))
-	matrix := scratch.Borrow(rows * w.In)
+	matrix := scratch.Borrow(min(w.Out, max(1, rowFloats/w.In)) * w.In)
 	defer scratch.Release(matrix)
-	for first := 0; first < w.Out; first += rows {
-		last := min(w.Out, first+rows)
+	_ = w.inRows(func(first, last int) error {
 		l.Rows(matrix, first, last)
 		at := first * w.In
 		for i, x := range matrix[:(last-first)*w.In] {
@@ -75,7 +82,8 @@ func (w *Weight) fidelity(l *model.Linear) (clipped, decibel float64) {
 				beyond++
 			}
 		}
-	}
+		return nil
+	})
 	return float64(beyond) / float64(len(w.Codes)), sqnr(signal, noise)
 }
 

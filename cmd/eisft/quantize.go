@@ -46,7 +46,7 @@ explains every key. Flags override its keys.`,
 			&cli.IntFlag{Name: "sensitivity", Usage: "measure what each map costs on `N` tokens of the calibration data; 0: not", DefaultText: "the recipe's, or 0"},
 			&cli.Int64Flag{Name: "seed", Usage: "choose what is random by `N`", DefaultText: "the recipe's, or 0"},
 			&cli.StringFlag{Name: "name", Usage: "write quant/`NAME` of the run's folder", DefaultText: "the recipe's, or the scheme"},
-			&cli.PathFlag{Name: "eval-data", Usage: "evaluate on `FILE`", DefaultText: configured},
+			&cli.PathFlag{Name: "eval-data", Usage: "evaluate on `FILE`; an empty name: not at all", DefaultText: configured},
 			&cli.IntFlag{Name: "eval-samples", Usage: "evaluate on the first `N` samples; 0: as many as it takes for 150 questions near and far", DefaultText: "the recipe's, or 0"},
 			&cli.BoolFlag{Name: "ablation", Usage: "measure what each method of the recipe gains, which takes as long as all of them one after the other"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and how large the model would be"},
@@ -123,8 +123,12 @@ func overrides(c *cli.Context) ([]quant.Override, error) {
 	add("range", "ranges", func() error { _, err := quant.ParseRange(bounds); return err }, func(r *quant.Recipe) { r.Ranges = quant.Range(bounds) })
 	cache := c.String("cache")
 	add("cache", "cache", func() error { _, err := quant.ParseCache(cache); return err }, func(r *quant.Recipe) { r.Cache = quant.Cache(cache) })
-	transforms := list0(c.String("transform"))
+	named := c.String("transform")
+	transforms := list0(named)
 	add("transform", "transforms", func() error {
+		if named == "" {
+			return fmt.Errorf("transform is empty; name one or more of %s, or none", enum.List(quant.TransformNames()))
+		}
 		for _, t := range transforms {
 			if err := enum.Check("transform", t, quant.TransformNames()...); err != nil {
 				return err
@@ -144,7 +148,7 @@ func overrides(c *cli.Context) ([]quant.Override, error) {
 
 // list0 cuts a list at its commas; none is an empty one.
 func list0(text string) []string {
-	if text == "none" || text == "" {
+	if text == "none" {
 		return nil
 	}
 	return strings.Split(text, ",")

@@ -162,6 +162,7 @@ func TestQuantizeErrors(t *testing.T) {
 	writeFile(t, "short.jsonl", string(row)+"\n"+string(row)+"\n")
 	writeFile(t, "r.yaml", "scheme: w4-g128\nexceptions:\n  - {match: '*.dwn_proj', bits: 8}\n")
 	writeFile(t, "small.yaml", "scheme: w4a16\nmixed: {max_bytes: 1000}\n")
+	writeFile(t, "noname.yaml", "name: \"\"\n")
 	writeFile(t, "bad.yaml", "shceme: w4a16\nweights: 3\n")
 	const help = "\nRun 'eisft quantize --help' for usage.\n"
 	schemes := strings.Join(quant.SchemeNames(), ", ")
@@ -191,7 +192,11 @@ func TestQuantizeErrors(t *testing.T) {
 		{[]string{"--calib", "train.jsonl", "--recipe", "bad.yaml"}, exitError, "eisft: bad.yaml:1: shceme is not a known key; did you mean \"scheme\"?\nbad.yaml:2: weights must be text, not 3\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "r.yaml"}, exitError, "eisft: r.yaml:3: exceptions[0].match is \"*.dwn_proj\", which matches no map of this model; did you mean \"*.down_proj\"?\n"},
 		{[]string{"--calib", "train.jsonl", "--recipe", "r.yaml", "--target", "mediatek"}, exitError, "eisft: --target is mediatek, which cannot run w4-g128: that is for generic, openvino, coreml; mediatek runs " + strings.Join(quant.SchemesFor("mediatek"), ", ") + "\n"},
-		{[]string{"--calib", "train.jsonl", "--recipe", "small.yaml"}, exitError, "eisft: mixed.max_bytes is 1000, but w4a16 takes 7218368 without any promotion; raise it, or choose a smaller scheme\n"},
+		{[]string{"--calib", "train.jsonl", "--recipe", "small.yaml"}, exitError, "eisft: small.yaml:2: mixed.max_bytes is 1000, but w4a16 takes 7218368 of this model without any promotion; raise it, or choose a smaller scheme\n"},
+		{[]string{"--calib", "train.jsonl", "--recipe", "noname.yaml"}, exitError, "eisft: noname.yaml:1: name is \"\"; it must be the name of a folder that is not hidden, since the quantized model is written to one\n"},
+		{[]string{"--calib", "train.jsonl", "--name", ""}, exitUsage, "eisft: --name is \"\"; it must be the name of a folder that is not hidden, since the quantized model is written to one" + help},
+		{[]string{"--calib", "train.jsonl", "--transform", ""}, exitUsage, "eisft: --transform is empty; name one or more of smoothquant, awq, rotate, or none" + help},
+		{[]string{"--calib", "train.jsonl", "--run", ""}, exitUsage, "eisft: --run is empty; name a run's folder" + help},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {
 			r := eisft(t, append([]string{"quantize"}, tc.args...)...)

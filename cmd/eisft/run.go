@@ -41,6 +41,9 @@ func modelFlag() cli.Flag {
 // openFolder opens the run or adapter in a folder, beside the base that modelFlag names.
 func openFolder(c *cli.Context, dir string) (*runs.Run, error) {
 	base := c.Path("model")
+	if dir == "" {
+		return nil, usagef(c, "--run is empty; name a run's folder")
+	}
 	if base == "" && c.IsSet("model") {
 		return nil, usagef(c, "--model is empty; name a model's folder or GGUF file")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"unsafe"
 
 	"eisft/model/kernels"
 )
@@ -184,6 +185,27 @@ func (t Tensor) ReadFloat32(out []float32) error {
 	read(out, t.Data)
 	return nil
 }
+
+// Numbers returns the numbers of a tensor of type F32 or I8 where they lie, T being float32 or
+// int8; a copy of them where the machine has another order of bytes. They must not be written to.
+func Numbers[T float32 | int8](t Tensor) ([]T, error) {
+	want := payloadOf([]T(nil)).dtype
+	n, err := t.check()
+	if err == nil && t.DType != want {
+		err = fmt.Errorf("tensor %s: found %s, want %s", t.Name, t.DType, want)
+	}
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	if first := unsafe.SliceData(t.Data); littleEndian && uintptr(unsafe.Pointer(first))%unsafe.Alignof(T(0)) == 0 {
+		return unsafe.Slice((*T)(unsafe.Pointer(first)), n), nil
+	}
+	list := make([]T, n)
+	_, err = binary.Decode(t.Data, binary.LittleEndian, list)
+	return list, err
+}
+
+var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
 // Int64 converts the numbers of an integer tensor (I64, I32, I16, I8, U8) into
 // a new slice in row-major order.

@@ -18,7 +18,7 @@ import (
 )
 
 // Entry is a tensor to be written. Data is row-major and of one of the types
-// []float32, []int8, []uint8, []int16, []int32, []int64 and BF16.
+// []float32, []int8, []uint8, []int16, []int32, []int64, F16, BF16 and Lazy.
 type Entry struct {
 	Name  string
 	Shape []int
@@ -30,6 +30,14 @@ type F16 []uint16
 
 // BF16 are numbers to be written as bfloat16, rounded to nearest, ties to even.
 type BF16 []float32
+
+// Lazy are Count numbers that are made when they are written: Write writes their bytes, little
+// endian. What many tensors take is never in memory at once.
+type Lazy struct {
+	DType DType
+	Count int
+	Write func(w io.Writer) error
+}
 
 // WriteFile writes a safetensors file in one atomic step, with the bytes of [Encode].
 func WriteFile(path string, entries []Entry, metadata map[string]string) error {
@@ -196,6 +204,8 @@ func payloadOf(data any) payload {
 		return payload{DTypeI8, len(v), inPieces(v)}
 	case []uint8:
 		return payload{DTypeU8, len(v), inPieces(v)}
+	case Lazy:
+		return payload{v.DType, v.Count, v.write}
 	default:
 		return payload{}
 	}
@@ -218,6 +228,31 @@ func inPieces[T any](v []T) func(io.Writer) error {
 		}
 		return nil
 	}
+}
+
+// write fails if there are more or fewer bytes than numbers: those behind them would be read
+// from the wrong place.
+func (l Lazy) write(w io.Writer) error {
+	c := &counter{w: w}
+	if err := l.Write(c); err != nil {
+		return err
+	}
+	if want := int64(l.DType.Bytes(l.Count)); c.n != want {
+		return fmt.Errorf("%d bytes were written for %d numbers of type %s, want %d", c.n, l.Count, l.DType, want)
+	}
+	return nil
+}
+
+// counter counts the bytes that are written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
 }
 
 func (v BF16) write(w io.Writer) error {

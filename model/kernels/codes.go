@@ -23,24 +23,38 @@ func storedCodes(bits, group int) Stored {
 	}
 }
 
-// StoreCodes holds a weight [n, k] of codes of 8 or 4 bits, row by row, for products with it as it is. scales has one
-// for each row, or for each block of so many numbers of a row. It returns false for what the kernels do not multiply
-// with: rows that are no multiple of 32, blocks that are none either, unless they are of 16 codes of 4 bits.
-func StoreCodes(bits int, codes []int8, scales []float32, n, k, block int) (Stored, bool) {
+// StoredCodes returns how [StoreCodes] holds a weight [n, k] of these bits and blocks, with data
+// that it has made, and how many bytes that is. It returns false for what the kernels do not
+// multiply with: rows that are no multiple of 32, blocks that are none either, unless they are of
+// 16 codes of 4 bits.
+func StoredCodes(bits, n, k, block int, data []byte) (w Stored, bytes int, ok bool) {
 	group := codesTogether
 	if bits == 4 && block == 16 {
 		group = block
 	}
 	if bits != 8 && bits != 4 || k%codesTogether != 0 || block%group != 0 {
+		return Stored{}, 0, false
+	}
+	w = storedCodes(bits, group)
+	w.Data = data
+	return w, n * k / w.Count * w.Size, true
+}
+
+// StoreCodes holds a weight [n, k] of codes of 8 or 4 bits, row by row, for products with it as it is. scales has one
+// for each row, or for each block of so many numbers of a row. It returns false where [StoredCodes] does. Rows that are
+// held apart are, one behind the other, those of the whole weight.
+func StoreCodes(bits int, codes []int8, scales []float32, n, k, block int) (Stored, bool) {
+	w, bytes, ok := StoredCodes(bits, n, k, block, nil)
+	if !ok {
 		return Stored{}, false
 	}
 	if block == 0 {
 		block = k
 	}
+	group := 4 * w.Count / (w.Size - w.Count*bits/8) // codes that have a scale together
 	need("StoreCodes: codes", len(codes), n*k)
 	need("StoreCodes: scales", len(scales), n*k/max(block, 1))
-	w := storedCodes(bits, group)
-	w.Data = make([]byte, n*k/w.Count*w.Size)
+	w.Data = make([]byte, bytes)
 	Parallel(n*k/codesTogether, 1<<9, func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			at := w.Data[i*w.Size:][:w.Size]
