@@ -26,6 +26,8 @@ type Against struct {
 	// Load loads every graph at each level of ONNX Runtime, or in LiteRT. The comparison with a model
 	// does so in any case.
 	Load bool
+
+	sources *sources // the Go models, where they have read golden vectors
 }
 
 // Report is what Check found.
@@ -91,7 +93,12 @@ func Check(ctx context.Context, path string, target check.Target, a Against) (*R
 		}
 	}
 	if r.broken() == nil { // graphs that break the contract may not run at all
-		r.Verification, err = Verify(ctx, path, a.Model, a.Quantized)
+		if a.sources == nil {
+			a.sources, err = newSources(path, info, a.Model, a.Quantized)
+		}
+		if err == nil {
+			r.Verification, err = verify(ctx, path, info, a.sources)
+		}
 		r.Findings = append(r.Findings, lostTokens(r.Verification, target)...)
 	}
 	return r, err

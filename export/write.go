@@ -63,55 +63,56 @@ type graphFile struct {
 
 // write fills the folder dir: graphs of every size and precision over one weights file,
 // the embedding table, the base's text files and the manifest.
-func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
+func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifest.Manifest, *sources, error) {
 	weights, err := ir.CreateWeights(filepath.Join(dir, WeightsFile))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer weights.Abort()
 	w := &writer{Options: o, dir: dir, model: m, rounded: m, weights: weights}
 	if o.Quantized != nil {
 		if w.rounded, err = o.Quantized.Float(m); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if w.manifest, err = w.header(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := w.copyBaseFiles(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if w.manifest.Text, err = w.describeText(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.formed = w.forms()
 	if w.cuts, err = o.cuts(m.Base); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := w.writeGraphs(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if w.Format == FormatTFLite {
 		weights.Abort() // TFLite files have their own
 	} else if err := weights.Commit(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rest()
 	if err := errors.Join(w.writeTables(), w.writeForHosts()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rest()
+	var read *sources
 	if !o.NoGolden {
-		if err := w.writeGolden(ctx); err != nil {
-			return nil, err
+		if read, err = w.writeGolden(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
-	return w.manifest, w.addFiles()
+	return w.manifest, read, w.addFiles()
 }
 
 // header is the manifest before there are graphs.
