@@ -155,6 +155,31 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// TestLeftoversOfOthers: what a killed export has left is listed of its run and of an export beside
+// it, and another command that writes into the run removes it.
+func TestLeftoversOfOthers(t *testing.T) {
+	runFolder(t)
+	export := []string{"export", "--shape", "32x84", "--verify=false", "--golden=false", "--out"}
+	beside, inside := filepath.Join("graphs", ".b.dn4z03773mx1.tmp"), filepath.Join(latestRun, "export", ".32x84.dn4z03773mx1.tmp")
+	if r := eisft(t, append(export, "graphs/a")...); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	writeFile(t, filepath.Join(beside, "weights.bin"), "")
+	writeFile(t, filepath.Join(inside, "weights.bin"), "")
+	for folder, left := range map[string]string{"graphs/a": beside, latestRun: inside} {
+		if r := eisft(t, "inspect", folder); r.code != 0 || strings.Count(r.stdout, left+" was left behind by a process that was killed") != 1 {
+			t.Errorf("inspect %s: exit code %d, %s%s", folder, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := eisft(t, append(export, "graphs/c")...); r.code != 0 || exists(beside) || exists(inside) {
+		t.Errorf("export: exit code %d, %s; left: %v beside, %v in the run", r.code, r.stderr, exists(beside), exists(inside))
+	}
+	writeFile(t, filepath.Join(inside, "weights.bin"), "")
+	if r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "1"); r.code != 0 || exists(inside) {
+		t.Errorf("eval: exit code %d, %s; left: %v", r.code, r.stderr, exists(inside))
+	}
+}
+
 // TestOutputsAreCheckedFirst: an output that cannot be written is found before the work,
 // which here would fail for another reason.
 func TestOutputsAreCheckedFirst(t *testing.T) {
