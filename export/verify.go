@@ -20,7 +20,7 @@ import (
 
 // generated is how many tokens are generated after the prompt of a comparison where the
 // prompt graph gives the logits of all tokens, and generatedAlone where it does not.
-const generated, generatedAlone = 8, 96
+const generated, generatedAlone = 8, 64
 
 // Verify runs every shape and precision of an exported folder in its runtime, ONNX Runtime or
 // LiteRT, over a text that fills slots and memory, and then token by token over what the Go model
@@ -109,7 +109,8 @@ type pair struct {
 	lost     string  // what float16 lost first
 	// Differences between the Go model and its twin, of logits and of codes.
 	twinSum, twinMax, twinCodes float64
-	block                       []float32 // logits of a few tokens
+	block                       []float32      // logits of a few tokens
+	stood                       *host.Standing // where the graphs stood before the last whole segments; see resumed
 }
 
 // driven are graphs on their way, and how their logits differ from the Go model's.
@@ -204,9 +205,24 @@ func (p *pair) run(ctx context.Context) error {
 // float16 loses: to take the largest magnitude of every value costs as much as all that is no
 // product.
 func (p *pair) halve(ctx context.Context, o host.Options) error {
-	p.halved = &driven{}
-	err := p.rounded(p.halved, o, func() error { return p.feed(ctx, p.halved, func([]float32, int) {}) })
-	if err != nil || p.figures().KeepsTokens() {
+	d := &driven{}
+	p.halved = d
+	err := p.rounded(d, o, func() error {
+		if p.stood != nil {
+			err := p.begin(ctx, d, d.Segment(), func(token int, logits []float32) error {
+				d.rows(logits, p.row(token))
+				return nil
+			})
+			if err == nil {
+				err = d.GoOn(p.stood)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return p.feed(ctx, d, p.resumed(), func([]float32, int) {})
+	})
+	if err != nil || p.figures().KeepsTokens() || p.nearTies() {
 		return err
 	}
 	o.Ran = p.watch
@@ -220,6 +236,21 @@ func (p *pair) halve(ctx context.Context, o host.Options) error {
 		})
 	})
 }
+
+// resumed is the call from which on graphs that are rounded read again, behind the first segment: the
+// last whole segment, its commit, which adds to a memory that holds something, and what follows. Up to
+// there they take over what the graphs keep, rounded as they read it. 0: all is read.
+func (p *pair) resumed() int {
+	whole := 0
+	for read := 0; read < p.begun(); whole++ {
+		read += p.calls[whole]
+	}
+	return max(0, whole-2)
+}
+
+// nearTies tells whether the tokens that float16 changed were chosen by less than it may change: then
+// there is nothing that it has lost.
+func (p *pair) nearTies() bool { return p.halved.largest <= halfShares.of(p.LogitRange).Max }
 
 // watchedSegments are enough for a commit, and for reading what it left.
 const watchedSegments = 2
@@ -257,7 +288,7 @@ func (d *driven) over(dir string, o host.Options, do func() error) error {
 // compareLogits reads the text with the graphs and compares their logits with those of the Go model
 // and its twin.
 func (p *pair) compareLogits(ctx context.Context) error {
-	return p.feed(ctx, &p.exported, func(want []float32, token int) {
+	return p.feed(ctx, &p.exported, 0, func(want []float32, token int) {
 		for _, v := range want {
 			p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
 		}
@@ -273,11 +304,20 @@ func (p *pair) compareLogits(ctx context.Context) error {
 	})
 }
 
-// feed reads the text, call by call, and compares the logits that there are with those of the Go
+// feed reads the text, call by call from one on, and compares the logits that there are with those of the Go
 // model. seen is called with the latter, a few rows at a time, and the first one's token.
-func (p *pair) feed(ctx context.Context, d *driven, seen func(want []float32, token int)) error {
+func (p *pair) feed(ctx context.Context, d *driven, from int, seen func(want []float32, token int)) (err error) {
 	vocab, read := d.Vocabulary(), 0
-	for _, n := range p.calls {
+	for i, n := range p.calls {
+		if i < from {
+			read += n
+			continue
+		}
+		if d == &p.exported && i == p.resumed() && i > 0 && !p.lite {
+			if p.stood, err = d.Standing(); err != nil {
+				return err
+			}
+		}
 		err := d.Feed(ctx, p.ids[read:read+n], func(first int, got []float32) error {
 			for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
 				n := min(rowsAtOnce, rows-at)
