@@ -213,7 +213,7 @@ func (w *writer) addShape(size Size) error {
 			if err != nil {
 				return err
 			}
-			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes, Cuts: w.cuts}, f.opset)
+			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes, Cuts: w.cuts}, f.opset, w.generation(size))
 		}
 		for _, g := range graphs[of] {
 			if err := w.add(size, g, f); err != nil {
@@ -338,8 +338,20 @@ type loweredGraph struct {
 	ports      lower.Ports
 }
 
+// generation names what the generation graph of a size depends on: its cache. Layers without slots
+// have a cache of their own, which has the segment in it, so that other shapes of the same cache have
+// another graph.
+func (w *writer) generation(size Size) string {
+	s, layers := w.model.Spec, w.model.Base.Layers
+	slotless := slices.ContainsFunc(layers, func(l *model.Layer) bool { return lower.Slotless(s, l.Index) })
+	if slotless && slices.ContainsFunc(w.Sizes, func(o Size) bool { return o.Cache == size.Cache && o.Tokens != size.Tokens }) {
+		return fmt.Sprintf("%dc-%dt", size.Cache, size.Tokens)
+	}
+	return fmt.Sprintf("%dc", size.Cache)
+}
+
 // lowered builds the graphs of a size.
-func lowered(size Size, source lower.Source, opset int) []loweredGraph {
+func lowered(size Size, source lower.Source, opset int, generation string) []loweredGraph {
 	main := func(tokens int) func(*ir.Graph) lower.Ports {
 		return func(g *ir.Graph) lower.Ports { return source.Main(g, tokens) }
 	}
@@ -348,7 +360,7 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 		build      func(*ir.Graph) lower.Ports
 	}{
 		{manifest.PromptGraph, fmt.Sprintf("%dt%dc", size.Tokens, size.Cache), main(size.Tokens)},
-		{manifest.GenerationGraph, fmt.Sprintf("1t%dc", size.Cache), main(1)},
+		{manifest.GenerationGraph, "1t" + generation, main(1)},
 		{manifest.CommitGraph, fmt.Sprintf("commit-%dt", size.Tokens), source.Commit},
 	}
 	if !source.Model.Spec.HasMemory() {
@@ -363,7 +375,7 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 	return graphs
 }
 
-// add gives a graph a form. Sizes of equal cache share the generation graph, since it
+// add gives a graph a form. Sizes of equal cache share the generation graph where it
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
 	listed := manifest.Graph{
