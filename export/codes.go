@@ -9,15 +9,15 @@ import (
 // that graphs and Go model have apart. Nothing of the sequence has been forgotten or moved
 // yet, and differences have had no time to spread: what is worded otherwise shows in far
 // more codes than rounding errors move.
-func (p *pair) compareCodes(ctx context.Context, ids []int32) (err error) {
-	m := p.faked
-	stream, twin := m.NewStream(p.options), m.NewStream(p.twinOptions)
+func (p *pair) compareCodes(ctx context.Context) (err error) {
+	m := p.model
+	stream, twin := p.streams()
 	exported, err := p.exported.loaded.NewStream()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, exported.Close()) }()
-	ids = ids[:min(len(ids), m.Spec.Segment)]
+	ids := p.ids[:min(len(p.ids), m.Spec.Segment)]
 	if err := errors.Join(stream.Feed(ctx, ids, len(ids), nil), twin.Feed(ctx, ids, len(ids), nil), exported.Feed(ctx, ids, nil)); err != nil {
 		return err
 	}

@@ -83,11 +83,11 @@ func Export(ctx context.Context, m *model.Model, out string, o Options) (*manife
 	}
 	defer dir.Abort()
 	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
-	info, err := write(ctx, dir.Path(), m, o)
+	info, read, err := write(ctx, dir.Path(), m, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	against := Against{Model: m, Quantized: o.Quantized}
+	against := Against{Model: m, Quantized: o.Quantized, sources: read}
 	if o.NoVerify {
 		against.Model = nil
 	}

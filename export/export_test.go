@@ -43,6 +43,34 @@ func exported(t testing.TB, m *model.Model, o export.Options) (string, *manifest
 	return out, info
 }
 
+// TestShapesOfOneCache: a generation graph is shared by shapes of the same cache, but for layers
+// without slots, whose cache has the segment in it.
+func TestShapesOfOneCache(t *testing.T) {
+	orttest.Require(t)
+	export.VerifyAt(t, ort.Basic)
+	for _, tc := range []struct {
+		change func(*model.Spec)
+		want   []string
+	}{
+		{nil, []string{"1t17c.onnx"}},
+		{func(s *model.Spec) { s.SlotLayers = []int{1} }, []string{"1t17c-3t.onnx", "1t17c-4t.onnx"}},
+	} {
+		m := exporttest.Model(t, exporttest.Block(tc.change), nil)
+		o := options()
+		o.Sizes = append(o.Sizes, export.Size{Tokens: 3, Cache: 17}, export.Size{Tokens: 4, Cache: 20})
+		_, info := exported(t, m, o)
+		var got []string
+		for _, name := range info.GraphFiles() {
+			if strings.HasPrefix(name, "1t17c") {
+				got = append(got, name)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, tc.want) {
+			t.Errorf("generation graphs %v, want %v", got, tc.want)
+		}
+	}
+}
+
 // TestEverySwitch compares the driven graphs with the Go model for every switch of the
 // block, over a prompt that fills slots and memory, and generation.
 func TestEverySwitch(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/kernels"
-	"eisft/quant"
+	"eisft/model/schedule"
 )
 
 // Golden vectors are what the Go model gives for a few texts, call by call: the one that
@@ -85,46 +85,46 @@ func goldenTensor(sequence string, call int, what string, layer int) string {
 	return fmt.Sprintf("%s.%d.%s.%d", sequence, call, what, layer)
 }
 
-// writeGolden makes the golden vectors of every shape and precision.
-func (w *writer) writeGolden(ctx context.Context) error {
-	read, err := withTable(w.model, w.dir, w.manifest.Embeddings)
+// writeGolden makes the golden vectors of every shape and precision, and returns the Go models
+// with what they have read.
+func (w *writer) writeGolden(ctx context.Context) (*sources, error) {
+	all, err := newSources(w.dir, w.manifest, w.model, w.Quantized)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	made := map[*source]*goldens{} // float precisions share one
 	for _, s := range w.manifest.Shapes {
-		fitted, err := inShape(read, s)
-		if err != nil {
-			return err
-		}
 		for _, precision := range w.manifest.Precisions() {
 			name := fmt.Sprintf("golden-%s-%s", s.Name, precision)
 			listed := manifest.Golden{Shape: s.Name, Precision: precision, Steps: name + ".json", Tensors: name + ".safetensors"}
-			g := &goldens{model: fitted, dir: w.dir, table: w.manifest.EmbeddingsOf(precision), steps: GoldenSteps{Format: goldenFormat, Shape: s.Name, Precision: precision}}
-			g.lite = w.manifest.InTFLite(precision)
-			if !manifest.IsFloat(precision) {
-				g.quantized = w.Quantized
+			from, err := all.of(s, precision)
+			if err == nil && made[from] == nil {
+				made[from] = &goldens{source: from}
+				var long *reading
+				if long, err = made[from].make(ctx); !all.hasText() {
+					all.readings[from] = long
+				}
 			}
-			if err := g.make(ctx); err != nil {
-				return fmt.Errorf("golden vectors of %s, %s: %w", s.Name, precision, err)
+			if err != nil {
+				return nil, fmt.Errorf("golden vectors of %s, %s: %w", s.Name, precision, err)
 			}
+			g := *made[from]
+			g.steps.Format, g.steps.Shape, g.steps.Precision = goldenFormat, s.Name, precision
+			g.tolerance(w.manifest.InTFLite(precision))
 			if err := g.write(w.dir, listed); err != nil {
-				return err
+				return nil, err
 			}
 			w.manifest.Golden = append(w.manifest.Golden, listed)
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // goldens are golden vectors as they come.
 type goldens struct {
-	model     *model.Model // in the sizes of the shape
-	dir       string
-	table     string // the file of embeddings that the graphs read
-	quantized *quant.Quantized
-	lite      bool // the graphs are run in LiteRT
-	steps     GoldenSteps
-	entries   []hf.Entry
+	*source
+	steps   GoldenSteps
+	entries []hf.Entry
 
 	ids                  []int32 // of the logits that are recorded
 	count                int     // of logits compared between model and twin
@@ -133,42 +133,63 @@ type goldens struct {
 	memorySpread         float64 // between model and twin, as a share of the largest number
 }
 
-// goldenCalls are the texts of a shape, each as the lengths of its calls.
+// calls are the texts of a shape, each as the lengths of its calls.
 func (g *goldens) calls() map[string][]int {
-	s := g.model.Spec
-	short := s.Sizes().Short()
-	held := []int{short, 1, 1}
-	first := (short/s.Segment + 1) * s.Segment
-	long, read := []int{first}, first
-	for read-s.Segment < s.Sink+s.Window+s.Slots+s.Segment {
-		long, read = append(long, s.Segment), read+s.Segment
-	}
-	long = append(long, (s.Segment+1)/2, 1, 1, 1)
-	return map[string][]int{goldenHeld: g.within(held), goldenLong: g.within(long)}
+	return map[string][]int{goldenHeld: within(g.model, []int{g.model.Spec.Sizes().Short(), 1, 1}), goldenLong: longCalls(g.model)}
 }
 
-// within cuts calls where positions would be out of the rotary embedding's reach.
-func (g *goldens) within(calls []int) []int {
-	limit := 0
-	for _, l := range g.model.Base.Layers {
-		if l.Rotary.Limit > 0 && (limit == 0 || l.Rotary.Limit < limit) {
-			limit = l.Rotary.Limit
+// longCalls fill the slots, and the memory with segments: whole segments, a part of one, and three
+// tokens that the model chooses. The first call is too long to be held.
+func longCalls(m *model.Model) []int {
+	s := m.Spec
+	read := (s.Sizes().Short()/s.Segment + 1) * s.Segment
+	calls := []int{read}
+	for ; read-s.Segment < s.Sink+s.Window+s.Slots+s.Segment; read += s.Segment {
+		calls = append(calls, s.Segment)
+	}
+	return within(m, append(calls, (s.Segment+1)/2, 1, 1, 1))
+}
+
+// reach is how many tokens of a text are within the reach of the rotary embedding.
+func reach(m *model.Model) int {
+	n := schedule.Unbounded
+	for _, l := range m.Base.Layers {
+		if limit := l.Rotary.Limit; limit > 0 && m.Spec.Positions == model.PositionsAbsolute {
+			n = min(n, limit)
 		}
 	}
-	if limit == 0 || g.model.Spec.Positions != model.PositionsAbsolute {
-		return calls
-	}
-	read := 0
+	return n
+}
+
+// within cuts calls where positions would be out of reach.
+func within(m *model.Model, calls []int) []int {
+	read, most := 0, reach(m)
 	for i, n := range calls {
-		if read += n; read > limit {
+		if read += n; read > most {
 			return calls[:i]
 		}
 	}
 	return calls
 }
 
-// make runs the texts through the model.
-func (g *goldens) make(ctx context.Context) error {
+// drawn gives tokens of a small vocabulary that is spread over the model's, the same ones for the
+// same calls.
+func drawn(m *model.Model, name string, calls []int) func(n int) []int32 {
+	random := rand.New(rand.NewPCG(uint64(len(name)), uint64(len(calls))))
+	rows := m.Base.Embed.Out
+	few := min(rows, goldenVocabulary)
+	return func(n int) []int32 {
+		ids := make([]int32, n)
+		for i := range ids {
+			ids[i] = int32(random.IntN(few) * rows / few)
+		}
+		return ids
+	}
+}
+
+// make runs the texts through the model and returns what it read of the long one, nil if that is
+// out of the rotary embedding's reach.
+func (g *goldens) make(ctx context.Context) (long *reading, err error) {
 	vocab := g.model.Base.Head.Out
 	for i := range min(vocab, goldenLogits) {
 		g.ids = append(g.ids, int32(i*vocab/min(vocab, goldenLogits)))
@@ -180,12 +201,14 @@ func (g *goldens) make(ctx context.Context) error {
 		if len(calls[name]) == 0 {
 			continue
 		}
-		if err := g.sequence(ctx, name, calls[name]); err != nil {
-			return err
+		if long, err = g.sequence(ctx, name, calls[name]); err != nil {
+			return nil, err
 		}
 	}
-	g.tolerance()
-	return nil
+	if len(calls[goldenLong]) == 0 {
+		return nil, nil
+	}
+	return long, nil
 }
 
 func (g *goldens) add(name string, shape []int, data any) {
@@ -221,83 +244,43 @@ func (g *goldens) layers(calls map[string][]int) []int {
 	return chosen
 }
 
-// streams returns the model's stream and, for quantized graphs, its twin's (tolerance.go).
-func (g *goldens) streams() (m *model.Model, stream, twin *model.Stream, err error) {
-	if g.quantized == nil {
-		return g.model, g.model.NewStream(model.StreamOptions{}), nil, nil
-	}
-	faked, wrap, err := quant.Apply(g.model, g.quantized)
-	if err == nil {
-		faked, err = withTable(faked, g.dir, g.table)
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	return faked, faked.NewStream(model.StreamOptions{Wrap: wrap}),
-		faked.NewStream(model.StreamOptions{Wrap: quant.Wrap(faked, g.quantized, disturbance(g.quantized.Scheme))}), nil
-}
-
-// sequence reads a text, call by call: tokens drawn at random, and those that the model
-// chooses where a call has one.
-func (g *goldens) sequence(ctx context.Context, name string, calls []int) error {
-	m, stream, twin, err := g.streams()
-	if err != nil {
-		return err
-	}
-	random := rand.New(rand.NewPCG(uint64(len(name)), uint64(len(calls))))
-	vocab := m.Base.Head.Out
-	sequence := GoldenSequence{Name: name}
-	var ids, best []int32
+// sequence reads a text, call by call: drawn tokens, and those that the model chooses where a call
+// has one.
+func (g *goldens) sequence(ctx context.Context, name string, calls []int) (*reading, error) {
+	sequence, r := GoldenSequence{Name: name}, g.read()
+	var best []int32
 	var logits []float32
-	committed, next := 0, int32(0)
-	for i, n := range calls {
-		part := []int32{next}
-		if n > 1 || i == 0 {
-			part = g.draw(random, n)
-		}
-		row, err := stream.Read(ctx, part, nil)
-		if err != nil {
-			return err
-		}
-		if twin != nil {
-			other, err := twin.Read(ctx, part, nil)
-			if err != nil {
-				return err
-			}
+	committed := 0
+	err := r.over(ctx, calls, drawn(g.model, name, calls), func(i int) {
+		row := r.row(len(r.ids) - 1)
+		if r.second != nil {
+			other := make([]float32, len(row))
+			r.twinLogits(other, len(r.ids)-1)
 			g.compare(row, other)
 		}
 		for _, v := range row {
 			g.spread = max(g.spread, float64(v), -float64(v))
 		}
-		next = int32(kernels.ArgMax(row[:min(vocab, m.Base.Embed.Out)]))
-		ids, best = append(ids, part...), append(best, int32(kernels.ArgMax(row)))
+		best = append(best, int32(kernels.ArgMax(row)))
 		for _, id := range g.ids {
 			logits = append(logits, row[id])
 		}
-		call := GoldenCall{Tokens: n, Read: stream.Seen(), Held: stream.State.Held(), Written: written(stream)}
-		call.Committed = call.Read - stream.State.Parts(0).Recent
+		call := GoldenCall{Tokens: calls[i], Read: r.stream.Seen(), Held: r.stream.State.Held(), Written: written(r.stream)}
+		call.Committed = call.Read - r.stream.State.Parts(0).Recent
 		if call.State = call.Committed > committed; call.State {
-			g.state(name, i, stream, twin)
+			g.state(name, i, r.stream, r.second)
 		}
 		committed = call.Committed
 		sequence.Calls = append(sequence.Calls, call)
+	})
+	if err != nil {
+		return nil, err
 	}
-	g.add(name+".ids", []int{len(ids)}, ids)
+	g.add(name+".ids", []int{len(r.ids)}, slices.Clone(r.ids))
 	g.add(name+".best", []int{len(best)}, best)
 	g.add(name+".logits", []int{len(calls), len(g.ids)}, logits)
 	g.steps.Sequences = append(g.steps.Sequences, sequence)
-	return nil
-}
-
-// draw returns n tokens of a small vocabulary that is spread over the model's.
-func (g *goldens) draw(random *rand.Rand, n int) []int32 {
-	rows := g.model.Base.Embed.Out
-	few := min(rows, goldenVocabulary)
-	ids := make([]int32, n)
-	for i := range ids {
-		ids[i] = int32(random.IntN(few) * rows / few)
-	}
-	return ids
+	return r, nil
 }
 
 // written is how many tokens the memory has taken up.
@@ -403,22 +386,22 @@ const (
 	goldenQuantizedSlots  = 0.02
 )
 
-// tolerance follows from the model and its twin alone.
-func (g *goldens) tolerance() {
+// tolerance follows from the model and its twin alone. lite: the graphs are run in LiteRT.
+func (g *goldens) tolerance(lite bool) {
 	t := &g.steps.Tolerance
 	t.Logits, t.Memory, t.Slots = floatShares.of(g.spread), goldenMemory, 1
 	if g.steps.Precision == manifest.Float16 {
 		t.Logits, t.Memory, t.Slots = halfShares.of(g.spread), goldenHalfMemory, goldenHalfSlots
 	}
-	if g.quantized == nil {
+	if g.scheme == nil {
 		return
 	}
-	t.Logits = slackIn(g.lite, g.quantized.Scheme).of(g.spread)
+	t.Logits = slackIn(lite, *g.scheme).of(g.spread)
 	t.Logits.Max += twinFactor * g.largest
 	t.Logits.Mean += twinFactor * g.sum / float64(g.count)
 	t.Memory = goldenQuantizedMemory + twinFactor*g.memorySpread
-	if g.lite {
-		t.Memory += liteMemory(g.quantized.Scheme)
+	if lite {
+		t.Memory += liteMemory(*g.scheme)
 	}
 	t.Slots = 1 - goldenQuantizedSlots
 	if g.kept > 0 {

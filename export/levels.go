@@ -2,7 +2,6 @@ package export
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"eisft/export/host"
@@ -14,35 +13,15 @@ import (
 // something else leave some out.
 var verifiedLevels = ort.Levels()
 
-// briefly is how many tokens of a comparison's prompt are read at each level where a
-// segment is longer.
-const briefly = 128
-
-// levels loads the graphs at every level of the runtime's optimization, reads the beginning
-// of the prompt there, all of it where it is short, and compares the logits of its last
-// token and of two more. The first comparison was at Basic.
-func (p *pair) levels(ctx context.Context, dir string, ids []int32) error {
-	n := len(ids) - 2
-	if n > briefly {
-		n = min(n, p.exported.Segment())
-	}
-	reads := [][]int32{ids[:n], ids[n : n+1], ids[n+1 : n+2]}
-	want, st := [][]float32{}, p.start()
-	for _, part := range reads {
-		states, err := read(ctx, st, part)
-		if err != nil {
-			return err
-		}
-		logits := make([]float32, p.exported.Vocabulary())
-		st.Logits(logits, states[len(states)-len(states)/len(part):])
-		want = append(want, logits)
-	}
+// levels loads the graphs at every level of the runtime's optimization, reads the first segment
+// there and two tokens more, and compares their logits. The first comparison was at Basic.
+func (p *pair) levels(ctx context.Context) error {
 	for _, level := range verifiedLevels {
 		if level == ort.Basic {
 			p.Levels = append(p.Levels, manifest.Level{Name: level.String(), MaxLogitError: p.exported.largest})
 			continue
 		}
-		worst, err := p.level(ctx, dir, level, reads, want)
+		worst, err := p.level(ctx, level)
 		if err != nil {
 			return fmt.Errorf("%s graphs at ONNX Runtime's level %s: %w", p.Precision, level, err)
 		}
@@ -51,22 +30,34 @@ func (p *pair) levels(ctx context.Context, dir string, ids []int32) error {
 	return nil
 }
 
-// level returns the largest difference of a logit at a level.
-func (p *pair) level(ctx context.Context, dir string, level ort.Level, reads [][]int32, want [][]float32) (worst float64, err error) {
-	rest()
-	d, err := drive(dir, host.Options{Shape: p.Shape, Precision: p.Precision, Level: level, Lean: true})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, d.close()) }()
-	for i, part := range reads {
-		got, err := d.Read(ctx, part, nil)
-		if err != nil {
-			return 0, err
+// briefly is how many tokens are read at each level where a segment is shorter.
+const briefly = 128
+
+// level returns the largest difference of a logit at a level: behind segments, and behind two tokens
+// that the generation graph reads after a commit.
+func (p *pair) level(ctx context.Context, level ort.Level) (worst float64, err error) {
+	var d driven
+	err = d.over(p.dir, host.Options{Shape: p.Shape, Precision: p.Precision, Level: level, Lean: true}, func() error {
+		compare := func(token int, got []float32) error {
+			if _, largest := difference(got, p.row(token)); !(largest <= worst) {
+				worst = largest
+			}
+			return nil
 		}
-		if _, largest := difference(got, want[i]); !(largest <= worst) {
-			worst = largest
+		if err := p.begin(ctx, &d, max(d.Segment(), briefly), compare); err != nil {
+			return err
 		}
-	}
-	return worst, nil
+		from := d.Seen()
+		for token := from; token < min(from+2, len(p.ids)); token++ {
+			got, err := d.Read(ctx, p.ids[token:token+1], nil)
+			if err != nil {
+				return err
+			}
+			if err := compare(token, got); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return worst, err
 }

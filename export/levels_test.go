@@ -7,6 +7,7 @@ import (
 	"eisft/export"
 	"eisft/export/check"
 	"eisft/export/exporttest"
+	"eisft/export/manifest"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
 	"eisft/internal/testfiles"
@@ -35,6 +36,9 @@ func TestLevels(t *testing.T) {
 		v.Levels[3].MaxLogitError = 2 * v.Tolerance.Max
 		if v.Passed() {
 			t.Error("graphs that are wrong at one level pass")
+		}
+		if err := (&export.Report{Verification: []manifest.Verification{v}}).Err(); err == nil || !strings.Contains(err.Error(), "largest at ONNX Runtime's level all ") {
+			t.Errorf("%v does not name the level", err)
 		}
 	}
 	report, err := export.Check(t.Context(), dir, check.NoTarget, export.Against{Load: true})

@@ -38,7 +38,7 @@ func (w *writer) signature(size Size, kind string) string {
 	case kind == manifest.PromptGraph:
 		return fmt.Sprintf("prefill_%d", size.Tokens)
 	case kind == manifest.GenerationGraph && several:
-		return fmt.Sprintf("decode_%d", size.Cache)
+		return "decode_" + strings.TrimSuffix(w.generation(size), "c")
 	case kind == manifest.GenerationGraph:
 		return "decode"
 	case several:

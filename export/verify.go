@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
 
 	"eisft/export/half"
@@ -21,58 +20,67 @@ import (
 
 // generated is how many tokens are generated after the prompt of a comparison where the
 // prompt graph gives the logits of all tokens, and generatedAlone where it does not.
-const generated, generatedAlone = 8, 96
+const generated, generatedAlone = 8, 64
 
 // Verify runs every shape and precision of an exported folder in its runtime, ONNX Runtime or
-// LiteRT, over text that the quantized model was calibrated on, or tokens drawn at random
-// (with a fixed seed) where there is none, and compares all logits that the graphs give with
-// those of the Go model: three segments, or as many as it takes for slots and
-// memory to be in use, then a part of a segment, then tokens one by one, all continuing
-// with the float model's choice. q is what the folder's quantized graphs were made
-// from, nil if it has none.
+// LiteRT, over a text that fills slots and memory, and then token by token over what the Go model
+// writes, and compares all logits that the graphs give with those of the Go model. The text is
+// one that the quantized model was calibrated on, or tokens drawn at random (with a fixed seed)
+// where there is none. q is what the folder's quantized graphs were made from, nil if it has none.
 func Verify(ctx context.Context, dir string, m *model.Model, q *quant.Quantized) ([]manifest.Verification, error) {
 	info, err := manifest.Read(dir)
 	if err != nil {
 		return nil, err
 	}
-	compared, err := withTable(m, dir, info.Embeddings)
+	from, err := newSources(dir, info, m, q)
 	if err != nil {
 		return nil, err
 	}
+	return verify(ctx, dir, info, from)
+}
+
+// verify compares the graphs of one precision after the other, so that memory holds those of one.
+func verify(ctx context.Context, dir string, info *manifest.Manifest, from *sources) ([]manifest.Verification, error) {
 	var figures []manifest.Verification
 	for _, s := range info.Shapes {
-		found, err := verifyShape(ctx, dir, info, s, compared, q)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		read := map[*source]*reading{}
+		for _, precision := range info.Precisions() {
+			v, err := verifyPrecision(ctx, dir, info, s, precision, from, read)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %s: %w", s.Name, precision, err)
+			}
+			figures = append(figures, v)
 		}
-		figures = append(figures, found...)
 	}
 	return figures, nil
 }
 
-// verifyShape compares the graphs of one precision after the other, so that memory holds those of
-// one.
-func verifyShape(ctx context.Context, dir string, info *manifest.Manifest, s manifest.Shape, m *model.Model, q *quant.Quantized) ([]manifest.Verification, error) {
-	fitted, err := inShape(m, s)
+// verifyPrecision compares the graphs of a shape and precision. read is what was read for others of
+// the shape.
+func verifyPrecision(ctx context.Context, dir string, info *manifest.Manifest, s manifest.Shape, precision string, from *sources, read map[*source]*reading) (v manifest.Verification, err error) {
+	p := &pair{dir: dir, lite: info.InTFLite(precision)}
+	p.Shape, p.Precision = s.Name, precision
+	if p.Runtime, err = runtimeOf(p.lite); err != nil {
+		return v, err
+	}
+	of, err := from.of(s, precision)
 	if err != nil {
-		return nil, err
+		return v, err
 	}
-	c := &comparison{dir: dir, info: info, model: fitted, quantized: q, float: fitted.NewStream(model.StreamOptions{})}
-	if err := c.read(ctx, s); err != nil {
-		return nil, err
-	}
-	var figures []manifest.Verification
-	for _, precision := range info.Precisions() {
-		p, err := c.pair(s.Name, precision)
-		if err == nil {
-			err = p.run(ctx, c)
+	if read[of] == nil {
+		chosen := generatedAlone
+		for _, o := range info.Of(s.Name, precision)[manifest.PromptGraph].Outputs {
+			if o.Role == "logits" && o.Shape[1] == s.Segment {
+				chosen = generated
+			}
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", precision, err)
+		if read[of], err = from.compared(ctx, of, chosen); err != nil {
+			return v, err
 		}
-		figures = append(figures, p.figures())
 	}
-	return figures, nil
+	p.reading = read[of]
+	err = p.run(ctx)
+	return p.figures(), err
 }
 
 // inShape returns the model with its block in the sizes of an exported shape, which must be
@@ -90,38 +98,19 @@ func inShape(m *model.Model, s manifest.Shape) (*model.Model, error) {
 	return model.New(m.Base, spec, m.Params)
 }
 
-// comparison is one shape, and what the float model makes of its text.
-type comparison struct {
-	dir       string
-	info      *manifest.Manifest
-	model     *model.Model
-	quantized *quant.Quantized
-	float     *model.Stream
-	calls     []call
-}
-
-// call is a stretch of the text, and its hidden states [n,D].
-type call struct {
-	ids    []int32
-	states []float32
-}
-
-// pair is the graphs of one precision and the Go model that they should equal.
+// pair is the graphs of one precision and what the Go model that they should equal has read.
 type pair struct {
 	manifest.Verification
-	lite     bool                 // in LiteRT
-	start    func() *model.Stream // another one like stream
-	stream   *model.Stream
-	twin     *model.Stream // the stream with noise before rounding; nil of float graphs
+	*reading
+	dir      string
+	lite     bool // in LiteRT
 	exported driven
 	halved   *driven // the graphs with floats rounded to float16; nil of float16 graphs and in LiteRT
 	lost     string  // what float16 lost first
-	// Differences between stream and twin, of logits and of codes.
+	// Differences between the Go model and its twin, of logits and of codes.
 	twinSum, twinMax, twinCodes float64
-
-	options, twinOptions model.StreamOptions
-	faked                *model.Model
-	scheme               quant.Scheme
+	block                       []float32      // logits of a few tokens
+	stood                       *host.Standing // where the graphs stood before the last whole segments; see resumed
 }
 
 // driven are graphs on their way, and how their logits differ from the Go model's.
@@ -153,32 +142,6 @@ func (d *driven) close() error {
 	return errors.Join(d.Close(), d.loaded.Close())
 }
 
-// pair finds what the graphs of a precision should equal.
-func (c *comparison) pair(shape, precision string) (*pair, error) {
-	p := &pair{lite: c.info.InTFLite(precision), stream: c.float, start: func() *model.Stream { return c.model.NewStream(model.StreamOptions{}) }}
-	p.Shape, p.Precision = shape, precision
-	var err error
-	if p.Runtime, err = runtimeOf(p.lite); err != nil || manifest.IsFloat(precision) {
-		return p, err
-	}
-	q := c.quantized
-	if q == nil {
-		return nil, errors.New("the quantized model that the graphs were made from is needed to compare them; name its folder with --quant")
-	}
-	faked, wrap, err := quant.Apply(c.model, q)
-	if err == nil {
-		faked, err = withTable(faked, c.dir, c.info.EmbeddingsOf(precision))
-	}
-	if err != nil {
-		return nil, err
-	}
-	p.scheme = q.Scheme
-	p.faked, p.options.Wrap, p.twinOptions.Wrap = faked, wrap, quant.Wrap(faked, q, disturbance(q.Scheme))
-	p.start = func() *model.Stream { return faked.NewStream(p.options) }
-	p.stream, p.twin = p.start(), faked.NewStream(p.twinOptions)
-	return p, nil
-}
-
 // watch looks out for what float16 loses.
 func (p *pair) watch(graph string, outputs []ir.Port, tensor func(string) ort.Tensor) {
 	if p.lost != "" {
@@ -196,8 +159,8 @@ func (p *pair) figures() manifest.Verification {
 	if p.Precision == manifest.Float16 {
 		p.Tolerance = halfShares.of(p.LogitRange)
 	}
-	if p.twin != nil {
-		allowed := slackIn(p.lite, p.scheme)
+	if p.scheme != nil {
+		allowed := slackIn(p.lite, *p.scheme)
 		p.Tolerance = allowed.of(p.LogitRange)
 		p.Tolerance.Max += twinFactor * p.twinMax
 		p.Tolerance.Mean += twinFactor * p.twinSum / e.count
@@ -210,71 +173,18 @@ func (p *pair) figures() manifest.Verification {
 	return p.Verification
 }
 
-// prompt takes the tokens of a comparison: enough whole segments to fill sinks, slots
-// and window and push a segment out of them, at least three, and a half one. Text that is too
-// short is read again. Only text shows how much rounding changes: on tokens at random, which a
-// model was never trained to read nor calibrated on, its choices hang on a hair.
-func prompt(m *model.Model, q *quant.Quantized) ([]int32, error) {
-	s := m.Spec
-	segments := max(3, (s.Sink+s.Slots+s.Window)/s.Segment+2)
-	random := rand.New(rand.NewPCG(1, 2))
-	ids := make([]int32, segments*s.Segment+(s.Segment+1)/2)
-	for i := range ids {
-		if q == nil || len(q.Text) == 0 {
-			ids[i] = random.Int32N(int32(m.Base.Embed.Out))
-			continue
-		}
-		ids[i] = q.Text[i%len(q.Text)]
-		if int(ids[i]) >= m.Base.Embed.Out {
-			return nil, fmt.Errorf("token %d of the quantized model's text is %d, but the vocabulary has %d; quantize again", i, ids[i], m.Base.Embed.Out)
-		}
-	}
-	return ids, nil
-}
-
-// read feeds the float model the prompt, and then the tokens that it chooses.
-func (c *comparison) read(ctx context.Context, s manifest.Shape) error {
-	ids, err := prompt(c.model, c.quantized)
-	if err != nil {
-		return err
-	}
-	steps := generatedAlone
-	for _, p := range c.info.Of(s.Name, c.info.Precisions()[0])[manifest.PromptGraph].Outputs {
-		if p.Role == "logits" && p.Shape[1] == s.Segment {
-			steps = generated
-		}
-	}
-	next := make([]float32, c.model.Base.Head.Out)
-	for range steps + 1 {
-		states, err := read(ctx, c.float, ids)
-		if err != nil {
-			return err
-		}
-		c.calls = append(c.calls, call{ids, states})
-		c.float.Logits(next, states[len(states)-c.model.Base.Dims.Hidden:])
-		ids = []int32{int32(kernels.ArgMax(next))}
-	}
-	return nil
-}
-
-// run compares the graphs over the calls, then those that are rounded to float16, and then at
+// run compares the graphs over the text, then those that are rounded to float16, and then at
 // each of the runtime's levels. None is loaded beside another.
-func (p *pair) run(ctx context.Context, c *comparison) error {
-	calls, twins, err := p.expected(ctx, c.calls)
-	if err != nil {
-		return err
-	}
+func (p *pair) run(ctx context.Context) error {
 	o := host.Options{Shape: p.Shape, Precision: p.Precision, Lean: true}
-	err = p.exported.over(c.dir, o, func() error {
-		if p.twin != nil && !p.cacheInFloat() {
-			if err := p.compareCodes(ctx, c.calls[0].ids); err != nil {
+	err := p.exported.over(p.dir, o, func() error {
+		if p.scheme != nil && !p.cacheInFloat() {
+			if err := p.compareCodes(ctx); err != nil {
 				return err
 			}
 		}
-		for i, call := range calls {
-			if err := p.feed(ctx, call, twins[i]); err != nil {
-				return err
-			}
+		if err := p.compareLogits(ctx); err != nil {
+			return err
 		}
 		p.Read, p.Written, p.Slots = p.exported.Seen(), p.exported.Written(), p.exported.Slots()
 		return nil
@@ -283,40 +193,71 @@ func (p *pair) run(ctx context.Context, c *comparison) error {
 		return err
 	}
 	if p.Precision != manifest.Float16 {
-		if err := p.halve(ctx, c.dir, o, calls); err != nil {
+		if err := p.halve(ctx, o); err != nil {
 			return err
 		}
 	}
-	return p.levels(ctx, c.dir, calls[0].ids)
+	return p.levels(ctx)
 }
 
 // halve compares the graphs with every float rounded to float16. Where that changes tokens, it
 // reads the beginning of the text once more, past the first commit, for the first number that
 // float16 loses: to take the largest magnitude of every value costs as much as all that is no
 // product.
-func (p *pair) halve(ctx context.Context, dir string, o host.Options, calls []call) error {
-	if err := p.rounded(ctx, dir, o, calls, false); err != nil {
+func (p *pair) halve(ctx context.Context, o host.Options) error {
+	d := &driven{}
+	p.halved = d
+	err := p.rounded(d, o, func() error {
+		if p.stood != nil {
+			err := p.begin(ctx, d, d.Segment(), func(token int, logits []float32) error {
+				d.rows(logits, p.row(token))
+				return nil
+			})
+			if err == nil {
+				err = d.GoOn(p.stood)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return p.feed(ctx, d, p.resumed(), func([]float32, int) {})
+	})
+	if err != nil || p.figures().KeepsTokens() || p.nearTies() {
 		return err
 	}
-	if p.figures().KeepsTokens() {
-		return nil
-	}
-	halved := p.halved
 	o.Ran = p.watch
-	begin := calls[0]
-	width := len(begin.states) / len(begin.ids)
-	n := min(len(begin.ids), watchedSegments*p.exported.Segment())
-	begin.ids, begin.states = begin.ids[:n], begin.states[:n*width]
-	err := p.rounded(ctx, dir, o, []call{begin}, true)
-	p.halved = halved
-	return err
+	watched := &driven{}
+	return p.rounded(watched, o, func() error {
+		return p.begin(ctx, watched, watchedSegments*watched.Segment(), func(int, []float32) error {
+			if p.lost != "" {
+				return errEnough
+			}
+			return nil
+		})
+	})
 }
 
-// watchedSegments are enough for a commit, and for reading what it wrote.
-const watchedSegments = 3
+// resumed is the call from which on graphs that are rounded read again, behind the first segment: the
+// last whole segment, its commit, which adds to a memory that holds something, and what follows. Up to
+// there they take over what the graphs keep, rounded as they read it. 0: all is read.
+func (p *pair) resumed() int {
+	whole := 0
+	for read := 0; read < p.begun(); whole++ {
+		read += p.calls[whole]
+	}
+	return max(0, whole-2)
+}
 
-// rounded reads the calls with graphs whose floats are rounded.
-func (p *pair) rounded(ctx context.Context, dir string, o host.Options, calls []call, watched bool) error {
+// nearTies tells whether the tokens that float16 changed were chosen by less than it may change: then
+// there is nothing that it has lost.
+func (p *pair) nearTies() bool { return p.halved.largest <= halfShares.of(p.LogitRange).Max }
+
+// watchedSegments are enough for a commit, and for reading what it left.
+const watchedSegments = 2
+
+// rounded does something with graphs whose floats are rounded.
+func (p *pair) rounded(d *driven, o host.Options, do func() error) error {
+	watched := o.Ran != nil
 	var weights half.Weights
 	o.Alter = func(m *ir.Model) error {
 		if gone := half.Vanishing(m); watched && len(gone) > 0 && p.lost == "" {
@@ -324,38 +265,13 @@ func (p *pair) rounded(ctx context.Context, dir string, o host.Options, calls []
 		}
 		return weights.Round(m, watched)
 	}
-	p.halved = &driven{}
-	err := p.halved.over(dir, o, func() error {
+	err := d.over(p.dir, o, func() error {
 		if err := weights.Close(); err != nil { // the sessions have mapped what they need
 			return err
 		}
-		for _, call := range calls {
-			if err := p.halved.feed(ctx, p.stream, call, func([]float32, int, int) {}); err != nil {
-				return err
-			}
-		}
-		return nil
+		return do()
 	})
 	return errors.Join(err, weights.Close())
-}
-
-// expected are the calls with the states that the graphs should have, and those of the twin.
-func (p *pair) expected(ctx context.Context, calls []call) (own []call, twins [][]float32, err error) {
-	if p.twin == nil {
-		return calls, make([][]float32, len(calls)), nil
-	}
-	for _, c := range calls {
-		states, err := read(ctx, p.stream, c.ids)
-		if err != nil {
-			return nil, nil, err
-		}
-		twin, err := read(ctx, p.twin, c.ids)
-		if err != nil {
-			return nil, nil, err
-		}
-		own, twins = append(own, call{c.ids, states}), append(twins, twin)
-	}
-	return own, twins, nil
 }
 
 // over loads graphs, does something with them, and gives them back.
@@ -369,45 +285,91 @@ func (d *driven) over(dir string, o host.Options, do func() error) error {
 	return errors.Join(do(), d.close())
 }
 
-// read feeds ids to a stream and returns the hidden states [n,D].
-func read(ctx context.Context, st *model.Stream, ids []int32) ([]float32, error) {
-	var states []float32
-	err := st.Feed(ctx, ids, 0, func(_ int, hidden []float32) error {
-		states = append(states, hidden...)
-		return nil
-	})
-	return states, err
-}
-
-// feed reads a call with the graphs and compares their logits with those of the Go model and its
-// twin.
-func (p *pair) feed(ctx context.Context, c call, twins []float32) error {
-	hidden := len(c.states) / len(c.ids)
-	return p.exported.feed(ctx, p.stream, c, func(want []float32, from, to int) {
+// compareLogits reads the text with the graphs and compares their logits with those of the Go model
+// and its twin.
+func (p *pair) compareLogits(ctx context.Context) error {
+	return p.feed(ctx, &p.exported, 0, func(want []float32, token int) {
 		for _, v := range want {
 			p.LogitRange = max(p.LogitRange, math.Abs(float64(v)))
 		}
-		if p.twin != nil {
-			p.twinRows(twins[from*hidden:to*hidden], want)
+		if p.scheme == nil {
+			return
 		}
+		got := scratch.Borrow(len(want))
+		defer scratch.Release(got)
+		p.twinLogits(got, token)
+		total, largest := difference(got, want)
+		p.twinSum += total
+		p.twinMax = max(p.twinMax, largest)
 	})
 }
 
-// feed reads a call and compares the logits that there are with those that a stream of the Go
-// model makes of its states. seen is called with the latter, a few rows at a time.
-func (d *driven) feed(ctx context.Context, stream *model.Stream, c call, seen func(want []float32, from, to int)) error {
-	hidden, vocab := len(c.states)/len(c.ids), d.Vocabulary()
-	return d.Feed(ctx, c.ids, func(first int, got []float32) error {
-		for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
-			n := min(rowsAtOnce, rows-at)
-			want := scratch.Borrow(n * vocab)
-			stream.Logits(want, c.states[(first+at)*hidden:(first+at+n)*hidden])
-			d.rows(got[at*vocab:(at+n)*vocab], want)
-			seen(want, first+at, first+at+n)
-			scratch.Release(want)
+// feed reads the text, call by call from one on, and compares the logits that there are with those of the Go
+// model. seen is called with the latter, a few rows at a time, and the first one's token.
+func (p *pair) feed(ctx context.Context, d *driven, from int, seen func(want []float32, token int)) (err error) {
+	vocab, read := d.Vocabulary(), 0
+	for i, n := range p.calls {
+		if i < from {
+			read += n
+			continue
+		}
+		if d == &p.exported && i == p.resumed() && i > 0 && !p.lite {
+			if p.stood, err = d.Standing(); err != nil {
+				return err
+			}
+		}
+		err := d.Feed(ctx, p.ids[read:read+n], func(first int, got []float32) error {
+			for at, rows := 0, len(got)/vocab; at < rows; at += rowsAtOnce {
+				n := min(rowsAtOnce, rows-at)
+				want := p.want(read+first+at, n)
+				d.rows(got[at*vocab:(at+n)*vocab], want)
+				seen(want, read+first+at)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		read += n
+	}
+	return nil
+}
+
+// want returns the Go model's logits of n tokens from one on.
+func (p *pair) want(token, n int) []float32 {
+	if n == 1 {
+		return p.row(token)
+	}
+	if p.block == nil {
+		p.block = make([]float32, rowsAtOnce*p.model.Base.Head.Out)
+	}
+	want := p.block[:n*p.model.Base.Head.Out]
+	p.logits(want, token)
+	return want
+}
+
+// errEnough ends a reading.
+var errEnough = errors.New("enough was read")
+
+// begin reads the beginning of the text with graphs, segment by segment and at most so many tokens,
+// and calls each after every one with its last token and that token's logits. More is announced than
+// is read where need be, so that it is not held.
+func (p *pair) begin(ctx context.Context, d *driven, most int, each func(token int, logits []float32) error) error {
+	vocab := d.Vocabulary()
+	err := d.Feed(ctx, p.ids[:max(p.calls[0], min(most, p.begun()))], func(first int, logits []float32) error {
+		token := first + len(logits)/vocab - 1
+		if err := each(token, logits[len(logits)-vocab:]); err != nil {
+			return err
+		}
+		if token+1+d.Segment() > most {
+			return errEnough
 		}
 		return nil
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return err
 }
 
 // rowsAtOnce bounds the logits held at once: 64 rows of a vocabulary of 150,000 are
@@ -429,16 +391,6 @@ func (d *driven) rows(got, want []float32) {
 			d.equal++
 		}
 	}
-}
-
-// twinRows compares the logits of the twin.
-func (p *pair) twinRows(states, want []float32) {
-	got := scratch.Borrow(len(want))
-	defer scratch.Release(got)
-	p.twin.Logits(got, states)
-	total, largest := difference(got, want)
-	p.twinSum += total
-	p.twinMax = max(p.twinMax, largest)
 }
 
 // difference returns the sum and the largest of |x-y|.

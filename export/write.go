@@ -63,55 +63,56 @@ type graphFile struct {
 
 // write fills the folder dir: graphs of every size and precision over one weights file,
 // the embedding table, the base's text files and the manifest.
-func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifest.Manifest, error) {
+func write(ctx context.Context, dir string, m *model.Model, o Options) (*manifest.Manifest, *sources, error) {
 	weights, err := ir.CreateWeights(filepath.Join(dir, WeightsFile))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer weights.Abort()
 	w := &writer{Options: o, dir: dir, model: m, rounded: m, weights: weights}
 	if o.Quantized != nil {
 		if w.rounded, err = o.Quantized.Float(m); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if w.manifest, err = w.header(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := w.copyBaseFiles(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if w.manifest.Text, err = w.describeText(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.formed = w.forms()
 	if w.cuts, err = o.cuts(m.Base); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, size := range o.Sizes {
 		if err := w.addShape(size); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if err := w.writeGraphs(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if w.Format == FormatTFLite {
 		weights.Abort() // TFLite files have their own
 	} else if err := weights.Commit(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rest()
 	if err := errors.Join(w.writeTables(), w.writeForHosts()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rest()
+	var read *sources
 	if !o.NoGolden {
-		if err := w.writeGolden(ctx); err != nil {
-			return nil, err
+		if read, err = w.writeGolden(ctx); err != nil {
+			return nil, nil, err
 		}
 	}
-	return w.manifest, w.addFiles()
+	return w.manifest, read, w.addFiles()
 }
 
 // header is the manifest before there are graphs.
@@ -212,7 +213,7 @@ func (w *writer) addShape(size Size) error {
 			if err != nil {
 				return err
 			}
-			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes, Cuts: w.cuts}, f.opset)
+			graphs[of] = lowered(size, lower.Source{Model: fitted, Quantized: w.Quantized, Inputs: w.Inputs, Logits: w.Logits, MaskBytes: formOf(w.Target).maskBytes, Cuts: w.cuts}, f.opset, w.generation(size))
 		}
 		for _, g := range graphs[of] {
 			if err := w.add(size, g, f); err != nil {
@@ -337,8 +338,20 @@ type loweredGraph struct {
 	ports      lower.Ports
 }
 
+// generation names what the generation graph of a size depends on: its cache. Layers without slots
+// have a cache of their own, which has the segment in it, so that other shapes of the same cache have
+// another graph.
+func (w *writer) generation(size Size) string {
+	s, layers := w.model.Spec, w.model.Base.Layers
+	slotless := slices.ContainsFunc(layers, func(l *model.Layer) bool { return lower.Slotless(s, l.Index) })
+	if slotless && slices.ContainsFunc(w.Sizes, func(o Size) bool { return o.Cache == size.Cache && o.Tokens != size.Tokens }) {
+		return fmt.Sprintf("%dc-%dt", size.Cache, size.Tokens)
+	}
+	return fmt.Sprintf("%dc", size.Cache)
+}
+
 // lowered builds the graphs of a size.
-func lowered(size Size, source lower.Source, opset int) []loweredGraph {
+func lowered(size Size, source lower.Source, opset int, generation string) []loweredGraph {
 	main := func(tokens int) func(*ir.Graph) lower.Ports {
 		return func(g *ir.Graph) lower.Ports { return source.Main(g, tokens) }
 	}
@@ -347,7 +360,7 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 		build      func(*ir.Graph) lower.Ports
 	}{
 		{manifest.PromptGraph, fmt.Sprintf("%dt%dc", size.Tokens, size.Cache), main(size.Tokens)},
-		{manifest.GenerationGraph, fmt.Sprintf("1t%dc", size.Cache), main(1)},
+		{manifest.GenerationGraph, "1t" + generation, main(1)},
 		{manifest.CommitGraph, fmt.Sprintf("commit-%dt", size.Tokens), source.Commit},
 	}
 	if !source.Model.Spec.HasMemory() {
@@ -362,7 +375,7 @@ func lowered(size Size, source lower.Source, opset int) []loweredGraph {
 	return graphs
 }
 
-// add gives a graph a form. Sizes of equal cache share the generation graph, since it
+// add gives a graph a form. Sizes of equal cache share the generation graph where it
 // does not depend on T, and so on for the commit graph.
 func (w *writer) add(size Size, g loweredGraph, f form) error {
 	listed := manifest.Graph{

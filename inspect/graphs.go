@@ -15,6 +15,7 @@ import (
 	"eisft/export/check"
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/train/runs"
 )
 
 // inspectExport describes an exported folder or an .onnx file.
@@ -230,7 +231,7 @@ func graphFiles(m *manifest.Manifest, shape, precision string) (n int, size Byte
 
 // exports adds the exported folders of a run.
 func (r *Report) exports(dir string) {
-	found, err := subfolders(dir, "export")
+	found, err := subfolders(dir, runs.ExportDir)
 	r.problem(err)
 	if len(found) == 0 {
 		r.note("not exported yet: eisft export --run %s --shape 512x2048", r.Path)
@@ -241,7 +242,7 @@ func (r *Report) exports(dir string) {
 			r.problem(err)
 			continue
 		}
-		name := filepath.Join("export", filepath.Base(f))
+		name := filepath.Join(runs.ExportDir, filepath.Base(f))
 		t := comparisons(fmt.Sprintf("exported graphs: %s, %d files, %s with the weights", name, len(m.Files), size(m)))
 		t.compared(m)
 		r.table(t)

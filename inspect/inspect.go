@@ -93,7 +93,7 @@ func Path(ctx context.Context, path string, o Options) (*Report, error) {
 		return r, err
 	}
 	if info.IsDir() {
-		r.leftovers(real, ".")
+		r.leftovers(real, ".", "..")
 	}
 	return r, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"eisft/eval"
 	"eisft/quant"
+	"eisft/train/runs"
 )
 
 // inspectQuantized describes a folder that eisft quantize wrote.
@@ -119,7 +120,7 @@ func (r *Report) weakest(report *quant.Report) {
 
 // quantizations adds the quantized models of a run.
 func (r *Report) quantizations(dir string) {
-	found, err := subfolders(dir, "quant")
+	found, err := subfolders(dir, runs.QuantDir)
 	r.problem(err)
 	if len(found) == 0 {
 		r.note("not quantized yet: eisft quantize --run %s --calib FILE", r.Path)

@@ -37,7 +37,7 @@ func inspectRun(_ context.Context, r *Report, dir string, o Options) error {
 	r.evaluations(dir)
 	r.quantizations(dir)
 	r.exports(dir)
-	r.leftovers(dir, "..", "quant", "export", eval.EvaluationsDir)
+	r.leftovers(dir, runs.Folders...)
 	return nil
 }
 
@@ -53,11 +53,14 @@ func (r *Report) trainedBeside(q config.Quantized) {
 	}
 }
 
-// leftovers notes what processes that were killed have left in folders of dir.
+// leftovers notes what processes that were killed have left in folders of dir, each once.
 func (r *Report) leftovers(dir string, names ...string) {
 	for _, name := range names {
 		for _, left := range atomicfile.Leftovers(filepath.Join(dir, name)) {
-			r.note("%s was left behind by a process that was killed; the next command that writes there removes it", filepath.Join(r.Path, name, left))
+			note := fmt.Sprintf("%s was left behind by a process that was killed; the next command that writes there removes it", filepath.Join(r.Path, name, left))
+			if !slices.Contains(r.Notes, note) {
+				r.Notes = append(r.Notes, note)
+			}
 		}
 	}
 }

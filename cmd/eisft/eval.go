@@ -236,6 +236,9 @@ func evalJob(c *cli.Context, graphs *evaluatedGraphs) (*eval.Job, error) {
 		job.Quantized = run.Config.Model.Quantized.SHA256
 	}
 	if job.Dir == "" && run.Dir != "" {
+		if !c.Bool("dry-run") {
+			sweep(run)
+		}
 		job.Dir = filepath.Join(run.Dir, eval.EvaluationsDir, section.Folder())
 	}
 	if graphs != nil {

@@ -98,13 +98,14 @@ func exportRun(c *cli.Context) error {
 	}
 	sayPair(c, run, options.Quantized)
 	if out == "" {
-		out = filepath.Join(c.Path("run"), "export", strings.Join(names(options.Sizes), "_"))
+		out = filepath.Join(c.Path("run"), runs.ExportDir, strings.Join(names(options.Sizes), "_"))
 	}
 	sayShapes(c, run, options.Sizes)
 	exists := fmt.Errorf("%w: %s; name another one with --out, or put the new export in its place with --replace", export.ErrExists, out)
 	if _, err := os.Lstat(out); err == nil && !options.Replace { // before the model is evaluated
 		return exists
 	}
+	sweep(run)
 	if options.Evaluated, err = evaluateShapes(c, run, options.Sizes); err != nil {
 		return err
 	}

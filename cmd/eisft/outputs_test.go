@@ -127,7 +127,7 @@ func TestExportsRace(t *testing.T) {
 }
 
 // TestLeftovers: hidden folders that a killed quantization has left are passed over,
-// listed, and removed by the next one.
+// listed, and removed by the next command that writes into the run.
 func TestLeftovers(t *testing.T) {
 	runFolder(t)
 	quantize := []string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "train.jsonl", "--eval-samples", "1"}
@@ -139,19 +139,44 @@ func TestLeftovers(t *testing.T) {
 	if err := errors.Join(os.Rename(model, left), os.Remove(filepath.Join(left, "report.json"))); err != nil {
 		t.Fatal(err)
 	}
-	export := []string{"export", "--shape", "32x84", "--verify=false", "--golden=false", "--replace"}
-	if r := eisft(t, export...); r.code != 0 || strings.Contains(r.stdout, "w8a16") {
-		t.Errorf("the leftover was exported: exit code %d, %s%s", r.code, r.stdout, r.stderr)
-	}
 	r := eisft(t, "inspect", latestRun)
 	if r.code != 0 || !strings.Contains(r.stdout, left+" was left behind by a process that was killed") || !strings.Contains(r.stdout, "not quantized yet") {
 		t.Errorf("inspect: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := eisft(t, quantize...); r.code != 0 || exists(left) {
-		t.Errorf("exit code %d, %s; the leftover is still there: %v", r.code, r.stderr, exists(left))
+	export := []string{"export", "--shape", "32x84", "--verify=false", "--golden=false", "--replace"}
+	if r := eisft(t, export...); r.code != 0 || strings.Contains(r.stdout, "w8a16") || exists(left) {
+		t.Errorf("the leftover was exported, or is still there (%v): exit code %d, %s%s", exists(left), r.code, r.stdout, r.stderr)
+	}
+	if r := eisft(t, quantize...); r.code != 0 {
+		t.Errorf("exit code %d, %s", r.code, r.stderr)
 	}
 	if r := eisft(t, export...); r.code != 0 || !strings.Contains(r.stdout, "w8a16") {
 		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestLeftoversOfOthers: what a killed export has left is listed of its run and of an export beside
+// it, and another command that writes into the run removes it.
+func TestLeftoversOfOthers(t *testing.T) {
+	runFolder(t)
+	export := []string{"export", "--shape", "32x84", "--verify=false", "--golden=false", "--out"}
+	beside, inside := filepath.Join("graphs", ".b.dn4z03773mx1.tmp"), filepath.Join(latestRun, "export", ".32x84.dn4z03773mx1.tmp")
+	if r := eisft(t, append(export, "graphs/a")...); r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, r.stderr)
+	}
+	writeFile(t, filepath.Join(beside, "weights.bin"), "")
+	writeFile(t, filepath.Join(inside, "weights.bin"), "")
+	for folder, left := range map[string]string{"graphs/a": beside, latestRun: inside} {
+		if r := eisft(t, "inspect", folder); r.code != 0 || strings.Count(r.stdout, left+" was left behind by a process that was killed") != 1 {
+			t.Errorf("inspect %s: exit code %d, %s%s", folder, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := eisft(t, append(export, "graphs/c")...); r.code != 0 || exists(beside) || exists(inside) {
+		t.Errorf("export: exit code %d, %s; left: %v beside, %v in the run", r.code, r.stderr, exists(beside), exists(inside))
+	}
+	writeFile(t, filepath.Join(inside, "weights.bin"), "")
+	if r := eisft(t, "eval", "--data", "train.jsonl", "--samples", "1"); r.code != 0 || exists(inside) {
+		t.Errorf("eval: exit code %d, %s; left: %v", r.code, r.stderr, exists(inside))
 	}
 }
 

@@ -21,7 +21,7 @@ func planCommand() *cli.Command {
 predicts the time to the first token and tokens a second from the figures of a device
 (configs/devices) or of a file of your own. With a scenario (configs/scenarios: call-summary,
 chat, document-qa, meeting-notes) it says which shape it would take, and why. Predictions are
-no measurements.
+no measurements; eisft run with --speed measures the same of exported graphs.
 
    eisft plan --device snapdragon-8-elite --scenario call-summary
    eisft plan --model Qwen2.5-0.5B --device apple-m4 --scheme w4-g128
@@ -31,7 +31,7 @@ block; with --run, too, for the run over that base.`,
 		Flags: append(runFlags(),
 			&cli.StringFlag{Name: "preset", Usage: "with --model and without --run: the block `NAME`", Value: "eisft"},
 			&cli.StringFlag{Name: "device", Usage: "the device `NAME` of configs/devices, or a file (required)"},
-			&cli.PathFlag{Name: "measure", Usage: "measure this machine in ONNX Runtime instead, and write what it is as a device to `FILE`"},
+			&cli.PathFlag{Name: "measure", Usage: "measure this machine in ONNX Runtime, write what it is as a device to `FILE`, and plan for it, if a run, base, shape or scenario is named, too"},
 			&cli.StringFlag{Name: "scheme", Usage: "quantize as `NAME`: none, " + enum.List(quant.SchemeNames()), Value: "w8a16"},
 			&cli.StringFlag{Name: "scenario", Usage: "choose for the scenario `NAME` of configs/scenarios, or a file"},
 			&cli.StringSliceFlag{Name: "shape", Usage: "look at `TxC`; may be given several times", DefaultText: "usual ones"},
@@ -42,22 +42,15 @@ block; with --run, too, for the run over that base.`,
 }
 
 func runPlan(c *cli.Context) error {
-	if path := c.Path("measure"); path != "" {
-		return measureDevice(c, path)
-	}
 	if err := checkFile("json", c.Path("json")); err != nil {
-		return err
-	}
-	name, err := required(c, "device")
-	if err != nil {
 		return err
 	}
 	options, err := planOptions(c)
 	if err != nil {
 		return err
 	}
-	device, err := plan.LoadDevice(name)
-	if err != nil {
+	device, err := planDevice(c)
+	if err != nil || device == nil {
 		return err
 	}
 	m, err := planModel(c)
@@ -74,18 +67,39 @@ func runPlan(c *cli.Context) error {
 	return writeJSON(c.Path("json"), p)
 }
 
-func measureDevice(c *cli.Context, path string) error {
+// planDevice loads the device, or measures this machine; nil if that was all that was asked for.
+func planDevice(c *cli.Context) (*plan.Device, error) {
+	path := c.Path("measure")
+	if path == "" {
+		name, err := required(c, "device")
+		if err != nil {
+			return nil, err
+		}
+		return plan.LoadDevice(name)
+	}
+	if c.IsSet("device") {
+		return nil, usagef(c, "--measure takes this machine for the device; leave --device out")
+	}
 	if err := checkFile("measure", path); err != nil {
-		return err
+		return nil, err
 	}
 	d, err := plan.Measure(c.Context)
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.Write(path)
 	}
-	if err := d.Write(path); err != nil {
-		return err
+	if err == nil {
+		err = sayMeasured(c, d, path)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %.3g GFLOP/s, %.3g of two activations, weights read at %.3g GB/s, %.3g G/s of a softmax, other ops %.3g GB/s (%.3g in caches) and %.2g µs each, %.2g ms a run\n",
+	for _, flag := range []string{"run", "model", "config", "shape", "scenario", "json"} {
+		if c.IsSet(flag) {
+			return d, err
+		}
+	}
+	return nil, err
+}
+
+func sayMeasured(c *cli.Context, d *plan.Device, path string) error {
+	_, err := fmt.Fprintf(c.App.Writer, "%s: %.3g GFLOP/s, %.3g of two activations, weights read at %.3g GB/s, %.3g G/s of a softmax, other ops %.3g GB/s (%.3g in caches) and %.2g µs each, %.2g ms a run\n",
 		path, 1e3*d.Rates.Float32, 1e3*d.Ops.Products, d.Bandwidth, d.Ops.Softmax, d.Ops.Moved, d.Ops.Near, d.Ops.Each, d.Start)
 	return err
 }

@@ -63,6 +63,8 @@ func TestPlan(t *testing.T) {
 		{[]string{"plan", "--device", "device.yaml", "--shape", "16"}, exitUsage, `eisft: --shape "16": want TxC`},
 		{[]string{"plan", "--device", "device.yaml", "--model", base, "--preset", "eisf"}, exitUsage, "eisft: --"},
 		{[]string{"plan", "--device", "none"}, exitError, "eisft: "},
+		{[]string{"plan", "--device", "device.yaml", "--measure", "here.yaml"}, exitUsage, "eisft: --measure takes this machine for the device; leave --device out"},
+		{[]string{"plan", "--measure", "no/here.yaml"}, exitError, "eisft: --measure: write no/here.yaml: "},
 		{[]string{"plan", "--device", "device.yaml", "--scenario", "none"}, exitError, "eisft: "},
 		{[]string{"plan", "--device", "device.yaml", "--json", "no/where.json"}, exitError, "eisft: "},
 	} {

@@ -67,6 +67,7 @@ func quantize(c *cli.Context) error {
 		}
 		return plan.Write(c.App.Writer)
 	}
+	sweep(run)
 	report, err := job.Run(c.Context)
 	if err != nil {
 		return err
@@ -225,7 +226,7 @@ func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.
 		Evaluation:   quant.File{Path: held.Data, Options: held.Options, Samples: recipe.Eval.Samples},
 		MaxNewTokens: held.MaxNewTokens,
 		Ablation:     c.Bool("ablation"),
-		Dir:          filepath.Join(run.Dir, "quant", recipe.Name),
+		Dir:          filepath.Join(run.Dir, runs.QuantDir, recipe.Name),
 		Group:        group(c),
 		Progress:     c.App.ErrWriter,
 		Version:      version(),

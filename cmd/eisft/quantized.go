@@ -26,7 +26,7 @@ func quantizedFolder(c *cli.Context, cfg *config.Config) (string, error) {
 		return filepath.Abs(name)
 	}
 	run, err := filepath.EvalSymlinks(filepath.Join(cfg.Output, runs.Latest))
-	folder := filepath.Join(run, "quant", name)
+	folder := filepath.Join(run, runs.QuantDir, name)
 	if err == nil {
 		_, err = os.Stat(folder)
 	}

@@ -68,6 +68,13 @@ func openRun(c *cli.Context) (*runs.Run, error) {
 	return run, nil
 }
 
+// sweep removes what commands that were killed have left of a run, from one that writes there, too.
+func sweep(run *runs.Run) {
+	if run.Dir != "" { // else untrained
+		runs.Sweep(run.Dir)
+	}
+}
+
 // warnUnfinished says of a run that its training is not at its end.
 func warnUnfinished(c *cli.Context, run *runs.Run) {
 	if run.Dir == "" { // untrained

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
 	"eisft/export"
 	"eisft/export/host"
+	"eisft/export/plan"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/model/chat"
@@ -32,6 +35,7 @@ the folder.
 			append(answerFlags(256), promptFlags()...),
 			&cli.PathFlag{Name: "graph", Usage: "run the exported graphs in `FOLDER` (required)"},
 			&cli.BoolFlag{Name: "golden", Usage: "compare the graphs with the golden vectors of the folder in place of reading a prompt"},
+			&cli.BoolFlag{Name: "speed", Usage: "measure what eisft plan predicts, in place of reading a prompt: the time to the first token of long prompts, and tokens/s"},
 			&cli.StringFlag{Name: "shape", Usage: "run the graphs for `TxC`; the default is the folder's first shape"},
 			&cli.StringFlag{Name: "precision", Usage: "run the graphs in `NAME`: float, float16, or the quantization scheme of the folder, which is the default where there is one"},
 		),
@@ -46,6 +50,9 @@ func runGraphs(c *cli.Context) (err error) {
 	}
 	if c.Bool("golden") {
 		return replayGolden(c, dir)
+	}
+	if c.Bool("speed") {
+		return measureSpeed(c, dir)
 	}
 	reading := readingLine{w: c.App.ErrWriter}
 	defer reading.end()
@@ -125,6 +132,34 @@ func replayGolden(c *cli.Context, dir string) error {
 		return err
 	}
 	return export.WriteReplayed(c.App.Writer, all)
+}
+
+// measureSpeed measures the graphs of an exported folder as eisft plan predicts them.
+func measureSpeed(c *cli.Context, dir string) (err error) {
+	if dir, err = hf.Snapshot(dir); err != nil {
+		return err
+	}
+	m, err := host.Open(dir, host.Options{Shape: c.String("shape"), Precision: c.String("precision")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	lengths, segment := plan.PromptLengths, m.Shape.Segment
+	line, done := progress.Start(c.App.ErrWriter, progress.Task{What: "speed", Unit: "tokens", Total: lengths[len(lengths)-1] + segment}), 0
+	s, err := plan.MeasureSpeed(c.Context, m, lengths, plan.Elapsed, func(read int) {
+		line.Add(read - done)
+		done = read
+	})
+	line.End()
+	if err != nil {
+		return err
+	}
+	var first []string
+	for i, n := range lengths {
+		first = append(first, fmt.Sprintf("%.2g s after %s tokens", s.FirstToken[i], humanize.Comma(int64(n))))
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s, %s: first token %s; then %.3g tokens/s, measured over %d\n", m.Shape.Name, m.Precision, strings.Join(first, ", "), s.Tokens, segment)
+	return err
 }
 
 // talkTo begins a conversation with graphs, with the tokenizer that lies beside them.

@@ -75,6 +75,7 @@ Several processes train one run together over Open MPI, the same bits as one:
 			if err != nil {
 				return err
 			}
+			sweep(run)
 			fmt.Fprintf(c.App.Writer, "%s: %d parameters trained beside a frozen base of %d (%.2f %%)\n", run.Dir, run.Model.Params.Count(),
 				run.Model.Base.Parameters(), 100*float64(run.Model.Params.Count())/float64(run.Model.Base.Parameters()))
 			writeValidations(c.App.Writer, run.Dir)

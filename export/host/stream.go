@@ -69,23 +69,70 @@ func (st *Stream) Clone() (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.sequence = st.sequence.Clone()
-	for _, p := range st.step.graph.Inputs {
-		if slices.Contains(stateRoles, p.Role) {
-			if err := c.step.Tensor(p.Name).CopyFrom(st.step.Tensor(p.Name)); err != nil {
-				return nil, errors.Join(err, c.Close())
-			}
-		}
-	}
-	for i, l := range st.layers {
-		for g := range l.token {
-			copy(c.layers[i].token[g], l.token[g])
-		}
-		for g := range l.score {
-			copy(c.layers[i].score[g], l.score[g])
-		}
+	if err := c.GoOn(st.standing()); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// Standing is where a stream stood, apart from any graphs.
+type Standing struct {
+	sequence *schedule.Sequence
+	tensors  map[string]ort.Tensor // the cache and the memory, by the names of ports
+	layers   []layer               // scores and tokens
+}
+
+// standing shares the stream's tensors.
+func (st *Stream) standing() *Standing {
+	s := &Standing{sequence: st.sequence.Clone(), tensors: map[string]ort.Tensor{}, layers: st.layers}
+	for _, p := range st.step.graph.Inputs {
+		if slices.Contains(stateRoles, p.Role) {
+			s.tensors[p.Name] = st.step.Tensor(p.Name)
+		}
+	}
+	return s
+}
+
+// Standing returns where the stream stands. It stays when the stream reads on, and when it is closed.
+func (st *Stream) Standing() (*Standing, error) {
+	s := st.standing()
+	for name, t := range s.tensors {
+		own, err := t.Clone()
+		if err != nil {
+			return nil, err
+		}
+		s.tensors[name] = own
+	}
+	s.layers = make([]layer, len(st.layers))
+	for i, l := range st.layers {
+		for _, x := range l.token {
+			s.layers[i].token = append(s.layers[i].token, slices.Clone(x))
+		}
+		for _, x := range l.score {
+			s.layers[i].score = append(s.layers[i].score, slices.Clone(x))
+		}
+	}
+	return s, nil
+}
+
+// GoOn lets the stream stand where another one stood, over the same graphs or over altered ones with
+// the same ports.
+func (st *Stream) GoOn(s *Standing) error {
+	st.sequence = s.sequence.Clone()
+	for name, t := range s.tensors {
+		if err := st.step.Tensor(name).CopyFrom(t); err != nil {
+			return err
+		}
+	}
+	for i, l := range s.layers {
+		for g := range l.token {
+			copy(st.layers[i].token[g], l.token[g])
+		}
+		for g := range l.score {
+			copy(st.layers[i].score[g], l.score[g])
+		}
+	}
+	return nil
 }
 
 // bind makes the tensors of all graphs, over one cache and one memory.

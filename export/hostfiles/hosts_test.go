@@ -178,6 +178,20 @@ func TestHostCppGolden(t *testing.T) {
 	}
 }
 
+// TestHostFourBits: at every level of ONNX Runtime, weights of 4 bits meet activations in float.
+func TestHostFourBits(t *testing.T) {
+	m := exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) { c.HiddenSize, c.HeadDim, c.IntermediateSize = 64, 16, 64 })
+	dir := folder(t, m, func(o *export.Options) {
+		o.Quantized, o.QuantizedOnly = exporttest.QuantizedAs(t, m, exporttest.Scheme(t, "w4-g32", "generic")), true
+	})
+	modules(t, dir)
+	for _, level := range []string{"basic", "all"} {
+		if out, ok := run(t, dir, "node", "js/golden.mjs", "--level", level); !ok {
+			t.Errorf("%s:\n%s", level, out)
+		}
+	}
+}
+
 // TestHostJavaScriptGolden: the JavaScript host gives what golden vectors say.
 func TestHostJavaScriptGolden(t *testing.T) {
 	for _, v := range variants {

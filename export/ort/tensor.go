@@ -87,6 +87,19 @@ func elements(shape []int64) (int64, error) {
 	return n, nil
 }
 
+// Clone returns a tensor with a copy of the elements.
+func (t Tensor) Clone() (Tensor, error) {
+	dtype, _, err := ir.DataType(t.Data)
+	if err != nil {
+		return Tensor{}, err
+	}
+	c, err := newTensor(ir.Port{DType: dtype, Shape: t.Shape})
+	if err != nil {
+		return Tensor{}, err
+	}
+	return c, c.CopyFrom(t)
+}
+
 // CopyFrom copies the elements of a tensor of the same type and shape.
 func (t Tensor) CopyFrom(o Tensor) error {
 	to, n, err := ir.DataType(t.Data)

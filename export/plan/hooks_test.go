@@ -22,5 +22,5 @@ func MeasureThread(ctx context.Context, t testing.TB) (*Device, error) {
 
 // MeasureOnce measures this machine by one run of each graph, which says little.
 func MeasureOnce(ctx context.Context, t testing.TB) (*Device, error) {
-	return (&meter{ctx: ctx, dir: t.TempDir(), clock: sinceStart, runs: 1}).device()
+	return (&meter{ctx: ctx, dir: t.TempDir(), clock: Elapsed, runs: 1}).device()
 }

@@ -26,12 +26,13 @@ func Measure(ctx context.Context) (*Device, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // of the system's temporary folder
-	return (&meter{ctx: ctx, dir: dir, clock: sinceStart, runs: measuredRuns}).device()
+	return (&meter{ctx: ctx, dir: dir, clock: Elapsed, runs: measuredRuns}).device()
 }
 
 var began = time.Now()
 
-func sinceStart() time.Duration { return time.Since(began) }
+// Elapsed is the clock on the wall, for MeasureSpeed.
+func Elapsed() time.Duration { return time.Since(began) }
 
 // device measures all that a device's file has.
 func (m *meter) device() (*Device, error) {

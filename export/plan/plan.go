@@ -24,8 +24,8 @@ type Options struct {
 	Scenario *Scenario // nil: none
 }
 
-// promptLengths are those that a time is predicted for.
-var promptLengths = []int{2048, 8192, 32768}
+// PromptLengths are those that a time to the first token is predicted for, and measured.
+var PromptLengths = []int{2048, 8192, 32768}
 
 // Candidate is a shape on a device. All times are predictions.
 type Candidate struct {
@@ -44,7 +44,7 @@ type Candidate struct {
 	// Operations of one run of the prompt graph, by what is multiplied.
 	Operations map[string]float64 `json:"operations"`
 
-	FirstToken []float64 `json:"first_token_s"` // for each of promptLengths
+	FirstToken []float64 `json:"first_token_s"` // for each of PromptLengths
 	Tokens     float64   `json:"tokens_per_s"`
 	// ScenarioFirst is the time to the first token of the scenario's prompt.
 	ScenarioFirst float64 `json:"scenario_first_token_s,omitempty"`
@@ -257,7 +257,7 @@ func (p *predictor) candidate(size export.Size, scenario *Scenario) (*Candidate,
 	c.Cache, c.Activations = held.State, held.MostActivations
 	c.Weights = p.weights()
 	c.Mask = 2 * int64(size.Tokens) * int64(size.Cache+size.Tokens)
-	for _, tokens := range promptLengths {
+	for _, tokens := range PromptLengths {
 		s, err := p.prompt(p.stream(), tokens)
 		if errors.Is(err, model.ErrOutOfReach) {
 			s = 0

@@ -1,7 +1,6 @@
 package plan_test
 
 import (
-	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -35,9 +34,10 @@ func BenchmarkPredictions(b *testing.B) {
 					b.Fatal(err)
 				}
 				c := p.Candidates[0]
-				for _, run := range measure(b, dir, size) {
-					measured[run.what] += run.seconds
-				}
+				run := measure(b, dir, size)
+				measured[firstAt2k] += run.FirstToken[0]
+				measured[firstAt8k] += run.FirstToken[1]
+				measured[aToken] += 1 / run.Tokens
 				predicted[firstAt2k] += c.FirstToken[0]
 				predicted[firstAt8k] += c.FirstToken[1]
 				predicted[aToken] += 1 / c.Tokens
@@ -52,43 +52,17 @@ func BenchmarkPredictions(b *testing.B) {
 // What is predicted and measured.
 const firstAt2k, firstAt8k, aToken = "2k", "8k", "token"
 
-// timed is how long something took.
-type timed struct {
-	what    string
-	seconds float64
-}
-
 // measure reads 2,048 and 8,192 tokens with exported graphs, and generates.
-func measure(t testing.TB, dir string, size export.Size) []timed {
+func measure(t testing.TB, dir string, size export.Size) *plan.Speed {
 	t.Helper()
 	loaded, err := host.Open(dir, host.Options{Shape: size.String(), Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer loaded.Close()
-	st, err := loaded.NewStream()
+	s, err := plan.MeasureSpeed(t.Context(), loaded, plan.PromptLengths[:2], plan.CPUTime, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer st.Close()
-	random := rand.New(rand.NewPCG(1, 2))
-	feed := func(n int) float64 {
-		ids := make([]int32, n)
-		for i := range ids {
-			ids[i] = random.Int32N(int32(st.Vocabulary()))
-		}
-		begun := plan.CPUTime()
-		if _, err := st.Read(t.Context(), ids, nil); err != nil {
-			t.Fatal(err)
-		}
-		return (plan.CPUTime() - begun).Seconds()
-	}
-	short := feed(2048)
-	long := short + feed(8192-2048)
-	const answer = 64
-	seconds := 0.0
-	for range answer {
-		seconds += feed(1)
-	}
-	return []timed{{firstAt2k, short}, {firstAt8k, long}, {aToken, seconds / answer}}
+	return s
 }

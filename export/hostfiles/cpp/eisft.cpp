@@ -342,6 +342,7 @@ struct Part {
     check(api().SetSessionGraphOptimizationLevel(options, static_cast<GraphOptimizationLevel>(o.level)));
     if (o.threads > 0) check(api().SetIntraOpNumThreads(options, o.threads));
     check(api().AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"));
+    check(api().AddSessionConfigEntry(options, "session.qdq_matmulnbits_accuracy_level", "1"));  // runtime.md, section 1
     OrtStatus* made = api().CreateSession(environment(), (folder / listed["file"].text).c_str(), options, &session);
     api().ReleaseSessionOptions(options);
     check(made);

@@ -130,6 +130,7 @@ export async function open(source, ort, { shape, precision, session = {} } = {})
   const precisions = [...new Set(manifest.graphs.map((g) => g.precision))];
   precision ??= precisions.at(-1);
   const graphs = {};
+  session = { ...session, extra: { ...session.extra, session: { qdq_matmulnbits_accuracy_level: "1", ...session.extra?.session } } }; // runtime.md, section 1
   const weights = source.path || !manifest.files.some((f) => f.name === "weights.bin") ? null : await source.read("weights.bin");
   for (const listed of manifest.graphs) {
     if (listed.shape !== chosen.name || listed.precision !== precision) continue;
