@@ -80,19 +80,49 @@ func (s *Source) Split(ctx context.Context, share Share) (train, held *Source, e
 	return s.view(rows[0]), s.view(rows[1]), nil
 }
 
+// Without are the rows that are about none of the texts of another source, as [Source.Split]
+// tells them apart. A row that cannot be read is about none.
+func (s *Source) Without(ctx context.Context, other *Source) (*Source, error) {
+	texts := map[[sha256.Size]byte]bool{}
+	for i := range other.Len() {
+		if sample, err := other.At(i); err == nil {
+			texts[about(sample)] = true
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	var rows []int
+	for i := range s.Len() {
+		if sample, err := s.At(i); err != nil || !texts[about(sample)] {
+			rows = append(rows, i)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return s.view(rows), nil
+}
+
 // fraction is a number from 0 to 1 that follows from what a sample is about.
 func fraction(s Sample) float64 {
-	about := learned{Text: s.Text}
+	sum := about(s)
+	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+}
+
+// about is the hash of what a sample is about: the context of a question, the messages before
+// the first answer, or the text.
+func about(s Sample) [sha256.Size]byte {
+	of := learned{Text: s.Text}
 	switch answer := slices.IndexFunc(s.Messages, func(m tokenizer.Message) bool { return m.Role == "assistant" }); {
 	case s.Context != "":
-		about.Text = s.Context
+		of.Text = s.Context
 	case answer >= 0:
-		about = learned{Messages: s.Messages[:answer]}
+		of = learned{Messages: s.Messages[:answer]}
 	}
-	text, err := json.Marshal(about)
+	text, err := json.Marshal(of)
 	if err != nil { // of a field that is no JSON, which a row cannot have
-		return 1
+		text = nil
 	}
-	sum := sha256.Sum256(text)
-	return float64(binary.BigEndian.Uint64(sum[:])>>11) / (1 << 53)
+	return sha256.Sum256(text)
 }

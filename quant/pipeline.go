@@ -81,10 +81,21 @@ type pipeline struct {
 	probe  *probe
 }
 
+// openCalibration opens the calibration data, of several entries a row of each in turn.
+func (j *Job) openCalibration() (*data.Source, error) {
+	set := j.Calibration
+	set.Samples = 0 // of each entry; here they are counted over all
+	source, err := set.Open()
+	if err != nil {
+		return nil, err
+	}
+	return source.Spread(), nil
+}
+
 // samples opens the calibration data anew and gives its first n samples (0: as many as the
 // job says), encoded one at a time, under a progress line. done closes what is open.
 func (j *Job) samples(what string, n int) (samples iter.Seq2[data.Encoded, error], done func() error, err error) {
-	source, err := data.Open(j.Calibration.Path, j.Calibration.Options)
+	source, err := j.openCalibration()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,7 +156,7 @@ func (p *pipeline) transform(ctx context.Context) (_ *model.Model, _ *Folded, er
 	}
 	channels, err := CollectChannels(ctx, p.job.Model, samples)
 	if err = errors.Join(err, done()); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
+		return nil, nil, fmt.Errorf("%s: %w", p.job.Calibration.Files, err)
 	}
 	return Transform(ctx, p.job.Model, p.recipe, channels)
 }
@@ -158,11 +169,11 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 	}
 	seen, err := Calibrate(ctx, m, samples)
 	if err = errors.Join(err, done()); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
+		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Files, err)
 	}
 	seen.Warnings = append(seen.Warnings, constantMaps(p.job.Model.Base)...)
 	if have, want := seen.Samples+seen.Short, p.job.Calibration.Samples; have < want {
-		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Path, have, want))
+		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Files, have, want))
 	}
 	return seen, nil
 }
@@ -229,7 +240,7 @@ func first(s *data.Source, e *data.Encoder, n int, line *progress.Line) iter.Seq
 
 // announce says how the calibration data are understood.
 func (j *Job) announce(w io.Writer) (err error) {
-	source, err := data.Open(j.Calibration.Path, j.Calibration.Options)
+	source, err := j.openCalibration()
 	if err != nil {
 		return err
 	}

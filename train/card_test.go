@@ -16,7 +16,7 @@ import (
 // person wrote stays.
 func TestCard(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
-	c.Eval = eval.Config{Data: c.Data.Train.String(), Before: true, Samples: 1, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
+	c.Eval = eval.Config{Data: c.Data.Train, Before: true, Samples: 1, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
 	run, err := Train(t.Context(), c, Options{})
 	if err != nil {
 		t.Fatal(err)

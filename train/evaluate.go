@@ -27,7 +27,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	if !t.measuresBefore() || t.measured {
 		return nil
 	}
-	if section.Data != "" && section.Data != t.config.Data.Train.String() { // which has been announced
+	if name := section.Data.String(); name != "" && name != t.config.Data.Train.String() { // which has been announced
 		if err := eval.Announce(ctx, section, t.options.Progress); err != nil {
 			return t.discard(fmt.Errorf("evaluation: %w", err))
 		}

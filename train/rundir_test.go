@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/model"
@@ -177,7 +178,7 @@ func TestOutputIsCheckedFirst(t *testing.T) {
 		"latest is not a link":   func(output string) error { return os.MkdirAll(filepath.Join(output, runs.Latest), 0o755) },
 	} {
 		c := tinyConfig(t, "["+sftStage+"]")
-		c.Eval = eval.Config{Data: filepath.Join(t.TempDir(), "gone.jsonl"), MaxNewTokens: 1}
+		c.Eval = eval.Config{Data: data.One(filepath.Join(t.TempDir(), "gone.jsonl")), MaxNewTokens: 1}
 		if err := prepare(c.Output); err != nil {
 			t.Fatal(err)
 		}

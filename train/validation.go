@@ -31,12 +31,12 @@ type watch struct {
 // readValidation reads the held-out samples of a configuration that has some: those of a file
 // of their own, or the rows that are held out of the training data.
 func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) {
-	path, section, key := t.config.Validation.Data, t.config.Data, "validation.data"
-	if path == "" && t.heldOut == nil {
+	files, section, key := t.config.Validation.Data, t.config.Data, "validation.data"
+	if len(files) == 0 && t.heldOut == nil {
 		return nil
 	}
 	source := t.heldOut
-	if path == "" {
+	if len(files) == 0 {
 		key = "validation.share"
 	}
 	defer func() {
@@ -44,8 +44,8 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 			err = fmt.Errorf("%s: %w", key, err)
 		}
 	}()
-	if path != "" {
-		if source, err = data.Open(path, section.Options); err != nil {
+	if len(files) > 0 {
+		if source, err = (data.Set{Files: files, Options: section.Options}).Open(); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, source.Close()) }()
@@ -213,7 +213,7 @@ func (t *trainer) useBest(at *position) {
 // validationPlan says when the loss on held-out samples is taken.
 func (t *trainer) validationPlan() string {
 	v := t.config.Validation
-	from := v.Data
+	from := v.Data.String()
 	if from == "" {
 		from = "what is held out"
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/goccy/go-yaml"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/bytesize"
@@ -167,7 +168,7 @@ func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", steps[from].Kind, to-from, loss, humanize.Comma(int64(tokens)), seconds)
 		from = to
 	}
-	fmt.Fprintf(b, "\nTrained on %s", r.trainedOn())
+	fmt.Fprintf(b, "\nTrained on %s", baseNames(r.Config.Data.Train))
 	if dataHash != "" {
 		fmt.Fprintf(b, " (hash of the rows in use: `%s`)", dataHash)
 	}
@@ -206,19 +207,19 @@ func (r *Run) cardMeasured(b *bytes.Buffer, e Evaluation) error {
 // evaluatedOn names the rows that were evaluated on, without folders of the machine.
 func (r *Run) evaluatedOn() string {
 	c := r.Config.Eval
-	if c.Data == "" && c.HeldOut != nil {
-		return fmt.Sprintf("%s of %s, held out of training", c.HeldOut.Share, r.trainedOn())
+	if len(c.Data) == 0 && c.HeldOut != nil {
+		return fmt.Sprintf("%s of %s, held out of training", c.HeldOut.Share, baseNames(r.Config.Data.Train))
 	}
-	return filepath.Base(c.Data)
+	return baseNames(c.Data)
 }
 
-// trainedOn names the files that were trained on, without their folders.
-func (r *Run) trainedOn() string {
-	var files []string
-	for _, file := range r.Config.Data.Train {
-		files = append(files, filepath.Base(file.Path))
+// baseNames names files without their folders.
+func baseNames(files data.Files) string {
+	var names []string
+	for _, file := range files {
+		names = append(names, filepath.Base(file.Path))
 	}
-	return strings.Join(files, ", ")
+	return strings.Join(names, ", ")
 }
 
 // cardUse says how it is loaded.
