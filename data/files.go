@@ -113,7 +113,7 @@ func (s Set) Asked(prompts map[string]string) Set {
 
 // Open opens all files of the set, one behind the other.
 func (s Set) Open() (_ *Source, err error) {
-	out := &Source{starts: []int{0}}
+	out := &Source{starts: []int{0}, split: new(splitRows)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, out.Close())

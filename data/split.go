@@ -54,11 +54,30 @@ func (s *Share) UnmarshalYAML(decode func(any) error) error {
 //
 // Both sides share the files of s: whichever is closed closes them.
 func (s *Source) Split(ctx context.Context, share Share) (train, held *Source, err error) {
-	var rows [2][]int
+	sides, err := s.Sides(ctx, share)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Divide(sides)
+}
+
+// Sides are the numbers of rows to train on, and of those that are held out.
+type Sides [2][]int
+
+// Divide divides the rows as [Source.Sides] has said, of this source or of the same files elsewhere.
+func (s *Source) Divide(sides Sides) (train, held *Source, err error) {
+	if n := len(sides[0]) + len(sides[1]); n != s.Len() {
+		return nil, nil, fmt.Errorf("%s: %d rows were divided, and there are %d", s.name, n, s.Len())
+	}
+	return s.view(sides[0]), s.view(sides[1]), nil
+}
+
+// Sides finds out on which side of a split each row is, see [Source.Split].
+func (s *Source) Sides(ctx context.Context, share Share) (rows Sides, err error) {
 	var unread []error
 	for i := range s.Len() {
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return rows, err
 		}
 		side := 0
 		switch sample, err := s.At(i); {
@@ -70,14 +89,14 @@ func (s *Source) Split(ctx context.Context, share Share) (train, held *Source, e
 		rows[side] = append(rows[side], i)
 	}
 	if len(unread) > 0 && len(rows[1]) == 0 {
-		return nil, nil, fmt.Errorf("%s: nothing can be held out: %d of %d rows cannot be read, the first of them: %w", s.name, len(unread), s.Len(), unread[0])
+		return rows, fmt.Errorf("%s: nothing can be held out: %d of %d rows cannot be read, the first of them: %w", s.name, len(unread), s.Len(), unread[0])
 	}
 	for side, name := range []string{"to train on", "to evaluate on"} {
 		if len(rows[side]) == 0 {
-			return nil, nil, fmt.Errorf("%s: a share of %s held out of %d rows leaves none %s; a row's side follows from a hash of its text: raise or lower the share, or have more texts", s.name, share, s.Len(), name)
+			return rows, fmt.Errorf("%s: a share of %s held out of %d rows leaves none %s; a row's side follows from a hash of its text: raise or lower the share, or have more texts", s.name, share, s.Len(), name)
 		}
 	}
-	return s.view(rows[0]), s.view(rows[1]), nil
+	return rows, nil
 }
 
 // Without are the rows that are about none of the texts of another source, as [Source.Split]

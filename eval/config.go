@@ -22,13 +22,13 @@ import (
 type Config struct {
 	// Data are read in order, a row of each entry in turn; without any there is no evaluation,
 	// unless rows are held out.
-	Data         data.Files `yaml:"data,omitempty"`
+	Data         data.Files       `yaml:"data,omitempty"`
 	data.Options `yaml:",inline"` // of entries that give none of their own
-	Before       bool     `yaml:"before"`               // before training, too
-	Samples      int      `yaml:"samples"`              // use only the first so many; 0: all
-	MaxTokens    int      `yaml:"max_tokens,omitempty"` // longer samples lose their last turns, or are left out; 0: of any length
-	MaxNewTokens int      `yaml:"max_new_tokens"`       // answers are cut there
-	Policies     []Policy `yaml:"policies"`
+	Before       bool             `yaml:"before"`               // before training, too
+	Samples      int              `yaml:"samples"`              // use only the first so many; 0: all
+	MaxTokens    int              `yaml:"max_tokens,omitempty"` // longer samples lose their last turns, or are left out; 0: of any length
+	MaxNewTokens int              `yaml:"max_new_tokens"`       // answers are cut there
+	Policies     []Policy         `yaml:"policies"`
 	// BeyondContext lets training evaluate full attention of samples that are longer than the
 	// base was trained for.
 	BeyondContext bool `yaml:"beyond_context,omitempty"`
@@ -402,7 +402,7 @@ func (j *Job) what(i int, p Reading) string {
 
 // shareKept gives all ranks what rank 0 has kept.
 func (o *Options) shareKept() error {
-	if o.Group == nil || o.Group.Size() == 1 {
+	if ranks.Or(o.Group).Size() == 1 {
 		return nil
 	}
 	text, err := ranks.OnFirst(o.Group, func() ([]byte, error) { return json.Marshal(o.Kept) })

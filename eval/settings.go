@@ -189,7 +189,7 @@ func (s *Settings) asked() string {
 
 // agree fails where a rank would evaluate something else than rank 0.
 func (s *Settings) agree(g ranks.Group) error {
-	if g == nil || g.Size() == 1 {
+	if ranks.Or(g).Size() == 1 {
 		return nil
 	}
 	all, err := ranks.Meet(g, *s)

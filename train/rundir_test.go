@@ -49,7 +49,7 @@ func TestSameConfig(t *testing.T) {
 		now := *then
 		now.Stages = append([]config.Stage(nil), then.Stages...)
 		c.change(&now)
-		_, err := sameConfig(&now, path)
+		_, err := sameConfig(then, &now, path)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v, want no error", c.name, err)
@@ -107,8 +107,7 @@ func TestResumeDir(t *testing.T) {
 					}
 				}
 			}
-			dir, lock, _, err := resumeDir(cfg)
-			lock.Release()
+			dir, err := resumeDir(cfg)
 			if c.want == "" && err == nil || c.want != "" && (err != nil || filepath.Base(dir) != c.want) {
 				t.Errorf("resumes %q, %v, want %q", dir, err, c.want)
 			}

@@ -72,40 +72,60 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 	return nil
 }
 
-// validate takes the loss on the held-out samples where it is due: it is that of a batch of
+// validate takes the loss on the held-out samples where it is due, before the first step among others: it is that of a batch of
 // all of them. Each rank reads a share, and all find the same. stop says that a rank was
 // asked to stop; then nothing has been found.
 func (t *trainer) validate(ctx context.Context, at *position, o config.Optimizer, gradients batchGradients, progress func(done int)) (stop bool, err error) {
 	every := t.config.Validation.Every
-	due := at.Step == o.Steps || every > 0 && at.Step > 0 && at.Step%every == 0
-	if len(t.validation) == 0 || !due || at.Validation.Step == at.Step {
+	due := at.Step == 0 || at.Step == o.Steps || every > 0 && at.Step%every == 0
+	if len(t.validation) == 0 || !due || at.Step > 0 && at.Validation.Step == at.Step {
 		return false, nil
 	}
 	started := time.Now()
+	found, stop, err := t.validationLoss(ctx, gradients, progress)
+	switch {
+	case err != nil || stop:
+		return stop, err
+	case at.Step == 0:
+		return false, t.before(*at, found, time.Since(started))
+	case math.IsNaN(found.Loss) || math.IsInf(found.Loss, 0):
+		return false, ranks.Failed(fmt.Errorf("the validation loss is %v: training has diverged; lower the learning rates (lr) or raise warmup", found.Loss))
+	}
+	return false, t.watch(at, found, time.Since(started))
+}
+
+// validationLoss is the loss on the held-out samples, of which each rank reads a share.
+func (t *trainer) validationLoss(ctx context.Context, gradients batchGradients, progress func(done int)) (found figures, stop bool, err error) {
 	mine, err := t.validationShare(ctx, gradients, progress)
 	switch {
 	case ctx.Err() != nil:
 		mine = contribution{Stop: true}
 	case err != nil:
-		return false, fmt.Errorf("validation: %w", err)
+		return found, false, fmt.Errorf("validation: %w", err)
 	}
 	all, err := ranks.Meet(t.group, mine)
 	if err != nil {
-		return false, err
+		return found, false, err
 	}
-	var found figures
 	for _, c := range all {
-		if c.Stop {
-			return true, nil
-		}
+		stop = stop || c.Stop
 		for _, f := range c.Samples {
 			found.add(f, len(t.validation))
 		}
 	}
-	if math.IsNaN(found.Loss) || math.IsInf(found.Loss, 0) {
-		return false, ranks.Failed(fmt.Errorf("the validation loss is %v: training has diverged; lower the learning rates (lr) or raise warmup", found.Loss))
+	return found, stop, nil
+}
+
+// before notes the loss on the held-out samples with which a stage begins. It decides nothing:
+// the best one is that of a step.
+func (t *trainer) before(at position, found figures, took time.Duration) error {
+	t.stageBegins = &runs.Before{Loss: found.Loss, Seconds: took.Seconds()}
+	kind := t.config.Stages[at.Stage].Kind()
+	t.note("stage %d (%s): loss on held-out rows %.4f before its first step", at.Stage+1, kind, found.Loss)
+	if t.group.Rank() > 0 {
+		return nil
 	}
-	return false, t.watch(at, found, time.Since(started))
+	return t.events.before(t.globalStep(at.Stage, 0), string(kind), found.Loss)
 }
 
 // validationShare takes this rank's share of the loss.
@@ -217,7 +237,7 @@ func (t *trainer) validationPlan() string {
 	if from == "" {
 		from = "what is held out"
 	}
-	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), from)
+	text := fmt.Sprintf("on %s of %s before and at the end of each stage", english.Plural(len(t.validation), "sample", ""), from)
 	if v.Every > 0 {
 		text += fmt.Sprintf(" and every %s", english.Plural(v.Every, "step", ""))
 	}

@@ -73,7 +73,7 @@ func evaluateShapes(c *cli.Context, run *runs.Run, sizes []export.Size) ([]manif
 	}
 	var list []manifest.Evaluated
 	for _, size := range sizes {
-		m, err := inShape(run.Model, size)
+		m, err := size.Of(run.Model)
 		if err != nil {
 			return nil, err
 		}

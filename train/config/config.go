@@ -167,20 +167,27 @@ type Checkpoint struct {
 // Settings are put over the file, one after the other, and checked as if they stood there.
 // Paths that they give are relative to the working directory.
 func Load(path string, settings ...strictyaml.Setting) (*Config, error) {
+	c, _, err := load(path, settings)
+	return c, err
+}
+
+func load(path string, settings []strictyaml.Setting) (*Config, *document, error) {
 	text, err := head.ReadText(path, strictyaml.MaxSize)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Parse(text, path, settings...)
+	d := newDocument(path)
+	c, err := d.read(text, settings)
+	return c, d, err
 }
 
 // Parse reads a configuration from text; path is where it stands.
 func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, error) {
-	dir, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	d := newDocument(path)
+	return newDocument(path).read(text, settings)
+}
+
+// read returns the configuration that a text and settings over it say.
+func (d *document) read(text []byte, settings []strictyaml.Setting) (*Config, error) {
 	root, err := d.Parse(text)
 	if err != nil {
 		return nil, err
@@ -201,9 +208,18 @@ func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, e
 	if d.validate(c); d.Err() != nil {
 		return nil, d.Err()
 	}
+	return c, d.settle(c)
+}
+
+// settle makes paths absolute, and says which rows are held out.
+func (d *document) settle(c *Config) error {
+	dir, err := filepath.Abs(filepath.Dir(d.File))
+	if err != nil {
+		return err
+	}
 	here, err := filepath.Abs("")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.rebase(func(key, path string) (string, error) {
 		if d.Given(key) {
@@ -211,12 +227,12 @@ func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, e
 		}
 		return relpath.Of(dir, path), nil
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	if len(c.Eval.Data) == 0 && c.Validation.Share > 0 {
 		c.Eval.HeldOut = &eval.HeldOut{Set: c.Data.Set(), Share: c.Validation.Share}
 	}
-	return c, nil
+	return nil
 }
 
 // decode fills a Config from a checked tree, over the defaults that the block's

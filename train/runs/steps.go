@@ -60,6 +60,36 @@ func MeanLoss(steps []Metrics) float64 {
 	return sum / float64(len(steps))
 }
 
+// StageSteps are the steps of a stage, and what they come to.
+type StageSteps struct {
+	Kind    string
+	Steps   []Metrics
+	Tokens  int
+	Seconds float64
+}
+
+// ByStage divides steps, which come stage by stage, by their stages.
+func ByStage(steps []Metrics) (stages []StageSteps) {
+	for i, m := range steps {
+		if i == 0 || m.Stage != steps[i-1].Stage {
+			stages = append(stages, StageSteps{Kind: m.Kind})
+		}
+		s := &stages[len(stages)-1]
+		s.Steps, s.Tokens, s.Seconds = append(s.Steps, m), s.Tokens+m.Tokens, s.Seconds+m.Seconds
+	}
+	return stages
+}
+
+// FirstLoss is the mean loss of the stage's first steps.
+func (s StageSteps) FirstLoss() float64 {
+	return MeanLoss(s.Steps[:min(AveragedSteps, len(s.Steps))])
+}
+
+// LastLoss is that of its last ones.
+func (s StageSteps) LastLoss() float64 {
+	return MeanLoss(s.Steps[max(0, len(s.Steps)-AveragedSteps):])
+}
+
 // PeakMemory is the most memory, in bytes, that was resident until any of the steps, 0 if it is not known.
 func PeakMemory(steps []Metrics) (most int64) {
 	for _, m := range steps {
