@@ -37,7 +37,7 @@ func TestCard(t *testing.T) {
 			t.Errorf("%s: %v, want %s", key, got[key], value)
 		}
 	}
-	if list, _ := got["datasets"].([]any); len(list) != 1 || list[0] != "chats" {
+	if list := got["datasets"]; list != nil { // a file of this machine is none of the hub's
 		t.Errorf("datasets %v", got["datasets"])
 	}
 	e, err := runs.ReadEvaluation(run.Dir)

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -166,6 +167,40 @@ func TestLeftLinks(t *testing.T) {
 	}
 	if to, err := os.Readlink(filepath.Join(c.Output, runs.Latest)); err != nil || to != "tiny" {
 		t.Errorf("latest is %q, %v, want tiny", to, err)
+	}
+}
+
+// TestNoCheckpoint: why a run cannot be resumed, and what can be done.
+func TestNoCheckpoint(t *testing.T) {
+	for file, want := range map[string]string{
+		runs.FinishedFile:    "it was finished; go on beyond its end with --extend",
+		model.AdapterWeights: "it was finished by an earlier version, which kept none; --adapter ",
+		runs.MetricsFile:     "it was ended before its first one was written",
+	} {
+		c := tinyConfig(t, "["+sftStage+"]")
+		dir := runDir(c, 1)
+		if err := errors.Join(os.MkdirAll(dir, 0o755), c.Write(filepath.Join(dir, runs.ConfigFile)), os.WriteFile(filepath.Join(dir, file), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := resumeDir(c)
+		wantError(t, err, dir+" has no checkpoint to resume from: "+want)
+	}
+}
+
+// TestEvaluationIsCheckedFirst: of a run that cannot be evaluated nothing is left.
+func TestEvaluationIsCheckedFirst(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	path := filepath.Join(t.TempDir(), "bad.jsonl")
+	if err := os.WriteFile(path, []byte(`{"context": "a", "input": "b", "answers": []}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []bool{true, false} {
+		c.Eval = eval.Config{Data: data.One(path), Before: before, MaxNewTokens: 1, Policies: []eval.Policy{eval.PolicyWindow}}
+		_, err := Train(t.Context(), c, Options{})
+		wantError(t, err, "evaluation: ", "bad.jsonl:line 1")
+		if _, err := os.Lstat(c.Output); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s was made (%v)", c.Output, err)
+		}
 	}
 }
 

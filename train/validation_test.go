@@ -66,6 +66,9 @@ func TestSlowValidationChangesNothing(t *testing.T) {
 		if len(found) != c.Stages[0].NumSteps() {
 			t.Fatalf("%s: %d losses, want one a step", stage, len(found))
 		}
+		if first := readMetrics(t, seen.Dir); first[0].Before == nil || first[1].Before != nil {
+			t.Fatalf("%s: the loss before the first step is not in its line alone", stage)
+		}
 		// A step from the same adapter on a batch of these rows begins with the same loss.
 		on := *c
 		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, c.Validation.Data, config.Validation{}
@@ -86,6 +89,14 @@ func TestSlowValidationChangesNothing(t *testing.T) {
 		last := found[len(found)-1]
 		if got := readMetrics(t, step.Dir)[0].Loss; math.Abs(got-last.Loss) > 1e-6*math.Abs(got) {
 			t.Errorf("%s: the loss on held-out rows is %v, a step on them has %v", stage, last.Loss, got)
+		}
+		on.Model.Adapter = "" // the first step of all has the loss before it
+		if step, err = Train(t.Context(), &on, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		before := readMetrics(t, seen.Dir)[0].Before.Loss
+		if got := readMetrics(t, step.Dir)[0].Loss; math.Abs(got-before) > 1e-6*math.Abs(got) {
+			t.Errorf("%s: the loss on held-out rows was %v before the first step, a step on them has %v", stage, before, got)
 		}
 	}
 }

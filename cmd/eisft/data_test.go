@@ -113,6 +113,31 @@ func TestDataStats(t *testing.T) {
 	}
 }
 
+// TestAllDropped: where data.long: drop leaves no row, stats, preview, the plan and training say
+// the same.
+func TestAllDropped(t *testing.T) {
+	t.Chdir(trainingFolder(t, 1))
+	config := strings.Replace(string(readFile(t, "s.yaml")), "max_tokens: 512", "max_tokens: 100, long: drop", 1)
+	writeFile(t, "s.yaml", config)
+	want := "train.jsonl: all of 8 rows are longer than data.max_tokens, which is 100, and left out by data.long: drop; raise it, or take another word for data.long\n"
+	for _, args := range [][]string{
+		{"data", "stats", "--config", "s.yaml"}, {"data", "preview", "--config", "s.yaml", "--rows", "2"},
+		{"train", "--config", "s.yaml", "--dry-run"}, {"train", "--config", "s.yaml"},
+	} {
+		r := eisft(t, args...)
+		if text := strings.Join(strings.Fields(r.stdout+r.stderr), " "); r.code != exitError || !strings.Contains(text, strings.TrimSpace(want)) {
+			t.Errorf("%q: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := eisft(t, "data", "preview", "--config", "s.yaml", "--rows", "2"); !strings.Contains(r.stdout, "train.jsonl:line 2: sample is too long: ") || !strings.Contains(r.stdout, "; it is left out (data.long: drop)\n") {
+		t.Errorf("preview shows\n%s", r.stdout)
+	}
+	writeFile(t, "s.yaml", strings.Replace(config, "max_tokens: 100", "max_tokens: 512", 1))
+	if r := eisft(t, "data", "preview", "--config", "s.yaml", "--rows", "2:3"); r.code != 0 || !strings.Contains(r.stdout, "train.jsonl:line 2: ") || !strings.Contains(r.stdout, "train.jsonl:line 3: ") || !strings.Contains(r.stdout, "2 of 8 rows shown") {
+		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
 // TestBasePrompt: rows of the demo's conversations are asked as its eisft.json says, in the
 // preview, in an evaluation and in training, unless a prompt is given.
 func TestBasePrompt(t *testing.T) {

@@ -80,6 +80,9 @@ func exportRun(c *cli.Context) error {
 	}
 	warnUnfinished(c, run)
 	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
+	if run.Template != nil {
+		options.TemplateOptions = run.Template.Variables()
+	}
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
 	}
