@@ -17,8 +17,15 @@ import (
 
 func dataCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "data",
-		Usage:       "look at what is trained on, make what is evaluated on",
+		Name:  "data",
+		Usage: "look at what is trained on, make what is evaluated on",
+		Description: `preview shows rows as the base's chat template renders them, with what is learned marked;
+stats counts their tokens, and what a limit cuts off. Both read what a configuration
+trains on, or any file for a model. synth makes long texts with hidden facts, to
+measure what is found again.
+
+   eisft data preview --config configs/s-sft.yaml
+   eisft data stats --model model/demo chats.jsonl`,
 		Subcommands: []*cli.Command{previewCommand(), statsCommand(), synthCommand()},
 		ArgsUsage:   "COMMAND",
 		Action:      noCommand,

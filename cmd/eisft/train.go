@@ -20,10 +20,14 @@ func trainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "train",
 		Usage: "train the module beside each attention layer",
-		Description: `Runs the stages of a configuration (distillation, S-SFT) on a frozen base and
-writes a run folder: the resolved configuration, the adapter, metrics and an
-evaluation before and after. Ctrl-C stops at the last whole step; the same
-command with --resume goes on exactly there.
+		Description: `Runs the stages of a configuration on a frozen base: distill fits the modules to
+the base's own attention, prune takes slots from layers that do not need them, s-sft
+learns answers. eisft config init writes a configuration in which every key is explained.
+
+The run's folder is runs/NAME, NAME being that of the configuration: it has the configuration with all defaults, the
+adapter (the trained parameters), metrics, and an evaluation before and after. When all is done, runs/latest points to it.
+Ctrl-C stops at the last whole step; the same command with --resume goes on exactly
+there. Keys that the configuration does not give stay as the run was started with.
 
 Before the first step it says which rows are used, how long each stage will take and
 how much memory, from one step on the longest sample; --dry-run says that and ends.

@@ -121,12 +121,8 @@ func stagesOf(dir string, c *config.Config) ([]StageSummary, error) {
 			list = append(list, StageSummary{Kind: found.Kind})
 		}
 		s, last := &list[i], found.Steps[len(found.Steps)-1]
-		s.Steps, s.Loss, s.Seconds, s.Before = last.Step, last.Loss, found.Seconds, found.Steps[0].Before
-		for _, m := range found.Steps {
-			if m.Validation != nil {
-				s.Validation = m.Validation
-			}
-		}
+		s.Steps, s.Loss, s.Seconds = last.Step, last.Loss, found.Seconds
+		s.Before, s.Validation = found.Steps[0].Before, found.LastValidation()
 	}
 	return list, err
 }

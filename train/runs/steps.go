@@ -47,8 +47,8 @@ func ReadSteps(path string) ([]Metrics, error) {
 	return steps, nil
 }
 
-// AveragedSteps is over how many steps at either end of a stage a loss is averaged: single ones
-// are noise.
+// AveragedSteps is over how many steps at either end of a stage a loss is averaged, if it has twice as
+// many: single ones are noise.
 const AveragedSteps = 10
 
 // MeanLoss is the mean loss of some steps of a stage.
@@ -80,15 +80,24 @@ func ByStage(steps []Metrics) (stages []StageSteps) {
 	return stages
 }
 
-// FirstLoss is the mean loss of the stage's first steps.
-func (s StageSteps) FirstLoss() float64 {
-	return MeanLoss(s.Steps[:min(AveragedSteps, len(s.Steps))])
+// LastValidation is the stage's last loss on held-out rows, nil if it has none.
+func (s StageSteps) LastValidation() (last *Validation) {
+	for _, m := range s.Steps {
+		if m.Validation != nil {
+			last = m.Validation
+		}
+	}
+	return last
 }
 
+// averaged is over how many steps at either end losses are averaged: no step is at both.
+func (s StageSteps) averaged() int { return min(AveragedSteps, (len(s.Steps)+1)/2) }
+
+// FirstLoss is the mean loss of the stage's first steps.
+func (s StageSteps) FirstLoss() float64 { return MeanLoss(s.Steps[:s.averaged()]) }
+
 // LastLoss is that of its last ones.
-func (s StageSteps) LastLoss() float64 {
-	return MeanLoss(s.Steps[max(0, len(s.Steps)-AveragedSteps):])
-}
+func (s StageSteps) LastLoss() float64 { return MeanLoss(s.Steps[len(s.Steps)-s.averaged():]) }
 
 // PeakMemory is the most memory, in bytes, that was resident until any of the steps, 0 if it is not known.
 func PeakMemory(steps []Metrics) (most int64) {
