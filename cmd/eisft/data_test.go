@@ -121,8 +121,10 @@ func TestAllDropped(t *testing.T) {
 	writeFile(t, "s.yaml", config)
 	want := "train.jsonl: all of 8 rows are longer than data.max_tokens, which is 100, and left out by data.long: drop; raise it, or take another word for data.long\n"
 	for _, args := range [][]string{
-		{"data", "stats", "--config", "s.yaml"}, {"data", "preview", "--config", "s.yaml", "--rows", "2"},
-		{"train", "--config", "s.yaml", "--dry-run"}, {"train", "--config", "s.yaml"},
+		{"data", "stats", "--config", "s.yaml"},
+		{"data", "preview", "--config", "s.yaml", "--rows", "2"},
+		{"train", "--config", "s.yaml", "--dry-run"},
+		{"train", "--config", "s.yaml"},
 	} {
 		r := eisft(t, args...)
 		if text := strings.Join(strings.Fields(r.stdout+r.stderr), " "); r.code != exitError || !strings.Contains(text, strings.TrimSpace(want)) {
