@@ -122,11 +122,10 @@ func writeValidations(w io.Writer, dir string) {
 		if v == nil {
 			continue
 		}
-		fmt.Fprintf(w, "stage %d (%s): ", i+1, s.Kind)
+		fmt.Fprintf(w, "stage %d (%s): best loss on held-out rows %.4f after step %d of %d, %.4f at the end", i+1, s.Kind, v.Best, v.BestStep, s.Of, v.Loss)
 		if s.Before != nil {
-			fmt.Fprintf(w, "loss on held-out rows %.4f before its first step, ", s.Before.Loss)
+			fmt.Fprintf(w, ", %.4f before its first step", s.Before.Loss)
 		}
-		fmt.Fprintf(w, "best loss on held-out rows %.4f after step %d of %d, %.4f at the end", v.Best, v.BestStep, s.Of, v.Loss)
 		if v.Stopped {
 			fmt.Fprintf(w, "; it ended after step %d, %d in a row being no better", s.Steps, v.Waited)
 		}
