@@ -5,13 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"eisft/internal/enum"
 	"eisft/internal/filehash"
 )
 
@@ -66,7 +64,9 @@ func (f Files) MarshalYAML() (any, error) {
 func (f *Files) UnmarshalYAML(decode func(any) error) error {
 	var one string
 	if decode(&one) == nil {
-		*f = One(one)
+		if *f = nil; one != "" {
+			*f = One(one)
+		}
 		return nil
 	}
 	var list []fileOrPath
@@ -88,22 +88,6 @@ func (f *fileOrPath) UnmarshalYAML(decode func(any) error) error {
 	return decode((*File)(f))
 }
 
-// Check reports what no data set can have: no file, a weight that is none, a template that
-// leaves the context out. problem is told which entry's key is wrong: "weight", "prompt".
-func (f Files) Check(problem func(entry int, key, message string)) {
-	for i, file := range f {
-		if file.Path == "" {
-			problem(i, "path", "is missing, but it is required")
-		}
-		if !(file.Weight >= 0) || math.IsInf(file.Weight, 0) { // not a number, too
-			problem(i, "weight", fmt.Sprintf("is %v; it must be more than 0", file.Weight))
-		}
-		if file.Format != "" && !slices.Contains(Formats(), file.Format) {
-			problem(i, "format", enum.Mismatch(file.Format, Formats()))
-		}
-	}
-}
-
 // weighted says that some entry has a weight.
 func (f Files) weighted() bool {
 	return slices.ContainsFunc(f, func(file File) bool { return file.Weight != 0 })
@@ -117,9 +101,19 @@ type Set struct {
 	Samples int // use only the first so many of each entry; 0: all
 }
 
+// Asked is the set with its rows asked by other prompts, see [Options], those of entries with
+// prompts of their own as well.
+func (s Set) Asked(prompts map[string]string) Set {
+	s.Prompts, s.Files = prompts, slices.Clone(s.Files)
+	for i := range s.Files {
+		s.Files[i].Prompt, s.Files[i].Prompts = "", nil
+	}
+	return s
+}
+
 // Open opens all files of the set, one behind the other.
 func (s Set) Open() (_ *Source, err error) {
-	out := &Source{starts: []int{0}}
+	out := &Source{starts: []int{0}, split: new(splitRows)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, out.Close())
@@ -211,12 +205,16 @@ func Expand(path string) ([]string, error) {
 	return paths, nil
 }
 
-// Sum is the SHA-256 of the files that a path or pattern names, in hexadecimal: of one that of
-// its bytes, of several that of theirs.
-func Sum(path string) (string, error) {
-	paths, err := Expand(path)
-	if err != nil {
-		return "", err
+// Sum is the SHA-256 of all files, in hexadecimal: of one that of its bytes, of several that of
+// theirs.
+func (f Files) Sum() (string, error) {
+	var paths []string
+	for _, file := range f {
+		found, err := Expand(file.Path)
+		if err != nil {
+			return "", err
+		}
+		paths = append(paths, found...)
 	}
 	all := sha256.New()
 	for _, p := range paths {

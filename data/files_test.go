@@ -104,8 +104,8 @@ func TestSet(t *testing.T) {
 	if _, err := (data.Set{}).Open(); err == nil {
 		t.Error("a set without files was opened")
 	}
-	one, err := data.Sum("b/1.jsonl")
-	both, err2 := data.Sum("b/*.jsonl")
+	one, err := data.One("b/1.jsonl").Sum()
+	both, err2 := data.One("b/*.jsonl").Sum()
 	if err != nil || err2 != nil || one == both || len(one) != 64 || len(both) != 64 {
 		t.Errorf("hashes %s, %s (%v, %v)", one, both, err, err2)
 	}

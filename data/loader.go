@@ -36,8 +36,42 @@ func (l *Loader) Next() (Encoded, error) {
 	return l.source.Encode(l.use[l.sampler.Next()], l.encoder)
 }
 
+// splitRows are the samples that rows were split into: each comes when its turn is, and the
+// others are not to be encoded again for it.
+type splitRows struct {
+	by     *Encoder
+	tokens int
+	parts  map[int][]Encoded // by the row's number in the file or files
+}
+
+// mostSplit is how many tokens of split rows are kept, which take 5 bytes each.
+const mostSplit = 16 << 20
+
+// keep keeps the samples of a row, as long as there is room.
+func (r *splitRows) keep(by *Encoder, row int, parts []Encoded) {
+	if r.by != by {
+		*r = splitRows{by: by, parts: map[int][]Encoded{}}
+	}
+	tokens := 0
+	for _, p := range parts {
+		tokens += len(p.IDs)
+	}
+	if len(parts) > 1 && r.tokens+tokens <= mostSplit {
+		r.parts[row], r.tokens = parts, r.tokens+tokens
+	}
+}
+
 // Encode reads and encodes a sample.
 func (s *Source) Encode(p Piece, e *Encoder) (Encoded, error) {
+	number := p.Row
+	if s.rows != nil {
+		number = s.rows[p.Row]
+	}
+	if s.split.by == e {
+		if parts := s.split.parts[number]; p.Part < len(parts) {
+			return parts[p.Part], nil
+		}
+	}
 	row, err := s.At(p.Row)
 	if err != nil {
 		return Encoded{}, err
@@ -49,6 +83,7 @@ func (s *Source) Encode(p Piece, e *Encoder) (Encoded, error) {
 	if err != nil {
 		return Encoded{}, err
 	}
+	s.split.keep(e, number, parts)
 	return parts[p.Part], nil
 }
 

@@ -53,10 +53,10 @@ func (g group) draw(drawn []int, seed uint64, from, to int) []int {
 	return drawn
 }
 
-// mixture is that of samples in use.
+// mixture is that of samples in use: of entries without weights one of all alike.
 func (s *Source) mixture(use []Piece) mixture {
 	m := mixture{n: len(use)}
-	byEntry, sum := make([][]int, len(s.entries)), 0.0
+	byEntry := make([][]int, len(s.entries))
 	for i, p := range use {
 		e := s.entry(p.Row)
 		if s.entries[e].weight == 0 {
@@ -64,17 +64,31 @@ func (s *Source) mixture(use []Piece) mixture {
 		}
 		byEntry[e] = append(byEntry[e], i)
 	}
+	shares := s.shares(func(e int) int { return len(byEntry[e]) })
 	for e, samples := range byEntry {
 		if len(samples) > 0 {
-			sum += s.entries[e].weight
-		}
-	}
-	for e, samples := range byEntry {
-		if len(samples) > 0 {
-			m.groups = append(m.groups, group{samples, s.entries[e].weight / sum})
+			m.groups = append(m.groups, group{samples, shares[e]})
 		}
 	}
 	return m
+}
+
+// shares are what the entries, of so many samples each, have of all that is drawn: by their weights,
+// or where they have none by their samples.
+func (s *Source) shares(samples func(entry int) int) []float64 {
+	list, sum := make([]float64, len(s.entries)), 0.0
+	for e, entry := range s.entries {
+		if n := samples(e); n > 0 && entry.weight > 0 {
+			list[e] = entry.weight
+		} else {
+			list[e] = float64(n)
+		}
+		sum += list[e]
+	}
+	for e := range list {
+		list[e] /= sum
+	}
+	return list
 }
 
 // Portion is what an entry of a set has of the samples in use.
@@ -88,7 +102,7 @@ type Portion struct {
 
 // Portions lists those of the entries. lengths are the tokens of each sample.
 func (s *Source) Portions(use []Piece, lengths []int) []Portion {
-	list, sum := make([]Portion, len(s.entries)), 0.0
+	list := make([]Portion, len(s.entries))
 	for e, entry := range s.entries {
 		list[e] = Portion{Path: entry.path, Weight: entry.weight}
 	}
@@ -97,15 +111,8 @@ func (s *Source) Portions(use []Piece, lengths []int) []Portion {
 		list[e].Samples++
 		list[e].Tokens += lengths[i]
 	}
-	for i := range list {
-		p := &list[i]
-		if p.Share = float64(p.Samples); p.Weight > 0 && p.Samples > 0 {
-			p.Share = p.Weight
-		}
-		sum += p.Share
-	}
-	for i := range list {
-		list[i].Share /= sum
+	for e, share := range s.shares(func(e int) int { return list[e].Samples }) {
+		list[e].Share = share
 	}
 	return list
 }

@@ -20,6 +20,7 @@ type Source struct {
 	starts  []int // of each part the first row, and last how many rows all have
 	entries []entry
 	rows    []int // those in use, in order; nil: all
+	split   *splitRows
 }
 
 // dataFile is an open file and how its rows are understood.

@@ -27,7 +27,7 @@ func TestPlan(t *testing.T) {
 			}
 		}
 	}
-	check("3 rows of "+j.Config.Data+": 4 answers of at most 8 tokens, ", "at once, and was trained on texts of 20: what it writes may be nonsense\n", j.Dir+"\n")
+	check("3 rows of "+j.Config.Data.String()+": 4 answers of at most 8 tokens, ", "at once, and was trained on texts of 20: what it writes may be nonsense\n", j.Dir+"\n")
 	if _, err := os.Stat(j.Dir); !os.IsNotExist(err) {
 		t.Errorf("a plan has made %s: %v", j.Dir, err)
 	}

@@ -28,7 +28,7 @@ func interviewJob(t *testing.T, policies ...Policy) *Job {
 		}
 		rows += string(line) + "\n"
 	}
-	if err := os.WriteFile(j.Config.Data, []byte(rows), 0o666); err != nil {
+	if err := os.WriteFile(j.Config.Data.String(), []byte(rows), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	return j

@@ -20,13 +20,15 @@ import (
 
 // Config is an evaluation as a configuration describes it.
 type Config struct {
-	Data         string `yaml:"data,omitempty"` // no evaluation if empty, unless rows are held out
-	data.Options `yaml:",inline"`
-	Before       bool     `yaml:"before"`               // before training, too
-	Samples      int      `yaml:"samples"`              // use only the first so many; 0: all
-	MaxTokens    int      `yaml:"max_tokens,omitempty"` // longer samples lose their last turns, or are left out; 0: of any length
-	MaxNewTokens int      `yaml:"max_new_tokens"`       // answers are cut there
-	Policies     []Policy `yaml:"policies"`
+	// Data are read in order, a row of each entry in turn; without any there is no evaluation,
+	// unless rows are held out.
+	Data         data.Files       `yaml:"data,omitempty"`
+	data.Options `yaml:",inline"` // of entries that give none of their own
+	Before       bool             `yaml:"before"`               // before training, too
+	Samples      int              `yaml:"samples"`              // use only the first so many; 0: all
+	MaxTokens    int              `yaml:"max_tokens,omitempty"` // longer samples lose their last turns, or are left out; 0: of any length
+	MaxNewTokens int              `yaml:"max_new_tokens"`       // answers are cut there
+	Policies     []Policy         `yaml:"policies"`
 	// BeyondContext lets training evaluate full attention of samples that are longer than the
 	// base was trained for.
 	BeyondContext bool `yaml:"beyond_context,omitempty"`
@@ -39,13 +41,17 @@ type Config struct {
 	Tasks *Tasks `yaml:"-"`
 }
 
-// dataOptions are those that the data are opened with.
-func (c Config) dataOptions() data.Options {
-	o := c.Options
-	if c.Tasks != nil {
-		o.Prompts = c.Tasks.prompts()
+// set is what is opened: the data, or the set that rows are held out of.
+func (c Config) set() data.Set {
+	s := data.Set{Files: c.Data, Options: c.Options}
+	if c.heldOut() {
+		s = c.HeldOut.Set
+		s.Base = c.Base
 	}
-	return o
+	if c.Tasks != nil {
+		s = s.Asked(c.Tasks.prompts())
+	}
+	return s
 }
 
 // HeldOut are the rows that are held out of a data set which is trained on.
@@ -55,38 +61,39 @@ type HeldOut struct {
 }
 
 // Nothing says that there is nothing to evaluate on.
-func (c Config) Nothing() bool { return c.Data == "" && c.HeldOut == nil }
+func (c Config) Nothing() bool { return len(c.Data) == 0 && c.HeldOut == nil }
 
-// Name says what is evaluated on: the data's path, or which rows of which files.
+// heldOut says that what is evaluated on are held-out rows.
+func (c Config) heldOut() bool { return len(c.Data) == 0 && c.HeldOut != nil }
+
+// Name says what is evaluated on: the data's paths, or which rows of which files.
 func (c Config) Name() string {
-	if c.Data != "" || c.HeldOut == nil {
-		return c.Data
+	if !c.heldOut() {
+		return c.Data.String()
 	}
 	return fmt.Sprintf("%s of %s, held out", c.HeldOut.Share, c.HeldOut.Set.Files)
 }
 
 // Folder is what the folder of an evaluation is called by its data.
 func (c Config) Folder() string {
-	if c.Data == "" {
+	if len(c.Data) == 0 {
 		return "validation"
 	}
-	name, _, _ := strings.Cut(filepath.Base(c.Data), ".")
+	name, _, _ := strings.Cut(filepath.Base(c.Data[0].Path), ".")
+	if more := len(c.Data) - 1; more > 0 {
+		name += fmt.Sprintf("-and-%d-more", more)
+	}
 	return strings.NewReplacer("*", "_", "?", "_", "[", "_", "]", "_").Replace(name)
 }
 
-// Open opens the rows to evaluate on. Those that are held out of several entries come from each in turn.
+// Open opens the rows to evaluate on. Of several entries they come from each in turn.
 func (c Config) Open(ctx context.Context) (*data.Source, error) {
-	if c.Data != "" || c.HeldOut == nil {
-		return data.Open(c.Data, c.dataOptions())
-	}
-	set := c.HeldOut.Set
-	set.Base = c.Base
-	if c.Tasks != nil {
-		set.Prompts = c.Tasks.prompts()
-	}
-	all, err := set.Open()
+	all, err := c.set().Open()
 	if err != nil {
 		return nil, err
+	}
+	if !c.heldOut() {
+		return all.Spread(), nil
 	}
 	_, held, err := all.Split(ctx, c.HeldOut.Share)
 	if err != nil {
@@ -97,8 +104,8 @@ func (c Config) Open(ctx context.Context) (*data.Source, error) {
 
 // Sum is the SHA-256 of what is evaluated on.
 func (c Config) Sum(ctx context.Context) (_ string, err error) {
-	if c.Data != "" || c.HeldOut == nil {
-		return data.Sum(c.Data)
+	if !c.heldOut() {
+		return c.Data.Sum()
 	}
 	held, err := c.Open(ctx)
 	if err != nil {
@@ -160,7 +167,7 @@ func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
 	}
 	var samples []Sample
 	if texts != nil && j.Graphs != nil {
-		return nil, fmt.Errorf("%s holds plain texts, which graphs are not scored on: their prompt graph gives the logits of the last token alone; take questions with answers", j.Config.Data)
+		return nil, fmt.Errorf("%s holds plain texts, which graphs are not scored on: their prompt graph gives the logits of the last token alone; take questions with answers", j.Config.Name())
 	}
 	if texts == nil {
 		if samples, err = j.load(ctx); err != nil {
@@ -318,10 +325,10 @@ func (j *Job) loadShort(source *data.Source, sample func(row data.Sample) (Sampl
 		return nil, err
 	}
 	if len(samples) == 0 && long > 0 {
-		return nil, fmt.Errorf("%s: none of %d rows has an answer within eval.max_tokens (%d); raise it", j.Config.Data, long, j.Config.MaxTokens)
+		return nil, fmt.Errorf("%s: none of %d rows has an answer within eval.max_tokens (%d); raise it", j.Config.Name(), long, j.Config.MaxTokens)
 	}
 	if long+dropped > 0 {
-		j.say("%s: %d rows and %d later answers of others lie beyond eval.max_tokens (%d) and are left out", j.Config.Data, long, dropped, j.Config.MaxTokens)
+		j.say("%s: %d rows and %d later answers of others lie beyond eval.max_tokens (%d) and are left out", j.Config.Name(), long, dropped, j.Config.MaxTokens)
 	}
 	return samples, nil
 }
@@ -395,7 +402,7 @@ func (j *Job) what(i int, p Reading) string {
 
 // shareKept gives all ranks what rank 0 has kept.
 func (o *Options) shareKept() error {
-	if o.Group == nil || o.Group.Size() == 1 {
+	if ranks.Or(o.Group).Size() == 1 {
 		return nil
 	}
 	text, err := ranks.OnFirst(o.Group, func() ([]byte, error) { return json.Marshal(o.Kept) })

@@ -268,9 +268,7 @@ func (e *evaluation) records(ctx context.Context, samples []Sample) ([]Record, e
 // on all of them, row by row. Neighbours that are about one text are read by one rank, so that
 // the text is read once.
 func inTurn(g ranks.Group, rows []int, oneText func(row, next int) bool, read func(row int) (Record, error), take func(row int, r Record) error) error {
-	if g == nil {
-		g = ranks.Alone{}
-	}
+	g = ranks.Or(g)
 	for round := range slices.Chunk(shares(rows, g.Size(), oneText), g.Size()) {
 		var mine []Record
 		if g.Rank() < len(round) {
@@ -353,11 +351,11 @@ func (e *evaluation) tell(r Record) error {
 // same fails if a record is of other questions than those of the sample.
 func (s Sample) same(r *Record) error {
 	if len(r.Answers) != len(s.Turns) {
-		return fmt.Errorf("the record of row %d has %d answers, the row %d questions", r.Row, len(r.Answers), len(s.Turns))
+		return fmt.Errorf("the record of row %d has %d answers, the row %d questions", r.Row+1, len(r.Answers), len(s.Turns))
 	}
 	for i, t := range s.Turns {
 		if sum := PromptSHA256(s.IDs[:t.Start]); sum != r.Answers[i].PromptSHA256 {
-			return fmt.Errorf("the record of row %d was made of other tokens: the SHA-256 of the prompt to answer %d was %.12s and is %.12s", r.Row, i, r.Answers[i].PromptSHA256, sum)
+			return fmt.Errorf("the record of row %d was made of other tokens: the SHA-256 of the prompt to answer %d was %.12s and is %.12s", r.Row+1, i, r.Answers[i].PromptSHA256, sum)
 		}
 		r.Answers[i].Where = s.Where     // which depends on where the command runs
 		r.Answers[i].Context = s.Context // earlier versions wrote none

@@ -308,7 +308,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := WithPolicy(m, "ful"); err == nil || err.Error() != `policy is "ful"; did you mean "full"? It must be one of full, window, random, h2o, snapkv, pyramidkv, tova, keydiff, expected, infini, edgeinfinite, slots, eisft` {
 		t.Errorf("an unknown policy: error %v", err)
 	}
-	none := Config{Data: filepath.Join(t.TempDir(), "none.parquet"), Policies: []Policy{PolicyFull}}
+	none := Config{Data: data.One(filepath.Join(t.TempDir(), "none.parquet")), Policies: []Policy{PolicyFull}}
 	if _, err := (&Job{Model: m, Tokenizer: tk, Template: tpl, Config: none}).Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing data: error %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"eisft/data"
 	"eisft/internal/atomicfile"
 	"eisft/internal/enum"
 	"eisft/internal/ranks"
@@ -35,7 +36,7 @@ func demoJob(t *testing.T) *Job {
 	}
 	return &Job{
 		Model: m, Tokenizer: tk, Template: tpl, Version: "v1", Dir: filepath.Join(dir, "evals", "rows"),
-		Config: Config{Data: path, MaxNewTokens: 8, Policies: []Policy{PolicyFull, PolicyWindow}},
+		Config: Config{Data: data.One(path), MaxNewTokens: 8, Policies: []Policy{PolicyFull, PolicyWindow}},
 	}
 }
 
@@ -208,7 +209,7 @@ func TestRefusedFolders(t *testing.T) {
 		change func(j *Job)
 		want   string
 	}{
-		{"other data", func(j *Job) { write(t, j.Config.Data, chatOf(question)+chatOf(question)) }, "begun with other settings: the data was "},
+		{"other data", func(j *Job) { write(t, j.Config.Data.String(), chatOf(question)+chatOf(question)) }, "begun with other settings: the data was "},
 		{"a shorter answer", func(j *Job) { j.Config.MaxNewTokens = 7 }, "begun with other settings: max_new_tokens was 8 and is 7; go on with what was there, or name another folder with --out"},
 		{"another version", func(j *Job) { j.Version = "v2" }, "the program's version was v1 and is v2"},
 		{"a quantized model", func(j *Job) { j.Quantized = strings.Repeat("ab", 32) }, "the quantized model was none and is abababababab"},
@@ -233,7 +234,7 @@ func TestRefusedFolders(t *testing.T) {
 			j.Dir = t.TempDir()
 			write(t, filepath.Join(j.Dir, "thesis.txt"), "x")
 		}, "is no evaluation's folder: it has thesis.txt and no settings.json"},
-		{"a file", func(j *Job) { j.Dir = j.Config.Data }, "rows.jsonl: not a directory"},
+		{"a file", func(j *Job) { j.Dir = j.Config.Data.String() }, "rows.jsonl: not a directory"},
 		{"a policy to compare with that is not there", func(j *Job) { j.Against = PolicyWindow }, `against is "window"`},
 		{"an unknown policy", func(j *Job) { j.Config.Policies = []Policy{"ful"} }, `policy is "ful"; did you mean "full"?`},
 		{"no policy", func(j *Job) { j.Config.Policies = nil }, "there is no policy to evaluate"},
@@ -241,11 +242,11 @@ func TestRefusedFolders(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			write(t, path(SettingsFile), settings)
 			write(t, path(RecordsFile), records)
-			rows, err := os.ReadFile(j.Config.Data)
+			rows, err := os.ReadFile(j.Config.Data.String())
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer write(t, j.Config.Data, string(rows))
+			defer write(t, j.Config.Data.String(), string(rows))
 			k := *j
 			tc.change(&k)
 			if _, err := k.Run(t.Context()); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "open ", ""), tc.want) {
@@ -448,7 +449,7 @@ func TestRanksAgree(t *testing.T) {
 		want   string
 	}{
 		{func(j *Job) { j.Config.Samples = 1 }, "rank 1 is to evaluate 1 samples, policies [full window], budgets [], 1 seeds, and rank 0 0 samples, "},
-		{func(j *Job) { j.Config.Data = other }, "rank 1 does not evaluate as rank 0 does, whose value comes first: the data was "},
+		{func(j *Job) { j.Config.Data = data.One(other) }, "rank 1 does not evaluate as rank 0 does, whose value comes first: the data was "},
 	} {
 		rankstest.Run(2, func(g ranks.Group) {
 			j := *alone

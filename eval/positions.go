@@ -236,10 +236,10 @@ type textReader struct {
 // sameText fails if a record is of another text.
 func sameText(r *Record, text data.Encoded) error {
 	if r.Text == nil {
-		return fmt.Errorf("the record of row %d has answers, the row is a plain text", r.Row)
+		return fmt.Errorf("the record of row %d has answers, the row is a plain text", r.Row+1)
 	}
 	if sum := PromptSHA256(text.IDs); r.Text.SHA256 != sum {
-		return fmt.Errorf("the record of row %d was made of other tokens: their SHA-256 was %.12s and is %.12s", r.Row, r.Text.SHA256, sum)
+		return fmt.Errorf("the record of row %d was made of other tokens: their SHA-256 was %.12s and is %.12s", r.Row+1, r.Text.SHA256, sum)
 	}
 	return nil
 }

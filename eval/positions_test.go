@@ -52,7 +52,7 @@ func textsJob(t *testing.T, policies ...Policy) (*Job, []data.Encoded) {
 	if err := os.WriteFile(path, []byte(rows), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	j := &Job{Model: m, Tokenizer: tk, Template: tpl, Config: Config{Data: path, Policies: policies}, Stream: model.StreamOptions{NoRouting: true}}
+	j := &Job{Model: m, Tokenizer: tk, Template: tpl, Config: Config{Data: data.One(path), Policies: policies}, Stream: model.StreamOptions{NoRouting: true}}
 	list, err := j.texts(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d texts, %v", len(list), err)
@@ -118,7 +118,7 @@ func TestTextsKept(t *testing.T) {
 	if j.Model, err = j.Model.WithoutMemory(); err != nil { // whose bytes would hold all of the texts
 		t.Fatal(err)
 	}
-	write(t, j.Config.Data, `{"text": "`+strings.Repeat("Mark: To open the attic, type 6528. ", 18)+`"}
+	write(t, j.Config.Data.String(), `{"text": "`+strings.Repeat("Mark: To open the attic, type 6528. ", 18)+`"}
 {"text": "`+strings.Repeat("Nathan: How is your family doing? ", 22)+`"}
 `)
 	j.Dir, j.Version, j.Seeds = filepath.Join(t.TempDir(), "a"), "v1", 2
@@ -180,7 +180,7 @@ func TestRanksReadTexts(t *testing.T) {
 	alone, _ := textsJob(t, PolicyFull, PolicyWindow)
 	alone.Dir = filepath.Join(t.TempDir(), "alone")
 	want := run(t, alone)
-	text, err := os.ReadFile(alone.Config.Data)
+	text, err := os.ReadFile(alone.Config.Data.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestRanksReadTexts(t *testing.T) {
 		if j.Group, j.Dir = g, ""; g.Rank() == 0 {
 			j.Dir = dir
 		} else {
-			j.Config.Data = other
+			j.Config.Data = data.One(other)
 		}
 		for range 2 { // the second time all is there
 			r, err := j.Run(t.Context())
@@ -226,7 +226,7 @@ func TestRanksReadTexts(t *testing.T) {
 
 func TestShortText(t *testing.T) {
 	j, _ := textsJob(t, PolicyFull)
-	if err := os.WriteFile(j.Config.Data, []byte(`{"text": "a"}`), 0o666); err != nil {
+	if err := os.WriteFile(j.Config.Data.String(), []byte(`{"text": "a"}`), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	_, err := j.Run(t.Context())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -53,7 +54,7 @@ type Settings struct {
 	Seeds    int      `json:"seeds"`
 }
 
-// DataFile is a file of questions and how it is read.
+// DataFile are the files of questions and how they are read.
 type DataFile struct {
 	Path    string            `json:"path"`
 	SHA256  string            `json:"sha256"`
@@ -79,7 +80,7 @@ func (j *Job) settings(ctx context.Context) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	options, err := keysOf(j.Config.Options)
+	options, err := j.Config.optionKeys()
 	if err != nil {
 		return nil, err
 	}
@@ -88,12 +89,28 @@ func (j *Job) settings(ctx context.Context) (*Settings, error) {
 			return nil, err
 		}
 	}
-	path := j.Config.Name()
-	if abs, err := filepath.Abs(path); err == nil && j.Config.Data != "" {
-		path = abs
+	s.Data = DataFile{j.Config.Name(), sum, options}
+	if files, err := j.Config.Data.Rebased("", func(_, path string) (string, error) { return filepath.Abs(path) }); err == nil && len(files) > 0 {
+		s.Data.Path = files.String()
 	}
-	s.Data = DataFile{path, sum, options}
 	return s, nil
+}
+
+// optionKeys are the keys of options that are set: those of entries that have some are
+// called data[0].prompt and so on.
+func (c Config) optionKeys() (map[string]string, error) {
+	keys, err := keysOf(c.Options)
+	for i, file := range c.Data {
+		of, failed := keysOf(file.Options)
+		err = errors.Join(err, failed)
+		for k, v := range of {
+			if keys == nil {
+				keys = map[string]string{}
+			}
+			keys[fmt.Sprintf("data[%d].%s", i, k)] = v
+		}
+	}
+	return keys, err
 }
 
 // keysOf lists the keys of options that are set, as a configuration writes them, and their
@@ -172,7 +189,7 @@ func (s *Settings) asked() string {
 
 // agree fails where a rank would evaluate something else than rank 0.
 func (s *Settings) agree(g ranks.Group) error {
-	if g == nil || g.Size() == 1 {
+	if ranks.Or(g).Size() == 1 {
 		return nil
 	}
 	all, err := ranks.Meet(g, *s)

@@ -50,7 +50,7 @@ func TestGraphs(t *testing.T) {
 			t.Errorf("answer %d is %q with a loss of %g, want %q with %g", i, a.Text, a.NLL, want.Text, want.NLL)
 		}
 	}
-	write(t, j.Config.Data, `{"text": "A text without questions."}`+"\n")
+	write(t, j.Config.Data.String(), `{"text": "A text without questions."}`+"\n")
 	if _, err := j.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "holds plain texts, which graphs are not scored on") {
 		t.Errorf("plain texts: %v", err)
 	}

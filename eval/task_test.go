@@ -137,7 +137,7 @@ func taskJob(t *testing.T, rows string, tasks *Tasks) (*Report, error) {
 	if err := os.WriteFile(path, []byte(rows), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	job := Job{Model: m, Tokenizer: tk, Template: tpl, Config: Config{Data: path, Policies: []Policy{PolicyFull}, Tasks: tasks}}
+	job := Job{Model: m, Tokenizer: tk, Template: tpl, Config: Config{Data: data.One(path), Policies: []Policy{PolicyFull}, Tasks: tasks}}
 	return job.Run(t.Context())
 }
 

@@ -19,6 +19,7 @@ import (
 	"eisft/export/manifest"
 	"eisft/internal/atomicfile"
 	"eisft/model"
+	"eisft/model/tokenizer"
 	"eisft/quant"
 )
 
@@ -49,6 +50,8 @@ type Options struct {
 	// nor the working directory lie.
 	Replace bool
 	RunDir  string
+	// TemplateOptions are what the run's chat template knows beside the messages.
+	TemplateOptions []tokenizer.Field
 	// Evaluated is what the model recalls in the sizes, for the manifest.
 	Evaluated []manifest.Evaluated
 	// NoVerify leaves the comparison in ONNX Runtime out.

@@ -15,6 +15,15 @@ type Size struct {
 // String returns the shape's name, "512x2048".
 func (s Size) String() string { return fmt.Sprintf("%dx%d", s.Tokens, s.Cache) }
 
+// Of returns a model with its block in the sizes of the shape, as exported graphs of it read.
+func (s Size) Of(m *model.Model) (*model.Model, error) {
+	spec, err := s.Fit(m.Spec)
+	if err != nil {
+		return nil, err
+	}
+	return model.New(m.Base, spec, m.Params)
+}
+
 // maxPlaces bounds T and C: it is more than fits a phone, and more than the graphs could be
 // compared in.
 const maxPlaces = 1 << 20

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -34,6 +35,13 @@ func (w *writer) describeText() (*manifest.Text, error) {
 	template, err := tokenizer.LoadTemplate(w.dir)
 	if err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 		return nil, err
+	}
+	if template != nil && len(w.TemplateOptions) > 0 {
+		template = template.With(w.TemplateOptions)
+		text.TemplateOptions = map[string]json.RawMessage{}
+		for _, o := range w.TemplateOptions {
+			text.TemplateOptions[o.Name] = o.Value
+		}
 	}
 	text.StopIDs = chat.StopIDs(config, tk, template)
 	if template == nil {

@@ -87,15 +87,15 @@ func verifyPrecision(ctx context.Context, dir string, info *manifest.Manifest, s
 // those that an export of this model has: parameters alone do not show another window.
 func inShape(m *model.Model, s manifest.Shape) (*model.Model, error) {
 	const advice = "the folder belongs to another run: name that one with --run, or export again"
-	spec, err := Size{s.Tokens, s.Cache}.Fit(m.Spec)
+	fitted, err := Size{s.Tokens, s.Cache}.Of(m)
 	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, advice)
 	}
-	if have, want := s.Sizes(), spec.Sizes(); have != want {
+	if have, want := s.Sizes(), fitted.Spec.Sizes(); have != want {
 		return nil, fmt.Errorf("shape %s has %d sinks, %d slots, a window of %d and segments of %d, but the model's block gives it %d, %d, %d and %d; %s",
 			s.Name, have.Sink, have.Slots, have.Window, have.Segment, want.Sink, want.Slots, want.Window, want.Segment, advice)
 	}
-	return model.New(m.Base, spec, m.Params)
+	return fitted, nil
 }
 
 // pair is the graphs of one precision and what the Go model that they should equal has read.

@@ -29,8 +29,8 @@ func inspectConfig(_ context.Context, r *Report, path string, _ Options) error {
 	r.fact("base", c.Model.Path)
 	r.fact("block", blockText(c.Block.Spec))
 	r.fact("data", c.Data.Train.String())
-	if c.Eval.Data != "" {
-		r.fact("evaluated on", c.Eval.Data)
+	if !c.Eval.Nothing() {
+		r.fact("evaluated on", c.Eval.Name())
 	}
 	r.trainedBeside(c.Model.Quantized)
 	t := Table{Title: "stages", Columns: []string{"stage", "kind", "steps"}}
@@ -39,14 +39,16 @@ func inspectConfig(_ context.Context, r *Report, path string, _ Options) error {
 	}
 	r.table(t)
 	type file struct{ key, path string }
-	files := []file{{"model.path", c.Model.Path}, {"validation.data", c.Validation.Data}, {"eval.data", c.Eval.Data}}
-	for _, f := range c.Data.Train {
-		files = append(files, file{"data.train", f.Path})
-	}
-	for _, f := range files {
-		if f.path == "" {
-			continue
+	files := []file{{"model.path", c.Model.Path}}
+	add := func(key string, list data.Files) {
+		for _, f := range list {
+			files = append(files, file{key, f.Path})
 		}
+	}
+	add("validation.data", c.Validation.Data)
+	add("eval.data", c.Eval.Data)
+	add("data.train", c.Data.Train)
+	for _, f := range files {
 		paths, err := data.Expand(f.path)
 		if err == nil {
 			_, err = os.Stat(paths[0])

@@ -15,6 +15,7 @@ import (
 	"eisft/export/check"
 	"eisft/export/ir"
 	"eisft/export/manifest"
+	"eisft/model"
 	"eisft/train/runs"
 )
 
@@ -234,7 +235,11 @@ func (r *Report) exports(dir string) {
 	found, err := subfolders(dir, runs.ExportDir)
 	r.problem(err)
 	if len(found) == 0 {
-		r.note("not exported yet: eisft export --run %s --shape 512x2048", r.Path)
+		shape := "TxC"
+		if a, err := model.ReadAdapter(dir); err == nil {
+			shape = a.Block.ShapeName()
+		}
+		r.note("not exported yet: eisft export --run %s --shape %s", r.Path, shape)
 	}
 	for _, f := range found {
 		m, err := manifest.Read(f)

@@ -48,7 +48,7 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if o.From >= source.Len() {
-		return fmt.Errorf("%s: there is no row %d: %d are trained on, and the first is 0", section.Train, o.From, source.Len())
+		return fmt.Errorf("%s: there is no row %d: %d are trained on, and the first is row 1", section.Train, o.From+1, source.Len())
 	}
 	p := preview{writer: w, options: o, tokenizer: tk, encoder: data.NewEncoder(tk, template, o.MaxTokens).Long(section.Long)}
 	to := min(o.To, source.Len())
@@ -60,7 +60,11 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 		if err == nil {
 			err = p.sample(sample)
 		}
-		if err != nil {
+		switch {
+		case errors.Is(err, data.ErrTooLong) && section.Long == data.LongDrop:
+			p.dropped++
+			p.printf("%s; it is left out (data.long: %s)\n\n", utf8text.Visible(err.Error()), section.Long)
+		case err != nil:
 			p.bad++
 			p.printf("%s\n\n", utf8text.Visible(err.Error()))
 		}
@@ -69,17 +73,31 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	if p.err == nil && p.bad > 0 {
 		return fmt.Errorf("%s: %d of the %d rows shown cannot be trained on", section.Train, p.bad, to-o.From)
 	}
+	if p.err == nil && p.dropped == to-o.From {
+		return p.anyLeft(ctx, source)
+	}
 	return p.err
+}
+
+// anyLeft fails as training does if none of the rows is left to train on.
+func (p *preview) anyLeft(ctx context.Context, source *data.Source) error {
+	all, err := data.CheckRows(ctx, source, p.encoder, data.CheckOptions{})
+	if err != nil {
+		return err
+	}
+	_, err = all.Use(data.BadRowSkip)
+	return err
 }
 
 // preview is one call of Preview.
 type preview struct {
-	writer               io.Writer
-	options              PreviewOptions
-	tokenizer            *tokenizer.Tokenizer
-	encoder              *data.Encoder
-	tokens, learned, bad int
-	err                  error
+	writer          io.Writer
+	options         PreviewOptions
+	tokenizer       *tokenizer.Tokenizer
+	encoder         *data.Encoder
+	tokens, learned int
+	bad, dropped    int // rows
+	err             error
 }
 
 func (p *preview) printf(format string, args ...any) {

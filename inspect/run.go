@@ -65,41 +65,23 @@ func (r *Report) leftovers(dir string, names ...string) {
 	}
 }
 
-// stage is what metrics.jsonl says of one stage.
-type stage struct {
-	kind    string
-	steps   []runs.Metrics
-	tokens  int
-	seconds float64
-	pruned  *runs.Pruned
-}
-
-// firstLoss and lastLoss are the mean losses of a stage's first and last steps.
-func (s stage) firstLoss() Score {
-	return Score(runs.MeanLoss(s.steps[:min(runs.AveragedSteps, len(s.steps))]))
-}
-
-func (s stage) lastLoss() Score {
-	return Score(runs.MeanLoss(s.steps[max(0, len(s.steps)-runs.AveragedSteps):]))
-}
-
 // training describes what the stages did; c is nil if the configuration could
 // not be read.
 func (r *Report) training(dir string, c *config.Config) {
 	steps, err := runs.ReadSteps(filepath.Join(dir, runs.MetricsFile))
 	r.problem(err)
-	stages := stagesOf(steps)
+	stages := runs.ByStage(steps)
 	t := Table{Title: "training", Columns: []string{"stage", "kind", "steps", "loss, first steps", "loss, last steps", "tokens", "time"}}
 	all := 0.0
 	for i, s := range stages {
-		steps := fmt.Sprint(len(s.steps))
+		steps := fmt.Sprint(len(s.Steps))
 		if c != nil && i < len(c.Stages) {
 			steps += fmt.Sprintf(" of %d", c.Stages[i].NumSteps())
 		}
-		t.row(i+1, s.kind, steps, s.firstLoss(), s.lastLoss(), Count(s.tokens), Seconds(s.seconds))
-		all += s.seconds
-		if s.pruned != nil {
-			r.fact("pruned", s.pruned.String())
+		t.row(i+1, s.Kind, steps, Score(s.FirstLoss()), Score(s.LastLoss()), Count(s.Tokens), Seconds(s.Seconds))
+		all += s.Seconds
+		if p := s.Steps[len(s.Steps)-1].Pruned; p != nil {
+			r.fact("pruned", p.String())
 		}
 	}
 	if len(stages) > 0 {
@@ -109,19 +91,6 @@ func (r *Report) training(dir string, c *config.Config) {
 	if exists(dir, runs.CheckpointFile) {
 		r.note("training is not finished: the same eisft train command with --resume goes on")
 	}
-}
-
-// stagesOf sums up steps by stages.
-func stagesOf(steps []runs.Metrics) (stages []stage) {
-	for _, m := range steps {
-		if m.Stage == len(stages) {
-			stages = append(stages, stage{kind: m.Kind})
-		}
-		s := &stages[m.Stage]
-		s.pruned = m.Pruned
-		s.steps, s.tokens, s.seconds = append(s.steps, m), s.tokens+m.Tokens, s.seconds+m.Seconds
-	}
-	return stages
 }
 
 // gained adds the evaluations before and after training.

@@ -121,7 +121,7 @@ func evaluated(t *testing.T, run *runs.Run, chats string) {
 	for name, path := range map[string]string{"chats": chats, "texts": texts} {
 		job := &eval.Job{
 			Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Dir: filepath.Join(run.Dir, eval.EvaluationsDir, name), Version: "v1",
-			Config: eval.Config{Data: path, Samples: 2, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}, Budgets: []int{8 * 20, 8 * 26}},
+			Config: eval.Config{Data: data.One(path), Samples: 2, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}, Budgets: []int{8 * 20, 8 * 26}},
 		}
 		if _, err := job.Run(t.Context()); err != nil {
 			t.Fatal(err)
@@ -160,10 +160,10 @@ func evaluated(t *testing.T, run *runs.Run, chats string) {
 
 func quantize(t *testing.T, run *runs.Run, chats string) {
 	t.Helper()
-	file := quant.File{Path: chats, Options: data.Options{}, Samples: 1}
+	file := data.One(chats)
 	job := &quant.Job{
 		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Recipe: &quant.Recipe{Name: "w8a16", Scheme: "w8a16", Ranges: quant.RangeMinMax, Weights: "rtn"},
-		Calibration: file, Evaluation: file, MaxNewTokens: 2, Dir: filepath.Join(run.Dir, "quant", "w8a16"),
+		Calibration: data.Set{Files: file, Samples: 1}, Evaluation: eval.Config{Data: file, Samples: 1, MaxNewTokens: 2}, Dir: filepath.Join(run.Dir, "quant", "w8a16"),
 	}
 	if _, err := job.Run(t.Context()); err != nil {
 		t.Fatal(err)

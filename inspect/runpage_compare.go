@@ -68,9 +68,12 @@ func (r *pageRun) figures(add func(name string, value any)) {
 			add(f.Name, f.Value)
 		}
 	}
-	for i, s := range stagesOf(r.steps) {
-		add(fmt.Sprintf("stage %d (%s), loss of the last steps", i+1, s.kind), s.lastLoss())
-		add(fmt.Sprintf("stage %d (%s), time", i+1, s.kind), Seconds(s.seconds))
+	for i, s := range runs.ByStage(r.steps) {
+		add(fmt.Sprintf("stage %d (%s), loss of the last steps", i+1, s.Kind), Score(s.LastLoss()))
+		if v := s.LastValidation(); v != nil {
+			add(fmt.Sprintf("stage %d (%s), best loss on held-out rows", i+1, s.Kind), Score(v.Best))
+		}
+		add(fmt.Sprintf("stage %d (%s), time", i+1, s.Kind), Seconds(s.Seconds))
 	}
 	if peak := runs.PeakMemory(r.steps); peak > 0 {
 		add("peak memory", Bytes(peak))

@@ -92,12 +92,15 @@ func (p *runPage) losses() {
 			byKind[kind] = append(byKind[kind], curve(p.of(r, "loss"), steps, func(_ int, m runs.Metrics) (float64, float64, bool) {
 				return float64(m.Step), m.Loss, true
 			}))
-			held := curve(p.of(r, "loss on held-out rows"), steps, func(_ int, m runs.Metrics) (float64, float64, bool) {
-				if m.Validation == nil {
-					return 0, 0, false
+			held := plot.Curve{Name: p.of(r, "loss on held-out rows")}
+			for _, m := range steps {
+				if m.Before != nil {
+					held.X, held.Y = append(held.X, 0), append(held.Y, m.Before.Loss)
 				}
-				return float64(m.Step), m.Validation.Loss, true
-			})
+				if m.Validation != nil {
+					held.X, held.Y = append(held.X, float64(m.Step)), append(held.Y, m.Validation.Loss)
+				}
+			}
 			byKind[kind] = append(byKind[kind], nonEmpty([]plot.Curve{held})...)
 		}
 		for _, kind := range slices.Sorted(maps.Keys(byKind)) {

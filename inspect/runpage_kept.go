@@ -78,7 +78,7 @@ func (p *runPage) samples(ctx context.Context, o RunPageOptions) error {
 func samplesFrom(ctx context.Context, run *runs.Run, asked string) (name string, source *data.Source, err error) {
 	c := run.Config
 	switch {
-	case asked != "" && c.Eval.Data != "":
+	case asked != "" && len(c.Eval.Data) > 0:
 		source, err = data.Open(asked, c.Eval.Options)
 		return asked, source, err
 	case asked != "":

@@ -70,6 +70,9 @@ func Stats(ctx context.Context, o StatsOptions) (_ *Report, err error) {
 		}
 	}
 	r.fact("in training", used.Cut())
+	if _, err := used.Use(data.BadRowSkip); err != nil && len(used.Bad) == 0 { // all are left out
+		r.problem(err)
+	}
 	if n := len(used.Bad); n > 0 {
 		r.problem(fmt.Errorf("%d of %d rows cannot be trained on, the first of them %s: %s", n, used.Rows, used.Bad[0].Where, used.Bad[0].Reason))
 	}

@@ -33,6 +33,10 @@ func inspectTensors(_ context.Context, r *Report, path string, _ Options) error 
 		r.Kind = "saved state"
 		r.state(f)
 	} else {
+		if old := model.OtherState(f); old != "" {
+			r.Kind = "saved state"
+			r.problem(fmt.Errorf("its format is %s, of another version of eisft, which this one does not go on from: read the text again, with --save-state", old))
+		}
 		for _, key := range slices.Sorted(maps.Keys(f.Metadata)) {
 			r.fact("metadata "+key, shortened(f.Metadata[key]))
 		}

@@ -122,6 +122,9 @@ func ReadAdapter(dir string) (*Adapter, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", path, errtext.JSON("", err))
 	}
+	if key := repeatedKey(text); key != "" {
+		return nil, fmt.Errorf("%s: %s stands there twice; leave one of them out", path, key)
+	}
 	if found := hf.Describe(dir); a.Format == "" && found != "" {
 		return nil, fmt.Errorf("%s: want an adapter that eisft has trained, found %s", dir, found)
 	}
@@ -165,6 +168,14 @@ func LoadAdapter(b *Base, dir string) (*Model, error) {
 	}
 	if err := b.CheckIdentity(a.BaseID); err != nil {
 		return nil, fmt.Errorf("%s: the adapter was trained for the base %s: %w; give the base it was trained for", dir, a.Base, err)
+	}
+	n := b.Parameters()
+	apart := n // of a base that is quantized, training counts a head apart that is the table of embeddings
+	if b.Head == b.Embed {
+		apart += b.Embed.In * b.Embed.Out
+	}
+	if a.BaseSize != 0 && a.BaseSize != n && a.BaseSize != apart {
+		return nil, fmt.Errorf("%s: base_parameters is %d, but the base has %d; the file was edited, or is damaged", filepath.Join(dir, AdapterConfig), a.BaseSize, n)
 	}
 	m, err := New(b, a.Block, nil)
 	if err != nil {

@@ -160,6 +160,8 @@ func TestAdapterDescriptions(t *testing.T) {
 		{`"parameters": 202800`, `"parameters": "x"`, "parameters is a JSON string; it must be a whole number"},
 		{`"base_identity"`, `"identity"`, "base_identity is missing"},
 		{`"map": false`, `"map"`, "not valid JSON"},
+		{`"window": 256`, `"window": 256, "sink": 4`, "block.sink stands there twice; leave one of them out"},
+		{`"base_parameters": `, `"base_parameters": 1`, "base_parameters is 1"},
 	} {
 		text := strings.Replace(string(good), tc.from, tc.to, 1)
 		if text == string(good) {

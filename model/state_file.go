@@ -16,7 +16,10 @@ import (
 // every layer the n stored tokens and the memory, and in the metadata what the
 // state belongs to and its counts. Keys after rotary embedding are not kept:
 // they follow from the keys.
-const stateFormat = "eisft-state-2"
+const (
+	stateFormats = "eisft-state-"
+	stateFormat  = stateFormats + "2"
+)
 
 // The keys of a state file's metadata; all others are the caller's notes.
 const (

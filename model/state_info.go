@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 
 	"eisft/model/hf"
 )
@@ -21,6 +22,15 @@ type StateInfo struct {
 
 // IsState says whether a safetensors file is a state that [Stream.Save] wrote.
 func IsState(f *hf.File) bool { return f.Metadata[stateFormatKey] == stateFormat }
+
+// OtherState is the format of a state that a file is of another version, which is not read;
+// "" if it is none.
+func OtherState(f *hf.File) string {
+	if have := f.Metadata[stateFormatKey]; strings.HasPrefix(have, stateFormats) && have != stateFormat {
+		return have
+	}
+	return ""
+}
 
 // ReadStateInfo reads what a state's file says about itself, without the model
 // that it belongs to. It fails on counts that no stream reaches.

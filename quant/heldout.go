@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/mapped"
@@ -36,18 +38,23 @@ func (h *heldOut) questions() []eval.Sample {
 	return list
 }
 
-// heldOut reads what is evaluated on; nil if there is no file. Where no number of rows is
-// given, it takes those that hold enough questions near and far, or else all.
-func (j *Job) heldOut() (_ *heldOut, err error) {
-	if j.Evaluation.Path == "" {
+// heldOut reads what is evaluated on; nil if there is nothing. Where no number of rows is
+// given, it takes those that hold enough questions near and far, or else all. Rows about texts that
+// the model was trained on are left out.
+func (j *Job) heldOut(ctx context.Context) (_ *heldOut, err error) {
+	if j.Evaluation.Nothing() {
 		return nil, nil
 	}
-	source, err := data.Open(j.Evaluation.Path, j.Evaluation.Options)
+	source, err := j.Evaluation.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	source.Announce(j.Progress)
+	rows, err := j.untrained(ctx, source)
+	if err != nil {
+		return nil, err
+	}
 	h, bounds, encoder := &heldOut{from: j.Model.Spec.Segment}, eval.BoundsOf(j.Model.Spec), j.encoder()
 	asked := map[eval.Bucket]int{}
 	enough := func(rows int) bool {
@@ -56,8 +63,8 @@ func (j *Job) heldOut() (_ *heldOut, err error) {
 		}
 		return min(asked[eval.Near], asked[eval.Far]) >= enoughQuestions || max(rows, asked[eval.All]) >= mostQuestions
 	}
-	for i := 0; i < source.Len() && !enough(i); i++ {
-		row, err := source.At(i)
+	for i := 0; i < rows.Len() && !enough(i); i++ {
+		row, err := rows.At(i)
 		if err != nil {
 			return nil, err
 		}
@@ -75,9 +82,35 @@ func (j *Job) heldOut() (_ *heldOut, err error) {
 		h.rows = append(h.rows, s)
 	}
 	if len(h.rows) == 0 {
-		return nil, fmt.Errorf("%s: %w", j.Evaluation.Path, data.ErrEmpty)
+		return nil, fmt.Errorf("%s: %w", j.Evaluation.Name(), data.ErrEmpty)
 	}
 	return h, nil
+}
+
+// untrained are the rows of a source about texts that the model was not trained on. It fails
+// where there are none.
+func (j *Job) untrained(ctx context.Context, source *data.Source) (_ *data.Source, err error) {
+	if j.Trained == nil {
+		return source, nil
+	}
+	trained, err := j.Trained(ctx)
+	if err != nil { // where the run lies now, its training data need not be
+		progress.Println(j.Progress, fmt.Sprintf("eisft: it cannot be told whether rows of %s were trained on: %v", j.Evaluation.Name(), err))
+		return source, nil
+	}
+	defer func() { err = errors.Join(err, trained.Close()) }()
+	rest, err := source.Without(ctx, trained)
+	if err != nil {
+		return nil, err
+	}
+	left, all := rest.Len(), source.Len()
+	if left == 0 {
+		return nil, fmt.Errorf("%s: the run was trained on the texts of all its %s, so that they cannot tell what quantization costs; name other rows with --eval-data, or none with --eval-data none", j.Evaluation.Name(), english.Plural(all, "row", ""))
+	}
+	if left < all {
+		progress.Println(j.Progress, fmt.Sprintf("eisft: %d of %s of %s are left out of the evaluation, since the run was trained on their texts", all-left, english.Plural(all, "row", ""), j.Evaluation.Name()))
+	}
+	return rest, nil
 }
 
 // textLoss is the loss of each row as a text, under a progress line.
@@ -106,7 +139,7 @@ func (j *Job) answers(ctx context.Context, what string, m *model.Model, w model.
 	line := progress.Start(j.Progress, progress.Task{What: what, Unit: "answers", Total: eval.Questions(samples)})
 	defer line.End()
 	r, err := eval.Run(ctx, m, eval.PolicyEISFT, j.Tokenizer, samples, eval.Options{
-		MaxNewTokens: j.MaxNewTokens, Stream: model.StreamOptions{Wrap: w}, Group: j.group(),
+		MaxNewTokens: j.Evaluation.MaxNewTokens, Stream: model.StreamOptions{Wrap: w}, Group: j.group(),
 		Answered: func(eval.Answer) { line.Add(1) },
 	})
 	if err != nil {
@@ -125,7 +158,7 @@ func (j *Job) evaluate(ctx context.Context, made *made, h *heldOut) (*Evaluation
 	if err != nil {
 		return nil, t, err
 	}
-	e := &Evaluation{Data: j.Evaluation.Path, Samples: len(h.rows), From: h.from}
+	e := &Evaluation{Data: j.Evaluation.Name(), Samples: len(h.rows), From: h.from}
 	if t.Before, err = j.textLoss(ctx, "perplexity of the float model", j.Model, nil, h); err != nil {
 		return nil, t, err
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
 	"eisft/internal/strictyaml"
@@ -25,12 +26,13 @@ type Job struct {
 	Template  *tokenizer.Template
 	Recipe    *Recipe
 
-	Calibration File
-	// Evaluation, if its path is not empty, is evaluated on before and after;
-	// answers are cut at MaxNewTokens. Samples 0: as many as it takes for 150 questions
-	// near and far.
-	Evaluation   File
-	MaxNewTokens int
+	Calibration data.Set // of which the first Samples are used, of all entries together
+	// Evaluation is what the model is evaluated on before and after, if there is something;
+	// its policies are not used. Samples 0: as many as it takes for 150 questions near and far.
+	Evaluation eval.Config
+	// Trained opens the rows that the model was trained on, which it is not evaluated on; nil
+	// where they are not known.
+	Trained func(context.Context) (*data.Source, error)
 	// Ablation measures what each method of the recipe gains over those before it, which
 	// carries out a recipe for each.
 	Ablation bool
@@ -47,13 +49,6 @@ type Job struct {
 	// does not ask for it: fit.Reconstruct, which needs the autodiff graph. It may be nil if
 	// no recipe asks.
 	Reconstruct func(m *model.Model, r *Recipe, q *Quantized, progress io.Writer) func(context.Context, *Layer) error
-}
-
-// File is a data file, of which the first Samples are used (0: all).
-type File struct {
-	Path    string
-	Options data.Options
-	Samples int
 }
 
 // Run carries out the recipe, evaluates and writes, in this order: where it
@@ -77,7 +72,7 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
-	rows, err := j.heldOut()
+	rows, err := j.heldOut(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +84,7 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, made.close()) }()
-	r, err := j.report(made)
+	r, err := j.report(ctx, made)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +120,7 @@ func (j *Job) check() error {
 	if j.Recipe.Reconstruct.Steps > 0 && j.Reconstruct == nil {
 		return errors.New("the recipe asks for reconstruction, but the job has no Reconstruct")
 	}
-	if j.Ablation && j.Evaluation.Path == "" {
+	if j.Ablation && j.Evaluation.Nothing() {
 		return errors.New("there is nothing to measure an ablation on; name held-out data with --eval-data")
 	}
 	return checkParams(j.Model)

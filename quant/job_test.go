@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,7 +35,7 @@ func demoJob(t testing.TB) *Job {
 	tk, tpl := demoTokenizer(t)
 	return &Job{
 		Model: demoModel(t), Tokenizer: tk, Template: tpl, Recipe: &Recipe{Name: "w8a16", Scheme: "w8a16", Ranges: RangeMinMax, Weights: RoundNearest},
-		Calibration: File{Path: path}, Evaluation: File{Path: path}, MaxNewTokens: 4,
+		Calibration: data.Set{Files: data.One(path)}, Evaluation: eval.Config{Data: data.One(path), MaxNewTokens: 4},
 		Dir: filepath.Join(dir, "quant", "w8a16"),
 	}
 }
@@ -53,7 +54,7 @@ func TestJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, err := j.heldOut()
+	rows, err := j.heldOut(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,13 +217,61 @@ func TestJobOutput(t *testing.T) {
 		"a file above": {func(dir string) error { return os.WriteFile(filepath.Dir(dir), nil, 0o644) }, "not a"},
 	} {
 		j := demoJob(t)
-		j.Calibration.Path = "gone.jsonl" // the work would begin with it
+		j.Calibration.Files = data.One("gone.jsonl") // the work would begin with it
 		if err := c.prepare(j.Dir); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := j.Run(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), filepath.Dir(j.Dir)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
+	}
+}
+
+// TestJobHeldOut: what the model was trained on says nothing of what quantization costs, and
+// several files are read a row of each in turn.
+func TestJobHeldOut(t *testing.T) {
+	row := func(text string, n int) string {
+		return fmt.Sprintf(`{"context": "%s", "input": "Question: Where is the folder?", "answers": ["At the station."]}`+"\n", strings.Repeat(text+" takes the blue folder to the station. ", n))
+	}
+	j := demoJob(t)
+	dir := t.TempDir()
+	file := func(name string, rows ...string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(strings.Join(rows, "")), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	first, second := file("1.jsonl", row("Anna", 12), row("Bert", 12)), file("2.jsonl", row("Carl", 12), row("Dora", 12))
+	trained := first
+	j.Evaluation.Data = data.Files{{Path: first}, {Path: second}}
+	j.Trained = func(context.Context) (*data.Source, error) { return data.Open(trained, data.Options{}) }
+	where := func() (list []string) {
+		h, err := j.heldOut(t.Context())
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for _, r := range h.rows {
+			list = append(list, strings.TrimPrefix(r.Where, dir+"/"))
+		}
+		return list
+	}
+	said := &strings.Builder{}
+	j.Progress = said
+	if got := where(); !slices.Equal(got, []string{"2.jsonl:line 1", "2.jsonl:line 2"}) || !strings.Contains(said.String(), "eisft: 2 of 4 rows of "+first+", "+second+" are left out of the evaluation, since the run was trained on their texts\n") {
+		t.Errorf("%q, %s", got, said)
+	}
+	j.Evaluation.Data = data.One(first)
+	if got := where(); len(got) != 1 || !strings.Contains(got[0], "the run was trained on the texts of all its 2 rows") {
+		t.Errorf("%q", got)
+	}
+	trained = filepath.Join(dir, "gone.jsonl")
+	if got := where(); len(got) != 2 || !strings.Contains(said.String(), "it cannot be told whether rows of "+first+" were trained on: ") {
+		t.Errorf("%q, %s", got, said)
+	}
+	j.Trained, j.Evaluation.Data = nil, data.Files{{Path: first}, {Path: second}}
+	if got := where(); !slices.Equal(got, []string{"1.jsonl:line 1", "2.jsonl:line 1", "1.jsonl:line 2", "2.jsonl:line 2"}) {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -238,12 +287,12 @@ func TestJobErrors(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			j := demoJob(t)
-			j.Evaluation.Path = ""
-			if err := os.WriteFile(j.Calibration.Path, []byte(tc.rows), 0o666); err != nil {
+			j.Evaluation.Data = nil
+			if err := os.WriteFile(j.Calibration.Files.String(), []byte(tc.rows), 0o666); err != nil {
 				t.Fatal(err)
 			}
 			_, err := j.Run(t.Context())
-			if err == nil || !strings.Contains(err.Error(), j.Calibration.Path) || !strings.Contains(err.Error(), tc.want) {
+			if err == nil || !strings.Contains(err.Error(), j.Calibration.Files.String()) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want the file's name and %s", err, tc.want)
 			}
 			if _, err := os.Stat(filepath.Dir(j.Dir)); !errors.Is(err, os.ErrNotExist) {
@@ -252,7 +301,7 @@ func TestJobErrors(t *testing.T) {
 		})
 	}
 	j := demoJob(t)
-	j.Calibration.Path += ".parquet"
+	j.Calibration.Files = data.One(j.Calibration.Files.String() + ".parquet")
 	if _, err := j.Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v, want os.ErrNotExist", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"eisft/data"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
@@ -58,7 +59,7 @@ func TestSlowJobMemory(t *testing.T) {
 		few, scheme := 0.0, c.scheme
 		for i, n := range c.counts {
 			j := &Job{
-				Model: m, Tokenizer: tk, Template: tpl, Calibration: File{Path: path, Samples: n}, Dir: filepath.Join(t.TempDir(), "quant", scheme),
+				Model: m, Tokenizer: tk, Template: tpl, Calibration: data.Set{Files: data.One(path), Samples: n}, Dir: filepath.Join(t.TempDir(), "quant", scheme),
 				Recipe: &Recipe{Name: scheme, Scheme: scheme, Ranges: RangeMinMax, Weights: RoundSeqMSE, SeqMSE: methodDefaults.SeqMSE},
 			}
 			debug.FreeOSMemory()

@@ -96,10 +96,21 @@ type pipeline struct {
 	probe  *probe
 }
 
+// openCalibration opens the calibration data, of several entries a row of each in turn.
+func (j *Job) openCalibration() (*data.Source, error) {
+	set := j.Calibration
+	set.Samples = 0 // of each entry; here they are counted over all
+	source, err := set.Open()
+	if err != nil {
+		return nil, err
+	}
+	return source.Spread(), nil
+}
+
 // samples opens the calibration data anew and gives its first n samples (0: as many as the
 // job says), encoded one at a time, under a progress line. done closes what is open.
 func (j *Job) samples(what string, n int) (samples iter.Seq2[data.Encoded, error], done func() error, err error) {
-	source, err := data.Open(j.Calibration.Path, j.Calibration.Options)
+	source, err := j.openCalibration()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,7 +171,7 @@ func (p *pipeline) transform(ctx context.Context) (_ *model.Model, _ *Folded, er
 	}
 	channels, err := collectChannels(ctx, p.job.Model, samples, p.job.group())
 	if err = errors.Join(err, done()); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
+		return nil, nil, fmt.Errorf("%s: %w", p.job.Calibration.Files, err)
 	}
 	return Transform(ctx, p.job.Model, p.recipe, channels)
 }
@@ -173,11 +184,11 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 	}
 	seen, err := calibrate(ctx, m, samples, p.job.group())
 	if err = errors.Join(err, done()); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Path, err)
+		return nil, fmt.Errorf("%s: %w", p.job.Calibration.Files, err)
 	}
 	seen.Warnings = append(seen.Warnings, constantMaps(p.job.Model.Base)...)
 	if have, want := seen.Samples+seen.Short, p.job.Calibration.Samples; have < want {
-		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Path, have, want))
+		seen.Warnings = append(seen.Warnings, fmt.Sprintf("%s has %d samples, and %d were asked for", p.job.Calibration.Files, have, want))
 	}
 	return seen, nil
 }
@@ -195,7 +206,7 @@ func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, prom
 	if err := RoundWeights(ctx, m, q, o); err != nil {
 		return err
 	}
-	if p.recipe.Sensitivity == 0 && p.job.Evaluation.Path == "" { // no model of them will run
+	if p.recipe.Sensitivity == 0 && p.job.Evaluation.Nothing() { // no model of them will run
 		return nil
 	}
 	return q.shelf.products(filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
@@ -282,7 +293,7 @@ func first(s *data.Source, e *data.Encoder, n int, line *progress.Line) iter.Seq
 
 // announce says how the calibration data are understood.
 func (j *Job) announce(w io.Writer) (err error) {
-	source, err := data.Open(j.Calibration.Path, j.Calibration.Options)
+	source, err := j.openCalibration()
 	if err != nil {
 		return err
 	}

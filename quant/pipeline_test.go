@@ -26,7 +26,7 @@ import (
 // and what it chose is what is written.
 func TestJobMeasures(t *testing.T) {
 	j := demoJob(t)
-	j.Evaluation.Path = ""
+	j.Evaluation.Data = nil
 	j.Recipe = &Recipe{
 		Name: "m", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundNearest, Sensitivity: 24, Cache: CacheAuto,
 		Mixed: Mixed{MaxLossIncrease: 10, MaxBytes: 7_400_000},
@@ -142,7 +142,7 @@ func TestVariants(t *testing.T) {
 func TestJobAblation(t *testing.T) {
 	j := demoJob(t)
 	j.Recipe = &Recipe{Name: "a", Scheme: "w4a16", Ranges: RangeMinMax, Weights: "mse-clip"}
-	j.Ablation, j.MaxNewTokens = true, 1
+	j.Ablation, j.Evaluation.MaxNewTokens = true, 1
 	r, err := j.Run(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestJobAblation(t *testing.T) {
 // what is kept for that is gone afterwards.
 func TestJobResumes(t *testing.T) {
 	j := demoJob(t)
-	j.Evaluation.Path = ""
+	j.Evaluation.Data = nil
 	j.Recipe = &Recipe{
 		Name: "w4a16", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundNearest,
 		Reconstruct: Reconstruct{Steps: 1, Tokens: 1, Batch: 1, LR: 0.1, ScaleLR: 0.1, Rounding: true},

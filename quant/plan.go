@@ -27,7 +27,7 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	if err := j.check(); err != nil {
 		return nil, err
 	}
-	rows, err := j.heldOut()
+	rows, err := j.heldOut(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (j *Job) Plan(ctx context.Context) (*Plan, error) {
 	r, s := j.Recipe, schemes.Get(j.Recipe.Scheme)
 	pipe := &pipeline{job: j, recipe: r, scheme: s}
 	p := &Plan{Size: plannedSize(j.Model, pipe.format(nil))}
-	whole := read.words(0) + " of " + j.Calibration.Path
+	whole := read.words(0) + " of " + j.Calibration.Files.String()
 	if len(r.Transforms) > 0 {
 		p.Add("channels", "%s", whole)
 		p.Add("transform", "%s", strings.Join(r.Transforms, ", "))
@@ -87,7 +87,7 @@ func (p *Plan) evaluation(j *Job, h *heldOut) {
 		tokens += max(0, len(r.IDs)-h.from)
 	}
 	p.Add("evaluate", "the loss of %s tokens and %s of %s of %s, in float and quantized",
-		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Path)
+		humanize.Comma(int64(tokens)), english.Plural(eval.Questions(h.questions()), "answer", ""), english.Plural(len(h.rows), "row", ""), j.Evaluation.Name())
 	if j.Ablation {
 		var names []string
 		for _, v := range j.Recipe.variants() {
@@ -143,12 +143,12 @@ func (j *Job) count(ctx context.Context) (c counted, err error) {
 	}
 	for s, err := range long.of(all) {
 		if err != nil {
-			return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
+			return c, fmt.Errorf("%s: %w", j.Calibration.Files, err)
 		}
 		c.lengths = append(c.lengths, len(s.IDs))
 	}
 	if err := long.missing(); err != nil {
-		return c, fmt.Errorf("%s: %w", j.Calibration.Path, err)
+		return c, fmt.Errorf("%s: %w", j.Calibration.Files, err)
 	}
 	return c, nil
 }

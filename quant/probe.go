@@ -56,7 +56,7 @@ func (p *probe) open(ctx context.Context) error {
 		}
 	}
 	if p.count == 0 {
-		return fmt.Errorf("%s: no sample is longer than a segment of %d tokens: there is nothing to measure the loss on", p.job.Calibration.Path, p.from)
+		return fmt.Errorf("%s: no sample is longer than a segment of %d tokens: there is nothing to measure the loss on", p.job.Calibration.Files, p.from)
 	}
 	var err error
 	p.base, err = p.loss(ctx, p.float, nil)
@@ -261,7 +261,7 @@ const frontierSteps = 8
 func (p *pipeline) mix(ctx context.Context, out *made) (_ *MixedReport, err error) {
 	by := p.recipe.Mixed.By
 	if p.probe.base.tokens == 0 && by == LossOfAnswers {
-		return nil, fmt.Errorf("mixed.by is %s, but none of the %d tokens of %s that losses are measured on is of a right answer; take text with questions and answers, or a larger sensitivity", by, p.probe.count, p.job.Calibration.Path)
+		return nil, fmt.Errorf("mixed.by is %s, but none of the %d tokens of %s that losses are measured on is of a right answer; take text with questions and answers, or a larger sensitivity", by, p.probe.count, p.job.Calibration.Files)
 	}
 	f := newFrontier(p, out)
 	defer func() { err = errors.Join(err, f.shelf.close()) }()

@@ -33,10 +33,11 @@ func rankedJob(t *testing.T) *Job {
 		}
 		rows = append(append(rows, row...), '\n')
 	}
-	j.Calibration.Path += ".calib.jsonl"
-	if err := os.WriteFile(j.Calibration.Path, rows, 0o666); err != nil {
+	path := filepath.Join(t.TempDir(), "calib.jsonl")
+	if err := os.WriteFile(path, rows, 0o666); err != nil {
 		t.Fatal(err)
 	}
+	j.Calibration.Files = data.One(path)
 	return j
 }
 

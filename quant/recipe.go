@@ -1,6 +1,9 @@
 package quant
 
-import "eisft/internal/enum"
+import (
+	"eisft/data"
+	"eisft/internal/enum"
+)
 
 // Recipe says how a model is quantized: the scheme, and the methods that choose what its
 // codes stand for. It is a YAML file (configs/quant), read by [LoadRecipe]; the command
@@ -31,11 +34,12 @@ type Recipe struct {
 	Mixed      Mixed       `yaml:"mixed" json:"mixed,omitzero"`
 	// Sensitivity is how many tokens of the calibration data the loss is measured on: with
 	// each map alone rounded, for mixed precision, and for a cache that is chosen. 0: none.
-	Sensitivity int    `yaml:"sensitivity" json:"sensitivity,omitempty"`
-	Seed        int64  `yaml:"seed" json:"seed"` // of what is random: rotations, the order of samples
-	Calib       string `yaml:"calib" json:"-"`   // the calibration data's file
-	Samples     int    `yaml:"samples" json:"samples"`
-	Eval        Eval   `yaml:"eval" json:"eval,omitzero"`
+	Sensitivity int   `yaml:"sensitivity" json:"sensitivity,omitempty"`
+	Seed        int64 `yaml:"seed" json:"seed"` // of what is random: rotations, the order of samples
+	// Calib are the calibration data's files.
+	Calib   data.Files `yaml:"calib" json:"-"`
+	Samples int        `yaml:"samples" json:"samples"`
+	Eval    Eval       `yaml:"eval" json:"eval,omitzero"`
 }
 
 // Cache says how wide the codes of keys and values are in the cache.
@@ -130,6 +134,6 @@ var lossNames = []Loss{LossOfText, LossOfAnswers}
 
 // Eval is what a model is evaluated on before and after.
 type Eval struct {
-	Data    string `yaml:"data" json:"data"`       // a file; "": the run's own
-	Samples int    `yaml:"samples" json:"samples"` // rows; 0: as many as it takes for 150 questions about far facts
+	Data    data.Files `yaml:"data" json:"-"`          // none: the run's own
+	Samples int        `yaml:"samples" json:"samples"` // rows; 0: as many as it takes for 150 questions about far facts
 }

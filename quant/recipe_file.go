@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -9,7 +10,9 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
+	"eisft/data"
 	"eisft/internal/enum"
 	"eisft/internal/head"
 	similar "eisft/internal/nearest"
@@ -82,6 +85,13 @@ func ParseRecipe(text []byte, file string, overrides ...Override) (*RecipeFile, 
 		if err != nil {
 			return nil, err
 		}
+		d.Special = func(n ast.Node, t reflect.Type, path string) bool {
+			files := t == reflect.TypeFor[data.Files]()
+			if files {
+				data.CheckFiles(d, n, path)
+			}
+			return files
+		}
 		d.Check(root, reflect.TypeFor[Recipe](), "")
 		if err := d.Err(); err != nil {
 			return nil, err
@@ -100,6 +110,8 @@ func ParseRecipe(text []byte, file string, overrides ...Override) (*RecipeFile, 
 		o.Set(r)
 		d.Override(o.Key, o.Flag)
 	}
+	r.Calib.Check(d, "calib", false)
+	r.Eval.Data.Check(d, "eval.data", false)
 	r.complete(d)
 	r.check(d)
 	return &RecipeFile{r, d}, d.Err()
@@ -120,12 +132,11 @@ func (r *Recipe) absolute(file string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []*string{&r.Calib, &r.Eval.Data} {
-		if *p != "" {
-			*p = relpath.Of(dir, *p)
-		}
-	}
-	return nil
+	of := func(_, path string) (string, error) { return relpath.Of(dir, path), nil }
+	var first, second error
+	r.Calib, first = r.Calib.Rebased("", of)
+	r.Eval.Data, second = r.Eval.Data.Rebased("", of)
+	return errors.Join(first, second)
 }
 
 // section are the keys of a method.

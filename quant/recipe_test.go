@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
 	"eisft/internal/enum"
 	"eisft/internal/strictyaml"
 	"eisft/quant/encoding"
@@ -226,8 +227,20 @@ func TestRecipeOverrides(t *testing.T) {
 // TestRecipePaths: relative paths are relative to the file.
 func TestRecipePaths(t *testing.T) {
 	r, err := ParseRecipe([]byte("calib: ../c.parquet\neval: {data: /e.parquet}\n"), "/project/configs/quant/r.yaml")
-	if err != nil || r.Calib != "/project/configs/c.parquet" || r.Eval.Data != "/e.parquet" {
+	if err != nil || r.Calib.String() != "/project/configs/c.parquet" || r.Eval.Data.String() != "/e.parquet" {
 		t.Errorf("%q, %q, %v", r.Calib, r.Eval.Data, err)
+	}
+	r, err = ParseRecipe([]byte("calib: [a.jsonl, {path: ../b/*.parquet, prompt: Read.}]\n"), "/project/configs/quant/r.yaml")
+	if want := (data.Files{{Path: "/project/configs/quant/a.jsonl"}, {Path: "/project/configs/b/*.parquet", Options: data.Options{Prompt: "Read."}}}); err != nil || !reflect.DeepEqual(r.Calib, want) {
+		t.Errorf("%+v, %v", r.Calib, err)
+	}
+	_, err = ParseRecipe([]byte("calib: [{path: a, weight: 2}]\neval: {data: {path: b}}\n"), "r.yaml")
+	if err == nil || !strings.Contains(err.Error(), "r.yaml:2: eval.data must be a path, or a list of paths and sections") {
+		t.Errorf("error %v", err)
+	}
+	_, err = ParseRecipe([]byte("calib: [{path: a, weight: 2}]\n"), "r.yaml")
+	if err == nil || !strings.Contains(err.Error(), "r.yaml:1: calib[0].weight is for data.train") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,7 +15,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/dustin/go-humanize/english"
 
-	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/bytesize"
 	"eisft/internal/head"
@@ -107,13 +107,13 @@ type ActivationReport struct {
 }
 
 // report describes what was made.
-func (j *Job) report(made *made) (*Report, error) {
+func (j *Job) report(ctx context.Context, made *made) (*Report, error) {
 	r := newReport(j.Recipe, made.float, made.q, made.seen)
 	r.Size, r.Reconstructed = size(j.Model, made.q), made.q.Reconstructed
 	if made.q.Folded != nil {
 		r.Transforms = made.q.Folded.Notes
 	}
-	r.Recipe, r.Data = *j.Recipe, j.Calibration.Path
+	r.Recipe, r.Data = *j.Recipe, j.Calibration.Files.String()
 	r.Sensitivity, r.Mixed, r.Cache = made.sensitivity, made.mixed, made.cache
 	r.Settings = Settings{
 		Version: j.Version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Kernels: kernels.Backend(), Adapter: j.Model.Params.Identity(),
@@ -123,8 +123,8 @@ func (j *Job) report(made *made) (*Report, error) {
 	if r.Float, err = FloatParts(j.Model, made.q.Scheme, r.FloatTokens); err != nil {
 		return nil, err
 	}
-	if r.Settings.Calibration, err = data.Sum(j.Calibration.Path); err == nil && j.Evaluation.Path != "" {
-		r.Settings.Evaluation, err = data.Sum(j.Evaluation.Path)
+	if r.Settings.Calibration, err = j.Calibration.Files.Sum(); err == nil && !j.Evaluation.Nothing() {
+		r.Settings.Evaluation, err = j.Evaluation.Sum(ctx)
 	}
 	return r, err
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/data"
 	"eisft/model"
 )
 
@@ -35,7 +36,7 @@ func TestConstantMaps(t *testing.T) {
 func TestJobParams(t *testing.T) {
 	for _, v := range []float32{1e38, -65536, float32(math.NaN())} {
 		j := demoJob(t)
-		j.Calibration.Path = "gone.jsonl" // the work would begin with it
+		j.Calibration.Files = data.One("gone.jsonl") // the work would begin with it
 		p := j.Model.Params.List()[0]
 		p.Data[len(p.Data)-1] = v
 		_, err := j.Run(t.Context())

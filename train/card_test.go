@@ -16,7 +16,7 @@ import (
 // person wrote stays.
 func TestCard(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")
-	c.Eval = eval.Config{Data: c.Data.Train.String(), Before: true, Samples: 1, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
+	c.Eval = eval.Config{Data: c.Data.Train, Before: true, Samples: 1, MaxNewTokens: 2, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
 	run, err := Train(t.Context(), c, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestCard(t *testing.T) {
 			t.Errorf("%s: %v, want %s", key, got[key], value)
 		}
 	}
-	if list, _ := got["datasets"].([]any); len(list) != 1 || list[0] != "chats" {
+	if list := got["datasets"]; list != nil { // a file of this machine is none of the hub's
 		t.Errorf("datasets %v", got["datasets"])
 	}
 	e, err := runs.ReadEvaluation(run.Dir)

@@ -54,7 +54,7 @@ func (t *trainer) step(at *position, do func() (runs.Metrics, data.Cursor)) erro
 	if t.group.Rank() > 0 {
 		return nil
 	}
-	m.Memory = peakmem.Peak()
+	m.Memory, m.Before, t.stageBegins = peakmem.Peak(), t.stageBegins, nil
 	return t.appendMetrics(m)
 }
 
@@ -190,7 +190,7 @@ func (t *trainer) warnOfProducts(was string) {
 	}
 }
 
-// restore reads a checkpoint back and drops the metrics written after it.
+// restore reads a checkpoint back.
 func (t *trainer) restore(path string) (position, error) {
 	f, err := hf.OpenFile(path)
 	if err != nil {
@@ -217,10 +217,7 @@ func (t *trainer) restore(path string) (position, error) {
 		return position{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if then := inputsOf(f.Metadata["inputs"])[evalData]; then != "" && then != t.inputs[evalData] {
-		t.measured = false
-		if err := t.write(func() error { return t.dropBefore("the content of eval.data has changed") }); err != nil {
-			return position{}, err
-		}
+		t.goOn.newEval = true
 	}
 	t.warnOfProducts(f.Metadata["products"])
 	if err := t.restoreBlock(f.Metadata["block"]); err != nil {
@@ -238,7 +235,7 @@ func (t *trainer) restore(path string) (position, error) {
 		}
 	}
 	t.state.saved = &at
-	return at, t.write(func() error { return t.trimMetrics(at) })
+	return at, nil
 }
 
 // restoreBlock takes away the slots that pruning had taken away.

@@ -2,17 +2,45 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"eisft/data"
 	"eisft/internal/agenda"
+	"eisft/internal/ranks"
 )
 
 // openData opens the rows to train on, and those that are held out.
 func (t *trainer) openData(ctx context.Context) (err error) {
-	if t.source, t.heldOut, err = t.config.OpenData(ctx); err == nil {
+	share := t.config.Validation.Share
+	if share == 0 {
+		t.source, _, err = t.config.OpenData(ctx)
+	} else {
+		err = t.openDivided(ctx, share)
+	}
+	if err == nil {
 		t.source.Announce(t.options.Progress)
 	}
 	return err
+}
+
+// openDivided opens the rows of both sides. Rank 0 reads all of them to find out which is where.
+func (t *trainer) openDivided(ctx context.Context, share data.Share) error {
+	all, err := t.config.Data.Set().Open()
+	if err != nil {
+		return err
+	}
+	sides, err := ranks.OnFirst(t.group, func() (data.Sides, error) { return all.Sides(ctx, share) })
+	if err == nil {
+		t.source, t.heldOut, err = all.Divide(sides)
+	}
+	if err != nil {
+		if !ranks.Told(err) {
+			err = fmt.Errorf("validation.share: %w", err)
+		}
+		return errors.Join(err, all.Close())
+	}
+	return nil
 }
 
 // portionsAgenda says what is held out and what of the samples comes from which entry of

@@ -27,7 +27,7 @@ func (t *trainer) evaluateBefore(ctx context.Context) error {
 	if !t.measuresBefore() || t.measured {
 		return nil
 	}
-	if section.Data != "" && section.Data != t.config.Data.Train.String() { // which has been announced
+	if name := section.Data.String(); name != "" && name != t.config.Data.Train.String() { // which has been announced
 		if err := eval.Announce(ctx, section, t.options.Progress); err != nil {
 			return t.discard(fmt.Errorf("evaluation: %w", err))
 		}
@@ -55,9 +55,36 @@ func (t *trainer) measuresBefore() bool { return !t.config.Eval.Nothing() && t.c
 // discard removes a run that has come to nothing.
 func (t *trainer) discard(err error) error {
 	if t.group.Rank() == 0 && !t.options.Resume {
-		err = errors.Join(err, os.RemoveAll(t.Dir))
+		err = errors.Join(err, t.removeRun())
 	}
 	return err
+}
+
+// removeRun removes the folder of a run that has come to nothing, and that of all runs if it was
+// made for this one.
+func (t *trainer) removeRun() error {
+	err := os.RemoveAll(t.Dir)
+	if t.madeOutput {
+		_ = os.Remove(t.config.Output) // unless something lies there by now
+	}
+	return err
+}
+
+// checkEvaluation finds out before anything is made whether there is what is evaluated on, and
+// all of it can be read and asked.
+func (t *trainer) checkEvaluation(ctx context.Context) error {
+	section := t.config.Eval
+	if section.Nothing() || len(section.Policies) == 0 {
+		return nil
+	}
+	_, err := (&eval.Job{Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section, WithinContext: !section.BeyondContext}).Plan(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errStoppedEarly
+	case err != nil:
+		return fmt.Errorf("evaluation: %w", err)
+	}
+	return nil
 }
 
 // evaluateAfter measures the trained block, and at its budget what it is compared with.

@@ -35,6 +35,10 @@ func (e events) step(step int, m runs.Metrics) error {
 	return e.Add(step, values...)
 }
 
+func (e events) before(step int, kind string, loss float64) error {
+	return e.Add(step, tensorboard.Scalar{Tag: kind + "/validation_loss", Value: loss})
+}
+
 func (e events) validation(step int, kind string, v *runs.Validation) error {
 	return e.Add(step, tensorboard.Scalar{Tag: kind + "/validation_loss", Value: v.Loss}, tensorboard.Scalar{Tag: kind + "/validation_best", Value: v.Best})
 }

@@ -4,77 +4,114 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"eisft/internal/atomicfile"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
 
-// extend opens the run of the configuration that was finished last, to go on beyond its end.
-func (t *trainer) extend(context.Context) error {
+// goesOn finds the run that is resumed or extended, and makes the configuration that which it
+// goes on with: what it was started with, and over it what is written now. It changes nothing
+// of the run.
+func (t *trainer) goesOn() (err error) {
+	find := resumeDir
+	if t.options.Extend {
+		find = extendDir
+	}
+	if t.goOn.dir, err = find(t.config); err != nil {
+		return err
+	}
+	path := filepath.Join(t.goOn.dir, runs.ConfigFile)
+	was, err := config.Load(path)
+	if err != nil {
+		return err
+	}
+	now := t.config
+	if t.config, err = now.Over(was, t.options.Written, path); err != nil {
+		return err
+	}
+	if t.options.Extend {
+		err = hasMore(was, t.config, path)
+	} else {
+		t.goOn.changed, err = sameConfig(was, t.config, path)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := difference(t.config, now)
+	d = slices.DeleteFunc(d, func(found string) bool { return strings.HasPrefix(found, "model.quantized.sha256 ") })
+	if len(d) > 0 {
+		t.note("the configuration no longer gives what %s was started with, which stays as it was: %s by default", t.goOn.dir, strings.Join(d, " by default, "))
+	}
+	return err
+}
+
+// goOn is the run that is resumed or extended.
+type goOn struct {
+	dir     string
+	changed string // what of the configuration has, beside training
+	newEval bool   // the content of eval.data has
+}
+
+// reopen finds out whether the run is still there to go on with, and keeps others from it.
+func (t *trainer) reopen(context.Context) error {
 	return t.onFolder(func() (err error) {
-		if t.Dir, t.lock, err = extendDir(t.config); err != nil {
+		t.Dir = t.goOn.dir
+		if t.lock, err = lockStill(t.Dir, t.goesOnFrom()); err != nil {
 			return err
 		}
 		return t.readEvaluation()
 	})
 }
 
-// unfinish makes the run that is extended one that is to be resumed, with the longer
-// configuration, once all that it goes on from has been read and fits: until then it stays finished.
-func (t *trainer) unfinish() error {
-	return t.write(func() error {
-		if err := t.takeChanges(""); err != nil {
+// goesOnFrom is the file that a run goes on from.
+func (t *trainer) goesOnFrom() string {
+	if t.options.Extend {
+		return runs.FinishedFile
+	}
+	return runs.CheckpointFile
+}
+
+// takeUp changes the run that goes on, once all that it goes on from has been read and fits: until then
+// it stays as it was.
+func (t *trainer) takeUp(at position) error {
+	return t.onFolder(func() error {
+		if err := t.takeChanges(); err != nil {
 			return err
+		}
+		if err := t.trimMetrics(at); err != nil {
+			return err
+		}
+		if !t.options.Extend {
+			return nil
 		}
 		t.evaluation.After = nil // it says nothing of what comes now
-		if err := os.Rename(filepath.Join(t.Dir, runs.FinishedFile), filepath.Join(t.Dir, runs.CheckpointFile)); err != nil {
-			return err
-		}
-		return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
+		return os.Rename(filepath.Join(t.Dir, runs.FinishedFile), filepath.Join(t.Dir, runs.CheckpointFile))
 	})
 }
 
-// extendDir finds the run of a configuration that was finished last, of which the
-// configuration has more, and locks it.
-func extendDir(c *config.Config) (string, *atomicfile.Lock, error) {
+// extendDir finds the run of a configuration that was finished last.
+func extendDir(c *config.Config) (string, error) {
 	found, err := runDirs(c)
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
 	dir := latestOf(found, runs.FinishedFile)
 	if newest := latestOf(found, ""); dir == "" {
 		if newest == "" {
-			return "", nil, fmt.Errorf("there is no run %s to extend; leave --extend out to start one", runDir(c, 1))
+			return "", fmt.Errorf("there is no run %s to extend; leave --extend out to start one", runDir(c, 1))
 		}
-		return "", nil, fmt.Errorf("%s cannot be extended: it is not finished (--resume goes on), or an earlier version finished it, which kept nothing to go on from; --adapter %[1]s starts a new run from its adapter", newest)
+		return "", fmt.Errorf("%s cannot be extended: it is not finished (--resume goes on), or an earlier version finished it, which kept nothing to go on from; --adapter %[1]s starts a new run from its adapter", newest)
 	}
-	if err := hasMore(c, filepath.Join(dir, runs.ConfigFile)); err != nil {
-		return "", nil, err
-	}
-	lock, err := lockRun(dir)
-	if err != nil {
-		return "", nil, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, runs.FinishedFile)); errors.Is(err, fs.ErrNotExist) {
-		lock.Release()
-		return "", nil, fmt.Errorf("%s was extended by another process just now", dir)
-	}
-	return dir, lock, nil
+	return dir, nil
 }
 
 // hasMore fails unless a configuration is that of a finished run with more steps in the last
 // stage, more stages behind it, or both.
-func hasMore(c *config.Config, path string) error {
-	was, err := config.Load(path)
-	if err != nil {
-		return err
-	}
+func hasMore(was, c *config.Config, path string) error {
 	last := len(was.Stages) - 1
 	if len(c.Stages) <= last {
 		return fmt.Errorf("%s: the run has %d stages, and the configuration %d; --extend wants more steps in the last stage, or more stages", path, last+1, len(c.Stages))
@@ -128,11 +165,9 @@ func (t *trainer) extended(at position) (position, error) {
 	return at, nil
 }
 
-// takeChanges goes on with a run whose configuration has changed in what is beside training.
-func (t *trainer) takeChanges(changed string) error {
-	if err := t.readEvaluation(); err != nil {
-		return err
-	}
+// takeChanges goes on with a run whose configuration has changed in what is beside training,
+// or has more stages or steps.
+func (t *trainer) takeChanges() error {
 	was, err := config.Load(filepath.Join(t.Dir, runs.ConfigFile))
 	if err != nil {
 		return err
@@ -143,15 +178,23 @@ func (t *trainer) takeChanges(changed string) error {
 	if err != nil {
 		return err
 	}
-	if len(d) > 0 {
-		if err := t.dropBefore("the configuration's section eval has changed"); err != nil {
+	why := ""
+	switch {
+	case len(d) > 0:
+		why = "the configuration's section eval has changed"
+	case t.goOn.newEval:
+		why = "the content of eval.data has changed"
+	}
+	if why != "" {
+		if err := t.dropBefore(why); err != nil {
 			return err
 		}
 	}
-	if changed == "" {
+	if t.goOn.changed != "" {
+		t.note("the configuration has changed since the run was started: %s", t.goOn.changed)
+	} else if !t.options.Extend {
 		return nil
 	}
-	t.note("the configuration has changed since the run was started: %s", changed)
 	return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
 }
 

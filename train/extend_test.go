@@ -154,7 +154,7 @@ func TestAdapterGoesOn(t *testing.T) {
 // evaluated is a tiny configuration that is evaluated on what it is trained on.
 func evaluated(t *testing.T) *config.Config {
 	c := tinyConfig(t, "["+sftStage+"]")
-	c.Eval = eval.Config{Data: c.Data.Train.String(), Before: true, MaxNewTokens: 3, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
+	c.Eval = eval.Config{Data: c.Data.Train, Before: true, MaxNewTokens: 3, Policies: []eval.Policy{eval.PolicyWindow, eval.PolicyEISFT}}
 	return c
 }
 

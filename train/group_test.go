@@ -202,7 +202,7 @@ func TestRankFails(t *testing.T) {
 				}
 			}()
 		}, "checkpoint: ", true},
-		{"in the evaluation", 0, func(_ *testing.T, c *config.Config) { c.Eval.Data = c.Data.Train.String() + "-gone" }, "evaluation: ", false},
+		{"in the evaluation", 0, func(_ *testing.T, c *config.Config) { c.Eval.Data = data.One(c.Data.Train.String() + "-gone") }, "evaluation: ", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := tinyConfig(t, "["+sftStage+"]")

@@ -23,20 +23,20 @@ type inputs map[string]string
 
 func readInputs(c *config.Config, base *model.Base) (inputs, error) {
 	in := inputs{"model.path": base.Identity()}
-	add := func(key, path string) error {
-		sum, err := data.Sum(path)
+	add := func(key string, files data.Files) error {
+		sum, err := files.Sum()
 		if err == nil {
 			in[key] = sum
 		}
 		return err
 	}
 	for _, name := range []string{"tokenizer.json", "tokenizer_config.json", "chat_template.jinja"} {
-		err := add("model.path/"+name, filepath.Join(c.Model.Path, name))
+		err := add("model.path/"+name, data.One(filepath.Join(c.Model.Path, name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // a GGUF file has them inside
 			return nil, err
 		}
 	}
-	if c.Eval.Data == "" || slices.ContainsFunc(c.Data.Train, func(f data.File) bool { return f.Path == c.Eval.Data }) {
+	if len(c.Eval.Data) == 0 || c.Eval.Data.String() == c.Data.Train.String() { // whose rows have a hash
 		return in, nil
 	}
 	if err := add(evalData, c.Eval.Data); err != nil && !errors.Is(err, fs.ErrNotExist) { // evaluation says so

@@ -102,20 +102,24 @@ func (t *trainer) keptAgenda(s config.Stage, o outlook) (text string, memory int
 		return "", 0, err
 	}
 	optimizer, _ := config.OptimizerOf(s)
-	for step := 1; step <= optimizer.Steps; step++ {
+	each := func(n int, ask func(rank, i int)) {
 		for rank := range t.size {
-			for first, last := ranks.Share(rank, t.size, optimizer.Batch); first < last; first++ {
+			for first, last := ranks.Share(rank, t.size, n); first < last; first++ {
+				ask(rank, first)
+			}
+		}
+	}
+	for step := range optimizer.Steps + 1 {
+		if step > 0 {
+			each(optimizer.Batch, func(rank, _ int) {
 				sample := sampler.Next()
 				k.ask(rank, sample, o.keeps(t.survey.Lengths[sample]))
-			}
+			})
 		}
-		if !t.validates(step, optimizer) {
-			continue
-		}
-		for rank := range t.size {
-			for first, last := ranks.Share(rank, t.size, len(t.validation)); first < last; first++ {
-				k.ask(rank, len(t.samples)+first, o.keeps(len(t.validation[first].IDs)))
-			}
+		if t.validates(step, optimizer) {
+			each(len(t.validation), func(rank, i int) {
+				k.ask(rank, len(t.samples)+i, o.keeps(len(t.validation[i].IDs)))
+			})
 		}
 	}
 	all := int64(0)

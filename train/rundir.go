@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
 	"eisft/internal/atomicfile"
+	"eisft/model"
 	"eisft/train/config"
 	"eisft/train/runs"
 )
@@ -38,7 +38,7 @@ func checkOutput(c *config.Config) (string, error) {
 
 // newRunDir makes the folder of a new run: OUTPUT/NAME, or OUTPUT/NAME-2, … if
 // there is one already. No run is ever overwritten.
-func newRunDir(c *config.Config) (string, *atomicfile.Lock, error) {
+func newRunDir(c *config.Config) (_ string, _ *atomicfile.Lock, err error) {
 	if err := os.MkdirAll(c.Output, 0o755); err != nil {
 		return "", nil, err
 	}
@@ -77,35 +77,52 @@ func isTrained(dir string, by error) error {
 	return fmt.Errorf("%s is being trained: %w; wait until it has ended, or end it", dir, by)
 }
 
-// resumeDir finds the run of a configuration that was stopped last, and locks it: of those
-// that have a checkpoint the one with the newest. changed is what differs from the
-// configuration that it was started with, though it changes nothing that is trained.
-func resumeDir(c *config.Config) (dir string, lock *atomicfile.Lock, changed string, err error) {
+// resumeDir finds the run of a configuration that was stopped last: of those that have a
+// checkpoint the one with the newest.
+func resumeDir(c *config.Config) (string, error) {
 	found, err := runDirs(c)
 	if err != nil {
-		return "", nil, "", err
+		return "", err
 	}
 	newest, stopped := latestOf(found, ""), latestOf(found, runs.CheckpointFile)
 	switch {
 	case newest == "":
-		return "", nil, "", fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
+		return "", fmt.Errorf("there is no run %s to resume; leave --resume out to start one", runDir(c, 1))
 	case stopped == "":
 		if held := atomicfile.Holder(filepath.Join(newest, runs.LockFile)); held != nil {
-			return "", nil, "", isTrained(newest, held)
+			return "", isTrained(newest, held)
 		}
-		return "", nil, "", fmt.Errorf("%s has no checkpoint to resume from (it was finished, or stopped before its first step); leave --resume out to start a new run, or go on beyond its end with --extend", newest)
+		return "", noCheckpoint(newest)
 	}
-	if changed, err = sameConfig(c, filepath.Join(stopped, runs.ConfigFile)); err != nil {
-		return "", nil, "", err
+	return stopped, nil
+}
+
+// noCheckpoint says why the run in a folder cannot be resumed, and what can be done.
+func noCheckpoint(dir string) error {
+	has := func(file string) bool {
+		_, err := os.Stat(filepath.Join(dir, file))
+		return err == nil
 	}
-	if lock, err = lockRun(stopped); err != nil {
-		return "", nil, "", err
+	switch {
+	case has(runs.FinishedFile):
+		return fmt.Errorf("%s has no checkpoint to resume from: it was finished; go on beyond its end with --extend, or leave --resume out to start a new run", dir)
+	case has(model.AdapterWeights):
+		return fmt.Errorf("%s has no checkpoint to resume from: it was finished by an earlier version, which kept none; --adapter %[1]s starts a new run from its adapter", dir)
 	}
-	if _, err := os.Stat(filepath.Join(stopped, runs.CheckpointFile)); err != nil { // whoever had the lock has finished
+	return fmt.Errorf("%s has no checkpoint to resume from: it was ended before its first one was written (checkpoint.every says after how many steps that is); nothing of it can be gone on with: leave --resume out to start a new run, and remove the folder", dir)
+}
+
+// lockStill locks the folder of a run that is gone on with, which had a file a moment ago.
+func lockStill(dir, file string) (*atomicfile.Lock, error) {
+	lock, err := lockRun(dir)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, file)); err != nil { // whoever had the lock has gone on with it
 		lock.Release()
-		return "", nil, "", fmt.Errorf("%s was finished by another process just now", stopped)
+		return nil, fmt.Errorf("%s was finished or gone on with by another process just now", dir)
 	}
-	return stopped, lock, changed, nil
+	return lock, nil
 }
 
 // runDirs lists the folders of runs of a configuration's name: NAME and NAME-2, …, except
@@ -148,13 +165,9 @@ func latestOf(dirs []string, file string) (latest string) {
 // beside are the sections and keys of a configuration that change nothing of what is trained.
 var beside = []string{"eval", "checkpoint", "tensorboard", "model.cache", "model.cache_bytes"}
 
-// sameConfig fails if the run was started with another configuration: what
+// sameConfig fails if the run was started with another configuration, which stands at path: what
 // would come out were neither. What differs in sections beside training it returns.
-func sameConfig(c *config.Config, path string) (changed string, err error) {
-	was, err := config.Load(path)
-	if err != nil {
-		return "", err
-	}
+func sameConfig(was, c *config.Config, path string) (changed string, err error) {
 	d, err := difference(was, c)
 	if err != nil {
 		return "", err
@@ -174,26 +187,17 @@ func isBeside(difference string) bool {
 
 // difference lists what differs between two configurations, key by key.
 func difference(was, is *config.Config) ([]string, error) {
-	then, err := tree(was)
+	then, err := was.Tree()
 	if err != nil {
 		return nil, err
 	}
-	now, err := tree(is)
+	now, err := is.Tree()
 	if err != nil {
 		return nil, err
 	}
 	var d differences
 	cmp.Equal(then, now, cmp.Reporter(&d))
 	return d.found, nil
-}
-
-// tree returns a configuration as maps and lists with the keys of its file.
-func tree(c *config.Config) (root map[string]any, err error) {
-	text, err := yaml.Marshal(c)
-	if err == nil {
-		err = yaml.Unmarshal(text, &root)
-	}
-	return root, err
 }
 
 // differences is a [cmp.Reporter] that names each value that differs by its key path.

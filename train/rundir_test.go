@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/model"
@@ -48,7 +50,7 @@ func TestSameConfig(t *testing.T) {
 		now := *then
 		now.Stages = append([]config.Stage(nil), then.Stages...)
 		c.change(&now)
-		_, err := sameConfig(&now, path)
+		_, err := sameConfig(then, &now, path)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("%s: %v, want no error", c.name, err)
@@ -106,8 +108,7 @@ func TestResumeDir(t *testing.T) {
 					}
 				}
 			}
-			dir, lock, _, err := resumeDir(cfg)
-			lock.Release()
+			dir, err := resumeDir(cfg)
 			if c.want == "" && err == nil || c.want != "" && (err != nil || filepath.Base(dir) != c.want) {
 				t.Errorf("resumes %q, %v, want %q", dir, err, c.want)
 			}
@@ -169,6 +170,40 @@ func TestLeftLinks(t *testing.T) {
 	}
 }
 
+// TestNoCheckpoint: why a run cannot be resumed, and what can be done.
+func TestNoCheckpoint(t *testing.T) {
+	for file, want := range map[string]string{
+		runs.FinishedFile:    "it was finished; go on beyond its end with --extend",
+		model.AdapterWeights: "it was finished by an earlier version, which kept none; --adapter ",
+		runs.MetricsFile:     "it was ended before its first one was written",
+	} {
+		c := tinyConfig(t, "["+sftStage+"]")
+		dir := runDir(c, 1)
+		if err := errors.Join(os.MkdirAll(dir, 0o755), c.Write(filepath.Join(dir, runs.ConfigFile)), os.WriteFile(filepath.Join(dir, file), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := resumeDir(c)
+		wantError(t, err, dir+" has no checkpoint to resume from: "+want)
+	}
+}
+
+// TestEvaluationIsCheckedFirst: of a run that cannot be evaluated nothing is left.
+func TestEvaluationIsCheckedFirst(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	path := filepath.Join(t.TempDir(), "bad.jsonl")
+	if err := os.WriteFile(path, []byte(`{"context": "a", "input": "b", "answers": []}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, before := range []bool{true, false} {
+		c.Eval = eval.Config{Data: data.One(path), Before: before, MaxNewTokens: 1, Policies: []eval.Policy{eval.PolicyWindow}}
+		_, err := Train(t.Context(), c, Options{})
+		wantError(t, err, "evaluation: ", "bad.jsonl:line 1")
+		if _, err := os.Lstat(c.Output); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s was made (%v)", c.Output, err)
+		}
+	}
+}
+
 // TestOutputIsCheckedFirst: a folder that cannot be written is found before the evaluation
 // of the untrained block, which here would fail.
 func TestOutputIsCheckedFirst(t *testing.T) {
@@ -177,7 +212,7 @@ func TestOutputIsCheckedFirst(t *testing.T) {
 		"latest is not a link":   func(output string) error { return os.MkdirAll(filepath.Join(output, runs.Latest), 0o755) },
 	} {
 		c := tinyConfig(t, "["+sftStage+"]")
-		c.Eval = eval.Config{Data: filepath.Join(t.TempDir(), "gone.jsonl"), MaxNewTokens: 1}
+		c.Eval = eval.Config{Data: data.One(filepath.Join(t.TempDir(), "gone.jsonl")), MaxNewTokens: 1}
 		if err := prepare(c.Output); err != nil {
 			t.Fatal(err)
 		}

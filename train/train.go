@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -31,6 +32,9 @@ type Options struct {
 	// Extend goes on with the run of the configuration that was finished last, of which the
 	// configuration has more: steps in its last stage, or stages behind it.
 	Extend bool
+	// Written are the keys that the configuration's author has written: of a run that is resumed
+	// or extended, the others stay as it was started with, whatever their defaults are now. Nil: all.
+	Written config.Written
 	// Progress receives the progress line (nil: none), usually os.Stderr.
 	Progress io.Writer
 	// Warn is told what does not fit together though it can be trained (nil: nobody).
@@ -72,15 +76,20 @@ type trainer struct {
 	engine    *graph.Engine
 	optimizer *adamW
 	inputs    inputs
-	rounding  *graph.Rounding  // of a quantized base's activations; nil: they stay in float
-	lock      *atomicfile.Lock // of the run folder, on rank 0
-	state     *state
-	best      *model.Params // with the best loss on held-out samples in this stage; nil: none yet
-	events    events
+	rounding  *graph.Rounding // of a quantized base's activations; nil: they stay in float
+	// madeOutput says that the folder of all runs was not there before.
+	madeOutput bool
+	lock       *atomicfile.Lock // of the run folder, on rank 0
+	goOn       goOn             // what is resumed or extended
+	state      *state
+	best       *model.Params // with the best loss on held-out samples in this stage; nil: none yet
+	events     events
 
 	validation []data.Encoded // held-out samples
-	evaluation runs.Evaluation
-	measured   bool // the untrained block, before the run was stopped
+	// stageBegins is the loss on them with which the stage began, until its first step is written.
+	stageBegins *runs.Before
+	evaluation  runs.Evaluation
+	measured    bool // the untrained block, before the run was stopped
 }
 
 // Train runs the stages of a configuration, in order, and returns the run. A
@@ -88,10 +97,7 @@ type trainer struct {
 // that can be wrong with the input is found before the run folder is made.
 func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) {
 	own := *c
-	t := &trainer{config: &own, options: o, group: o.Group, state: new(state)}
-	if t.group == nil {
-		t.group = ranks.Alone{}
-	}
+	t := &trainer{config: &own, options: o, group: ranks.Or(o.Group), state: new(state)}
 	t.size = t.group.Size()
 	if t.group.Rank() > 0 {
 		t.options.Progress, t.options.Warn, t.options.Note = nil, nil, nil
@@ -107,13 +113,11 @@ func Train(ctx context.Context, c *config.Config, o Options) (*runs.Run, error) 
 // it, and the plans of the others are empty.
 func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, err error) {
 	own := *c
-	t := &trainer{config: &own, options: o, group: ranks.Alone{}, size: 1, state: new(state)}
-	if o.Group != nil {
-		if o.Group.Rank() > 0 {
-			return new(agenda.Agenda), nil
-		}
-		t.size = o.Group.Size()
+	all := ranks.Or(o.Group)
+	if all.Rank() > 0 {
+		return new(agenda.Agenda), nil
 	}
+	t := &trainer{config: &own, options: o, group: ranks.Alone{}, size: all.Size(), state: new(state)}
 	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
@@ -125,11 +129,19 @@ func Plan(ctx context.Context, c *config.Config, o Options) (_ *agenda.Agenda, e
 }
 
 func (t *trainer) train(ctx context.Context) (run *runs.Run, err error) {
+	if t.options.Resume || t.options.Extend {
+		if err := t.goesOn(); err != nil {
+			return nil, err
+		}
+	}
 	if err := t.open(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.source.Close()) }()
 	if err := t.checkRows(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.checkEvaluation(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.announce(ctx); err != nil {
@@ -205,12 +217,10 @@ func (t *trainer) use(m *model.Model) {
 
 // begin makes the run folder, or finds the one to resume, and returns where to go on.
 func (t *trainer) begin(ctx context.Context) (position, error) {
+	goesOn := t.options.Resume || t.options.Extend
 	open := t.start
-	switch {
-	case t.options.Resume:
+	if goesOn {
 		open = t.reopen
-	case t.options.Extend:
-		open = t.extend
 	}
 	if err := t.agree(); err != nil { // nothing is made before all ranks are ready
 		return position{}, err
@@ -218,19 +228,15 @@ func (t *trainer) begin(ctx context.Context) (position, error) {
 	if err := open(ctx); err != nil {
 		return position{}, err
 	}
-	if t.options.Resume || t.options.Extend {
-		file := runs.CheckpointFile
-		if t.options.Extend {
-			file = runs.FinishedFile
-		}
-		at, err := t.restore(filepath.Join(t.Dir, file))
+	if goesOn {
+		at, err := t.restore(filepath.Join(t.Dir, t.goesOnFrom()))
 		if err != nil {
 			return at, err
 		}
+		if err := t.takeUp(at); err != nil {
+			return at, err
+		}
 		if t.options.Extend {
-			if err := t.unfinish(); err != nil {
-				return at, err
-			}
 			return t.extended(at)
 		}
 		t.note("resuming %s, which was stopped after step %d of stage %d", t.Dir, at.Step, at.Stage+1)
@@ -283,21 +289,12 @@ func (t *trainer) start(context.Context) error {
 		if _, err := checkOutput(t.config); err != nil {
 			return err
 		}
+		_, err = os.Lstat(t.config.Output)
+		t.madeOutput = errors.Is(err, fs.ErrNotExist)
 		if t.Dir, t.lock, err = newRunDir(t.config); err != nil {
 			return err
 		}
 		return t.config.Write(filepath.Join(t.Dir, runs.ConfigFile))
-	})
-}
-
-// reopen finds the run folder to resume.
-func (t *trainer) reopen(context.Context) error {
-	return t.onFolder(func() (err error) {
-		changed := ""
-		if t.Dir, t.lock, changed, err = resumeDir(t.config); err != nil {
-			return err
-		}
-		return t.takeChanges(changed)
 	})
 }
 
@@ -365,7 +362,7 @@ func (t *trainer) loader(at data.Cursor) (*data.Loader, error) {
 // stop saves the last whole step and says how to go on.
 func (t *trainer) stop(at position) error {
 	if at == (position{}) && !t.measuresBefore() {
-		err := t.write(func() error { return os.RemoveAll(t.Dir) })
+		err := t.write(t.removeRun)
 		return errors.Join(errStoppedEarly, err)
 	}
 	if err := t.write(func() error { return t.save(at) }); err != nil {

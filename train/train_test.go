@@ -267,7 +267,7 @@ func TestResumeErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{Resume: true})
-	wantError(t, err, "has no checkpoint", "finished")
+	wantError(t, err, "has no checkpoint", "it was finished; go on beyond its end with --extend")
 
 	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
 		t.Fatalf("got %v, want ErrStopped", err)
@@ -279,6 +279,8 @@ func TestResumeErrors(t *testing.T) {
 	other.Seed = 7
 	_, err = Train(t.Context(), &other, Options{Resume: true})
 	wantError(t, err, "another configuration: seed was 0 and is 7; resume")
+	_, err = Train(t.Context(), &other, Options{Resume: true, Written: config.Written{"seed": true}})
+	wantError(t, err, "another configuration: seed was 0 and is 7; resume")
 	if r, err := Train(t.Context(), c, Options{}); err != nil || filepath.Base(r.Dir) != "tiny-3" {
 		t.Fatalf("got %v, want another run", err)
 	} // the stopped one is found all the same
@@ -288,14 +290,27 @@ func TestResumeErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var notes []string // a default that is another one by now refuses nothing, and nothing is written before all is checked
+	other.Checkpoint.Every = 3
+	kept := filepath.Join(c.Output, "tiny-2", runs.ConfigFile)
+	was, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
 	altered := bytes.Clone(text)
 	altered[len(text)-2] ^= 1
 	for damaged, want := range map[string]string{string(text[:len(text)/2]): "", string(altered): "the file is damaged"} {
 		if err := os.WriteFile(path, []byte(damaged), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err = Train(t.Context(), c, Options{Resume: true})
+		_, err = Train(t.Context(), &other, Options{Resume: true, Written: config.Written{"checkpoint.every": true}, Note: func(n string) { notes = append(notes, n) }})
 		wantError(t, err, runs.CheckpointFile, want)
+		if now, err := os.ReadFile(kept); err != nil || !bytes.Equal(now, was) {
+			t.Errorf("%v, the configuration was changed:\n%s", err, now)
+		}
+	}
+	if all := strings.Join(notes, "\n"); !strings.Contains(all, "which stays as it was: seed was 0 and is 7 by default") {
+		t.Errorf("notes %q", notes)
 	}
 }
 

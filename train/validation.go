@@ -31,12 +31,12 @@ type watch struct {
 // readValidation reads the held-out samples of a configuration that has some: those of a file
 // of their own, or the rows that are held out of the training data.
 func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) {
-	path, section, key := t.config.Validation.Data, t.config.Data, "validation.data"
-	if path == "" && t.heldOut == nil {
+	files, section, key := t.config.Validation.Data, t.config.Data, "validation.data"
+	if len(files) == 0 && t.heldOut == nil {
 		return nil
 	}
 	source := t.heldOut
-	if path == "" {
+	if len(files) == 0 {
 		key = "validation.share"
 	}
 	defer func() {
@@ -44,8 +44,8 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 			err = fmt.Errorf("%s: %w", key, err)
 		}
 	}()
-	if path != "" {
-		if source, err = data.Open(path, section.Options); err != nil {
+	if len(files) > 0 {
+		if source, err = (data.Set{Files: files, Options: section.Options}).Open(); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, source.Close()) }()
@@ -72,44 +72,64 @@ func (t *trainer) readValidation(ctx context.Context, answers bool) (err error) 
 	return nil
 }
 
-// validates says whether the loss on held-out samples is due after a step.
+// validates says whether the loss on held-out samples is due after a step, or before the first one.
 func (t *trainer) validates(step int, o config.Optimizer) bool {
 	every := t.config.Validation.Every
-	return len(t.validation) > 0 && (step == o.Steps || every > 0 && step > 0 && step%every == 0)
+	return len(t.validation) > 0 && (step == 0 || step == o.Steps || every > 0 && step%every == 0)
 }
 
 // validate takes the loss on the held-out samples where it is due: it is that of a batch of
 // all of them. Each rank reads a share, and all find the same. stop says that a rank was
 // asked to stop; then nothing has been found.
 func (t *trainer) validate(ctx context.Context, at *position, o config.Optimizer, gradients batchGradients, progress func(done int)) (stop bool, err error) {
-	if !t.validates(at.Step, o) || at.Validation.Step == at.Step {
+	if !t.validates(at.Step, o) || at.Step > 0 && at.Validation.Step == at.Step {
 		return false, nil
 	}
 	started := time.Now()
+	found, stop, err := t.validationLoss(ctx, gradients, progress)
+	switch {
+	case err != nil || stop:
+		return stop, err
+	case at.Step == 0:
+		return false, t.before(*at, found, time.Since(started))
+	case math.IsNaN(found.Loss) || math.IsInf(found.Loss, 0):
+		return false, ranks.Failed(fmt.Errorf("the validation loss is %v: training has diverged; lower the learning rates (lr) or raise warmup", found.Loss))
+	}
+	return false, t.watch(at, found, time.Since(started))
+}
+
+// validationLoss is the loss on the held-out samples, of which each rank reads a share.
+func (t *trainer) validationLoss(ctx context.Context, gradients batchGradients, progress func(done int)) (found figures, stop bool, err error) {
 	mine, err := t.validationShare(ctx, gradients, progress)
 	switch {
 	case ctx.Err() != nil:
 		mine = contribution{Stop: true}
 	case err != nil:
-		return false, fmt.Errorf("validation: %w", err)
+		return found, false, fmt.Errorf("validation: %w", err)
 	}
 	all, err := ranks.Meet(t.group, mine)
 	if err != nil {
-		return false, err
+		return found, false, err
 	}
-	var found figures
 	for _, c := range all {
-		if c.Stop {
-			return true, nil
-		}
+		stop = stop || c.Stop
 		for _, f := range c.Samples {
 			found.add(f, len(t.validation))
 		}
 	}
-	if math.IsNaN(found.Loss) || math.IsInf(found.Loss, 0) {
-		return false, ranks.Failed(fmt.Errorf("the validation loss is %v: training has diverged; lower the learning rates (lr) or raise warmup", found.Loss))
+	return found, stop, nil
+}
+
+// before notes the loss on the held-out samples with which a stage begins. It decides nothing:
+// the best one is that of a step.
+func (t *trainer) before(at position, found figures, took time.Duration) error {
+	t.stageBegins = &runs.Before{Loss: found.Loss, Seconds: took.Seconds()}
+	kind := t.config.Stages[at.Stage].Kind()
+	t.note("stage %d (%s): loss on held-out rows %.4f before its first step", at.Stage+1, kind, found.Loss)
+	if t.group.Rank() > 0 {
+		return nil
 	}
-	return false, t.watch(at, found, time.Since(started))
+	return t.events.before(t.globalStep(at.Stage, 0), string(kind), found.Loss)
 }
 
 // validationShare takes this rank's share of the loss.
@@ -217,11 +237,11 @@ func (t *trainer) useBest(at *position) {
 // validationPlan says when the loss on held-out samples is taken.
 func (t *trainer) validationPlan() string {
 	v := t.config.Validation
-	from := v.Data
+	from := v.Data.String()
 	if from == "" {
 		from = "what is held out"
 	}
-	text := fmt.Sprintf("on %s of %s at the end of each stage", english.Plural(len(t.validation), "sample", ""), from)
+	text := fmt.Sprintf("on %s of %s before and at the end of each stage", english.Plural(len(t.validation), "sample", ""), from)
 	if v.Every > 0 {
 		text += fmt.Sprintf(" and every %s", english.Plural(v.Every, "step", ""))
 	}

@@ -22,9 +22,9 @@ import (
 func watched(t *testing.T, stages string) *config.Config {
 	t.Helper()
 	c := tinyConfig(t, stages)
-	c.Validation.Data = filepath.Join(filepath.Dir(c.Data.Train.String()), "held-out.jsonl")
+	c.Validation.Data = data.One(filepath.Join(filepath.Dir(c.Data.Train.String()), "held-out.jsonl"))
 	row := `{"messages":[{"role":"user","content":"` + strings.Repeat("The garage code is 1234. ", 9) + `"},{"role":"assistant","content":"It is 1234."}]}` + "\n"
-	if err := os.WriteFile(c.Validation.Data, []byte(strings.Repeat(row, 2)+strings.ReplaceAll(row, "1234", "77")), 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data.String(), []byte(strings.Repeat(row, 2)+strings.ReplaceAll(row, "1234", "77")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c.Validation.Every, c.Validation.Samples = 1, 0
@@ -66,9 +66,12 @@ func TestSlowValidationChangesNothing(t *testing.T) {
 		if len(found) != c.Stages[0].NumSteps() {
 			t.Fatalf("%s: %d losses, want one a step", stage, len(found))
 		}
+		if first := readMetrics(t, seen.Dir); first[0].Before == nil || first[1].Before != nil {
+			t.Fatalf("%s: the loss before the first step is not in its line alone", stage)
+		}
 		// A step from the same adapter on a batch of these rows begins with the same loss.
 		on := *c
-		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, data.One(c.Validation.Data), config.Validation{}
+		on.Model.Adapter, on.Data.Train, on.Validation = seen.Dir, c.Validation.Data, config.Validation{}
 		s := c.Stages[0]
 		switch kind := s.(type) {
 		case config.SSFT:
@@ -86,6 +89,14 @@ func TestSlowValidationChangesNothing(t *testing.T) {
 		last := found[len(found)-1]
 		if got := readMetrics(t, step.Dir)[0].Loss; math.Abs(got-last.Loss) > 1e-6*math.Abs(got) {
 			t.Errorf("%s: the loss on held-out rows is %v, a step on them has %v", stage, last.Loss, got)
+		}
+		on.Model.Adapter = "" // the first step of all has the loss before it
+		if step, err = Train(t.Context(), &on, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		before := readMetrics(t, seen.Dir)[0].Before.Loss
+		if got := readMetrics(t, step.Dir)[0].Loss; math.Abs(got-before) > 1e-6*math.Abs(got) {
+			t.Errorf("%s: the loss on held-out rows was %v before the first step, a step on them has %v", stage, before, got)
 		}
 	}
 }
@@ -180,11 +191,11 @@ func sameMetricsUntimed(t *testing.T, got, want string) {
 // and a file that has changed is not resumed with.
 func TestValidationErrors(t *testing.T) {
 	c := watched(t, "["+sftStage+"]")
-	text, err := os.ReadFile(c.Validation.Data)
+	text, err := os.ReadFile(c.Validation.Data.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Validation.Data, []byte(`{"text":"no answer"}`+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data.String(), []byte(`{"text":"no answer"}`+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{})
@@ -192,14 +203,14 @@ func TestValidationErrors(t *testing.T) {
 	if _, err := os.Stat(runDir(c, 1)); err == nil {
 		t.Error("a run folder was made")
 	}
-	if err := os.WriteFile(c.Validation.Data, text, 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data.String(), text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(stopAtLine{t.Context(), filepath.Join(runDir(c, 1), runs.MetricsFile), 1}, c, Options{})
 	if !errors.Is(err, ErrStopped) {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.Validation.Data, text[:bytes.IndexByte(text, '\n')+1], 0o644); err != nil {
+	if err := os.WriteFile(c.Validation.Data.String(), text[:bytes.IndexByte(text, '\n')+1], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Train(t.Context(), c, Options{Resume: true})

@@ -27,7 +27,17 @@ func usagef(c *cli.Context, format string, args ...any) error {
 
 const description = `eisft turns a frozen Hugging Face language model into one that reads very long
 input in constant memory, for a phone's NPU: it trains a small module beside each
-attention layer, quantizes the result and exports it as fixed-shape ONNX graphs.`
+attention layer, quantizes the result and exports it as fixed-shape ONNX graphs.
+
+With a model folder and a file of rows of your own, begin with
+
+   eisft config init --model DIR --data FILE mine.yaml
+   eisft data preview --config mine.yaml
+   eisft train --config mine.yaml
+   eisft generate --prompt-file book.txt
+
+Commands behind train take the newest run, runs/latest, unless --run names another.
+eisft COMMAND --help explains a command.`
 
 func newApp() *cli.App {
 	return &cli.App{

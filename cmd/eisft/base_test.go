@@ -84,7 +84,7 @@ func TestTokenWithoutRow(t *testing.T) {
 	if r.code != 0 || strings.Count(r.stderr, "the question is not read: "+padError) != 1 || r.stdout == "" {
 		t.Errorf("chat: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
-	if r := eisft(t, "data", "preview", "--config", "bad.yaml", "--rows", "0"); r.code != exitError || !strings.Contains(r.stdout, "bad.jsonl:line 1: "+padError) {
+	if r := eisft(t, "data", "preview", "--config", "bad.yaml", "--rows", "1"); r.code != exitError || !strings.Contains(r.stdout, "bad.jsonl:line 1: "+padError) {
 		t.Errorf("preview: exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := eisft(t, "inspect", "--model", base, "bad.jsonl"); !strings.Contains(r.stdout, "bad.jsonl:line 1: "+strings.TrimSpace(padError)) {

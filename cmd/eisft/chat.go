@@ -85,7 +85,7 @@ func turn(c *cli.Context, session *chat.Session, line string, options chat.Answe
 		fmt.Fprintf(c.App.ErrWriter, "unknown command %q; there are /save FILE and /quit\n", line)
 		return nil
 	}
-	if err := session.Save(file); err != nil { // the conversation is not lost for that
+	if err := saveSession(c, session, file); err != nil { // the conversation is not lost for that
 		fmt.Fprintln(c.App.ErrWriter, errtext.Of(err))
 	}
 	return nil

@@ -17,8 +17,15 @@ import (
 
 func dataCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "data",
-		Usage:       "look at what is trained on, make what is evaluated on",
+		Name:  "data",
+		Usage: "look at what is trained on, make what is evaluated on",
+		Description: `preview shows rows as the base's chat template renders them, with what is learned marked;
+stats counts their tokens, and what a limit cuts off. Both read what a configuration
+trains on, or any file for a model. synth makes long texts with hidden facts, to
+measure what is found again.
+
+   eisft data preview --config configs/s-sft.yaml
+   eisft data stats --model model/demo chats.jsonl`,
 		Subcommands: []*cli.Command{previewCommand(), statsCommand(), synthCommand()},
 		ArgsUsage:   "COMMAND",
 		Action:      noCommand,
@@ -42,7 +49,7 @@ shown cannot be trained on.
    eisft data preview --model model/demo --rows 10:12 chats.jsonl`,
 		Flags: append(
 			dataFlags(),
-			&cli.StringFlag{Name: "rows", Usage: "show rows `FROM:TO`, counted from 0, without the last one, or one row", Value: "0:5"},
+			&cli.StringFlag{Name: "rows", Usage: "show rows `FROM:TO`, counted from 1, both of them included, or one row", Value: "1:5"},
 			&cli.BoolFlag{Name: "full", Usage: "show long texts as a whole"},
 		),
 		Action: previewData,
@@ -133,9 +140,10 @@ func dataStats(c *cli.Context) (err error) {
 	return writeReport(c, report)
 }
 
-// parseRows reads FROM:TO, either of which may be left out, or the number of one row.
+// parseRows reads FROM:TO, either of which may be left out, or the number of one row. Rows
+// count from 1, both ends included; what it returns counts from 0, without the last one.
 func parseRows(s string) (from, to int, err error) {
-	wrong := fmt.Errorf("is %q; want FROM:TO, such as 0:5, or the number of a row", s)
+	wrong := fmt.Errorf("is %q; want FROM:TO, such as 1:5, or the number of a row; the first is 1", s)
 	number := func(s string, missing int) int {
 		if s == "" {
 			return missing
@@ -147,14 +155,14 @@ func parseRows(s string) (from, to int, err error) {
 		return n
 	}
 	first, last, isRange := strings.Cut(s, ":")
-	from = number(first, 0)
-	if to = from + 1; isRange {
+	from = number(first, 1)
+	if to = from; isRange {
 		to = number(last, math.MaxInt)
 	}
-	if s == "" || from < 0 || to <= from {
+	if s == "" || from < 1 || to < from {
 		return 0, 0, wrong
 	}
-	return from, to, nil
+	return from - 1, to, nil
 }
 
 // hasColor reports a terminal whose user has not asked for none (https://no-color.org).

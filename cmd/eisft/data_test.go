@@ -50,7 +50,7 @@ chats.jsonl:line 3: 16 tokens, 3 of them learned (18.8 %), answers: 1
 	if r.stdout != want || r.code != exitError || r.stderr != "eisft: chats.jsonl: 1 of the 3 rows shown cannot be trained on\n" {
 		t.Errorf("exit code %d, stderr %q, stdout\n%s\nwant\n%s", r.code, r.stderr, r.stdout, want)
 	}
-	if r := eisft(t, "data", "preview", "--model", demo, "--rows", "0", "chats.jsonl"); r.code != 0 || !strings.Contains(r.stdout, "1 of 3 rows shown") {
+	if r := eisft(t, "data", "preview", "--model", demo, "--rows", "1", "chats.jsonl"); r.code != 0 || !strings.Contains(r.stdout, "1 of 3 rows shown") {
 		t.Errorf("exit code %d, stdout\n%s", r.code, r.stdout)
 	}
 }
@@ -58,7 +58,7 @@ chats.jsonl:line 3: 16 tokens, 3 of them learned (18.8 %), answers: 1
 // TestDataPreviewOfConfig shows what the configuration trains on, with its limit.
 func TestDataPreviewOfConfig(t *testing.T) {
 	t.Chdir(testfiles.Repository(t, "configs"))
-	r := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--max-tokens", "1680", "--rows", "3")
+	r := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--max-tokens", "1680", "--rows", "4")
 	for _, want := range []string{"train.parquet:row 4: ", "answers: 4\n", "  answers beyond 1680 tokens, left out: 3\n", "\n… ", " characters …\n", "⟦5464<|end|>⟧"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
@@ -72,7 +72,7 @@ func TestDataPreviewOfConfig(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
 		}
 	}
-	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "3")
+	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "4")
 	if !strings.Contains(full.stdout, "┃256┃") || strings.Count(full.stdout, "┃") != 2*6 {
 		t.Errorf("not 6 borders of segments in\n%s", full.stdout)
 	}
@@ -110,6 +110,33 @@ func TestDataStats(t *testing.T) {
 	}
 	if r := eisft(t, "data", "stats", "--model", demo, "--json", "chats.jsonl"); r.code != 0 || !json.Valid([]byte(r.stdout)) || !strings.Contains(r.stdout, `"rows": 4`) {
 		t.Errorf("exit code %d, stderr %q, stdout\n%s", r.code, r.stderr, r.stdout)
+	}
+}
+
+// TestAllDropped: where data.long: drop leaves no row, stats, preview, the plan and training say
+// the same.
+func TestAllDropped(t *testing.T) {
+	t.Chdir(trainingFolder(t, 1))
+	config := strings.Replace(string(readFile(t, "s.yaml")), "max_tokens: 512", "max_tokens: 100, long: drop", 1)
+	writeFile(t, "s.yaml", config)
+	want := "train.jsonl: all of 8 rows are longer than data.max_tokens, which is 100, and left out by data.long: drop; raise it, or take another word for data.long\n"
+	for _, args := range [][]string{
+		{"data", "stats", "--config", "s.yaml"},
+		{"data", "preview", "--config", "s.yaml", "--rows", "2"},
+		{"train", "--config", "s.yaml", "--dry-run"},
+		{"train", "--config", "s.yaml"},
+	} {
+		r := eisft(t, args...)
+		if text := strings.Join(strings.Fields(r.stdout+r.stderr), " "); r.code != exitError || !strings.Contains(text, strings.TrimSpace(want)) {
+			t.Errorf("%q: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := eisft(t, "data", "preview", "--config", "s.yaml", "--rows", "2"); !strings.Contains(r.stdout, "train.jsonl:line 2: sample is too long: ") || !strings.Contains(r.stdout, "; it is left out (data.long: drop)\n") {
+		t.Errorf("preview shows\n%s", r.stdout)
+	}
+	writeFile(t, "s.yaml", strings.Replace(config, "max_tokens: 100", "max_tokens: 512", 1))
+	if r := eisft(t, "data", "preview", "--config", "s.yaml", "--rows", "2:3"); r.code != 0 || !strings.Contains(r.stdout, "train.jsonl:line 2: ") || !strings.Contains(r.stdout, "train.jsonl:line 3: ") || !strings.Contains(r.stdout, "2 of 8 rows shown") {
+		t.Errorf("exit code %d, %s%s", r.code, r.stdout, r.stderr)
 	}
 }
 
@@ -166,7 +193,7 @@ func TestTemplateOptions(t *testing.T) {
 		"template_options: {quiet: false}": "<|user|>loud What pet?",
 	} {
 		writeFile(t, "c.yaml", "model: {path: base}\ndata:\n  train: chats.jsonl\n  "+option+"\nstages:\n  - kind: s-sft\n")
-		if r := eisft(t, "data", "preview", "--config", "c.yaml", "--rows", "0"); !strings.Contains(r.stdout, want) || r.code != 0 {
+		if r := eisft(t, "data", "preview", "--config", "c.yaml", "--rows", "1"); !strings.Contains(r.stdout, want) || r.code != 0 {
 			t.Errorf("%s: exit code %d (%s), no %q in\n%s", option, r.code, r.stderr, want, r.stdout)
 		}
 	}
@@ -178,7 +205,7 @@ func TestTemplateOptions(t *testing.T) {
 		"{quiet: {a: [1, x]}": "c.yaml",
 	} {
 		writeFile(t, "c.yaml", "model: {path: base}\ndata:\n  train: chats.jsonl\n  template_options: "+option+"\nstages:\n  - kind: s-sft\n")
-		for _, verb := range [][]string{{"data", "preview", "--rows", "0"}, {"generate", "--prompt", "x"}} {
+		for _, verb := range [][]string{{"data", "preview", "--rows", "1"}, {"generate", "--prompt", "x"}} {
 			if r := eisft(t, append(verb, "--config", "c.yaml")...); r.code != exitError || !strings.Contains(r.stderr, want) {
 				t.Errorf("%s: exit code %d, stderr %q, want %q", option, r.code, r.stderr, want)
 			}
@@ -203,10 +230,10 @@ func TestDataErrors(t *testing.T) {
 		{preview("--model", demo, "a", "b"), exitUsage, "eisft: name one file" + help},
 		{preview("--model", demo, "--config", "c", "a"), exitUsage, "eisft: --config and --model exclude each other: a configuration names its model" + help},
 		{preview("--model", demo, "--rwos", "3", "a"), exitUsage, "eisft: unknown flag --rwos; did you mean --rows?" + help},
-		{preview("--model", demo, "--rows", "5:3", "a"), exitUsage, `eisft: --rows is "5:3"; want FROM:TO, such as 0:5, or the number of a row` + help},
+		{preview("--model", demo, "--rows", "5:3", "a"), exitUsage, `eisft: --rows is "5:3"; want FROM:TO, such as 1:5, or the number of a row; the first is 1` + help},
 		{preview("--model", demo, "--max-tokens", "-1", "a"), exitUsage, "eisft: --max-tokens is -1; it must be at least 1, or 0 for any length" + help},
 		{preview("--model", demo, "a.jsonl"), exitError, "eisft: a.jsonl: no such file or directory\n"},
-		{preview("--model", demo, "--rows", "3:", "chats.jsonl"), exitError, "eisft: chats.jsonl: there is no row 3: 3 are trained on, and the first is 0\n"},
+		{preview("--model", demo, "--rows", "4:", "chats.jsonl"), exitError, "eisft: chats.jsonl: there is no row 4: 3 are trained on, and the first is row 1\n"},
 		{preview("--model", "nothing", "chats.jsonl"), exitError, "eisft: load tokenizer: "},
 	} {
 		t.Run(strings.Join(tc.args, " "), func(t *testing.T) {

@@ -64,7 +64,7 @@ both by
    eisft eval --compare runs/a runs/b`,
 		Flags: append(
 			append(runFlags(), graphFlags()...),
-			&cli.PathFlag{Name: "data", Usage: "evaluate on `FILE` (" + data.EndingsForHelp() + ", or a pattern of names)"},
+			filesFlag("data", "evaluate on `FILE` ("+data.EndingsForHelp()+", or a pattern of names); may be given several times: then a row of each comes in turn", configured),
 			&cli.StringFlag{Name: "columns", Usage: "read parts of a row from other columns: `NAME=COLUMN,…`, such as context=document,input=question", DefaultText: configured},
 			&cli.StringFlag{Name: "prompt", Usage: "ask by `TEMPLATE`, in which {context} and {input} stand for a row's columns", DefaultText: "the configuration's, or what the model's eisft.json says"},
 			&cli.StringFlag{Name: "tasks", Usage: "ask and score rows as `FILE` says for their dataset, a path or a name in configs/eval"},
@@ -255,7 +255,11 @@ func evalJob(c *cli.Context, graphs *evaluatedGraphs) (*eval.Job, error) {
 // evalSection puts the flags over a configuration's section.
 func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	if c.IsSet("data") {
-		e.Data = c.Path("data")
+		named, err := files(c, "data")
+		if err != nil {
+			return e, err
+		}
+		e.Data = named
 	}
 	if c.IsSet("samples") {
 		e.Samples = c.Int("samples")
@@ -273,6 +277,15 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	if c.IsSet("prompt") {
 		e.Prompt, e.Prompts = c.String("prompt"), nil
 	}
+	e.Data = slices.Clone(e.Data)
+	for i := range e.Data { // flags are for all entries
+		if c.IsSet("columns") {
+			e.Data[i].Columns = data.Columns{}
+		}
+		if c.IsSet("prompt") {
+			e.Data[i].Prompt, e.Data[i].Prompts = "", nil
+		}
+	}
 	if err := evalTasks(c, &e); err != nil {
 		return e, err
 	}
@@ -289,7 +302,7 @@ func evalSection(c *cli.Context, e eval.Config) (eval.Config, error) {
 	switch {
 	case e.Nothing():
 		return e, usagef(c, "there is nothing to evaluate on: the configuration has no eval.data and no validation.share; give --data FILE")
-	case e.Data == "" && (c.IsSet("columns") || c.IsSet("prompt")):
+	case len(e.Data) == 0 && (c.IsSet("columns") || c.IsSet("prompt")):
 		return e, usagef(c, "--columns and --prompt are for --data FILE: rows that are held out are read as those that are trained on")
 	case e.Samples < 0:
 		return e, usagef(c, "--samples is %d; it must be at least 1, or 0 for all", e.Samples)

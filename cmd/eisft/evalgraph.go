@@ -11,7 +11,6 @@ import (
 	"eisft/export/host"
 	"eisft/export/manifest"
 	"eisft/internal/filehash"
-	"eisft/model"
 	"eisft/model/hf"
 	"eisft/train/runs"
 )
@@ -82,7 +81,7 @@ func (g *evaluatedGraphs) score(c *cli.Context, job *eval.Job, run *runs.Run) er
 	if err != nil {
 		return err
 	}
-	if job.Model, err = inShape(job.Model, export.Size{Tokens: g.Shape.Tokens, Cache: g.Shape.Cache}); err != nil {
+	if job.Model, err = (export.Size{Tokens: g.Shape.Tokens, Cache: g.Shape.Cache}).Of(job.Model); err != nil {
 		return err
 	}
 	if !c.IsSet("policy") {
@@ -97,15 +96,6 @@ func (g *evaluatedGraphs) score(c *cli.Context, job *eval.Job, run *runs.Run) er
 		job.Dir += "-" + g.Shape.Name + "-" + g.Precision
 	}
 	return nil
-}
-
-// inShape is a model with its block in the sizes of a shape, as exported graphs of it read.
-func inShape(m *model.Model, size export.Size) (*model.Model, error) {
-	spec, err := size.Fit(m.Spec)
-	if err != nil {
-		return nil, err
-	}
-	return model.New(m.Base, spec, m.Params)
 }
 
 // graphStream is a stream of exported graphs as evaluations want it.

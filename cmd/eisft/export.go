@@ -52,7 +52,7 @@ are those of the run, and the slots take the rest of the cache.`,
 			&cli.BoolFlag{Name: "replace", Usage: "put the export in the place of one that is there; a folder that holds anything else stays"},
 			&cli.StringSliceFlag{Name: "host", Usage: "put a host in `LANGUAGE` beside the graphs: " + strings.Join(hostfiles.Names(), " or ") + "; may be given several times"},
 			&cli.IntFlag{Name: "eval-samples", Usage: "measure what the model recalls in the sizes of each shape on `N` samples of the run's evaluation data, and write it into the manifest; 0: not, since that takes as long as eisft eval"},
-			&cli.PathFlag{Name: "eval-data", Usage: "with --eval-samples: evaluate on `FILE`", DefaultText: configured},
+			filesFlag("eval-data", "with --eval-samples: evaluate on `FILE`, or a pattern of names; may be given several times", configured),
 			&cli.BoolFlag{Name: "golden", Usage: "write golden vectors, which hosts are tested with; --golden=false saves the time", Value: true},
 			&cli.BoolFlag{Name: "verify", Usage: "compare the graphs with the Go model; --verify=false saves the time", Value: true},
 		},
@@ -80,6 +80,9 @@ func exportRun(c *cli.Context) error {
 	}
 	warnUnfinished(c, run)
 	options.Name, options.BaseDir, options.RunDir = run.Config.Name, run.Config.Model.Path, run.Dir
+	if run.Template != nil {
+		options.TemplateOptions = run.Template.Variables()
+	}
 	if options.Quantized, err = openQuantized(c, run); err != nil {
 		return err
 	}

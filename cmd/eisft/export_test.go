@@ -125,7 +125,7 @@ func TestSlowCheckCodes(t *testing.T) {
 	runFolder(t)
 	quantize := func(more ...string) {
 		t.Helper()
-		if r := eisft(t, append([]string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "train.jsonl", "--eval-samples", "1"}, more...)...); r.code != 0 {
+		if r := eisft(t, append([]string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "held.jsonl", "--eval-samples", "1"}, more...)...); r.code != 0 {
 			t.Fatalf("exit code %d: %s", r.code, r.stderr)
 		}
 	}

@@ -57,7 +57,11 @@ func evaluateShapes(c *cli.Context, run *runs.Run, sizes []export.Size) ([]manif
 	}
 	section := run.Config.Eval
 	if c.IsSet("eval-data") {
-		section.Data = c.Path("eval-data")
+		named, err := files(c, "eval-data")
+		if err != nil {
+			return nil, err
+		}
+		section.Data = named
 	}
 	if section.Nothing() {
 		return nil, usagef(c, "--eval-samples has nothing to evaluate on: the run's configuration has no eval.data and no validation.share; give --eval-data FILE")
@@ -69,7 +73,7 @@ func evaluateShapes(c *cli.Context, run *runs.Run, sizes []export.Size) ([]manif
 	}
 	var list []manifest.Evaluated
 	for _, size := range sizes {
-		m, err := inShape(run.Model, size)
+		m, err := size.Of(run.Model)
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"eisft/internal/utf8text"
+	"eisft/model/chat"
 )
 
 func generateCommand() *cli.Command {
@@ -71,7 +72,13 @@ func generate(c *cli.Context) error {
 	if err != nil || save == "" {
 		return err
 	}
-	return session.Save(save)
+	return saveSession(c, session, save)
+}
+
+// saveSession saves a session, unless the command is ended meanwhile: a pipe without a reader takes nothing.
+func saveSession(c *cli.Context, session *chat.Session, file string) error {
+	_, err := wait(c.Context, func() (bool, error) { return true, session.Save(file) })
+	return err
 }
 
 // maxPrompt bounds a prompt in bytes: all of it is in memory while it is tokenized, and to

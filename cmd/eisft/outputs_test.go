@@ -130,7 +130,7 @@ func TestExportsRace(t *testing.T) {
 // listed, and removed by the next command that writes into the run.
 func TestLeftovers(t *testing.T) {
 	runFolder(t)
-	quantize := []string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "train.jsonl", "--eval-samples", "1"}
+	quantize := []string{"quantize", "--calib", "train.jsonl", "--samples", "2", "--eval-data", "held.jsonl", "--eval-samples", "1"}
 	if r := eisft(t, quantize...); r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
-
-	"eisft/data"
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/data"
+	"eisft/eval"
 	"eisft/internal/enum"
 	"eisft/internal/relpath"
 	"eisft/quant"
@@ -31,7 +33,7 @@ before and after. Writes the quantized weights, their encodings and a report
 A recipe names scheme and methods; configs/quant has some, and recipe.yaml there
 explains every key. Flags override its keys.`,
 		Flags: []cli.Flag{
-			&cli.PathFlag{Name: "calib", Usage: "calibrate on `FILE` (" + data.EndingsForHelp() + ", or a pattern of names), whose columns are as in the configuration's data section (required)"},
+			filesFlag("calib", "calibrate on `FILE` ("+data.EndingsForHelp()+", or a pattern of names), whose columns are as in the configuration's data section; may be given several times (required)", ""),
 			&cli.PathFlag{Name: "recipe", Usage: "quantize as the recipe `FILE` says, or the one of that name in configs/quant"},
 			&cli.IntFlag{Name: "samples", Usage: "calibrate on the first `N` samples; 0: all", DefaultText: "the recipe's, or 16"},
 			runFlag("quantize"),
@@ -46,7 +48,7 @@ explains every key. Flags override its keys.`,
 			&cli.IntFlag{Name: "sensitivity", Usage: "measure what each map costs on `N` tokens of the calibration data; 0: not", DefaultText: "the recipe's, or 0"},
 			&cli.Int64Flag{Name: "seed", Usage: "choose what is random by `N`", DefaultText: "the recipe's, or 0"},
 			&cli.StringFlag{Name: "name", Usage: "write quant/`NAME` of the run's folder", DefaultText: "the recipe's, or the scheme"},
-			&cli.PathFlag{Name: "eval-data", Usage: "evaluate on `FILE`; an empty name: not at all", DefaultText: configured},
+			filesFlag("eval-data", "evaluate on `FILE`, or a pattern of names; may be given several times; none: on nothing", "the recipe's, or the configuration's eval.data, or the rows that its validation holds out"),
 			&cli.IntFlag{Name: "eval-samples", Usage: "evaluate on the first `N` samples; 0: as many as it takes for 150 questions near and far", DefaultText: "the recipe's, or 0"},
 			&cli.BoolFlag{Name: "ablation", Usage: "measure what each method of the recipe gains, which takes as long as all of them one after the other"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, and how large the model would be"},
@@ -183,12 +185,8 @@ func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.IsSet("calib") {
-		sayInstead(c, "calib", recipe.Calib)
-		recipe.Calib = c.Path("calib")
-	}
-	if recipe.Calib == "" {
-		return nil, nil, usagef(c, "--calib is required")
+	if err := calibrateOn(c, recipe.Recipe); err != nil {
+		return nil, nil, err
 	}
 	run, err := openRun(c)
 	if err != nil {
@@ -197,39 +195,82 @@ func quantizeJob(c *cli.Context) (*quant.Job, *runs.Run, error) {
 	if err := recipe.Fit(run.Model); err != nil {
 		return nil, nil, err
 	}
-	return newQuantizeJob(c, run, recipe.Recipe), run, nil
+	job, err := newQuantizeJob(c, run, recipe.Recipe)
+	return job, run, err
 }
 
-// sayInstead says that a flag's file takes the place of another one that the recipe names.
-func sayInstead(c *cli.Context, flag, named string) {
-	if named != "" && !relpath.SameFile(named, c.Path(flag)) {
-		warn(c, fmt.Sprintf("--%s %s takes the place of %s, which the recipe names", flag, c.Path(flag), named))
+// calibrateOn puts the data of --calib into a recipe.
+func calibrateOn(c *cli.Context, r *quant.Recipe) error {
+	if c.IsSet("calib") {
+		named, err := files(c, "calib")
+		if err != nil {
+			return err
+		}
+		sayInstead(c, "calib", named, r.Calib)
+		r.Calib = named
 	}
+	if len(r.Calib) == 0 {
+		return usagef(c, "--calib is required")
+	}
+	return nil
+}
+
+// sayInstead says that a flag's files take the place of others that the recipe names.
+func sayInstead(c *cli.Context, flag string, given, named data.Files) {
+	same := slices.EqualFunc(given, named, func(a, b data.File) bool { return relpath.SameFile(a.Path, b.Path) })
+	if len(named) > 0 && !same {
+		warn(c, fmt.Sprintf("--%s %s takes the place of %s, which the recipe names", flag, given, named))
+	}
+}
+
+// evaluateOn settles what a quantized model is evaluated on, and says so where that is nothing.
+func evaluateOn(c *cli.Context, run *runs.Run, r *quant.Recipe) (eval.Config, error) {
+	section, held := run.Config.Eval, run.Config.Validation.Data
+	section.Samples = r.Eval.Samples
+	switch {
+	case c.IsSet("eval-data"):
+		named, err := files(c, "eval-data")
+		if err != nil {
+			return section, err
+		}
+		sayInstead(c, "eval-data", named, r.Eval.Data)
+		if section.Data = named; named.String() == "none" {
+			section.Data, section.HeldOut = nil, nil
+			return section, nil
+		}
+	case len(r.Eval.Data) > 0:
+		section.Data = r.Eval.Data
+	case section.Nothing() && len(held) > 0: // read as what is trained on
+		section.Data, section.Options = held, run.Config.Data.Options
+	}
+	if section.Nothing() && r.Eval.Samples > 0 {
+		warn(c, "nothing is evaluated: the run's configuration has neither eval.data nor rows held out by its validation section, and no recipe names a file of questions; name one with --eval-data")
+	}
+	return section, nil
 }
 
 // newQuantizeJob carries a recipe out on a run.
-func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) *quant.Job {
-	held := run.Config.Eval
-	switch {
-	case c.IsSet("eval-data"):
-		sayInstead(c, "eval-data", recipe.Eval.Data)
-		held.Data = c.Path("eval-data")
-	case recipe.Eval.Data != "":
-		held.Data = recipe.Eval.Data
+func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) (*quant.Job, error) {
+	evaluation, err := evaluateOn(c, run, recipe)
+	if err != nil {
+		return nil, err
 	}
-	if held.Data == "" && (held.HeldOut != nil || recipe.Eval.Samples > 0) {
-		warn(c, "nothing is evaluated: neither eval.data of the run's configuration nor a recipe names a file of questions; name one with --eval-data")
-	}
-	return &quant.Job{
+	job := &quant.Job{
 		Model: run.Model, Tokenizer: run.Tokenizer, Template: run.Template, Recipe: recipe,
-		Calibration:  quant.File{Path: recipe.Calib, Options: run.Config.Data.Options, Samples: recipe.Samples},
-		Evaluation:   quant.File{Path: held.Data, Options: held.Options, Samples: recipe.Eval.Samples},
-		MaxNewTokens: held.MaxNewTokens,
-		Ablation:     c.Bool("ablation"),
-		Dir:          filepath.Join(run.Dir, runs.QuantDir, recipe.Name),
-		Group:        group(c),
-		Progress:     c.App.ErrWriter,
-		Version:      version(),
-		Reconstruct:  fit.Reconstruct,
+		Calibration: data.Set{Files: recipe.Calib, Options: run.Config.Data.Options, Samples: recipe.Samples},
+		Evaluation:  evaluation,
+		Ablation:    c.Bool("ablation"),
+		Dir:         filepath.Join(run.Dir, runs.QuantDir, recipe.Name),
+		Group:       group(c),
+		Progress:    c.App.ErrWriter,
+		Version:     version(),
+		Reconstruct: fit.Reconstruct,
 	}
+	if len(run.Config.Data.Train) > 0 { // an adapter alone does not say
+		job.Trained = func(ctx context.Context) (*data.Source, error) {
+			trained, _, err := run.Config.OpenData(ctx)
+			return trained, err
+		}
+	}
+	return job, nil
 }

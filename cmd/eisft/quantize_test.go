@@ -11,17 +11,18 @@ import (
 
 	"eisft/model/hf"
 	"eisft/quant"
+	"eisft/train/runs"
 )
 
 func TestQuantize(t *testing.T) {
 	runFolder(t)
-	writeFile(t, "mine.yaml", "scheme: w4a16\ncache: int16\nexceptions: [{match: '*.v_proj', bits: 8}]\ncalib: train.jsonl\neval: {data: train.jsonl, samples: 1}\nsamples: 1\n")
+	writeFile(t, "mine.yaml", "scheme: w4a16\ncache: int16\nexceptions: [{match: '*.v_proj', bits: 8}]\ncalib: train.jsonl\neval: {data: held.jsonl, samples: 1}\nsamples: 1\n")
 	for _, tc := range []struct {
 		args []string
 		name string
 		bits int // of v_proj
 	}{
-		{[]string{"--calib", "train.jsonl", "--samples", "2", "--eval-data", "train.jsonl", "--eval-samples", "1"}, "w8a16", 8},
+		{[]string{"--calib", "train.jsonl", "--samples", "2", "--eval-data", "held.jsonl", "--eval-samples", "1"}, "w8a16", 8},
 		{[]string{"--recipe", "mine.yaml"}, "mine", 8},
 		{[]string{"--recipe", "mine.yaml", "--scheme", "w4a8", "--name", "other"}, "other", 8},
 		{[]string{"--recipe", "mine.yaml", "--scheme", "w8a8", "--name", "third", "--cache", "int8", "--range", "entropy"}, "third", 8},
@@ -49,14 +50,14 @@ func TestQuantize(t *testing.T) {
 // TestQuantizeDryRun says what would be done and writes nothing.
 func TestQuantizeDryRun(t *testing.T) {
 	runFolder(t)
-	r := eisft(t, "quantize", "--calib", "train.jsonl", "--scheme", "w4a16", "--cache", "auto", "--transform", "awq", "--reconstruct", "3", "--ablation", "--eval-data", "train.jsonl", "--eval-samples", "2", "--dry-run")
+	r := eisft(t, "quantize", "--calib", "train.jsonl", "--scheme", "w4a16", "--cache", "auto", "--transform", "awq", "--reconstruct", "3", "--ablation", "--eval-data", "held.jsonl", "--eval-samples", "2", "--dry-run")
 	if r.code != 0 {
 		t.Fatalf("exit code %d, stderr %q", r.code, r.stderr)
 	}
 	for _, want := range []string{
 		"channels           8 samples, 1,352 tokens of train.jsonl\n", "transform          awq\n", "calibrate          8 samples",
 		"widths of the cache  17 measurements of the loss, on 1,096 tokens each\n", "57 maps of 8 layers and the head in int4, on what the layers before each make of 8 samples, 1,352 tokens\n",
-		"3 steps a layer on 1,352 tokens\n", "2 answers of 2 rows of train.jsonl, in float and quantized\n",
+		"3 steps a layer on 1,352 tokens\n", "2 answers of 2 rows of held.jsonl, in float and quantized\n",
 		"ablation           rtn, + awq, + reconstruct\n", filepath.Join("quant", "w4a16") + "\n", "size               ", "now 15.5 MB\n",
 	} {
 		if squeezed := strings.Join(strings.Fields(want), " "); !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), squeezed) {
@@ -67,15 +68,48 @@ func TestQuantizeDryRun(t *testing.T) {
 		t.Error("something was written")
 	}
 	writeFile(t, "named.yaml", "calib: gone.jsonl\neval: {data: gone.jsonl}\n")
-	r = eisft(t, "quantize", "--recipe", "named.yaml", "--calib", "train.jsonl", "--eval-data", "train.jsonl", "--dry-run")
+	r = eisft(t, "quantize", "--recipe", "named.yaml", "--calib", "train.jsonl", "--eval-data", "held.jsonl", "--dry-run")
 	gone, err := filepath.Abs("gone.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, flag := range []string{"calib", "eval-data"} {
-		want := fmt.Sprintf("eisft: warning: --%s train.jsonl takes the place of %s, which the recipe names\n", flag, gone)
+	for _, flag := range []string{"calib train.jsonl", "eval-data held.jsonl"} {
+		want := fmt.Sprintf("eisft: warning: --%s takes the place of %s, which the recipe names\n", flag, gone)
 		if r.code != 0 || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit code %d, stderr %q, want %q", r.code, r.stderr, want)
+		}
+	}
+}
+
+// TestQuantizeEvaluatesOn: rows that validation holds out are the default; texts that were
+// trained on are refused; several files are read.
+func TestQuantizeEvaluatesOn(t *testing.T) {
+	runFolder(t)
+	held := func(section string) {
+		writeFile(t, filepath.Join(latestRun, runs.ConfigFile), strings.Replace(string(readFile(t, "s.yaml")), "train: train.jsonl", "train: ../../train.jsonl", 1)+section)
+	}
+	for _, tc := range []struct {
+		section string
+		args    []string
+		code    int
+		want    string
+	}{
+		{"", nil, 0, "calibrate"},
+		{"validation: {share: 30%}\n", nil, 0, " held out, in float and quantized\n"},
+		{"validation: {data: ../../held.jsonl}\n", nil, 0, "/held.jsonl, in float and quantized\n"},
+		{"", []string{"--eval-data", "train.jsonl"}, exitError, "train.jsonl: the run was trained on the texts of all its 8 rows"},
+		{"", []string{"--eval-data", "none"}, 0, "calibrate"},
+		{"", []string{"--eval-data", ""}, exitUsage, "--eval-data is empty; name a data file"},
+		{"", []string{"--eval-data", "held.jsonl", "--eval-data", "tr*.jsonl"}, 0, "8 answers of 8 rows of held.jsonl, tr*.jsonl, in float and quantized\n"},
+		{"", []string{"--calib", "held.jsonl"}, 0, "16 samples, 2,712 tokens of train.jsonl, held.jsonl\n"},
+	} {
+		held(tc.section)
+		r := eisft(t, append([]string{"quantize", "--calib", "train.jsonl", "--dry-run"}, tc.args...)...)
+		if out := strings.Join(strings.Fields(r.stdout+r.stderr), " "); r.code != tc.code || !strings.Contains(out, strings.TrimSpace(tc.want)) {
+			t.Errorf("%q, %q: exit code %d, %s", tc.section, tc.args, r.code, out)
+		}
+		if asked := strings.Contains(r.stdout, "in float and quantized"); asked != strings.Contains(tc.want, "in float and quantized") {
+			t.Errorf("%q, %q: %s", tc.section, tc.args, r.stdout)
 		}
 	}
 }

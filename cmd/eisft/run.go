@@ -129,15 +129,25 @@ func setFlag() cli.Flag {
 
 // loadConfig reads the configuration that a command line names, with what it sets.
 func loadConfig(c *cli.Context, name string) (*config.Config, error) {
+	cfg, _, err := loadWritten(c, name)
+	return cfg, err
+}
+
+// loadWritten is loadConfig, and says which keys were given.
+func loadWritten(c *cli.Context, name string) (cfg *config.Config, written config.Written, err error) {
 	path, err := config.Find(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	set, _ := c.Generic("set").(*settings)
 	if set == nil {
 		set = &settings{}
 	}
-	return wait(c.Context, func() (*config.Config, error) { return config.Load(path, *set...) })
+	cfg, err = wait(c.Context, func() (read *config.Config, err error) {
+		read, written, err = config.LoadWritten(path, *set...)
+		return read, err
+	})
+	return cfg, written, err
 }
 
 // checkFile finds out before the work whether the file that a flag names, if it names

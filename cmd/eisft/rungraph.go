@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/host"
+	"eisft/export/manifest"
 	"eisft/export/plan"
 	"eisft/internal/progress"
 	"eisft/model"
@@ -162,6 +165,19 @@ func measureSpeed(c *cli.Context, dir string) (err error) {
 	return err
 }
 
+// withOptions gives the template of an exported folder the options of the run.
+func withOptions(template *tokenizer.Template, dir string) (*tokenizer.Template, error) {
+	info, err := manifest.Read(dir)
+	if err != nil || info.Text == nil {
+		return template, err
+	}
+	var options []tokenizer.Field
+	for _, name := range slices.Sorted(maps.Keys(info.Text.TemplateOptions)) {
+		options = append(options, tokenizer.Field{Name: name, Value: info.Text.TemplateOptions[name]})
+	}
+	return template.With(options), nil
+}
+
 // talkTo begins a conversation with graphs, with the tokenizer that lies beside them.
 func talkTo(c *cli.Context, stream chat.Stream, dir string) (*chat.Session, error) {
 	config, err := hf.LoadConfig(dir)
@@ -183,6 +199,11 @@ func talkTo(c *cli.Context, stream chat.Stream, dir string) (*chat.Session, erro
 	if c.Bool("chat") {
 		if template, err = tokenizer.LoadTemplate(dir); err != nil && !errors.Is(err, tokenizer.ErrNoTemplate) {
 			return nil, err
+		}
+		if template != nil {
+			if template, err = withOptions(template, dir); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return chat.WithStream(stream, config, tk, template)

@@ -22,7 +22,7 @@ func TestRuns(t *testing.T) {
 		t.Errorf("without runs: exit code %d, %q", r.code, r.stderr)
 	}
 	r := eisft(t, "train", "--config", "s.yaml")
-	if r.code != 0 || !strings.Contains(r.stdout, "stage 1 (s-sft): best loss on held-out rows ") || !strings.Contains(r.stderr, "validate  on 2 samples") {
+	if r.code != 0 || !strings.Contains(r.stdout, "stage 1 (s-sft): best loss on held-out rows ") || !strings.Contains(r.stdout, " before its first step\n") || !strings.Contains(r.stderr, "validate  on 2 samples") {
 		t.Fatalf("exit code %d: %s%s", r.code, r.stdout, r.stderr)
 	}
 	for name, file := range map[string]string{"stopped": runs.CheckpointFile, "killed": "", "trained": runs.CheckpointFile} {

@@ -20,10 +20,14 @@ func trainCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "train",
 		Usage: "train the module beside each attention layer",
-		Description: `Runs the stages of a configuration (distillation, S-SFT) on a frozen base and
-writes a run folder: the resolved configuration, the adapter, metrics and an
-evaluation before and after. Ctrl-C stops at the last whole step; the same
-command with --resume goes on exactly there.
+		Description: `Runs the stages of a configuration on a frozen base: distill fits the modules to
+the base's own attention, prune takes slots from layers that do not need them, s-sft
+learns answers. eisft config init writes a configuration in which every key is explained.
+
+The run's folder is runs/NAME, NAME being that of the configuration: it has the configuration with all defaults, the
+adapter (the trained parameters), metrics, and an evaluation before and after. When all is done, runs/latest points to it.
+Ctrl-C stops at the last whole step; the same command with --resume goes on exactly
+there. Keys that the configuration does not give stay as the run was started with.
 
 Before the first step it says which rows are used, how long each stage will take and
 how much memory, from one step on the longest sample; --dry-run says that and ends.
@@ -50,12 +54,12 @@ Several processes train one run together over Open MPI, the same bits as one:
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done, how long it would take and in how much memory, and train nothing"},
 		},
 		Action: func(c *cli.Context) error {
-			cfg, err := trainConfig(c)
+			cfg, written, err := trainConfig(c)
 			if err := ranks.Tell(group(c), err); err != nil {
 				return err
 			}
 			options := train.Options{
-				Resume: c.Bool("resume"), Extend: c.Bool("extend"), Group: group(c), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
+				Resume: c.Bool("resume"), Extend: c.Bool("extend"), Written: written, Group: group(c), Quantized: openQuantizedBase, Progress: c.App.ErrWriter, Warn: func(message string) { warn(c, message) },
 				Note: func(message string) { progress.Println(c.App.ErrWriter, "eisft: "+message) },
 			}
 			if options.Resume && options.Extend {
@@ -84,30 +88,32 @@ Several processes train one run together over Open MPI, the same bits as one:
 	}
 }
 
-// trainConfig is the configuration that the command line asks for.
-func trainConfig(c *cli.Context) (*config.Config, error) {
+// trainConfig is the configuration that the command line asks for, and which of its keys are given.
+func trainConfig(c *cli.Context) (*config.Config, config.Written, error) {
 	name, err := required(c, "config")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	cfg, err := loadConfig(c, name)
+	cfg, written, err := loadWritten(c, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.IsSet("adapter") {
+		written["model.adapter"] = true
 		if cfg.Model.Adapter, err = filepath.Abs(c.Path("adapter")); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if !c.IsSet("from-quantized") {
-		return cfg, nil
+		return cfg, written, nil
 	}
 	folder, err := quantizedFolder(c, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	written["model.quantized.folder"] = true
 	cfg.Model.Quantized = config.Quantized{Folder: folder, WeightsOnly: cfg.Model.Quantized.WeightsOnly}
-	return cfg, nil
+	return cfg, written, nil
 }
 
 // writeValidations says what held-out rows have said of a run's stages.
@@ -118,6 +124,9 @@ func writeValidations(w io.Writer, dir string) {
 			continue
 		}
 		fmt.Fprintf(w, "stage %d (%s): best loss on held-out rows %.4f after step %d of %d, %.4f at the end", i+1, s.Kind, v.Best, v.BestStep, s.Of, v.Loss)
+		if s.Before != nil {
+			fmt.Fprintf(w, ", %.4f before its first step", s.Before.Loss)
+		}
 		if v.Stopped {
 			fmt.Fprintf(w, "; it ended after step %d, %d in a row being no better", s.Steps, v.Waited)
 		}

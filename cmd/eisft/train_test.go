@@ -18,7 +18,7 @@ import (
 )
 
 // trainingFolder makes a folder with a configuration of one stage, s.yaml, that
-// trains on the demo base in a moment, and returns it.
+// trains on the demo base in a moment, and returns it. held.jsonl has other texts.
 func trainingFolder(t *testing.T, steps int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -39,6 +39,7 @@ func trainingFolder(t *testing.T, steps int) string {
 	}
 	files := map[string]string{
 		"train.jsonl": rows.String(),
+		"held.jsonl":  strings.ReplaceAll(rows.String(), "Anna", "Carl"),
 		"s.yaml": fmt.Sprintf(`model: {path: %q}
 block: {sink: 4, window: 32, segment: 32, slots: 16}
 data: {train: train.jsonl, max_tokens: 512}

@@ -92,6 +92,9 @@ type Text struct {
 	Config string `json:"config,omitempty"`
 	// Template is the file with the chat template (Jinja2); empty where there is none.
 	Template string `json:"template,omitempty"`
+	// TemplateOptions are variables that the template is given beside the messages, by name:
+	// those that the run was trained with.
+	TemplateOptions map[string]json.RawMessage `json:"template_options,omitempty"`
 	// Turn is what that template writes around a user's turn, for hosts without Jinja; nil
 	// where there is none, or where it cannot be taken apart.
 	Turn *Turn `json:"turn,omitempty"`

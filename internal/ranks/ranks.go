@@ -102,6 +102,14 @@ func tell[T any](g Group, m any) ([]T, error) {
 	return found, nil
 }
 
+// Or is the group, or of none that of this process alone.
+func Or(g Group) Group {
+	if g == nil {
+		return Alone{}
+	}
+	return g
+}
+
 // OnFirst does something on rank 0 alone and returns on every rank what it found.
 func OnFirst[T any](g Group, do func() (T, error)) (T, error) {
 	var found T

@@ -153,6 +153,18 @@ func (d *Document) Check(n ast.Node, t reflect.Type, path string) bool {
 // Has says whether the file has the key at path, or a flag gives it.
 func (d *Document) Has(path string) bool { return d.lines[path] > 0 || d.flags[path] != "" }
 
+// Written are the paths of all keys, and of what lists hold, to which the file or a flag gives a value.
+func (d *Document) Written() map[string]bool {
+	all := map[string]bool{}
+	for path := range d.lines {
+		all[path] = true
+	}
+	for path := range d.flags {
+		all[path] = true
+	}
+	return all
+}
+
 func (d *Document) checkMapping(n ast.Node, t reflect.Type, path string) {
 	m, ok := n.(ast.MapNode)
 	if !ok {

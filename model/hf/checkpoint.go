@@ -99,6 +99,9 @@ func (c *Checkpoint) FileOf(name string) string {
 	return ""
 }
 
+// wrappers are the prefixes that modules of PyTorch around a model give its tensors' names.
+var wrappers = []string{"module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."}
+
 // Tensor returns a tensor: a view of the mapped file, or a copy where GGUF
 // stores rows in another order than Hugging Face, or other numbers.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
@@ -107,6 +110,11 @@ func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, but %s is: its weights are quantized with GPTQ or AWQ, which is not read; take the model as it was before quantization, or a GGUF file of it", c.nameInFiles(name), c.nameInFiles(codes))
 	}
 	if !ok {
+		for _, prefix := range wrappers {
+			if c.Has(prefix + name) {
+				return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, but %s is: the model was saved inside a wrapper of PyTorch (DataParallel, torch.compile), whose prefix %q its names have; save the module within (model.module, model._orig_mod), or rename the tensors", c.nameInFiles(name), prefix+name, prefix)
+			}
+		}
 		return Tensor{}, fmt.Errorf("tensor %s is not in the checkpoint, which holds %d others", c.nameInFiles(name), len(c.tensors))
 	}
 	if s.pairedHeads > 0 {

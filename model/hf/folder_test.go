@@ -347,6 +347,21 @@ func TestCodesInThePlaceOfWeights(t *testing.T) {
 	}
 }
 
+// TestWrappedNames: a checkpoint that was saved inside a wrapper says so.
+func TestWrappedNames(t *testing.T) {
+	for prefix, name := range map[string]string{"module.": "module.model.norm.weight", "_orig_mod.": "_orig_mod.model.norm.weight"} {
+		c, err := Open(put(t, map[string]string{weightsFile: name}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeFile(t, c)
+		_, err = c.Tensor("model.norm.weight")
+		if want := name + " is: the model was saved inside a wrapper of PyTorch (DataParallel, torch.compile), whose prefix \"" + prefix + "\""; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+}
+
 // FuzzIndex: whatever an index says, nothing outside of its folder is read, and every tensor
 // is where it says.
 func FuzzIndex(f *testing.F) {

@@ -155,7 +155,7 @@ func (o TemplateOptions) Fields() ([]tokenizer.Field, error) {
 // Validation says how stages that take optimizer steps are held to rows that they are not
 // trained on: by the loss that they train, without gradients.
 type Validation struct {
-	Data string `yaml:"data,omitempty"` // a file, read as those of Data.Train; "": there is none
+	Data data.Files `yaml:"data,omitempty"` // read as those of Data.Train; none: there are none
 	// Share of the rows of Data.Train that is held out, by a hash of their text, in place of a file.
 	Share    data.Share `yaml:"share,omitempty"`
 	Every    int        `yaml:"every"`    // steps; 0: only at the end of a stage
@@ -183,20 +183,27 @@ type Checkpoint struct {
 // Settings are put over the file, one after the other, and checked as if they stood there.
 // Paths that they give are relative to the working directory.
 func Load(path string, settings ...strictyaml.Setting) (*Config, error) {
+	c, _, err := load(path, settings)
+	return c, err
+}
+
+func load(path string, settings []strictyaml.Setting) (*Config, *document, error) {
 	text, err := head.ReadText(path, strictyaml.MaxSize)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return Parse(text, path, settings...)
+	d := newDocument(path)
+	c, err := d.read(text, settings)
+	return c, d, err
 }
 
 // Parse reads a configuration from text; path is where it stands.
 func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, error) {
-	dir, err := filepath.Abs(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	d := newDocument(path)
+	return newDocument(path).read(text, settings)
+}
+
+// read returns the configuration that a text and settings over it say.
+func (d *document) read(text []byte, settings []strictyaml.Setting) (*Config, error) {
 	root, err := d.Parse(text)
 	if err != nil {
 		return nil, err
@@ -217,23 +224,31 @@ func Parse(text []byte, path string, settings ...strictyaml.Setting) (*Config, e
 	if d.validate(c); d.Err() != nil {
 		return nil, d.Err()
 	}
+	return c, d.settle(c)
+}
+
+// settle makes paths absolute, and says which rows are held out.
+func (d *document) settle(c *Config) error {
+	dir, err := filepath.Abs(filepath.Dir(d.File))
+	if err != nil {
+		return err
+	}
 	here, err := filepath.Abs("")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for key, p := range c.paths() {
-		switch {
-		case *p == "":
-		case d.Given(key):
-			*p = relpath.Of(here, *p)
-		default:
-			*p = relpath.Of(dir, *p)
+	if err := c.rebase(func(key, path string) (string, error) {
+		if d.Given(key) {
+			return relpath.Of(here, path), nil
 		}
+		return relpath.Of(dir, path), nil
+	}); err != nil {
+		return err
 	}
-	if c.Eval.Data == "" && c.Validation.Share > 0 {
+	if len(c.Eval.Data) == 0 && c.Validation.Share > 0 {
 		c.Eval.HeldOut = &eval.HeldOut{Set: c.Data.Set(), Share: c.Validation.Share}
 	}
-	return c, nil
+	return nil
 }
 
 // decode fills a Config from a checked tree, over the defaults that the block's
@@ -264,16 +279,22 @@ func (d *document) decode(root ast.Node) (*Config, error) {
 	return c, nil
 }
 
-// paths returns the paths that are relative to the file, by their keys.
-func (c *Config) paths() map[string]*string {
-	paths := map[string]*string{
-		"model.path": &c.Model.Path, "model.adapter": &c.Model.Adapter, "model.quantized.folder": &c.Model.Quantized.Folder,
-		"validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data,
+// rebase puts abs(key, path) in place of each path that is relative to the file.
+func (c *Config) rebase(abs func(key, path string) (string, error)) (err error) {
+	for key, p := range map[string]*string{"model.path": &c.Model.Path, "model.adapter": &c.Model.Adapter, "model.quantized.folder": &c.Model.Quantized.Folder} {
+		if *p == "" {
+			continue
+		}
+		if *p, err = abs(key, *p); err != nil {
+			return err
+		}
 	}
-	for i := range c.Data.Train {
-		paths[fmt.Sprintf("data.train[%d].path", i)] = &c.Data.Train[i].Path
+	for key, f := range map[string]*data.Files{"data.train": &c.Data.Train, "validation.data": &c.Validation.Data, "eval.data": &c.Eval.Data} {
+		if *f, err = f.Rebased(key, abs); err != nil {
+			return err
+		}
 	}
-	return paths
+	return nil
 }
 
 // Write saves c as YAML that [Load] reads again to the same value. Paths are
@@ -298,15 +319,8 @@ func (c *Config) Text(dir string) ([]byte, error) {
 		return nil, err
 	}
 	out := *c
-	out.Data.Train = slices.Clone(c.Data.Train)
-	for _, p := range out.paths() {
-		if *p == "" {
-			continue
-		}
-		var err error
-		if *p, err = relpath.From(dir, *p); err != nil {
-			return nil, err
-		}
+	if err := out.rebase(func(_, path string) (string, error) { return relpath.From(dir, path) }); err != nil {
+		return nil, err
 	}
 	var text bytes.Buffer
 	text.WriteString("# Every default is filled in; eisft train --config reads this file, too.\n")

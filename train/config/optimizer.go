@@ -85,9 +85,15 @@ func (o Optimizer) check(d *document, path string, block model.Spec) {
 	}
 	for _, g := range model.Groups {
 		d.NotNegative(path+".lr."+string(g), o.LR[g])
+		if o.LR[g] > mostRate {
+			d.Problem(path+".lr."+string(g), "is %v; it must be at most %v: AdamW moves each parameter by about so much at every step", o.LR[g], mostRate)
+		}
 		d.NotNegative(path+".weight_decay."+string(g), o.WeightDecay[g])
 	}
 }
+
+// mostRate is far beyond learning rates with which anything has been trained.
+const mostRate = 10.0
 
 // KeepPenalty is what the retention score pays for keeping much while it is trained
 // with soft slots (docs/method.md, section 5).

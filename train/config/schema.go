@@ -28,7 +28,7 @@ func (d *document) special(n ast.Node, t reflect.Type, path string) bool {
 	case t.Kind() == reflect.Interface:
 		d.checkStage(n, path)
 	case t == reflect.TypeFor[data.Files]():
-		d.checkFiles(n, path)
+		data.CheckFiles(d.Document, n, path)
 	case t == reflect.TypeFor[data.Share]():
 		d.checkShare(n, path)
 	case t == reflect.TypeFor[TemplateOptions]() && isMap:

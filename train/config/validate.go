@@ -24,7 +24,10 @@ func (d *document) validate(c *Config) {
 	if c.Model.CacheBytes < 1 {
 		d.Problem("model.cache_bytes", "is %d; it must be at least 1, or leave model.cache out to keep nothing", c.Model.CacheBytes)
 	}
-	d.validateFiles(c.Data.Train)
+	if len(c.Data.Train) == 0 {
+		d.Required("data.train", "")
+	}
+	c.Data.Train.Check(d.Document, "data.train", true)
 	d.format("data.format", c.Data.Format)
 	d.Required("output", c.Output)
 	d.validateBlock(c.Block.Spec, len(c.Stages) > 0)
@@ -43,12 +46,13 @@ func (d *document) validate(c *Config) {
 	d.AtLeast("validation.every", c.Validation.Every, 0)
 	d.AtLeast("validation.samples", c.Validation.Samples, 0)
 	d.AtLeast("validation.patience", c.Validation.Patience, 0)
-	if c.Validation.Data != "" && c.Validation.Share > 0 {
+	if len(c.Validation.Data) > 0 && c.Validation.Share > 0 {
 		d.Problem("validation", "has data and share, of which one can say which rows are held out; leave one out")
 	}
-	if c.Validation.Data == "" && c.Validation.Share == 0 && (c.Validation.Patience > 0 || c.Validation.UseBest) {
+	if len(c.Validation.Data) == 0 && c.Validation.Share == 0 && (c.Validation.Patience > 0 || c.Validation.UseBest) {
 		d.Problem("validation", "asks for losses on held-out rows, but there are none; name a file of them as validation.data, or a part of the rows as validation.share")
 	}
+	c.Validation.Data.Check(d.Document, "validation.data", false)
 	d.validateEval(c.Eval, c.Block.Spec)
 	d.AtLeast("checkpoint.every", c.Checkpoint.Every, 0)
 	d.AtLeast("checkpoint.keep", c.Checkpoint.Keep, 0)
@@ -118,6 +122,7 @@ func (d *document) validateEval(e eval.Config, block model.Spec) {
 	if e.MaxTokens != 0 {
 		d.leavesWindow("eval.max_tokens", e.MaxTokens, block)
 	}
+	e.Data.Check(d.Document, "eval.data", false)
 	d.format("eval.format", e.Format)
 	d.AtLeast("eval.samples", e.Samples, 0)
 	d.AtLeast("eval.max_new_tokens", e.MaxNewTokens, 1)

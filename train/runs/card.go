@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/goccy/go-yaml"
 
+	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/atomicfile"
 	"eisft/internal/bytesize"
@@ -94,16 +95,12 @@ func (r *Run) cardHead() cardHead {
 	base := baseCard(r.Config.Model.Path)
 	h.License, h.LicenseName, h.LicenseLink = base.License, base.LicenseName, base.LicenseLink
 	h.BaseModel = cmp.Or(h.BaseModel, filepath.Base(r.Config.Model.Path))
-	for _, file := range r.Config.Data.Train {
-		h.Datasets = append(h.Datasets, cmp.Or(hubID(file.Path, "datasets"), datasetName(file.Path)))
+	for _, file := range r.Config.Data.Train { // the hub takes names of its own alone: the text names other files
+		if id := hubID(file.Path, "datasets"); id != "" && !slices.Contains(h.Datasets, id) {
+			h.Datasets = append(h.Datasets, id)
+		}
 	}
 	return h
-}
-
-// datasetName is a data file's name without endings: train of train.jsonl.gz.
-func datasetName(path string) string {
-	name, _, _ := strings.Cut(filepath.Base(path), ".")
-	return name
 }
 
 // baseCard has what the front matter of a base's model card says of its license; of a base
@@ -157,17 +154,10 @@ than this table says, however long it is.
 // cardTraining says what was trained, on what, and what that took.
 func (r *Run) cardTraining(b *bytes.Buffer, steps []Metrics, dataHash string) {
 	fmt.Fprintf(b, "\n## Training\n\n| stage | steps | loss of the last steps | tokens | seconds |\n|---|---|---|---|---|\n")
-	for from := 0; from < len(steps); {
-		to := from
-		tokens, seconds := 0, 0.0
-		for ; to < len(steps) && steps[to].Stage == steps[from].Stage; to++ {
-			tokens, seconds = tokens+steps[to].Tokens, seconds+steps[to].Seconds
-		}
-		loss := MeanLoss(steps[max(from, to-AveragedSteps):to])
-		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", steps[from].Kind, to-from, loss, humanize.Comma(int64(tokens)), seconds)
-		from = to
+	for _, s := range ByStage(steps) {
+		fmt.Fprintf(b, "| %s | %d | %.4g | %s | %.1f |\n", s.Kind, len(s.Steps), s.LastLoss(), humanize.Comma(int64(s.Tokens)), s.Seconds)
 	}
-	fmt.Fprintf(b, "\nTrained on %s", r.trainedOn())
+	fmt.Fprintf(b, "\nTrained on %s", baseNames(r.Config.Data.Train))
 	if dataHash != "" {
 		fmt.Fprintf(b, " (hash of the rows in use: `%s`)", dataHash)
 	}
@@ -206,19 +196,19 @@ func (r *Run) cardMeasured(b *bytes.Buffer, e Evaluation) error {
 // evaluatedOn names the rows that were evaluated on, without folders of the machine.
 func (r *Run) evaluatedOn() string {
 	c := r.Config.Eval
-	if c.Data == "" && c.HeldOut != nil {
-		return fmt.Sprintf("%s of %s, held out of training", c.HeldOut.Share, r.trainedOn())
+	if len(c.Data) == 0 && c.HeldOut != nil {
+		return fmt.Sprintf("%s of %s, held out of training", c.HeldOut.Share, baseNames(r.Config.Data.Train))
 	}
-	return filepath.Base(c.Data)
+	return baseNames(c.Data)
 }
 
-// trainedOn names the files that were trained on, without their folders.
-func (r *Run) trainedOn() string {
-	var files []string
-	for _, file := range r.Config.Data.Train {
-		files = append(files, filepath.Base(file.Path))
+// baseNames names files without their folders.
+func baseNames(files data.Files) string {
+	var names []string
+	for _, file := range files {
+		names = append(names, filepath.Base(file.Path))
 	}
-	return strings.Join(files, ", ")
+	return strings.Join(names, ", ")
 }
 
 // cardUse says how it is loaded.
@@ -230,8 +220,8 @@ With this folder as `+"`RUN`"+`, and the base where `+"`base`"+` in `+"`%s`"+` s
 
     eisft generate --run RUN --prompt-file book.txt
     eisft quantize --run RUN --calib FILE
-    eisft export --run RUN --shape 512x2048
+    eisft export --run RUN --shape %s
 
 It belongs to the base of the identity above, and is refused beside any other.
-`, model.AdapterConfig)
+`, model.AdapterConfig, r.Model.Spec.ShapeName())
 }

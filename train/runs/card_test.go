@@ -20,7 +20,7 @@ func TestEvaluatedOn(t *testing.T) {
 	if got, want := r.evaluatedOn(), "5% of chats*.jsonl, b.parquet, held out of training"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	r.Config.Eval.Data = "/home/me/test.parquet"
+	r.Config.Eval.Data = data.One("/home/me/test.parquet")
 	if got := r.evaluatedOn(); got != "test.parquet" {
 		t.Errorf("%q", got)
 	}

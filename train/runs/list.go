@@ -2,7 +2,6 @@ package runs
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +29,8 @@ type StageSummary struct {
 	Steps int     `json:"steps"` // taken
 	Of    int     `json:"of"`    // of its configuration; 0 if that is not known
 	Loss  float64 `json:"loss"`  // of the last step
+	// Before is the loss on held-out samples before the first step; nil: it was not taken.
+	Before *Before `json:"before,omitempty"`
 	// Validation is the last loss on held-out samples; nil: there was none.
 	Validation *Validation `json:"validation,omitempty"`
 	Seconds    float64     `json:"seconds"`
@@ -115,18 +116,13 @@ func stagesOf(dir string, c *config.Config) ([]StageSummary, error) {
 			list = append(list, StageSummary{Kind: string(stage.Kind()), Of: stage.NumSteps()})
 		}
 	}
-	for _, m := range all {
-		if m.Stage < 0 || m.Stage > len(list) {
-			return list, fmt.Errorf("%s: found stage %d of %d", filepath.Join(dir, MetricsFile), m.Stage, len(list))
+	for i, found := range ByStage(all) {
+		if i == len(list) {
+			list = append(list, StageSummary{Kind: found.Kind})
 		}
-		if m.Stage == len(list) {
-			list = append(list, StageSummary{Kind: m.Kind})
-		}
-		s := &list[m.Stage]
-		s.Steps, s.Loss, s.Seconds = m.Step, m.Loss, s.Seconds+m.Seconds
-		if m.Validation != nil {
-			s.Validation = m.Validation
-		}
+		s, last := &list[i], found.Steps[len(found.Steps)-1]
+		s.Steps, s.Loss, s.Seconds = last.Step, last.Loss, found.Seconds
+		s.Before, s.Validation = found.Steps[0].Before, found.LastValidation()
 	}
 	return list, err
 }

@@ -28,9 +28,17 @@ type Metrics struct {
 	Ranks    int     `json:"ranks,omitempty"`
 	Together float64 `json:"together_seconds,omitempty"`
 	Pruned   *Pruned `json:"pruned,omitempty"` // of pruning
+	// Before is the loss on held-out samples before a stage's first step, whose line has it.
+	Before *Before `json:"validation_before,omitempty"`
 	// Validation is the loss on held-out samples after the step, if it was taken. It is the
 	// last key of a line.
 	Validation *Validation `json:"validation,omitempty"`
+}
+
+// Before is a loss on held-out samples before a stage has trained anything.
+type Before struct {
+	Loss    float64 `json:"loss"`
+	Seconds float64 `json:"seconds"`
 }
 
 // Validation is a loss on held-out samples: that of a batch of all of them, as the stage has

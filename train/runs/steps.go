@@ -47,8 +47,8 @@ func ReadSteps(path string) ([]Metrics, error) {
 	return steps, nil
 }
 
-// AveragedSteps is over how many steps at either end of a stage a loss is averaged: single ones
-// are noise.
+// AveragedSteps is over how many steps at either end of a stage a loss is averaged, if it has twice as
+// many: single ones are noise.
 const AveragedSteps = 10
 
 // MeanLoss is the mean loss of some steps of a stage.
@@ -59,6 +59,45 @@ func MeanLoss(steps []Metrics) float64 {
 	}
 	return sum / float64(len(steps))
 }
+
+// StageSteps are the steps of a stage, and what they come to.
+type StageSteps struct {
+	Kind    string
+	Steps   []Metrics
+	Tokens  int
+	Seconds float64
+}
+
+// ByStage divides steps, which come stage by stage, by their stages.
+func ByStage(steps []Metrics) (stages []StageSteps) {
+	for i, m := range steps {
+		if i == 0 || m.Stage != steps[i-1].Stage {
+			stages = append(stages, StageSteps{Kind: m.Kind})
+		}
+		s := &stages[len(stages)-1]
+		s.Steps, s.Tokens, s.Seconds = append(s.Steps, m), s.Tokens+m.Tokens, s.Seconds+m.Seconds
+	}
+	return stages
+}
+
+// LastValidation is the stage's last loss on held-out rows, nil if it has none.
+func (s StageSteps) LastValidation() (last *Validation) {
+	for _, m := range s.Steps {
+		if m.Validation != nil {
+			last = m.Validation
+		}
+	}
+	return last
+}
+
+// averaged is over how many steps at either end losses are averaged: no step is at both.
+func (s StageSteps) averaged() int { return min(AveragedSteps, (len(s.Steps)+1)/2) }
+
+// FirstLoss is the mean loss of the stage's first steps.
+func (s StageSteps) FirstLoss() float64 { return MeanLoss(s.Steps[:s.averaged()]) }
+
+// LastLoss is that of its last ones.
+func (s StageSteps) LastLoss() float64 { return MeanLoss(s.Steps[len(s.Steps)-s.averaged():]) }
 
 // PeakMemory is the most memory, in bytes, that was resident until any of the steps, 0 if it is not known.
 func PeakMemory(steps []Metrics) (most int64) {
