@@ -231,7 +231,9 @@ func (e *Evaluation) compare(t textLosses) {
 	paired := func(b eval.Bucket, m eval.Measure) eval.Paired {
 		return eval.PairAnswers(e.Scores.Before.Answers, e.Scores.After.Answers, bounds, b, m)
 	}
-	e.Comparisons = append(e.Comparisons, comparison(paired(eval.All, eval.Loss), "perplexity of the answers", "perplexity/answers", UnitPerplexity))
+	if p := paired(eval.All, eval.Loss); len(p.Weights) > 0 {
+		e.Comparisons = append(e.Comparisons, comparison(p, "perplexity of the answers", "perplexity/answers", UnitPerplexity))
+	}
 	for _, m := range eval.Metrics() {
 		for _, s := range e.Scores.Before.Scores {
 			p := paired(s.Bucket, m.Of)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 
 	"eisft/data"
@@ -79,6 +80,7 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 	if err := j.announce(j.Progress); err != nil {
 		return nil, err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	made, err := j.make(ctx, j.Recipe, "")
 	if err != nil {
 		return nil, err

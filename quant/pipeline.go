@@ -9,7 +9,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -42,7 +41,6 @@ func (m *made) close() error {
 // precision. what says in progress lines which of several recipes it is, "" for the only
 // one. Its weights lie in files until it is closed.
 func (j *Job) make(ctx context.Context, r *Recipe, what string) (_ *made, err error) {
-	defer debug.SetGCPercent(debug.SetGCPercent(garbagePercent))
 	s, err := r.adapted()
 	if err != nil {
 		return nil, err

@@ -301,3 +301,13 @@ func TestProbeAnswers(t *testing.T) {
 		t.Error("answers are shown where there are none")
 	}
 }
+
+// TestCompareNothing: answers to no question that was asked both times are no figure.
+func TestCompareNothing(t *testing.T) {
+	e := &Evaluation{}
+	e.Scores.Before = &eval.Result{Answers: []eval.Answer{{Where: "a", Tokens: 1}}}
+	e.Scores.After = &eval.Result{Answers: []eval.Answer{{Where: "b", Tokens: 1}}}
+	if e.compare(textLosses{}); len(e.Comparisons) > 0 {
+		t.Errorf("compared %+v", e.Comparisons)
+	}
+}

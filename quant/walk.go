@@ -127,8 +127,7 @@ func (r *rounder) list(ctx context.Context) error {
 	return round(r.output())
 }
 
-// garbagePercent is how much garbage may lie beside what is in use while a model is calibrated
-// and walked: Go's 100 would double the memory of the largest Hessian and of a layer's weights.
+// garbagePercent is how much garbage may lie beside what is in use while a job is at work: Go's 100 would double the memory of the largest Hessian and of a layer's weights.
 const garbagePercent = 10
 
 // walk rounds layer by layer.
