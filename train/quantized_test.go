@@ -149,7 +149,7 @@ func TestQuantizedErrors(t *testing.T) {
 		t.Fatalf("error %v, want one of a run that was stopped on its way", err)
 	}
 	_, err = Train(t.Context(), c, Options{Quantized: coarse("other"), Resume: true})
-	wantError(t, err, "model.quantized.sha256 was \"abc\" and is \"other\"")
+	wantError(t, err, "model.quantized: /codes has changed: its sha256 was abc and is other")
 	if _, err := Train(t.Context(), c, Options{Quantized: coarse("abc"), Resume: true}); err != nil {
 		t.Error(err)
 	}
