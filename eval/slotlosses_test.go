@@ -42,10 +42,10 @@ func TestLossesOfSlots(t *testing.T) {
 		change func(*model.Spec)
 		most   float64 // readings
 	}{
-		"long":          {long, func(s *model.Spec) { s.SlotLayers = []int{0, 3, 5, 7} }, 3.6},
-		"held":          {conversation, func(s *model.Spec) { s.SlotLayers, s.Window = []int{2, 6, 7}, 48 }, 3},
-		"no memory":     {long, func(s *model.Spec) { s.Memory, s.Feature, s.Gate, s.SlotLayers = model.MemoryNone, "", "", []int{6, 7} }, 1.7},
-		"absolute":      {long, func(s *model.Spec) { s.Positions, s.SlotLayers = model.PositionsAbsolute, []int{1, 4} }, 3},
+		"long":      {long, func(s *model.Spec) { s.SlotLayers = []int{0, 3, 5, 7} }, 3.6},
+		"held":      {conversation, func(s *model.Spec) { s.SlotLayers, s.Window = []int{2, 6, 7}, 48 }, 3},
+		"no memory": {long, func(s *model.Spec) { s.Memory, s.Feature, s.Gate, s.SlotLayers = model.MemoryNone, "", "", []int{6, 7} }, 1.7},
+		"absolute":  {long, func(s *model.Spec) { s.Positions, s.SlotLayers = model.PositionsAbsolute, []int{1, 4} }, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := slotModel(t, m, tc.change)
