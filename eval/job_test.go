@@ -229,7 +229,7 @@ func TestRefusedFolders(t *testing.T) {
 			}
 			k[0].Answers[0].PromptSHA256 = PromptSHA256(nil)
 			write(t, path(RecordsFile), lines(t, k...))
-		}, "the record of row 0 was made of other tokens: the SHA-256 of the prompt to answer 0 was e3b0c44298fc and is "},
+		}, "the record of row 1 was made of other tokens: the SHA-256 of the prompt to answer 0 was e3b0c44298fc and is "},
 		{"a folder of somebody else", func(j *Job) {
 			j.Dir = t.TempDir()
 			write(t, filepath.Join(j.Dir, "thesis.txt"), "x")

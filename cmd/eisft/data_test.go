@@ -246,8 +246,8 @@ func TestDataErrors(t *testing.T) {
 
 func TestParseRows(t *testing.T) {
 	for in, want := range map[string][2]int{
-		"0:5": {0, 5}, "3": {3, 4}, ":2": {0, 2}, "7:": {7, math.MaxInt}, ":": {0, math.MaxInt},
-		"": {}, "x": {}, "2:2": {}, "-1": {}, "1:x": {}, "1:2:3": {}, "99999999999999999999": {},
+		"1:5": {0, 5}, "3": {2, 3}, ":2": {0, 2}, "7:": {6, math.MaxInt}, ":": {0, math.MaxInt}, "2:2": {1, 2},
+		"": {}, "x": {}, "0": {}, "0:5": {}, "5:3": {}, "-1": {}, "1:x": {}, "1:2:3": {}, "99999999999999999999": {},
 	} {
 		from, to, err := parseRows(in)
 		if [2]int{from, to} != want || (err != nil) != (want == [2]int{}) {
