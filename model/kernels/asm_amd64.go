@@ -179,6 +179,11 @@ func f32ToF16AVX2(dst []byte, src []float32)
 //go:noescape
 func widenI8AVX2(dst *float32, src *byte, blocks int)
 
+// roundI8AVX2 rounds blocks of 32 numbers to a float32 scale and 32 codes of 8 bits, as F32ToI8 says.
+//
+//go:noescape
+func roundI8AVX2(dst *byte, src *float32, blocks int)
+
 // orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.
 //
 //go:noescape

@@ -3163,6 +3163,141 @@ block:
 	VZEROUPPER
 	RET
 
+// func roundI8AVX2(dst *byte, src *float32, blocks int)
+// Requires: AVX, AVX2
+TEXT ·roundI8AVX2(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS c42fe0000<>+0(SB), Y0
+	VMOVUPS cc2fe0000<>+0(SB), Y1
+
+block:
+	VMOVUPS      (CX), Y4
+	VPAND        c7fffffff<>+0(SB), Y4, Y2
+	VMOVUPS      32(CX), Y5
+	VPAND        c7fffffff<>+0(SB), Y5, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VMOVUPS      64(CX), Y6
+	VPAND        c7fffffff<>+0(SB), Y6, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VMOVUPS      96(CX), Y7
+	VPAND        c7fffffff<>+0(SB), Y7, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0x4e, X2, X3
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0xb1, X2, X3
+	VPMAXSD      X3, X2, X2
+	VPBROADCASTD X2, Y2
+	VDIVPS       Y0, Y2, Y3
+	VPCMPGTD     c7f7fffff<>+0(SB), Y2, Y2
+	VBLENDVPS    Y2, c7fc00000<>+0(SB), Y3, Y3
+	VMOVSS       X3, (AX)
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x1e, Y2, Y3, Y2
+	VDIVPS       Y3, Y4, Y4
+	VMINPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VDIVPS       Y3, Y5, Y5
+	VMINPS       Y0, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VDIVPS       Y3, Y6, Y6
+	VMINPS       Y0, Y6, Y6
+	VMAXPS       Y1, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VDIVPS       Y3, Y7, Y7
+	VMINPS       Y0, Y7, Y7
+	VMAXPS       Y1, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VPAND        Y2, Y7, Y7
+	VPACKSSDW    Y5, Y4, Y4
+	VPACKSSDW    Y7, Y6, Y6
+	VPACKSSWB    Y6, Y4, Y4
+	VMOVDQU      fourths<>+0(SB), Y2
+	VPERMD       Y4, Y2, Y4
+	VMOVDQU      Y4, 4(AX)
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x24, AX
+	DECQ         DX
+	JNZ          block
+	VZEROUPPER
+	RET
+
+DATA c42fe0000<>+0(SB)/4, $0x42fe0000
+DATA c42fe0000<>+4(SB)/4, $0x42fe0000
+DATA c42fe0000<>+8(SB)/4, $0x42fe0000
+DATA c42fe0000<>+12(SB)/4, $0x42fe0000
+DATA c42fe0000<>+16(SB)/4, $0x42fe0000
+DATA c42fe0000<>+20(SB)/4, $0x42fe0000
+DATA c42fe0000<>+24(SB)/4, $0x42fe0000
+DATA c42fe0000<>+28(SB)/4, $0x42fe0000
+GLOBL c42fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA cc2fe0000<>+0(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+4(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+8(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+12(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+16(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+20(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+24(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+28(SB)/4, $0xc2fe0000
+GLOBL cc2fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA c7fffffff<>+0(SB)/4, $0x7fffffff
+DATA c7fffffff<>+4(SB)/4, $0x7fffffff
+DATA c7fffffff<>+8(SB)/4, $0x7fffffff
+DATA c7fffffff<>+12(SB)/4, $0x7fffffff
+DATA c7fffffff<>+16(SB)/4, $0x7fffffff
+DATA c7fffffff<>+20(SB)/4, $0x7fffffff
+DATA c7fffffff<>+24(SB)/4, $0x7fffffff
+DATA c7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL c7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA c7f7fffff<>+0(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+4(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+8(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+12(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+16(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+20(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+24(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+28(SB)/4, $0x7f7fffff
+GLOBL c7f7fffff<>(SB), RODATA|NOPTR, $32
+
+DATA c7fc00000<>+0(SB)/4, $0x7fc00000
+DATA c7fc00000<>+4(SB)/4, $0x7fc00000
+DATA c7fc00000<>+8(SB)/4, $0x7fc00000
+DATA c7fc00000<>+12(SB)/4, $0x7fc00000
+DATA c7fc00000<>+16(SB)/4, $0x7fc00000
+DATA c7fc00000<>+20(SB)/4, $0x7fc00000
+DATA c7fc00000<>+24(SB)/4, $0x7fc00000
+DATA c7fc00000<>+28(SB)/4, $0x7fc00000
+GLOBL c7fc00000<>(SB), RODATA|NOPTR, $32
+
+DATA fourths<>+0(SB)/4, $0x00000000
+DATA fourths<>+4(SB)/4, $0x00000004
+DATA fourths<>+8(SB)/4, $0x00000001
+DATA fourths<>+12(SB)/4, $0x00000005
+DATA fourths<>+16(SB)/4, $0x00000002
+DATA fourths<>+20(SB)/4, $0x00000006
+DATA fourths<>+24(SB)/4, $0x00000003
+DATA fourths<>+28(SB)/4, $0x00000007
+DATA fourths<>+32(SB)/4, $0x00000000
+DATA fourths<>+36(SB)/4, $0x00000004
+DATA fourths<>+40(SB)/4, $0x00000001
+DATA fourths<>+44(SB)/4, $0x00000005
+DATA fourths<>+48(SB)/4, $0x00000002
+DATA fourths<>+52(SB)/4, $0x00000006
+DATA fourths<>+56(SB)/4, $0x00000003
+DATA fourths<>+60(SB)/4, $0x00000007
+GLOBL fourths<>(SB), RODATA|NOPTR, $64
+
 // func orAllAVX2(x []byte) byte
 // Requires: AVX
 TEXT ·orAllAVX2(SB), NOSPLIT, $0-25
