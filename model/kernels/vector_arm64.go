@@ -71,4 +71,7 @@ func roundI8(dst []byte, src []float32) {
 }
 
 // orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.
-func orAll(x []byte) byte { return orAllNEON(x[:len(x)&^127]) }
+func orAll(x []byte) byte {
+	whole := len(x) &^ 127
+	return orAllNEON(x[:whole]) | orAllGo(x[whole:])
+}
