@@ -31,9 +31,10 @@ type LayerState struct {
 // newState is a state without tokens, for a stream with the options.
 func newState(m *Model, q *schedule.Sequence, o StreamOptions) *State {
 	st := &State{Sequence: q, Layers: make([]LayerState, len(m.Base.Layers))}
-	// What decorates or records a pass wants all rows side by side.
-	grows := m.Spec.Window == schedule.Unbounded && o.Wrap == nil && o.Tape == nil
 	for i := range st.Layers {
+		// What records a pass wants all rows side by side, and what decorates it adds up those of a
+		// sliding window from where that begins.
+		grows := m.Spec.Window == schedule.Unbounded && o.Tape == nil && (o.Wrap == nil || m.Base.Layers[i].SlidingWindow == 0)
 		for _, r := range []*Rows{&st.Layers[i].K, &st.Layers[i].V, &st.Layers[i].Rotated} {
 			*r = newRows(o.Cache, m.Base.Dims, grows)
 		}

@@ -98,7 +98,17 @@ func (a *attend) head(local, queries []float32, h int) {
 	n := to - from
 	p := scratch.Borrow(a.rows * (n + 1)) // one more place for the memory's column
 	defer scratch.Release(p)
-	kernels.GemmSerial(false, true, a.rows, n, d, 1, queries[h*d:], ldq, s.Keys[from*ldk+g*d:], ldk, 0, p, n+1)
+	parts := func(f func(x model.SightPart, at, count, first int)) {
+		for _, x := range s.Parts {
+			lo, hi := max(from, x.First), min(to, x.First+len(x.Keys)/ldk)
+			if lo < hi {
+				f(x, (lo-x.First)*ldk+g*d, hi-lo, lo-from)
+			}
+		}
+	}
+	parts(func(x model.SightPart, at, count, first int) {
+		kernels.GemmSerial(false, true, a.rows, count, d, 1, queries[h*d:], ldq, x.Keys[at:], ldk, 0, p[first:], n+1)
+	})
 	for t := range a.rows {
 		row := p[t*(n+1) : (t+1)*(n+1)]
 		lo, hi := s.Visible(t)
@@ -106,7 +116,13 @@ func (a *attend) head(local, queries []float32, h int) {
 		clear(row[:lo-from])
 		clear(row[hi-from:])
 	}
-	kernels.GemmSerial(false, false, a.rows, d, n, 1, p, n+1, s.Values[from*ldk+g*d:], ldk, 0, local[h*d:], ldq)
+	parts(func(x model.SightPart, at, count, first int) {
+		beta := float32(1)
+		if first == 0 {
+			beta = 0
+		}
+		kernels.GemmSerial(false, false, a.rows, d, count, 1, p[first:], n+1, x.Values[at:], ldk, beta, local[h*d:], ldq)
+	})
 }
 
 // row turns the products of a query with the keys that it sees, the first of them the from-th

@@ -150,6 +150,50 @@ func TestStateUnderIntegerAttention(t *testing.T) {
 	}
 }
 
+// TestFullAttentionInPieces: rows that a quantized stream of full attention stores in pieces, as they come, give the bits
+// of rows side by side, which are those of a clone.
+func TestFullAttentionInPieces(t *testing.T) {
+	m := demoModel(t)
+	_, seen := quantizedDemo(t, m)
+	full, err := model.New(m.Base, model.FullAttention(128), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := Quantize(m, schemes.Get("w8a16"), RangeMinMax, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, wrap, err := Apply(m, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, ids := full.NewStream(model.StreamOptions{Wrap: wrap}), slices.Repeat(sample(t, 20).IDs, 8)
+	var first *float32
+	read := func(st *model.Stream, ids []int32) (last []float32) {
+		t.Helper()
+		if err := st.Feed(t.Context(), ids, 0, func(_ int, hidden []float32) error {
+			last = slices.Clone(hidden)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	read(st, ids[:128])
+	first = &st.State.Layers[0].V.Floats()[0]
+	read(st, ids[128:300])
+	if x := st.State.Layers[0].V.Floats(); &x[0] == first || len(x) != 300*m.Base.Dims.KVHeads*m.Base.Dims.HeadDim {
+		t.Fatal("rows lie side by side")
+	}
+	other := st.Clone()
+	if got, want := read(st, ids[300:331]), read(other, ids[300:331]); !slices.Equal(got, want) {
+		t.Error("other bits")
+	}
+	if got, want := read(st, ids[331:332]), read(other, ids[331:332]); !slices.Equal(got, want) {
+		t.Error("one token has other bits")
+	}
+}
+
 func TestAbsolutePositions(t *testing.T) {
 	m := demoModel(t)
 	_, seen := quantizedDemo(t, m)

@@ -2,7 +2,8 @@
 # Compares eisft with llama.cpp on this machine's CPU: both in turn, A B A B, from the same GGUF files, on one and
 # two threads. Reading a prompt, and 64 tokens after it one by one; eisft with full attention and with the block.
 # usage: scripts/bench-vs-llama.sh [ROUNDS [CASE...]]
-# (default: 5 rounds of demo-Q8_0 demo-Q4_K_M 0.5b-Q8_0 0.5b-Q4_K_M; THREADS="1 2"; OUT=FOLDER keeps the figures)
+# (default: 5 rounds of demo-Q8_0 demo-Q4_K_M 0.5b-Q8_0 0.5b-Q4_K_M; THREADS="1 2")
+# OUT=FOLDER keeps the figures there, and the same command goes on with the rounds that are missing.
 # 0.5b is Qwen2.5-0.5B's shape with random weights: 2.5 GB of files in .cache/llama, and prompts of 512 tokens.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -58,6 +59,10 @@ if [ -z "$work" ]; then
 	trap 'rm -rf "$work"' EXIT
 fi
 mkdir -p "$work"
+program=$(sha256sum <bin/eisft)
+[ "$(cat "$work/program" 2>/dev/null || echo "$program")" = "$program" ] ||
+	fail "found figures of another build of eisft in $work; take another folder, or remove that one"
+printf '%s\n' "$program" >"$work/program"
 bin/eisft env | grep -E '^(matrix products|measured) '
 for round in $(seq "$rounds"); do
 	for name in "$@"; do
@@ -65,14 +70,17 @@ for round in $(seq "$rounds"); do
 		[ "${name%%-*}" = demo ] || tokens=512
 		for n in $threads; do
 			file=$work/$name~$tokens~$n~$round
+			[ -e "$file.eisft.json" ] && continue
+			echo "bench-vs-llama: round $round of $rounds, $name, threads: $n" >&2
 			# One policy a process, as llama.cpp has one reading a process.
 			for policy in full eisft; do
 				GOMAXPROCS=$n bin/eisft bench --model "$cache/$name.gguf" --policy "$policy" --tokens "$tokens" --runs 1 --json "$file.$policy" >/dev/null 2>&1 ||
 					fail "eisft could not measure $name; see: bin/eisft bench --model $cache/$name.gguf --policy $policy --tokens $tokens --runs 1"
 			done
 			python3 scripts/peer/llama.py bench "$libraries" "$cache/$name.gguf" "$tokens" "$n" "$file.llama.json"
-			python3 -c 'import json, sys; json.dump(sum((json.load(open(p)) for p in sys.argv[2:]), []), open(sys.argv[1], "w"))' "$file.eisft.json" "$file.full" "$file.eisft"
+			python3 -c 'import json, sys; json.dump(sum((json.load(open(p)) for p in sys.argv[2:]), []), open(sys.argv[1], "w"))' "$file.part" "$file.full" "$file.eisft"
 			rm "$file.full" "$file.eisft"
+			mv "$file.part" "$file.eisft.json"
 		done
 	done
 done

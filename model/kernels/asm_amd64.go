@@ -179,6 +179,11 @@ func f32ToF16AVX2(dst []byte, src []float32)
 //go:noescape
 func widenI8AVX2(dst *float32, src *byte, blocks int)
 
+// roundI8AVX2 rounds blocks of 32 numbers to a float32 scale and 32 codes of 8 bits, as F32ToI8 says.
+//
+//go:noescape
+func roundI8AVX2(dst *byte, src *float32, blocks int)
+
 // orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.
 //
 //go:noescape
@@ -293,88 +298,94 @@ func transposeBF16AVX512(dst *float32, src *byte, srcRow int, n int, ahead int)
 //go:noescape
 func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead int, alpha float32, add bool, tmp *float32)
 
-// unpackQ80AVX2 unpacks 8 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// fetchRows fetches rows of n bytes, not 0, which are srcRow bytes apart, into the caches.
 //
 //go:noescape
-func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func fetchRows(src *byte, srcRow int, rows int, n int)
+
+// unpackQ80AVX2 unpacks 8 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ40AVX2 unpacks 8 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ41AVX2 unpacks 8 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ50AVX2 unpacks 8 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ51AVX2 unpacks 8 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ4KAVX2 unpacks 8 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ5KAVX2 unpacks 8 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ6KAVX2 unpacks 8 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI8AVX2 unpacks 8 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4AVX2 unpacks 8 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4TwoAVX2 unpacks 8 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenWholeAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -382,11 +393,38 @@ func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins 
 //go:noescape
 func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvEightsAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvEightsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// widenEightsAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenEightsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSixteensAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSixteensAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// widenSixteensAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenSixteensAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenSignedAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -395,10 +433,11 @@ func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins
 func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // gemvCenteredAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenCenteredAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -407,10 +446,11 @@ func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mi
 func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // gemvScaledAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenScaledAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -419,87 +459,88 @@ func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins
 func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // unpackQ80AVX512 unpacks 16 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ40AVX512 unpacks 16 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ41AVX512 unpacks 16 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ50AVX512 unpacks 16 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ51AVX512 unpacks 16 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ4KAVX512 unpacks 16 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ5KAVX512 unpacks 16 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ6KAVX512 unpacks 16 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI8AVX512 unpacks 16 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4AVX512 unpacks 16 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4TwoAVX512 unpacks 16 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // gemvWholeAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenWholeAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -507,11 +548,38 @@ func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, min
 //go:noescape
 func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSignedAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvEightsAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvEightsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// widenEightsAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenEightsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSixteensAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSixteensAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// widenSixteensAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenSixteensAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvSignedAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenSignedAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -520,10 +588,11 @@ func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mi
 func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // gemvCenteredAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenCenteredAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -532,10 +601,11 @@ func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, 
 func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // gemvScaledAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenScaledAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.

@@ -3163,6 +3163,141 @@ block:
 	VZEROUPPER
 	RET
 
+// func roundI8AVX2(dst *byte, src *float32, blocks int)
+// Requires: AVX, AVX2
+TEXT ·roundI8AVX2(SB), NOSPLIT, $0-24
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    blocks+16(FP), DX
+	VMOVUPS c42fe0000<>+0(SB), Y0
+	VMOVUPS cc2fe0000<>+0(SB), Y1
+
+block:
+	VMOVUPS      (CX), Y4
+	VPAND        c7fffffff<>+0(SB), Y4, Y2
+	VMOVUPS      32(CX), Y5
+	VPAND        c7fffffff<>+0(SB), Y5, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VMOVUPS      64(CX), Y6
+	VPAND        c7fffffff<>+0(SB), Y6, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VMOVUPS      96(CX), Y7
+	VPAND        c7fffffff<>+0(SB), Y7, Y3
+	VPMAXSD      Y3, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X3
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0x4e, X2, X3
+	VPMAXSD      X3, X2, X2
+	VPSHUFD      $0xb1, X2, X3
+	VPMAXSD      X3, X2, X2
+	VPBROADCASTD X2, Y2
+	VDIVPS       Y0, Y2, Y3
+	VPCMPGTD     c7f7fffff<>+0(SB), Y2, Y2
+	VBLENDVPS    Y2, c7fc00000<>+0(SB), Y3, Y3
+	VMOVSS       X3, (AX)
+	VXORPS       Y2, Y2, Y2
+	VCMPPS       $0x1e, Y2, Y3, Y2
+	VDIVPS       Y3, Y4, Y4
+	VMINPS       Y0, Y4, Y4
+	VMAXPS       Y1, Y4, Y4
+	VCVTPS2DQ    Y4, Y4
+	VPAND        Y2, Y4, Y4
+	VDIVPS       Y3, Y5, Y5
+	VMINPS       Y0, Y5, Y5
+	VMAXPS       Y1, Y5, Y5
+	VCVTPS2DQ    Y5, Y5
+	VPAND        Y2, Y5, Y5
+	VDIVPS       Y3, Y6, Y6
+	VMINPS       Y0, Y6, Y6
+	VMAXPS       Y1, Y6, Y6
+	VCVTPS2DQ    Y6, Y6
+	VPAND        Y2, Y6, Y6
+	VDIVPS       Y3, Y7, Y7
+	VMINPS       Y0, Y7, Y7
+	VMAXPS       Y1, Y7, Y7
+	VCVTPS2DQ    Y7, Y7
+	VPAND        Y2, Y7, Y7
+	VPACKSSDW    Y5, Y4, Y4
+	VPACKSSDW    Y7, Y6, Y6
+	VPACKSSWB    Y6, Y4, Y4
+	VMOVDQU      fourths<>+0(SB), Y2
+	VPERMD       Y4, Y2, Y4
+	VMOVDQU      Y4, 4(AX)
+	ADDQ         $0x00000080, CX
+	ADDQ         $0x24, AX
+	DECQ         DX
+	JNZ          block
+	VZEROUPPER
+	RET
+
+DATA c42fe0000<>+0(SB)/4, $0x42fe0000
+DATA c42fe0000<>+4(SB)/4, $0x42fe0000
+DATA c42fe0000<>+8(SB)/4, $0x42fe0000
+DATA c42fe0000<>+12(SB)/4, $0x42fe0000
+DATA c42fe0000<>+16(SB)/4, $0x42fe0000
+DATA c42fe0000<>+20(SB)/4, $0x42fe0000
+DATA c42fe0000<>+24(SB)/4, $0x42fe0000
+DATA c42fe0000<>+28(SB)/4, $0x42fe0000
+GLOBL c42fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA cc2fe0000<>+0(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+4(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+8(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+12(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+16(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+20(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+24(SB)/4, $0xc2fe0000
+DATA cc2fe0000<>+28(SB)/4, $0xc2fe0000
+GLOBL cc2fe0000<>(SB), RODATA|NOPTR, $32
+
+DATA c7fffffff<>+0(SB)/4, $0x7fffffff
+DATA c7fffffff<>+4(SB)/4, $0x7fffffff
+DATA c7fffffff<>+8(SB)/4, $0x7fffffff
+DATA c7fffffff<>+12(SB)/4, $0x7fffffff
+DATA c7fffffff<>+16(SB)/4, $0x7fffffff
+DATA c7fffffff<>+20(SB)/4, $0x7fffffff
+DATA c7fffffff<>+24(SB)/4, $0x7fffffff
+DATA c7fffffff<>+28(SB)/4, $0x7fffffff
+GLOBL c7fffffff<>(SB), RODATA|NOPTR, $32
+
+DATA c7f7fffff<>+0(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+4(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+8(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+12(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+16(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+20(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+24(SB)/4, $0x7f7fffff
+DATA c7f7fffff<>+28(SB)/4, $0x7f7fffff
+GLOBL c7f7fffff<>(SB), RODATA|NOPTR, $32
+
+DATA c7fc00000<>+0(SB)/4, $0x7fc00000
+DATA c7fc00000<>+4(SB)/4, $0x7fc00000
+DATA c7fc00000<>+8(SB)/4, $0x7fc00000
+DATA c7fc00000<>+12(SB)/4, $0x7fc00000
+DATA c7fc00000<>+16(SB)/4, $0x7fc00000
+DATA c7fc00000<>+20(SB)/4, $0x7fc00000
+DATA c7fc00000<>+24(SB)/4, $0x7fc00000
+DATA c7fc00000<>+28(SB)/4, $0x7fc00000
+GLOBL c7fc00000<>(SB), RODATA|NOPTR, $32
+
+DATA fourths<>+0(SB)/4, $0x00000000
+DATA fourths<>+4(SB)/4, $0x00000004
+DATA fourths<>+8(SB)/4, $0x00000001
+DATA fourths<>+12(SB)/4, $0x00000005
+DATA fourths<>+16(SB)/4, $0x00000002
+DATA fourths<>+20(SB)/4, $0x00000006
+DATA fourths<>+24(SB)/4, $0x00000003
+DATA fourths<>+28(SB)/4, $0x00000007
+DATA fourths<>+32(SB)/4, $0x00000000
+DATA fourths<>+36(SB)/4, $0x00000004
+DATA fourths<>+40(SB)/4, $0x00000001
+DATA fourths<>+44(SB)/4, $0x00000005
+DATA fourths<>+48(SB)/4, $0x00000002
+DATA fourths<>+52(SB)/4, $0x00000006
+DATA fourths<>+56(SB)/4, $0x00000003
+DATA fourths<>+60(SB)/4, $0x00000007
+GLOBL fourths<>(SB), RODATA|NOPTR, $64
+
 // func orAllAVX2(x []byte) byte
 // Requires: AVX
 TEXT ·orAllAVX2(SB), NOSPLIT, $0-25
@@ -11175,9 +11310,31 @@ stored:
 	VZEROUPPER
 	RET
 
-// func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-56
+// func fetchRows(src *byte, srcRow int, rows int, n int)
+// Requires: MMX+
+TEXT ·fetchRows(SB), NOSPLIT, $0-32
+	MOVQ src+0(FP), AX
+	MOVQ srcRow+8(FP), CX
+	MOVQ rows+16(FP), DX
+	MOVQ n+24(FP), BX
+
+row:
+	MOVQ AX, SI
+	LEAQ (AX)(BX*1), DI
+
+line:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	CMPQ       SI, DI
+	JLT        line
+	ADDQ       CX, AX
+	DECQ       DX
+	JNZ        row
+	RET
+
+// func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11187,34 +11344,26 @@ TEXT ·unpackQ80AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMULPS         c47000000<>+0(SB), Y0, Y1
-	VMOVUPS        Y1, (DI)
-	VMULPS         cc7008000<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, (R8)
+	MOVWLZX        (AX), R12
+	MOVW           R12, (DI)
+	MOVWLZX        (AX)(CX*1), R12
+	MOVW           R12, 2(DI)
+	MOVWLZX        (AX)(CX*2), R12
+	MOVW           R12, 4(DI)
+	MOVWLZX        (BX), R12
+	MOVW           R12, 6(DI)
+	MOVWLZX        (BX)(CX*1), R12
+	MOVW           R12, 8(DI)
+	MOVWLZX        (BX)(CX*2), R12
+	MOVW           R12, 10(DI)
+	MOVWLZX        (DX), R12
+	MOVW           R12, 12(DI)
+	MOVWLZX        (DX)(CX*1), R12
+	MOVW           R12, 14(DI)
 	VBROADCASTI128 2(AX), Y0
 	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 2(AX)(CX*1), Y1
@@ -11233,8 +11382,12 @@ block:
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, (SI)
 	VMOVUPS        Y1, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VMOVUPS        Y2, 256(SI)
 	VMOVUPS        Y3, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 18(AX), Y0
 	VINSERTI128    $0x01, 18(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 18(AX)(CX*1), Y1
@@ -11253,8 +11406,12 @@ block:
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, 512(SI)
 	VMOVUPS        Y1, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VMOVUPS        Y2, 768(SI)
 	VMOVUPS        Y3, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000022, AX
 	ADDQ           $0x00000022, BX
 	ADDQ           $0x00000022, DX
@@ -11266,29 +11423,9 @@ block:
 	VZEROUPPER
 	RET
 
-DATA c47000000<>+0(SB)/4, $0x47000000
-DATA c47000000<>+4(SB)/4, $0x47000000
-DATA c47000000<>+8(SB)/4, $0x47000000
-DATA c47000000<>+12(SB)/4, $0x47000000
-DATA c47000000<>+16(SB)/4, $0x47000000
-DATA c47000000<>+20(SB)/4, $0x47000000
-DATA c47000000<>+24(SB)/4, $0x47000000
-DATA c47000000<>+28(SB)/4, $0x47000000
-GLOBL c47000000<>(SB), RODATA|NOPTR, $32
-
-DATA cc7008000<>+0(SB)/4, $0xc7008000
-DATA cc7008000<>+4(SB)/4, $0xc7008000
-DATA cc7008000<>+8(SB)/4, $0xc7008000
-DATA cc7008000<>+12(SB)/4, $0xc7008000
-DATA cc7008000<>+16(SB)/4, $0xc7008000
-DATA cc7008000<>+20(SB)/4, $0xc7008000
-DATA cc7008000<>+24(SB)/4, $0xc7008000
-DATA cc7008000<>+28(SB)/4, $0xc7008000
-GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
-
-// func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ40AVX2(SB), NOSPLIT, $0-56
+// func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackQ40AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11298,33 +11435,26 @@ TEXT ·unpackQ40AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMULPS         cc1000000<>+0(SB), Y0, Y1
-	VMOVUPS        Y1, (R8)
-	VMOVUPS        Y0, (DI)
+	MOVWLZX        (AX), R12
+	MOVW           R12, (DI)
+	MOVWLZX        (AX)(CX*1), R12
+	MOVW           R12, 2(DI)
+	MOVWLZX        (AX)(CX*2), R12
+	MOVW           R12, 4(DI)
+	MOVWLZX        (BX), R12
+	MOVW           R12, 6(DI)
+	MOVWLZX        (BX)(CX*1), R12
+	MOVW           R12, 8(DI)
+	MOVWLZX        (BX)(CX*2), R12
+	MOVW           R12, 10(DI)
+	MOVWLZX        (DX), R12
+	MOVW           R12, 12(DI)
+	MOVWLZX        (DX)(CX*1), R12
+	MOVW           R12, 14(DI)
 	VBROADCASTI128 2(AX), Y0
 	VINSERTI128    $0x01, 2(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 2(AX)(CX*1), Y1
@@ -11345,22 +11475,30 @@ block:
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 512(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 768(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000012, AX
 	ADDQ           $0x00000012, BX
 	ADDQ           $0x00000012, DX
@@ -11372,16 +11510,6 @@ block:
 	VZEROUPPER
 	RET
 
-DATA cc1000000<>+0(SB)/4, $0xc1000000
-DATA cc1000000<>+4(SB)/4, $0xc1000000
-DATA cc1000000<>+8(SB)/4, $0xc1000000
-DATA cc1000000<>+12(SB)/4, $0xc1000000
-DATA cc1000000<>+16(SB)/4, $0xc1000000
-DATA cc1000000<>+20(SB)/4, $0xc1000000
-DATA cc1000000<>+24(SB)/4, $0xc1000000
-DATA cc1000000<>+28(SB)/4, $0xc1000000
-GLOBL cc1000000<>(SB), RODATA|NOPTR, $32
-
 DATA c0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
 DATA c0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
 DATA c0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
@@ -11392,9 +11520,9 @@ DATA c0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
 DATA c0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
 GLOBL c0f0f0f0f<>(SB), RODATA|NOPTR, $32
 
-// func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ41AVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackQ41AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11404,20 +11532,10 @@ TEXT ·unpackQ41AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
 	VPBROADCASTD   (AX), Y0
 	VPINSRD        $0x01, (AX)(CX*1), X0, X0
 	VPINSRD        $0x02, (AX)(CX*2), X0, X0
@@ -11431,12 +11549,12 @@ block:
 	VPACKUSDW      Y1, Y1, Y1
 	VPERMQ         $0x08, Y1, Y1
 	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y1, (DI)
 	VPSRLD         $0x10, Y0, Y0
 	VPACKUSDW      Y0, Y0, Y0
 	VPERMQ         $0x08, Y0, Y0
 	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, (R8)
-	VMOVUPS        Y1, (DI)
 	VBROADCASTI128 4(AX), Y0
 	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 4(AX)(CX*1), Y1
@@ -11457,22 +11575,30 @@ block:
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 512(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 768(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000014, AX
 	ADDQ           $0x00000014, BX
 	ADDQ           $0x00000014, DX
@@ -11494,9 +11620,9 @@ DATA c0000ffff<>+24(SB)/4, $0x0000ffff
 DATA c0000ffff<>+28(SB)/4, $0x0000ffff
 GLOBL c0000ffff<>(SB), RODATA|NOPTR, $32
 
-// func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-56
+// func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX2, MMX+
+TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11506,33 +11632,26 @@ TEXT ·unpackQ50AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPXOR          Y0, Y0, Y0
-	VPINSRW        $0x00, (AX), X0, X0
-	VPINSRW        $0x01, (AX)(CX*1), X0, X0
-	VPINSRW        $0x02, (AX)(CX*2), X0, X0
-	VPINSRW        $0x03, (BX), X0, X0
-	VPINSRW        $0x04, (BX)(CX*1), X0, X0
-	VPINSRW        $0x05, (BX)(CX*2), X0, X0
-	VPINSRW        $0x06, (DX), X0, X0
-	VPINSRW        $0x07, (DX)(CX*1), X0, X0
-	VCVTPH2PS      X0, Y0
-	VMULPS         cc1800000<>+0(SB), Y0, Y1
-	VMOVUPS        Y1, (R8)
-	VMOVUPS        Y0, (DI)
+	MOVWLZX        (AX), R12
+	MOVW           R12, (DI)
+	MOVWLZX        (AX)(CX*1), R12
+	MOVW           R12, 2(DI)
+	MOVWLZX        (AX)(CX*2), R12
+	MOVW           R12, 4(DI)
+	MOVWLZX        (BX), R12
+	MOVW           R12, 6(DI)
+	MOVWLZX        (BX)(CX*1), R12
+	MOVW           R12, 8(DI)
+	MOVWLZX        (BX)(CX*2), R12
+	MOVW           R12, 10(DI)
+	MOVWLZX        (DX), R12
+	MOVW           R12, 12(DI)
+	MOVWLZX        (DX)(CX*1), R12
+	MOVW           R12, 14(DI)
 	VPBROADCASTD   2(AX), Y0
 	VPINSRD        $0x01, 2(AX)(CX*1), X0, X0
 	VPINSRD        $0x02, 2(AX)(CX*2), X0, X0
@@ -11573,6 +11692,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
 	VPSHUFB        byte1<>+0(SB), Y1, Y7
 	VPAND          c80402010<>+0(SB), Y7, Y7
@@ -11587,6 +11708,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte2<>+0(SB), Y1, Y6
@@ -11603,6 +11726,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte3<>+0(SB), Y1, Y1
@@ -11619,6 +11744,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
 	VMOVUPS        Y1, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000016, AX
 	ADDQ           $0x00000016, BX
 	ADDQ           $0x00000016, DX
@@ -11629,16 +11756,6 @@ block:
 	JNZ            block
 	VZEROUPPER
 	RET
-
-DATA cc1800000<>+0(SB)/4, $0xc1800000
-DATA cc1800000<>+4(SB)/4, $0xc1800000
-DATA cc1800000<>+8(SB)/4, $0xc1800000
-DATA cc1800000<>+12(SB)/4, $0xc1800000
-DATA cc1800000<>+16(SB)/4, $0xc1800000
-DATA cc1800000<>+20(SB)/4, $0xc1800000
-DATA cc1800000<>+24(SB)/4, $0xc1800000
-DATA cc1800000<>+28(SB)/4, $0xc1800000
-GLOBL cc1800000<>(SB), RODATA|NOPTR, $32
 
 DATA fifths<>+0(SB)/4, $0x10101010
 DATA fifths<>+4(SB)/4, $0x10101010
@@ -11750,9 +11867,9 @@ DATA byte3<>+56(SB)/4, $0x0b0b0b0b
 DATA byte3<>+60(SB)/4, $0x0f0f0f0f
 GLOBL byte3<>(SB), RODATA|NOPTR, $64
 
-// func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ51AVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackQ51AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11762,20 +11879,10 @@ TEXT ·unpackQ51AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
 	VPBROADCASTD   (AX), Y0
 	VPINSRD        $0x01, (AX)(CX*1), X0, X0
 	VPINSRD        $0x02, (AX)(CX*2), X0, X0
@@ -11789,12 +11896,12 @@ block:
 	VPACKUSDW      Y1, Y1, Y1
 	VPERMQ         $0x08, Y1, Y1
 	VCVTPH2PS      X1, Y1
+	VMOVUPS        Y1, (DI)
 	VPSRLD         $0x10, Y0, Y0
 	VPACKUSDW      Y0, Y0, Y0
 	VPERMQ         $0x08, Y0, Y0
 	VCVTPH2PS      X0, Y0
 	VMOVUPS        Y0, (R8)
-	VMOVUPS        Y1, (DI)
 	VPBROADCASTD   4(AX), Y0
 	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
 	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
@@ -11835,6 +11942,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
 	VPSHUFB        byte1<>+0(SB), Y1, Y7
 	VPAND          c80402010<>+0(SB), Y7, Y7
@@ -11849,6 +11958,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
 	VMOVUPS        Y6, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte2<>+0(SB), Y1, Y6
@@ -11865,6 +11976,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
 	VMOVUPS        Y2, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte3<>+0(SB), Y1, Y1
@@ -11881,6 +11994,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
 	VMOVUPS        Y1, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000018, AX
 	ADDQ           $0x00000018, BX
 	ADDQ           $0x00000018, DX
@@ -11892,9 +12007,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -11904,36 +12019,10 @@ TEXT ·unpackQ4KAVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
 	VBROADCASTI128 (AX), Y0
 	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
 	VBROADCASTI128 (AX)(CX*1), Y1
@@ -12080,22 +12169,30 @@ block:
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1024(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1152(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1280(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1408(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 48(AX), Y0
 	VINSERTI128    $0x01, 48(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 48(AX)(CX*1), Y1
@@ -12116,22 +12213,30 @@ block:
 	VMOVUPS        Y4, 2048(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 2176(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 2304(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 2432(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3072(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3200(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3328(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3456(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 80(AX), Y0
 	VINSERTI128    $0x01, 80(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 80(AX)(CX*1), Y1
@@ -12152,22 +12257,30 @@ block:
 	VMOVUPS        Y4, 4096(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 4224(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 4352(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 4480(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5120(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5248(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5376(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5504(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y0
 	VINSERTI128    $0x01, 112(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 112(AX)(CX*1), Y1
@@ -12188,22 +12301,30 @@ block:
 	VMOVUPS        Y4, 6144(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 6272(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 6400(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 6528(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7168(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7296(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7424(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7552(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y0
 	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 32(AX)(CX*1), Y1
@@ -12224,22 +12345,30 @@ block:
 	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 768(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1536(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1664(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1792(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 1920(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 64(AX), Y0
 	VINSERTI128    $0x01, 64(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 64(AX)(CX*1), Y1
@@ -12260,22 +12389,30 @@ block:
 	VMOVUPS        Y4, 2560(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 2688(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 2816(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 2944(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3584(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3712(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3840(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 3968(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y0
 	VINSERTI128    $0x01, 96(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 96(AX)(CX*1), Y1
@@ -12296,22 +12433,30 @@ block:
 	VMOVUPS        Y4, 4608(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 4736(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 4864(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 4992(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5632(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5760(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 5888(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 6016(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 128(AX), Y0
 	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 128(AX)(CX*1), Y1
@@ -12332,22 +12477,30 @@ block:
 	VMOVUPS        Y4, 6656(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VMOVUPS        Y4, 6784(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VMOVUPS        Y4, 6912(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VMOVUPS        Y4, 7040(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7680(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7808(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 7936(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 8064(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000090, AX
 	ADDQ           $0x00000090, BX
 	ADDQ           $0x00000090, DX
@@ -12389,9 +12542,9 @@ DATA c00000030<>+24(SB)/4, $0x00000030
 DATA c00000030<>+28(SB)/4, $0x00000030
 GLOBL c00000030<>(SB), RODATA|NOPTR, $32
 
-// func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -12401,36 +12554,10 @@ TEXT ·unpackQ5KAVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
 	VBROADCASTI128 (AX), Y0
 	VINSERTI128    $0x01, (BX)(CX*1), Y0, Y0
 	VBROADCASTI128 (AX)(CX*1), Y1
@@ -12599,6 +12726,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -12609,6 +12738,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y0, Y8
@@ -12621,6 +12752,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 1152(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y2, Y5
@@ -12633,6 +12766,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 1408(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 80(AX), Y4
 	VINSERTI128    $0x01, 80(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 80(AX)(CX*1), Y5
@@ -12659,6 +12794,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 2176(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -12669,6 +12806,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 2432(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y0, Y8
@@ -12681,6 +12820,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 3200(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y2, Y5
@@ -12693,6 +12834,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 3456(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y4
 	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 112(AX)(CX*1), Y5
@@ -12717,6 +12860,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4224(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPAND          c10101010<>+0(SB), Y2, Y9
 	VPOR           Y9, Y8, Y8
@@ -12725,6 +12870,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y3, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4480(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y0, Y8
@@ -12737,6 +12884,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 5248(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y2, Y5
@@ -12749,6 +12898,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 5504(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 144(AX), Y4
 	VINSERTI128    $0x01, 144(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 144(AX)(CX*1), Y5
@@ -12775,6 +12926,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 6272(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSRLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -12785,6 +12938,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 6528(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x03, Y0, Y0
@@ -12797,6 +12952,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7296(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y2, Y1
@@ -12809,6 +12966,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7552(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y0
 	VINSERTI128    $0x01, 32(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 32(AX)(CX*1), Y1
@@ -12851,6 +13010,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -12861,6 +13022,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y0, Y8
@@ -12873,6 +13036,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 1664(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y2, Y5
@@ -12885,6 +13050,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 1920(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y4
 	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 96(AX)(CX*1), Y5
@@ -12911,6 +13078,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 2688(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -12921,6 +13090,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 2944(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y0, Y8
@@ -12933,6 +13104,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 3712(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y2, Y5
@@ -12945,6 +13118,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 3968(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 128(AX), Y4
 	VINSERTI128    $0x01, 128(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 128(AX)(CX*1), Y5
@@ -12969,6 +13144,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4736(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPAND          c10101010<>+0(SB), Y2, Y9
 	VPOR           Y9, Y8, Y8
@@ -12977,6 +13154,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y3, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4992(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y0, Y8
@@ -12989,6 +13168,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 5760(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y2, Y5
@@ -13001,6 +13182,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 6016(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 160(AX), Y4
 	VINSERTI128    $0x01, 160(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 160(AX)(CX*1), Y5
@@ -13027,6 +13210,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 6784(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSRLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
@@ -13037,6 +13222,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 7040(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x03, Y0, Y0
@@ -13049,6 +13236,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7808(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y2, Y1
@@ -13061,6 +13250,8 @@ block:
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 8064(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x000000b0, AX
 	ADDQ           $0x000000b0, BX
 	ADDQ           $0x000000b0, DX
@@ -13072,9 +13263,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, F16C, MMX+
-TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -13084,44 +13275,10 @@ TEXT ·unpackQ6KAVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     192(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     192(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	PREFETCHT1     192(R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     192(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     192(R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	PREFETCHT1     64(R11)(CX*2)
-	PREFETCHT1     128(R11)(CX*2)
-	PREFETCHT1     192(R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     64(R11)
-	PREFETCHT1     128(R11)
-	PREFETCHT1     192(R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     64(R11)(CX*1)
-	PREFETCHT1     128(R11)(CX*1)
-	PREFETCHT1     192(R11)(CX*1)
 	VPXOR          Y0, Y0, Y0
 	VPINSRW        $0x00, 208(AX), X0, X0
 	VPINSRW        $0x01, 208(AX)(CX*1), X0, X0
@@ -13314,6 +13471,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13324,6 +13483,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
@@ -13334,6 +13495,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 2176(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
@@ -13344,6 +13507,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 2432(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y4
 	VINSERTI128    $0x01, 32(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 32(AX)(CX*1), Y5
@@ -13370,6 +13535,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 1152(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13380,6 +13547,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 1408(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
@@ -13392,6 +13561,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 3200(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
@@ -13404,6 +13575,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 3456(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 144(AX), Y0
 	VINSERTI128    $0x01, 144(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 144(AX)(CX*1), Y1
@@ -13446,6 +13619,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13456,6 +13631,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
@@ -13466,6 +13643,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 2688(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
@@ -13476,6 +13655,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 2944(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 48(AX), Y4
 	VINSERTI128    $0x01, 48(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 48(AX)(CX*1), Y5
@@ -13502,6 +13683,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 1664(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13512,6 +13695,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 1920(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
@@ -13524,6 +13709,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 3712(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
@@ -13536,6 +13723,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 3968(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 160(AX), Y0
 	VINSERTI128    $0x01, 160(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 160(AX)(CX*1), Y1
@@ -13578,6 +13767,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4224(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13588,6 +13779,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4480(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
@@ -13598,6 +13791,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 6272(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
@@ -13608,6 +13803,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 6528(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y4
 	VINSERTI128    $0x01, 96(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 96(AX)(CX*1), Y5
@@ -13634,6 +13831,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 5248(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13644,6 +13843,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 5504(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
@@ -13656,6 +13857,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7296(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
@@ -13668,6 +13871,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7552(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 176(AX), Y0
 	VINSERTI128    $0x01, 176(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 176(AX)(CX*1), Y1
@@ -13710,6 +13915,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4736(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13720,6 +13927,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 4992(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
@@ -13730,6 +13939,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 6784(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
@@ -13740,6 +13951,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
 	VMOVUPS        Y4, 7040(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y4
 	VINSERTI128    $0x01, 112(BX)(CX*1), Y4, Y4
 	VBROADCASTI128 112(AX)(CX*1), Y5
@@ -13766,6 +13979,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 5760(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
@@ -13776,6 +13991,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
 	VMOVUPS        Y8, 6016(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x02, Y0, Y0
@@ -13788,6 +14005,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 7808(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y2, Y1
@@ -13800,6 +14019,8 @@ block:
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
 	VMOVUPS        Y0, 8064(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x000000d2, AX
 	ADDQ           $0x000000d2, BX
 	ADDQ           $0x000000d2, DX
@@ -13841,9 +14062,9 @@ DATA c30303030<>+24(SB)/4, $0x30303030
 DATA c30303030<>+28(SB)/4, $0x30303030
 GLOBL c30303030<>(SB), RODATA|NOPTR, $32
 
-// func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·unpackI8AVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackI8AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -13853,30 +14074,26 @@ TEXT ·unpackI8AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPBROADCASTD   (AX), Y0
-	VPINSRD        $0x01, (AX)(CX*1), X0, X0
-	VPINSRD        $0x02, (AX)(CX*2), X0, X0
-	VPINSRD        $0x03, (BX), X0, X0
-	VMOVD          (BX)(CX*1), X1
-	VPINSRD        $0x01, (BX)(CX*2), X1, X1
-	VPINSRD        $0x02, (DX), X1, X1
-	VPINSRD        $0x03, (DX)(CX*1), X1, X1
-	VINSERTI128    $0x01, X1, Y0, Y0
-	VMOVUPS        Y0, (DI)
+	MOVL           (AX), R12
+	MOVL           R12, (DI)
+	MOVL           (AX)(CX*1), R12
+	MOVL           R12, 4(DI)
+	MOVL           (AX)(CX*2), R12
+	MOVL           R12, 8(DI)
+	MOVL           (BX), R12
+	MOVL           R12, 12(DI)
+	MOVL           (BX)(CX*1), R12
+	MOVL           R12, 16(DI)
+	MOVL           (BX)(CX*2), R12
+	MOVL           R12, 20(DI)
+	MOVL           (DX), R12
+	MOVL           R12, 24(DI)
+	MOVL           (DX)(CX*1), R12
+	MOVL           R12, 28(DI)
 	VBROADCASTI128 4(AX), Y0
 	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 4(AX)(CX*1), Y1
@@ -13895,8 +14112,12 @@ block:
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, (SI)
 	VMOVUPS        Y1, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VMOVUPS        Y2, 256(SI)
 	VMOVUPS        Y3, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VBROADCASTI128 20(AX), Y0
 	VINSERTI128    $0x01, 20(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 20(AX)(CX*1), Y1
@@ -13915,8 +14136,12 @@ block:
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, 512(SI)
 	VMOVUPS        Y1, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VMOVUPS        Y2, 768(SI)
 	VMOVUPS        Y3, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000024, AX
 	ADDQ           $0x00000024, BX
 	ADDQ           $0x00000024, DX
@@ -13928,9 +14153,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·unpackI4AVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackI4AVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -13940,30 +14165,26 @@ TEXT ·unpackI4AVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPBROADCASTD   (AX), Y0
-	VPINSRD        $0x01, (AX)(CX*1), X0, X0
-	VPINSRD        $0x02, (AX)(CX*2), X0, X0
-	VPINSRD        $0x03, (BX), X0, X0
-	VMOVD          (BX)(CX*1), X1
-	VPINSRD        $0x01, (BX)(CX*2), X1, X1
-	VPINSRD        $0x02, (DX), X1, X1
-	VPINSRD        $0x03, (DX)(CX*1), X1, X1
-	VINSERTI128    $0x01, X1, Y0, Y0
-	VMOVUPS        Y0, (DI)
+	MOVL           (AX), R12
+	MOVL           R12, (DI)
+	MOVL           (AX)(CX*1), R12
+	MOVL           R12, 4(DI)
+	MOVL           (AX)(CX*2), R12
+	MOVL           R12, 8(DI)
+	MOVL           (BX), R12
+	MOVL           R12, 12(DI)
+	MOVL           (BX)(CX*1), R12
+	MOVL           R12, 16(DI)
+	MOVL           (BX)(CX*2), R12
+	MOVL           R12, 20(DI)
+	MOVL           (DX), R12
+	MOVL           R12, 24(DI)
+	MOVL           (DX)(CX*1), R12
+	MOVL           R12, 28(DI)
 	VBROADCASTI128 4(AX), Y0
 	VINSERTI128    $0x01, 4(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 4(AX)(CX*1), Y1
@@ -13986,12 +14207,16 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
@@ -14000,6 +14225,8 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
@@ -14008,6 +14235,8 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000014, AX
 	ADDQ           $0x00000014, BX
 	ADDQ           $0x00000014, DX
@@ -14037,9 +14266,9 @@ DATA eights<>+56(SB)/4, $0x08080808
 DATA eights<>+60(SB)/4, $0x08080808
 GLOBL eights<>(SB), RODATA|NOPTR, $64
 
-// func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, MMX+
-TEXT ·unpackI4TwoAVX2(SB), NOSPLIT, $0-56
+TEXT ·unpackI4TwoAVX2(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -14049,40 +14278,42 @@ TEXT ·unpackI4TwoAVX2(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), DI
 	MOVQ mins+16(FP), R8
 	MOVQ n+40(FP), R9
-	MOVQ ahead+48(FP), R10
+	MOVQ fetch+48(FP), R10
+	MOVQ step+56(FP), R11
 
 block:
-	LEAQ           (AX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (BX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	PREFETCHT1     (R11)(CX*2)
-	LEAQ           (DX)(R10*1), R11
-	PREFETCHT1     (R11)
-	PREFETCHT1     (R11)(CX*1)
-	VPBROADCASTD   (AX), Y0
-	VPINSRD        $0x01, (AX)(CX*1), X0, X0
-	VPINSRD        $0x02, (AX)(CX*2), X0, X0
-	VPINSRD        $0x03, (BX), X0, X0
-	VMOVD          (BX)(CX*1), X1
-	VPINSRD        $0x01, (BX)(CX*2), X1, X1
-	VPINSRD        $0x02, (DX), X1, X1
-	VPINSRD        $0x03, (DX)(CX*1), X1, X1
-	VINSERTI128    $0x01, X1, Y0, Y0
-	VMOVUPS        Y0, (DI)
-	VPBROADCASTD   4(AX), Y0
-	VPINSRD        $0x01, 4(AX)(CX*1), X0, X0
-	VPINSRD        $0x02, 4(AX)(CX*2), X0, X0
-	VPINSRD        $0x03, 4(BX), X0, X0
-	VMOVD          4(BX)(CX*1), X1
-	VPINSRD        $0x01, 4(BX)(CX*2), X1, X1
-	VPINSRD        $0x02, 4(DX), X1, X1
-	VPINSRD        $0x03, 4(DX)(CX*1), X1, X1
-	VINSERTI128    $0x01, X1, Y0, Y0
-	VMOVUPS        Y0, 128(DI)
+	MOVL           (AX), R12
+	MOVL           R12, (DI)
+	MOVL           (AX)(CX*1), R12
+	MOVL           R12, 4(DI)
+	MOVL           (AX)(CX*2), R12
+	MOVL           R12, 8(DI)
+	MOVL           (BX), R12
+	MOVL           R12, 12(DI)
+	MOVL           (BX)(CX*1), R12
+	MOVL           R12, 16(DI)
+	MOVL           (BX)(CX*2), R12
+	MOVL           R12, 20(DI)
+	MOVL           (DX), R12
+	MOVL           R12, 24(DI)
+	MOVL           (DX)(CX*1), R12
+	MOVL           R12, 28(DI)
+	MOVL           4(AX), R12
+	MOVL           R12, 128(DI)
+	MOVL           4(AX)(CX*1), R12
+	MOVL           R12, 132(DI)
+	MOVL           4(AX)(CX*2), R12
+	MOVL           R12, 136(DI)
+	MOVL           4(BX), R12
+	MOVL           R12, 140(DI)
+	MOVL           4(BX)(CX*1), R12
+	MOVL           R12, 144(DI)
+	MOVL           4(BX)(CX*2), R12
+	MOVL           R12, 148(DI)
+	MOVL           4(DX), R12
+	MOVL           R12, 152(DI)
+	MOVL           4(DX)(CX*1), R12
+	MOVL           R12, 156(DI)
 	VBROADCASTI128 8(AX), Y0
 	VINSERTI128    $0x01, 8(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 8(AX)(CX*1), Y1
@@ -14105,12 +14336,16 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 128(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 256(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
 	VMOVUPS        Y4, 384(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
@@ -14119,6 +14354,8 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 640(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
@@ -14127,6 +14364,8 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
 	VMOVUPS        Y0, 896(SI)
+	PREFETCHT1     (R10)
+	ADDQ           R11, R10
 	ADDQ           $0x00000018, AX
 	ADDQ           $0x00000018, BX
 	ADDQ           $0x00000018, DX
@@ -14138,122 +14377,127 @@ block:
 	VZEROUPPER
 	RET
 
-// func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemvWholeAVX2(SB), NOSPLIT, $0-61
+// func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·gemvWholeAVX2(SB), NOSPLIT, $0-80
 	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   mins+32(FP), BX
-	MOVQ   groups+40(FP), SI
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
 
 group:
-	VMOVUPS (DX), Y4
-	VMOVUPS (BX), Y5
-	VMOVUPS 32(DX), Y6
-	VMOVUPS 32(BX), Y7
-	VMOVUPS 64(DX), Y8
-	VMOVUPS 64(BX), Y9
-	VMOVUPS 96(DX), Y10
-	VMOVUPS 96(BX), Y11
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Y4
+	VMOVUPS (DI), Y5
+	VMOVUPS 32(SI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(SI), Y8
+	VMOVUPS 64(DI), Y9
+	VMOVUPS 96(SI), Y10
+	VMOVUPS 96(DI), Y11
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Y12
-	VMOVDQU      (CX), Y13
+	VMOVDQU      (BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      32(CX), Y13
+	VMOVDQU      32(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      64(CX), Y13
+	VMOVDQU      64(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      96(CX), Y13
+	VMOVDQU      96(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 4(AX), Y12
-	VMOVDQU      1(CX), Y13
+	VMOVDQU      1(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      33(CX), Y13
+	VMOVDQU      33(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      65(CX), Y13
+	VMOVDQU      65(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      97(CX), Y13
+	VMOVDQU      97(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 8(AX), Y12
-	VMOVDQU      2(CX), Y13
+	VMOVDQU      2(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      34(CX), Y13
+	VMOVDQU      34(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      66(CX), Y13
+	VMOVDQU      66(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      98(CX), Y13
+	VMOVDQU      98(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 12(AX), Y12
-	VMOVDQU      3(CX), Y13
+	VMOVDQU      3(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      35(CX), Y13
+	VMOVDQU      35(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      67(CX), Y13
+	VMOVDQU      67(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      99(CX), Y13
+	VMOVDQU      99(BX), Y13
 	VPAND        c0000001f<>+0(SB), Y13, Y13
 	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -14340,122 +14584,127 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemvSignedAVX2(SB), NOSPLIT, $0-61
+// func gemvEightsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvEightsAVX2(SB), NOSPLIT, $0-80
 	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   mins+32(FP), BX
-	MOVQ   groups+40(FP), SI
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
 
 group:
-	VMOVUPS (DX), Y4
-	VMOVUPS (BX), Y5
-	VMOVUPS 32(DX), Y6
-	VMOVUPS 32(BX), Y7
-	VMOVUPS 64(DX), Y8
-	VMOVUPS 64(BX), Y9
-	VMOVUPS 96(DX), Y10
-	VMOVUPS 96(BX), Y11
-	MOVQ    fours+48(FP), DI
+	VCVTPH2PS (SI), Y4
+	VMULPS    cc1000000<>+0(SB), Y4, Y5
+	VCVTPH2PS 32(SI), Y6
+	VMULPS    cc1000000<>+0(SB), Y6, Y7
+	VCVTPH2PS 64(SI), Y8
+	VMULPS    cc1000000<>+0(SB), Y8, Y9
+	VCVTPH2PS 96(SI), Y10
+	VMULPS    cc1000000<>+0(SB), Y10, Y11
+	MOVQ      fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Y12
-	VMOVDQU      -1(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      (BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      31(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      32(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      63(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      64(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      95(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      96(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 4(AX), Y12
-	VMOVDQU      (CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      1(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      32(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      33(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      64(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      65(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      96(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      97(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 8(AX), Y12
-	VMOVDQU      1(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      2(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      33(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      34(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      65(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      66(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      97(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      98(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 12(AX), Y12
-	VMOVDQU      2(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      3(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      34(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      35(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      66(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      67(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      98(CX), Y13
-	VPAND        c0000ff00<>+0(SB), Y13, Y13
-	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VMOVDQU      99(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -14486,6 +14735,444 @@ stored:
 	VZEROUPPER
 	RET
 
+DATA cc1000000<>+0(SB)/4, $0xc1000000
+DATA cc1000000<>+4(SB)/4, $0xc1000000
+DATA cc1000000<>+8(SB)/4, $0xc1000000
+DATA cc1000000<>+12(SB)/4, $0xc1000000
+DATA cc1000000<>+16(SB)/4, $0xc1000000
+DATA cc1000000<>+20(SB)/4, $0xc1000000
+DATA cc1000000<>+24(SB)/4, $0xc1000000
+DATA cc1000000<>+28(SB)/4, $0xc1000000
+GLOBL cc1000000<>(SB), RODATA|NOPTR, $32
+
+// func widenEightsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·widenEightsAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VCVTPH2PS (DX), Y0
+	VMULPS    cc1000000<>+0(SB), Y0, Y1
+	MOVQ      fours+40(FP), DI
+
+four:
+	VMOVDQU     (CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     3(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSixteensAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvSixteensAVX2(SB), NOSPLIT, $0-80
+	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
+
+group:
+	VCVTPH2PS (SI), Y4
+	VMULPS    cc1800000<>+0(SB), Y4, Y5
+	VCVTPH2PS 32(SI), Y6
+	VMULPS    cc1800000<>+0(SB), Y6, Y7
+	VCVTPH2PS 64(SI), Y8
+	VMULPS    cc1800000<>+0(SB), Y8, Y9
+	VCVTPH2PS 96(SI), Y10
+	VMULPS    cc1800000<>+0(SB), Y10, Y11
+	MOVQ      fours+48(FP), R9
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      (BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      1(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      2(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      34(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      66(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      98(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      3(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      35(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      67(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      99(BX), Y13
+	VPAND        c0000001f<>+0(SB), Y13, Y13
+	VCVTDQ2PS    Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000080, BX
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA cc1800000<>+0(SB)/4, $0xc1800000
+DATA cc1800000<>+4(SB)/4, $0xc1800000
+DATA cc1800000<>+8(SB)/4, $0xc1800000
+DATA cc1800000<>+12(SB)/4, $0xc1800000
+DATA cc1800000<>+16(SB)/4, $0xc1800000
+DATA cc1800000<>+20(SB)/4, $0xc1800000
+DATA cc1800000<>+24(SB)/4, $0xc1800000
+DATA cc1800000<>+28(SB)/4, $0xc1800000
+GLOBL cc1800000<>(SB), RODATA|NOPTR, $32
+
+// func widenSixteensAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX2, F16C, FMA3
+TEXT ·widenSixteensAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), AX
+	MOVQ codes+8(FP), CX
+	MOVQ scales+16(FP), DX
+	MOVQ mins+24(FP), BX
+	MOVQ groups+32(FP), SI
+
+group:
+	VCVTPH2PS (DX), Y0
+	VMULPS    cc1800000<>+0(SB), Y0, Y1
+	MOVQ      fours+40(FP), DI
+
+four:
+	VMOVDQU     (CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, (AX)
+	VMOVDQU     1(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 64(AX)
+	VMOVDQU     2(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 128(AX)
+	VMOVDQU     3(CX), Y2
+	VPAND       c0000001f<>+0(SB), Y2, Y2
+	VCVTDQ2PS   Y2, Y2
+	VFMADD213PS Y1, Y0, Y2
+	VMOVUPS     Y2, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·gemvSignedAVX2(SB), NOSPLIT, $0-80
+	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
+
+group:
+	VCVTPH2PS (SI), Y4
+	VMULPS    cc7008000<>+0(SB), Y4, Y5
+	VMULPS    c47000000<>+0(SB), Y4, Y4
+	VCVTPH2PS 32(SI), Y6
+	VMULPS    cc7008000<>+0(SB), Y6, Y7
+	VMULPS    c47000000<>+0(SB), Y6, Y6
+	VCVTPH2PS 64(SI), Y8
+	VMULPS    cc7008000<>+0(SB), Y8, Y9
+	VMULPS    c47000000<>+0(SB), Y8, Y8
+	VCVTPH2PS 96(SI), Y10
+	VMULPS    cc7008000<>+0(SB), Y10, Y11
+	VMULPS    c47000000<>+0(SB), Y10, Y10
+	MOVQ      fours+48(FP), R9
+
+four:
+	VBROADCASTSS (AX), Y12
+	VMOVDQU      -1(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      31(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      63(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      95(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 4(AX), Y12
+	VMOVDQU      (BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      32(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      64(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      96(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 8(AX), Y12
+	VMOVDQU      1(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      33(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      65(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      97(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 12(AX), Y12
+	VMOVDQU      2(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y5, Y4, Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VMOVDQU      34(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y7, Y6, Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VMOVDQU      66(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y9, Y8, Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VMOVDQU      98(BX), Y13
+	VPAND        c0000ff00<>+0(SB), Y13, Y13
+	VPXOR        c3f808000<>+0(SB), Y13, Y13
+	VFMADD213PS  Y11, Y10, Y13
+	VFMADD231PS  Y12, Y13, Y3
+	ADDQ         $0x10, AX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000080, BX
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Y4
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Y4, Y0
+	VMOVUPS      Y0, (AX)
+	VFMADD213PS  32(AX), Y4, Y1
+	VMOVUPS      Y1, 32(AX)
+	VFMADD213PS  64(AX), Y4, Y2
+	VMOVUPS      Y2, 64(AX)
+	VFMADD213PS  96(AX), Y4, Y3
+	VMOVUPS      Y3, 96(AX)
+	JMP          stored
+
+store:
+	VMULPS  Y4, Y0, Y0
+	VMOVUPS Y0, (AX)
+	VMULPS  Y4, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	VMULPS  Y4, Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VMULPS  Y4, Y3, Y3
+	VMOVUPS Y3, 96(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+DATA cc7008000<>+0(SB)/4, $0xc7008000
+DATA cc7008000<>+4(SB)/4, $0xc7008000
+DATA cc7008000<>+8(SB)/4, $0xc7008000
+DATA cc7008000<>+12(SB)/4, $0xc7008000
+DATA cc7008000<>+16(SB)/4, $0xc7008000
+DATA cc7008000<>+20(SB)/4, $0xc7008000
+DATA cc7008000<>+24(SB)/4, $0xc7008000
+DATA cc7008000<>+28(SB)/4, $0xc7008000
+GLOBL cc7008000<>(SB), RODATA|NOPTR, $32
+
+DATA c47000000<>+0(SB)/4, $0x47000000
+DATA c47000000<>+4(SB)/4, $0x47000000
+DATA c47000000<>+8(SB)/4, $0x47000000
+DATA c47000000<>+12(SB)/4, $0x47000000
+DATA c47000000<>+16(SB)/4, $0x47000000
+DATA c47000000<>+20(SB)/4, $0x47000000
+DATA c47000000<>+24(SB)/4, $0x47000000
+DATA c47000000<>+28(SB)/4, $0x47000000
+GLOBL c47000000<>(SB), RODATA|NOPTR, $32
+
 DATA c0000ff00<>+0(SB)/4, $0x0000ff00
 DATA c0000ff00<>+4(SB)/4, $0x0000ff00
 DATA c0000ff00<>+8(SB)/4, $0x0000ff00
@@ -14507,7 +15194,7 @@ DATA c3f808000<>+28(SB)/4, $0x3f808000
 GLOBL c3f808000<>(SB), RODATA|NOPTR, $32
 
 // func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, F16C, FMA3
 TEXT ·widenSignedAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), AX
 	MOVQ codes+8(FP), CX
@@ -14516,9 +15203,10 @@ TEXT ·widenSignedAVX2(SB), NOSPLIT, $0-48
 	MOVQ groups+32(FP), SI
 
 group:
-	VMOVUPS (DX), Y0
-	VMOVUPS (BX), Y1
-	MOVQ    fours+40(FP), DI
+	VCVTPH2PS (DX), Y0
+	VMULPS    cc7008000<>+0(SB), Y0, Y1
+	VMULPS    c47000000<>+0(SB), Y0, Y0
+	MOVQ      fours+40(FP), DI
 
 four:
 	VMOVDQU     -1(CX), Y2
@@ -14552,122 +15240,127 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemvCenteredAVX2(SB), NOSPLIT, $0-61
+// func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·gemvCenteredAVX2(SB), NOSPLIT, $0-80
 	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   mins+32(FP), BX
-	MOVQ   groups+40(FP), SI
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
 
 group:
-	VMOVUPS (DX), Y4
-	VMOVUPS (BX), Y5
-	VMOVUPS 32(DX), Y6
-	VMOVUPS 32(BX), Y7
-	VMOVUPS 64(DX), Y8
-	VMOVUPS 64(BX), Y9
-	VMOVUPS 96(DX), Y10
-	VMOVUPS 96(BX), Y11
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Y4
+	VMOVUPS (DI), Y5
+	VMOVUPS 32(SI), Y6
+	VMOVUPS 32(DI), Y7
+	VMOVUPS 64(SI), Y8
+	VMOVUPS 64(DI), Y9
+	VMOVUPS 96(SI), Y10
+	VMOVUPS 96(DI), Y11
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Y12
-	VMOVDQU      -2(CX), Y13
+	VMOVDQU      -2(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      30(CX), Y13
+	VMOVDQU      30(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      62(CX), Y13
+	VMOVDQU      62(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      94(CX), Y13
+	VMOVDQU      94(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 4(AX), Y12
-	VMOVDQU      -1(CX), Y13
+	VMOVDQU      -1(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      31(CX), Y13
+	VMOVDQU      31(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      63(CX), Y13
+	VMOVDQU      63(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      95(CX), Y13
+	VMOVDQU      95(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 8(AX), Y12
-	VMOVDQU      (CX), Y13
+	VMOVDQU      (BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      32(CX), Y13
+	VMOVDQU      32(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      64(CX), Y13
+	VMOVDQU      64(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      96(CX), Y13
+	VMOVDQU      96(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	VBROADCASTSS 12(AX), Y12
-	VMOVDQU      1(CX), Y13
+	VMOVDQU      1(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y5, Y4, Y13
 	VFMADD231PS  Y12, Y13, Y0
-	VMOVDQU      33(CX), Y13
+	VMOVDQU      33(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y7, Y6, Y13
 	VFMADD231PS  Y12, Y13, Y1
-	VMOVDQU      65(CX), Y13
+	VMOVDQU      65(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y9, Y8, Y13
 	VFMADD231PS  Y12, Y13, Y2
-	VMOVDQU      97(CX), Y13
+	VMOVDQU      97(BX), Y13
 	VPAND        c003f0000<>+0(SB), Y13, Y13
 	VPXOR        c3f800000<>+0(SB), Y13, Y13
 	VFMADD213PS  Y11, Y10, Y13
 	VFMADD231PS  Y12, Y13, Y3
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -14754,134 +15447,139 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX2, FMA3
-TEXT ·gemvScaledAVX2(SB), NOSPLIT, $0-61
+// func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX2, FMA3, MMX+
+TEXT ·gemvScaledAVX2(SB), NOSPLIT, $0-80
 	MOVQ   a+8(FP), AX
+	MOVQ   fetch+64(FP), CX
+	MOVQ   step+72(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
-	MOVQ   codes+16(FP), CX
-	MOVQ   scales+24(FP), DX
-	MOVQ   mins+32(FP), BX
-	MOVQ   groups+40(FP), SI
+	MOVQ   codes+16(FP), BX
+	MOVQ   scales+24(FP), SI
+	MOVQ   mins+32(FP), DI
+	MOVQ   groups+40(FP), R8
 
 group:
-	VMOVUPS (DX), Y4
-	VMOVUPS 32(DX), Y5
-	VMOVUPS 64(DX), Y6
-	VMOVUPS 96(DX), Y7
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Y4
+	VMOVUPS 32(SI), Y5
+	VMOVUPS 64(SI), Y6
+	VMOVUPS 96(SI), Y7
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Y8
-	VMOVDQU      (CX), Y9
+	VMOVDQU      (BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y4, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y0
-	VMOVDQU      32(CX), Y9
+	VMOVDQU      32(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y5, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y1
-	VMOVDQU      64(CX), Y9
+	VMOVDQU      64(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y6, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VMOVDQU      96(CX), Y9
+	VMOVDQU      96(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y7, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS 4(AX), Y8
-	VMOVDQU      1(CX), Y9
+	VMOVDQU      1(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y4, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y0
-	VMOVDQU      33(CX), Y9
+	VMOVDQU      33(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y5, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y1
-	VMOVDQU      65(CX), Y9
+	VMOVDQU      65(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y6, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VMOVDQU      97(CX), Y9
+	VMOVDQU      97(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y7, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS 8(AX), Y8
-	VMOVDQU      2(CX), Y9
+	VMOVDQU      2(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y4, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y0
-	VMOVDQU      34(CX), Y9
+	VMOVDQU      34(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y5, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y1
-	VMOVDQU      66(CX), Y9
+	VMOVDQU      66(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y6, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VMOVDQU      98(CX), Y9
+	VMOVDQU      98(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y7, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
 	VBROADCASTSS 12(AX), Y8
-	VMOVDQU      3(CX), Y9
+	VMOVDQU      3(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y4, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y0
-	VMOVDQU      35(CX), Y9
+	VMOVDQU      35(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y5, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y1
-	VMOVDQU      67(CX), Y9
+	VMOVDQU      67(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y6, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y2
-	VMOVDQU      99(CX), Y9
+	VMOVDQU      99(BX), Y9
 	VPAND        c000000ff<>+0(SB), Y9, Y9
 	VPXOR        c4b000080<>+0(SB), Y9, Y9
 	VSUBPS       c4b000080<>+0(SB), Y9, Y9
 	VMULPS       Y7, Y9, Y9
 	VFMADD231PS  Y8, Y9, Y3
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -14981,9 +15679,9 @@ four:
 	VZEROUPPER
 	RET
 
-// func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
-TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
+// func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -14996,55 +15694,42 @@ TEXT ·unpackQ80AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VMULPS.BCST     c47000000<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, (R10)
-	VMULPS.BCST     cc7008000<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, (R11)
+	MOVWLZX         (AX), R15
+	MOVW            R15, (R10)
+	MOVWLZX         (AX)(CX*1), R15
+	MOVW            R15, 2(R10)
+	MOVWLZX         (AX)(CX*2), R15
+	MOVW            R15, 4(R10)
+	MOVWLZX         (BX), R15
+	MOVW            R15, 6(R10)
+	MOVWLZX         (BX)(CX*1), R15
+	MOVW            R15, 8(R10)
+	MOVWLZX         (BX)(CX*2), R15
+	MOVW            R15, 10(R10)
+	MOVWLZX         (SI), R15
+	MOVW            R15, 12(R10)
+	MOVWLZX         (SI)(CX*1), R15
+	MOVW            R15, 14(R10)
+	MOVWLZX         (SI)(CX*2), R15
+	MOVW            R15, 16(R10)
+	MOVWLZX         (DI), R15
+	MOVW            R15, 18(R10)
+	MOVWLZX         (DI)(CX*1), R15
+	MOVW            R15, 20(R10)
+	MOVWLZX         (DI)(CX*2), R15
+	MOVW            R15, 22(R10)
+	MOVWLZX         (R8), R15
+	MOVW            R15, 24(R10)
+	MOVWLZX         (R8)(CX*1), R15
+	MOVW            R15, 26(R10)
+	MOVWLZX         (R8)(CX*2), R15
+	MOVW            R15, 28(R10)
+	MOVWLZX         (DX), R15
+	MOVW            R15, 30(R10)
 	VBROADCASTI32X4 2(AX), Z0
 	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
@@ -15070,9 +15755,17 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VMOVUPS         Z0, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z1, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z2, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z3, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 18(AX), Z0
 	VINSERTI32X4    $0x01, 18(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 18(SI)(CX*2), Z0, Z0
@@ -15098,9 +15791,17 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z1, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z2, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z3, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000022, AX
 	ADDQ            $0x00000022, BX
 	ADDQ            $0x00000022, SI
@@ -15115,9 +15816,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512F, MMX+
-TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
+// func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -15130,54 +15831,42 @@ TEXT ·unpackQ40AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VMULPS.BCST     cc1000000<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, (R11)
-	VMOVUPS         Z0, (R10)
+	MOVWLZX         (AX), R15
+	MOVW            R15, (R10)
+	MOVWLZX         (AX)(CX*1), R15
+	MOVW            R15, 2(R10)
+	MOVWLZX         (AX)(CX*2), R15
+	MOVW            R15, 4(R10)
+	MOVWLZX         (BX), R15
+	MOVW            R15, 6(R10)
+	MOVWLZX         (BX)(CX*1), R15
+	MOVW            R15, 8(R10)
+	MOVWLZX         (BX)(CX*2), R15
+	MOVW            R15, 10(R10)
+	MOVWLZX         (SI), R15
+	MOVW            R15, 12(R10)
+	MOVWLZX         (SI)(CX*1), R15
+	MOVW            R15, 14(R10)
+	MOVWLZX         (SI)(CX*2), R15
+	MOVW            R15, 16(R10)
+	MOVWLZX         (DI), R15
+	MOVW            R15, 18(R10)
+	MOVWLZX         (DI)(CX*1), R15
+	MOVW            R15, 20(R10)
+	MOVWLZX         (DI)(CX*2), R15
+	MOVW            R15, 22(R10)
+	MOVWLZX         (R8), R15
+	MOVW            R15, 24(R10)
+	MOVWLZX         (R8)(CX*1), R15
+	MOVW            R15, 26(R10)
+	MOVWLZX         (R8)(CX*2), R15
+	MOVW            R15, 28(R10)
+	MOVWLZX         (DX), R15
+	MOVW            R15, 30(R10)
 	VBROADCASTI32X4 2(AX), Z0
 	VINSERTI32X4    $0x01, 2(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 2(SI)(CX*2), Z0, Z0
@@ -15204,24 +15893,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000012, AX
 	ADDQ            $0x00000012, BX
 	ADDQ            $0x00000012, SI
@@ -15236,9 +15941,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -15251,31 +15956,10 @@ TEXT ·unpackQ41AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
 	VPBROADCASTD    (AX), Z0
 	VPINSRD         $0x01, (AX)(CX*1), X0, X0
 	VPINSRD         $0x02, (AX)(CX*2), X0, X0
@@ -15297,11 +15981,11 @@ block:
 	VINSERTI32X4    $0x03, X1, Z0, Z0
 	VPMOVDW         Z0, Y1
 	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z1, (R10)
 	VPSRLD          $0x10, Z0, Z0
 	VPMOVDW         Z0, Y0
 	VCVTPH2PS       Y0, Z0
 	VMOVUPS         Z0, (R11)
-	VMOVUPS         Z1, (R10)
 	VBROADCASTI32X4 4(AX), Z0
 	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
@@ -15328,24 +16012,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000014, AX
 	ADDQ            $0x00000014, BX
 	ADDQ            $0x00000014, SI
@@ -15360,9 +16060,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
-// Requires: AVX, AVX2, AVX512BW, AVX512F, MMX+
-TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
+// func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
+// Requires: AVX, AVX512BW, AVX512F, MMX+
+TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -15375,54 +16075,42 @@ TEXT ·unpackQ50AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPXOR           Y0, Y0, Y0
-	VPINSRW         $0x00, (AX), X0, X0
-	VPINSRW         $0x01, (AX)(CX*1), X0, X0
-	VPINSRW         $0x02, (AX)(CX*2), X0, X0
-	VPINSRW         $0x03, (BX), X0, X0
-	VPINSRW         $0x04, (BX)(CX*1), X0, X0
-	VPINSRW         $0x05, (BX)(CX*2), X0, X0
-	VPINSRW         $0x06, (SI), X0, X0
-	VPINSRW         $0x07, (SI)(CX*1), X0, X0
-	VPXOR           Y1, Y1, Y1
-	VPINSRW         $0x00, (SI)(CX*2), X1, X1
-	VPINSRW         $0x01, (DI), X1, X1
-	VPINSRW         $0x02, (DI)(CX*1), X1, X1
-	VPINSRW         $0x03, (DI)(CX*2), X1, X1
-	VPINSRW         $0x04, (R8), X1, X1
-	VPINSRW         $0x05, (R8)(CX*1), X1, X1
-	VPINSRW         $0x06, (R8)(CX*2), X1, X1
-	VPINSRW         $0x07, (DX), X1, X1
-	VINSERTI128     $0x01, X1, Y0, Y0
-	VCVTPH2PS       Y0, Z0
-	VMULPS.BCST     cc1800000<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, (R11)
-	VMOVUPS         Z0, (R10)
+	MOVWLZX         (AX), R15
+	MOVW            R15, (R10)
+	MOVWLZX         (AX)(CX*1), R15
+	MOVW            R15, 2(R10)
+	MOVWLZX         (AX)(CX*2), R15
+	MOVW            R15, 4(R10)
+	MOVWLZX         (BX), R15
+	MOVW            R15, 6(R10)
+	MOVWLZX         (BX)(CX*1), R15
+	MOVW            R15, 8(R10)
+	MOVWLZX         (BX)(CX*2), R15
+	MOVW            R15, 10(R10)
+	MOVWLZX         (SI), R15
+	MOVW            R15, 12(R10)
+	MOVWLZX         (SI)(CX*1), R15
+	MOVW            R15, 14(R10)
+	MOVWLZX         (SI)(CX*2), R15
+	MOVW            R15, 16(R10)
+	MOVWLZX         (DI), R15
+	MOVW            R15, 18(R10)
+	MOVWLZX         (DI)(CX*1), R15
+	MOVW            R15, 20(R10)
+	MOVWLZX         (DI)(CX*2), R15
+	MOVW            R15, 22(R10)
+	MOVWLZX         (R8), R15
+	MOVW            R15, 24(R10)
+	MOVWLZX         (R8)(CX*1), R15
+	MOVW            R15, 26(R10)
+	MOVWLZX         (R8)(CX*2), R15
+	MOVW            R15, 28(R10)
+	MOVWLZX         (DX), R15
+	MOVW            R15, 30(R10)
 	VPBROADCASTD    2(AX), Z0
 	VPINSRD         $0x01, 2(AX)(CX*1), X0, X0
 	VPINSRD         $0x02, 2(AX)(CX*2), X0, X0
@@ -15473,24 +16161,32 @@ block:
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
 	VPSHUFB         byte0<>+0(SB), Z0, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
 	VPSHUFB         byte1<>+0(SB), Z1, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
 	VPSHUFB         byte1<>+0(SB), Z0, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte2<>+0(SB), Z1, Z6
@@ -15498,6 +16194,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z6, Z6
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
 	VMOVUPS         Z2, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte2<>+0(SB), Z0, Z3
@@ -15505,6 +16203,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
 	VMOVUPS         Z2, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte3<>+0(SB), Z1, Z1
@@ -15512,6 +16212,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
 	VMOVUPS         Z2, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z1
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
 	VPSHUFB         byte3<>+0(SB), Z0, Z0
@@ -15519,6 +16221,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
 	VMOVUPS         Z1, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000016, AX
 	ADDQ            $0x00000016, BX
 	ADDQ            $0x00000016, SI
@@ -15533,9 +16237,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -15548,31 +16252,10 @@ TEXT ·unpackQ51AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
 	VPBROADCASTD    (AX), Z0
 	VPINSRD         $0x01, (AX)(CX*1), X0, X0
 	VPINSRD         $0x02, (AX)(CX*2), X0, X0
@@ -15594,11 +16277,11 @@ block:
 	VINSERTI32X4    $0x03, X1, Z0, Z0
 	VPMOVDW         Z0, Y1
 	VCVTPH2PS       Y1, Z1
+	VMOVUPS         Z1, (R10)
 	VPSRLD          $0x10, Z0, Z0
 	VPMOVDW         Z0, Y0
 	VCVTPH2PS       Y0, Z0
 	VMOVUPS         Z0, (R11)
-	VMOVUPS         Z1, (R10)
 	VPBROADCASTD    4(AX), Z0
 	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
 	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
@@ -15649,24 +16332,32 @@ block:
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z6
 	VPSHUFB         byte0<>+0(SB), Z0, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
 	VPSHUFB         byte1<>+0(SB), Z1, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
 	VPSHUFB         byte1<>+0(SB), Z0, Z7
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
 	VMOVUPS         Z6, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte2<>+0(SB), Z1, Z6
@@ -15674,6 +16365,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z6, Z6
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
 	VMOVUPS         Z2, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte2<>+0(SB), Z0, Z3
@@ -15681,6 +16374,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
 	VMOVUPS         Z2, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z2
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z2
 	VPSHUFB         byte3<>+0(SB), Z1, Z1
@@ -15688,6 +16383,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
 	VMOVUPS         Z2, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z1
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z1
 	VPSHUFB         byte3<>+0(SB), Z0, Z0
@@ -15695,6 +16392,8 @@ block:
 	VPMINUB         fifths<>+0(SB), Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
 	VMOVUPS         Z1, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000018, AX
 	ADDQ            $0x00000018, BX
 	ADDQ            $0x00000018, SI
@@ -15709,9 +16408,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -15724,63 +16423,10 @@ TEXT ·unpackQ4KAVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
 	VBROADCASTI32X4 (AX), Z0
 	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
@@ -15930,24 +16576,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1024(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1152(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1280(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1408(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 48(AX), Z0
 	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z0, Z0
@@ -15974,24 +16636,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2048(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2176(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2304(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2432(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3072(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3200(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3328(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3456(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 80(AX), Z0
 	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z0, Z0
@@ -16018,24 +16696,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 4096(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 4224(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 4352(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 4480(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5120(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5248(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5376(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5504(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z0
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z0, Z0
@@ -16062,24 +16756,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6144(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6272(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6400(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 6528(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7168(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7296(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7424(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7552(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z0
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
@@ -16106,24 +16816,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1536(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1664(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1792(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 1920(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 64(AX), Z0
 	VINSERTI32X4    $0x01, 64(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 64(SI)(CX*2), Z0, Z0
@@ -16150,24 +16876,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2560(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2688(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2816(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2944(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3584(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3712(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3840(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 3968(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z0
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z0, Z0
@@ -16194,24 +16936,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 4608(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 4736(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 4864(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 4992(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5632(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5760(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 5888(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 6016(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 128(AX), Z0
 	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
@@ -16238,24 +16996,40 @@ block:
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6656(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6784(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6912(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 7040(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7680(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7808(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 7936(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 8064(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000090, AX
 	ADDQ            $0x00000090, BX
 	ADDQ            $0x00000090, SI
@@ -16270,9 +17044,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -16285,63 +17059,10 @@ TEXT ·unpackQ5KAVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
 	VBROADCASTI32X4 (AX), Z0
 	VINSERTI32X4    $0x01, (BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, (SI)(CX*2), Z0, Z0
@@ -16517,38 +17238,54 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 1024(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1152(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1280(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1408(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 80(AX), Z4
 	VINSERTI32X4    $0x01, 80(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 80(SI)(CX*2), Z4, Z4
@@ -16577,38 +17314,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2048(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2176(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2304(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2432(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 3072(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3200(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3328(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3456(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z4
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
@@ -16636,35 +17389,51 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
 	VMOVUPS         Z8, 4096(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
 	VMOVUPS         Z8, 4224(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
 	VMOVUPS         Z8, 4352(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
 	VMOVUPS         Z8, 4480(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 5120(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5248(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5376(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5504(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 144(AX), Z4
 	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z4, Z4
@@ -16693,38 +17462,54 @@ block:
 	VPSRLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6144(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6272(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6400(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6528(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7168(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7296(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7424(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7552(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z0
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z0, Z0
@@ -16777,38 +17562,54 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 1536(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1664(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1792(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 1920(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z4
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
@@ -16837,38 +17638,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2560(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2688(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2816(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 2944(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 3584(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3712(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3840(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 3968(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 128(AX), Z4
 	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z4, Z4
@@ -16896,35 +17713,51 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
 	VMOVUPS         Z8, 4608(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
 	VMOVUPS         Z8, 4736(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
 	VMOVUPS         Z8, 4864(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
 	VMOVUPS         Z8, 4992(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
 	VMOVUPS         Z4, 5632(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5760(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 5888(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
 	VMOVUPS         Z4, 6016(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 160(AX), Z4
 	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z4, Z4
@@ -16953,38 +17786,54 @@ block:
 	VPSRLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6656(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6784(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6912(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 7040(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7680(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7808(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7936(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 8064(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x000000b0, AX
 	ADDQ            $0x000000b0, BX
 	ADDQ            $0x000000b0, SI
@@ -16999,9 +17848,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX2, AVX512F, MMX+
-TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -17014,79 +17863,10 @@ TEXT ·unpackQ6KAVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      192(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	PREFETCHT1      192(R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      192(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	PREFETCHT1      192(R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      192(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	PREFETCHT1      192(R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      192(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	PREFETCHT1      192(R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      64(R14)(CX*1)
-	PREFETCHT1      128(R14)(CX*1)
-	PREFETCHT1      192(R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	PREFETCHT1      64(R14)(CX*2)
-	PREFETCHT1      128(R14)(CX*2)
-	PREFETCHT1      192(R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      64(R14)
-	PREFETCHT1      128(R14)
-	PREFETCHT1      192(R14)
 	VPXOR           Y0, Y0, Y0
 	VPINSRW         $0x00, 208(AX), X0, X0
 	VPINSRW         $0x01, 208(AX)(CX*1), X0, X0
@@ -17307,34 +18087,50 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2048(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2176(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2304(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2432(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z4
 	VINSERTI32X4    $0x01, 32(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 32(SI)(CX*2), Z4, Z4
@@ -17363,38 +18159,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1024(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1152(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1280(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1408(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 3072(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3200(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3328(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3456(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 144(AX), Z0
 	VINSERTI32X4    $0x01, 144(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 144(SI)(CX*2), Z0, Z0
@@ -17447,34 +18259,50 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 2560(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 2688(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 2816(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 2944(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 48(AX), Z4
 	VINSERTI32X4    $0x01, 48(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 48(SI)(CX*2), Z4, Z4
@@ -17503,38 +18331,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1536(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1664(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1792(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 1920(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 3584(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3712(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3840(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 3968(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 160(AX), Z0
 	VINSERTI32X4    $0x01, 160(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 160(SI)(CX*2), Z0, Z0
@@ -17587,34 +18431,50 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4096(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4224(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4352(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4480(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6144(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6272(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6400(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 6528(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z4
 	VINSERTI32X4    $0x01, 96(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 96(SI)(CX*2), Z4, Z4
@@ -17643,38 +18503,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5120(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5248(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5376(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5504(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7168(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7296(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7424(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7552(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 176(AX), Z0
 	VINSERTI32X4    $0x01, 176(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 176(SI)(CX*2), Z0, Z0
@@ -17727,34 +18603,50 @@ block:
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4608(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4736(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4864(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 4992(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 6656(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
 	VMOVUPS         Z4, 6784(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 6912(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
 	VMOVUPS         Z4, 7040(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z4
 	VINSERTI32X4    $0x01, 112(BX)(CX*1), Z4, Z4
 	VINSERTI32X4    $0x02, 112(SI)(CX*2), Z4, Z4
@@ -17783,38 +18675,54 @@ block:
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5632(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5760(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 5888(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
 	VMOVUPS         Z8, 6016(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
 	VMOVUPS         Z4, 7680(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7808(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 7936(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
 	VMOVUPS         Z0, 8064(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x000000d2, AX
 	ADDQ            $0x000000d2, BX
 	ADDQ            $0x000000d2, SI
@@ -17829,9 +18737,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·unpackI8AVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackI8AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -17844,51 +18752,42 @@ TEXT ·unpackI8AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPBROADCASTD    (AX), Z0
-	VPINSRD         $0x01, (AX)(CX*1), X0, X0
-	VPINSRD         $0x02, (AX)(CX*2), X0, X0
-	VPINSRD         $0x03, (BX), X0, X0
-	VMOVD           (BX)(CX*1), X1
-	VPINSRD         $0x01, (BX)(CX*2), X1, X1
-	VPINSRD         $0x02, (SI), X1, X1
-	VPINSRD         $0x03, (SI)(CX*1), X1, X1
-	VINSERTI32X4    $0x01, X1, Z0, Z0
-	VMOVD           (SI)(CX*2), X1
-	VPINSRD         $0x01, (DI), X1, X1
-	VPINSRD         $0x02, (DI)(CX*1), X1, X1
-	VPINSRD         $0x03, (DI)(CX*2), X1, X1
-	VINSERTI32X4    $0x02, X1, Z0, Z0
-	VMOVD           (R8), X1
-	VPINSRD         $0x01, (R8)(CX*1), X1, X1
-	VPINSRD         $0x02, (R8)(CX*2), X1, X1
-	VPINSRD         $0x03, (DX), X1, X1
-	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VMOVUPS         Z0, (R10)
+	MOVL            (AX), R15
+	MOVL            R15, (R10)
+	MOVL            (AX)(CX*1), R15
+	MOVL            R15, 4(R10)
+	MOVL            (AX)(CX*2), R15
+	MOVL            R15, 8(R10)
+	MOVL            (BX), R15
+	MOVL            R15, 12(R10)
+	MOVL            (BX)(CX*1), R15
+	MOVL            R15, 16(R10)
+	MOVL            (BX)(CX*2), R15
+	MOVL            R15, 20(R10)
+	MOVL            (SI), R15
+	MOVL            R15, 24(R10)
+	MOVL            (SI)(CX*1), R15
+	MOVL            R15, 28(R10)
+	MOVL            (SI)(CX*2), R15
+	MOVL            R15, 32(R10)
+	MOVL            (DI), R15
+	MOVL            R15, 36(R10)
+	MOVL            (DI)(CX*1), R15
+	MOVL            R15, 40(R10)
+	MOVL            (DI)(CX*2), R15
+	MOVL            R15, 44(R10)
+	MOVL            (R8), R15
+	MOVL            R15, 48(R10)
+	MOVL            (R8)(CX*1), R15
+	MOVL            R15, 52(R10)
+	MOVL            (R8)(CX*2), R15
+	MOVL            R15, 56(R10)
+	MOVL            (DX), R15
+	MOVL            R15, 60(R10)
 	VBROADCASTI32X4 4(AX), Z0
 	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
@@ -17914,9 +18813,17 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VMOVUPS         Z0, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z1, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z2, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z3, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VBROADCASTI32X4 20(AX), Z0
 	VINSERTI32X4    $0x01, 20(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 20(SI)(CX*2), Z0, Z0
@@ -17942,9 +18849,17 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z1, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z2, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VMOVUPS         Z3, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000024, AX
 	ADDQ            $0x00000024, BX
 	ADDQ            $0x00000024, SI
@@ -17959,9 +18874,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·unpackI4AVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackI4AVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -17974,51 +18889,42 @@ TEXT ·unpackI4AVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPBROADCASTD    (AX), Z0
-	VPINSRD         $0x01, (AX)(CX*1), X0, X0
-	VPINSRD         $0x02, (AX)(CX*2), X0, X0
-	VPINSRD         $0x03, (BX), X0, X0
-	VMOVD           (BX)(CX*1), X1
-	VPINSRD         $0x01, (BX)(CX*2), X1, X1
-	VPINSRD         $0x02, (SI), X1, X1
-	VPINSRD         $0x03, (SI)(CX*1), X1, X1
-	VINSERTI32X4    $0x01, X1, Z0, Z0
-	VMOVD           (SI)(CX*2), X1
-	VPINSRD         $0x01, (DI), X1, X1
-	VPINSRD         $0x02, (DI)(CX*1), X1, X1
-	VPINSRD         $0x03, (DI)(CX*2), X1, X1
-	VINSERTI32X4    $0x02, X1, Z0, Z0
-	VMOVD           (R8), X1
-	VPINSRD         $0x01, (R8)(CX*1), X1, X1
-	VPINSRD         $0x02, (R8)(CX*2), X1, X1
-	VPINSRD         $0x03, (DX), X1, X1
-	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VMOVUPS         Z0, (R10)
+	MOVL            (AX), R15
+	MOVL            R15, (R10)
+	MOVL            (AX)(CX*1), R15
+	MOVL            R15, 4(R10)
+	MOVL            (AX)(CX*2), R15
+	MOVL            R15, 8(R10)
+	MOVL            (BX), R15
+	MOVL            R15, 12(R10)
+	MOVL            (BX)(CX*1), R15
+	MOVL            R15, 16(R10)
+	MOVL            (BX)(CX*2), R15
+	MOVL            R15, 20(R10)
+	MOVL            (SI), R15
+	MOVL            R15, 24(R10)
+	MOVL            (SI)(CX*1), R15
+	MOVL            R15, 28(R10)
+	MOVL            (SI)(CX*2), R15
+	MOVL            R15, 32(R10)
+	MOVL            (DI), R15
+	MOVL            R15, 36(R10)
+	MOVL            (DI)(CX*1), R15
+	MOVL            R15, 40(R10)
+	MOVL            (DI)(CX*2), R15
+	MOVL            R15, 44(R10)
+	MOVL            (R8), R15
+	MOVL            R15, 48(R10)
+	MOVL            (R8)(CX*1), R15
+	MOVL            R15, 52(R10)
+	MOVL            (R8)(CX*2), R15
+	MOVL            R15, 56(R10)
+	MOVL            (DX), R15
+	MOVL            R15, 60(R10)
 	VBROADCASTI32X4 4(AX), Z0
 	VINSERTI32X4    $0x01, 4(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 4(SI)(CX*2), Z0, Z0
@@ -18046,31 +18952,47 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000014, AX
 	ADDQ            $0x00000014, BX
 	ADDQ            $0x00000014, SI
@@ -18085,9 +19007,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, ahead int)
+// func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 // Requires: AVX, AVX512BW, AVX512F, MMX+
-TEXT ·unpackI4TwoAVX512(SB), NOSPLIT, $0-56
+TEXT ·unpackI4TwoAVX512(SB), NOSPLIT, $0-64
 	MOVQ src+24(FP), AX
 	MOVQ srcRow+32(FP), CX
 	LEAQ (CX)(CX*2), DX
@@ -18100,71 +19022,74 @@ TEXT ·unpackI4TwoAVX512(SB), NOSPLIT, $0-56
 	MOVQ scales+8(FP), R10
 	MOVQ mins+16(FP), R11
 	MOVQ n+40(FP), R12
-	MOVQ ahead+48(FP), R13
+	MOVQ fetch+48(FP), R13
+	MOVQ step+56(FP), R14
 
 block:
-	LEAQ            (AX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (BX)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (SI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DI)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (R8)(R13*1), R14
-	PREFETCHT1      (R14)
-	PREFETCHT1      (R14)(CX*1)
-	PREFETCHT1      (R14)(CX*2)
-	LEAQ            (DX)(R13*1), R14
-	PREFETCHT1      (R14)
-	VPBROADCASTD    (AX), Z0
-	VPINSRD         $0x01, (AX)(CX*1), X0, X0
-	VPINSRD         $0x02, (AX)(CX*2), X0, X0
-	VPINSRD         $0x03, (BX), X0, X0
-	VMOVD           (BX)(CX*1), X1
-	VPINSRD         $0x01, (BX)(CX*2), X1, X1
-	VPINSRD         $0x02, (SI), X1, X1
-	VPINSRD         $0x03, (SI)(CX*1), X1, X1
-	VINSERTI32X4    $0x01, X1, Z0, Z0
-	VMOVD           (SI)(CX*2), X1
-	VPINSRD         $0x01, (DI), X1, X1
-	VPINSRD         $0x02, (DI)(CX*1), X1, X1
-	VPINSRD         $0x03, (DI)(CX*2), X1, X1
-	VINSERTI32X4    $0x02, X1, Z0, Z0
-	VMOVD           (R8), X1
-	VPINSRD         $0x01, (R8)(CX*1), X1, X1
-	VPINSRD         $0x02, (R8)(CX*2), X1, X1
-	VPINSRD         $0x03, (DX), X1, X1
-	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VMOVUPS         Z0, (R10)
-	VPBROADCASTD    4(AX), Z0
-	VPINSRD         $0x01, 4(AX)(CX*1), X0, X0
-	VPINSRD         $0x02, 4(AX)(CX*2), X0, X0
-	VPINSRD         $0x03, 4(BX), X0, X0
-	VMOVD           4(BX)(CX*1), X1
-	VPINSRD         $0x01, 4(BX)(CX*2), X1, X1
-	VPINSRD         $0x02, 4(SI), X1, X1
-	VPINSRD         $0x03, 4(SI)(CX*1), X1, X1
-	VINSERTI32X4    $0x01, X1, Z0, Z0
-	VMOVD           4(SI)(CX*2), X1
-	VPINSRD         $0x01, 4(DI), X1, X1
-	VPINSRD         $0x02, 4(DI)(CX*1), X1, X1
-	VPINSRD         $0x03, 4(DI)(CX*2), X1, X1
-	VINSERTI32X4    $0x02, X1, Z0, Z0
-	VMOVD           4(R8), X1
-	VPINSRD         $0x01, 4(R8)(CX*1), X1, X1
-	VPINSRD         $0x02, 4(R8)(CX*2), X1, X1
-	VPINSRD         $0x03, 4(DX), X1, X1
-	VINSERTI32X4    $0x03, X1, Z0, Z0
-	VMOVUPS         Z0, 128(R10)
+	MOVL            (AX), R15
+	MOVL            R15, (R10)
+	MOVL            (AX)(CX*1), R15
+	MOVL            R15, 4(R10)
+	MOVL            (AX)(CX*2), R15
+	MOVL            R15, 8(R10)
+	MOVL            (BX), R15
+	MOVL            R15, 12(R10)
+	MOVL            (BX)(CX*1), R15
+	MOVL            R15, 16(R10)
+	MOVL            (BX)(CX*2), R15
+	MOVL            R15, 20(R10)
+	MOVL            (SI), R15
+	MOVL            R15, 24(R10)
+	MOVL            (SI)(CX*1), R15
+	MOVL            R15, 28(R10)
+	MOVL            (SI)(CX*2), R15
+	MOVL            R15, 32(R10)
+	MOVL            (DI), R15
+	MOVL            R15, 36(R10)
+	MOVL            (DI)(CX*1), R15
+	MOVL            R15, 40(R10)
+	MOVL            (DI)(CX*2), R15
+	MOVL            R15, 44(R10)
+	MOVL            (R8), R15
+	MOVL            R15, 48(R10)
+	MOVL            (R8)(CX*1), R15
+	MOVL            R15, 52(R10)
+	MOVL            (R8)(CX*2), R15
+	MOVL            R15, 56(R10)
+	MOVL            (DX), R15
+	MOVL            R15, 60(R10)
+	MOVL            4(AX), R15
+	MOVL            R15, 128(R10)
+	MOVL            4(AX)(CX*1), R15
+	MOVL            R15, 132(R10)
+	MOVL            4(AX)(CX*2), R15
+	MOVL            R15, 136(R10)
+	MOVL            4(BX), R15
+	MOVL            R15, 140(R10)
+	MOVL            4(BX)(CX*1), R15
+	MOVL            R15, 144(R10)
+	MOVL            4(BX)(CX*2), R15
+	MOVL            R15, 148(R10)
+	MOVL            4(SI), R15
+	MOVL            R15, 152(R10)
+	MOVL            4(SI)(CX*1), R15
+	MOVL            R15, 156(R10)
+	MOVL            4(SI)(CX*2), R15
+	MOVL            R15, 160(R10)
+	MOVL            4(DI), R15
+	MOVL            R15, 164(R10)
+	MOVL            4(DI)(CX*1), R15
+	MOVL            R15, 168(R10)
+	MOVL            4(DI)(CX*2), R15
+	MOVL            R15, 172(R10)
+	MOVL            4(R8), R15
+	MOVL            R15, 176(R10)
+	MOVL            4(R8)(CX*1), R15
+	MOVL            R15, 180(R10)
+	MOVL            4(R8)(CX*2), R15
+	MOVL            R15, 184(R10)
+	MOVL            4(DX), R15
+	MOVL            R15, 188(R10)
 	VBROADCASTI32X4 8(AX), Z0
 	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z0, Z0
@@ -18192,31 +19117,47 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, (R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 128(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 256(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
 	VMOVUPS         Z4, 384(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 640(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 768(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
 	VMOVUPS         Z0, 896(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	ADDQ            $0x00000018, AX
 	ADDQ            $0x00000018, BX
 	ADDQ            $0x00000018, SI
@@ -18231,70 +19172,75 @@ block:
 	VZEROUPPER
 	RET
 
-// func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX512F
-TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-61
+// func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-80
 	MOVQ    a+8(FP), AX
+	MOVQ    fetch+64(FP), CX
+	MOVQ    step+72(FP), DX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
-	MOVQ    codes+16(FP), CX
-	MOVQ    scales+24(FP), DX
-	MOVQ    mins+32(FP), BX
-	MOVQ    groups+40(FP), SI
+	MOVQ    codes+16(FP), BX
+	MOVQ    scales+24(FP), SI
+	MOVQ    mins+32(FP), DI
+	MOVQ    groups+40(FP), R8
 	VMOVUPS numbers0<>+0(SB), Z2
 	VMOVUPS numbers16<>+0(SB), Z3
 
 group:
-	VMOVUPS (DX), Z4
-	VMOVUPS (BX), Z5
-	VMOVUPS 64(DX), Z6
-	VMOVUPS 64(BX), Z7
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Z4
+	VMOVUPS (DI), Z5
+	VMOVUPS 64(SI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Z8
-	VMOVDQU32    (CX), Z9
+	VMOVDQU32    (BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(CX), Z9
+	VMOVDQU32    64(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    1(CX), Z9
+	VMOVDQU32    1(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(CX), Z9
+	VMOVDQU32    65(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    2(CX), Z9
+	VMOVDQU32    2(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(CX), Z9
+	VMOVDQU32    66(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    3(CX), Z9
+	VMOVDQU32    3(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    67(CX), Z9
+	VMOVDQU32    67(BX), Z9
 	VPERMI2PS    Z3, Z2, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -18397,70 +19343,347 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
+// func gemvEightsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvEightsAVX512(SB), NOSPLIT, $0-80
+	MOVQ    a+8(FP), AX
+	MOVQ    fetch+64(FP), CX
+	MOVQ    step+72(FP), DX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    codes+16(FP), BX
+	MOVQ    scales+24(FP), SI
+	MOVQ    mins+32(FP), DI
+	MOVQ    groups+40(FP), R8
+	VMOVUPS numbers0<>+0(SB), Z2
+	VMOVUPS numbers16<>+0(SB), Z3
+
+group:
+	VCVTPH2PS   (SI), Z4
+	VMULPS.BCST cc1000000<>+0(SB), Z4, Z5
+	VCVTPH2PS   64(SI), Z6
+	VMULPS.BCST cc1000000<>+0(SB), Z6, Z7
+	MOVQ        fours+48(FP), R9
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    (BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    1(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    2(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    3(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    67(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000080, BX
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenEightsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 // Requires: AVX, AVX512F
-TEXT ·gemvSignedAVX512(SB), NOSPLIT, $0-61
+TEXT ·widenEightsAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    codes+8(FP), CX
+	MOVQ    scales+16(FP), DX
+	MOVQ    mins+24(FP), BX
+	MOVQ    groups+32(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z0
+	VMOVUPS numbers16<>+0(SB), Z1
+
+group:
+	VCVTPH2PS   (DX), Z2
+	VMULPS.BCST cc1000000<>+0(SB), Z2, Z3
+	MOVQ        fours+40(FP), DI
+
+four:
+	VMOVDQU32   (CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   1(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   2(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   3(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSixteensAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvSixteensAVX512(SB), NOSPLIT, $0-80
+	MOVQ    a+8(FP), AX
+	MOVQ    fetch+64(FP), CX
+	MOVQ    step+72(FP), DX
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    codes+16(FP), BX
+	MOVQ    scales+24(FP), SI
+	MOVQ    mins+32(FP), DI
+	MOVQ    groups+40(FP), R8
+	VMOVUPS numbers0<>+0(SB), Z2
+	VMOVUPS numbers16<>+0(SB), Z3
+
+group:
+	VCVTPH2PS   (SI), Z4
+	VMULPS.BCST cc1800000<>+0(SB), Z4, Z5
+	VCVTPH2PS   64(SI), Z6
+	VMULPS.BCST cc1800000<>+0(SB), Z6, Z7
+	MOVQ        fours+48(FP), R9
+
+four:
+	VBROADCASTSS (AX), Z8
+	VMOVDQU32    (BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    64(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 4(AX), Z8
+	VMOVDQU32    1(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    65(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 8(AX), Z8
+	VMOVDQU32    2(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    66(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS 12(AX), Z8
+	VMOVDQU32    3(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z5, Z4, Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VMOVDQU32    67(BX), Z9
+	VPERMI2PS    Z3, Z2, Z9
+	VFMADD213PS  Z7, Z6, Z9
+	VFMADD231PS  Z8, Z9, Z1
+	ADDQ         $0x10, AX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000080, BX
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
+	JNZ          group
+	MOVQ         c+0(FP), AX
+	MOVB         add+60(FP), CL
+	VBROADCASTSS alpha+56(FP), Z2
+	TESTB        CL, CL
+	JZ           store
+	VFMADD213PS  (AX), Z2, Z0
+	VMOVUPS      Z0, (AX)
+	VFMADD213PS  64(AX), Z2, Z1
+	VMOVUPS      Z1, 64(AX)
+	JMP          stored
+
+store:
+	VMULPS  Z2, Z0, Z0
+	VMOVUPS Z0, (AX)
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, 64(AX)
+
+stored:
+	VZEROUPPER
+	RET
+
+// func widenSixteensAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+// Requires: AVX, AVX512F
+TEXT ·widenSixteensAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    codes+8(FP), CX
+	MOVQ    scales+16(FP), DX
+	MOVQ    mins+24(FP), BX
+	MOVQ    groups+32(FP), SI
+	VMOVUPS numbers0<>+0(SB), Z0
+	VMOVUPS numbers16<>+0(SB), Z1
+
+group:
+	VCVTPH2PS   (DX), Z2
+	VMULPS.BCST cc1800000<>+0(SB), Z2, Z3
+	MOVQ        fours+40(FP), DI
+
+four:
+	VMOVDQU32   (CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, (AX)
+	VMOVDQU32   1(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 64(AX)
+	VMOVDQU32   2(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 128(AX)
+	VMOVDQU32   3(CX), Z4
+	VPERMI2PS   Z1, Z0, Z4
+	VFMADD213PS Z3, Z2, Z4
+	VMOVUPS     Z4, 192(AX)
+	ADDQ        $0x00000100, AX
+	ADDQ        $0x00000080, CX
+	DECQ        DI
+	JNZ         four
+	ADDQ        $0x00000080, DX
+	ADDQ        $0x00000080, BX
+	DECQ        SI
+	JNZ         group
+	VZEROUPPER
+	RET
+
+// func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvSignedAVX512(SB), NOSPLIT, $0-80
 	MOVQ         a+8(FP), AX
+	MOVQ         fetch+64(FP), CX
+	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
-	MOVQ         codes+16(FP), CX
-	MOVQ         scales+24(FP), DX
-	MOVQ         mins+32(FP), BX
-	MOVQ         groups+40(FP), SI
+	MOVQ         codes+16(FP), BX
+	MOVQ         scales+24(FP), SI
+	MOVQ         mins+32(FP), DI
+	MOVQ         groups+40(FP), R8
 	VPBROADCASTD c0000ff00<>+0(SB), Z2
 	VPBROADCASTD c3f808000<>+0(SB), Z3
 
 group:
-	VMOVUPS (DX), Z4
-	VMOVUPS (BX), Z5
-	VMOVUPS 64(DX), Z6
-	VMOVUPS 64(BX), Z7
-	MOVQ    fours+48(FP), DI
+	VCVTPH2PS   (SI), Z4
+	VMULPS.BCST cc7008000<>+0(SB), Z4, Z5
+	VMULPS.BCST c47000000<>+0(SB), Z4, Z4
+	VCVTPH2PS   64(SI), Z6
+	VMULPS.BCST cc7008000<>+0(SB), Z6, Z7
+	VMULPS.BCST c47000000<>+0(SB), Z6, Z6
+	MOVQ        fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Z8
-	VMOVDQU32    -1(CX), Z9
+	VMOVDQU32    -1(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    63(CX), Z9
+	VMOVDQU32    63(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    (CX), Z9
+	VMOVDQU32    (BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(CX), Z9
+	VMOVDQU32    64(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    1(CX), Z9
+	VMOVDQU32    1(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(CX), Z9
+	VMOVDQU32    65(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    2(CX), Z9
+	VMOVDQU32    2(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(CX), Z9
+	VMOVDQU32    66(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -18495,9 +19718,10 @@ TEXT ·widenSignedAVX512(SB), NOSPLIT, $0-48
 	VPBROADCASTD c3f808000<>+0(SB), Z1
 
 group:
-	VMOVUPS (DX), Z2
-	VMOVUPS (BX), Z3
-	MOVQ    fours+40(FP), DI
+	VCVTPH2PS   (DX), Z2
+	VMULPS.BCST cc7008000<>+0(SB), Z2, Z3
+	VMULPS.BCST c47000000<>+0(SB), Z2, Z2
+	MOVQ        fours+40(FP), DI
 
 four:
 	VMOVDQU32   -1(CX), Z4
@@ -18527,70 +19751,75 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX512F
-TEXT ·gemvCenteredAVX512(SB), NOSPLIT, $0-61
+// func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvCenteredAVX512(SB), NOSPLIT, $0-80
 	MOVQ         a+8(FP), AX
+	MOVQ         fetch+64(FP), CX
+	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
-	MOVQ         codes+16(FP), CX
-	MOVQ         scales+24(FP), DX
-	MOVQ         mins+32(FP), BX
-	MOVQ         groups+40(FP), SI
+	MOVQ         codes+16(FP), BX
+	MOVQ         scales+24(FP), SI
+	MOVQ         mins+32(FP), DI
+	MOVQ         groups+40(FP), R8
 	VPBROADCASTD c003f0000<>+0(SB), Z2
 	VPBROADCASTD c3f800000<>+0(SB), Z3
 
 group:
-	VMOVUPS (DX), Z4
-	VMOVUPS (BX), Z5
-	VMOVUPS 64(DX), Z6
-	VMOVUPS 64(BX), Z7
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Z4
+	VMOVUPS (DI), Z5
+	VMOVUPS 64(SI), Z6
+	VMOVUPS 64(DI), Z7
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Z8
-	VMOVDQU32    -2(CX), Z9
+	VMOVDQU32    -2(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    62(CX), Z9
+	VMOVDQU32    62(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    -1(CX), Z9
+	VMOVDQU32    -1(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    63(CX), Z9
+	VMOVDQU32    63(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    (CX), Z9
+	VMOVDQU32    (BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(CX), Z9
+	VMOVDQU32    64(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    1(CX), Z9
+	VMOVDQU32    1(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z5, Z4, Z9
 	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(CX), Z9
+	VMOVDQU32    65(BX), Z9
 	VPTERNLOGD   $0x6c, Z2, Z3, Z9
 	VFMADD213PS  Z7, Z6, Z9
 	VFMADD231PS  Z8, Z9, Z1
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
@@ -18657,76 +19886,81 @@ four:
 	VZEROUPPER
 	RET
 
-// func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool)
-// Requires: AVX, AVX512F
-TEXT ·gemvScaledAVX512(SB), NOSPLIT, $0-61
+// func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·gemvScaledAVX512(SB), NOSPLIT, $0-80
 	MOVQ         a+8(FP), AX
+	MOVQ         fetch+64(FP), CX
+	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
-	MOVQ         codes+16(FP), CX
-	MOVQ         scales+24(FP), DX
-	MOVQ         mins+32(FP), BX
-	MOVQ         groups+40(FP), SI
+	MOVQ         codes+16(FP), BX
+	MOVQ         scales+24(FP), SI
+	MOVQ         mins+32(FP), DI
+	MOVQ         groups+40(FP), R8
 	VPBROADCASTD c000000ff<>+0(SB), Z2
 	VPBROADCASTD c4b000080<>+0(SB), Z3
 
 group:
-	VMOVUPS (DX), Z4
-	VMOVUPS 64(DX), Z5
-	MOVQ    fours+48(FP), DI
+	VMOVUPS (SI), Z4
+	VMOVUPS 64(SI), Z5
+	MOVQ    fours+48(FP), R9
 
 four:
 	VBROADCASTSS (AX), Z6
-	VMOVDQU32    (CX), Z7
+	VMOVDQU32    (BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z4, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    64(CX), Z7
+	VMOVDQU32    64(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z5, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VBROADCASTSS 4(AX), Z6
-	VMOVDQU32    1(CX), Z7
+	VMOVDQU32    1(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z4, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    65(CX), Z7
+	VMOVDQU32    65(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z5, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VBROADCASTSS 8(AX), Z6
-	VMOVDQU32    2(CX), Z7
+	VMOVDQU32    2(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z4, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    66(CX), Z7
+	VMOVDQU32    66(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z5, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	VBROADCASTSS 12(AX), Z6
-	VMOVDQU32    3(CX), Z7
+	VMOVDQU32    3(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z4, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    67(CX), Z7
+	VMOVDQU32    67(BX), Z7
 	VPTERNLOGD   $0x6c, Z2, Z3, Z7
 	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
 	VMULPS       Z5, Z7, Z7
 	VFMADD231PS  Z6, Z7, Z1
 	ADDQ         $0x10, AX
-	ADDQ         $0x00000080, CX
-	DECQ         DI
-	JNZ          four
-	ADDQ         $0x00000080, DX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
 	ADDQ         $0x00000080, BX
-	DECQ         SI
+	DECQ         R9
+	JNZ          four
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000080, DI
+	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL

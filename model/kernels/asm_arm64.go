@@ -129,6 +129,11 @@ func f32ToF16NEON(dst []byte, src []float32)
 //go:noescape
 func widenI8NEON(dst *float32, src *byte, blocks int)
 
+// roundI8NEON rounds blocks of 32 numbers to a float32 scale and 32 codes of 8 bits, as F32ToI8 says.
+//
+//go:noescape
+func roundI8NEON(dst *byte, src *float32, blocks int)
+
 // orAllNEON reads len(x) bytes, a multiple of 128, and returns the bits that any of every 16th has.
 //
 //go:noescape
@@ -193,88 +198,94 @@ func transposeBF16NEON(dst *float32, src *byte, srcRow, n, ahead int)
 //go:noescape
 func gemvBF16NEON(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool, tmp *float32)
 
-// unpackQ80NEON unpacks 4 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// fetchRows fetches rows of n bytes, not 0, which are srcRow bytes apart, into the caches.
 //
 //go:noescape
-func unpackQ80NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func fetchRows(src *byte, srcRow, rows, n int)
+
+// unpackQ80NEON unpacks 4 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func unpackQ80NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ40NEON unpacks 4 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ40NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ40NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ41NEON unpacks 4 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ41NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ41NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ50NEON unpacks 4 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ50NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ50NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ51NEON unpacks 4 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ51NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ51NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ4KNEON unpacks 4 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ4KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ4KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ5KNEON unpacks 4 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ5KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ5KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackQ6KNEON unpacks 4 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackQ6KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackQ6KNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackI8NEON unpacks 4 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI8NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackI8NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackI4NEON unpacks 4 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackI4NEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // unpackI4TwoNEON unpacks 4 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. It fetches what
-// lies ahead bytes behind into the caches.
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func unpackI4TwoNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+func unpackI4TwoNEON(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 
 // gemvScaledNEON computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvScaledNEON(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
+func gemvScaledNEON(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenScaledNEON writes 4 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -282,11 +293,25 @@ func gemvScaledNEON(c, a *float32, codes *uint32, scales, mins *float32, groups,
 //go:noescape
 func widenScaledNEON(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 
-// gemvWholeNEON computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.
+// gemvHalvesNEON computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
-func gemvWholeNEON(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
+func gemvHalvesNEON(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// widenHalvesNEON writes 4 rows of unpacked codes, in groups of four times as many as given that have a scale, as
+// columns to dst, whose rows are 16 long.
+//
+//go:noescape
+func widenHalvesNEON(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
+
+// gemvWholeNEON computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvWholeNEON(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenWholeNEON writes 4 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.

@@ -85,6 +85,10 @@ const I8Block = codesTogether
 // largest of its numbers to be ±127. Where a number is not finite, its block becomes NaN. dst has I8Bytes(len(src)).
 func F32ToI8(dst []byte, src []float32) {
 	need("F32ToI8: dst", len(dst), I8Bytes(len(src)))
+	roundI8(dst, src)
+}
+
+func roundI8Go(dst []byte, src []float32) {
 	for ; len(src) > 0; dst, src = dst[4+codesTogether:], src[codesTogether:] {
 		block, codes := src[:codesTogether], dst[4:][:codesTogether]
 		var largest, check float32
@@ -92,7 +96,10 @@ func F32ToI8(dst []byte, src []float32) {
 			largest = max(largest, v, -v)
 			check += v - v // NaN for what is not finite
 		}
-		scale := largest/127 + check
+		scale := largest / 127
+		if check != check {
+			scale = math.Float32frombits(0x7fc00000) // the same NaN everywhere
+		}
 		binary.LittleEndian.PutUint32(dst, math.Float32bits(scale))
 		if !(scale > 0) {
 			clear(codes)

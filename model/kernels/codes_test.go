@@ -64,6 +64,46 @@ func TestI8(t *testing.T) {
 	}
 }
 
+// TestI8AgreesWithPlainGo: rounding gives the bytes of plain Go, whatever the numbers and wherever they are in a block.
+func TestI8AgreesWithPlainGo(t *testing.T) {
+	r := rand.New(rand.NewPCG(56, 57))
+	check := func(x []float32) {
+		t.Helper()
+		got, want := make([]byte, I8Bytes(len(x))+1), make([]byte, I8Bytes(len(x))+1)
+		F32ToI8(got, x)
+		roundI8Go(want, x)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%v: %x, want %x", x, got, want)
+		}
+	}
+	for _, size := range []float64{1, 1e-3, 1e30, 1e-37, 1e-43} {
+		check(normals(r, 320, size))
+	}
+	halfway := make([]float32, I8Block) // numbers between two codes
+	for i := range halfway {
+		halfway[i] = float32(i) - 15.5
+	}
+	halfway[7] = 127
+	check(halfway)
+	for at := range I8Block {
+		for _, v := range append(specials, math.MaxFloat32, -math.MaxFloat32) {
+			x := normals(r, 3*I8Block, 1)
+			x[I8Block+at] = v
+			check(x)
+			clear(x)
+			x[at] = v
+			check(x)
+		}
+	}
+	for range 300 {
+		x := make([]float32, I8Block)
+		for i := range x {
+			x[i] = math.Float32frombits(r.Uint32())
+		}
+		check(x)
+	}
+}
+
 // TestPackStored: a factor as it is stored gives the bits of the same numbers in float32, packed, from any row on.
 func TestPackStored(t *testing.T) {
 	r := rand.New(rand.NewPCG(54, 55))

@@ -38,10 +38,14 @@ func transposePanel(dst, src []float32, stride, k, ahead int) {
 
 var (
 	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
+	eightsAVX2     = &byteKernels{gemvEightsAVX2, widenEightsAVX2}
+	sixteensAVX2   = &byteKernels{gemvSixteensAVX2, widenSixteensAVX2}
 	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
 	scaledAVX2     = &byteKernels{gemvScaledAVX2, widenScaledAVX2}
 	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
 	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
+	eightsAVX512   = &byteKernels{gemvEightsAVX512, widenEightsAVX512}
+	sixteensAVX512 = &byteKernels{gemvSixteensAVX512, widenSixteensAVX512}
 	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
 	scaledAVX512   = &byteKernels{gemvScaledAVX512, widenScaledAVX512}
 	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
@@ -50,9 +54,9 @@ var (
 		BF16:  {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
 		F16:   {transpose: transposeF16AVX2, gemv: gemvF16AVX2},
 		Q80:   {unpack: unpackQ80AVX2, group: 32, bytes: signedAVX2},
-		Q40:   {unpack: unpackQ40AVX2, group: 32, bytes: wholeAVX2},
+		Q40:   {unpack: unpackQ40AVX2, group: 32, bytes: eightsAVX2},
 		Q41:   {unpack: unpackQ41AVX2, group: 32, bytes: wholeAVX2},
-		Q50:   {unpack: unpackQ50AVX2, group: 32, bytes: wholeAVX2},
+		Q50:   {unpack: unpackQ50AVX2, group: 32, bytes: sixteensAVX2},
 		Q51:   {unpack: unpackQ51AVX2, group: 32, bytes: wholeAVX2},
 		Q4K:   {unpack: unpackQ4KAVX2, group: 32, bytes: wholeAVX2},
 		Q5K:   {unpack: unpackQ5KAVX2, group: 32, bytes: wholeAVX2},
@@ -65,9 +69,9 @@ var (
 		BF16:  {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
 		F16:   {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
 		Q80:   {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
-		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: wholeAVX512},
+		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: eightsAVX512},
 		Q41:   {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
-		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: wholeAVX512},
+		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: sixteensAVX512},
 		Q51:   {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
 		Q4K:   {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
 		Q5K:   {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},

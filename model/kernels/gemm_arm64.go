@@ -25,14 +25,15 @@ func transposePanel(dst, src []float32, stride, k, _ int) {
 var (
 	wholeNEON  = &byteKernels{gemvWholeNEON, widenWholeNEON}
 	scaledNEON = &byteKernels{gemvScaledNEON, widenScaledNEON}
+	halvesNEON = &byteKernels{gemvHalvesNEON, widenHalvesNEON}
 
 	storedNEON = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16NEON, gemv: gemvBF16NEON},
 		F16:   {transpose: transposeF16NEON, gemv: gemvF16NEON},
-		Q80:   {unpack: unpackQ80NEON, group: 32, bytes: scaledNEON},
-		Q40:   {unpack: unpackQ40NEON, group: 32, bytes: scaledNEON},
+		Q80:   {unpack: unpackQ80NEON, group: 32, bytes: halvesNEON},
+		Q40:   {unpack: unpackQ40NEON, group: 32, bytes: halvesNEON},
 		Q41:   {unpack: unpackQ41NEON, group: 32, bytes: wholeNEON},
-		Q50:   {unpack: unpackQ50NEON, group: 32, bytes: scaledNEON},
+		Q50:   {unpack: unpackQ50NEON, group: 32, bytes: halvesNEON},
 		Q51:   {unpack: unpackQ51NEON, group: 32, bytes: wholeNEON},
 		Q4K:   {unpack: unpackQ4KNEON, group: 32, bytes: wholeNEON},
 		Q5K:   {unpack: unpackQ5KNEON, group: 32, bytes: wholeNEON},

@@ -7,14 +7,14 @@ type storedKernels struct {
 	transpose func(dst *float32, src *byte, srcRow, n, ahead int)
 	gemv      func(c, a *float32, src *byte, srcRow, n, ahead int, alpha float32, add bool, tmp *float32)
 
-	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)
+	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 	group  int // of numbers that have a scale
 	bytes  *byteKernels
 }
 
 // byteKernels are those for one way to read bytes as numbers.
 type byteKernels struct {
-	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)
+	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 }
 
@@ -37,11 +37,14 @@ func (p *product) transposeStored(buf *packing, panel []float32, j, l0, k, ahead
 	}
 	w := &p.stored
 	src, row, ahead := w.Data[w.bytes(j*p.ldb+l0):], w.bytes(p.ldb), w.bytes(ahead)
+	if s.unpack != nil && ahead+(panelCols-1)*row+w.bytes(whole) <= len(src) {
+		fetchRows(&src[ahead], row, panelCols, w.bytes(whole))
+	}
 	for i := 0; i < panelCols; i += rows {
 		if s.unpack == nil {
 			s.transpose(&panel[i], &src[i*row], row, whole, ahead)
 		} else {
-			s.unpackRows(&buf.codes, i, &src[i*row], row, whole, ahead)
+			s.unpackRows(&buf.codes, i, &src[i*row], row, whole, &src[i*row], 0)
 			s.widen(&panel[i], &buf.codes, i, whole)
 		}
 	}
@@ -52,9 +55,10 @@ func (p *product) transposeStored(buf *packing, panel []float32, j, l0, k, ahead
 	return true
 }
 
-// unpackRows unpacks as many rows as vectors have lanes to those from row i on.
-func (s *storedKernels) unpackRows(to *unpacked, i int, src *byte, srcRow, n, ahead int) {
-	s.unpack(&to.codes[0][i], &to.scales[0][i], &to.mins[0][i], src, srcRow, n, ahead)
+// unpackRows unpacks as many rows as vectors have lanes to those from row i on. From fetch on it brings bytes into the
+// caches, step apart.
+func (s *storedKernels) unpackRows(to *unpacked, i int, src *byte, srcRow, n int, fetch *byte, step int) {
+	s.unpack(&to.codes[0][i], &to.scales[0][i], &to.mins[0][i], src, srcRow, n, fetch, step)
 }
 
 // widen writes unpacked rows from row i on to a panel.
@@ -81,14 +85,19 @@ func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
 		return
 	}
 	s, rows := p.storedKernels()
-	src, row, ahead := w.Data[w.bytes(at):], w.bytes(p.ldb), w.bytes(ahead)
+	src, row := w.Data[w.bytes(at):], w.bytes(p.ldb)
 	if s.unpack == nil {
-		s.gemv(c, a, &src[0], row, k, ahead, p.alpha, add, tmp)
+		s.gemv(c, a, &src[0], row, k, w.bytes(ahead), p.alpha, add, tmp)
 		return
 	}
+	// Of the next columns it fetches as much, in the order of memory and all the time: half of it while it unpacks.
+	next, half, step := gemvCols*row+(gemvCols-1)*w.bytes(l0), gemvCols/2*w.bytes(k), (w.bytes(blockK)+7)/8
+	if next+2*half > len(src) {
+		next, half, step = 0, 0, 0
+	}
 	for i := 0; i < gemvCols; i += rows {
-		s.unpackRows(&buf.codes, i, &src[i*row], row, k, ahead)
+		s.unpackRows(&buf.codes, i, &src[i*row], row, k, &src[next+half*i/gemvCols], step)
 	}
 	u := &buf.codes
-	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add)
+	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add, &src[next+half], step)
 }

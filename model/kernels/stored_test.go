@@ -1,6 +1,7 @@
 package kernels_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"slices"
@@ -132,5 +133,28 @@ func BenchmarkBlocks(b *testing.B) {
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n*k), "ns/weight")
 			})
 		}
+	}
+}
+
+// BenchmarkFromMemory multiplies one row with weights that no cache holds, and says how long reading them takes at least
+// (run it with GOMAXPROCS=1 for what one core does).
+func BenchmarkFromMemory(b *testing.B) {
+	r := rand.New(rand.NewPCG(27, 28))
+	const n, k, times = 1024, 1024, 128
+	x, y := make([]float32, k), make([]float32, n*times)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	for _, c := range blockTypes {
+		b.Run(string(c.dtype), func(b *testing.B) {
+			w := randomBlocks(r, c.dtype, c.halves, n, k)
+			w.Data = bytes.Repeat(w.Data, times)
+			for b.Loop() {
+				kernels.GemmStored(1, n*times, k, x, w, y)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n*k*times), "ns/weight")
+			b.ReportMetric(1e9*float64(len(w.Data))/kernels.ReadRate([][]byte{w.Data})/(n*k*times), "read-ns/weight")
+			b.ReportMetric(0, "ns/op")
+		})
 	}
 }

@@ -255,6 +255,14 @@ func widenI8(dst []float32, src []byte) {
 	}
 }
 
+func roundI8(dst []byte, src []float32) {
+	if useAVX2 && len(src) > 0 {
+		roundI8AVX2(&dst[0], &src[0], len(src)/codesTogether)
+	} else {
+		roundI8Go(dst, src)
+	}
+}
+
 // orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.
 func orAll(x []byte) byte {
 	if useAVX2 {

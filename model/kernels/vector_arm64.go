@@ -64,6 +64,12 @@ func widenI8(dst []float32, src []byte) {
 	}
 }
 
+func roundI8(dst []byte, src []float32) {
+	if len(src) > 0 {
+		roundI8NEON(&dst[0], &src[0], len(src)/codesTogether)
+	}
+}
+
 // orAll returns the bits that any of some bytes of x has, for the time that reading all of them takes.
 func orAll(x []byte) byte {
 	whole := len(x) &^ 127

@@ -44,6 +44,14 @@ func BenchmarkVector(b *testing.B) {
 	b.Run("bf16ToF32/plain", func(b *testing.B) { fastest(b, n, func() { bf16ToF32Go(p, w) }) })
 }
 
+// BenchmarkRoundI8 rounds numbers to codes of 8 bits.
+func BenchmarkRoundI8(b *testing.B) {
+	x := normals(rand.New(rand.NewPCG(44, 45)), 1024, 1)
+	codes := make([]byte, I8Bytes(len(x)))
+	b.Run("kernel", func(b *testing.B) { fastest(b, len(x), func() { F32ToI8(codes, x) }) })
+	b.Run("plain", func(b *testing.B) { fastest(b, len(x), func() { roundI8Go(codes, x) }) })
+}
+
 // BenchmarkGemvBF16 decodes: a weight that fits the caches, and one that comes from memory.
 func BenchmarkGemvBF16(b *testing.B) {
 	r := rand.New(rand.NewPCG(42, 43))

@@ -35,4 +35,5 @@ func bf16ToF32(dst []float32, src []byte) { bf16ToF32Go(dst, src) }
 func f16sToF32(dst []float32, src []byte) { f16sToF32Go(dst, src) }
 func f32sToF16(dst []byte, src []float32) { f32sToF16Go(dst, src) }
 func widenI8(dst []float32, src []byte)   { widenI8Go(dst, src) }
+func roundI8(dst []byte, src []float32)   { roundI8Go(dst, src) }
 func orAll(x []byte) byte                 { return orAllGo(x) }

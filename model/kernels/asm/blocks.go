@@ -32,7 +32,17 @@ type blockType struct {
 // minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number that
 // d·q or s·(q-32) is in float32. Where the scale has all bits of a float32, it is not: Scaled reads a code of 8 bits in
 // two's complement as 2²³+128+q, takes off what is not q, and multiplies by the scale; there are no minimums.
-var byteCodes = []byteCode{{name: "Whole", mask: 31}, {name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000}, {name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000}, {name: "Scaled", mask: 0xff, with: 0x4b000080, less: 1<<23 + 128}}
+//
+// Of blocks with nothing but a scale in half precision, that is what stands in the line of scales, which takes no
+// vector instructions while they are unpacked, and the products read it: Eights and Sixteens are Whole with so much taken off.
+var byteCodes = []byteCode{
+	{name: "Whole", mask: 31},
+	{name: "Eights", mask: 31, scale: 1, min: -8},
+	{name: "Sixteens", mask: 31, scale: 1, min: -16},
+	{name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000, scale: 1 << 15, min: -(1<<15 + 1<<7)},
+	{name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000},
+	{name: "Scaled", mask: 0xff, with: 0x4b000080, less: 1<<23 + 128},
+}
 
 // byteCode is one of them: the byte is read to the bits from at on, those of mask are kept and those of with turned.
 type byteCode struct {
@@ -40,14 +50,13 @@ type byteCode struct {
 	at         int
 	mask, with uint32
 	less       float32 // than what is read is the number, if not 0
+	scale, min float32 // times a half-precision scale are scale and minimum; 0: lines have both
 }
 
 func blockTypes() []blockType {
 	return []blockType{
 		{"Q80", 34, 32, 32, func(u *unpacker) {
-			scale := u.halves(0)
-			u.scale(0, u.product(1<<15, scale))
-			u.min(0, u.product(-(1<<15+1<<7), scale))
+			u.copy(0, 2, u.scales, 0)
 			u.columns(0, u.fours(2))
 			u.columns(4, u.fours(18))
 		}},
@@ -59,7 +68,7 @@ func blockTypes() []blockType {
 		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
 		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
 		{"I8", 36, 32, 32, func(u *unpacker) {
-			u.scale(0, u.words(0))
+			u.copy(0, 4, u.scales, 0)
 			u.columns(0, u.fours(4))
 			u.columns(4, u.fours(20))
 		}},
@@ -69,6 +78,7 @@ func blockTypes() []blockType {
 }
 
 func blockKernels() {
+	fetchRows()
 	for _, w := range []vectors{avx2, avx512} {
 		for _, t := range blockTypes() {
 			unpack(t, w)
@@ -80,36 +90,50 @@ func blockKernels() {
 	}
 }
 
+// fetchRows emits what brings rows into the caches.
+func fetchRows() {
+	function("fetchRows", "(src *byte, srcRow, rows, n int)",
+		"fetchRows fetches rows of n bytes, not 0, which are srcRow bytes apart, into the caches.")
+	src, srcRow, rows, n := Load(Param("src"), GP64()), Load(Param("srcRow"), GP64()), Load(Param("rows"), GP64()), Load(Param("n"), GP64())
+	at, end := GP64(), GP64()
+	Label("row")
+	MOVQ(src, at)
+	LEAQ(Mem{Base: src, Index: n, Scale: 1}, end)
+	Label("line")
+	PREFETCHT1(Mem{Base: at})
+	ADDQ(Imm(64), at)
+	CMPQ(at, end)
+	JLT(LabelRef("line"))
+	ADDQ(srcRow, src)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	RET()
+}
+
 // unpacker emits the unpacking of one block of each of as many rows as vectors have lanes.
 type unpacker struct {
 	w                   vectors
 	rows                rowsOfThree
 	codes, scales, mins GPVirtual
+	fetch, step         GPVirtual
+	lines               int // of codes that were written
 }
 
 func unpack(t blockType, w vectors) {
 	name := "unpack" + t.name + w.name
-	function(name, "(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)",
+	function(name, "(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)",
 		fmt.Sprintf("%s unpacks %d rows of %s blocks, n numbers long, a multiple of %d, and srcRow bytes apart: four codes each\n"+
-			"to codes and what they are multiplied by, of each %d, to scales and mins, whose lines hold %d rows. It fetches what\n"+
-			"lies ahead bytes behind into the caches.", name, w.lanes, t.name, t.count, t.group, unpackedRows))
+			"to codes and what they are multiplied by, of each %d, to scales and mins, whose lines hold %d rows. For each 64\n"+
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.",
+			name, w.lanes, t.name, t.count, t.group, unpackedRows))
 	src, srcRow := Load(Param("src"), GP64()).(GPVirtual), Load(Param("srcRow"), GP64()).(GPVirtual)
 	u := &unpacker{w: w, rows: newRowsOfThree(src, srcRow, w.lanes)}
 	u.codes = Load(Param("codes"), GP64()).(GPVirtual)
 	u.scales = Load(Param("scales"), GP64()).(GPVirtual)
 	u.mins = Load(Param("mins"), GP64()).(GPVirtual)
-	n, ahead, fetch := Load(Param("n"), GP64()), Load(Param("ahead"), GP64()).(GPVirtual), GP64()
+	n := Load(Param("n"), GP64())
+	u.fetch, u.step = Load(Param("fetch"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
 	Label("block")
-	for i := range w.lanes {
-		at := u.rows.row(i)
-		if i%3 == 0 {
-			LEAQ(Mem{Base: at.Base, Index: ahead, Scale: 1}, fetch)
-		}
-		at.Base = fetch
-		for line := 0; line < t.size; line += 64 {
-			PREFETCHT1(at.Offset(line))
-		}
-	}
 	t.unpack(u)
 	for _, p := range u.rows.pointers {
 		ADDQ(U32(uint32(t.size)), p)
@@ -120,6 +144,20 @@ func unpack(t blockType, w vectors) {
 	SUBQ(U32(uint32(t.count)), n)
 	JNZ(LabelRef("block"))
 	finish()
+}
+
+// copy copies two or four bytes of each row to the i-th line from line on.
+func (u *unpacker) copy(disp, bytes int, line GPVirtual, i int) {
+	for row := range u.w.lanes {
+		x, to := GP32(), Mem{Base: line, Disp: codeRow*i + bytes*row}
+		if bytes == 2 {
+			MOVWLZX(u.row(row, disp), x)
+			MOVW(x.As16(), to)
+		} else {
+			MOVL(u.row(row, disp), x)
+			MOVL(x, to)
+		}
+	}
 }
 
 // row is the place disp bytes into the block of row i.
@@ -225,6 +263,10 @@ func (u *unpacker) half(v VecVirtual, upper bool) VecVirtual {
 func (u *unpacker) columns(i int, v []VecVirtual) {
 	for j, c := range v {
 		VMOVUPS(c, Mem{Base: u.codes, Disp: codeRow * (i + j)})
+		if u.lines++; u.lines*u.w.lanes%16 == 0 {
+			PREFETCHT1(Mem{Base: u.fetch})
+			ADDQ(u.step, u.fetch)
+		}
 	}
 }
 func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: u.scales, Disp: codeRow * i}) }
@@ -261,12 +303,17 @@ func (u *unpacker) orBits(v VecVirtual, bits uint32, dst VecVirtual) {
 // product returns number times v.
 func (u *unpacker) product(number float32, v VecVirtual) VecVirtual {
 	p := u.w.new()
-	if c := constant(number); u.w.lanes == 16 {
+	multiplied(u.w, number, v, p)
+	return p
+}
+
+// multiplied writes number times v to p.
+func multiplied(w vectors, number float32, v, p VecVirtual) {
+	if c := constant(number); w.lanes == 16 {
 		VMULPS_BCST(c, v, p)
 	} else {
 		VMULPS(c, v, p)
 	}
-	return p
 }
 
 // shift returns v shifted to the left, or right if by is negative; shifted keeps bits of that.
@@ -307,17 +354,15 @@ const (
 
 // block32 is Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and halves of bytes.
 func (u *unpacker) block32(fifths, hasMin bool) {
-	var scale VecVirtual
 	at := 2
 	if hasMin {
 		both := u.words(0)
-		scale, at = u.half(both, false), 4
+		u.scale(0, u.half(both, false))
 		u.min(0, u.half(both, true))
+		at = 4
 	} else {
-		scale = u.halves(0)
-		u.min(0, u.product(map[bool]float32{false: -8, true: -16}[fifths], scale))
+		u.copy(0, 2, u.scales, 0)
 	}
-	u.scale(0, scale)
 	var fifth Mem
 	var bits [2]VecVirtual // those of odd fours, and those of even fours where odd ones' are
 	if fifths {
@@ -344,7 +389,7 @@ func (u *unpacker) block32(fifths, hasMin bool) {
 // halfBytes are codes of 4 bits, 8 greater than what they stand for, with some scales.
 func (u *unpacker) halfBytes(scales int) {
 	for i := range scales {
-		u.scale(i, u.words(4*i))
+		u.copy(4*i, 4, u.scales, i)
 	}
 	bytes := u.fours(4 * scales)
 	for i := range 8 {
@@ -449,10 +494,12 @@ func signedByte(v VecVirtual, j int, dst VecVirtual) {
 // gemvCodes emits the products of one row with unpacked codes.
 func gemvCodes(w vectors, c byteCode) {
 	name := "gemv" + c.name + w.name
-	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool)",
+	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
-			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.", name, unpackedRows))
+			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64\n"+
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, unpackedRows))
 	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, unpackedRows/w.lanes)
+	fetch, step := Load(Param("fetch"), GP64()), Load(Param("step"), GP64())
 	for i := range acc {
 		acc[i] = w.new()
 		if w.lanes == 16 {
@@ -470,6 +517,9 @@ func gemvCodes(w vectors, c byteCode) {
 			}
 		}
 		ADDQ(Imm(16), a)
+		PREFETCHT1(Mem{Base: fetch})
+		PREFETCHT1(Mem{Base: fetch, Index: step, Scale: 1})
+		LEAQ(Mem{Base: fetch, Index: step, Scale: 2}, fetch)
 	})
 	storeSums(w, acc)
 	finish()
@@ -501,8 +551,17 @@ func eachFour(w vectors, c byteCode, n int, f func(number func(j, q int) VecVirt
 	Label("group")
 	for q := range n {
 		scales[q], mins[q] = w.new(), w.new()
-		VMOVUPS(Mem{Base: scalesAt, Disp: 4 * w.lanes * q}, scales[q])
-		if c.less == 0 {
+		switch at := (Mem{Base: scalesAt, Disp: 4 * w.lanes * q}); {
+		case c.scale != 0:
+			VCVTPH2PS(at, scales[q])
+			multiplied(w, c.min, scales[q], mins[q])
+			if c.scale != 1 {
+				multiplied(w, c.scale, scales[q], scales[q])
+			}
+		case c.less != 0:
+			VMOVUPS(at, scales[q])
+		default:
+			VMOVUPS(at, scales[q])
 			VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
 		}
 	}

@@ -60,6 +60,8 @@ func halfKernels() {
 	JNZ(LabelRef("block"))
 	finish()
 
+	roundI8()
+
 	function("orAllAVX2", "(x []byte) byte",
 		"orAllAVX2 reads len(x) bytes, a multiple of 128, and returns the bits that any of every 32nd has.")
 	x, n := pointer("x"), length("x")
@@ -80,5 +82,62 @@ func halfKernels() {
 	out := GP32()
 	VMOVD(acc[0].AsX(), out)
 	Store(out.As8(), ReturnIndex(0))
+	finish()
+}
+
+// roundI8 emits the rounding to codes of 8 bits.
+func roundI8() {
+	function("roundI8AVX2", "(dst *byte, src *float32, blocks int)",
+		"roundI8AVX2 rounds blocks of 32 numbers to a float32 scale and 32 codes of 8 bits, as F32ToI8 says.")
+	to, from, blocks := Load(Param("dst"), GP64()), Load(Param("src"), GP64()), Load(Param("blocks"), GP64())
+	limit, lowest := filled(127), filled(-127)
+	Label("block")
+	var x [4]VecVirtual
+	// Magnitudes are compared as whole numbers, of which those of what is not finite are the largest.
+	largest, other := YMM(), YMM()
+	for i := range x {
+		x[i] = YMM()
+		VMOVUPS(Mem{Base: from, Disp: 4 * lanes * i}, x[i])
+		if i == 0 {
+			VPAND(constantBits(1<<31-1), x[i], largest)
+			continue
+		}
+		VPAND(constantBits(1<<31-1), x[i], other)
+		VPMAXSD(other, largest, largest)
+	}
+	VEXTRACTI128(Imm(1), largest, other.AsX())
+	for _, order := range []uint64{0x4e, 0xb1} {
+		VPMAXSD(other.AsX(), largest.AsX(), largest.AsX())
+		VPSHUFD(Imm(order), largest.AsX(), other.AsX())
+	}
+	VPMAXSD(other.AsX(), largest.AsX(), largest.AsX())
+	VPBROADCASTD(largest.AsX(), largest)
+
+	scale, odd, positive, zero := YMM(), YMM(), YMM(), YMM()
+	VDIVPS(limit, largest, scale)
+	VPCMPGTD(constantBits(0x7f7fffff), largest, odd)
+	VBLENDVPS(odd, constantBits(0x7fc00000), scale, scale)
+	VMOVSS(scale.AsX(), Mem{Base: to})
+	VXORPS(zero, zero, zero)
+	VCMPPS(Imm(0x1e), zero, scale, positive) // greater, and a number
+	for i := range x {
+		VDIVPS(scale, x[i], x[i])
+		VMINPS(limit, x[i], x[i])
+		VMAXPS(lowest, x[i], x[i])
+		VCVTPS2DQ(x[i], x[i])
+		VPAND(positive, x[i], x[i])
+	}
+	for i := 0; i < 4; i += 2 {
+		VPACKSSDW(x[i+1], x[i], x[i])
+	}
+	VPACKSSWB(x[2], x[0], x[0])
+	order := YMM()
+	VMOVDQU(table("fourths", func(lane int) uint32 { return uint32(lane%8/2 + 4*(lane%2)) }), order)
+	VPERMD(x[0], order, x[0])
+	VMOVDQU(x[0], Mem{Base: to, Disp: 4})
+	ADDQ(U32(128), from)
+	ADDQ(Imm(36), to)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
 	finish()
 }

@@ -4,9 +4,19 @@ import "fmt"
 
 // Weights in blocks of codes are multiplied in two steps, as on amd64. The first, one kernel a type, unpacks four rows of
 // them: it turns the codes into bytes, four numbers of a row in a word with the rows side by side, and what a block says
-// of scales into a scale and a minimum, in float32, of each row and group of numbers. The second multiplies with
-// scale*number + minimum, or scale*number where a type has no minimum, or writes that to a panel. A byte is a number in
-// two's complement: it is put into the upper byte of a word, from which one instruction converts.
+// of scales into a scale and a minimum, in float32, of each row and group of numbers; of blocks with nothing but a scale
+// in half precision, that is copied as it is. The second multiplies with scale*number + minimum, or scale*number where a
+// type has no minimum, or writes that to a panel. A byte is a number in two's complement: it is put into the upper byte
+// of a word, from which one instruction converts.
+
+// scaling is what unpacked codes are multiplied by: a scale, which is in half precision where a block says nothing else
+// of scales, or a scale and a minimum.
+type scaling struct {
+	name         string
+	halves, mins bool
+}
+
+var scalings = []scaling{{name: "Scaled"}, {name: "Halves", halves: true}, {name: "Whole", mins: true}}
 
 // codeRow is the bytes of a line of the buffers that unpacked rows are written to.
 const codeRow = 4 * gemvRows
@@ -21,7 +31,7 @@ type blockType struct {
 func blockTypes() []blockType {
 	return []blockType{
 		{"Q80", 34, 32, 32, func(u *unpacker) {
-			u.scale(0, u.halfOf(0))
+			u.copyScale(0, 2, 0)
 			u.columns(0, u.fours(2))
 			u.columns(4, u.fours(18))
 		}},
@@ -33,7 +43,7 @@ func blockTypes() []blockType {
 		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
 		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
 		{"I8", 36, 32, 32, func(u *unpacker) {
-			u.scale(0, u.wordOf(0))
+			u.copyScale(0, 4, 0)
 			u.columns(0, u.fours(4))
 			u.columns(4, u.fours(20))
 		}},
@@ -43,13 +53,33 @@ func blockTypes() []blockType {
 }
 
 func blockKernels() {
+	fetchRows()
 	for _, t := range blockTypes() {
 		unpack(t)
 	}
-	for _, mins := range []bool{false, true} {
-		gemvCodes(mins)
-		widenCodes(mins)
+	for _, s := range scalings {
+		gemvCodes(s)
+		widenCodes(s)
 	}
+}
+
+// fetchRows emits what brings rows into the caches.
+func fetchRows() {
+	k := function("fetchRows", "(src *byte, srcRow, rows, n int)",
+		"fetchRows fetches rows of n bytes, not 0, which are srcRow bytes apart, into the caches.")
+	src, srcRow, rows, n, at, end := k.arg("src"), k.arg("srcRow"), k.arg("rows"), k.arg("n"), k.gp(), k.gp()
+	k.mark("row")
+	k.emit("MOVD %v, %v", src, at)
+	k.emit("ADD %v, %v, %v", n, src, end)
+	k.mark("line")
+	k.prefetch(at)
+	k.advance([]gp{at}, 64)
+	k.emit("CMP %v, %v", end, at)
+	k.emit("BLO line")
+	k.emit("ADD %v, %v, %v", srcRow, src, src)
+	k.emit("SUBS $1, %v, %v", rows, rows)
+	k.emit("BNE row")
+	k.emit("RET")
 }
 
 // unpacker emits the unpacking of one block of each of four rows.
@@ -57,6 +87,8 @@ type unpacker struct {
 	*kernel
 	rows                []gp
 	codes, scales, mins gp
+	fetch, step         gp
+	lines               int // of codes that were written
 	tmp                 gp
 	byteConstants       map[byte]vec
 	square              []vec // for transposing
@@ -65,10 +97,10 @@ type unpacker struct {
 
 func unpack(t blockType) {
 	name := "unpack" + t.name + "NEON"
-	k := function(name, "(codes *uint32, scales, mins *float32, src *byte, srcRow, n, ahead int)",
+	k := function(name, "(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)",
 		fmt.Sprintf("%s unpacks 4 rows of %s blocks, n numbers long, a multiple of %d, and srcRow bytes apart: four codes each\n"+
-			"to codes and what they are multiplied by, of each %d, to scales and mins, whose lines hold %d rows. It fetches what\n"+
-			"lies ahead bytes behind into the caches.", name, t.name, t.count, t.group, gemvRows))
+			"to codes and what they are multiplied by, of each %d, to scales and mins, whose lines hold %d rows. For each 64\n"+
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, t.name, t.count, t.group, gemvRows))
 	u := &unpacker{kernel: k, rows: []gp{k.arg("src")}, byteConstants: map[byte]vec{}}
 	stride := k.arg("srcRow")
 	for i := 1; i < lanes; i++ {
@@ -76,17 +108,13 @@ func unpack(t blockType) {
 		k.emit("ADD %v, %v, %v", stride, u.rows[i-1], u.rows[i])
 	}
 	u.codes, u.scales, u.mins, u.tmp = k.arg("codes"), k.arg("scales"), k.arg("mins"), k.gp()
-	n, ahead := k.arg("n"), k.arg("ahead")
+	n := k.arg("n")
+	u.fetch, u.step = k.arg("fetch"), k.arg("step")
 	for _, b := range []byte{0x0f, 0x3f, 0x10, 0x30, 8, 16, 32} {
 		u.byteConstants[b] = k.byteConstant(b)
 	}
 	u.square, u.index = k.vecsOf(4), k.bytesOfWords()
 	k.mark("block")
-	for _, row := range u.rows {
-		for line := 0; line < t.size; line += 64 {
-			k.prefetch(row, ahead, u.tmp, line)
-		}
-	}
 	t.unpack(u)
 	k.advance(u.rows, t.size)
 	k.advance([]gp{u.codes}, t.count/4*codeRow)
@@ -105,6 +133,18 @@ func (u *unpacker) fours(disp int) []vec {
 	}
 	u.transpose(v, u.square)
 	return v
+}
+
+// copyScale copies two or four bytes at disp of every row to the scales of group i.
+func (u *unpacker) copyScale(disp, bytes, i int) {
+	load, store := "MOVHU", "MOVH"
+	if bytes == 4 {
+		load, store = "MOVWU", "MOVW"
+	}
+	for j, row := range u.rows {
+		u.emit("%s %d(%v), %v", load, disp, row, u.tmp)
+		u.emit("%s %v, %d(%v)", store, u.tmp, codeRow*i+bytes*j, u.scales)
+	}
 }
 
 // halfOf widens the half-precision number at disp of every row, wordOf reads four bytes.
@@ -140,11 +180,20 @@ func (u *unpacker) half(v vec, upper int) vec {
 func (u *unpacker) columns(i int, v []vec) {
 	for j, c := range v {
 		u.write(c, u.codes, codeRow*(i+j))
+		if u.lines++; u.lines%4 == 0 {
+			u.fetchNext(u.fetch, u.step)
+		}
 	}
 	u.free(v...)
 }
 func (u *unpacker) scale(i int, v vec) { u.write(v, u.scales, codeRow*i) }
 func (u *unpacker) min(i int, v vec)   { u.write(v, u.mins, codeRow*i) }
+
+// fetchNext fetches what p points to, which it moves a step on.
+func (k *kernel) fetchNext(p, step gp) {
+	k.prefetch(p)
+	k.emit("ADD %v, %v, %v", step, p, p)
+}
 
 // shifted returns v shifted to the left, or right if by is negative, and of that the bits that each byte has in keep.
 func (u *unpacker) shifted(v vec, by int, keep byte) vec {
@@ -178,7 +227,7 @@ func (u *unpacker) block32(fifths, hasMin bool) {
 		u.min(0, u.half(both, 1))
 		at = 4
 	} else {
-		u.scale(0, u.halfOf(0))
+		u.copyScale(0, 2, 0)
 	}
 	var bits vec
 	var masks []vec
@@ -214,7 +263,7 @@ func (u *unpacker) block32(fifths, hasMin bool) {
 // halfBytes are codes of 4 bits, 8 greater than what they stand for, with some scales.
 func (u *unpacker) halfBytes(scales int) {
 	for i := range scales {
-		u.scale(i, u.wordOf(4*i))
+		u.copyScale(4*i, 4, i)
 	}
 	bytes := u.fours(4 * scales)
 	for i := range 8 {
@@ -340,18 +389,16 @@ func (k *kernel) bytesOfWords() []vec {
 // codesSig are the parameters of what reads unpacked codes.
 const codesSig = ", codes *uint32, scales, mins *float32, groups, fours int"
 
-func codesName(what string, mins bool) string {
-	return what + map[bool]string{false: "Scaled", true: "Whole"}[mins] + "NEON"
-}
-
 // gemvCodes emits the products of one row with unpacked codes.
-func gemvCodes(mins bool) {
-	name := codesName("gemv", mins)
-	k := function(name, "(c, a *float32"+codesSig+", alpha float32, add bool)",
+func gemvCodes(s scaling) {
+	name := "gemv" + s.name + "NEON"
+	k := function(name, "(c, a *float32"+codesSig+", alpha float32, add bool, fetch *byte, step int)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
-			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels.", name, gemvRows))
+			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64\n"+
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, gemvRows))
+	fetch, step := k.arg("fetch"), k.arg("step")
 	a, acc, factors, codes := k.arg("a"), k.zeros(gemvRows/lanes), k.vec(), k.vec()
-	k.eachFour(mins, len(acc), func(at gp, number func(codes vec, j, q int) vec) {
+	k.eachFour(s, len(acc), func(at gp, number func(codes vec, j, q int) vec) {
 		k.read(a, 0, factors)
 		for q, sum := range acc {
 			k.read(at, 16*q, codes)
@@ -361,18 +408,20 @@ func gemvCodes(mins bool) {
 			}
 		}
 		k.advance([]gp{a}, 16)
+		k.fetchNext(fetch, step)
+		k.fetchNext(fetch, step)
 	})
 	k.storeSums(acc, factors, codes)
 }
 
 // widenCodes emits what writes unpacked codes to a panel.
-func widenCodes(mins bool) {
-	name := codesName("widen", mins)
+func widenCodes(s scaling) {
+	name := "widen" + s.name + "NEON"
 	k := function(name, "(dst *float32"+codesSig+")",
 		fmt.Sprintf("%s writes %d rows of unpacked codes, in groups of four times as many as given that have a scale, as\n"+
 			"columns to dst, whose rows are 16 long.", name, lanes))
 	dst, codes := k.arg("dst"), k.vec()
-	k.eachFour(mins, 1, func(at gp, number func(codes vec, j, q int) vec) {
+	k.eachFour(s, 1, func(at gp, number func(codes vec, j, q int) vec) {
 		k.read(at, 0, codes)
 		for j := range 4 {
 			k.write(number(codes, j, 0), dst, 64*j)
@@ -384,17 +433,20 @@ func widenCodes(mins bool) {
 
 // eachFour emits a loop over lines of unpacked codes, n vectors of each. number emits the j-th number of each word of
 // codes, which are the q-th vector; what it returns is overwritten by the next.
-func (k *kernel) eachFour(mins bool, n int, f func(at gp, number func(codes vec, j, q int) vec)) {
+func (k *kernel) eachFour(s scaling, n int, f func(at gp, number func(codes vec, j, q int) vec)) {
 	at, scalesAt, minsAt, groups, fours := k.arg("codes"), k.arg("scales"), k.arg("mins"), k.arg("groups"), k.gp()
 	scales, index, v := k.vecsOf(n), k.bytesOfWords(), k.vec()
 	var least []vec
-	if mins {
+	if s.mins {
 		least = append(k.vecsOf(n), k.vec())
 	}
 	k.mark("group")
 	for q := range n {
 		k.read(scalesAt, 16*q, scales[q])
-		if mins {
+		switch {
+		case s.halves: // four of them, where there is room for four float32
+			k.widen(scales[q], scales[q])
+		case s.mins:
 			k.read(minsAt, 16*q, least[q])
 		}
 	}
@@ -403,7 +455,7 @@ func (k *kernel) eachFour(mins bool, n int, f func(at gp, number func(codes vec,
 	f(at, func(codes vec, j, q int) vec {
 		k.pick(codes, index[j], v)
 		k.signedByte(v, v)
-		if !mins {
+		if !s.mins {
 			k.mul(v, scales[q], v)
 			return v
 		}

@@ -43,6 +43,7 @@ func halfKernels() {
 	k.emit("RET")
 
 	widenI8()
+	roundI8()
 	orAll()
 }
 
@@ -97,6 +98,56 @@ func widenI8() {
 	}
 	k.emit("ADD $36, %v, %v", src, src)
 	k.emit("ADD $128, %v, %v", dst, dst)
+	k.emit("SUBS $1, %v, %v", blocks, blocks)
+	k.emit("BNE block")
+	k.emit("RET")
+}
+
+// roundI8 emits the rounding to codes of 8 bits.
+func roundI8() {
+	k := function("roundI8NEON", "(dst *byte, src *float32, blocks int)",
+		"roundI8NEON rounds blocks of 32 numbers to a float32 scale and 32 codes of 8 bits, as F32ToI8 says.")
+	dst, src, blocks := k.arg("dst"), k.arg("src"), k.arg("blocks")
+	k.use(127, -127)
+	k.useBits(1<<31-1, 0x7f7fffff, 0x7fc00000)
+	limit, lowest, magnitude := k.filled(127), k.filled(-127), k.filledBits(1<<31-1)
+	finite, nan, zero := k.filledBits(0x7f7fffff), k.filledBits(0x7fc00000), k.zeros(1)[0]
+	x, largest, v, scale, positive := k.vecsOf(8), k.vec(), k.vec(), k.vec(), k.vec()
+	k.mark("block")
+	// Magnitudes are compared as whole numbers, of which those of what is not finite are the largest.
+	for i, x := range x {
+		k.read(src, 16*i, x)
+		if i == 0 {
+			k.and(x, magnitude, largest)
+			continue
+		}
+		k.and(x, magnitude, v)
+		k.maxInt(v, largest, largest)
+	}
+	k.maxIntOf(largest, largest)
+	k.dup(largest, lane{largest, 0})
+	k.div(largest, limit, scale)
+	k.greaterInt(largest, finite, v)
+	k.choose(nan, v, scale)
+	k.emit("FMOVS %s, (%v)", scale.scalar(), dst)
+	k.greater(scale, zero, positive)
+	for _, x := range x {
+		k.div(x, scale, x)
+		k.min(x, limit, x)
+		k.max(x, lowest, x)
+		k.toInt(x, x)
+		k.and(x, positive, x)
+	}
+	// Of whole numbers so small the lower halves are enough.
+	for i := range 4 {
+		k.emit("VUZP1 %s, %s, %s", x[2*i+1].halves(), x[2*i].halves(), x[2*i].halves())
+	}
+	for i := range 2 {
+		k.emit("VUZP1 %s, %s, %s", x[4*i+2].bytes(), x[4*i].bytes(), x[4*i].bytes())
+		k.write(x[4*i], dst, 4+16*i)
+	}
+	k.advance([]gp{src}, 128)
+	k.advance([]gp{dst}, 36)
 	k.emit("SUBS $1, %v, %v", blocks, blocks)
 	k.emit("BNE block")
 	k.emit("RET")

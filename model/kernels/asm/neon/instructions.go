@@ -16,8 +16,13 @@ func (k *kernel) div(n, m, d vec) { k.three(0x6e20fc00, "fdiv", n, m, d) }
 func (k *kernel) min(n, m, d vec) { k.three(0x4ea0f400, "fmin", n, m, d) }
 func (k *kernel) max(n, m, d vec) { k.three(0x4e20f400, "fmax", n, m, d) }
 
-// greater is d = n > m, all bits of a lane or none.
-func (k *kernel) greater(n, m, d vec) { k.three(0x6ea0e400, "fcmgt", n, m, d) }
+// maxInt is d = max(n, m) of integers without a sign, maxIntOf writes the largest of n's to the first lane of d.
+func (k *kernel) maxInt(n, m, d vec) { k.three(0x6ea06400, "umax", n, m, d) }
+func (k *kernel) maxIntOf(n, d vec)  { k.two(0x6eb0a800, "umaxv s%d, v%d.4s", n, d) }
+
+// greater is d = n > m, all bits of a lane or none; greaterInt compares integers.
+func (k *kernel) greater(n, m, d vec)    { k.three(0x6ea0e400, "fcmgt", n, m, d) }
+func (k *kernel) greaterInt(n, m, d vec) { k.three(0x4ea03400, "cmgt", n, m, d) }
 
 // fma is d += n*m, fms is d -= n*m, rounded once.
 func (k *kernel) fma(n, m, d vec) { k.emit("VFMLA %s, %s, %s", m.words(), n.words(), d.words()) }
@@ -145,11 +150,8 @@ func (k *kernel) transpose(v, t []vec) {
 func (k *kernel) read(p gp, bytes int, d vec)  { k.emit("FMOVQ %d(%v), %s", bytes, p, d.scalar()) }
 func (k *kernel) write(v vec, p gp, bytes int) { k.emit("FMOVQ %s, %d(%v)", v.scalar(), bytes, p) }
 
-// prefetch fetches what lies so many bytes behind p into the second cache.
-func (k *kernel) prefetch(p, ahead, tmp gp, bytes int) {
-	k.emit("ADD %v, %v, %v", ahead, p, tmp)
-	k.emit("PRFM %d(%v), PLDL2KEEP", bytes, tmp)
-}
+// prefetch fetches what p points to into the second cache.
+func (k *kernel) prefetch(p gp) { k.emit("PRFM (%v), PLDL2KEEP", p) }
 
 // list writes registers as a list of words.
 func list(v []vec) string {

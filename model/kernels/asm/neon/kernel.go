@@ -32,8 +32,7 @@ type kernel struct {
 	argBytes  int
 	body      strings.Builder
 	labels    int
-	gps, vecs []bool // in use
-	constants []uint32
+	gps, vecs []bool          // in use
 	where     map[uint32]lane // of a constant
 }
 

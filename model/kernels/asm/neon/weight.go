@@ -132,7 +132,7 @@ func gemv(t stored) {
 			if u == 0 {
 				k.emit("ADD %v, %v, %v", ahead, p, fetch)
 				for i := range 4 {
-					k.emit("PRFM (%v), PLDL2KEEP", fetch)
+					k.prefetch(fetch)
 					if i < 3 {
 						k.emit("ADD %v, %v, %v", stride, fetch, fetch)
 					}
