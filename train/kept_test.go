@@ -62,9 +62,9 @@ func TestKeptPlan(t *testing.T) {
 		want  string
 	}{
 		{config.CacheNone, 99, 1, ""},
-		{config.CacheMemory, 99, 1, "memory holds 9.2 MB of 7 samples: of 14 readings of samples, 7 are spared"},
-		{config.CacheDisk, 99, 2, "disk holds 9.2 MB of 7 samples: of 14 readings of samples, 7 are spared"},
-		{config.CacheMemory, 1, 1, "memory holds 1.3 MB of 1 sample: of 14 readings of samples, 1 are spared"},
+		{config.CacheMemory, 99, 1, "memory holds 11.0 MB of 7 samples: of 17 readings of samples, 10 are spared"},
+		{config.CacheDisk, 99, 2, "disk holds 11.0 MB of 7 samples: of 17 readings of samples, 10 are spared"},
+		{config.CacheMemory, 1, 1, "memory holds 1.6 MB of 1 sample: of 17 readings of samples, 2 are spared"},
 	} {
 		c.Model.Cache, c.Model.CacheBytes = tc.cache, tc.room*sample
 		told := plannedOf(t, c, tc.ranks)
