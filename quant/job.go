@@ -124,7 +124,7 @@ func (j *Job) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, err
 	}
-	lock, err := atomicfile.TakeLock(filepath.Join(parent, "."+filepath.Base(j.Dir)+".lock"))
+	lock, err := atomicfile.TakeLock(lockPath(j.Dir))
 	if errors.As(err, new(*atomicfile.LockedError)) {
 		return nil, fmt.Errorf("%s is being written: %w; wait until that has ended, or give another name", j.Dir, err)
 	}
@@ -137,6 +137,10 @@ func (j *Job) lock() (unlock func(), err error) {
 			_ = os.Remove(parent) // where nothing has come into it
 		}
 	}, nil
+}
+
+func lockPath(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".lock")
 }
 
 // check finds out before the work what cannot be done.
