@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 
 	"eisft/eval"
@@ -131,5 +132,9 @@ func (r *Report) quantizations(dir string) {
 		if err == nil {
 			r.quantization(report)
 		}
+	}
+	for _, name := range quant.Stopped(filepath.Join(dir, runs.QuantDir)) {
+		r.note("quantizing %s was stopped: the same command goes on, or begins anew where anything differs; what it has done lies in %s",
+			name, filepath.Join(r.Path, runs.QuantDir, "."+name+".partial*"))
 	}
 }

@@ -74,7 +74,20 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, got = describe(t, run.Dir, inspect.Options{})
+	if strings.Contains(got, "was stopped") {
+		t.Errorf("nothing was stopped:\n%s", got)
+	}
 	wantText(t, got, "float and w8a16", "exported graphs: export/16x64", "export/16x64 has not been compared with the Go model: eisft check ")
+
+	for _, name := range []string{".w4a16.partial", ".w4a16.partial-rank1"} {
+		if err := os.Mkdir(filepath.Join(run.Dir, runs.QuantDir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, got = describe(t, run.Dir, inspect.Options{})
+	if wantText(t, got, "quantizing w4a16 was stopped: the same command goes on"); strings.Count(got, "was stopped") != 1 {
+		t.Errorf("want one note of what was stopped:\n%s", got)
+	}
 
 	config := filepath.Join(run.Dir, runs.ConfigFile)
 	replaceIn(t, config, "window: 16", "window: 17")

@@ -77,6 +77,11 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	unlock, err := j.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	if err := j.announce(j.Progress); err != nil {
 		return nil, err
 	}
@@ -105,6 +110,37 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 		return r, j.forget()
 	}
 	return r, j.write(made.q, r)
+}
+
+// lock keeps other processes from the weights that lie in files while the job is at work: they
+// have the folder's name, whatever the recipe. Rank 0 holds it for all ranks.
+func (j *Job) lock() (unlock func(), err error) {
+	if !j.writes() {
+		return func() {}, nil
+	}
+	parent := filepath.Dir(j.Dir)
+	_, err = os.Stat(parent)
+	ours := errors.Is(err, fs.ErrNotExist)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := atomicfile.TakeLock(lockPath(j.Dir))
+	if errors.As(err, new(*atomicfile.LockedError)) {
+		return nil, fmt.Errorf("%s is being written: %w; wait until that has ended, or give another name", j.Dir, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		lock.Release()
+		if ours {
+			_ = os.Remove(parent) // where nothing has come into it
+		}
+	}, nil
+}
+
+func lockPath(dir string) string {
+	return filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+".lock")
 }
 
 // check finds out before the work what cannot be done.

@@ -76,6 +76,41 @@ func TestJob(t *testing.T) {
 	wantReport(t, j.Dir, r)
 }
 
+// TestJobTwice: two jobs that write one folder would take each other's weights away, and the later
+// one says so before it begins.
+func TestJobTwice(t *testing.T) {
+	j := demoJob(t)
+	j.Evaluation = eval.Config{}
+	again := *j
+	again.Progress = nil
+	var second error
+	j.Progress = writerFunc(func(p []byte) {
+		if second == nil {
+			_, second = again.Run(t.Context())
+			if second == nil {
+				second = errors.New("nil")
+			}
+		}
+	})
+	if _, err := j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if second == nil || !strings.Contains(second.Error(), j.Dir+" is being written") {
+		t.Errorf("the second job: %v", second)
+	}
+	entries, err := os.ReadDir(filepath.Dir(j.Dir))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
 // answered is a result of one question a conversation, with these distances and scores.
 func answered(distances []int, em ...float64) *eval.Result {
 	r := &eval.Result{Bounds: eval.Bounds{NearBelow: 256, FarAbove: 512}}

@@ -9,10 +9,12 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"eisft/data"
+	"eisft/internal/atomicfile"
 	"eisft/internal/progress"
 	"eisft/model"
 	"eisft/quant/encoding"
@@ -244,14 +246,18 @@ func (p *pipeline) stage(promoted bool) string {
 // partial is the folder of a stage: the weights that are done lie there, and a stopped job goes
 // on from it. Each rank has its own.
 func (j *Job) partial(stage string) string {
-	name := "." + filepath.Base(j.Dir) + ".partial" + stage
+	name := "." + filepath.Base(j.Dir) + partialSuffix + stage
 	if r := j.group().Rank(); r > 0 {
 		name += rankSuffix + strconv.Itoa(r)
 	}
 	return filepath.Join(filepath.Dir(j.Dir), name)
 }
 
-const rankSuffix = "-rank"
+// What follows the name of a model in that of a stage's folder.
+const (
+	partialSuffix = ".partial"
+	rankSuffix    = "-rank"
+)
 
 // forget removes what was kept of a job that is done: rank 0 that of all ranks, also of those
 // that a stopped attempt had more.
@@ -267,6 +273,22 @@ func (j *Job) forget() error {
 		}
 	}
 	return err
+}
+
+// Stopped lists the names of the models whose rounded weights a job that was stopped has left in
+// dir, the folder of a run's quantized models: the same job goes on from them.
+func Stopped(dir string) []string {
+	entries, _ := os.ReadDir(dir) // where there is none, nothing was left
+	var names []string
+	for _, e := range entries {
+		name, ok := strings.CutPrefix(e.Name(), ".")
+		name, _, found := strings.Cut(name, partialSuffix)
+		if !ok || !found || name == "" || !e.IsDir() || slices.Contains(names, name) || atomicfile.Holder(lockPath(filepath.Join(dir, name))) != nil {
+			continue
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // encoder encodes samples whole: a stream reads them in constant memory.
