@@ -64,7 +64,9 @@ func (w Written) over(then, now any, path string) any {
 		}
 		out := map[string]any{}
 		for k, v := range was {
-			out[k] = v
+			if _, ok := now[k]; ok || !w.has(strictyaml.Join(path, k)) { // else written as what is left out: none, 0, false
+				out[k] = v
+			}
 		}
 		for k, v := range now {
 			if _, ok := was[k]; ok {
@@ -80,7 +82,9 @@ func (w Written) over(then, now any, path string) any {
 		}
 		out := append([]any(nil), now...)
 		for i := range min(len(was), len(now)) {
-			out[i] = w.over(was[i], now[i], fmt.Sprintf("%s[%d]", path, i))
+			if !otherFile(was[i], now[i]) {
+				out[i] = w.over(was[i], now[i], fmt.Sprintf("%s[%d]", path, i))
+			}
 		}
 		if !w.has(path) {
 			return then
@@ -91,6 +95,14 @@ func (w Written) over(then, now any, path string) any {
 		return now
 	}
 	return then
+}
+
+// otherFile says of two items of a list whether they are about different files: keys of one
+// say nothing of the other.
+func otherFile(was, now any) bool {
+	then, _ := was.(map[string]any)
+	is, ok := now.(map[string]any)
+	return ok && then["path"] != is["path"]
 }
 
 func first(list []any) any {

@@ -39,6 +39,16 @@ func TestOver(t *testing.T) {
 			"model: {path: /m}\ndata: {train: [/a.jsonl, {path: /c.jsonl}]}\nstages: [{kind: s-sft}]\n",
 		},
 		{
+			"other files with keys", head + "stages: [{kind: s-sft}]\neval: {data: [{path: /b.jsonl, prompt: \"{context}\"}, {path: /c.jsonl, format: text}]}\n",
+			head + "stages: [{kind: s-sft}]\neval: {data: [{path: /d.jsonl, format: qa}, {path: /c.jsonl, prompt: \"{context}\"}]}\n",
+			head + "stages: [{kind: s-sft}]\neval: {data: [{path: /d.jsonl, format: qa}, {path: /c.jsonl, format: text, prompt: \"{context}\"}]}\n",
+		},
+		{
+			"what is written as nothing", head + "stages: [{kind: s-sft}]\ncheckpoint: {keep: 2}\ntensorboard: true\nvalidation: {share: 5%, every: 3}\n",
+			head + "stages: [{kind: s-sft}]\ncheckpoint: {keep: 0}\ntensorboard: false\nvalidation: {share: 0%, every: 0}\n",
+			head + "stages: [{kind: s-sft}]\nvalidation: {every: 0}\n",
+		},
+		{
 			"a key that is taken out", head + "stages: [{kind: s-sft}]\nblock: {slot_layers: [1]}\nvalidation: {share: 5%}\n",
 			head + "stages: [{kind: s-sft}]\n",
 			head + "stages: [{kind: s-sft}]\nblock: {slot_layers: [1]}\nvalidation: {share: 5%}\n",
