@@ -85,7 +85,7 @@ func TestSlowRanksQuantize(t *testing.T) {
 	calib := calibrationOf(t)
 	files := [2]map[string][]byte{}
 	for i, n := range []int{1, 2} {
-		mustRun(t, asRanks(t.Context(), t, n, "quantize", "--run", filepath.Join("runs", "s"), "--calib", calib, "--eval-data", calib, "--eval-samples", "2"))
+		mustRun(t, asRanks(t.Context(), t, n, "quantize", "--run", filepath.Join("runs", "s"), "--calib", calib, "--eval-data", "held.jsonl", "--eval-samples", "2"))
 		files[i] = map[string][]byte{}
 		for _, name := range []string{"weights.safetensors", "encodings.json"} {
 			text, err := os.ReadFile(filepath.Join("runs", "s", "quant", "w8a16", name))

@@ -37,6 +37,7 @@ func TestSlowStoriesWholeWay(t *testing.T) {
 		half := len(story) / 2
 		return map[string]any{"context": story[:half], "input": "", "answers": []string{story[half:]}}
 	})
+	writeFile(t, "held-out.jsonl", `{"context":"Tom had a red ball. He lost it in the park.","input":"","answers":[" His friend found it."]}`+"\n")
 	config := func(name, data, stage string) {
 		writeFile(t, name+".yaml", "model: {path: "+base+"}\nblock: {sink: 4, window: 32, segment: 32, slots: 16}\n"+
 			"data: {train: "+data+", max_tokens: 512}\nstages:\n  - "+stage+"\neval: {data: endings.jsonl, samples: 2, max_new_tokens: 4}\n")
@@ -54,7 +55,7 @@ func TestSlowStoriesWholeWay(t *testing.T) {
 		{"train", "--config", "distill.yaml"},
 		{"eval"},
 		{"train", "--config", "s-sft.yaml"},
-		{"quantize", "--calib", "stories.jsonl"},
+		{"quantize", "--calib", "stories.jsonl", "--eval-data", "held-out.jsonl"},
 		{"export", "--shape", "32x84"},
 		{"check", out},
 		{"inspect", latestRun},
