@@ -4,8 +4,8 @@
 # runs/eval-all or runs/eval-all-short: the same command goes on after an interruption, and
 # writes the tables between the marks of docs/evaluation.md when all are there.
 #
-#   scripts/eval-all.sh --short    few conversations, 1.6 million tokens: minutes
-#   scripts/eval-all.sh            20 million tokens: hours, a night on two cores
+#   scripts/eval-all.sh --short    few conversations: 8 minutes on two idle cores
+#   scripts/eval-all.sh            an hour or two on two idle cores
 #
 # Summaries and long texts want QMSum in LongBench's columns (QMSUM, by default
 # ../shared/data/qmsum-test.parquet); without the file these tables are left out.
