@@ -121,9 +121,8 @@ func (v *variants) losses(ctx context.Context, out *SlotLosses) error {
 
 // plan says what is read how.
 func (v *variants) plan() {
-	z := v.model.Spec.Sizes()
 	v.until, v.held, v.begun = v.end(), held(v.options.Plan(v.model), v.sample.Turns[0].Start), map[layerPart]*model.Stream{}
-	if all := ((z.Sink+z.Window)/z.Segment + 1) * z.Segment; !v.held && all < v.until {
+	if all := v.model.Spec.Sizes().Unevicted(); !v.held && all < v.until {
 		v.shared = all
 	}
 	v.options.NoRouting, v.options.Embed = !v.held, v.embed

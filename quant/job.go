@@ -59,12 +59,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 	return r, ranks.Tell(j.group(), err)
 }
 
-func (j *Job) group() ranks.Group {
-	if j.Group == nil {
-		return ranks.Alone{}
-	}
-	return j.Group
-}
+func (j *Job) group() ranks.Group { return ranks.Or(j.Group) }
 
 // writes says whether this process writes: rank 0 does.
 func (j *Job) writes() bool { return j.group().Rank() == 0 }

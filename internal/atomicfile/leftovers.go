@@ -55,13 +55,9 @@ func Leftovers(dir string) []string {
 	return dead
 }
 
-// Sweep removes what killed processes have left in folders. Whoever writes there does so
+// Sweep removes what killed processes have left in dir. Whoever writes there does so
 // anyway; this is for folders beside.
-func Sweep(dirs ...string) {
-	for _, dir := range dirs {
-		sweep(dir)
-	}
-}
+func Sweep(dir string) { sweep(dir) }
 
 // sweep removes what killed processes have left in dir, and returns the names of the
 // targets that others are writing. What cannot be removed stays.

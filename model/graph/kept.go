@@ -31,7 +31,7 @@ func TransferKept(m *model.Model, tokens int) int64 {
 
 // LogitsKept is how many bytes TransferLogits keeps of a text of so many tokens, at most.
 func LogitsKept(m *model.Model, tokens int) int64 {
-	return 4 * int64(tokens-firstDiverging(m.Spec)) * int64(m.Base.Dims.Hidden)
+	return 4 * int64(tokens-m.Spec.Sizes().Unevicted()) * int64(m.Base.Dims.Hidden)
 }
 
 // trained says whether attention transfer has something to train in a layer.
@@ -39,12 +39,6 @@ func trained(m *model.Model, layer int) bool { return len(m.Params.Layers[layer]
 
 // firstCompared is the first token whose attention is compared.
 func firstCompared(m *model.Model) int { return schedule.FirstTransferred * m.Spec.Segment }
-
-// firstDiverging is the first token whose logits are compared: a token has left the window.
-func firstDiverging(s model.Spec) int {
-	z := s.Sizes()
-	return ((z.Sink+z.Window)/z.Segment + 1) * z.Segment
-}
 
 // keptParts are the parts of the lessons that are kept.
 func (t *transfer) keptParts() (parts [][]float32) {

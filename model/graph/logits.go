@@ -23,7 +23,7 @@ import (
 //
 // The result's loss is Weight times the mean divergence in nats.
 func (e *Engine) TransferLogits(ctx context.Context, ids []int32, importance []float32, o TransferOptions, grads *model.Params) (Result, error) {
-	first := firstDiverging(e.model.Spec)
+	first := e.model.Spec.Sizes().Unevicted() // logits differ behind these
 	if len(ids) <= first {
 		return Result{}, fmt.Errorf("the text has %d tokens; a distillation of logits needs more than %d, or no token leaves the window", len(ids), first)
 	}

@@ -114,6 +114,10 @@ func (p Plan) TransferPosition(layer, first, index int) int {
 	return p.Position(parts.Sinks+parts.Window+index-first, index)
 }
 
+// Unevicted is how many tokens of a text whole segments hold until something has left the window:
+// until there, all that was read is in sight.
+func (s Sizes) Unevicted() int { return ((s.Sink+s.Window)/s.Segment + 1) * s.Segment }
+
 // FirstTransferred is the first segment that attention transfer compares: those before
 // it see everything anyway.
 const FirstTransferred = 2
