@@ -130,7 +130,7 @@ func dense(data []float32, shape tensor.Shape) *tensor.Dense {
 func (o *op) ReturnsPtr() bool { return true }
 
 // CallsExtern implements [G.Op].
-func (o *op) CallsExtern() bool { return true }
+func (o *op) CallsExtern() bool { return false }
 
 // OverwritesInput implements [G.Op].
 func (o *op) OverwritesInput() int { return -1 }
@@ -260,7 +260,7 @@ func rowsWithGradient(x []float32, rows int) (lo, hi int) {
 }
 
 func (g *gradients) ReturnsPtr() bool      { return true }
-func (g *gradients) CallsExtern() bool     { return true }
+func (g *gradients) CallsExtern() bool     { return false }
 func (g *gradients) OverwritesInput() int  { return -1 }
 func (g *gradients) WriteHash(h hash.Hash) { fmt.Fprint(h, "grad"); g.of.WriteHash(h) }
 func (g *gradients) Hashcode() uint32      { return hashOf(g) }
