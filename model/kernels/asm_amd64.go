@@ -304,77 +304,77 @@ func gemvBF16AVX512(c *float32, a *float32, src *byte, srcRow int, n int, ahead 
 func fetchRows(src *byte, srcRow int, rows int, n int)
 
 // unpackQ80AVX2 unpacks 8 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ80AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ40AVX2 unpacks 8 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ40AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ41AVX2 unpacks 8 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ41AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ50AVX2 unpacks 8 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ50AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ51AVX2 unpacks 8 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ51AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ4KAVX2 unpacks 8 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ4KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ5KAVX2 unpacks 8 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ5KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ6KAVX2 unpacks 8 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ6KAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI8AVX2 unpacks 8 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackI8AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4AVX2 unpacks 8 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4TwoAVX2 unpacks 8 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
@@ -459,83 +459,83 @@ func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins
 func widenScaledAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
 // unpackQ80AVX512 unpacks 16 rows of Q80 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ80AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ40AVX512 unpacks 16 rows of Q40 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ40AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ41AVX512 unpacks 16 rows of Q41 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ41AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ50AVX512 unpacks 16 rows of Q50 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ50AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ51AVX512 unpacks 16 rows of Q51 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ51AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ4KAVX512 unpacks 16 rows of Q4K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ4KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ5KAVX512 unpacks 16 rows of Q5K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ5KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackQ6KAVX512 unpacks 16 rows of Q6K blocks, n numbers long, a multiple of 256, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackQ6KAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI8AVX512 unpacks 16 rows of I8 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackI8AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4AVX512 unpacks 16 rows of I4 blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 32, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
 // unpackI4TwoAVX512 unpacks 16 rows of I4Two blocks, n numbers long, a multiple of 32, and srcRow bytes apart: four codes each
-// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 32 rows. For each 64
+// to codes and what they are multiplied by, of each 16, to scales and mins, whose lines hold 64 rows. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
 //go:noescape
 func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
-// gemvWholeAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvWholeAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
@@ -548,7 +548,7 @@ func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, min
 //go:noescape
 func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvEightsAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvEightsAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
@@ -561,7 +561,7 @@ func gemvEightsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mi
 //go:noescape
 func widenEightsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSixteensAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvSixteensAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
@@ -574,7 +574,7 @@ func gemvSixteensAVX512(c *float32, a *float32, codes *uint32, scales *float32, 
 //go:noescape
 func widenSixteensAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSignedAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvSignedAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
@@ -587,7 +587,7 @@ func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mi
 //go:noescape
 func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvCenteredAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvCenteredAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //
@@ -600,7 +600,7 @@ func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, 
 //go:noescape
 func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvScaledAVX512 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// gemvScaledAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
 // as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
 // numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
 //

@@ -11381,11 +11381,11 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, (SI)
-	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y1, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
-	VMOVUPS        Y2, 256(SI)
-	VMOVUPS        Y3, 384(SI)
+	VMOVUPS        Y2, 512(SI)
+	VMOVUPS        Y3, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 18(AX), Y0
@@ -11404,20 +11404,20 @@ block:
 	VPUNPCKHQDQ    Y1, Y4, Y1
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
-	VMOVUPS        Y0, 512(SI)
-	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y0, 1024(SI)
+	VMOVUPS        Y1, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
-	VMOVUPS        Y2, 768(SI)
-	VMOVUPS        Y3, 896(SI)
+	VMOVUPS        Y2, 1536(SI)
+	VMOVUPS        Y3, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000022, AX
 	ADDQ           $0x00000022, BX
 	ADDQ           $0x00000022, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -11474,37 +11474,37 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 128(SI)
+	VMOVUPS        Y4, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 256(SI)
+	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 384(SI)
+	VMOVUPS        Y4, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y0, 1024(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 640(SI)
+	VMOVUPS        Y0, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 768(SI)
+	VMOVUPS        Y0, 1536(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 896(SI)
+	VMOVUPS        Y0, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000012, AX
 	ADDQ           $0x00000012, BX
 	ADDQ           $0x00000012, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -11574,37 +11574,37 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 128(SI)
+	VMOVUPS        Y4, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 256(SI)
+	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 384(SI)
+	VMOVUPS        Y4, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y0, 1024(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 640(SI)
+	VMOVUPS        Y0, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 768(SI)
+	VMOVUPS        Y0, 1536(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 896(SI)
+	VMOVUPS        Y0, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000014, AX
 	ADDQ           $0x00000014, BX
 	ADDQ           $0x00000014, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -11691,7 +11691,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 128(SI)
+	VMOVUPS        Y6, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
@@ -11700,14 +11700,14 @@ block:
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 256(SI)
+	VMOVUPS        Y6, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
 	VPSHUFB        byte1<>+0(SB), Y0, Y7
 	VPAND          c80402010<>+0(SB), Y7, Y7
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 384(SI)
+	VMOVUPS        Y6, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y2
@@ -11717,7 +11717,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y6, Y6
 	VPAND          c10101010<>+0(SB), Y6, Y6
 	VPOR           Y6, Y2, Y2
-	VMOVUPS        Y2, 512(SI)
+	VMOVUPS        Y2, 1024(SI)
 	VPSRLD         $0x04, Y3, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte2<>+0(SB), Y0, Y3
@@ -11725,7 +11725,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y3, Y3
 	VPAND          c10101010<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
-	VMOVUPS        Y2, 640(SI)
+	VMOVUPS        Y2, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y2
@@ -11735,7 +11735,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y1, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y2, Y2
-	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y2, 1536(SI)
 	VPSRLD         $0x04, Y5, Y1
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
 	VPSHUFB        byte3<>+0(SB), Y0, Y0
@@ -11743,15 +11743,15 @@ block:
 	VPMINUB        fifths<>+0(SB), Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
-	VMOVUPS        Y1, 896(SI)
+	VMOVUPS        Y1, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000016, AX
 	ADDQ           $0x00000016, BX
 	ADDQ           $0x00000016, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -11941,7 +11941,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 128(SI)
+	VMOVUPS        Y6, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y6
@@ -11950,14 +11950,14 @@ block:
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 256(SI)
+	VMOVUPS        Y6, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y6
 	VPSHUFB        byte1<>+0(SB), Y0, Y7
 	VPAND          c80402010<>+0(SB), Y7, Y7
 	VPMINUB        fifths<>+0(SB), Y7, Y7
 	VPAND          c10101010<>+0(SB), Y7, Y7
 	VPOR           Y7, Y6, Y6
-	VMOVUPS        Y6, 384(SI)
+	VMOVUPS        Y6, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y2
@@ -11967,7 +11967,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y6, Y6
 	VPAND          c10101010<>+0(SB), Y6, Y6
 	VPOR           Y6, Y2, Y2
-	VMOVUPS        Y2, 512(SI)
+	VMOVUPS        Y2, 1024(SI)
 	VPSRLD         $0x04, Y3, Y2
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y2
 	VPSHUFB        byte2<>+0(SB), Y0, Y3
@@ -11975,7 +11975,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y3, Y3
 	VPAND          c10101010<>+0(SB), Y3, Y3
 	VPOR           Y3, Y2, Y2
-	VMOVUPS        Y2, 640(SI)
+	VMOVUPS        Y2, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y2
@@ -11985,7 +11985,7 @@ block:
 	VPMINUB        fifths<>+0(SB), Y1, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y2, Y2
-	VMOVUPS        Y2, 768(SI)
+	VMOVUPS        Y2, 1536(SI)
 	VPSRLD         $0x04, Y5, Y1
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y1
 	VPSHUFB        byte3<>+0(SB), Y0, Y0
@@ -11993,15 +11993,15 @@ block:
 	VPMINUB        fifths<>+0(SB), Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y1, Y1
-	VMOVUPS        Y1, 896(SI)
+	VMOVUPS        Y1, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000018, AX
 	ADDQ           $0x00000018, BX
 	ADDQ           $0x00000018, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -12062,30 +12062,30 @@ block:
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 128(DI)
+	VMOVUPS        Y5, 256(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 128(R8)
+	VMOVUPS        Y6, 256(R8)
 	VPSRLD         $0x10, Y1, Y5
 	VPAND          c0000003f<>+0(SB), Y5, Y5
 	VPSRLD         $0x10, Y2, Y6
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 256(DI)
+	VMOVUPS        Y5, 512(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 256(R8)
+	VMOVUPS        Y6, 512(R8)
 	VPSRLD         $0x18, Y1, Y5
 	VPAND          c0000003f<>+0(SB), Y5, Y5
 	VPSRLD         $0x18, Y2, Y6
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 384(DI)
+	VMOVUPS        Y5, 768(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 384(R8)
+	VMOVUPS        Y6, 768(R8)
 	VPAND          c0000000f<>+0(SB), Y3, Y5
 	VPSRLD         $0x04, Y3, Y6
 	VPAND          c0000000f<>+0(SB), Y6, Y6
@@ -12097,10 +12097,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 512(DI)
+	VMOVUPS        Y5, 1024(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 512(R8)
+	VMOVUPS        Y6, 1024(R8)
 	VPSRLD         $0x08, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x0c, Y3, Y6
@@ -12113,10 +12113,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 640(DI)
+	VMOVUPS        Y5, 1280(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 640(R8)
+	VMOVUPS        Y6, 1280(R8)
 	VPSRLD         $0x10, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x14, Y3, Y6
@@ -12129,10 +12129,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 768(DI)
+	VMOVUPS        Y5, 1536(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 768(R8)
+	VMOVUPS        Y6, 1536(R8)
 	VPSRLD         $0x18, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x1c, Y3, Y3
@@ -12145,10 +12145,10 @@ block:
 	VPOR           Y1, Y3, Y3
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 896(DI)
+	VMOVUPS        Y5, 1792(DI)
 	VCVTDQ2PS      Y3, Y3
 	VMULPS         Y0, Y3, Y3
-	VMOVUPS        Y3, 896(R8)
+	VMOVUPS        Y3, 1792(R8)
 	VBROADCASTI128 16(AX), Y0
 	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 16(AX)(CX*1), Y1
@@ -12168,29 +12168,29 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 128(SI)
+	VMOVUPS        Y4, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 256(SI)
+	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 384(SI)
+	VMOVUPS        Y4, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1024(SI)
+	VMOVUPS        Y0, 2048(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1152(SI)
+	VMOVUPS        Y0, 2304(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1280(SI)
+	VMOVUPS        Y0, 2560(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1408(SI)
+	VMOVUPS        Y0, 2816(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 48(AX), Y0
@@ -12210,31 +12210,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 2048(SI)
+	VMOVUPS        Y4, 4096(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 2176(SI)
+	VMOVUPS        Y4, 4352(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 2304(SI)
+	VMOVUPS        Y4, 4608(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 2432(SI)
+	VMOVUPS        Y4, 4864(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3072(SI)
+	VMOVUPS        Y0, 6144(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3200(SI)
+	VMOVUPS        Y0, 6400(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3328(SI)
+	VMOVUPS        Y0, 6656(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3456(SI)
+	VMOVUPS        Y0, 6912(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 80(AX), Y0
@@ -12254,31 +12254,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 4096(SI)
+	VMOVUPS        Y4, 8192(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 4224(SI)
+	VMOVUPS        Y4, 8448(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 4352(SI)
+	VMOVUPS        Y4, 8704(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 4480(SI)
+	VMOVUPS        Y4, 8960(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5120(SI)
+	VMOVUPS        Y0, 10240(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5248(SI)
+	VMOVUPS        Y0, 10496(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5376(SI)
+	VMOVUPS        Y0, 10752(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5504(SI)
+	VMOVUPS        Y0, 11008(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y0
@@ -12298,31 +12298,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 6144(SI)
+	VMOVUPS        Y4, 12288(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 6272(SI)
+	VMOVUPS        Y4, 12544(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 6400(SI)
+	VMOVUPS        Y4, 12800(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 6528(SI)
+	VMOVUPS        Y4, 13056(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7168(SI)
+	VMOVUPS        Y0, 14336(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7296(SI)
+	VMOVUPS        Y0, 14592(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7424(SI)
+	VMOVUPS        Y0, 14848(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7552(SI)
+	VMOVUPS        Y0, 15104(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y0
@@ -12342,31 +12342,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 512(SI)
+	VMOVUPS        Y4, 1024(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 640(SI)
+	VMOVUPS        Y4, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 768(SI)
+	VMOVUPS        Y4, 1536(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 896(SI)
+	VMOVUPS        Y4, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1536(SI)
+	VMOVUPS        Y0, 3072(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1664(SI)
+	VMOVUPS        Y0, 3328(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1792(SI)
+	VMOVUPS        Y0, 3584(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 1920(SI)
+	VMOVUPS        Y0, 3840(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 64(AX), Y0
@@ -12386,31 +12386,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 2560(SI)
+	VMOVUPS        Y4, 5120(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 2688(SI)
+	VMOVUPS        Y4, 5376(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 2816(SI)
+	VMOVUPS        Y4, 5632(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 2944(SI)
+	VMOVUPS        Y4, 5888(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3584(SI)
+	VMOVUPS        Y0, 7168(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3712(SI)
+	VMOVUPS        Y0, 7424(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3840(SI)
+	VMOVUPS        Y0, 7680(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 3968(SI)
+	VMOVUPS        Y0, 7936(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y0
@@ -12430,31 +12430,31 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 4608(SI)
+	VMOVUPS        Y4, 9216(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 4736(SI)
+	VMOVUPS        Y4, 9472(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 4864(SI)
+	VMOVUPS        Y4, 9728(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 4992(SI)
+	VMOVUPS        Y4, 9984(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5632(SI)
+	VMOVUPS        Y0, 11264(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5760(SI)
+	VMOVUPS        Y0, 11520(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 5888(SI)
+	VMOVUPS        Y0, 11776(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 6016(SI)
+	VMOVUPS        Y0, 12032(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 128(AX), Y0
@@ -12474,39 +12474,39 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y4
-	VMOVUPS        Y4, 6656(SI)
+	VMOVUPS        Y4, 13312(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
-	VMOVUPS        Y4, 6784(SI)
+	VMOVUPS        Y4, 13568(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
-	VMOVUPS        Y4, 6912(SI)
+	VMOVUPS        Y4, 13824(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
-	VMOVUPS        Y4, 7040(SI)
+	VMOVUPS        Y4, 14080(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7680(SI)
+	VMOVUPS        Y0, 15360(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7808(SI)
+	VMOVUPS        Y0, 15616(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 7936(SI)
+	VMOVUPS        Y0, 15872(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 8064(SI)
+	VMOVUPS        Y0, 16128(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000090, AX
 	ADDQ           $0x00000090, BX
 	ADDQ           $0x00000090, DX
-	ADDQ           $0x00002000, SI
-	ADDQ           $0x00000400, DI
-	ADDQ           $0x00000400, R8
+	ADDQ           $0x00004000, SI
+	ADDQ           $0x00000800, DI
+	ADDQ           $0x00000800, R8
 	SUBQ           $0x00000100, R9
 	JNZ            block
 	VZEROUPPER
@@ -12597,30 +12597,30 @@ block:
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 128(DI)
+	VMOVUPS        Y5, 256(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 128(R8)
+	VMOVUPS        Y6, 256(R8)
 	VPSRLD         $0x10, Y1, Y5
 	VPAND          c0000003f<>+0(SB), Y5, Y5
 	VPSRLD         $0x10, Y2, Y6
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 256(DI)
+	VMOVUPS        Y5, 512(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 256(R8)
+	VMOVUPS        Y6, 512(R8)
 	VPSRLD         $0x18, Y1, Y5
 	VPAND          c0000003f<>+0(SB), Y5, Y5
 	VPSRLD         $0x18, Y2, Y6
 	VPAND          c0000003f<>+0(SB), Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 384(DI)
+	VMOVUPS        Y5, 768(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 384(R8)
+	VMOVUPS        Y6, 768(R8)
 	VPAND          c0000000f<>+0(SB), Y3, Y5
 	VPSRLD         $0x04, Y3, Y6
 	VPAND          c0000000f<>+0(SB), Y6, Y6
@@ -12632,10 +12632,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 512(DI)
+	VMOVUPS        Y5, 1024(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 512(R8)
+	VMOVUPS        Y6, 1024(R8)
 	VPSRLD         $0x08, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x0c, Y3, Y6
@@ -12648,10 +12648,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 640(DI)
+	VMOVUPS        Y5, 1280(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 640(R8)
+	VMOVUPS        Y6, 1280(R8)
 	VPSRLD         $0x10, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x14, Y3, Y6
@@ -12664,10 +12664,10 @@ block:
 	VPOR           Y7, Y6, Y6
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 768(DI)
+	VMOVUPS        Y5, 1536(DI)
 	VCVTDQ2PS      Y6, Y6
 	VMULPS         Y0, Y6, Y6
-	VMOVUPS        Y6, 768(R8)
+	VMOVUPS        Y6, 1536(R8)
 	VPSRLD         $0x18, Y3, Y5
 	VPAND          c0000000f<>+0(SB), Y5, Y5
 	VPSRLD         $0x1c, Y3, Y3
@@ -12680,10 +12680,10 @@ block:
 	VPOR           Y1, Y3, Y3
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y4, Y5, Y5
-	VMOVUPS        Y5, 896(DI)
+	VMOVUPS        Y5, 1792(DI)
 	VCVTDQ2PS      Y3, Y3
 	VMULPS         Y0, Y3, Y3
-	VMOVUPS        Y3, 896(R8)
+	VMOVUPS        Y3, 1792(R8)
 	VBROADCASTI128 16(AX), Y0
 	VINSERTI128    $0x01, 16(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 16(AX)(CX*1), Y1
@@ -12725,19 +12725,19 @@ block:
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 128(SI)
+	VMOVUPS        Y8, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 256(SI)
+	VMOVUPS        Y8, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 384(SI)
+	VMOVUPS        Y8, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -12745,13 +12745,13 @@ block:
 	VPSLLD         $0x03, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 1024(SI)
+	VMOVUPS        Y4, 2048(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1152(SI)
+	VMOVUPS        Y4, 2304(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -12759,13 +12759,13 @@ block:
 	VPSLLD         $0x03, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1280(SI)
+	VMOVUPS        Y4, 2560(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1408(SI)
+	VMOVUPS        Y4, 2816(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 80(AX), Y4
@@ -12788,24 +12788,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2048(SI)
+	VMOVUPS        Y8, 4096(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2176(SI)
+	VMOVUPS        Y8, 4352(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2304(SI)
+	VMOVUPS        Y8, 4608(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2432(SI)
+	VMOVUPS        Y8, 4864(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -12813,13 +12813,13 @@ block:
 	VPSLLD         $0x01, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 3072(SI)
+	VMOVUPS        Y4, 6144(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3200(SI)
+	VMOVUPS        Y4, 6400(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -12827,13 +12827,13 @@ block:
 	VPSLLD         $0x01, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3328(SI)
+	VMOVUPS        Y4, 6656(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3456(SI)
+	VMOVUPS        Y4, 6912(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y4
@@ -12855,21 +12855,21 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
 	VPAND          c10101010<>+0(SB), Y0, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4096(SI)
+	VMOVUPS        Y8, 8192(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPAND          c10101010<>+0(SB), Y1, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4224(SI)
+	VMOVUPS        Y8, 8448(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPAND          c10101010<>+0(SB), Y2, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4352(SI)
+	VMOVUPS        Y8, 8704(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPAND          c10101010<>+0(SB), Y3, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4480(SI)
+	VMOVUPS        Y8, 8960(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -12877,13 +12877,13 @@ block:
 	VPSRLD         $0x01, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 5120(SI)
+	VMOVUPS        Y4, 10240(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 5248(SI)
+	VMOVUPS        Y4, 10496(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -12891,13 +12891,13 @@ block:
 	VPSRLD         $0x01, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 5376(SI)
+	VMOVUPS        Y4, 10752(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 5504(SI)
+	VMOVUPS        Y4, 11008(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 144(AX), Y4
@@ -12920,24 +12920,24 @@ block:
 	VPSRLD         $0x02, Y0, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6144(SI)
+	VMOVUPS        Y8, 12288(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSRLD         $0x02, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6272(SI)
+	VMOVUPS        Y8, 12544(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSRLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6400(SI)
+	VMOVUPS        Y8, 12800(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSRLD         $0x02, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6528(SI)
+	VMOVUPS        Y8, 13056(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -12945,13 +12945,13 @@ block:
 	VPSRLD         $0x03, Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 7168(SI)
+	VMOVUPS        Y4, 14336(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y1, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7296(SI)
+	VMOVUPS        Y0, 14592(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -12959,13 +12959,13 @@ block:
 	VPSRLD         $0x03, Y2, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7424(SI)
+	VMOVUPS        Y0, 14848(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y3, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7552(SI)
+	VMOVUPS        Y0, 15104(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y0
@@ -13004,24 +13004,24 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 512(SI)
+	VMOVUPS        Y8, 1024(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 640(SI)
+	VMOVUPS        Y8, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 768(SI)
+	VMOVUPS        Y8, 1536(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 896(SI)
+	VMOVUPS        Y8, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13029,13 +13029,13 @@ block:
 	VPSLLD         $0x03, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 1536(SI)
+	VMOVUPS        Y4, 3072(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1664(SI)
+	VMOVUPS        Y4, 3328(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -13043,13 +13043,13 @@ block:
 	VPSLLD         $0x03, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1792(SI)
+	VMOVUPS        Y4, 3584(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x03, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 1920(SI)
+	VMOVUPS        Y4, 3840(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y4
@@ -13072,24 +13072,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2560(SI)
+	VMOVUPS        Y8, 5120(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2688(SI)
+	VMOVUPS        Y8, 5376(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2816(SI)
+	VMOVUPS        Y8, 5632(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 2944(SI)
+	VMOVUPS        Y8, 5888(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13097,13 +13097,13 @@ block:
 	VPSLLD         $0x01, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 3584(SI)
+	VMOVUPS        Y4, 7168(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3712(SI)
+	VMOVUPS        Y4, 7424(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -13111,13 +13111,13 @@ block:
 	VPSLLD         $0x01, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3840(SI)
+	VMOVUPS        Y4, 7680(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSLLD         $0x01, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 3968(SI)
+	VMOVUPS        Y4, 7936(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 128(AX), Y4
@@ -13139,21 +13139,21 @@ block:
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y8
 	VPAND          c10101010<>+0(SB), Y0, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4608(SI)
+	VMOVUPS        Y8, 9216(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPAND          c10101010<>+0(SB), Y1, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4736(SI)
+	VMOVUPS        Y8, 9472(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPAND          c10101010<>+0(SB), Y2, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4864(SI)
+	VMOVUPS        Y8, 9728(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPAND          c10101010<>+0(SB), Y3, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4992(SI)
+	VMOVUPS        Y8, 9984(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13161,13 +13161,13 @@ block:
 	VPSRLD         $0x01, Y0, Y8
 	VPAND          c10101010<>+0(SB), Y8, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 5632(SI)
+	VMOVUPS        Y4, 11264(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y1, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 5760(SI)
+	VMOVUPS        Y4, 11520(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
@@ -13175,13 +13175,13 @@ block:
 	VPSRLD         $0x01, Y2, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 5888(SI)
+	VMOVUPS        Y4, 11776(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPSRLD         $0x01, Y3, Y5
 	VPAND          c10101010<>+0(SB), Y5, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6016(SI)
+	VMOVUPS        Y4, 12032(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 160(AX), Y4
@@ -13204,24 +13204,24 @@ block:
 	VPSRLD         $0x02, Y0, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6656(SI)
+	VMOVUPS        Y8, 13312(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSRLD         $0x02, Y1, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6784(SI)
+	VMOVUPS        Y8, 13568(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSRLD         $0x02, Y2, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6912(SI)
+	VMOVUPS        Y8, 13824(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSRLD         $0x02, Y3, Y9
 	VPAND          c10101010<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 7040(SI)
+	VMOVUPS        Y8, 14080(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13229,13 +13229,13 @@ block:
 	VPSRLD         $0x03, Y0, Y0
 	VPAND          c10101010<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 7680(SI)
+	VMOVUPS        Y4, 15360(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y1, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7808(SI)
+	VMOVUPS        Y0, 15616(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -13243,21 +13243,21 @@ block:
 	VPSRLD         $0x03, Y2, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7936(SI)
+	VMOVUPS        Y0, 15872(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x03, Y3, Y1
 	VPAND          c10101010<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 8064(SI)
+	VMOVUPS        Y0, 16128(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x000000b0, AX
 	ADDQ           $0x000000b0, BX
 	ADDQ           $0x000000b0, DX
-	ADDQ           $0x00002000, SI
-	ADDQ           $0x00000400, DI
-	ADDQ           $0x00000400, R8
+	ADDQ           $0x00004000, SI
+	ADDQ           $0x00000800, DI
+	ADDQ           $0x00000800, R8
 	SUBQ           $0x00000100, R9
 	JNZ            block
 	VZEROUPPER
@@ -13318,41 +13318,17 @@ block:
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y0, Y5, Y5
 	VMULPS         c43000000<>+0(SB), Y5, Y6
-	VMOVUPS        Y6, 128(DI)
+	VMOVUPS        Y6, 256(DI)
 	VMULPS         cc3200000<>+0(SB), Y5, Y5
-	VMOVUPS        Y5, 128(R8)
+	VMOVUPS        Y5, 256(R8)
 	VPSLLD         $0x08, Y1, Y5
 	VPSRAD         $0x18, Y5, Y5
 	VCVTDQ2PS      Y5, Y5
 	VMULPS         Y0, Y5, Y5
 	VMULPS         c43000000<>+0(SB), Y5, Y6
-	VMOVUPS        Y6, 256(DI)
+	VMOVUPS        Y6, 512(DI)
 	VMULPS         cc3200000<>+0(SB), Y5, Y5
-	VMOVUPS        Y5, 256(R8)
-	VPSRAD         $0x18, Y1, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y5
-	VMOVUPS        Y5, 384(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 384(R8)
-	VPSLLD         $0x18, Y2, Y1
-	VPSRAD         $0x18, Y1, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y5
-	VMOVUPS        Y5, 512(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 512(R8)
-	VPSLLD         $0x10, Y2, Y1
-	VPSRAD         $0x18, Y1, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y5
-	VMOVUPS        Y5, 640(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 640(R8)
-	VPSLLD         $0x08, Y2, Y1
+	VMOVUPS        Y5, 512(R8)
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
@@ -13360,75 +13336,99 @@ block:
 	VMOVUPS        Y5, 768(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y1
 	VMOVUPS        Y1, 768(R8)
-	VPSRAD         $0x18, Y2, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 896(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 896(R8)
-	VPSLLD         $0x18, Y3, Y1
+	VPSLLD         $0x18, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1024(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 1024(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y1
 	VMOVUPS        Y1, 1024(R8)
-	VPSLLD         $0x10, Y3, Y1
+	VPSLLD         $0x10, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1152(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 1152(R8)
-	VPSLLD         $0x08, Y3, Y1
-	VPSRAD         $0x18, Y1, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1280(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 1280(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y1
 	VMOVUPS        Y1, 1280(R8)
-	VPSRAD         $0x18, Y3, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1408(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 1408(R8)
-	VPSLLD         $0x18, Y4, Y1
+	VPSLLD         $0x08, Y2, Y1
 	VPSRAD         $0x18, Y1, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1536(DI)
+	VMULPS         c43000000<>+0(SB), Y1, Y5
+	VMOVUPS        Y5, 1536(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y1
 	VMOVUPS        Y1, 1536(R8)
-	VPSLLD         $0x10, Y4, Y1
-	VPSRAD         $0x18, Y1, Y1
-	VCVTDQ2PS      Y1, Y1
-	VMULPS         Y0, Y1, Y1
-	VMULPS         c43000000<>+0(SB), Y1, Y2
-	VMOVUPS        Y2, 1664(DI)
-	VMULPS         cc3200000<>+0(SB), Y1, Y1
-	VMOVUPS        Y1, 1664(R8)
-	VPSLLD         $0x08, Y4, Y1
-	VPSRAD         $0x18, Y1, Y1
+	VPSRAD         $0x18, Y2, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
 	VMULPS         c43000000<>+0(SB), Y1, Y2
 	VMOVUPS        Y2, 1792(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y1
 	VMOVUPS        Y1, 1792(R8)
+	VPSLLD         $0x18, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 2048(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 2048(R8)
+	VPSLLD         $0x10, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 2304(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 2304(R8)
+	VPSLLD         $0x08, Y3, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 2560(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 2560(R8)
+	VPSRAD         $0x18, Y3, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 2816(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 2816(R8)
+	VPSLLD         $0x18, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 3072(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 3072(R8)
+	VPSLLD         $0x10, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 3328(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 3328(R8)
+	VPSLLD         $0x08, Y4, Y1
+	VPSRAD         $0x18, Y1, Y1
+	VCVTDQ2PS      Y1, Y1
+	VMULPS         Y0, Y1, Y1
+	VMULPS         c43000000<>+0(SB), Y1, Y2
+	VMOVUPS        Y2, 3584(DI)
+	VMULPS         cc3200000<>+0(SB), Y1, Y1
+	VMOVUPS        Y1, 3584(R8)
 	VPSRAD         $0x18, Y4, Y1
 	VCVTDQ2PS      Y1, Y1
 	VMULPS         Y0, Y1, Y1
 	VMULPS         c43000000<>+0(SB), Y1, Y0
-	VMOVUPS        Y0, 1920(DI)
+	VMOVUPS        Y0, 3840(DI)
 	VMULPS         cc3200000<>+0(SB), Y1, Y0
-	VMOVUPS        Y0, 1920(R8)
+	VMOVUPS        Y0, 3840(R8)
 	VBROADCASTI128 128(AX), Y0
 	VINSERTI128    $0x01, 128(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 128(AX)(CX*1), Y1
@@ -13470,43 +13470,43 @@ block:
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 128(SI)
+	VMOVUPS        Y8, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 256(SI)
+	VMOVUPS        Y8, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 384(SI)
+	VMOVUPS        Y8, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 2048(SI)
+	VMOVUPS        Y4, 4096(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2176(SI)
+	VMOVUPS        Y4, 4352(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2304(SI)
+	VMOVUPS        Y4, 4608(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2432(SI)
+	VMOVUPS        Y4, 4864(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 32(AX), Y4
@@ -13529,24 +13529,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1024(SI)
+	VMOVUPS        Y8, 2048(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1152(SI)
+	VMOVUPS        Y8, 2304(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1280(SI)
+	VMOVUPS        Y8, 2560(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1408(SI)
+	VMOVUPS        Y8, 2816(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13554,13 +13554,13 @@ block:
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 3072(SI)
+	VMOVUPS        Y4, 6144(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3200(SI)
+	VMOVUPS        Y0, 6400(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -13568,13 +13568,13 @@ block:
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3328(SI)
+	VMOVUPS        Y0, 6656(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3456(SI)
+	VMOVUPS        Y0, 6912(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 144(AX), Y0
@@ -13613,48 +13613,48 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 512(SI)
+	VMOVUPS        Y8, 1024(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 640(SI)
+	VMOVUPS        Y8, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 768(SI)
+	VMOVUPS        Y8, 1536(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 896(SI)
+	VMOVUPS        Y8, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 2560(SI)
+	VMOVUPS        Y4, 5120(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2688(SI)
+	VMOVUPS        Y4, 5376(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2816(SI)
+	VMOVUPS        Y4, 5632(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 2944(SI)
+	VMOVUPS        Y4, 5888(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 48(AX), Y4
@@ -13677,24 +13677,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1536(SI)
+	VMOVUPS        Y8, 3072(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1664(SI)
+	VMOVUPS        Y8, 3328(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1792(SI)
+	VMOVUPS        Y8, 3584(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 1920(SI)
+	VMOVUPS        Y8, 3840(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13702,13 +13702,13 @@ block:
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 3584(SI)
+	VMOVUPS        Y4, 7168(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3712(SI)
+	VMOVUPS        Y0, 7424(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -13716,13 +13716,13 @@ block:
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3840(SI)
+	VMOVUPS        Y0, 7680(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 3968(SI)
+	VMOVUPS        Y0, 7936(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 160(AX), Y0
@@ -13761,48 +13761,48 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4096(SI)
+	VMOVUPS        Y8, 8192(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4224(SI)
+	VMOVUPS        Y8, 8448(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4352(SI)
+	VMOVUPS        Y8, 8704(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4480(SI)
+	VMOVUPS        Y8, 8960(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 6144(SI)
+	VMOVUPS        Y4, 12288(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6272(SI)
+	VMOVUPS        Y4, 12544(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6400(SI)
+	VMOVUPS        Y4, 12800(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6528(SI)
+	VMOVUPS        Y4, 13056(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 96(AX), Y4
@@ -13825,24 +13825,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5120(SI)
+	VMOVUPS        Y8, 10240(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5248(SI)
+	VMOVUPS        Y8, 10496(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5376(SI)
+	VMOVUPS        Y8, 10752(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5504(SI)
+	VMOVUPS        Y8, 11008(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13850,13 +13850,13 @@ block:
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 7168(SI)
+	VMOVUPS        Y4, 14336(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7296(SI)
+	VMOVUPS        Y0, 14592(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -13864,13 +13864,13 @@ block:
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7424(SI)
+	VMOVUPS        Y0, 14848(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7552(SI)
+	VMOVUPS        Y0, 15104(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 176(AX), Y0
@@ -13909,48 +13909,48 @@ block:
 	VPSLLD         $0x04, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4608(SI)
+	VMOVUPS        Y8, 9216(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x04, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4736(SI)
+	VMOVUPS        Y8, 9472(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x04, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4864(SI)
+	VMOVUPS        Y8, 9728(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x04, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 4992(SI)
+	VMOVUPS        Y8, 9984(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y0, Y8
 	VPOR           Y8, Y4, Y4
-	VMOVUPS        Y4, 6656(SI)
+	VMOVUPS        Y4, 13312(SI)
 	VPSRLD         $0x04, Y5, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y1, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6784(SI)
+	VMOVUPS        Y4, 13568(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y2, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 6912(SI)
+	VMOVUPS        Y4, 13824(SI)
 	VPSRLD         $0x04, Y7, Y4
 	VPAND          c0f0f0f0f<>+0(SB), Y4, Y4
 	VPAND          c30303030<>+0(SB), Y3, Y5
 	VPOR           Y5, Y4, Y4
-	VMOVUPS        Y4, 7040(SI)
+	VMOVUPS        Y4, 14080(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 112(AX), Y4
@@ -13973,24 +13973,24 @@ block:
 	VPSLLD         $0x02, Y0, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5632(SI)
+	VMOVUPS        Y8, 11264(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y5, Y8
 	VPSLLD         $0x02, Y1, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5760(SI)
+	VMOVUPS        Y8, 11520(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y6, Y8
 	VPSLLD         $0x02, Y2, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 5888(SI)
+	VMOVUPS        Y8, 11776(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y7, Y8
 	VPSLLD         $0x02, Y3, Y9
 	VPAND          c30303030<>+0(SB), Y9, Y9
 	VPOR           Y9, Y8, Y8
-	VMOVUPS        Y8, 6016(SI)
+	VMOVUPS        Y8, 12032(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y4, Y4
@@ -13998,13 +13998,13 @@ block:
 	VPSRLD         $0x02, Y0, Y0
 	VPAND          c30303030<>+0(SB), Y0, Y0
 	VPOR           Y0, Y4, Y4
-	VMOVUPS        Y4, 7680(SI)
+	VMOVUPS        Y4, 15360(SI)
 	VPSRLD         $0x04, Y5, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y1, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7808(SI)
+	VMOVUPS        Y0, 15616(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y6, Y0
@@ -14012,21 +14012,21 @@ block:
 	VPSRLD         $0x02, Y2, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 7936(SI)
+	VMOVUPS        Y0, 15872(SI)
 	VPSRLD         $0x04, Y7, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSRLD         $0x02, Y3, Y1
 	VPAND          c30303030<>+0(SB), Y1, Y1
 	VPOR           Y1, Y0, Y0
-	VMOVUPS        Y0, 8064(SI)
+	VMOVUPS        Y0, 16128(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x000000d2, AX
 	ADDQ           $0x000000d2, BX
 	ADDQ           $0x000000d2, DX
-	ADDQ           $0x00002000, SI
-	ADDQ           $0x00000800, DI
-	ADDQ           $0x00000800, R8
+	ADDQ           $0x00004000, SI
+	ADDQ           $0x00001000, DI
+	ADDQ           $0x00001000, R8
 	SUBQ           $0x00000100, R9
 	JNZ            block
 	VZEROUPPER
@@ -14111,11 +14111,11 @@ block:
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
 	VMOVUPS        Y0, (SI)
-	VMOVUPS        Y1, 128(SI)
+	VMOVUPS        Y1, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
-	VMOVUPS        Y2, 256(SI)
-	VMOVUPS        Y3, 384(SI)
+	VMOVUPS        Y2, 512(SI)
+	VMOVUPS        Y3, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VBROADCASTI128 20(AX), Y0
@@ -14134,20 +14134,20 @@ block:
 	VPUNPCKHQDQ    Y1, Y4, Y1
 	VPUNPCKLQDQ    Y3, Y5, Y2
 	VPUNPCKHQDQ    Y3, Y5, Y3
-	VMOVUPS        Y0, 512(SI)
-	VMOVUPS        Y1, 640(SI)
+	VMOVUPS        Y0, 1024(SI)
+	VMOVUPS        Y1, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
-	VMOVUPS        Y2, 768(SI)
-	VMOVUPS        Y3, 896(SI)
+	VMOVUPS        Y2, 1536(SI)
+	VMOVUPS        Y3, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000024, AX
 	ADDQ           $0x00000024, BX
 	ADDQ           $0x00000024, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -14206,43 +14206,43 @@ block:
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 128(SI)
+	VMOVUPS        Y4, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 256(SI)
+	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 384(SI)
+	VMOVUPS        Y4, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y0, 1024(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 640(SI)
+	VMOVUPS        Y0, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 768(SI)
+	VMOVUPS        Y0, 1536(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 896(SI)
+	VMOVUPS        Y0, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000014, AX
 	ADDQ           $0x00000014, BX
 	ADDQ           $0x00000014, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000080, DI
-	ADDQ           $0x00000080, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000100, DI
+	ADDQ           $0x00000100, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -14299,21 +14299,21 @@ block:
 	MOVL           (DX)(CX*1), R12
 	MOVL           R12, 28(DI)
 	MOVL           4(AX), R12
-	MOVL           R12, 128(DI)
+	MOVL           R12, 256(DI)
 	MOVL           4(AX)(CX*1), R12
-	MOVL           R12, 132(DI)
+	MOVL           R12, 260(DI)
 	MOVL           4(AX)(CX*2), R12
-	MOVL           R12, 136(DI)
+	MOVL           R12, 264(DI)
 	MOVL           4(BX), R12
-	MOVL           R12, 140(DI)
+	MOVL           R12, 268(DI)
 	MOVL           4(BX)(CX*1), R12
-	MOVL           R12, 144(DI)
+	MOVL           R12, 272(DI)
 	MOVL           4(BX)(CX*2), R12
-	MOVL           R12, 148(DI)
+	MOVL           R12, 276(DI)
 	MOVL           4(DX), R12
-	MOVL           R12, 152(DI)
+	MOVL           R12, 280(DI)
 	MOVL           4(DX)(CX*1), R12
-	MOVL           R12, 156(DI)
+	MOVL           R12, 284(DI)
 	VBROADCASTI128 8(AX), Y0
 	VINSERTI128    $0x01, 8(BX)(CX*1), Y0, Y0
 	VBROADCASTI128 8(AX)(CX*1), Y1
@@ -14335,43 +14335,43 @@ block:
 	VMOVUPS        Y4, (SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y1, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 128(SI)
+	VMOVUPS        Y4, 256(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPAND          c0f0f0f0f<>+0(SB), Y2, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 256(SI)
+	VMOVUPS        Y4, 512(SI)
 	VPAND          c0f0f0f0f<>+0(SB), Y3, Y4
 	VPSUBB         eights<>+0(SB), Y4, Y4
-	VMOVUPS        Y4, 384(SI)
+	VMOVUPS        Y4, 768(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y0, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 512(SI)
+	VMOVUPS        Y0, 1024(SI)
 	VPSRLD         $0x04, Y1, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 640(SI)
+	VMOVUPS        Y0, 1280(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	VPSRLD         $0x04, Y2, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 768(SI)
+	VMOVUPS        Y0, 1536(SI)
 	VPSRLD         $0x04, Y3, Y0
 	VPAND          c0f0f0f0f<>+0(SB), Y0, Y0
 	VPSUBB         eights<>+0(SB), Y0, Y0
-	VMOVUPS        Y0, 896(SI)
+	VMOVUPS        Y0, 1792(SI)
 	PREFETCHT1     (R10)
 	ADDQ           R11, R10
 	ADDQ           $0x00000018, AX
 	ADDQ           $0x00000018, BX
 	ADDQ           $0x00000018, DX
-	ADDQ           $0x00000400, SI
-	ADDQ           $0x00000100, DI
-	ADDQ           $0x00000100, R8
+	ADDQ           $0x00000800, SI
+	ADDQ           $0x00000200, DI
+	ADDQ           $0x00000200, R8
 	SUBQ           $0x00000020, R9
 	JNZ            block
 	VZEROUPPER
@@ -14492,11 +14492,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -14574,11 +14574,11 @@ four:
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -14699,11 +14699,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -14781,11 +14781,11 @@ four:
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -14906,11 +14906,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -14988,11 +14988,11 @@ four:
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -15117,11 +15117,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -15230,11 +15230,11 @@ four:
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -15355,11 +15355,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -15437,11 +15437,11 @@ four:
 	VFMADD213PS Y1, Y0, Y2
 	VMOVUPS     Y2, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -15574,11 +15574,11 @@ four:
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
@@ -15669,11 +15669,11 @@ four:
 	VMULPS  Y0, Y1, Y1
 	VMOVUPS Y1, 192(AX)
 	ADDQ    $0x00000100, AX
-	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000100, CX
 	DECQ    DI
 	JNZ     four
-	ADDQ    $0x00000080, DX
-	ADDQ    $0x00000080, BX
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x00000100, BX
 	DECQ    SI
 	JNZ     group
 	VZEROUPPER
@@ -15757,13 +15757,13 @@ block:
 	VMOVUPS         Z0, (R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z1, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z2, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z3, 384(R9)
+	VMOVUPS         Z3, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 18(AX), Z0
@@ -15790,16 +15790,16 @@ block:
 	VPUNPCKHQDQ     Z1, Z4, Z1
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z1, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z2, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z3, 896(R9)
+	VMOVUPS         Z3, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000022, AX
@@ -15808,9 +15808,9 @@ block:
 	ADDQ            $0x00000022, DI
 	ADDQ            $0x00000022, R8
 	ADDQ            $0x00000022, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -15896,35 +15896,35 @@ block:
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 128(R9)
-	PREFETCHT1      (R13)
-	ADDQ            R14, R13
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 384(R9)
+	VMOVUPS         Z4, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 640(R9)
+	VMOVUPS         Z0, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 768(R9)
+	VMOVUPS         Z0, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 896(R9)
+	VMOVUPS         Z0, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000012, AX
@@ -15933,9 +15933,9 @@ block:
 	ADDQ            $0x00000012, DI
 	ADDQ            $0x00000012, R8
 	ADDQ            $0x00000012, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -16015,35 +16015,35 @@ block:
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 128(R9)
-	PREFETCHT1      (R13)
-	ADDQ            R14, R13
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 384(R9)
+	VMOVUPS         Z4, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 640(R9)
+	VMOVUPS         Z0, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 768(R9)
+	VMOVUPS         Z0, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 896(R9)
+	VMOVUPS         Z0, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000014, AX
@@ -16052,9 +16052,9 @@ block:
 	ADDQ            $0x00000014, DI
 	ADDQ            $0x00000014, R8
 	ADDQ            $0x00000014, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -16168,7 +16168,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 128(R9)
+	VMOVUPS         Z6, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
@@ -16176,7 +16176,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 256(R9)
+	VMOVUPS         Z6, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
@@ -16184,7 +16184,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 384(R9)
+	VMOVUPS         Z6, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z2
@@ -16193,7 +16193,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
 	VPMINUB         fifths<>+0(SB), Z6, Z6
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
-	VMOVUPS         Z2, 512(R9)
+	VMOVUPS         Z2, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z2
@@ -16202,7 +16202,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
 	VPMINUB         fifths<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
-	VMOVUPS         Z2, 640(R9)
+	VMOVUPS         Z2, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z2
@@ -16211,7 +16211,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
 	VPMINUB         fifths<>+0(SB), Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z2, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z1
@@ -16220,7 +16220,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
 	VPMINUB         fifths<>+0(SB), Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, 896(R9)
+	VMOVUPS         Z1, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000016, AX
@@ -16229,9 +16229,9 @@ block:
 	ADDQ            $0x00000016, DI
 	ADDQ            $0x00000016, R8
 	ADDQ            $0x00000016, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -16339,7 +16339,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 128(R9)
+	VMOVUPS         Z6, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z6
@@ -16347,7 +16347,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 256(R9)
+	VMOVUPS         Z6, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z6
@@ -16355,7 +16355,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z7, Z7
 	VPMINUB         fifths<>+0(SB), Z7, Z7
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z7, Z6
-	VMOVUPS         Z6, 384(R9)
+	VMOVUPS         Z6, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z2
@@ -16364,7 +16364,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z6, Z6
 	VPMINUB         fifths<>+0(SB), Z6, Z6
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z6, Z2
-	VMOVUPS         Z2, 512(R9)
+	VMOVUPS         Z2, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z2
@@ -16373,7 +16373,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z3, Z3
 	VPMINUB         fifths<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z2
-	VMOVUPS         Z2, 640(R9)
+	VMOVUPS         Z2, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z2
@@ -16382,7 +16382,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z1, Z1
 	VPMINUB         fifths<>+0(SB), Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z2, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z1
@@ -16391,7 +16391,7 @@ block:
 	VPANDD.BCST     c80402010<>+0(SB), Z0, Z0
 	VPMINUB         fifths<>+0(SB), Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z1
-	VMOVUPS         Z1, 896(R9)
+	VMOVUPS         Z1, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000018, AX
@@ -16400,9 +16400,9 @@ block:
 	ADDQ            $0x00000018, DI
 	ADDQ            $0x00000018, R8
 	ADDQ            $0x00000018, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -16471,30 +16471,30 @@ block:
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 128(R10)
+	VMOVUPS         Z5, 256(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 128(R11)
+	VMOVUPS         Z6, 256(R11)
 	VPSRLD          $0x10, Z1, Z5
 	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
 	VPSRLD          $0x10, Z2, Z6
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 256(R10)
+	VMOVUPS         Z5, 512(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 256(R11)
+	VMOVUPS         Z6, 512(R11)
 	VPSRLD          $0x18, Z1, Z5
 	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
 	VPSRLD          $0x18, Z2, Z6
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 384(R10)
+	VMOVUPS         Z5, 768(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 384(R11)
+	VMOVUPS         Z6, 768(R11)
 	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
 	VPSRLD          $0x04, Z3, Z6
 	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
@@ -16504,10 +16504,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 512(R10)
+	VMOVUPS         Z5, 1024(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 512(R11)
+	VMOVUPS         Z6, 1024(R11)
 	VPSRLD          $0x08, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x0c, Z3, Z6
@@ -16518,10 +16518,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 640(R10)
+	VMOVUPS         Z5, 1280(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 640(R11)
+	VMOVUPS         Z6, 1280(R11)
 	VPSRLD          $0x10, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x14, Z3, Z6
@@ -16532,10 +16532,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 768(R10)
+	VMOVUPS         Z5, 1536(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 768(R11)
+	VMOVUPS         Z6, 1536(R11)
 	VPSRLD          $0x18, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x1c, Z3, Z3
@@ -16546,10 +16546,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 896(R10)
+	VMOVUPS         Z5, 1792(R10)
 	VCVTDQ2PS       Z3, Z3
 	VMULPS          Z0, Z3, Z3
-	VMOVUPS         Z3, 896(R11)
+	VMOVUPS         Z3, 1792(R11)
 	VBROADCASTI32X4 16(AX), Z0
 	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
@@ -16579,35 +16579,35 @@ block:
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 128(R9)
-	PREFETCHT1      (R13)
-	ADDQ            R14, R13
-	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VMOVUPS         Z4, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
+	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
+	VMOVUPS         Z4, 512(R9)
+	PREFETCHT1      (R13)
+	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 384(R9)
+	VMOVUPS         Z4, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1024(R9)
+	VMOVUPS         Z0, 2048(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1152(R9)
+	VMOVUPS         Z0, 2304(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1280(R9)
+	VMOVUPS         Z0, 2560(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1408(R9)
+	VMOVUPS         Z0, 2816(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 48(AX), Z0
@@ -16635,39 +16635,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 2048(R9)
+	VMOVUPS         Z4, 4096(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 2176(R9)
+	VMOVUPS         Z4, 4352(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 2304(R9)
+	VMOVUPS         Z4, 4608(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 2432(R9)
+	VMOVUPS         Z4, 4864(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3072(R9)
+	VMOVUPS         Z0, 6144(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3200(R9)
+	VMOVUPS         Z0, 6400(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3328(R9)
+	VMOVUPS         Z0, 6656(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3456(R9)
+	VMOVUPS         Z0, 6912(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 80(AX), Z0
@@ -16695,39 +16695,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 4096(R9)
+	VMOVUPS         Z4, 8192(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 4224(R9)
+	VMOVUPS         Z4, 8448(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 4352(R9)
+	VMOVUPS         Z4, 8704(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 4480(R9)
+	VMOVUPS         Z4, 8960(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5120(R9)
+	VMOVUPS         Z0, 10240(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5248(R9)
+	VMOVUPS         Z0, 10496(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5376(R9)
+	VMOVUPS         Z0, 10752(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5504(R9)
+	VMOVUPS         Z0, 11008(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z0
@@ -16755,39 +16755,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 6144(R9)
+	VMOVUPS         Z4, 12288(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 6272(R9)
+	VMOVUPS         Z4, 12544(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 6400(R9)
+	VMOVUPS         Z4, 12800(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 6528(R9)
+	VMOVUPS         Z4, 13056(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7168(R9)
+	VMOVUPS         Z0, 14336(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7296(R9)
+	VMOVUPS         Z0, 14592(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7424(R9)
+	VMOVUPS         Z0, 14848(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7552(R9)
+	VMOVUPS         Z0, 15104(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z0
@@ -16815,39 +16815,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 512(R9)
+	VMOVUPS         Z4, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 640(R9)
+	VMOVUPS         Z4, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 768(R9)
+	VMOVUPS         Z4, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 896(R9)
+	VMOVUPS         Z4, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1536(R9)
+	VMOVUPS         Z0, 3072(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1664(R9)
+	VMOVUPS         Z0, 3328(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1792(R9)
+	VMOVUPS         Z0, 3584(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 1920(R9)
+	VMOVUPS         Z0, 3840(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 64(AX), Z0
@@ -16875,39 +16875,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 2560(R9)
+	VMOVUPS         Z4, 5120(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 2688(R9)
+	VMOVUPS         Z4, 5376(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 2816(R9)
+	VMOVUPS         Z4, 5632(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 2944(R9)
+	VMOVUPS         Z4, 5888(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3584(R9)
+	VMOVUPS         Z0, 7168(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3712(R9)
+	VMOVUPS         Z0, 7424(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3840(R9)
+	VMOVUPS         Z0, 7680(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 3968(R9)
+	VMOVUPS         Z0, 7936(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z0
@@ -16935,39 +16935,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 4608(R9)
+	VMOVUPS         Z4, 9216(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 4736(R9)
+	VMOVUPS         Z4, 9472(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 4864(R9)
+	VMOVUPS         Z4, 9728(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 4992(R9)
+	VMOVUPS         Z4, 9984(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5632(R9)
+	VMOVUPS         Z0, 11264(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5760(R9)
+	VMOVUPS         Z0, 11520(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 5888(R9)
+	VMOVUPS         Z0, 11776(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 6016(R9)
+	VMOVUPS         Z0, 12032(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 128(AX), Z0
@@ -16995,39 +16995,39 @@ block:
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 6656(R9)
+	VMOVUPS         Z4, 13312(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 6784(R9)
+	VMOVUPS         Z4, 13568(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 6912(R9)
+	VMOVUPS         Z4, 13824(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 7040(R9)
+	VMOVUPS         Z4, 14080(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7680(R9)
+	VMOVUPS         Z0, 15360(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7808(R9)
+	VMOVUPS         Z0, 15616(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 7936(R9)
+	VMOVUPS         Z0, 15872(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 8064(R9)
+	VMOVUPS         Z0, 16128(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000090, AX
@@ -17036,9 +17036,9 @@ block:
 	ADDQ            $0x00000090, DI
 	ADDQ            $0x00000090, R8
 	ADDQ            $0x00000090, DX
-	ADDQ            $0x00002000, R9
-	ADDQ            $0x00000400, R10
-	ADDQ            $0x00000400, R11
+	ADDQ            $0x00004000, R9
+	ADDQ            $0x00000800, R10
+	ADDQ            $0x00000800, R11
 	SUBQ            $0x00000100, R12
 	JNZ             block
 	VZEROUPPER
@@ -17107,30 +17107,30 @@ block:
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 128(R10)
+	VMOVUPS         Z5, 256(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 128(R11)
+	VMOVUPS         Z6, 256(R11)
 	VPSRLD          $0x10, Z1, Z5
 	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
 	VPSRLD          $0x10, Z2, Z6
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 256(R10)
+	VMOVUPS         Z5, 512(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 256(R11)
+	VMOVUPS         Z6, 512(R11)
 	VPSRLD          $0x18, Z1, Z5
 	VPANDD.BCST     c0000003f<>+0(SB), Z5, Z5
 	VPSRLD          $0x18, Z2, Z6
 	VPANDD.BCST     c0000003f<>+0(SB), Z6, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 384(R10)
+	VMOVUPS         Z5, 768(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 384(R11)
+	VMOVUPS         Z6, 768(R11)
 	VPANDD.BCST     c0000000f<>+0(SB), Z3, Z5
 	VPSRLD          $0x04, Z3, Z6
 	VPANDD.BCST     c0000000f<>+0(SB), Z6, Z6
@@ -17140,10 +17140,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 512(R10)
+	VMOVUPS         Z5, 1024(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 512(R11)
+	VMOVUPS         Z6, 1024(R11)
 	VPSRLD          $0x08, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x0c, Z3, Z6
@@ -17154,10 +17154,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 640(R10)
+	VMOVUPS         Z5, 1280(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 640(R11)
+	VMOVUPS         Z6, 1280(R11)
 	VPSRLD          $0x10, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x14, Z3, Z6
@@ -17168,10 +17168,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z7, Z6
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 768(R10)
+	VMOVUPS         Z5, 1536(R10)
 	VCVTDQ2PS       Z6, Z6
 	VMULPS          Z0, Z6, Z6
-	VMOVUPS         Z6, 768(R11)
+	VMOVUPS         Z6, 1536(R11)
 	VPSRLD          $0x18, Z3, Z5
 	VPANDD.BCST     c0000000f<>+0(SB), Z5, Z5
 	VPSRLD          $0x1c, Z3, Z3
@@ -17182,10 +17182,10 @@ block:
 	VPTERNLOGD.BCST $0xf8, c00000030<>+0(SB), Z1, Z3
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z4, Z5, Z5
-	VMOVUPS         Z5, 896(R10)
+	VMOVUPS         Z5, 1792(R10)
 	VCVTDQ2PS       Z3, Z3
 	VMULPS          Z0, Z3, Z3
-	VMOVUPS         Z3, 896(R11)
+	VMOVUPS         Z3, 1792(R11)
 	VBROADCASTI32X4 16(AX), Z0
 	VINSERTI32X4    $0x01, 16(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 16(SI)(CX*2), Z0, Z0
@@ -17243,47 +17243,47 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 128(R9)
+	VMOVUPS         Z8, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 256(R9)
+	VMOVUPS         Z8, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 384(R9)
+	VMOVUPS         Z8, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 1024(R9)
+	VMOVUPS         Z4, 2048(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1152(R9)
+	VMOVUPS         Z4, 2304(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1280(R9)
+	VMOVUPS         Z4, 2560(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1408(R9)
+	VMOVUPS         Z4, 2816(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 80(AX), Z4
@@ -17313,53 +17313,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2048(R9)
+	VMOVUPS         Z8, 4096(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2176(R9)
+	VMOVUPS         Z8, 4352(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2304(R9)
+	VMOVUPS         Z8, 4608(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2432(R9)
+	VMOVUPS         Z8, 4864(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 3072(R9)
+	VMOVUPS         Z4, 6144(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3200(R9)
+	VMOVUPS         Z4, 6400(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3328(R9)
+	VMOVUPS         Z4, 6656(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3456(R9)
+	VMOVUPS         Z4, 6912(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z4
@@ -17388,50 +17388,50 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
-	VMOVUPS         Z8, 4096(R9)
+	VMOVUPS         Z8, 8192(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
-	VMOVUPS         Z8, 4224(R9)
+	VMOVUPS         Z8, 8448(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
-	VMOVUPS         Z8, 4352(R9)
+	VMOVUPS         Z8, 8704(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
-	VMOVUPS         Z8, 4480(R9)
+	VMOVUPS         Z8, 8960(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 5120(R9)
+	VMOVUPS         Z4, 10240(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 5248(R9)
+	VMOVUPS         Z4, 10496(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 5376(R9)
+	VMOVUPS         Z4, 10752(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 5504(R9)
+	VMOVUPS         Z4, 11008(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 144(AX), Z4
@@ -17461,53 +17461,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSRLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6144(R9)
+	VMOVUPS         Z8, 12288(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6272(R9)
+	VMOVUPS         Z8, 12544(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6400(R9)
+	VMOVUPS         Z8, 12800(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6528(R9)
+	VMOVUPS         Z8, 13056(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 7168(R9)
+	VMOVUPS         Z4, 14336(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7296(R9)
+	VMOVUPS         Z0, 14592(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7424(R9)
+	VMOVUPS         Z0, 14848(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7552(R9)
+	VMOVUPS         Z0, 15104(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z0
@@ -17561,53 +17561,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 512(R9)
+	VMOVUPS         Z8, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 640(R9)
+	VMOVUPS         Z8, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 768(R9)
+	VMOVUPS         Z8, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 896(R9)
+	VMOVUPS         Z8, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 1536(R9)
+	VMOVUPS         Z4, 3072(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1664(R9)
+	VMOVUPS         Z4, 3328(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1792(R9)
+	VMOVUPS         Z4, 3584(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x03, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 1920(R9)
+	VMOVUPS         Z4, 3840(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z4
@@ -17637,53 +17637,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2560(R9)
+	VMOVUPS         Z8, 5120(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2688(R9)
+	VMOVUPS         Z8, 5376(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2816(R9)
+	VMOVUPS         Z8, 5632(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 2944(R9)
+	VMOVUPS         Z8, 5888(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 3584(R9)
+	VMOVUPS         Z4, 7168(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3712(R9)
+	VMOVUPS         Z4, 7424(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3840(R9)
+	VMOVUPS         Z4, 7680(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSLLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 3968(R9)
+	VMOVUPS         Z4, 7936(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 128(AX), Z4
@@ -17712,50 +17712,50 @@ block:
 	VPUNPCKHQDQ     Z7, Z9, Z7
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z8
-	VMOVUPS         Z8, 4608(R9)
+	VMOVUPS         Z8, 9216(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z8
-	VMOVUPS         Z8, 4736(R9)
+	VMOVUPS         Z8, 9472(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z2, Z8
-	VMOVUPS         Z8, 4864(R9)
+	VMOVUPS         Z8, 9728(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z3, Z8
-	VMOVUPS         Z8, 4992(R9)
+	VMOVUPS         Z8, 9984(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z0, Z8
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z8, Z4
-	VMOVUPS         Z4, 5632(R9)
+	VMOVUPS         Z4, 11264(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z1, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 5760(R9)
+	VMOVUPS         Z4, 11520(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z2, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 5888(R9)
+	VMOVUPS         Z4, 11776(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x01, Z3, Z5
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z5, Z4
-	VMOVUPS         Z4, 6016(R9)
+	VMOVUPS         Z4, 12032(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 160(AX), Z4
@@ -17785,53 +17785,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSRLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6656(R9)
+	VMOVUPS         Z8, 13312(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSRLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6784(R9)
+	VMOVUPS         Z8, 13568(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSRLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6912(R9)
+	VMOVUPS         Z8, 13824(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSRLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 7040(R9)
+	VMOVUPS         Z8, 14080(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x03, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 7680(R9)
+	VMOVUPS         Z4, 15360(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7808(R9)
+	VMOVUPS         Z0, 15616(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7936(R9)
+	VMOVUPS         Z0, 15872(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x03, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c10101010<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 8064(R9)
+	VMOVUPS         Z0, 16128(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x000000b0, AX
@@ -17840,9 +17840,9 @@ block:
 	ADDQ            $0x000000b0, DI
 	ADDQ            $0x000000b0, R8
 	ADDQ            $0x000000b0, DX
-	ADDQ            $0x00002000, R9
-	ADDQ            $0x00000400, R10
-	ADDQ            $0x00000400, R11
+	ADDQ            $0x00004000, R9
+	ADDQ            $0x00000800, R10
+	ADDQ            $0x00000800, R11
 	SUBQ            $0x00000100, R12
 	JNZ             block
 	VZEROUPPER
@@ -17924,41 +17924,17 @@ block:
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z0, Z5, Z5
 	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
-	VMOVUPS         Z6, 128(R10)
+	VMOVUPS         Z6, 256(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
-	VMOVUPS         Z5, 128(R11)
+	VMOVUPS         Z5, 256(R11)
 	VPSLLD          $0x08, Z1, Z5
 	VPSRAD          $0x18, Z5, Z5
 	VCVTDQ2PS       Z5, Z5
 	VMULPS          Z0, Z5, Z5
 	VMULPS.BCST     c43000000<>+0(SB), Z5, Z6
-	VMOVUPS         Z6, 256(R10)
+	VMOVUPS         Z6, 512(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z5, Z5
-	VMOVUPS         Z5, 256(R11)
-	VPSRAD          $0x18, Z1, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
-	VMOVUPS         Z5, 384(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 384(R11)
-	VPSLLD          $0x18, Z2, Z1
-	VPSRAD          $0x18, Z1, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
-	VMOVUPS         Z5, 512(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 512(R11)
-	VPSLLD          $0x10, Z2, Z1
-	VPSRAD          $0x18, Z1, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
-	VMOVUPS         Z5, 640(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 640(R11)
-	VPSLLD          $0x08, Z2, Z1
+	VMOVUPS         Z5, 512(R11)
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
@@ -17966,75 +17942,99 @@ block:
 	VMOVUPS         Z5, 768(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 768(R11)
-	VPSRAD          $0x18, Z2, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 896(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 896(R11)
-	VPSLLD          $0x18, Z3, Z1
+	VPSLLD          $0x18, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1024(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 1024(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 1024(R11)
-	VPSLLD          $0x10, Z3, Z1
+	VPSLLD          $0x10, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1152(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 1152(R11)
-	VPSLLD          $0x08, Z3, Z1
-	VPSRAD          $0x18, Z1, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1280(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 1280(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 1280(R11)
-	VPSRAD          $0x18, Z3, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1408(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 1408(R11)
-	VPSLLD          $0x18, Z4, Z1
+	VPSLLD          $0x08, Z2, Z1
 	VPSRAD          $0x18, Z1, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1536(R10)
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z5
+	VMOVUPS         Z5, 1536(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 1536(R11)
-	VPSLLD          $0x10, Z4, Z1
-	VPSRAD          $0x18, Z1, Z1
-	VCVTDQ2PS       Z1, Z1
-	VMULPS          Z0, Z1, Z1
-	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
-	VMOVUPS         Z2, 1664(R10)
-	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
-	VMOVUPS         Z1, 1664(R11)
-	VPSLLD          $0x08, Z4, Z1
-	VPSRAD          $0x18, Z1, Z1
+	VPSRAD          $0x18, Z2, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
 	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
 	VMOVUPS         Z2, 1792(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
 	VMOVUPS         Z1, 1792(R11)
+	VPSLLD          $0x18, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 2048(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 2048(R11)
+	VPSLLD          $0x10, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 2304(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 2304(R11)
+	VPSLLD          $0x08, Z3, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 2560(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 2560(R11)
+	VPSRAD          $0x18, Z3, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 2816(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 2816(R11)
+	VPSLLD          $0x18, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 3072(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 3072(R11)
+	VPSLLD          $0x10, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 3328(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 3328(R11)
+	VPSLLD          $0x08, Z4, Z1
+	VPSRAD          $0x18, Z1, Z1
+	VCVTDQ2PS       Z1, Z1
+	VMULPS          Z0, Z1, Z1
+	VMULPS.BCST     c43000000<>+0(SB), Z1, Z2
+	VMOVUPS         Z2, 3584(R10)
+	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z1
+	VMOVUPS         Z1, 3584(R11)
 	VPSRAD          $0x18, Z4, Z1
 	VCVTDQ2PS       Z1, Z1
 	VMULPS          Z0, Z1, Z1
 	VMULPS.BCST     c43000000<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 1920(R10)
+	VMOVUPS         Z0, 3840(R10)
 	VMULPS.BCST     cc3200000<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 1920(R11)
+	VMOVUPS         Z0, 3840(R11)
 	VBROADCASTI32X4 128(AX), Z0
 	VINSERTI32X4    $0x01, 128(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 128(SI)(CX*2), Z0, Z0
@@ -18092,43 +18092,43 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 128(R9)
+	VMOVUPS         Z8, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 256(R9)
+	VMOVUPS         Z8, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 384(R9)
+	VMOVUPS         Z8, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 2048(R9)
+	VMOVUPS         Z4, 4096(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 2176(R9)
+	VMOVUPS         Z4, 4352(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 2304(R9)
+	VMOVUPS         Z4, 4608(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 2432(R9)
+	VMOVUPS         Z4, 4864(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 32(AX), Z4
@@ -18158,53 +18158,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1024(R9)
+	VMOVUPS         Z8, 2048(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1152(R9)
+	VMOVUPS         Z8, 2304(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1280(R9)
+	VMOVUPS         Z8, 2560(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1408(R9)
+	VMOVUPS         Z8, 2816(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 3072(R9)
+	VMOVUPS         Z4, 6144(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3200(R9)
+	VMOVUPS         Z0, 6400(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3328(R9)
+	VMOVUPS         Z0, 6656(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3456(R9)
+	VMOVUPS         Z0, 6912(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 144(AX), Z0
@@ -18258,49 +18258,49 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 512(R9)
+	VMOVUPS         Z8, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 640(R9)
+	VMOVUPS         Z8, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 768(R9)
+	VMOVUPS         Z8, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 896(R9)
+	VMOVUPS         Z8, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 2560(R9)
+	VMOVUPS         Z4, 5120(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 2688(R9)
+	VMOVUPS         Z4, 5376(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 2816(R9)
+	VMOVUPS         Z4, 5632(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 2944(R9)
+	VMOVUPS         Z4, 5888(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 48(AX), Z4
@@ -18330,53 +18330,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1536(R9)
+	VMOVUPS         Z8, 3072(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1664(R9)
+	VMOVUPS         Z8, 3328(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1792(R9)
+	VMOVUPS         Z8, 3584(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 1920(R9)
+	VMOVUPS         Z8, 3840(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 3584(R9)
+	VMOVUPS         Z4, 7168(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3712(R9)
+	VMOVUPS         Z0, 7424(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3840(R9)
+	VMOVUPS         Z0, 7680(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 3968(R9)
+	VMOVUPS         Z0, 7936(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 160(AX), Z0
@@ -18430,49 +18430,49 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4096(R9)
+	VMOVUPS         Z8, 8192(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4224(R9)
+	VMOVUPS         Z8, 8448(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4352(R9)
+	VMOVUPS         Z8, 8704(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4480(R9)
+	VMOVUPS         Z8, 8960(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 6144(R9)
+	VMOVUPS         Z4, 12288(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 6272(R9)
+	VMOVUPS         Z4, 12544(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 6400(R9)
+	VMOVUPS         Z4, 12800(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 6528(R9)
+	VMOVUPS         Z4, 13056(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 96(AX), Z4
@@ -18502,53 +18502,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5120(R9)
+	VMOVUPS         Z8, 10240(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5248(R9)
+	VMOVUPS         Z8, 10496(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5376(R9)
+	VMOVUPS         Z8, 10752(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5504(R9)
+	VMOVUPS         Z8, 11008(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 7168(R9)
+	VMOVUPS         Z4, 14336(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7296(R9)
+	VMOVUPS         Z0, 14592(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7424(R9)
+	VMOVUPS         Z0, 14848(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7552(R9)
+	VMOVUPS         Z0, 15104(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 176(AX), Z0
@@ -18602,49 +18602,49 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x04, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4608(R9)
+	VMOVUPS         Z8, 9216(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x04, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4736(R9)
+	VMOVUPS         Z8, 9472(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x04, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4864(R9)
+	VMOVUPS         Z8, 9728(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x04, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 4992(R9)
+	VMOVUPS         Z8, 9984(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 6656(R9)
+	VMOVUPS         Z4, 13312(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z4
-	VMOVUPS         Z4, 6784(R9)
+	VMOVUPS         Z4, 13568(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z2, Z4
-	VMOVUPS         Z4, 6912(R9)
+	VMOVUPS         Z4, 13824(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z3, Z4
-	VMOVUPS         Z4, 7040(R9)
+	VMOVUPS         Z4, 14080(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 112(AX), Z4
@@ -18674,53 +18674,53 @@ block:
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z8
 	VPSLLD          $0x02, Z0, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5632(R9)
+	VMOVUPS         Z8, 11264(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z5, Z8
 	VPSLLD          $0x02, Z1, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5760(R9)
+	VMOVUPS         Z8, 11520(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z6, Z8
 	VPSLLD          $0x02, Z2, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 5888(R9)
+	VMOVUPS         Z8, 11776(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z7, Z8
 	VPSLLD          $0x02, Z3, Z9
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z9, Z8
-	VMOVUPS         Z8, 6016(R9)
+	VMOVUPS         Z8, 12032(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z4, Z4
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z4, Z4
 	VPSRLD          $0x02, Z0, Z0
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z0, Z4
-	VMOVUPS         Z4, 7680(R9)
+	VMOVUPS         Z4, 15360(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z5, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z1, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7808(R9)
+	VMOVUPS         Z0, 15616(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z6, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z2, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 7936(R9)
+	VMOVUPS         Z0, 15872(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z7, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSRLD          $0x02, Z3, Z1
 	VPTERNLOGD.BCST $0xf8, c30303030<>+0(SB), Z1, Z0
-	VMOVUPS         Z0, 8064(R9)
+	VMOVUPS         Z0, 16128(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x000000d2, AX
@@ -18729,9 +18729,9 @@ block:
 	ADDQ            $0x000000d2, DI
 	ADDQ            $0x000000d2, R8
 	ADDQ            $0x000000d2, DX
-	ADDQ            $0x00002000, R9
-	ADDQ            $0x00000800, R10
-	ADDQ            $0x00000800, R11
+	ADDQ            $0x00004000, R9
+	ADDQ            $0x00001000, R10
+	ADDQ            $0x00001000, R11
 	SUBQ            $0x00000100, R12
 	JNZ             block
 	VZEROUPPER
@@ -18815,13 +18815,13 @@ block:
 	VMOVUPS         Z0, (R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z1, 128(R9)
+	VMOVUPS         Z1, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z2, 256(R9)
+	VMOVUPS         Z2, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z3, 384(R9)
+	VMOVUPS         Z3, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VBROADCASTI32X4 20(AX), Z0
@@ -18848,16 +18848,16 @@ block:
 	VPUNPCKHQDQ     Z1, Z4, Z1
 	VPUNPCKLQDQ     Z3, Z5, Z2
 	VPUNPCKHQDQ     Z3, Z5, Z3
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z1, 640(R9)
+	VMOVUPS         Z1, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z2, 768(R9)
+	VMOVUPS         Z2, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
-	VMOVUPS         Z3, 896(R9)
+	VMOVUPS         Z3, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000024, AX
@@ -18866,9 +18866,9 @@ block:
 	ADDQ            $0x00000024, DI
 	ADDQ            $0x00000024, R8
 	ADDQ            $0x00000024, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -18956,41 +18956,41 @@ block:
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 128(R9)
+	VMOVUPS         Z4, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 256(R9)
+	VMOVUPS         Z4, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 384(R9)
+	VMOVUPS         Z4, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 640(R9)
+	VMOVUPS         Z0, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 768(R9)
+	VMOVUPS         Z0, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 896(R9)
+	VMOVUPS         Z0, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000014, AX
@@ -18999,9 +18999,9 @@ block:
 	ADDQ            $0x00000014, DI
 	ADDQ            $0x00000014, R8
 	ADDQ            $0x00000014, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000080, R10
-	ADDQ            $0x00000080, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000100, R10
+	ADDQ            $0x00000100, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -19059,37 +19059,37 @@ block:
 	MOVL            (DX), R15
 	MOVL            R15, 60(R10)
 	MOVL            4(AX), R15
-	MOVL            R15, 128(R10)
+	MOVL            R15, 256(R10)
 	MOVL            4(AX)(CX*1), R15
-	MOVL            R15, 132(R10)
+	MOVL            R15, 260(R10)
 	MOVL            4(AX)(CX*2), R15
-	MOVL            R15, 136(R10)
+	MOVL            R15, 264(R10)
 	MOVL            4(BX), R15
-	MOVL            R15, 140(R10)
+	MOVL            R15, 268(R10)
 	MOVL            4(BX)(CX*1), R15
-	MOVL            R15, 144(R10)
+	MOVL            R15, 272(R10)
 	MOVL            4(BX)(CX*2), R15
-	MOVL            R15, 148(R10)
+	MOVL            R15, 276(R10)
 	MOVL            4(SI), R15
-	MOVL            R15, 152(R10)
+	MOVL            R15, 280(R10)
 	MOVL            4(SI)(CX*1), R15
-	MOVL            R15, 156(R10)
+	MOVL            R15, 284(R10)
 	MOVL            4(SI)(CX*2), R15
-	MOVL            R15, 160(R10)
+	MOVL            R15, 288(R10)
 	MOVL            4(DI), R15
-	MOVL            R15, 164(R10)
+	MOVL            R15, 292(R10)
 	MOVL            4(DI)(CX*1), R15
-	MOVL            R15, 168(R10)
+	MOVL            R15, 296(R10)
 	MOVL            4(DI)(CX*2), R15
-	MOVL            R15, 172(R10)
+	MOVL            R15, 300(R10)
 	MOVL            4(R8), R15
-	MOVL            R15, 176(R10)
+	MOVL            R15, 304(R10)
 	MOVL            4(R8)(CX*1), R15
-	MOVL            R15, 180(R10)
+	MOVL            R15, 308(R10)
 	MOVL            4(R8)(CX*2), R15
-	MOVL            R15, 184(R10)
+	MOVL            R15, 312(R10)
 	MOVL            4(DX), R15
-	MOVL            R15, 188(R10)
+	MOVL            R15, 316(R10)
 	VBROADCASTI32X4 8(AX), Z0
 	VINSERTI32X4    $0x01, 8(BX)(CX*1), Z0, Z0
 	VINSERTI32X4    $0x02, 8(SI)(CX*2), Z0, Z0
@@ -19121,41 +19121,41 @@ block:
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z1, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 128(R9)
+	VMOVUPS         Z4, 256(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z2, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 256(R9)
+	VMOVUPS         Z4, 512(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z3, Z4
 	VPSUBB          eights<>+0(SB), Z4, Z4
-	VMOVUPS         Z4, 384(R9)
+	VMOVUPS         Z4, 768(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z0, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 512(R9)
+	VMOVUPS         Z0, 1024(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z1, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 640(R9)
+	VMOVUPS         Z0, 1280(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z2, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 768(R9)
+	VMOVUPS         Z0, 1536(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	VPSRLD          $0x04, Z3, Z0
 	VPANDD.BCST     c0f0f0f0f<>+0(SB), Z0, Z0
 	VPSUBB          eights<>+0(SB), Z0, Z0
-	VMOVUPS         Z0, 896(R9)
+	VMOVUPS         Z0, 1792(R9)
 	PREFETCHT1      (R13)
 	ADDQ            R14, R13
 	ADDQ            $0x00000018, AX
@@ -19164,9 +19164,9 @@ block:
 	ADDQ            $0x00000018, DI
 	ADDQ            $0x00000018, R8
 	ADDQ            $0x00000018, DX
-	ADDQ            $0x00000400, R9
-	ADDQ            $0x00000100, R10
-	ADDQ            $0x00000100, R11
+	ADDQ            $0x00000800, R9
+	ADDQ            $0x00000200, R10
+	ADDQ            $0x00000200, R11
 	SUBQ            $0x00000020, R12
 	JNZ             block
 	VZEROUPPER
@@ -19180,84 +19180,133 @@ TEXT ·gemvWholeAVX512(SB), NOSPLIT, $0-80
 	MOVQ    step+72(FP), DX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
 	MOVQ    codes+16(FP), BX
 	MOVQ    scales+24(FP), SI
 	MOVQ    mins+32(FP), DI
 	MOVQ    groups+40(FP), R8
-	VMOVUPS numbers0<>+0(SB), Z2
-	VMOVUPS numbers16<>+0(SB), Z3
+	VMOVUPS numbers0<>+0(SB), Z4
+	VMOVUPS numbers16<>+0(SB), Z5
 
 group:
-	VMOVUPS (SI), Z4
-	VMOVUPS (DI), Z5
-	VMOVUPS 64(SI), Z6
-	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI), Z6
+	VMOVUPS (DI), Z7
+	VMOVUPS 64(SI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(SI), Z10
+	VMOVUPS 128(DI), Z11
+	VMOVUPS 192(SI), Z12
+	VMOVUPS 192(DI), Z13
 	MOVQ    fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z8
-	VMOVDQU32    (BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    1(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    2(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    3(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    67(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (AX), Z14
+	VMOVDQU32    (BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    64(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    128(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    192(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 4(AX), Z14
+	VMOVDQU32    1(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    65(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    129(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    193(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 8(AX), Z14
+	VMOVDQU32    2(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    66(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    130(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    194(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 12(AX), Z14
+	VMOVDQU32    3(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    67(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    131(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    195(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -19333,11 +19382,11 @@ four:
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -19351,84 +19400,133 @@ TEXT ·gemvEightsAVX512(SB), NOSPLIT, $0-80
 	MOVQ    step+72(FP), DX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
 	MOVQ    codes+16(FP), BX
 	MOVQ    scales+24(FP), SI
 	MOVQ    mins+32(FP), DI
 	MOVQ    groups+40(FP), R8
-	VMOVUPS numbers0<>+0(SB), Z2
-	VMOVUPS numbers16<>+0(SB), Z3
+	VMOVUPS numbers0<>+0(SB), Z4
+	VMOVUPS numbers16<>+0(SB), Z5
 
 group:
-	VCVTPH2PS   (SI), Z4
-	VMULPS.BCST cc1000000<>+0(SB), Z4, Z5
-	VCVTPH2PS   64(SI), Z6
+	VCVTPH2PS   (SI), Z6
 	VMULPS.BCST cc1000000<>+0(SB), Z6, Z7
+	VCVTPH2PS   64(SI), Z8
+	VMULPS.BCST cc1000000<>+0(SB), Z8, Z9
+	VCVTPH2PS   128(SI), Z10
+	VMULPS.BCST cc1000000<>+0(SB), Z10, Z11
+	VCVTPH2PS   192(SI), Z12
+	VMULPS.BCST cc1000000<>+0(SB), Z12, Z13
 	MOVQ        fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z8
-	VMOVDQU32    (BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    1(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    2(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    3(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    67(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (AX), Z14
+	VMOVDQU32    (BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    64(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    128(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    192(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 4(AX), Z14
+	VMOVDQU32    1(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    65(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    129(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    193(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 8(AX), Z14
+	VMOVDQU32    2(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    66(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    130(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    194(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 12(AX), Z14
+	VMOVDQU32    3(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    67(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    131(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    195(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -19468,11 +19566,11 @@ four:
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -19486,84 +19584,133 @@ TEXT ·gemvSixteensAVX512(SB), NOSPLIT, $0-80
 	MOVQ    step+72(FP), DX
 	VPXORD  Z0, Z0, Z0
 	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
 	MOVQ    codes+16(FP), BX
 	MOVQ    scales+24(FP), SI
 	MOVQ    mins+32(FP), DI
 	MOVQ    groups+40(FP), R8
-	VMOVUPS numbers0<>+0(SB), Z2
-	VMOVUPS numbers16<>+0(SB), Z3
+	VMOVUPS numbers0<>+0(SB), Z4
+	VMOVUPS numbers16<>+0(SB), Z5
 
 group:
-	VCVTPH2PS   (SI), Z4
-	VMULPS.BCST cc1800000<>+0(SB), Z4, Z5
-	VCVTPH2PS   64(SI), Z6
+	VCVTPH2PS   (SI), Z6
 	VMULPS.BCST cc1800000<>+0(SB), Z6, Z7
+	VCVTPH2PS   64(SI), Z8
+	VMULPS.BCST cc1800000<>+0(SB), Z8, Z9
+	VCVTPH2PS   128(SI), Z10
+	VMULPS.BCST cc1800000<>+0(SB), Z10, Z11
+	VCVTPH2PS   192(SI), Z12
+	VMULPS.BCST cc1800000<>+0(SB), Z12, Z13
 	MOVQ        fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z8
-	VMOVDQU32    (BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    1(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    2(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    3(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    67(BX), Z9
-	VPERMI2PS    Z3, Z2, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (AX), Z14
+	VMOVDQU32    (BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    64(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    128(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    192(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 4(AX), Z14
+	VMOVDQU32    1(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    65(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    129(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    193(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 8(AX), Z14
+	VMOVDQU32    2(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    66(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    130(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    194(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 12(AX), Z14
+	VMOVDQU32    3(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    67(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    131(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    195(BX), Z15
+	VPERMI2PS    Z5, Z4, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -19603,11 +19750,11 @@ four:
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -19621,86 +19768,137 @@ TEXT ·gemvSignedAVX512(SB), NOSPLIT, $0-80
 	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
 	MOVQ         codes+16(FP), BX
 	MOVQ         scales+24(FP), SI
 	MOVQ         mins+32(FP), DI
 	MOVQ         groups+40(FP), R8
-	VPBROADCASTD c0000ff00<>+0(SB), Z2
-	VPBROADCASTD c3f808000<>+0(SB), Z3
+	VPBROADCASTD c0000ff00<>+0(SB), Z4
+	VPBROADCASTD c3f808000<>+0(SB), Z5
 
 group:
-	VCVTPH2PS   (SI), Z4
-	VMULPS.BCST cc7008000<>+0(SB), Z4, Z5
-	VMULPS.BCST c47000000<>+0(SB), Z4, Z4
-	VCVTPH2PS   64(SI), Z6
+	VCVTPH2PS   (SI), Z6
 	VMULPS.BCST cc7008000<>+0(SB), Z6, Z7
 	VMULPS.BCST c47000000<>+0(SB), Z6, Z6
+	VCVTPH2PS   64(SI), Z8
+	VMULPS.BCST cc7008000<>+0(SB), Z8, Z9
+	VMULPS.BCST c47000000<>+0(SB), Z8, Z8
+	VCVTPH2PS   128(SI), Z10
+	VMULPS.BCST cc7008000<>+0(SB), Z10, Z11
+	VMULPS.BCST c47000000<>+0(SB), Z10, Z10
+	VCVTPH2PS   192(SI), Z12
+	VMULPS.BCST cc7008000<>+0(SB), Z12, Z13
+	VMULPS.BCST c47000000<>+0(SB), Z12, Z12
 	MOVQ        fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z8
-	VMOVDQU32    -1(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    63(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    (BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    1(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    2(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    66(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (AX), Z14
+	VMOVDQU32    -1(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    63(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    127(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    191(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 4(AX), Z14
+	VMOVDQU32    (BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    64(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    128(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    192(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 8(AX), Z14
+	VMOVDQU32    1(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    65(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    129(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    193(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 12(AX), Z14
+	VMOVDQU32    2(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    66(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    130(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    194(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -19741,11 +19939,11 @@ four:
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -19759,84 +19957,133 @@ TEXT ·gemvCenteredAVX512(SB), NOSPLIT, $0-80
 	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
 	MOVQ         codes+16(FP), BX
 	MOVQ         scales+24(FP), SI
 	MOVQ         mins+32(FP), DI
 	MOVQ         groups+40(FP), R8
-	VPBROADCASTD c003f0000<>+0(SB), Z2
-	VPBROADCASTD c3f800000<>+0(SB), Z3
+	VPBROADCASTD c003f0000<>+0(SB), Z4
+	VPBROADCASTD c3f800000<>+0(SB), Z5
 
 group:
-	VMOVUPS (SI), Z4
-	VMOVUPS (DI), Z5
-	VMOVUPS 64(SI), Z6
-	VMOVUPS 64(DI), Z7
+	VMOVUPS (SI), Z6
+	VMOVUPS (DI), Z7
+	VMOVUPS 64(SI), Z8
+	VMOVUPS 64(DI), Z9
+	VMOVUPS 128(SI), Z10
+	VMOVUPS 128(DI), Z11
+	VMOVUPS 192(SI), Z12
+	VMOVUPS 192(DI), Z13
 	MOVQ    fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z8
-	VMOVDQU32    -2(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    62(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 4(AX), Z8
-	VMOVDQU32    -1(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    63(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 8(AX), Z8
-	VMOVDQU32    (BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    64(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS 12(AX), Z8
-	VMOVDQU32    1(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z5, Z4, Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VMOVDQU32    65(BX), Z9
-	VPTERNLOGD   $0x6c, Z2, Z3, Z9
-	VFMADD213PS  Z7, Z6, Z9
-	VFMADD231PS  Z8, Z9, Z1
+	VBROADCASTSS (AX), Z14
+	VMOVDQU32    -2(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    62(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    126(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    190(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 4(AX), Z14
+	VMOVDQU32    -1(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    63(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    127(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    191(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 8(AX), Z14
+	VMOVDQU32    (BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    64(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    128(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    192(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
+	VBROADCASTSS 12(AX), Z14
+	VMOVDQU32    1(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z7, Z6, Z15
+	VFMADD231PS  Z14, Z15, Z0
+	VMOVDQU32    65(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z9, Z8, Z15
+	VFMADD231PS  Z14, Z15, Z1
+	VMOVDQU32    129(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z11, Z10, Z15
+	VFMADD231PS  Z14, Z15, Z2
+	VMOVDQU32    193(BX), Z15
+	VPTERNLOGD   $0x6c, Z4, Z5, Z15
+	VFMADD213PS  Z13, Z12, Z15
+	VFMADD231PS  Z14, Z15, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -19876,11 +20123,11 @@ four:
 	VFMADD213PS Z3, Z2, Z4
 	VMOVUPS     Z4, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER
@@ -19894,90 +20141,145 @@ TEXT ·gemvScaledAVX512(SB), NOSPLIT, $0-80
 	MOVQ         step+72(FP), DX
 	VPXORD       Z0, Z0, Z0
 	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
 	MOVQ         codes+16(FP), BX
 	MOVQ         scales+24(FP), SI
 	MOVQ         mins+32(FP), DI
 	MOVQ         groups+40(FP), R8
-	VPBROADCASTD c000000ff<>+0(SB), Z2
-	VPBROADCASTD c4b000080<>+0(SB), Z3
+	VPBROADCASTD c000000ff<>+0(SB), Z4
+	VPBROADCASTD c4b000080<>+0(SB), Z5
 
 group:
-	VMOVUPS (SI), Z4
-	VMOVUPS 64(SI), Z5
+	VMOVUPS (SI), Z6
+	VMOVUPS 64(SI), Z7
+	VMOVUPS 128(SI), Z8
+	VMOVUPS 192(SI), Z9
 	MOVQ    fours+48(FP), R9
 
 four:
-	VBROADCASTSS (AX), Z6
-	VMOVDQU32    (BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    64(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z5, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 4(AX), Z6
-	VMOVDQU32    1(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    65(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z5, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 8(AX), Z6
-	VMOVDQU32    2(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    66(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z5, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS 12(AX), Z6
-	VMOVDQU32    3(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z4, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VMOVDQU32    67(BX), Z7
-	VPTERNLOGD   $0x6c, Z2, Z3, Z7
-	VSUBPS.BCST  c4b000080<>+0(SB), Z7, Z7
-	VMULPS       Z5, Z7, Z7
-	VFMADD231PS  Z6, Z7, Z1
+	VBROADCASTSS (AX), Z10
+	VMOVDQU32    (BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z6, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VMOVDQU32    64(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z7, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VMOVDQU32    128(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VMOVDQU32    192(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VBROADCASTSS 4(AX), Z10
+	VMOVDQU32    1(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z6, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VMOVDQU32    65(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z7, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VMOVDQU32    129(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VMOVDQU32    193(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VBROADCASTSS 8(AX), Z10
+	VMOVDQU32    2(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z6, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VMOVDQU32    66(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z7, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VMOVDQU32    130(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VMOVDQU32    194(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z3
+	VBROADCASTSS 12(AX), Z10
+	VMOVDQU32    3(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z6, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z0
+	VMOVDQU32    67(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z7, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z1
+	VMOVDQU32    131(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z2
+	VMOVDQU32    195(BX), Z11
+	VPTERNLOGD   $0x6c, Z4, Z5, Z11
+	VSUBPS.BCST  c4b000080<>+0(SB), Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VFMADD231PS  Z10, Z11, Z3
 	ADDQ         $0x10, AX
 	PREFETCHT1   (CX)
 	PREFETCHT1   (CX)(DX*1)
 	LEAQ         (CX)(DX*2), CX
-	ADDQ         $0x00000080, BX
+	PREFETCHT1   (CX)
+	PREFETCHT1   (CX)(DX*1)
+	LEAQ         (CX)(DX*2), CX
+	ADDQ         $0x00000100, BX
 	DECQ         R9
 	JNZ          four
-	ADDQ         $0x00000080, SI
-	ADDQ         $0x00000080, DI
+	ADDQ         $0x00000100, SI
+	ADDQ         $0x00000100, DI
 	DECQ         R8
 	JNZ          group
 	MOVQ         c+0(FP), AX
 	MOVB         add+60(FP), CL
-	VBROADCASTSS alpha+56(FP), Z2
+	VBROADCASTSS alpha+56(FP), Z4
 	TESTB        CL, CL
 	JZ           store
-	VFMADD213PS  (AX), Z2, Z0
+	VFMADD213PS  (AX), Z4, Z0
 	VMOVUPS      Z0, (AX)
-	VFMADD213PS  64(AX), Z2, Z1
+	VFMADD213PS  64(AX), Z4, Z1
 	VMOVUPS      Z1, 64(AX)
+	VFMADD213PS  128(AX), Z4, Z2
+	VMOVUPS      Z2, 128(AX)
+	VFMADD213PS  192(AX), Z4, Z3
+	VMOVUPS      Z3, 192(AX)
 	JMP          stored
 
 store:
-	VMULPS  Z2, Z0, Z0
+	VMULPS  Z4, Z0, Z0
 	VMOVUPS Z0, (AX)
-	VMULPS  Z2, Z1, Z1
+	VMULPS  Z4, Z1, Z1
 	VMOVUPS Z1, 64(AX)
+	VMULPS  Z4, Z2, Z2
+	VMOVUPS Z2, 128(AX)
+	VMULPS  Z4, Z3, Z3
+	VMOVUPS Z3, 192(AX)
 
 stored:
 	VZEROUPPER
@@ -20020,11 +20322,11 @@ four:
 	VMULPS      Z2, Z3, Z3
 	VMOVUPS     Z3, 192(AX)
 	ADDQ        $0x00000100, AX
-	ADDQ        $0x00000080, CX
+	ADDQ        $0x00000100, CX
 	DECQ        DI
 	JNZ         four
-	ADDQ        $0x00000080, DX
-	ADDQ        $0x00000080, BX
+	ADDQ        $0x00000100, DX
+	ADDQ        $0x00000100, BX
 	DECQ        SI
 	JNZ         group
 	VZEROUPPER

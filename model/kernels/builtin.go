@@ -79,7 +79,7 @@ func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
 // multiplyFewRows computes p, whose few rows of A leave reading B as what takes time. It goes through B in the order
 // of memory, if transposed, and multiplies with what it packs while that is in the nearest cache.
 func (p *product) multiplyFewRows(buf *packing) {
-	const width = 2 * panelCols
+	width := p.fewCols()
 	for j0 := 0; j0 < p.n; j0 += width {
 		part := p.cols(j0, min(j0+width, p.n))
 		for l0 := 0; l0 < p.k; {
@@ -89,7 +89,7 @@ func (p *product) multiplyFewRows(buf *packing) {
 				ahead = width*p.ldb - l0
 			}
 			if part.isGemv(k) {
-				part.gemvColumns(buf, 0, l0, k, ahead, add)
+				part.gemvColumns(buf, l0, k, ahead, add)
 			} else {
 				b := panels{buf.b[:], panelCols * k, !p.tb}
 				part.packB(buf, b, l0, k, ahead)
@@ -102,7 +102,7 @@ func (p *product) multiplyFewRows(buf *packing) {
 
 // isGemv says whether gemvColumns computes k products of all columns.
 func (p *product) isGemv(k int) bool {
-	return p.m == 1 && !p.ta && p.tb && p.n == gemvCols && p.hasGemv(k)
+	return p.m == 1 && !p.ta && p.tb && p.n%gemvCols == 0 && p.hasGemv(k)
 }
 
 // sumFrom returns how many products from the l0-th on are summed up at once.

@@ -23,9 +23,9 @@ func transposePanel(dst, src []float32, stride, k, _ int) {
 }
 
 var (
-	wholeNEON  = &byteKernels{gemvWholeNEON, widenWholeNEON}
-	scaledNEON = &byteKernels{gemvScaledNEON, widenScaledNEON}
-	halvesNEON = &byteKernels{gemvHalvesNEON, widenHalvesNEON}
+	wholeNEON  = &byteKernels{32, gemvWholeNEON, widenWholeNEON}
+	scaledNEON = &byteKernels{32, gemvScaledNEON, widenScaledNEON}
+	halvesNEON = &byteKernels{32, gemvHalvesNEON, widenHalvesNEON}
 
 	storedNEON = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16NEON, gemv: gemvBF16NEON},

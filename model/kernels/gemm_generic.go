@@ -18,4 +18,6 @@ const gemvCols = 32
 
 func (*product) hasGemv(int) bool { return false }
 
-func (*product) gemvColumns(_ *packing, _, _, _, _ int, _ bool) {}
+func (*product) fewCols() int { return gemvCols }
+
+func (*product) gemvColumns(_ *packing, _, _, _ int, _ bool) {}

@@ -14,6 +14,7 @@ type storedKernels struct {
 
 // byteKernels are those for one way to read bytes as numbers.
 type byteKernels struct {
+	cols  int // that gemv computes
 	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 }
@@ -74,11 +75,19 @@ func (p *product) hasGemv(k int) bool {
 	return useVectors() && k%gemvStep == 0 && (p.stored.Data == nil || p.stored.Code != AnyCode)
 }
 
-// gemvColumns computes gemvCols columns of one row of C, those that begin at j, from k rows of the transposed B,
-// those that begin at l0.
-func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
+// fewCols is how many columns of C are computed at once where it has few rows, multiples of gemvCols.
+func (p *product) fewCols() int {
+	if s, _ := p.storedKernels(); p.m == 1 && s != nil && s.unpack != nil {
+		return s.bytes.cols
+	}
+	return gemvCols
+}
+
+// gemvColumns computes the one row of C, no more columns than fewCols, from k rows of the transposed B, those that begin
+// at l0.
+func (p *product) gemvColumns(buf *packing, l0, k, ahead int, add bool) {
 	tmp := &buf.b[0]
-	c, a, at := &p.c[j], &p.a[l0], j*p.ldb+l0
+	c, a, at := &p.c[0], &p.a[l0], l0
 	w := &p.stored
 	if w.Data == nil {
 		gemvF32(c, a, &p.b[at], 4*p.ldb, k, 4*ahead, p.alpha, add, tmp)
@@ -91,13 +100,20 @@ func (p *product) gemvColumns(buf *packing, j, l0, k, ahead int, add bool) {
 		return
 	}
 	// Of the next columns it fetches as much, in the order of memory and all the time: half of it while it unpacks.
-	next, half, step := gemvCols*row+(gemvCols-1)*w.bytes(l0), gemvCols/2*w.bytes(k), (w.bytes(blockK)+7)/8
+	next, half, step := p.n*row+(p.n-1)*w.bytes(l0), p.n/2*w.bytes(k), (w.bytes(blockK)+7)/8
 	if next+2*half > len(src) {
 		next, half, step = 0, 0, 0
 	}
-	for i := 0; i < gemvCols; i += rows {
-		s.unpackRows(&buf.codes, i, &src[i*row], row, k, &src[next+half*i/gemvCols], step)
+	for i := 0; i < p.n; i += rows {
+		s.unpackRows(&buf.codes, i, &src[i*row], row, k, &src[next+half*i/p.n], step)
+	}
+	if p.n < s.bytes.cols { // what the kernel computes beyond p.n is of rows unpacked before, and for nobody
+		copy(buf.b[:p.n], p.c)
+		c = tmp
 	}
 	u := &buf.codes
 	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add, &src[next+half], step)
+	if c == tmp {
+		copy(p.c[:p.n], buf.b[:])
+	}
 }

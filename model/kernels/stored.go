@@ -61,10 +61,13 @@ func (w *Stored) Floats(dst []float32, at int) {
 // bytes returns how many bytes n numbers take.
 func (w *Stored) bytes(n int) int { return n / w.Count * w.Size }
 
-// unpacked are codes of up to gemvCols rows of a weight that were turned into bytes, four numbers of a row in each, and
+// unpackedRows is how many rows of a weight are unpacked side by side at most.
+const unpackedRows = 64
+
+// unpacked are codes of up to unpackedRows rows of a weight that were turned into bytes, four numbers of a row in each, and
 // what they are multiplied by, a group of numbers in a line.
 type unpacked struct {
 	_            [4]byte // kernels that move bytes by reading beside them read this
-	codes        [blockK / 4][gemvCols]uint32
-	scales, mins [blockK / 16][gemvCols]float32
+	codes        [blockK / 4][unpackedRows]uint32
+	scales, mins [blockK / 16][unpackedRows]float32
 }

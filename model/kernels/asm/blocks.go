@@ -15,7 +15,10 @@ import (
 // to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel.
 
 // unpackedRows is the number of rows side by side in the buffers, codeRow the bytes of a line of them.
-const unpackedRows, codeRow = gemvRows, 4 * gemvRows
+const unpackedRows, codeRow = 64, 4 * 64
+
+// oneRowRows is the number of rows that one row is multiplied with at once: sums in four vectors hide each other's latency.
+func oneRowRows(w vectors) int { return 4 * w.lanes }
 
 // blockType is a type of blocks: how many bytes a block has, of how many numbers, and how many of these have a scale.
 type blockType struct {
@@ -497,8 +500,8 @@ func gemvCodes(w vectors, c byteCode) {
 	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
 			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64\n"+
-			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, unpackedRows))
-	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, unpackedRows/w.lanes)
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, oneRowRows(w)))
+	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, oneRowRows(w)/w.lanes)
 	fetch, step := Load(Param("fetch"), GP64()), Load(Param("step"), GP64())
 	for i := range acc {
 		acc[i] = w.new()
@@ -517,9 +520,11 @@ func gemvCodes(w vectors, c byteCode) {
 			}
 		}
 		ADDQ(Imm(16), a)
-		PREFETCHT1(Mem{Base: fetch})
-		PREFETCHT1(Mem{Base: fetch, Index: step, Scale: 1})
-		LEAQ(Mem{Base: fetch, Index: step, Scale: 2}, fetch)
+		for range oneRowRows(w) * 4 / 64 / 2 {
+			PREFETCHT1(Mem{Base: fetch})
+			PREFETCHT1(Mem{Base: fetch, Index: step, Scale: 1})
+			LEAQ(Mem{Base: fetch, Index: step, Scale: 2}, fetch)
+		}
 	})
 	storeSums(w, acc)
 	finish()
