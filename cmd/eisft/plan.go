@@ -32,7 +32,7 @@ block; with --run, too, for the run over that base.`,
 			&cli.StringFlag{Name: "preset", Usage: "with --model and without --run: the block `NAME`", Value: "eisft"},
 			&cli.StringFlag{Name: "device", Usage: "the device `NAME` of configs/devices, or a file (required)"},
 			&cli.PathFlag{Name: "measure", Usage: "measure this machine in ONNX Runtime, write what it is as a device to `FILE`, and plan for it, if a run, base, shape or scenario is named, too"},
-			&cli.StringFlag{Name: "scheme", Usage: "quantize as `NAME`: none, " + enum.List(quant.SchemeNames()), Value: "w8a16"},
+			&cli.StringFlag{Name: "scheme", Usage: "quantize as `NAME`: none, " + enum.List(quant.SchemeNames()), Value: "w8a16", DefaultText: "w8a16; none for a device that is known in float alone"},
 			&cli.StringFlag{Name: "scenario", Usage: "choose for the scenario `NAME` of configs/scenarios, or a file"},
 			&cli.StringSliceFlag{Name: "shape", Usage: "look at `TxC`; may be given several times", DefaultText: "usual ones"},
 			&cli.PathFlag{Name: "json", Usage: "write the plan to `FILE`"},
@@ -52,6 +52,9 @@ func runPlan(c *cli.Context) error {
 	device, err := planDevice(c)
 	if err != nil || device == nil {
 		return err
+	}
+	if !c.IsSet("scheme") && device.Rates.FloatOnly() {
+		options.Scheme = nil
 	}
 	m, err := planModel(c)
 	if err != nil {

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 
 	"eisft/export/check"
 	"eisft/internal/head"
 	"eisft/internal/strictyaml"
+	"eisft/quant"
 )
 
 // Device is what is known of a device. Its file says where each figure is from.
@@ -100,6 +102,16 @@ func (r Rates) of() []struct {
 	}{{kind{8, 4}, r.A8W4}, {kind{8, 8}, r.A8W8}, {kind{16, 4}, r.A16W4}, {kind{16, 8}, r.A16W8}, {kind{16, 16}, r.A16W16}}
 }
 
+// FloatOnly says whether nothing is known of whole numbers.
+func (r Rates) FloatOnly() bool {
+	for _, i := range r.of() {
+		if i.rate > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // LoadDevice reads a device's file: a path, or the name of one in configs/devices.
 func LoadDevice(name string) (*Device, error) {
 	d := &Device{ComputeShare: 0.5, BandwidthShare: 0.7}
@@ -172,6 +184,42 @@ func load(kind, name string, v any) (*strictyaml.Document, error) {
 		return nil, d.SyntaxError(err)
 	}
 	return d, nil
+}
+
+// lacks lists the products of a scheme, such as a16w8, for which the device has no rate; nil without a scheme.
+func (d *Device) lacks(s *quant.Scheme) (kinds []string) {
+	if s == nil || s.Activation.Bits == 0 {
+		return nil
+	}
+	second := []int{s.Weight.Bits, s.Head.Bits}
+	if d.Ops.Products == 0 { // else those of attention have a rate of their own
+		second = append(second, s.Cache.Bits)
+	}
+	for _, bits := range second {
+		if bits == 0 {
+			continue
+		}
+		k := kind{s.Activation.Bits, bits}
+		if _, ok := d.rate(k); !ok && !slices.Contains(kinds, k.String()) {
+			kinds = append(kinds, k.String())
+		}
+	}
+	return kinds
+}
+
+// runs lists the schemes whose products the device has rates for and that its target runs.
+func (d *Device) runs() []string {
+	list := []string{"none"}
+	for _, name := range quant.SchemeNames() {
+		s, err := quant.ParseScheme(name)
+		if err == nil && d.Target != check.NoTarget {
+			s, err = s.For(string(d.Target))
+		}
+		if err == nil && len(d.lacks(&s)) == 0 {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // rate returns how many operations a second a device computes. What it does not have is

@@ -9,6 +9,7 @@ import (
 	"eisft/export/check"
 	"eisft/export/lower"
 	"eisft/internal/bytesize"
+	"eisft/internal/enum"
 	"eisft/model"
 	"eisft/model/schedule"
 	"eisft/model/shapes"
@@ -96,6 +97,9 @@ func New(m *model.Model, d *Device, o Options) (*Plan, error) {
 			if _, err := o.Scheme.For(string(d.Target)); err != nil {
 				return nil, fmt.Errorf("device %s: %w; --scheme chooses one, or none", d.Name, err)
 			}
+		}
+		if kinds := d.lacks(o.Scheme); len(kinds) > 0 {
+			return nil, fmt.Errorf("device %s has no rate for %s (bits of activations and weights), which %s multiplies; --scheme takes one of %s", d.Name, enum.List(kinds), o.Scheme.Name, enum.List(d.runs()))
 		}
 	}
 	for _, size := range sizes {

@@ -199,11 +199,9 @@ func TestChoice(t *testing.T) {
 	}
 	d.Rates = plan.Rates{A8W8: 1, Float16: 1}
 	o.Scenario = nil
-	if p, err = plan.New(m, d, o); err != nil {
-		t.Fatal(err)
-	}
-	if p.Choice != nil || !strings.Contains(p.Why, "no rate for a16w8") {
-		t.Errorf("a device without 16 bits: %s", p.Why)
+	_, err = plan.New(m, d, o)
+	if want := "no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; --scheme takes one of none, w4-g32, w4-g64, w4-g128, w8a8, w4a8"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("a device without 16 bits: %v", err)
 	}
 	var text bytes.Buffer
 	if err := p.WriteTable(&text); err != nil || !strings.Contains(text.String(), "predictions") || !strings.Contains(text.String(), "8x64") {
