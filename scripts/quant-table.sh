@@ -11,12 +11,19 @@ set -eu
 cd "$(dirname "$0")/.."
 EISFT=${EISFT:-bin/eisft} RUN=${RUN:-runs/latest}
 CALIB=${CALIB:-data/demo/calib.parquet} HELD=${HELD:-data/demo/test.parquet}
-samples=16 all=0 some=24 seeds="0 1 2" steps=200
-if [ "${1:-}" = --short ]; then samples=4 all=12 some=4 seeds=0 steps=30; fi
+samples=16 all=0 some=24 seeds="0 1 2" steps=200 long=3000
+if [ "${1:-}" = --short ]; then samples=4 all=12 some=4 seeds=0 steps=30 long=60; fi
 out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT
 go run ./scripts/quanttable stories "$out" internal/testfiles/testdata/stories260k/model internal/testfiles/testdata/stories260k/tinystories_sample.txt
 "$EISFT" train --config "$out/s.yaml" >/dev/null
 reports=
+# stories NAME SEED ROWS CALIB SAMPLES FLAGS...
+stories() {
+	name=$1 seed=$2 rows=$3 calib=$4 n=$5
+	shift 5
+	"$EISFT" quantize --run "$out/runs/stories" --calib "$out/$calib.jsonl" --eval-data "$out/test.jsonl" --samples "$n" --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
+	reports="$reports $out/runs/stories/quant/table-$name-$seed/report.json"
+}
 # quantize NAME SEEDS ROWS FLAGS... on both bases
 quantize() {
 	name=$1 list=$2 rows=$3
@@ -25,8 +32,7 @@ quantize() {
 		[ -f "$RUN/quant/table-$name-$seed/report.json" ] || "$EISFT" quantize --run "$RUN" --calib "$CALIB" --eval-data "$HELD" --samples $samples --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
 		reports="$reports $RUN/quant/table-$name-$seed/report.json"
 		case $name in *lpbq*) continue ;; esac # its rows of 172 weights have no blocks of 32
-		"$EISFT" quantize --run "$out/runs/stories" --calib "$out/train.jsonl" --eval-data "$out/test.jsonl" --samples $samples --eval-samples "$rows" --sensitivity 0 --seed "$seed" --name "table-$name-$seed" "$@" >&2
-		reports="$reports $out/runs/stories/quant/table-$name-$seed/report.json"
+		stories "$name" "$seed" "$rows" train $samples "$@"
 	done
 }
 quantize w8a16 0 $all --recipe w8a16.yaml
@@ -44,6 +50,7 @@ quantize w4a16-rotate "$seeds" $some --recipe w4a16-rtn.yaml --transform rotate
 quantize w4a16-rotate-reconstruct 0 $all --recipe w4a16-rtn.yaml --transform rotate --weights mse-clip --cache auto --reconstruct $steps
 quantize w4a16-mixed 0 $all --recipe w4a16-mixed.yaml --sensitivity 2048
 quantize w4a16 "$seeds" $all --recipe w4a16.yaml --reconstruct $steps
+for seed in $seeds; do stories w4a16-long "$seed" $all more 200 --recipe w4a16.yaml --reconstruct $long; done
 quantize w8a8-rtn 0 $some --scheme w8a8 --range mse
 quantize w8a8-smoothquant 0 $some --scheme w8a8 --range mse --transform smoothquant
 quantize w8a8 0 $all --recipe w8a8.yaml

@@ -55,7 +55,7 @@ func TestBlocksHaveTheBitsOfGemm(t *testing.T) {
 			if w.Code == kernels.AnyCode {
 				t.Fatal("has no kernels")
 			}
-			for _, n := range []int{17, 50} {
+			for _, n := range []int{17, 50, 160} { // 160: twice as many rows as are multiplied at once at most, and half of that
 				for _, k := range []int{96, 288, 512} {
 					if k%w.Count != 0 || k == 512 && w.Count < 256 {
 						continue
@@ -77,7 +77,7 @@ func TestBlocksHaveTheBitsOfGemm(t *testing.T) {
 func TestCodesHaveTheBitsOfGemm(t *testing.T) {
 	r := rand.New(rand.NewPCG(25, 26))
 	for _, c := range []struct{ bits, block int }{{8, 0}, {4, 0}, {4, 16}, {4, 32}, {8, 64}, {4, 128}} {
-		for _, s := range []struct{ n, k int }{{1, 128}, {17, 256}, {70, 384}} {
+		for _, s := range []struct{ n, k int }{{1, 128}, {17, 256}, {70, 384}, {160, 384}} {
 			codes, scales, want := make([]int8, s.n*s.k), make([]float32, s.n*s.k/max(c.block, 16)), make([]float32, s.n*s.k)
 			per := c.block
 			if per == 0 {

@@ -43,8 +43,9 @@ func run(args []string) error {
 const plain = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
 
 const (
-	written    = 60  // stories that the base writes
-	calibrated = 20  // of them; the others are held out
+	written    = 260 // stories that the base writes
+	calibrated = 20  // the first ones: the run is trained on them, and all methods are calibrated on them
+	heldOut    = 40  // the next ones; what is behind them is for recipes that fit more
 	longest    = 320 // tokens of a story
 )
 
@@ -68,7 +69,7 @@ func stories(ctx context.Context, dir, base, text string) error {
 	if err != nil {
 		return err
 	}
-	held := slices.Concat(own[calibrated:], strings.Split(strings.TrimSpace(string(read)), "<|endoftext|>"))
+	held := slices.Concat(own[calibrated:calibrated+heldOut], strings.Split(strings.TrimSpace(string(read)), "<|endoftext|>"))
 	config := `name: stories
 model: {path: base}
 block: {sink: 4, window: 64, segment: 64, slots: 32}
@@ -79,7 +80,8 @@ output: ` + filepath.Join(dir, "runs") + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "s.yaml"), []byte(config), 0o644); err != nil {
 		return err
 	}
-	for name, part := range map[string][]string{"train.jsonl": own[:calibrated], "test.jsonl": held} {
+	more := slices.Concat(own[:calibrated], own[calibrated+heldOut:])
+	for name, part := range map[string][]string{"train.jsonl": own[:calibrated], "more.jsonl": more, "test.jsonl": held} {
 		var rows strings.Builder
 		for _, story := range part {
 			if story = strings.TrimSpace(story); story == "" {
