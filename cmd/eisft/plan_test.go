@@ -20,6 +20,12 @@ memory: 60
 mask_bytes: 200000
 sources: [{figures: all, from: made up, date: 2026-11-26}]
 `)
+	writeFile(t, "float.yaml", `name: measured
+rates: {float32: 1}
+bandwidth: 10
+memory: 60
+sources: [{figures: all, from: made up, date: 2026-11-26}]
+`)
 	writeFile(t, "short.yaml", "name: short\nprompt: 300\nanswer: 20\nfirst_token: 60\n")
 	writeFile(t, "hopeless.yaml", "name: hopeless\nprompt: 300\nanswer: 20\ntokens: 1000000000\n")
 }
@@ -49,6 +55,10 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
+	r := eisft(t, "plan", "--device", "float.yaml", "--shape", "16x1024")
+	if r.code != 0 || !strings.Contains(r.stdout, "measured, float;") {
+		t.Errorf("a device that is known in float alone: exit code %d, %s%s", r.code, r.stdout, r.stderr)
+	}
 	var p planned
 	if err := json.Unmarshal(readFile(t, "plan.json"), &p); err != nil || p.Choice == nil || p.Choice.Size.Tokens == 0 || p.Why == "" {
 		t.Errorf("plan.json: %+v (%v)", p, err)
@@ -60,6 +70,7 @@ func TestPlan(t *testing.T) {
 	}{
 		{[]string{"plan"}, exitUsage, "eisft: --device is required\n"},
 		{[]string{"plan", "--device", "device.yaml", "--scheme", "w8a61"}, exitUsage, `eisft: --scheme is "w8a61"; did you mean "w8a16"?`},
+		{[]string{"plan", "--device", "float.yaml", "--scheme", "w8a16"}, exitError, "eisft: device measured has no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; --scheme takes one of none, w4-g32"},
 		{[]string{"plan", "--device", "device.yaml", "--shape", "16"}, exitUsage, `eisft: --shape "16": want TxC`},
 		{[]string{"plan", "--device", "device.yaml", "--model", base, "--preset", "eisf"}, exitUsage, "eisft: --"},
 		{[]string{"plan", "--device", "none"}, exitError, "eisft: "},

@@ -91,6 +91,21 @@ func (k kind) String() string {
 	return fmt.Sprintf("a%dw%d", k.activation, k.weight)
 }
 
+// kindsOf are what a scheme multiplies: activations with weights of maps and of the head, and with keys or values. All
+// are float without a scheme.
+func kindsOf(s *quant.Scheme) (maps, head, attention kind) {
+	if s == nil {
+		return kind{}, kind{}, kind{}
+	}
+	of := func(weight int) kind {
+		if s.Activation.Bits == 0 || weight == 0 {
+			return kind{}
+		}
+		return kind{s.Activation.Bits, weight}
+	}
+	return of(s.Weight.Bits), of(s.Head.Bits), of(s.Cache.Bits)
+}
+
 // of lists the rates of whole numbers, narrow ones first.
 func (r Rates) of() []struct {
 	kind
@@ -188,18 +203,12 @@ func load(kind, name string, v any) (*strictyaml.Document, error) {
 
 // lacks lists the products of a scheme, such as a16w8, for which the device has no rate; nil without a scheme.
 func (d *Device) lacks(s *quant.Scheme) (kinds []string) {
-	if s == nil || s.Activation.Bits == 0 {
-		return nil
-	}
-	second := []int{s.Weight.Bits, s.Head.Bits}
+	maps, head, attention := kindsOf(s)
+	all := []kind{maps, head}
 	if d.Ops.Products == 0 { // else those of attention have a rate of their own
-		second = append(second, s.Cache.Bits)
+		all = append(all, attention)
 	}
-	for _, bits := range second {
-		if bits == 0 {
-			continue
-		}
-		k := kind{s.Activation.Bits, bits}
+	for _, k := range all {
 		if _, ok := d.rate(k); !ok && !slices.Contains(kinds, k.String()) {
 			kinds = append(kinds, k.String())
 		}

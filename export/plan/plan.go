@@ -131,7 +131,6 @@ type predictor struct {
 	device *Device
 	scheme *quant.Scheme
 	maps   map[string]*model.Linear // by name
-	unable []string                 // kinds of products that the device does not have
 	costs  graphCosts
 }
 
@@ -198,17 +197,11 @@ type part struct {
 
 // parts splits work by what is multiplied.
 func (p *predictor) parts(w shapes.Work) []part {
-	activation, weight, head, cache := p.bits()
-	of := func(a, b int) kind {
-		if a == 0 || b == 0 {
-			return kind{}
-		}
-		return kind{a, b}
-	}
+	maps, head, attention := kindsOf(p.scheme)
 	return []part{
-		{of(activation, weight), w.Maps},
-		{of(activation, head), w.Head},
-		{of(activation, cache), w.Attention},
+		{maps, w.Maps},
+		{head, w.Head},
+		{attention, w.Attention},
 		{kind{}, w.MemoryRead + w.MemoryWrite + w.Scores},
 	}
 }
@@ -324,9 +317,6 @@ func (p *predictor) weights() int64 {
 func (p *predictor) problems(c *Candidate, heads int, s *Scenario) {
 	d := p.device
 	refuse := func(format string, args ...any) { c.Problems = append(c.Problems, fmt.Sprintf(format, args...)) }
-	for _, kind := range p.unable {
-		refuse("the device has no rate for %s", kind)
-	}
 	keys := c.Size.Cache + c.Size.Tokens
 	rows := lower.MaskedRows(c.Size.Tokens, keys, heads, export.MaskBytes(d.Target))
 	if mask := 2 * int64(heads) * int64(rows) * int64(keys); d.MaskBytes > 0 && mask > d.MaskBytes {

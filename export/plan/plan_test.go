@@ -197,15 +197,15 @@ func TestChoice(t *testing.T) {
 	if p.Choice != nil || !strings.Contains(p.Why, "tokens/s, below 1e+12") {
 		t.Errorf("it chose %+v: %s", p.Choice, p.Why)
 	}
+	var text bytes.Buffer
+	if err := p.WriteTable(&text); err != nil || !strings.Contains(text.String(), "predictions") || !strings.Contains(text.String(), "8x64") {
+		t.Errorf("%v: %s", err, text.String())
+	}
 	d.Rates = plan.Rates{A8W8: 1, Float16: 1}
 	o.Scenario = nil
 	_, err = plan.New(m, d, o)
 	if want := "no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; --scheme takes one of none, w4-g32, w4-g64, w4-g128, w8a8, w4a8"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a device without 16 bits: %v", err)
-	}
-	var text bytes.Buffer
-	if err := p.WriteTable(&text); err != nil || !strings.Contains(text.String(), "predictions") || !strings.Contains(text.String(), "8x64") {
-		t.Errorf("%v: %s", err, text.String())
 	}
 }
 

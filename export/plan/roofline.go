@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"slices"
 	"strings"
 
 	"eisft/export"
@@ -94,15 +93,9 @@ func (o Ops) seconds(bytes float64) float64 {
 // product is the time of a product, and that of reading its second factor.
 func (p *predictor) product(n *ir.Node) (products, bytes float64) {
 	k, size := p.factor(n.Inputs()[1])
-	rate, ok := p.device.rate(k)
+	rate, _ := p.device.rate(k) // there is one, see lacks
 	if own := p.device.Ops.Products; own > 0 && !n.Inputs()[1].IsConstant() {
-		rate, ok = own*1e12, true
-	}
-	if name := k.String(); !ok {
-		if !slices.Contains(p.unable, name) {
-			p.unable = append(p.unable, name)
-		}
-		return 0, 0
+		rate = own * 1e12
 	}
 	return 2 * n.Products() / rate, size / (p.device.Bandwidth * 1e9 * p.device.BandwidthShare)
 }
@@ -110,22 +103,17 @@ func (p *predictor) product(n *ir.Node) (products, bytes float64) {
 // factor is what is multiplied where v is the second factor, and the bytes of that: weights of a
 // map or of the head, keys or values of the cache and the new tokens, or something of the memory.
 func (p *predictor) factor(v *ir.Value) (kind, float64) {
-	activation, weight, head, cache := p.bits()
-	of := func(a, b int) kind {
-		if a == 0 || b == 0 {
-			return kind{}
-		}
-		return kind{a, b}
-	}
+	maps, head, attention := kindsOf(p.scheme)
+	_, _, _, cache := p.bits()
 	float := float64(p.floatBytes())
 	name, frozen := strings.CutSuffix(v.Name(), ".weight")
 	switch l := p.maps[name]; {
 	case frozen && l == p.model.Base.Head:
-		return of(activation, head), float64(p.mapBytes(l))
+		return head, float64(p.mapBytes(l))
 	case frozen && l != nil:
-		return of(activation, weight), float64(p.mapBytes(l))
+		return maps, float64(p.mapBytes(l))
 	case p.ofPlaces(v):
-		return of(activation, cache), numbers([]*ir.Value{v}) * float64(bytesOf(cache, p.floatBytes()))
+		return attention, numbers([]*ir.Value{v}) * float64(bytesOf(cache, p.floatBytes()))
 	}
 	return kind{}, numbers([]*ir.Value{v}) * float
 }
