@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,14 +75,24 @@ func (c Config) Name() string {
 	return fmt.Sprintf("%s of %s, held out", c.HeldOut.Share, c.HeldOut.Set.Files)
 }
 
-// Folder is what the folder of an evaluation is called by its data.
+// longFolder is from how many bytes on the names of several files are told by a hash.
+const longFolder = 80
+
+// Folder is what the folder of an evaluation is called by its data: other names of files, another
+// folder.
 func (c Config) Folder() string {
 	if len(c.Data) == 0 {
 		return "validation"
 	}
-	name, _, _ := strings.Cut(filepath.Base(c.Data[0].Path), ".")
-	if more := len(c.Data) - 1; more > 0 {
-		name += fmt.Sprintf("-and-%d-more", more)
+	var names []string
+	for _, f := range c.Data {
+		name, _, _ := strings.Cut(filepath.Base(f.Path), ".")
+		names = append(names, name)
+	}
+	name := strings.Join(names, "-and-")
+	if len(names) > 1 && len(name) > longFolder {
+		sum := sha256.Sum256([]byte(name))
+		name = fmt.Sprintf("%s-and-%d-more-%x", names[0], len(names)-1, sum[:4])
 	}
 	return strings.NewReplacer("*", "_", "?", "_", "[", "_", "]", "_").Replace(name)
 }

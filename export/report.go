@@ -298,21 +298,24 @@ func WriteFiles(w io.Writer, m *manifest.Manifest) error {
 // error of a run with several says how one of them is named. Hidden folders are what a
 // quantization that was killed left behind.
 func FindQuantized(run string) (string, error) {
-	all, err := filepath.Glob(filepath.Join(run, "quant", "*", quant.EncodingsFile))
-	if err != nil {
+	found, err := QuantizedNames(run)
+	switch {
+	case err != nil || len(found) == 0:
 		return "", err
+	case len(found) == 1:
+		return filepath.Join(run, "quant", found[0]), nil
 	}
+	return "", fmt.Errorf("the run has several quantized models; name one of them with --quant: %s", strings.Join(found, ", "))
+}
+
+// QuantizedNames lists the names of a run's quantized models.
+func QuantizedNames(run string) ([]string, error) {
+	all, err := filepath.Glob(filepath.Join(run, "quant", "*", quant.EncodingsFile))
 	var found []string
 	for _, f := range all {
-		if dir := filepath.Dir(f); !strings.HasPrefix(filepath.Base(dir), ".") {
-			found = append(found, dir)
+		if name := filepath.Base(filepath.Dir(f)); !strings.HasPrefix(name, ".") {
+			found = append(found, name)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return "", nil
-	case 1:
-		return found[0], nil
-	}
-	return "", fmt.Errorf("the run has several quantized models; name one of them with --quant: %s", strings.Join(found, " "))
+	return found, err
 }

@@ -281,14 +281,26 @@ func Stopped(dir string) []string {
 	entries, _ := os.ReadDir(dir) // where there is none, nothing was left
 	var names []string
 	for _, e := range entries {
-		name, ok := strings.CutPrefix(e.Name(), ".")
-		name, _, found := strings.Cut(name, partialSuffix)
-		if !ok || !found || name == "" || !e.IsDir() || slices.Contains(names, name) || atomicfile.Holder(lockPath(filepath.Join(dir, name))) != nil {
+		name := stopped(e.Name())
+		if name == "" || !e.IsDir() || slices.Contains(names, name) || atomicfile.Holder(lockPath(filepath.Join(dir, name))) != nil {
 			continue
 		}
 		names = append(names, name)
 	}
 	return names
+}
+
+// stopped is the name of the model that a stage's folder is for, "" if it is no such folder.
+func stopped(folder string) string {
+	at := strings.LastIndex(folder, partialSuffix)
+	if at < 1 || folder[0] != '.' {
+		return ""
+	}
+	stage, rank, ranked := strings.Cut(folder[at+len(partialSuffix):], rankSuffix)
+	if _, err := strconv.ParseUint(rank, 10, 31); ranked && err != nil || !slices.Contains(stages, stage) {
+		return ""
+	}
+	return folder[1:at]
 }
 
 // encoder encodes samples whole: a stream reads them in constant memory.

@@ -62,7 +62,7 @@ are those of the run, and the slots take the rest of the cache.`,
 
 // quantFlag chooses the quantized model of a run.
 func quantFlag() cli.Flag {
-	return &cli.PathFlag{Name: "quant", Usage: "take the quantized model in `FOLDER`, or none; the default is the run's own"}
+	return &cli.PathFlag{Name: "quant", Usage: "take the quantized model in `FOLDER`, or that of this name among the run's, or none; the default is the run's own"}
 }
 
 func exportRun(c *cli.Context) error {
@@ -228,6 +228,15 @@ func openQuantized(c *cli.Context, run *runs.Run) (*quant.Quantized, error) {
 		if dir, err = export.FindQuantized(run.Dir); err != nil || dir == "" {
 			return nil, err
 		}
+	} else if _, err := os.Stat(dir); err != nil && run.Dir != "" && filepath.Base(dir) == dir {
+		names, err := export.QuantizedNames(run.Dir)
+		if err != nil {
+			return nil, err
+		}
+		if err := enum.Check("quant", dir, names...); len(names) > 0 && err != nil {
+			return nil, usagef(c, "--%w (or a folder)", err)
+		}
+		dir = filepath.Join(run.Dir, runs.QuantDir, dir)
 	}
 	return quant.Load(dir)
 }

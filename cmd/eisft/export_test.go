@@ -134,13 +134,17 @@ func TestSlowCheckCodes(t *testing.T) {
 	if r := eisft(t, "export", "--shape", "32x84", "--quantized-only", "--verify=false", "--golden=false", "--replace", "--out", out); r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}
-	for _, args := range [][]string{{"check", out}, {"check", "--quant", "none", out}, {"check", "--quant", model, out}} {
+	for _, args := range [][]string{{"check", out}, {"check", "--quant", "none", out}, {"check", "--quant", model, out}, {"check", "--run", latestRun, "--quant", "w8a16", out}} {
 		if r := eisft(t, args...); r.code != 0 {
 			t.Errorf("%v: exit code %d, %s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
+	r := eisft(t, "check", "--run", latestRun, "--quant", "w8a61", out)
+	if r.code != exitUsage || !strings.Contains(r.stderr, `--quant is "w8a61"; did you mean "w8a16"?`) {
+		t.Errorf("exit code %d, %s", r.code, r.stderr)
+	}
 	quantize("--range", "percentile")
-	r := eisft(t, "check", "--quant", model, out)
+	r = eisft(t, "check", "--quant", model, out)
 	if r.code != exitError || !strings.Contains(r.stdout, "scale is ") || !strings.Contains(r.stderr, "as in the quantized model") {
 		t.Errorf("exit code %d, stderr %q, stdout %.300s; want scales that differ", r.code, r.stderr, r.stdout)
 	}

@@ -266,7 +266,9 @@ func newQuantizeJob(c *cli.Context, run *runs.Run, recipe *quant.Recipe) (*quant
 		Version:     version(),
 		Reconstruct: fit.Reconstruct,
 	}
-	if len(run.Config.Data.Train) > 0 { // an adapter alone does not say
+	// An adapter alone does not say what it was trained on; rows that were held out by share are
+	// about other texts than those that were.
+	if len(run.Config.Data.Train) > 0 && len(evaluation.Data) > 0 {
 		job.Trained = func(ctx context.Context) (*data.Source, error) {
 			trained, _, err := run.Config.OpenData(ctx)
 			return trained, err

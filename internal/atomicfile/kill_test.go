@@ -182,6 +182,18 @@ func TestLeftovers(t *testing.T) {
 	defer d.Abort()
 	theirs := []string{".file.tmp", ".notes.2026.tmp", ".file.aaaaaaaaaaaa.tmp", ".file.dn4z03773mx1", "file.dn4z03773mx1.tmp", ".vimrc", ".zzzzzzzzzzzz.tmp"}
 	ours := []string{".w8a16.dn4z03773mx1.tmp", ".a.b.dn4z03773mx1.tmp"}
+	for name, text := range map[string]string{ // locks: of a killed process, of one at work, and another program's
+		".w8a16.lock": "4194305\nhost\n2026-01-02T03:04:05Z\n", ".package.lock": "4194305\n", "w8a16.lock": "4194305\nhost\n2026-01-02T03:04:05Z\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held, err := TakeLock(".held.lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
 	for _, name := range slices.Concat(theirs, ours) {
 		if err := os.WriteFile(name, nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -193,7 +205,7 @@ func TestLeftovers(t *testing.T) {
 	if err := os.Symlink("x", filepath.Base(temporary("latest", 0))); err != nil { // just now, by another process
 		t.Fatal(err)
 	}
-	want := []string{".a.b.dn4z03773mx1.tmp", ".latest.dn4z03773mx1.tmp", ".w8a16.dn4z03773mx1.tmp"}
+	want := []string{".a.b.dn4z03773mx1.tmp", ".latest.dn4z03773mx1.tmp", ".w8a16.dn4z03773mx1.tmp", ".w8a16.lock"}
 	if got := Leftovers("."); !slices.Equal(got, want) {
 		t.Errorf("left over: %v, want %v", got, want)
 	}
@@ -204,7 +216,7 @@ func TestLeftovers(t *testing.T) {
 	if got := len(names(t, ".")); got != before+1-len(want) {
 		t.Errorf("%d names are there, want %d: %v", got, before+1-len(want), names(t, "."))
 	}
-	for _, name := range theirs {
+	for _, name := range append(theirs, ".package.lock", "w8a16.lock", ".held.lock") {
 		if _, err := os.Lstat(name); err != nil {
 			t.Error(err)
 		}

@@ -46,7 +46,7 @@ func parse(name string) (l leftover, ok bool) {
 }
 
 // Leftovers lists the names of temporary files and folders in dir that no process writes
-// any more.
+// any more, and of lock files NAME.lock, hidden, whose process has ended without a Release.
 func Leftovers(dir string) []string {
 	var dead []string
 	each(dir, func(path string, _ leftover) {
@@ -82,11 +82,11 @@ func each(dir string, do func(path string, l leftover)) (busy []string) {
 		return nil
 	}
 	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
 		l, ok := parse(e.Name())
-		if !ok {
+		if !ok && !isLock(path, e) {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
 		switch {
 		case e.Type()&fs.ModeSymlink != 0:
 			if time.Since(l.made) > linkAge {
@@ -105,4 +105,23 @@ func each(dir string, do func(path string, l leftover)) (busy []string) {
 		}
 	}
 	return busy
+}
+
+// lockSuffix ends the hidden names of lock files that are swept; others stay for whoever takes
+// them next.
+const lockSuffix = ".lock"
+
+// isLock says whether a file of a folder is a lock that [TakeLock] has signed.
+func isLock(path string, e fs.DirEntry) bool {
+	name, ok := strings.CutSuffix(e.Name(), lockSuffix)
+	if !ok || len(name) < 2 || name[0] != '.' || !e.Type().IsRegular() {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	by := holder(f)
+	return by.PID > 0 && !by.Since.IsZero()
 }
