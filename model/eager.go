@@ -10,6 +10,7 @@ type eager struct {
 	*floats
 	first, rows int // of the stretch's rows
 	buffers     [][]float32
+	logits      []float32 // where the head's product goes; nil of a layer's rows
 }
 
 func (e *eager) new(n int) []float32 {
@@ -33,7 +34,10 @@ func (e *eager) Norm(n *Norm, x []float32) []float32 {
 }
 
 func (e *eager) Linear(l *Linear, x []float32) []float32 {
-	y := e.new(e.rows * l.Out)
+	y := e.logits
+	if y == nil {
+		y = e.new(e.rows * l.Out)
+	}
 	l.Apply(y, x)
 	return y
 }

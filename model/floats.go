@@ -156,8 +156,11 @@ func (f *floats) End(_ []Block[[]float32], emit func(hidden []float32) error) (e
 
 // Logits implements [Backend]; what decorates the backend may change the hidden states.
 func (f *floats) Logits(dst, hidden []float32) {
-	e := &eager{floats: f, rows: len(hidden) / f.model.Base.Dims.Hidden}
-	copy(dst, f.wrapped(e).Linear(f.model.Base.Head, hidden))
+	rows := len(hidden) / f.model.Base.Dims.Hidden
+	e := &eager{floats: f, rows: rows, logits: dst[:rows*f.model.Base.Head.Out]}
+	if y := f.wrapped(e).Linear(f.model.Base.Head, hidden); &y[0] != &dst[0] { // a decorator has made others
+		copy(dst, y)
+	}
 	e.release()
 	f.model.Base.FinishLogits(dst)
 }

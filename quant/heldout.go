@@ -84,6 +84,14 @@ func (j *Job) heldOut(ctx context.Context) (_ *heldOut, err error) {
 	if len(h.rows) == 0 {
 		return nil, fmt.Errorf("%s: %w", j.Evaluation.Name(), data.ErrEmpty)
 	}
+	longest := 0
+	for _, r := range h.rows {
+		longest = max(longest, len(r.Encoded.IDs))
+	}
+	if longest <= h.from && asked[eval.All] == 0 {
+		return nil, fmt.Errorf("%s: none of its %s asks a question or goes beyond the first segment of %d tokens (the longest has %d), so that there is nothing to measure; name other rows with --eval-data, or none with --eval-data none",
+			j.Evaluation.Name(), english.Plural(len(h.rows), "row", ""), h.from, longest)
+	}
 	return h, nil
 }
 

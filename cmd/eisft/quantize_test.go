@@ -88,6 +88,7 @@ func TestQuantizeEvaluatesOn(t *testing.T) {
 	held := func(section string) {
 		writeFile(t, filepath.Join(latestRun, runs.ConfigFile), strings.Replace(string(readFile(t, "s.yaml")), "train: train.jsonl", "train: ../../train.jsonl", 1)+section)
 	}
+	writeFile(t, "short.txt", "A few words.")
 	for _, tc := range []struct {
 		section string
 		args    []string
@@ -98,6 +99,7 @@ func TestQuantizeEvaluatesOn(t *testing.T) {
 		{"validation: {share: 30%}\n", nil, 0, " held out, in float and quantized\n"},
 		{"validation: {data: ../../held.jsonl}\n", nil, 0, "/held.jsonl, in float and quantized\n"},
 		{"", []string{"--eval-data", "train.jsonl"}, exitError, "train.jsonl: the run was trained on the texts of all its 8 rows"},
+		{"", []string{"--eval-data", "short.txt"}, exitError, "short.txt: none of its 1 row asks a question or goes beyond the first segment of "},
 		{"", []string{"--eval-data", "none"}, 0, "calibrate"},
 		{"", []string{"--eval-data", ""}, exitUsage, "--eval-data is empty; name a data file"},
 		{"", []string{"--eval-data", "held.jsonl", "--eval-data", "tr*.jsonl"}, 0, "8 answers of 8 rows of held.jsonl, tr*.jsonl, in float and quantized\n"},
