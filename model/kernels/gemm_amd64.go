@@ -37,18 +37,18 @@ func transposePanel(dst, src []float32, stride, k, ahead int) {
 }
 
 var (
-	wholeAVX2      = &byteKernels{32, gemvWholeAVX2, widenWholeAVX2}
-	eightsAVX2     = &byteKernels{32, gemvEightsAVX2, widenEightsAVX2}
-	sixteensAVX2   = &byteKernels{32, gemvSixteensAVX2, widenSixteensAVX2}
-	signedAVX2     = &byteKernels{32, gemvSignedAVX2, widenSignedAVX2}
-	scaledAVX2     = &byteKernels{32, gemvScaledAVX2, widenScaledAVX2}
-	centeredAVX2   = &byteKernels{32, gemvCenteredAVX2, widenCenteredAVX2}
-	wholeAVX512    = &byteKernels{64, gemvWholeAVX512, widenWholeAVX512}
-	eightsAVX512   = &byteKernels{64, gemvEightsAVX512, widenEightsAVX512}
-	sixteensAVX512 = &byteKernels{64, gemvSixteensAVX512, widenSixteensAVX512}
-	signedAVX512   = &byteKernels{64, gemvSignedAVX512, widenSignedAVX512}
-	scaledAVX512   = &byteKernels{64, gemvScaledAVX512, widenScaledAVX512}
-	centeredAVX512 = &byteKernels{64, gemvCenteredAVX512, widenCenteredAVX512}
+	wholeAVX2      = &byteKernels{gemvWholeAVX2, widenWholeAVX2}
+	eightsAVX2     = &byteKernels{gemvEightsAVX2, widenEightsAVX2}
+	sixteensAVX2   = &byteKernels{gemvSixteensAVX2, widenSixteensAVX2}
+	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
+	scaledAVX2     = &byteKernels{gemvScaledAVX2, widenScaledAVX2}
+	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
+	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
+	eightsAVX512   = &byteKernels{gemvEightsAVX512, widenEightsAVX512}
+	sixteensAVX512 = &byteKernels{gemvSixteensAVX512, widenSixteensAVX512}
+	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
+	scaledAVX512   = &byteKernels{gemvScaledAVX512, widenScaledAVX512}
+	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
 
 	storedAVX2 = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
@@ -88,6 +88,14 @@ func allStored() (*[codes]storedKernels, int) {
 		return &storedAVX512, 16
 	}
 	return &storedAVX2, 8
+}
+
+// codeCols is how many columns the products of one row with unpacked codes compute: sums in four vectors.
+func codeCols() int {
+	if useAVX512 {
+		return 64
+	}
+	return 32
 }
 
 func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, tmp *float32) {

@@ -23,9 +23,9 @@ func transposePanel(dst, src []float32, stride, k, _ int) {
 }
 
 var (
-	wholeNEON  = &byteKernels{32, gemvWholeNEON, widenWholeNEON}
-	scaledNEON = &byteKernels{32, gemvScaledNEON, widenScaledNEON}
-	halvesNEON = &byteKernels{32, gemvHalvesNEON, widenHalvesNEON}
+	wholeNEON  = &byteKernels{gemvWholeNEON, widenWholeNEON}
+	scaledNEON = &byteKernels{gemvScaledNEON, widenScaledNEON}
+	halvesNEON = &byteKernels{gemvHalvesNEON, widenHalvesNEON}
 
 	storedNEON = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16NEON, gemv: gemvBF16NEON},
@@ -46,6 +46,9 @@ var (
 
 // allStored returns the kernels for every way to store numbers and the rows that one of them reads.
 func allStored() (*[codes]storedKernels, int) { return &storedNEON, 4 }
+
+// codeCols is how many columns the products of one row with unpacked codes compute.
+func codeCols() int { return 32 }
 
 func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, tmp *float32) {
 	gemvF32NEON(c, a, src, srcRow, n, ahead, alpha, add, tmp)

@@ -14,7 +14,6 @@ type storedKernels struct {
 
 // byteKernels are those for one way to read bytes as numbers.
 type byteKernels struct {
-	cols  int // that gemv computes
 	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
 }
@@ -78,7 +77,7 @@ func (p *product) hasGemv(k int) bool {
 // fewCols is how many columns of C are computed at once where it has few rows, multiples of gemvCols.
 func (p *product) fewCols() int {
 	if s, _ := p.storedKernels(); p.m == 1 && s != nil && s.unpack != nil {
-		return s.bytes.cols
+		return codeCols()
 	}
 	return gemvCols
 }
@@ -107,7 +106,7 @@ func (p *product) gemvColumns(buf *packing, l0, k, ahead int, add bool) {
 	for i := 0; i < p.n; i += rows {
 		s.unpackRows(&buf.codes, i, &src[i*row], row, k, &src[next+half*i/p.n], step)
 	}
-	if p.n < s.bytes.cols { // what the kernel computes beyond p.n is of rows unpacked before, and for nobody
+	if p.n < codeCols() { // what the kernel computes beyond p.n is of rows unpacked before, and for nobody
 		copy(buf.b[:p.n], p.c)
 		c = tmp
 	}

@@ -15,7 +15,10 @@ import (
 // to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel.
 
 // unpackedRows is the number of rows side by side in the buffers, codeRow the bytes of a line of them.
-const unpackedRows, codeRow = 64, 4 * 64
+const (
+	unpackedRows = 64
+	codeRow      = 4 * unpackedRows
+)
 
 // oneRowRows is the number of rows that one row is multiplied with at once: sums in four vectors hide each other's latency.
 func oneRowRows(w vectors) int { return 4 * w.lanes }

@@ -19,7 +19,10 @@ type scaling struct {
 var scalings = []scaling{{name: "Scaled"}, {name: "Halves", halves: true}, {name: "Whole", mins: true}}
 
 // codeRow is the bytes of a line of the buffers that unpacked rows are written to.
-const codeRow = 4 * 64
+const codeRow = 4 * unpackedRows
+
+// unpackedRows is the number of rows side by side in the buffers.
+const unpackedRows = 64
 
 // blockType is a type of blocks: how many bytes a block has, of how many numbers, and how many of these have a scale.
 type blockType struct {
