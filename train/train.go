@@ -344,6 +344,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		for i, s := range t.config.Stages {
 			t.warnOfContext(i, s)
 			t.warnOfRanks(i, s)
+			t.warnOfCache(i, s)
 		}
 	}
 	return nil
