@@ -205,16 +205,25 @@ func Expand(path string) ([]string, error) {
 	return paths, nil
 }
 
-// Sum is the SHA-256 of all files, in hexadecimal: of one that of its bytes, of several that of
-// theirs.
-func (f Files) Sum() (string, error) {
+// Paths are all files, in order.
+func (f Files) Paths() ([]string, error) {
 	var paths []string
 	for _, file := range f {
 		found, err := Expand(file.Path)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		paths = append(paths, found...)
+	}
+	return paths, nil
+}
+
+// Sum is the SHA-256 of all files, in hexadecimal: of one that of its bytes, of several that of
+// theirs.
+func (f Files) Sum() (string, error) {
+	paths, err := f.Paths()
+	if err != nil {
+		return "", err
 	}
 	all := sha256.New()
 	for _, p := range paths {
