@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/internal/filehash"
 )
 
@@ -131,10 +133,19 @@ func (s Set) Open() (_ *Source, err error) {
 		if err != nil {
 			return nil, err
 		}
+		before := len(out.files)
 		for _, path := range paths {
-			if err := out.add(path, o, i); err != nil {
+			err := out.add(path, o, i)
+			if errors.Is(err, ErrEmpty) && path != file.Path { // nobody has named it
+				out.empty = append(out.empty, path)
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
+		}
+		if len(out.files) == before {
+			return nil, fmt.Errorf("%s: %w: %s of this pattern, and none has a row", file.Path, ErrEmpty, english.Plural(len(paths), "file has a name", "files have names"))
 		}
 		e := entry{path: file.Path}
 		if s.Files.weighted() {

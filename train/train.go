@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/eval"
 	"eisft/internal/agenda"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
@@ -88,6 +89,7 @@ type trainer struct {
 	validation []data.Encoded // held-out samples
 	// stageBegins is the loss on them with which the stage began, until its first step is written.
 	stageBegins *runs.Before
+	evaluated   *eval.Rows // what evaluations ask, read once
 	evaluation  runs.Evaluation
 	measured    bool // the untrained block, before the run was stopped
 }

@@ -72,6 +72,10 @@ func TestDataPreviewOfConfig(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
 		}
 	}
+	beyond := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--set", "data.samples=20", "--set", "validation.share=25%", "--rows", "30")
+	if want := "there is no row 30: 16 are trained on (data.samples: 20 takes the first ones of each entry, validation.share: 25% holds others out), and the first is row 1\n"; beyond.code != exitError || !strings.HasSuffix(beyond.stderr, want) {
+		t.Errorf("exit code %d, %q; want %q", beyond.code, beyond.stderr, want)
+	}
 	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "4")
 	if !strings.Contains(full.stdout, "┃256┃") || strings.Count(full.stdout, "┃") != 2*6 {
 		t.Errorf("not 6 borders of segments in\n%s", full.stdout)
