@@ -216,13 +216,18 @@ func Expand(path string) ([]string, error) {
 	return paths, nil
 }
 
-// Paths are all files, in order.
+// Paths are all files, in order. It fails for what is there and no file.
 func (f Files) Paths() ([]string, error) {
 	var paths []string
 	for _, file := range f {
 		found, err := Expand(file.Path)
 		if err != nil {
 			return nil, err
+		}
+		for _, path := range found {
+			if err := regular(path); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		paths = append(paths, found...)
 	}

@@ -85,10 +85,8 @@ func openDataFile(path string, o Options) (*dataFile, error) {
 }
 
 func openTable(path string) (table, error) {
-	// To open a pipe waits for its writer, and what is read must be there a second time.
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	if err := regular(path); err != nil {
+		return nil, err
 	}
 	name := strings.ToLower(filepath.Base(path))
 	base, pack := name, packing{}
@@ -99,7 +97,7 @@ func openTable(path string) (table, error) {
 	}
 	for _, f := range fileFormats {
 		if strings.HasSuffix(base, f.ending) && (f.packed || pack.open == nil) {
-			if err == nil && info.Size() == 0 { // whatever it is packed by
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 { // whatever it is packed by
 				return nil, ErrEmpty
 			}
 			if err := checkPointer(path); err != nil {
@@ -109,6 +107,15 @@ func openTable(path string) (table, error) {
 		}
 	}
 	return nil, fmt.Errorf("not a data file: want a name that ends in %s", strings.Join(Endings(), ", "))
+}
+
+// regular reports what is no file: to open a pipe waits for its writer, and what is read must be there a
+// second time.
+func regular(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	}
+	return nil
 }
 
 // checkPointer reports what Git leaves in the place of a large file.

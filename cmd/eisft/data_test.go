@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"eisft/internal/testfiles"
+	"eisft/model/tokenizer"
 )
 
 // chatRows writes conversations to chats.jsonl of the working directory: one that can be
@@ -214,6 +215,34 @@ func TestTemplateOptions(t *testing.T) {
 				t.Errorf("%s: exit code %d, stderr %q, want %q", option, r.code, r.stderr, want)
 			}
 		}
+	}
+}
+
+// TestTemplateOptionsExported: options of the template go with an exported folder, with their types, so that it
+// asks as the run does.
+func TestTemplateOptionsExported(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(trainingFolder(t, 1))
+	if err := os.CopyFS("base", os.DirFS(demo)); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join("base", "chat_template.jinja"),
+		`{% for m in messages %}<|{{ m.role }}|>{{ '' if quiet else 'loud ' }}{{ mood.of[1] }} {{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`)
+	config := strings.Replace(string(readFile(t, "s.yaml")), demo, "base", 1)
+	writeFile(t, "s.yaml", strings.Replace(config, "max_tokens: 512", "max_tokens: 512, template_options: {quiet: true, mood: {of: [1, glad]}}", 1))
+	runOf(t)
+	wantOutput(t, "", "export", "--shape", "32x84", "--verify=false", "--golden=false")
+	out := filepath.Join(latestRun, "export", "32x84")
+	template, err := tokenizer.LoadTemplate(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if template, err = withOptions(template, out); err != nil {
+		t.Fatal(err)
+	}
+	text, err := template.Render([]tokenizer.Message{{Role: "user", Content: "What pet?"}}, tokenizer.RenderOptions{})
+	if want := "<|user|>glad What pet?<|end|>"; err != nil || text != want {
+		t.Errorf("%q (%v), want %q", text, err, want)
 	}
 }
 

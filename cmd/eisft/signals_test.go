@@ -14,6 +14,33 @@ import (
 	"time"
 )
 
+// TestPipeAsData: data are read more than once: a named pipe is refused by all that read some, and not
+// waited for.
+func TestPipeAsData(t *testing.T) {
+	runFolder(t)
+	if err := syscall.Mkfifo("pipe.jsonl", 0o600); err != nil {
+		t.Skip(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, args := range [][]string{
+		{"eval", "--data", "pipe.jsonl"},
+		{"quantize", "--calib", "pipe.jsonl"},
+		{"quantize", "--calib", "train.jsonl", "--eval-data", "pipe.jsonl"},
+		{"data", "stats", "--config", "s.yaml", "pipe.jsonl"},
+		{"train", "--config", "s.yaml", "--set", "data.train=pipe.jsonl"},
+		{"train", "--config", "s.yaml", "--set", "eval.data=pipe.jsonl"},
+	} {
+		cmd := process(ctx, t, args...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		err := cmd.Run()
+		if want := "pipe.jsonl: it is not a regular file, and data are read more than once; copy what it gives into one\n"; err == nil || ctx.Err() != nil || !strings.HasSuffix(stderr.String(), want) {
+			t.Errorf("%v: %v, %v, stderr %q, want %q", args, err, ctx.Err(), stderr.String(), want)
+		}
+	}
+}
+
 // TestSignalsEndReads: the first signal ends a command that waits for a pipe, and the
 // message says which signal it was.
 func TestSignalsEndReads(t *testing.T) {
