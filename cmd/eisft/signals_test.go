@@ -80,3 +80,18 @@ func TestSignalsEndReads(t *testing.T) {
 		}
 	}
 }
+
+// TestFewAddresses: ulimit -v ends Go programs without a word of theirs, so that a low one is warned of.
+func TestFewAddresses(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for limit, want := range map[string]bool{"3500000": true, "5000000": false} {
+		inner := process(ctx, t, "version")
+		cmd := exec.CommandContext(ctx, "sh", append([]string{"-c", `ulimit -v "$0" && exec "$@"`, limit}, inner.Args...)...)
+		cmd.Env = inner.Env
+		out, err := cmd.CombinedOutput()
+		if has := strings.Contains(string(out), "eisft: warning: ulimit -v allows 3584.0 MB of addresses"); err != nil || has != want {
+			t.Errorf("%s kB: %v, %s", limit, err, out)
+		}
+	}
+}
