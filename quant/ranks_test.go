@@ -104,9 +104,9 @@ func (s stopAt) Err() error {
 	return s.Context.Err()
 }
 
-// TestRanksRound: weights that are rounded on samples, what they cost and which are promoted do not depend on
+// TestRoundingByRanks: weights that are rounded on samples, what they cost and which are promoted do not depend on
 // how many ranks found it, nor on how many began and how many went on; nothing of it is left.
-func TestRanksRound(t *testing.T) {
+func TestRoundingByRanks(t *testing.T) {
 	for _, recipe := range []*Recipe{
 		{Name: "gptq", Scheme: "w4a16-lpbq32", Ranges: RangeMinMax, Weights: RoundGPTQ, GPTQ: GPTQ{Scales: RoundMSEClip, Block: 64, Damping: 0.01}, Sensitivity: 60, Mixed: Mixed{MaxLossIncrease: 1e-9}},
 		{Name: "seqmse", Scheme: "w4a16", Ranges: RangeMinMax, Weights: RoundSeqMSE, SeqMSE: SeqMSE{Samples: 3, Candidates: 4}},
