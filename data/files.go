@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"eisft/internal/filehash"
 )
 
@@ -131,10 +133,19 @@ func (s Set) Open() (_ *Source, err error) {
 		if err != nil {
 			return nil, err
 		}
+		before := len(out.files)
 		for _, path := range paths {
-			if err := out.add(path, o, i); err != nil {
+			err := out.add(path, o, i)
+			if errors.Is(err, ErrEmpty) && path != file.Path { // nobody has named it
+				out.empty = append(out.empty, path)
+				continue
+			}
+			if err != nil {
 				return nil, err
 			}
+		}
+		if len(out.files) == before {
+			return nil, fmt.Errorf("%s: %w: %s of this pattern, and none has a row", file.Path, ErrEmpty, english.Plural(len(paths), "file has a name", "files have names"))
 		}
 		e := entry{path: file.Path}
 		if s.Files.weighted() {
@@ -205,16 +216,30 @@ func Expand(path string) ([]string, error) {
 	return paths, nil
 }
 
-// Sum is the SHA-256 of all files, in hexadecimal: of one that of its bytes, of several that of
-// theirs.
-func (f Files) Sum() (string, error) {
+// Paths are all files, in order. It fails for what is there and no file.
+func (f Files) Paths() ([]string, error) {
 	var paths []string
 	for _, file := range f {
 		found, err := Expand(file.Path)
 		if err != nil {
-			return "", err
+			return nil, err
+		}
+		for _, path := range found {
+			if err := regular(path); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
 		}
 		paths = append(paths, found...)
+	}
+	return paths, nil
+}
+
+// Sum is the SHA-256 of all files, in hexadecimal: of one that of its bytes, of several that of
+// theirs.
+func (f Files) Sum() (string, error) {
+	paths, err := f.Paths()
+	if err != nil {
+		return "", err
 	}
 	all := sha256.New()
 	for _, p := range paths {

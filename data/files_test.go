@@ -1,6 +1,8 @@
 package data_test
 
 import (
+	"compress/gzip"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -119,6 +121,43 @@ func openSet(t *testing.T, set data.Set) *data.Source {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// TestEmptyFiles: of a pattern, files without rows are left out and named once, however they are packed; a
+// pattern of such files alone, and one that is named by itself, are refused.
+func TestEmptyFiles(t *testing.T) {
+	packed, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(gzip.NewWriter(packed).Close(), packed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	nothing, err := os.ReadFile(packed.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"full/b.jsonl": `{"text":"b"}`, "full/d.jsonl": `{"text":"d"}`}
+	empty := map[string]string{"a.jsonl": "", "c.json": "[]", "e.csv": "text\n", "f.jsonl.gz": "", "g.txt": "", "h.jsonl.gz": string(nothing)}
+	for name, text := range empty {
+		files["full/"+name], files["empty/"+name] = text, text
+	}
+	t.Chdir(folder(t, files))
+	s := openSet(t, data.Set{Files: data.One("full/*")})
+	var said strings.Builder
+	s.Announce(&said)
+	const want = "full/a.jsonl, full/c.json, full/e.csv, full/f.jsonl.gz, full/g.txt and full/h.jsonl.gz: no rows; left out\n"
+	if s.Len() != 2 || !strings.HasSuffix(said.String(), "\n"+want) || strings.Count(said.String(), "no rows") != 1 {
+		t.Errorf("%d rows; it is said:\n%s", s.Len(), &said)
+	}
+	if _, err := data.Open("empty/*", data.Options{}); !errors.Is(err, data.ErrEmpty) || err.Error() != "empty/*: no rows: 6 files have names of this pattern, and none has a row" {
+		t.Errorf("files without rows alone: %v", err)
+	}
+	for name := range empty {
+		if _, err := data.Open("empty/"+name, data.Options{}); !errors.Is(err, data.ErrEmpty) || err.Error() != "empty/"+name+": no rows" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // TestManyDocuments: there may be more texts than a process may hold open.

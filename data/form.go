@@ -222,6 +222,22 @@ func (s *Source) Announce(w io.Writer) {
 	if more := len(s.files) - announced; more > 0 {
 		progress.Println(w, fmt.Sprintf("and %s more: %s rows in all", english.Plural(more, "file", ""), humanize.Comma(int64(s.starts[len(s.files)]))))
 	}
+	if left := s.Empty(); left != "" {
+		progress.Println(w, left)
+	}
+}
+
+// Empty names the files of patterns that are left out, since they have no rows; "" if there are none.
+func (s *Source) Empty() string {
+	n := len(s.empty)
+	if n == 0 {
+		return ""
+	}
+	list := s.empty[:min(n, announced)]
+	if n > announced {
+		list = append(slices.Clone(list), english.Plural(n-announced, "more", "more"))
+	}
+	return english.WordSeries(list, "and") + ": no rows; left out"
 }
 
 // Format is the form of the rows, of the first file where they differ.

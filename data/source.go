@@ -19,7 +19,8 @@ type Source struct {
 	files   []*dataFile
 	starts  []int // of each part the first row, and last how many rows all have
 	entries []entry
-	rows    []int // those in use, in order; nil: all
+	empty   []string // files of patterns, which have no rows
+	rows    []int    // those in use, in order; nil: all
 	split   *splitRows
 }
 
@@ -84,9 +85,8 @@ func openDataFile(path string, o Options) (*dataFile, error) {
 }
 
 func openTable(path string) (table, error) {
-	// To open a pipe waits for its writer, and what is read must be there a second time.
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	if err := regular(path); err != nil {
+		return nil, err
 	}
 	name := strings.ToLower(filepath.Base(path))
 	base, pack := name, packing{}
@@ -97,6 +97,9 @@ func openTable(path string) (table, error) {
 	}
 	for _, f := range fileFormats {
 		if strings.HasSuffix(base, f.ending) && (f.packed || pack.open == nil) {
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 { // whatever it is packed by
+				return nil, ErrEmpty
+			}
 			if err := checkPointer(path); err != nil {
 				return nil, err
 			}
@@ -104,6 +107,15 @@ func openTable(path string) (table, error) {
 		}
 	}
 	return nil, fmt.Errorf("not a data file: want a name that ends in %s", strings.Join(Endings(), ", "))
+}
+
+// regular reports what is no file: to open a pipe waits for its writer, and what is read must be there a
+// second time.
+func regular(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file, and data are read more than once; copy what it gives into one")
+	}
+	return nil
 }
 
 // checkPointer reports what Git leaves in the place of a large file.

@@ -16,25 +16,21 @@ func (j *Job) Plan(ctx context.Context) (*agenda.Agenda, error) {
 	if _, err := j.against(); err != nil {
 		return nil, err
 	}
-	texts, err := j.texts(ctx)
+	rows, err := j.rows(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a := &agenda.Agenda{}
-	if texts != nil {
-		j.planned(a, texts, "plain texts")
+	if rows.texts != nil {
+		j.planned(a, rows.texts, "plain texts")
 	} else {
-		samples, err := j.load(ctx)
-		if err != nil {
-			return nil, err
-		}
-		var rows []data.Encoded
+		var encoded []data.Encoded
 		most := 0
-		for _, s := range samples {
-			rows = append(rows, s.Encoded)
+		for _, s := range rows.samples {
+			encoded = append(encoded, s.Encoded)
 			most = max(most, s.maxNewTokens(j.Config.MaxNewTokens))
 		}
-		j.planned(a, rows, english.Plural(Questions(samples), "answer", "")+" of at most "+english.Plural(most, "token", ""))
+		j.planned(a, encoded, english.Plural(Questions(rows.samples), "answer", "")+" of at most "+english.Plural(most, "token", ""))
 	}
 	if j.Dir == "" {
 		return a, nil

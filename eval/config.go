@@ -162,6 +162,8 @@ type Job struct {
 	Quantized string // the SHA-256 of the quantized model that Stream rounds by
 	// Note, if not nil, is told how much there was from before.
 	Note func(message string)
+	// Rows, if not nil, are what [Job.Load] has read before.
+	Rows *Rows
 	// Graphs are what PolicyGraph reads with, if it is among the policies.
 	Graphs *Graphs
 	// Group are the ranks that evaluate together (nil: this process alone); those beside
@@ -172,20 +174,15 @@ type Job struct {
 // Run carries the evaluation out. Where it is cancelled, every record that was complete is
 // kept, and the same job goes on after them.
 func (j *Job) Run(ctx context.Context) (_ *Report, err error) {
-	texts, err := j.texts(ctx)
+	rows, err := j.rows(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var samples []Sample
+	texts, samples := rows.texts, rows.samples
 	if texts != nil && j.Graphs != nil {
 		return nil, fmt.Errorf("%s holds plain texts, which graphs are not scored on: their prompt graph gives the logits of the last token alone; take questions with answers", j.Config.Name())
 	}
-	if texts == nil {
-		if samples, err = j.load(ctx); err != nil {
-			return nil, err
-		}
-		j.withinContext(samples)
-	}
+	j.withinContext(samples)
 	against, err := j.against()
 	if err != nil {
 		return nil, err
@@ -303,6 +300,30 @@ func (j *Job) against() (Policy, error) {
 		}
 	}
 	return against, enum.Check("against", against, j.Config.Policies...)
+}
+
+// Rows are what is evaluated on: questions, or texts that are read from end to end.
+type Rows struct {
+	samples []Sample
+	texts   []data.Encoded
+}
+
+// Load reads and encodes the rows of a job, for this one and others with the same data.
+func (j *Job) Load(ctx context.Context) (*Rows, error) {
+	texts, err := j.texts(ctx)
+	if err != nil || texts != nil {
+		return &Rows{texts: texts}, err
+	}
+	samples, err := j.load(ctx)
+	return &Rows{samples: samples}, err
+}
+
+// rows are those that were given to the job, or that it loads.
+func (j *Job) rows(ctx context.Context) (*Rows, error) {
+	if j.Rows != nil {
+		return j.Rows, nil
+	}
+	return j.Load(ctx)
 }
 
 // load reads the job's samples.

@@ -48,7 +48,7 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if o.From >= source.Len() {
-		return fmt.Errorf("%s: there is no row %d: %d are trained on, and the first is row 1", section.Train, o.From+1, source.Len())
+		return fmt.Errorf("%s: there is no row %d: %s, and the first is row 1", section.Train, o.From+1, trainedRows(o.Config, source.Len()))
 	}
 	p := preview{writer: w, options: o, tokenizer: tk, encoder: data.NewEncoder(tk, template, o.MaxTokens).Long(section.Long)}
 	to := min(o.To, source.Len())
@@ -77,6 +77,22 @@ func Preview(ctx context.Context, w io.Writer, o PreviewOptions) (err error) {
 		return p.anyLeft(ctx, source)
 	}
 	return p.err
+}
+
+// trainedRows says how many rows are trained on, and why not all.
+func trainedRows(c config.Config, n int) string {
+	text := fmt.Sprintf("%d are trained on", n)
+	var why []string
+	if c.Data.Samples > 0 {
+		why = append(why, fmt.Sprintf("data.samples: %d takes the first ones of each entry", c.Data.Samples))
+	}
+	if c.Validation.Share > 0 {
+		why = append(why, fmt.Sprintf("validation.share: %s holds others out", c.Validation.Share))
+	}
+	if len(why) > 0 {
+		text += " (" + strings.Join(why, ", ") + ")"
+	}
+	return text
 }
 
 // anyLeft fails as training does if none of the rows is left to train on.

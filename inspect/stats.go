@@ -81,6 +81,9 @@ func Stats(ctx context.Context, o StatsOptions) (_ *Report, err error) {
 	}
 	good := *used
 	good.Bad = nil
+	if left := source.Empty(); left != "" {
+		r.note("%s", left)
+	}
 	for _, w := range good.Warnings() {
 		r.note("%s", w)
 	}

@@ -43,7 +43,7 @@ func (b *Base) Hold(d DType) {
 // says of the machine and of the control group, what the process was allowed (ulimit -v),
 // and no bound where none can be asked.
 func AvailableMemory() int64 {
-	n := addressSpace()
+	n := AddressSpace()
 	if _, rest, ok := strings.Cut(readText("/proc/meminfo"), "MemAvailable:"); ok {
 		n = min(n, 1024*number(rest))
 	}

@@ -4,5 +4,5 @@ package model
 
 import "math"
 
-// addressSpace returns the bytes of memory that the process may map in all: it is not asked here.
-func addressSpace() int64 { return math.MaxInt64 }
+// AddressSpace returns the bytes of memory that the process may map in all: it is not asked here.
+func AddressSpace() int64 { return math.MaxInt64 }

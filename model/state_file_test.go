@@ -149,6 +149,7 @@ func TestOpenStreamRefuses(t *testing.T) {
 		"another block":     {otherBlock, nil, fmt.Sprintf("the state was saved with another block (slots %d, but 7 here); open it with the same run and policy", e.Model.Spec.Slots)},
 		"other params":      {untrained, nil, "the state was saved with other trained parameters (identity "},
 		"no state":          {nil, func(_ *[]hf.Entry, meta map[string]string) { clear(meta) }, `format is "", want "eisft-state-2"; it is not a state`},
+		"of version 1":      {nil, func(_ *[]hf.Entry, meta map[string]string) { meta["format"] = "eisft-state-1" }, `format is "eisft-state-1", want "eisft-state-2"; it is not a state that this version of eisft has saved: read the text again`},
 		"no header":         {nil, func(_ *[]hf.Entry, meta map[string]string) { delete(meta, "state") }, `metadata "state": unexpected end of JSON input`},
 		"negative":          {nil, header(func(h map[string]any) { h["sinks"] = -1 }), "sinks is -1 after 90 tokens, want 4; the file is damaged"},
 		"too many":          {nil, header(func(h map[string]any) { h["window"] = 1e9 }), "window is 1000000000 after 90 tokens, want 16; the file is damaged"},

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"eisft/internal/ranks"
 	"eisft/internal/scratch"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -29,11 +30,13 @@ type Hessian struct {
 	Block  int       // if not 0, only blocks of so many inputs on the diagonal are known
 	Upper  bool      // of each panel of rows, what lies left of its first input is not kept
 	Values []float32 // [In,In]; the blocks one after the other, [In,Block]; or the panels
+
+	group ranks.Group // which have a part of the panels each, until they meet
 }
 
 // sized gives a Hessian its shape, what a rule wants of it, and zeros in the memory of values.
-func sized(in int, most want, block int, values []float32) *Hessian {
-	h := &Hessian{In: in, Upper: most == wantUpper}
+func sized(in int, most want, block int, values []float32, g ranks.Group) *Hessian {
+	h := &Hessian{In: in, Upper: most == wantUpper, group: g}
 	n := in * in
 	switch {
 	case most == wantBlocks:
@@ -73,7 +76,8 @@ func (h *Hessian) at(i int) (values []float32, stride int) {
 // matrix is enough.
 const panel = 256
 
-// add takes up inputs x [n,In].
+// add takes up inputs x [n,In]. Of several ranks each multiplies for its panels alone, and all for blocks, which
+// are little work.
 func (h *Hessian) add(x []float32) {
 	n := len(x) / h.In
 	h.Tokens += n
@@ -86,10 +90,42 @@ func (h *Hessian) add(x []float32) {
 		return
 	}
 	for at := 0; at < h.In; at += panel {
+		if !mine(h.group, at/panel) {
+			continue
+		}
 		rows := min(panel, h.In-at)
 		values, stride := h.at(at)
 		kernels.Gemm(true, false, rows, h.In-at, n, 1, x[at:], h.In, x[at:], h.In, 1, values, stride)
 	}
+}
+
+// meet gives all ranks the panels of each.
+func (h *Hessian) meet() error {
+	if h.Block > 0 {
+		return nil
+	}
+	size := h.group.Size()
+	for at := 0; at < h.In; at += size * panel {
+		parts := make([][]float32, size)
+		for i := range parts {
+			if first := at + i*panel; first < h.In {
+				parts[i] = h.panel(first)
+			}
+		}
+		if err := everyone(h.group, parts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// panel returns the rows that begin with input i, the first of a panel, in whatever way they are kept.
+func (h *Hessian) panel(i int) []float32 {
+	rows := min(panel, h.In-i)
+	if h.Upper {
+		return h.Values[before(h.In, i/panel):][:rows*(h.In-i)]
+	}
+	return h.Values[i*h.In:][:rows*h.In]
 }
 
 // finish fills in what lies below the diagonal, and reports inputs that are no numbers.

@@ -40,8 +40,9 @@ type Job struct {
 
 	Dir string // the folder to write, which may be there; its parents are made
 	// Group are the ranks that quantize together (nil: this process alone). All have the same
-	// job: they share the samples of calibration, of channels and of the evaluation, and
-	// each does the rest. Rank 0 writes.
+	// job and see the same folder of it: they share the samples of calibration, of channels and of the
+	// evaluation, what the weights are rounded on, their scales and the losses of sensitivity; each
+	// does the rest. Rank 0 writes.
 	Group ranks.Group
 	// Progress receives progress lines (nil: none), usually os.Stderr.
 	Progress io.Writer
@@ -102,7 +103,7 @@ func (j *Job) run(ctx context.Context) (_ *Report, err error) {
 		}
 	}
 	if !j.writes() {
-		return r, j.forget()
+		return r, nil
 	}
 	return r, j.write(made.q, r)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
@@ -126,7 +127,7 @@ func TestSlowWeightsMemory(t *testing.T) {
 		go func() { most <- watched(ctx, t) }()
 		err := RoundWeights(t.Context(), m, q, o)
 		if err == nil {
-			err = q.shelf.products(filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
+			err = q.shelf.products(ranks.Alone{}, filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
 		}
 		if err == nil {
 			for _, f := range frozen(m.Base) {

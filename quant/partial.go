@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"eisft/internal/head"
+	"eisft/internal/ranks"
 	"eisft/quant/encoding"
 )
 
@@ -36,9 +37,10 @@ const partialVersion = 2
 // and, if it is stopped, for a later one.
 type partial struct {
 	shelf
-	dir     string // "": weights are in memory, and states lie in files without a name
-	key     string // of all that the weights depend on
-	layer   int    // the first that is not finished; the head counts as one
+	group   ranks.Group // which look at rank 0's files
+	dir     string      // "": weights are in memory, and states lie in files without a name
+	key     string      // of all that the weights depend on
+	layer   int         // the first that is not finished; the head counts as one
 	starts  []int
 	infos   [][]weightInfo // of each finished layer
 	weights []*Weight      // of all finished layers
@@ -56,7 +58,7 @@ type partialState struct {
 
 // openPartial finds what an earlier run has left, or begins anew.
 func openPartial(r *rounder) (*partial, error) {
-	p := &partial{dir: r.options.Partial}
+	p := &partial{dir: r.options.Partial, group: r.options.Group}
 	if p.dir == "" {
 		return p, nil
 	}
@@ -64,10 +66,30 @@ func openPartial(r *rounder) (*partial, error) {
 	if p.key, err = r.key(); err != nil {
 		return nil, err
 	}
+	if err := ranks.Agree(p.group, []ranks.Input{{Name: "what weights are rounded from", Sum: p.key}}); err != nil {
+		return nil, err
+	}
+	text, err := ranks.OnFirst(p.group, p.left)
+	if err != nil || len(text) == 0 {
+		return p, err
+	}
+	var s partialState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, err
+	}
+	if err := p.resume(s); err != nil {
+		return nil, fmt.Errorf("%w; remove %s to begin anew", err, p.dir)
+	}
+	return p, nil
+}
+
+// left is what an earlier run has written of itself; where it had other weights, or there was none, the folder is
+// made an empty one.
+func (p *partial) left() ([]byte, error) {
 	path := filepath.Join(p.dir, partialFile)
 	text, err := head.Read(path, maxEncodings)
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, p.clear()
+		return nil, p.clear()
 	}
 	if err != nil {
 		return nil, err
@@ -77,13 +99,13 @@ func openPartial(r *rounder) (*partial, error) {
 		return nil, fmt.Errorf("%s: not valid JSON: %w; remove its folder to begin anew", path, err)
 	}
 	if s.Key != p.key {
-		return p, p.clear()
+		return nil, p.clear()
 	}
-	if err := p.resume(s); err != nil {
-		return nil, fmt.Errorf("%w; remove %s to begin anew", err, p.dir)
-	}
-	return p, nil
+	return text, nil
 }
+
+// writes says whether this rank writes what later runs find.
+func (p *partial) writes() bool { return p.dir != "" && p.group.Rank() == 0 }
 
 // clear makes the folder an empty one. It removes what this package has written there and
 // fails if there is anything else.
@@ -145,7 +167,7 @@ func (p *partial) path(pattern string, layer int) string {
 
 // create returns empty states before a layer, for sequences as others have.
 func (p *partial) create(pattern string, layer int, like *States) (*States, error) {
-	if p.dir == "" {
+	if !p.writes() {
 		return p.temporary(like.width, like)
 	}
 	s := &States{width: like.width, starts: like.starts, named: true}
@@ -169,9 +191,9 @@ func (p *partial) open(pattern string, width int) (*States, error) {
 	if len(p.starts) < 2 {
 		return nil, fmt.Errorf("%s: it has no sequences; remove %s to begin anew", partialFile, p.dir)
 	}
-	s := &States{width: width, starts: p.starts, named: true}
+	s := &States{width: width, starts: p.starts, named: p.writes()}
 	var err error
-	if s.file, err = os.OpenFile(p.path(pattern, p.layer), os.O_RDWR, 0); err != nil {
+	if s.file, err = os.Open(p.path(pattern, p.layer)); err != nil {
 		return nil, err
 	}
 	info, err := s.file.Stat()
@@ -195,7 +217,22 @@ func (p *partial) finish(weights []shelved, fitted []Reconstructed, states ...*S
 		}
 		return nil
 	}
-	if err := p.put(p.path(layerFile, p.layer), weights); err != nil {
+	path := p.path(layerFile, p.layer)
+	_, err := ranks.OnFirst(p.group, func() (bool, error) { return true, p.write(path, weights, fitted, states) })
+	if err != nil || p.writes() {
+		return err
+	}
+	var list []*Weight
+	for _, w := range weights {
+		list = append(list, w.Weight)
+	}
+	p.layer++
+	return p.take(path, list)
+}
+
+// write is what rank 0 does to finish a layer.
+func (p *partial) write(path string, weights []shelved, fitted []Reconstructed, states []*States) error {
+	if err := p.put(path, weights); err != nil {
 		return err
 	}
 	var infos []weightInfo

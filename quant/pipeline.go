@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"eisft/data"
@@ -195,21 +194,18 @@ func (p *pipeline) calibrate(ctx context.Context, m *model.Model) (*Statistics, 
 
 // round chooses the weights' codes; maps that are promoted get 8 bits.
 func (p *pipeline) round(ctx context.Context, m *model.Model, q *Quantized, promote map[string]bool) error {
-	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote)}
+	o := RoundOptions{Recipe: p.recipe, Samples: p.job.each, Progress: p.job.Progress, Format: p.format(promote), Group: p.job.group()}
 	if p.recipe.Reconstruct.Steps > 0 {
 		o.Refine = p.job.Reconstruct(m, p.recipe, q, p.job.Progress)
 	}
 	o.Partial = p.job.partial(p.stage(len(promote) > 0))
-	if err := os.MkdirAll(filepath.Dir(o.Partial), 0o755); err != nil {
-		return err
-	}
 	if err := RoundWeights(ctx, m, q, o); err != nil {
 		return err
 	}
 	if p.recipe.Sensitivity == 0 && p.job.Evaluation.Nothing() { // no model of them will run
 		return nil
 	}
-	return q.shelf.products(filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
+	return q.shelf.products(o.Group, filepath.Join(o.Partial, fmt.Sprintf(productsFile, 0)), q.Weights)
 }
 
 // format gives the format of each map.
@@ -244,33 +240,19 @@ func (p *pipeline) stage(promoted bool) string {
 }
 
 // partial is the folder of a stage: the weights that are done lie there, and a stopped job goes
-// on from it. Each rank has its own.
+// on from it. It is one for all ranks.
 func (j *Job) partial(stage string) string {
-	name := "." + filepath.Base(j.Dir) + partialSuffix + stage
-	if r := j.group().Rank(); r > 0 {
-		name += rankSuffix + strconv.Itoa(r)
-	}
-	return filepath.Join(filepath.Dir(j.Dir), name)
+	return filepath.Join(filepath.Dir(j.Dir), "."+filepath.Base(j.Dir)+partialSuffix+stage)
 }
 
-// What follows the name of a model in that of a stage's folder.
-const (
-	partialSuffix = ".partial"
-	rankSuffix    = "-rank"
-)
+// partialSuffix follows the name of a model in that of a stage's folder.
+const partialSuffix = ".partial"
 
-// forget removes what was kept of a job that is done: rank 0 that of all ranks, also of those
-// that a stopped attempt had more.
+// forget removes what was kept of a job that is done.
 func (j *Job) forget() error {
-	dir := filepath.Dir(j.Dir)
-	entries, err := os.ReadDir(dir)
+	var err error
 	for _, s := range stages {
-		own := filepath.Base(j.partial(s))
-		for _, e := range entries {
-			if e.Name() == own || j.writes() && strings.HasPrefix(e.Name(), own+rankSuffix) {
-				err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-			}
-		}
+		err = errors.Join(err, os.RemoveAll(j.partial(s)))
 	}
 	return err
 }
@@ -296,8 +278,7 @@ func stopped(folder string) string {
 	if at < 1 || folder[0] != '.' {
 		return ""
 	}
-	stage, rank, ranked := strings.Cut(folder[at+len(partialSuffix):], rankSuffix)
-	if _, err := strconv.ParseUint(rank, 10, 31); ranked && err != nil || !slices.Contains(stages, stage) {
+	if !slices.Contains(stages, folder[at+len(partialSuffix):]) {
 		return ""
 	}
 	return folder[1:at]

@@ -17,6 +17,7 @@ import (
 
 	"eisft/data"
 	"eisft/eval"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/kernels"
 	"eisft/quant/encoding"
@@ -289,7 +290,7 @@ func TestProbeAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cost, err := p.increase(t.Context(), halved, nil)
+	cost, err := p.increase(t.Context(), ranks.Alone{}, halved, nil)
 	if rise, _ := answers(halved); err != nil || cost.Answers == 0 || cost.Answers == cost.Increase || math.Abs(cost.Answers-(rise-want)) > 1e-4 {
 		t.Errorf("%+v, %v; want a rise of %g", cost, err, rise-want)
 	}

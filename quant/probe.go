@@ -13,6 +13,7 @@ import (
 	"eisft/data"
 	"eisft/eval"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 )
 
@@ -59,18 +60,29 @@ func (p *probe) open(ctx context.Context) error {
 		return fmt.Errorf("%s: no sample is longer than a segment of %d tokens: there is nothing to measure the loss on", p.job.Calibration.Files, p.from)
 	}
 	var err error
-	p.base, err = p.loss(ctx, p.float, nil)
+	p.base, err = p.loss(ctx, p.job.group(), p.float, nil)
 	return err
 }
 
-// loss is the mean loss of a model's predictions.
-func (p *probe) loss(ctx context.Context, m *model.Model, w model.Wrap) (losses, error) {
+// loss is the mean loss of a model's predictions. Ranks of g take turns with the texts.
+func (p *probe) loss(ctx context.Context, g ranks.Group, m *model.Model, w model.Wrap) (losses, error) {
 	var mean losses
-	for _, s := range p.texts {
+	var found []eval.TextLoss
+	for i, s := range p.texts {
+		if !mine(g, i) {
+			continue
+		}
 		l, err := eval.Text(ctx, m, model.StreamOptions{Wrap: w}, s, p.from)
 		if err != nil {
 			return mean, err
 		}
+		found = append(found, l)
+	}
+	all, err := inTurn(g, found, len(p.texts))
+	if err != nil {
+		return mean, err
+	}
+	for _, l := range all {
 		mean.text += l.NLL
 		mean.answers += l.AnswerNLL
 		mean.tokens += l.AnswerTokens
@@ -81,8 +93,8 @@ func (p *probe) loss(ctx context.Context, m *model.Model, w model.Wrap) (losses,
 }
 
 // increase is by how much the losses are greater than the float model's.
-func (p *probe) increase(ctx context.Context, m *model.Model, w model.Wrap) (Cost, error) {
-	l, err := p.loss(ctx, m, w)
+func (p *probe) increase(ctx context.Context, g ranks.Group, m *model.Model, w model.Wrap) (Cost, error) {
+	l, err := p.loss(ctx, g, m, w)
 	return Cost{l.text - p.base.text, l.answers - p.base.answers}, err
 }
 
@@ -138,7 +150,7 @@ func (p *pipeline) chooseCache(ctx context.Context, out *made) (*CacheReport, er
 	defer line.End()
 	widths, err := ChooseCache(out.float, out.q, out.seen, maxCacheLoss, func(q *Quantized) (float64, error) {
 		defer line.Add(1)
-		l, err := p.probe.loss(ctx, out.float, Wrap(out.float, q, nil))
+		l, err := p.probe.loss(ctx, p.job.group(), out.float, Wrap(out.float, q, nil))
 		return l.text, err
 	})
 	return &CacheReport{p.probe.probed(), maxCacheLoss, widths}, err
@@ -191,10 +203,10 @@ func (p *pipeline) measure(ctx context.Context, out *made) error {
 	return err
 }
 
-// sensitivity measures every map and every layer.
+// sensitivity measures every map and every layer; ranks take turns.
 func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityReport, error) {
 	list := frozen(out.float.Base)
-	line := p.probe.start("sensitivity", len(list)+len(out.float.Base.Layers))
+	line := p.probe.start("sensitivity", share(p.job.group(), len(list)+len(out.float.Base.Layers)))
 	defer line.End()
 	r := &SensitivityReport{Probed: p.probe.probed()}
 	cost := func(names map[string]bool) (Cost, error) {
@@ -208,29 +220,43 @@ func (p *pipeline) sensitivity(ctx context.Context, out *made) (*SensitivityRepo
 			return Cost{}, err
 		}
 		defer line.Add(1)
-		return p.probe.increase(ctx, m, nil)
+		return p.probe.increase(ctx, ranks.Alone{}, m, nil)
 	}
+	var rounded []map[string]bool // of each measurement
 	for _, f := range list {
-		d, err := cost(map[string]bool{f.name: true})
-		if err != nil {
-			return nil, err
-		}
-		w := out.q.Weight(f.name)
-		_, decibel := w.fidelity(f.Linear)
-		r.Maps = append(r.Maps, MapSensitivity{
-			Name: f.name, Bits: w.Bits, Cost: d, SQNR: decibel,
-			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
-		})
+		rounded = append(rounded, map[string]bool{f.name: true})
 	}
-	for i, l := range out.float.Base.Layers {
+	for _, l := range out.float.Base.Layers {
 		names := map[string]bool{}
 		for _, m := range l.Maps() {
 			names[m.Name] = true
+		}
+		rounded = append(rounded, names)
+	}
+	var found []Cost
+	for i, names := range rounded {
+		if !mine(p.job.group(), i) {
+			continue
 		}
 		d, err := cost(names)
 		if err != nil {
 			return nil, err
 		}
+		found = append(found, d)
+	}
+	costs, err := inTurn(p.job.group(), found, len(rounded))
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range list {
+		w := out.q.Weight(f.name)
+		_, decibel := w.fidelity(f.Linear)
+		r.Maps = append(r.Maps, MapSensitivity{
+			Name: f.name, Bits: w.Bits, Cost: costs[i], SQNR: decibel,
+			Promote: max(0, formatBytes(p.scheme.weightOf(promoted), f.Out, f.In)-w.Bytes()),
+		})
+	}
+	for i, d := range costs[len(list):] {
 		r.Layers = append(r.Layers, LayerSensitivity{i, d})
 	}
 	return r, nil
@@ -364,7 +390,7 @@ func (f *frontier) at(ctx context.Context, n int) (FrontierPoint, error) {
 		return FrontierPoint{}, err
 	}
 	point := FrontierPoint{Promoted: n, Bytes: plannedSize(f.job.Model, f.format(promote)).After}
-	point.Cost, err = f.probe.increase(ctx, m, Wrap(m, f.made.q, nil))
+	point.Cost, err = f.probe.increase(ctx, f.job.group(), m, Wrap(m, f.made.q, nil))
 	f.points[n] = point
 	f.line.Add(1)
 	return point, err
@@ -393,7 +419,7 @@ func (f *frontier) widen(names map[string]bool) error {
 			return err
 		}
 		path := filepath.Join(f.job.partial(f.stage(false)), fmt.Sprintf(productsFile, 1+len(f.wide)))
-		if err := f.shelf.products(path, []*Weight{w}); err != nil {
+		if err := f.shelf.products(f.job.group(), path, []*Weight{w}); err != nil {
 			return err
 		}
 		if f.wide[l.name] = w; w.product.Data != nil {

@@ -2,7 +2,6 @@ package quant
 
 import (
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"math/bits"
 	"slices"
@@ -10,9 +9,12 @@ import (
 	"eisft/internal/ranks"
 )
 
-// mine says whether a sample is one that this rank reads: they take turns, since how many there
-// are is not known beforehand.
+// mine says whether a sample, or another piece of work, is this rank's: ranks take turns, since how many
+// there are is not always known beforehand.
 func mine(g ranks.Group, sample int) bool { return sample%g.Size() == g.Rank() }
+
+// share is how many pieces of work of n are this rank's.
+func share(g ranks.Group, n int) int { return (n - g.Rank() + g.Size() - 1) / g.Size() }
 
 // inTurn puts together what each rank has found of its samples, of n.
 func inTurn[T any](g ranks.Group, found []T, n int) ([]T, error) {
@@ -27,11 +29,27 @@ func inTurn[T any](g ranks.Group, found []T, n int) ([]T, error) {
 	return out, nil
 }
 
+// everyone gives all ranks what each has: parts[i] is rank i's, and as long on all of them; this rank's
+// own is filled. A rank that has failed before says so in place of its part.
+func everyone(g ranks.Group, parts [][]float32) error {
+	if g.Size() == 1 {
+		return nil
+	}
+	if _, err := ranks.Meet(g, true); err != nil {
+		return err
+	}
+	send, receive := slices.Repeat([][]float32{parts[g.Rank()]}, g.Size()), slices.Clone(parts)
+	send[g.Rank()], receive[g.Rank()] = nil, nil
+	if err := g.Exchange(send, receive); err != nil {
+		return ranks.Lost(err)
+	}
+	return nil
+}
+
 // read is what a rank has read, and what its streams were like at the end of its samples.
 type read struct {
-	Base, Samples string // hashes
-	Slots         int
-	Evicted       bool
+	Slots   int
+	Evicted bool
 }
 
 // meet adds what the other ranks have observed, point by point, which bounds what is on its way.
@@ -39,14 +57,14 @@ func (c *calibrator) meet(g ranks.Group) error {
 	if g.Size() == 1 {
 		return nil
 	}
-	all, err := ranks.Meet(g, read{c.model.Base.Identity(), hex.EncodeToString(c.hash.Sum(nil)), c.slots, c.evicted})
+	if err := ranks.Agree(g, []ranks.Input{{Name: "a base", Sum: c.model.Base.Identity()}, {Name: "samples of calibration", Sum: hex.EncodeToString(c.hash.Sum(nil))}}); err != nil {
+		return err
+	}
+	all, err := ranks.Meet(g, read{c.slots, c.evicted})
 	if err != nil {
 		return err
 	}
-	for rank, r := range all {
-		if r.Base != all[0].Base || r.Samples != all[0].Samples {
-			return ranks.Failed(fmt.Errorf("rank %d reads another base or other samples than rank 0: all ranks are to read the same files", rank))
-		}
+	for _, r := range all {
 		c.slots, c.evicted = max(c.slots, r.Slots), c.evicted || r.Evicted
 	}
 	for _, point := range slices.Sorted(maps.Keys(c.stats.observers)) {

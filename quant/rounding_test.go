@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/ranks"
 	"eisft/quant/encoding"
 )
 
@@ -381,7 +382,7 @@ func TestUpperHessian(t *testing.T) {
 	const out, n = 5, 70
 	for _, in := range []int{8, panel, panel + 3, 3*panel + 64} {
 		x, d := correlated(n, in), normal(out*in, 0.1)
-		all, half := sized(in, wantAll, 0, nil), sized(in, wantUpper, 0, nil)
+		all, half := sized(in, wantAll, 0, nil, ranks.Alone{}), sized(in, wantUpper, 0, nil, ranks.Alone{})
 		for _, h := range []*Hessian{all, half} {
 			h.add(x)
 			if err := h.finish("x"); err != nil {
@@ -526,7 +527,7 @@ func BenchmarkHessian(b *testing.B) {
 // testHessian is all of a Hessian, or blocks of it.
 func testHessian(in, block int) *Hessian {
 	if block > 0 {
-		return sized(in, wantBlocks, block, nil)
+		return sized(in, wantBlocks, block, nil, ranks.Alone{})
 	}
-	return sized(in, wantAll, 0, nil)
+	return sized(in, wantAll, 0, nil, ranks.Alone{})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"eisft/internal/mapped"
+	"eisft/internal/ranks"
 	"eisft/model/hf"
 	"eisft/model/kernels"
 )
@@ -133,8 +134,8 @@ func tensorOf[T float32 | int8](f *hf.File, name string, shape ...int) ([]T, err
 
 // products writes the codes of weights to a file as kernels multiply with them, and has the
 // weights' maps run from there: a model of them takes no memory either. Maps whose shape is none
-// that kernels multiply with are left out.
-func (s *shelf) products(path string, weights []*Weight) error {
+// that kernels multiply with are left out. Rank 0 writes the file, and all ranks look at it.
+func (s *shelf) products(g ranks.Group, path string, weights []*Weight) error {
 	var tensors []hf.Entry
 	var of []*Weight
 	for _, w := range weights {
@@ -156,7 +157,7 @@ func (s *shelf) products(path string, weights []*Weight) error {
 	if len(of) == 0 {
 		return nil
 	}
-	if err := hf.WriteFile(path, tensors, nil); err != nil {
+	if _, err := ranks.OnFirst(g, func() (bool, error) { return true, hf.WriteFile(path, tensors, nil) }); err != nil {
 		return err
 	}
 	f, err := hf.OpenFile(path)

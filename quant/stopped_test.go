@@ -11,8 +11,8 @@ import (
 func TestStoppedNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{
-		".a.partial", ".a.partial-promoted", ".b.partial.partial-variant-rank3", ".c.partial-rank1",
-		".d.partial-other", ".e.partial-rankx", ".partial", "f.partial",
+		".a.partial", ".a.partial-promoted", ".b.partial.partial-variant", ".c.partial",
+		".d.partial-other", ".e.partial-rank1", ".partial", "f.partial",
 	} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"eisft/data"
 	"eisft/internal/mapped"
 	"eisft/internal/progress"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/quant/encoding"
 )
@@ -31,6 +32,9 @@ type RoundOptions struct {
 	// there, mapped, and a run that was stopped goes on behind the last of them. Who makes use
 	// of the weights removes it when they are safe. "": weights are in memory.
 	Partial string
+	// Group are the ranks that round together (nil: this process alone), all with the same Partial, where
+	// rank 0 writes. The weights do not depend on how many they are.
+	Group ranks.Group
 }
 
 // Layer is a layer whose maps have just been rounded, and what it reads and should put out.
@@ -55,11 +59,16 @@ func RoundWeights(ctx context.Context, m *model.Model, q *Quantized, o RoundOpti
 	if err != nil {
 		return err
 	}
+	o.Group = ranks.Or(o.Group)
 	r := &rounder{model: m, q: q, options: o, rule: rule}
 	q.Reconstructed = nil
 	if err := r.run(ctx); err != nil {
 		if r.store != nil {
 			err = errors.Join(err, r.store.close())
+		}
+		var of *ranks.Error
+		if errors.As(err, &of) { // another rank has said what it was doing
+			return of
 		}
 		return fmt.Errorf("weights by %s: %w", o.Recipe.Weights, err)
 	}
@@ -383,17 +392,23 @@ func (r *rounder) hessian(maps []frozenMap, observe func(h *Hessian) error) (*He
 	if most == wantNone {
 		return nil, nil
 	}
-	h := sized(maps[0].In, most, block, r.moments)
+	h := sized(maps[0].In, most, block, r.moments, r.options.Group)
 	r.moments = h.Values
 	if err := observe(h); err != nil {
+		return nil, err
+	}
+	if err := h.meet(); err != nil {
 		return nil, err
 	}
 	return h, h.finish(maps[0].name)
 }
 
-// rowFloats bounds the weights that are in float at once: rows of a map are rounded so many
-// at a time.
-const rowFloats = 1 << 21
+// Rows of a map are rounded so many at a time: rowFloats bounds the weights that are in float at once, and
+// shareRows lets ranks take turns even in a map of few weights.
+const (
+	rowFloats = 1 << 21
+	shareRows = 256
+)
 
 // round rounds maps that read the same tensor.
 func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*Weight, error) {
@@ -411,25 +426,37 @@ func (r *rounder) round(ctx context.Context, maps []frozenMap, h *Hessian) ([]*W
 	return weights, nil
 }
 
-// scales chooses the scales of maps that read the same tensor. Their codes are computed when they
+// scales chooses the scales of maps that read the same tensor; ranks take turns. Their codes are computed when they
 // are asked for: those of a large map are not held.
 func (r *rounder) scales(ctx context.Context, maps []frozenMap, h *Hessian) ([]shelved, error) {
 	weights := make([]shelved, len(maps))
+	var chosen []encoding.Encoding // by this rank
+	var of []int                   // the map of each part
 	for i, fm := range maps {
-		w := &Weight{Name: fm.name, Out: fm.Out, In: fm.In}
-		err := r.parts(ctx, fm, h, func(part *Map, _ int) error {
+		weights[i].Weight = &Weight{Name: fm.name, Out: fm.Out, In: fm.In}
+		own := func() bool {
+			of = append(of, i)
+			return mine(r.options.Group, len(of)-1)
+		}
+		err := r.parts(ctx, fm, h, own, func(part *Map, _ int) error {
 			e, err := r.rule.scales(r.options.Recipe, part)
-			w.Encoding = w.Encoding.Above(e)
+			chosen = append(chosen, e)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		weights[i].Weight = w
+	}
+	all, err := inTurn(r.options.Group, chosen, len(of))
+	if err != nil {
+		return nil, err
+	}
+	for k, e := range all {
+		w := weights[of[k]].Weight
+		w.Encoding = w.Encoding.Above(e)
 	}
 	var prepared *factor
 	if r.rule.prepare != nil {
-		var err error
 		if prepared, err = r.rule.prepare(r.options.Recipe, h); err != nil {
 			return nil, fmt.Errorf("%s: %w", maps[0].name, err)
 		}
@@ -437,7 +464,7 @@ func (r *rounder) scales(ctx context.Context, maps []frozenMap, h *Hessian) ([]s
 	for i, fm := range maps {
 		w := weights[i].Weight
 		weights[i].codes = func(write func([]int8) error) error {
-			return r.parts(ctx, fm, h, func(part *Map, first int) error {
+			return r.parts(ctx, fm, h, func() bool { return true }, func(part *Map, first int) error {
 				e := w.Part(w.Out, first, first+part.Out)
 				if r.rule.codes == nil {
 					return write(part.nearestCodes(e))
@@ -450,13 +477,16 @@ func (r *rounder) scales(ctx context.Context, maps []frozenMap, h *Hessian) ([]s
 }
 
 // parts calls f for so many rows of a map at a time that they can be held, with the number of the
-// first one.
-func (r *rounder) parts(ctx context.Context, fm frozenMap, h *Hessian, f func(part *Map, first int) error) error {
-	rows := min(fm.Out, max(1, rowFloats/fm.In))
+// first one, where own, which is called once for each, says so.
+func (r *rounder) parts(ctx context.Context, fm frozenMap, h *Hessian, own func() bool, f func(part *Map, first int) error) error {
+	rows := min(fm.Out, shareRows, max(1, rowFloats/fm.In))
 	r.matrix = slices.Grow(r.matrix[:0], rows*fm.In)[:rows*fm.In]
 	for first := 0; first < fm.Out; first += rows {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if !own() {
+			continue
 		}
 		n := min(rows, fm.Out-first)
 		part := &Map{Name: fm.name, Matrix: r.matrix[:n*fm.In], Out: n, In: fm.In, Format: r.options.Format(fm.name, fm.head), Hessian: h}

@@ -3,7 +3,9 @@ package quant
 import (
 	"cmp"
 	"context"
+	"slices"
 
+	"eisft/internal/ranks"
 	"eisft/internal/scratch"
 	"eisft/model"
 )
@@ -64,11 +66,12 @@ func (p *pass) alone(rows int) *model.Model {
 func (p *pass) observe(ctx context.Context, in *States, role model.Role, h *Hessian) error {
 	switch role {
 	case model.RoleQuery: // which the layer computes even where its output is not asked for
-		return p.stream(ctx, in, role, in.longest(), func(x []float32, _, _ int) error { h.add(x); return nil })
+		all := func(int) bool { return true }
+		return p.stream(ctx, in, role, in.longest(), all, func(x []float32, _, _ int) error { h.add(x); return nil })
 	case model.RoleOutput:
 		return p.attend(ctx, in, h)
 	default:
-		return p.after(ctx, in, role, func(_, x []float32, _, _ int) error { h.add(x); return nil })
+		return p.after(ctx, in, role, func(x []float32, _, _ int) error { h.add(x); return nil })
 	}
 }
 
@@ -79,21 +82,68 @@ func (p *pass) output(ctx context.Context, in, out *States) error {
 			return err
 		}
 	}
-	return p.after(ctx, in, "", func(x, _ []float32, sequence, first int) error { return out.write(x, sequence, first) })
+	return p.after(ctx, in, "", func(x []float32, sequence, first int) error { return out.write(x, sequence, first) })
 }
 
 // attend keeps what the layer's attention puts out, since it takes the longest of all steps,
-// and adds it to a Hessian (nil: none). The maps before it have their weights.
+// and adds it to a Hessian (nil: none). The maps before it have their weights. Ranks take turns with the
+// samples.
 func (p *pass) attend(ctx context.Context, in *States, h *Hessian) (err error) {
+	g := p.r.options.Group
 	if p.attended, err = p.r.store.temporary(p.layer.O.In, in); err != nil {
 		return err
 	}
-	return p.stream(ctx, in, model.RoleOutput, 0, func(x []float32, sequence, first int) error {
-		if h != nil {
+	own := func(sequence int) bool { return mine(g, sequence) }
+	starts := make([][]int, in.Sequences()) // of the stretches
+	err = p.stream(ctx, in, model.RoleOutput, 0, own, func(x []float32, sequence, first int) error {
+		if h != nil && g.Size() == 1 {
 			h.add(x)
 		}
+		starts[sequence] = append(starts[sequence], first)
 		return p.attended.write(x, sequence, first)
 	})
+	if err != nil || g.Size() == 1 {
+		return err
+	}
+	all, err := ranks.Meet(g, starts)
+	if err != nil {
+		return err
+	}
+	x := scratch.Borrow(min(p.r.model.Spec.Segment, in.longest()) * p.layer.O.In)
+	defer scratch.Release(x)
+	for sequence := range in.Sequences() {
+		owner := sequence % g.Size()
+		starts := all[owner][sequence]
+		for i, first := range starts {
+			end := in.Len(sequence)
+			if i+1 < len(starts) {
+				end = starts[i+1]
+			}
+			x := x[:(end-first)*p.layer.O.In]
+			if err := p.tell(g, owner, x, sequence, first); err != nil {
+				return err
+			}
+			if h != nil {
+				h.add(x)
+			}
+		}
+	}
+	return nil
+}
+
+// tell fills x with what a rank's attention has put out for a stretch, and keeps it.
+func (p *pass) tell(g ranks.Group, owner int, x []float32, sequence, first int) error {
+	if owner == g.Rank() {
+		if err := p.attended.Read(x, sequence, first); err != nil {
+			return err
+		}
+	}
+	parts := make([][]float32, g.Size())
+	parts[owner] = x
+	if err := everyone(g, parts); err != nil || owner == g.Rank() {
+		return err
+	}
+	return p.attended.write(x, sequence, first)
 }
 
 // forget ends the use of what attend has kept.
@@ -105,8 +155,9 @@ func (p *pass) forget() error {
 
 // stream takes the samples through the layer up to what a map reads, and calls take with that
 // for one stretch after the other: x [n,In], of which the first-th token of a sequence is the
-// first. The output of tokens before the wanted-th of a sequence is not asked for.
-func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted int, take func(x []float32, sequence, first int) error) error {
+// first, of the sequences that own says. The output of tokens before the wanted-th of a sequence is not
+// asked for.
+func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted int, own func(sequence int) bool, take func(x []float32, sequence, first int) error) error {
 	m := p.alone(in.longest())
 	target, round := m.Base.Layers[0].Map(role), p.rounding(m, true)
 	inputs := scratch.Borrow(min(m.Spec.Segment, in.longest()) * target.In)
@@ -116,6 +167,9 @@ func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted i
 		return round(&until{Ops: o, target: target, take: func(x []float32) { copy(inputs[(first-seen)*target.In:], x) }}, first)
 	}
 	for sequence := range in.Sequences() {
+		if !own(sequence) {
+			continue
+		}
 		seen = 0
 		st := m.NewStream(model.StreamOptions{Wrap: wrap, Embed: in.embedding(sequence)})
 		err := st.Feed(ctx, counting(in.Len(sequence)), wanted, func(int, []float32) error {
@@ -135,40 +189,72 @@ func (p *pass) stream(ctx context.Context, in *States, role model.Role, wanted i
 const stretchRows = 256
 
 // after takes what attend has kept on: up to what the map of a role reads, inputs [n,In], or
-// to the layer's output x [n,D] if role is "". take is called with them for one stretch after
-// the other.
-func (p *pass) after(ctx context.Context, in *States, role model.Role, take func(x, inputs []float32, sequence, first int) error) error {
-	m := p.alone(in.longest())
+// to the layer's output [n,D] if role is "". take is called with them for one stretch after
+// the other; ranks take turns to compute them.
+func (p *pass) after(ctx context.Context, in *States, role model.Role, take func(x []float32, sequence, first int) error) error {
+	m, g := p.alone(in.longest()), p.r.options.Group
 	l, rows, round := m.Base.Layers[0], min(m.Spec.Segment, in.longest(), stretchRows), p.rounding(m, false)
-	target, width := l.Map(role), 0
+	target, width := l.Map(role), in.width
 	if target != nil {
 		width = target.In
 	}
-	x, attended, inputs := scratch.Borrow(rows*in.width), scratch.Borrow(rows*l.O.In), scratch.Borrow(rows*width)
-	defer scratch.Release(x, attended, inputs)
-	for sequence := range in.Sequences() {
-		for first, n := 0, 0; first < in.Len(sequence); first += n {
-			n = min(rows, in.Len(sequence)-first, m.Spec.Segment-first%m.Spec.Segment)
-			x, attended := x[:n*in.width], attended[:n*l.O.In]
-			if err := cmp.Or(ctx.Err(), in.Read(x, sequence, first), p.attended.Read(attended, sequence, first)); err != nil {
+	x, attended, found := scratch.Borrow(rows*in.width), scratch.Borrow(rows*l.O.In), scratch.Borrow(g.Size()*rows*width)
+	defer scratch.Release(x, attended, found)
+	compute := func(out []float32, s stretch) error {
+		x, attended := x[:s.n*in.width], attended[:s.n*l.O.In]
+		if err := cmp.Or(ctx.Err(), in.Read(x, s.sequence, s.first), p.attended.Read(attended, s.sequence, s.first)); err != nil {
+			return err
+		}
+		wrap := func(o model.Ops[[]float32], row int) model.Ops[[]float32] {
+			if target != nil {
+				o = &until{Ops: o, target: target, take: func(x []float32) { copy(out[(row-s.first)*width:], x) }}
+			}
+			return round(o, row)
+		}
+		m.Rows(s.n, s.first, wrap, func(o model.Ops[[]float32], lo, hi int) {
+			rows := x[lo*in.width : hi*in.width]
+			y := model.AfterAttention(o, l, rows, attended[lo*l.O.In:hi*l.O.In])
+			if target == nil {
+				copy(out[lo*width:], y)
+			}
+		})
+		return nil
+	}
+	for stretches := range slices.Chunk(p.stretches(in, rows), g.Size()) {
+		parts := make([][]float32, g.Size())
+		for i, s := range stretches {
+			parts[i] = found[i*rows*width:][:s.n*width]
+		}
+		if i := g.Rank(); i < len(stretches) {
+			if err := compute(parts[i], stretches[i]); err != nil {
 				return err
 			}
-			wrap := func(o model.Ops[[]float32], row int) model.Ops[[]float32] {
-				if target != nil {
-					o = &until{Ops: o, target: target, take: func(x []float32) { copy(inputs[(row-first)*width:], x) }}
-				}
-				return round(o, row)
-			}
-			m.Rows(n, first, wrap, func(o model.Ops[[]float32], lo, hi int) {
-				rows := x[lo*in.width : hi*in.width]
-				copy(rows, model.AfterAttention(o, l, rows, attended[lo*l.O.In:hi*l.O.In]))
-			})
-			if err := take(x, inputs[:n*width], sequence, first); err != nil {
+		}
+		if err := everyone(g, parts); err != nil {
+			return err
+		}
+		for i, s := range stretches {
+			if err := take(parts[i], s.sequence, s.first); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// stretch are some tokens of a sequence.
+type stretch struct{ sequence, first, n int }
+
+// stretches cuts sequences into stretches of at most so many tokens, each within a segment.
+func (p *pass) stretches(in *States, most int) (list []stretch) {
+	segment := p.r.model.Spec.Segment
+	for sequence := range in.Sequences() {
+		for first, n := 0, 0; first < in.Len(sequence); first += n {
+			n = min(most, in.Len(sequence)-first, segment-first%segment)
+			list = append(list, stretch{sequence, first, n})
+		}
+	}
+	return list
 }
 
 // rounding decorates the layer's backend, from its first step on or from behind its attention.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/model"
 	"eisft/model/hf"
 	"eisft/model/modeltest"
@@ -270,7 +271,7 @@ func TestRowsOfLargeMaps(t *testing.T) {
 	const out, in = 2*rowFloats/4096 + 70, 4096
 	l := model.NewLinear("w", in, out, normal(out*in, 1), nil)
 	for _, f := range []encoding.Format{{Bits: 8, ZeroPoint: true}, {Bits: 4, Block: 64, LowPower: true}} {
-		r := &rounder{rule: roundings.Get(RoundNearest), options: RoundOptions{Recipe: &Recipe{}, Format: func(string, bool) encoding.Format { return f }}}
+		r := &rounder{rule: roundings.Get(RoundNearest), options: RoundOptions{Group: ranks.Alone{}, Recipe: &Recipe{}, Format: func(string, bool) encoding.Format { return f }}}
 		got, err := r.round(t.Context(), []frozenMap{{Linear: l, name: "w"}}, nil)
 		if err != nil {
 			t.Fatal(err)

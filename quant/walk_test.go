@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"eisft/data"
+	"eisft/internal/ranks"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/model/modeltest"
@@ -100,7 +101,7 @@ func TestWalk(t *testing.T) {
 			}
 			q := pointsOf(t, m, scheme, samples...)
 			shown := map[string][]float32{}
-			r := &rounder{model: m, q: q, options: RoundOptions{Recipe: &Recipe{}, Samples: again(samples...), Format: formatOf(q.Scheme)}}
+			r := &rounder{model: m, q: q, options: RoundOptions{Group: ranks.Alone{}, Recipe: &Recipe{}, Samples: again(samples...), Format: formatOf(q.Scheme)}}
 			r.rule = rounding{
 				wants: func(*Recipe, encoding.Format) want { return wantAll },
 				scales: func(_ *Recipe, m *Map) (encoding.Encoding, error) {

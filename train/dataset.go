@@ -7,11 +7,15 @@ import (
 
 	"eisft/data"
 	"eisft/internal/agenda"
+	"eisft/internal/filehash"
 	"eisft/internal/ranks"
 )
 
 // openData opens the rows to train on, and those that are held out.
 func (t *trainer) openData(ctx context.Context) (err error) {
+	if err := t.agreeOnData(); err != nil {
+		return err
+	}
 	share := t.config.Validation.Share
 	if share == 0 {
 		t.source, _, err = t.config.OpenData(ctx)
@@ -22,6 +26,29 @@ func (t *trainer) openData(ctx context.Context) (err error) {
 		t.source.Announce(t.options.Progress)
 	}
 	return err
+}
+
+// agreeOnData finds out whether all ranks have the same data, of which rank 0 alone reads all rows before
+// the first step.
+func (t *trainer) agreeOnData() error {
+	if t.group.Size() == 1 {
+		return nil
+	}
+	var mine []ranks.Input
+	for _, files := range []data.Files{t.config.Data.Train, t.config.Validation.Data} {
+		paths, err := files.Paths()
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			sum, err := filehash.Sum(path)
+			if err != nil {
+				return err
+			}
+			mine = append(mine, ranks.Input{Name: path, Sum: sum})
+		}
+	}
+	return ranks.Agree(t.group, mine)
 }
 
 // openDivided opens the rows of both sides. Rank 0 reads all of them to find out which is where.

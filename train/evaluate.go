@@ -70,14 +70,19 @@ func (t *trainer) removeRun() error {
 	return err
 }
 
-// checkEvaluation finds out before anything is made whether there is what is evaluated on, and
-// all of it can be read and asked.
+// checkEvaluation reads what is evaluated on, before anything is made, and finds out whether all of it can
+// be asked.
 func (t *trainer) checkEvaluation(ctx context.Context) error {
 	section := t.config.Eval
 	if section.Nothing() || len(section.Policies) == 0 {
 		return nil
 	}
-	_, err := (&eval.Job{Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section, WithinContext: !section.BeyondContext}).Plan(ctx)
+	job := &eval.Job{Note: t.options.Note, Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section}
+	var err error
+	if job.Rows, err = job.Load(ctx); err == nil {
+		t.evaluated = job.Rows
+		_, err = job.Plan(ctx)
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errStoppedEarly
@@ -125,7 +130,7 @@ func (t *trainer) measure(ctx context.Context, section eval.Config, dir string) 
 		dir = ""
 	}
 	r, err := (&eval.Job{
-		Dir: dir, Note: t.options.Note, WithinContext: !section.BeyondContext,
+		Dir: dir, Note: t.options.Note, Rows: t.evaluated, WithinContext: !section.BeyondContext,
 		Model: t.Model, Tokenizer: t.Tokenizer, Template: t.Template, Config: section, Stream: t.streams(), Progress: t.options.Progress, Group: t.group,
 	}).Run(ctx)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"eisft/eval"
+	"eisft/internal/ranks"
 	"eisft/internal/testfiles"
 	"eisft/model"
 	"eisft/train/config"
@@ -121,7 +122,7 @@ func TestAdapterGoesOn(t *testing.T) {
 	}
 	on := tinyConfig(t, "["+sftStage+"]")
 	on.Model.Adapter = first.Dir
-	r := &trainer{config: on, options: Options{}, state: new(state)}
+	r := &trainer{config: on, group: ranks.Alone{}, state: new(state)}
 	if err := r.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -183,11 +184,8 @@ func TestRankFails(t *testing.T) {
 	}{
 		{"before the first step", 1, func(_ *testing.T, c *config.Config) { c.Model.Path += "-gone" }, "demo-gone", false},
 		{"before the first step", 0, func(_ *testing.T, c *config.Config) { c.Data.Train = data.One(c.Data.Train.String() + "-gone") }, "chats.jsonl-gone", false},
-		{"in a step", 1, func(t *testing.T, c *config.Config) {
-			c.Data.Train = data.One(filepath.Join(t.TempDir(), "text.jsonl"))
-			if err := os.WriteFile(c.Data.Train.String(), []byte(`{"text":"`+strings.Repeat("The garage code is 4711. ", 10)+`"}`+"\n"), 0o644); err != nil {
-				t.Fatal(err)
-			}
+		{"in a step", 1, func(_ *testing.T, c *config.Config) {
+			c.Data.MaxTokens = 40 // rank 0 alone checks the rows
 		}, "stage 1 (s-sft), step 1: ", true},
 		{"while it writes", 0, func(t *testing.T, c *config.Config) {
 			made := make(chan struct{})
@@ -229,6 +227,37 @@ func TestRankFails(t *testing.T) {
 				t.Errorf("run folder: %v, want one: %v", err, tc.dir)
 			}
 		})
+	}
+}
+
+// TestRanksReadOtherData: a rank whose file has other rows than rank 0's ends all before anything is
+// made, training file or held-out one.
+func TestRanksReadOtherData(t *testing.T) {
+	for _, key := range []string{"data.train", "validation.data"} {
+		c := watched(t, "["+sftStage+"]")
+		own := *c
+		files := &own.Data.Train
+		if key == "validation.data" {
+			files = &own.Validation.Data
+		}
+		text, err := os.ReadFile(files.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		*files = data.One(filepath.Join(t.TempDir(), "rank1.jsonl"))
+		if err := os.WriteFile(files.String(), bytes.Replace(text, []byte("code is"), []byte("code was"), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for rank, r := range trainRanks(2, func(rank int) (context.Context, *config.Config, Options) {
+			return t.Context(), []*config.Config{c, &own}[rank], Options{}
+		}) {
+			if r.err == nil || !strings.HasPrefix(r.err.Error(), "rank 1 on ") || !strings.Contains(r.err.Error(), " reads "+files.String()+" (hash ") {
+				t.Errorf("%s, rank %d: %v", key, rank, r.err)
+			}
+		}
+		if _, err := os.Stat(c.Output); !os.IsNotExist(err) {
+			t.Errorf("%s: %s was made: %v", key, c.Output, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"eisft/data"
 	"eisft/internal/bytesize"
+	"eisft/internal/diskspace"
 	"eisft/internal/floatcache"
 	"eisft/internal/ranks"
 	"eisft/model/kernels"
@@ -35,7 +36,7 @@ func (t *trainer) keepBase(run func() error) (err error) {
 	case config.CacheDisk:
 		c, err = floatcache.OnDisk(dir, t.keptLimit(), func(err error) {
 			if t.options.Warn != nil {
-				t.options.Warn(fmt.Sprintf("model.cache: %v; nothing more is kept, and the base reads samples again", err))
+				t.options.Warn(fmt.Sprintf("model.cache: %v; what was kept is removed, and the base reads samples again", err))
 			}
 		})
 		if err != nil {
@@ -54,12 +55,64 @@ func (t *trainer) keepBase(run func() error) (err error) {
 	return run()
 }
 
-// keptLimit is how many bytes a process may keep: of files, the ranks share the limit.
-func (t *trainer) keptLimit() int64 {
-	if t.config.Model.Cache == config.CacheDisk {
-		return t.config.Model.CacheBytes / int64(t.size)
+// freeOnDisk says how much a disk has room for.
+var freeOnDisk = diskspace.Free
+
+// keptRoom is how many bytes each process may keep in memory, or all of them together on disk:
+// there at most half of what is free, so that checkpoints and other programs have room. ofDisk
+// says that this is less than the configuration allows.
+func (t *trainer) keptRoom() (bytes int64, ofDisk bool) {
+	m := t.config.Model
+	if free, ok := freeOnDisk(t.config.Output); ok && m.Cache == config.CacheDisk && free/2 < m.CacheBytes {
+		return free / 2, true
 	}
-	return t.config.Model.CacheBytes
+	return m.CacheBytes, false
+}
+
+// keptLimit is how many bytes a process may keep: of files, the ranks share the room.
+func (t *trainer) keptLimit() int64 {
+	room, _ := t.keptRoom()
+	if t.config.Model.Cache == config.CacheDisk {
+		room /= int64(t.size)
+	}
+	return room
+}
+
+// keptWhere says where samples are kept, and in how little if the disk has less than the configuration
+// allows.
+func (t *trainer) keptWhere() string {
+	where := string(t.config.Model.Cache)
+	if room, ofDisk := t.keptRoom(); ofDisk {
+		where += fmt.Sprintf(" (%s at most, half of what is free in %s)", bytesize.Megabytes(room), t.config.Output)
+	}
+	return where
+}
+
+// keepsSamples says whether a stage keeps what the base makes of its samples.
+func (t *trainer) keepsSamples(o outlook) bool {
+	return o.keeps != nil && (t.config.Model.Cache == config.CacheMemory || t.config.Model.Cache == config.CacheDisk)
+}
+
+// warnOfCache says of a stage that nothing is kept, since not even one sample fits.
+func (t *trainer) warnOfCache(i int, s config.Stage) {
+	o := stages.Get(s.Kind()).outlook(t, s)
+	if !t.keepsSamples(o) {
+		return
+	}
+	shortest := slices.Min(t.survey.Lengths)
+	for _, e := range t.validation {
+		shortest = min(shortest, len(e.IDs))
+	}
+	least, limit := o.keeps(shortest), t.keptLimit()
+	if least <= limit {
+		return
+	}
+	of := ""
+	if t.size > 1 {
+		of = " of each rank"
+	}
+	t.options.Warn(fmt.Sprintf("stages[%d] (%s): model.cache: %s keeps nothing: the shortest sample takes %s, and there is room for %s%s; raise model.cache_bytes, make room, or leave model.cache out",
+		i, s.Kind(), t.keptWhere(), bytesize.Megabytes(least), bytesize.Megabytes(limit), of))
 }
 
 // keeping follows what the processes of a stage keep, sample by sample, as their caches do.
@@ -92,10 +145,10 @@ func (k *keeping) ask(rank, sample int, bytes int64) {
 // keptAgenda says what of a stage's samples will be kept, and what that saves, and returns
 // how much of a process's memory it takes.
 func (t *trainer) keptAgenda(s config.Stage, o outlook) (text string, memory int64, err error) {
-	where := t.config.Model.Cache
-	if o.keeps == nil || where != config.CacheMemory && where != config.CacheDisk {
+	if !t.keepsSamples(o) {
 		return "", 0, nil
 	}
+	where := t.config.Model.Cache
 	k := keeping{where: where, limit: t.keptLimit(), held: make([]int64, t.size), has: map[keptBy]bool{}}
 	sampler, err := t.source.Sampler(t.samples, uint64(t.config.Seed), data.Cursor{})
 	if err != nil {
@@ -129,6 +182,6 @@ func (t *trainer) keptAgenda(s config.Stage, o outlook) (text string, memory int
 	if where == config.CacheMemory {
 		memory = slices.Max(k.held)
 	}
-	return fmt.Sprintf("%s holds %s of %s: of %s of samples, %s are spared", where, bytesize.Megabytes(all),
+	return fmt.Sprintf("%s holds %s of %s: of %s of samples, %s are spared", t.keptWhere(), bytesize.Megabytes(all),
 		english.Plural(len(k.has), "sample", ""), english.Plural(k.read, "reading", ""), comma(k.spared)), memory, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"eisft/internal/diskspace"
 	"eisft/internal/ranks"
 	"eisft/internal/ranks/rankstest"
 	"eisft/internal/testfiles"
@@ -70,6 +71,48 @@ func TestKeptPlan(t *testing.T) {
 		told := plannedOf(t, c, tc.ranks)
 		if i := slices.IndexFunc(strings.Split(told, "\n"), func(l string) bool { return strings.HasPrefix(l, "cache ") }); i < 0 && tc.want != "" || i >= 0 && tc.want == "" || !strings.Contains(told, tc.want) {
 			t.Errorf("%v: the plan does not say %q:\n%s", tc, tc.want, told)
+		}
+	}
+}
+
+// TestKeptRoom: on a disk that is nearly full, ranks share half of what is free, as the plan says; where that, or the
+// configuration's limit, has no room for one sample, a warning says so before the run.
+func TestKeptRoom(t *testing.T) {
+	c := tinyConfig(t, "[{kind: distill, steps: 4, batch: 2, tokens: 64}]")
+	sample := keptBytes(t, c)
+	free := int64(0)
+	freeOnDisk = func(string) (int64, bool) { return free, true }
+	defer func() { freeOnDisk = diskspace.Free }()
+	for _, tc := range []struct {
+		cache      config.BaseCache
+		room, free int64 // of so many samples
+		ranks      int
+		plan, warn string
+	}{
+		{config.CacheDisk, 99, 999, 1, "disk holds 6.3 MB of 4 samples", ""},
+		{config.CacheDisk, 99, 6, 1, "disk (4.7 MB at most, half of what is free in " + c.Output + ") holds 4.7 MB of 3 samples", ""},
+		{config.CacheDisk, 99, 6, 2, "holds 3.1 MB of 2 samples", ""},
+		{config.CacheDisk, 99, 6, 4, "holds 0.0 MB of 0 samples", "disk (4.7 MB at most, half of what is free in " + c.Output + ") keeps nothing: the shortest sample takes 1.6 MB, and there is room for 1.2 MB of each rank"},
+		{config.CacheDisk, 99, 1, 1, "holds 0.0 MB of 0 samples", "there is room for 0.8 MB; raise"},
+		{config.CacheMemory, 99, 0, 1, "memory holds 6.3 MB of 4 samples", ""},
+		{config.CacheMemory, 0, 99, 1, "memory holds 0.0 MB of 0 samples", "stages[0] (distill): model.cache: memory keeps nothing: the shortest sample takes 1.6 MB, and there is room for 0.0 MB; raise"},
+		{config.CacheNone, 0, 0, 1, "", ""},
+	} {
+		c.Model.Cache, c.Model.CacheBytes, free = tc.cache, max(1, tc.room*sample), tc.free*sample
+		var warnings []string
+		plan, err := Plan(t.Context(), c, Options{Group: ofRanks{size: tc.ranks}, Warn: func(w string) { warnings = append(warnings, w) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told strings.Builder
+		if err := plan.Write(&told); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(told.String(), tc.plan) {
+			t.Errorf("%v: the plan does not say %q:\n%s", tc, tc.plan, &told)
+		}
+		if all := strings.Join(warnings, "\n"); strings.Contains(all, "model.cache") != (tc.warn != "") || !strings.Contains(all, tc.warn) {
+			t.Errorf("%v: warnings %q, want %q", tc, all, tc.warn)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,6 +166,10 @@ func latestOf(dirs []string, file string) (latest string) {
 // beside are the sections and keys of a configuration that change nothing of what is trained.
 var beside = []string{"eval", "checkpoint", "tensorboard", "model.cache", "model.cache_bytes"}
 
+// elsewhere is a difference in where files lie whose content a checkpoint has the hash of: a run, its base or
+// its data may have been moved.
+var elsewhere = regexp.MustCompile(`^(model\.path|(data\.train|validation\.data)(\[\d+\](\.path)?)?) was "[^"]*" and is "[^"]*"$`)
+
 // sameConfig fails if the run was started with another configuration, which stands at path: what
 // would come out were neither. What differs in sections beside training it returns.
 func sameConfig(was, c *config.Config, path string) (changed string, err error) {
@@ -182,7 +187,7 @@ func sameConfig(was, c *config.Config, path string) (changed string, err error) 
 func isBeside(difference string) bool {
 	key, _, _ := strings.Cut(difference, " ")
 	section, _, _ := strings.Cut(key, ".")
-	return slices.Contains(beside, section) || slices.Contains(beside, strings.TrimSuffix(key, ":"))
+	return elsewhere.MatchString(difference) || slices.Contains(beside, section) || slices.Contains(beside, strings.TrimSuffix(key, ":"))
 }
 
 // difference lists what differs between two configurations, key by key.

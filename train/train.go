@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"eisft/data"
+	"eisft/eval"
 	"eisft/internal/agenda"
 	"eisft/internal/atomicfile"
 	"eisft/internal/ranks"
@@ -88,6 +89,7 @@ type trainer struct {
 	validation []data.Encoded // held-out samples
 	// stageBegins is the loss on them with which the stage began, until its first step is written.
 	stageBegins *runs.Before
+	evaluated   *eval.Rows // what evaluations ask, read once
 	evaluation  runs.Evaluation
 	measured    bool // the untrained block, before the run was stopped
 }
@@ -259,8 +261,11 @@ func (t *trainer) note(format string, args ...any) {
 // agree waits until all ranks are ready to train the same base, and warns where they compute
 // products with other bits.
 func (t *trainer) agree() error {
-	all, err := ranks.Meet(t.group, t.inputs)
-	if err != nil {
+	var inputs []ranks.Input
+	for _, what := range slices.Sorted(maps.Keys(t.inputs)) {
+		inputs = append(inputs, ranks.Input{Name: what, Sum: t.inputs[what]})
+	}
+	if err := ranks.Agree(t.group, inputs); err != nil {
 		return err
 	}
 	products, err := ranks.Meet(t.group, kernels.Bits())
@@ -271,13 +276,6 @@ func (t *trainer) agree() error {
 		if p != products[0] && t.options.Warn != nil {
 			t.options.Warn(fmt.Sprintf("rank %d computes matrix products with %s, and rank 0 with %s: the run has other bits than one process would train; set %s alike on all hosts", rank, p, products[0], kernels.EnvBLAS))
 			break
-		}
-	}
-	for rank, in := range all {
-		for _, what := range slices.Sorted(maps.Keys(all[0])) {
-			if in[what] != all[0][what] {
-				return ranks.Failed(fmt.Errorf("rank %d: %s is not that of rank 0 (hash %.12s, and %.12s there): all ranks are to read the same files", rank, what, in[what], all[0][what]))
-			}
 		}
 	}
 	return nil
@@ -344,6 +342,7 @@ func (t *trainer) checkRows(ctx context.Context) error {
 		for i, s := range t.config.Stages {
 			t.warnOfContext(i, s)
 			t.warnOfRanks(i, s)
+			t.warnOfCache(i, s)
 		}
 	}
 	return nil

@@ -418,6 +418,35 @@ func TestMovedRun(t *testing.T) {
 	}
 }
 
+// TestResumeMoved: a run goes on where base and data have been moved, as their content is what it was.
+func TestResumeMoved(t *testing.T) {
+	c := tinyConfig(t, "["+sftStage+"]")
+	whole, err := Train(t.Context(), tinyConfig(t, "["+sftStage+"]"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Train(newStopAfter(t, 30), c, Options{}); !errors.Is(err, ErrStopped) {
+		t.Fatalf("got %v, want ErrStopped", err)
+	}
+	dir := t.TempDir()
+	moved := *c
+	moved.Model.Path, moved.Data.Train = filepath.Join(dir, "base"), data.One(filepath.Join(dir, "rows.jsonl"))
+	if err := os.CopyFS(moved.Model.Path, os.DirFS(c.Model.Path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(c.Data.Train.String(), moved.Data.Train.String()); err != nil {
+		t.Fatal(err)
+	}
+	run, err := Train(t.Context(), &moved, Options{Resume: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameParams(t, run, whole)
+	if again, err := runs.Open(run.Dir); err != nil || again.Config.Data.Train.String() != moved.Data.Train.String() {
+		t.Errorf("the run does not say where its data are now: %v", err)
+	}
+}
+
 // TestResumeWithOtherInputs: what a run reads must be what it was when it stopped.
 func TestResumeWithOtherInputs(t *testing.T) {
 	c := tinyConfig(t, "["+sftStage+"]")

@@ -7,7 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"eisft/internal/bytesize"
 	"eisft/internal/nearest"
+	"eisft/model"
 )
 
 // usageError is a command line that cannot be understood.
@@ -94,7 +96,22 @@ func finish(c *cli.Command) {
 		return
 	}
 	c.Flags = append(c.Flags, profileFlags()...)
-	c.Action = ranked(profiled(checkedArgs(c.Action)))
+	c.Action = ranked(profiled(checkedArgs(roomy(c.Action))))
+}
+
+// fewAddresses is how many bytes of addresses are so few that a command may end for want of them: Go reserves some,
+// each thread has a stack of its own, and models are mapped, whatever of all that is in memory.
+const fewAddresses = 4 << 30
+
+// roomy warns where the process may map little.
+func roomy(action cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if n := model.AddressSpace(); n < fewAddresses {
+			warn(c, fmt.Sprintf("ulimit -v allows %s of addresses, more of which are reserved than memory is used: if this ends with \"out of memory\" or \"cannot allocate memory\", raise it to %d or more, and bound memory by a control group instead (systemd-run -p MemoryMax=…)",
+				bytesize.Megabytes(n), fewAddresses/1024))
+		}
+		return action(c)
+	}
 }
 
 // noCommand runs where the first argument is no command.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"eisft/internal/testfiles"
+	"eisft/model/tokenizer"
 )
 
 // chatRows writes conversations to chats.jsonl of the working directory: one that can be
@@ -71,6 +72,10 @@ func TestDataPreviewOfConfig(t *testing.T) {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("no %q in\n%s", want, r.stdout)
 		}
+	}
+	beyond := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--set", "data.samples=20", "--set", "validation.share=25%", "--rows", "30")
+	if want := "there is no row 30: 16 are trained on (data.samples: 20 takes the first ones of each entry, validation.share: 25% holds others out), and the first is row 1\n"; beyond.code != exitError || !strings.HasSuffix(beyond.stderr, want) {
+		t.Errorf("exit code %d, %q; want %q", beyond.code, beyond.stderr, want)
 	}
 	full := eisft(t, "data", "preview", "--config", "s-sft.yaml", "--full", "--rows", "4")
 	if !strings.Contains(full.stdout, "┃256┃") || strings.Count(full.stdout, "┃") != 2*6 {
@@ -210,6 +215,34 @@ func TestTemplateOptions(t *testing.T) {
 				t.Errorf("%s: exit code %d, stderr %q, want %q", option, r.code, r.stderr, want)
 			}
 		}
+	}
+}
+
+// TestTemplateOptionsExported: options of the template go with an exported folder, with their types, so that it
+// asks as the run does.
+func TestTemplateOptionsExported(t *testing.T) {
+	demo := testfiles.Repository(t, "model/demo")
+	t.Chdir(trainingFolder(t, 1))
+	if err := os.CopyFS("base", os.DirFS(demo)); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join("base", "chat_template.jinja"),
+		`{% for m in messages %}<|{{ m.role }}|>{{ '' if quiet else 'loud ' }}{{ mood.of[1] }} {{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}`)
+	config := strings.Replace(string(readFile(t, "s.yaml")), demo, "base", 1)
+	writeFile(t, "s.yaml", strings.Replace(config, "max_tokens: 512", "max_tokens: 512, template_options: {quiet: true, mood: {of: [1, glad]}}", 1))
+	runOf(t)
+	wantOutput(t, "", "export", "--shape", "32x84", "--verify=false", "--golden=false")
+	out := filepath.Join(latestRun, "export", "32x84")
+	template, err := tokenizer.LoadTemplate(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if template, err = withOptions(template, out); err != nil {
+		t.Fatal(err)
+	}
+	text, err := template.Render([]tokenizer.Message{{Role: "user", Content: "What pet?"}}, tokenizer.RenderOptions{})
+	if want := "<|user|>glad What pet?<|end|>"; err != nil || text != want {
+		t.Errorf("%q (%v), want %q", text, err, want)
 	}
 }
 

@@ -21,6 +21,7 @@ type Cache struct {
 	memory map[string][]float32 // in memory
 	room   int64                // bytes that are left
 	failed func(err error)
+	ended  bool
 	bytes  []byte // of what is read or written at once
 }
 
@@ -28,8 +29,9 @@ type Cache struct {
 func InMemory(limit int64) *Cache { return &Cache{memory: map[string][]float32{}, room: limit} }
 
 // OnDisk returns a cache of at most so many bytes in files of a folder, which it makes. Several processes
-// may have one in the same folder: each finds what the others keep. failed is told, once, that
-// a file could not be written, after which nothing more is kept.
+// may have one in the same folder: each finds what the others keep. Where one cannot write a
+// file, it removes the folder with all that is in it, and none of them keeps anything from then on:
+// each tells failed why, once.
 func OnDisk(dir string, limit int64, failed func(err error)) (*Cache, error) {
 	return &Cache{dir: dir, room: limit, failed: failed}, os.MkdirAll(dir, 0o755)
 }
@@ -45,7 +47,7 @@ func Name(of ...any) string {
 
 // Get fills parts with what Put was given under a name, and says whether there is any.
 func (c *Cache) Get(name string, parts ...[]float32) (bool, error) {
-	if c == nil {
+	if c == nil || c.ended {
 		return false, nil
 	}
 	if c.dir == "" {
@@ -59,6 +61,9 @@ func (c *Cache) Get(name string, parts ...[]float32) (bool, error) {
 	}
 	file, err := os.Open(filepath.Join(c.dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+			c.end(err)
+		}
 		return false, nil
 	}
 	if err != nil {
@@ -83,7 +88,7 @@ func (c *Cache) Get(name string, parts ...[]float32) (bool, error) {
 
 // Put keeps parts under a name, if they fit.
 func (c *Cache) Put(name string, parts ...[]float32) {
-	if c == nil || size(parts) > c.room {
+	if c == nil || c.ended || size(parts) > c.room {
 		return
 	}
 	if c.dir == "" {
@@ -93,11 +98,19 @@ func (c *Cache) Put(name string, parts ...[]float32) {
 		}
 		c.memory[name] = all
 	} else if err := c.write(name, parts); err != nil {
-		c.room = 0
-		c.failed(err)
+		c.end(err)
 		return
 	}
 	c.room -= size(parts)
+}
+
+// end makes room on a disk that takes no more.
+func (c *Cache) end(why error) {
+	c.ended = true
+	if errors.Is(why, fs.ErrNotExist) {
+		why = fmt.Errorf("%s is gone: another process could not write there, or somebody has removed it", c.dir)
+	}
+	c.failed(errors.Join(why, os.RemoveAll(c.dir)))
 }
 
 // write writes a file under a temporary name. It is not synced: a cache does not outlive its

@@ -72,10 +72,9 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCacheErrors: a file that is cut short is no floats, and a disk that takes none ends the
-// keeping, not the work.
+// TestCacheErrors: a file that is cut short is no floats.
 func TestCacheErrors(t *testing.T) {
-	list, dir, failed := caches(t, 100)
+	list, dir, _ := caches(t, 100)
 	c := list["disk"]
 	c.Put("x", make([]float32, 3))
 	if err := os.Truncate(filepath.Join(dir, "x"), 7); err != nil {
@@ -84,18 +83,47 @@ func TestCacheErrors(t *testing.T) {
 	if _, err := c.Get("x", make([]float32, 3)); err == nil || !strings.Contains(err.Error(), "x has 7 bytes, want 12") {
 		t.Errorf("a file that is cut short: %v", err)
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	c.Put("y", make([]float32, 3))
-	c.Put("z", make([]float32, 3))
-	if len(*failed) != 1 {
-		t.Errorf("failed %v, want once", *failed)
-	}
 	var none *floatcache.Cache
 	none.Put("x", nil)
 	if had, err := none.Get("x"); had || err != nil {
 		t.Errorf("no cache has %v, %v", had, err)
+	}
+}
+
+// TestDiskTakesNoMore: a disk that does not take a file ends the keeping, of all processes that
+// share the folder, and not the work. What was kept no longer takes room.
+func TestDiskTakesNoMore(t *testing.T) {
+	for _, next := range []string{"get", "put"} {
+		list, dir, failed := caches(t, 1000)
+		c := list["disk"]
+		var others []error
+		other, err := floatcache.OnDisk(dir, 1000, func(err error) { others = append(others, err) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := make([]float32, 3)
+		c.Put("x", x)
+		c.Put(strings.Repeat("y", 1000), x) // a name that no file system takes
+		c.Put("z", x)
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("%s is still there: %v", dir, err)
+		}
+		if had, err := c.Get("x", x); had || err != nil {
+			t.Errorf("what was removed is found: %v, %v", had, err)
+		}
+		if len(*failed) != 1 || !strings.Contains((*failed)[0].Error(), "too long") {
+			t.Errorf("failed %v, want once, with the reason", *failed)
+		}
+		if next == "put" {
+			other.Put("z", x)
+		}
+		if had, err := other.Get("x", x); had || err != nil {
+			t.Errorf("another process finds what was removed: %v, %v", had, err)
+		}
+		other.Put("z", x)
+		if len(others) != 1 || !strings.Contains(others[0].Error(), "another process could not write") {
+			t.Errorf("%s: another process has failed %v, want once", next, others)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"os"
 )
 
 // Group is the ranks that work together, each a process (or a goroutine of a test) that does
@@ -100,6 +101,41 @@ func tell[T any](g Group, m any) ([]T, error) {
 		found[rank] = m.Found
 	}
 	return found, nil
+}
+
+// Input is something that all ranks read, under the name by which this rank knows it.
+type Input struct{ Name, Sum string }
+
+// Agree fails on all ranks where one of them reads anything else than rank 0, in the same order. It
+// says which rank that is, on which host, and what it reads.
+func Agree(g Group, mine []Input) error {
+	type reads struct {
+		Host   string
+		Inputs []Input
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a host without a name"
+	}
+	all, err := Meet(g, reads{host, mine})
+	if err != nil {
+		return err
+	}
+	what := func(r reads, i int) string {
+		if i < len(r.Inputs) {
+			return fmt.Sprintf("%s (hash %.12s)", r.Inputs[i].Name, r.Inputs[i].Sum)
+		}
+		return fmt.Sprintf("%d inputs and no more", i)
+	}
+	for rank, r := range all {
+		for i := range max(len(r.Inputs), len(all[0].Inputs)) {
+			if i >= min(len(r.Inputs), len(all[0].Inputs)) || r.Inputs[i].Sum != all[0].Inputs[i].Sum {
+				return Failed(fmt.Errorf("rank %d on %s reads %s, and rank 0 on %s reads %s: all ranks are to read the same files",
+					rank, r.Host, what(r, i), all[0].Host, what(all[0], i)))
+			}
+		}
+	}
+	return nil
 }
 
 // Or is the group, or of none that of this process alone.

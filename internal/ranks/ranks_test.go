@@ -2,7 +2,9 @@ package ranks_test
 
 import (
 	"errors"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"eisft/internal/ranks"
@@ -36,6 +38,40 @@ func TestMeet(t *testing.T) {
 			t.Errorf("rank %d: %v, want %s", g.Rank(), err, want)
 		}
 	})
+}
+
+// TestAgree: what a rank reads may have another name, and no other content; which rank reads what, and
+// where, all are told.
+func TestAgree(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Skip(err)
+	}
+	a, b := ranks.Input{Name: "/a/x", Sum: "11"}, ranks.Input{Name: "/b/x", Sum: "11"}
+	changed, more := ranks.Input{Name: "/b/x", Sum: "12"}, ranks.Input{Name: "/b/y", Sum: "13"}
+	for _, tc := range []struct {
+		last []ranks.Input // of three ranks, the first of which read a
+		want string
+	}{
+		{[]ranks.Input{b}, ""},
+		{[]ranks.Input{changed}, "rank 2 on HOST reads /b/x (hash 12), and rank 0 on HOST reads /a/x (hash 11): all ranks are to read the same files"},
+		{[]ranks.Input{b, more}, "rank 2 on HOST reads /b/y (hash 13), and rank 0 on HOST reads 1 inputs and no more: all ranks are to read the same files"},
+		{nil, "rank 2 on HOST reads 0 inputs and no more, and rank 0 on HOST reads /a/x (hash 11): all ranks are to read the same files"},
+	} {
+		rankstest.Run(3, func(g ranks.Group) {
+			mine := []ranks.Input{a}
+			if g.Rank() == 2 {
+				mine = tc.last
+			}
+			err := ranks.Agree(g, mine)
+			switch want := strings.ReplaceAll(tc.want, "HOST", host); {
+			case want == "" && err != nil:
+				t.Errorf("rank %d: %v", g.Rank(), err)
+			case want != "" && (err == nil || err.Error() != want || !ranks.Told(err)):
+				t.Errorf("rank %d: %v, want %s", g.Rank(), err, want)
+			}
+		})
+	}
 }
 
 // TestShare: each sample is one rank's, in order, and no rank has two more than another.

@@ -170,6 +170,7 @@ func TestParseErrors(t *testing.T) {
 :12: stages[0].betas[1] is -0.5; it must be at least 0 and below 1
 :13: stages[0].lr.gate is -1; it must not be negative
 :14: stages[0].weight_decay.gate is -1; it must not be negative`},
+		{"rate beyond all sense", small + "    lr: {gate: 10.5, feature: 10}\n", ":7: stages[0].lr.gate is 10.5; it must be at most 10: AdamW moves each parameter by about so much at every step"},
 		{"numbers beyond all sense", small + "    steps: 9223372036854775807\n    batch: 1000000000000\nblock: {sink: 9223372036854775807, feature_dim: 1000000000}\ncheckpoint: {every: 1000000001}\n", `:9: block.sink is 9223372036854775807; it must be at most 1048576
 :10: checkpoint.every is 1000000001; it must be at most 1000000000
 :7: stages[0].steps is 9223372036854775807; it must be at most 1000000000

@@ -13,7 +13,7 @@ type Metrics struct {
 	Step         int     `json:"step"` // steps taken, this one included
 	Loss         float64 `json:"loss"` // nats a token (s-sft), relative error (distill)
 	AnswerTokens int     `json:"answer_tokens,omitempty"`
-	Tokens       int     `json:"tokens"` // tokens read
+	Tokens       int     `json:"tokens"` // tokens read; of prune see docs/metrics.md
 	Kept         float64 `json:"kept"`   // mean σ(ρ) of what left the window
 	// Layers says what the gate and the retention score of each layer do.
 	Layers   []model.LayerStats `json:"layers"`
