@@ -252,6 +252,35 @@ func TestHostCppReads(t *testing.T) {
 	}
 }
 
+// TestHostJavaScriptReads: what Node's programs cannot read or serve is said in a line.
+func TestHostJavaScriptReads(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed (scripts/fetch-hosts.sh)")
+	}
+	dir := variants[0].export(t)
+	wanted := map[string]string{
+		"run.mjs":                                    "there is nothing to read: want one of --prompt TEXT, --prompt-file FILE and --ids FILE",
+		"run.mjs --prompt a --ids b":                 "there is nothing to read: want one of",
+		"run.mjs --prompt-file missing":              "no such file or directory, open 'missing'",
+		"run.mjs --prompt a":                         "has no tokenizer; want --ids FILE",
+		"run.mjs --ids manifest.json --precision w4": "there are no graphs in w4; the folder has float, float16, w8a16",
+		"run.mjs --ids a --max-new-tokens many":      "--max-new-tokens is many; want a whole number of at least 1",
+		"golden.mjs --graph missing":                 "no such file or directory, open '",
+		"serve.mjs --port 70000":                     "--port is 70000; want a whole number of at most 65535",
+	}
+	if out, ok := run(t, dir, "node", "js/serve.mjs"); ok || !strings.HasPrefix(out, "serve.mjs: there is no ") || !strings.HasSuffix(out, "run npm install --ignore-scripts\n") {
+		t.Errorf("without packages: %s", out)
+	}
+	modules(t, dir)
+	for line, want := range wanted {
+		args := strings.Fields(line)
+		out, ok := run(t, dir, "node", append([]string{"js/" + args[0]}, args[1:]...)...)
+		if ok || !strings.HasPrefix(out, args[0]+": ") || !strings.Contains(out, want) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: %s, want %q in one line", line, out, want)
+		}
+	}
+}
+
 // TestHostFourBits: at every level of ONNX Runtime, weights of 4 bits meet activations in float.
 func TestHostFourBits(t *testing.T) {
 	m := exporttest.Model(t, exporttest.Block(nil), func(c *hf.Config) { c.HiddenSize, c.HeadDim, c.IntermediateSize = 64, 16, 64 })
