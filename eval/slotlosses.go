@@ -313,10 +313,11 @@ func (v *variants) score(out *SlotLosses) error {
 	}
 	all := slices.Concat(v.hidden...)
 	v.model.Base.Norm.Apply(all, all)
-	logits, losses := scratch.Borrow(logitRows*vocab), make([]float64, 0, len(all)/d)
+	most := v.model.Base.LogitRows()
+	logits, losses := scratch.Borrow(most*vocab), make([]float64, 0, len(all)/d)
 	defer scratch.Release(logits)
 	for len(all) > 0 {
-		rows := min(len(all)/d, logitRows)
+		rows := min(len(all)/d, most)
 		v.model.Logits(logits[:rows*vocab], all[:rows*d])
 		for i := range rows {
 			losses = append(losses, surprise(logits[i*vocab:(i+1)*vocab], targets[len(losses)%len(targets)]))

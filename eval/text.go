@@ -19,9 +19,6 @@ type TextLoss struct {
 	AnswerTokens int     `json:"answer_tokens,omitempty"`
 }
 
-// logitRows bounds the logits held at once: 64 rows of a vocabulary of 150,000 are 38 MB.
-const logitRows = 64
-
 // Text returns the loss of every token of a text from the from-th on, each predicted from
 // all before it as a stream keeps them: question and answer are text like any other. The
 // first tokens of a text say more of its beginning than of the model.
@@ -46,12 +43,13 @@ func eachToken(ctx context.Context, m *model.Model, o model.StreamOptions, s dat
 	}
 	from = max(from, 1)
 	st, d, vocab := m.NewStream(o), m.Base.Dims.Hidden, m.Base.Head.Out
-	logits := scratch.Borrow(logitRows * vocab)
+	most := m.Base.LogitRows()
+	logits := scratch.Borrow(most * vocab)
 	defer scratch.Release(logits)
 	numbers := true
 	err := st.Feed(ctx, s.IDs[:len(s.IDs)-1], from-1, func(first int, hidden []float32) error {
 		for len(hidden) > 0 {
-			rows := min(len(hidden)/d, logitRows)
+			rows := min(len(hidden)/d, most)
 			st.Logits(logits[:rows*vocab], hidden[:rows*d])
 			for i := range rows {
 				nll := surprise(logits[i*vocab:(i+1)*vocab], s.IDs[first+i+1])

@@ -134,15 +134,11 @@ func (c *calibrator) sample(ctx context.Context, s data.Encoded) error {
 	return nil
 }
 
-// headRows bounds the logits held at once: 64 rows of a vocabulary of 150,000
-// are 38 MB.
-const headRows = 64
-
 // logits computes the logits of hidden states, for the taps to see.
 func (c *calibrator) logits(st *model.Stream, hidden []float32) {
 	d, vocab := c.model.Base.Head.In, c.model.Base.Head.Out
 	for len(hidden) > 0 {
-		rows := min(len(hidden)/d, headRows)
+		rows := min(len(hidden)/d, c.model.Base.LogitRows())
 		logits := scratch.Borrow(rows * vocab)
 		st.Logits(logits, hidden[:rows*d])
 		scratch.Release(logits)

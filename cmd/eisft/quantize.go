@@ -134,7 +134,7 @@ func overrides(c *cli.Context) ([]quant.Override, error) {
 		}
 		for _, t := range transforms {
 			if err := enum.Check("transform", t, quant.TransformNames()...); err != nil {
-				return err
+				return fmt.Errorf("%w, or none alone", err)
 			}
 		}
 		return nil

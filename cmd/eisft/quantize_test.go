@@ -212,7 +212,7 @@ func TestQuantizeErrors(t *testing.T) {
 		{[]string{"--calib", "train.jsonl", "--scheme", "w8a16-mixd"}, exitUsage, `eisft: --scheme is "w8a16-mixd"; did you mean "w8a16-mixed"? It must be one of ` + schemes + help},
 		{[]string{"--calib", "train.jsonl", "--range", "all"}, exitUsage, `eisft: --range is "all"; it must be one of minmax, mse, percentile, entropy` + help},
 		{[]string{"--calib", "train.jsonl", "--weights", "rtnn"}, exitUsage, `eisft: --weights is "rtnn"; did you mean "rtn"? It must be one of ` + rules + help},
-		{[]string{"--calib", "train.jsonl", "--transform", "awq,smoothqant"}, exitUsage, `eisft: --transform is "smoothqant"; did you mean "smoothquant"? It must be one of smoothquant, awq, rotate` + help},
+		{[]string{"--calib", "train.jsonl", "--transform", "awq,smoothqant"}, exitUsage, `eisft: --transform is "smoothqant"; did you mean "smoothquant"? It must be one of smoothquant, awq, rotate, or none alone` + help},
 		{[]string{"--calib", "train.jsonl", "--cache", "int4"}, exitUsage, `eisft: --cache is "int4"; did you mean "int8"? It must be one of auto, int8, int16` + help},
 		{[]string{"--calib", "train.jsonl", "--scheme", "w4-g32", "--target", "qnn"}, exitUsage, "eisft: --target is qnn, which cannot run w4-g32: that is for generic, openvino, coreml; qnn runs " + strings.Join(quant.SchemesFor("qnn"), ", ") + help},
 		{[]string{"--calib", "train.jsonl", "--scheme", "w4-g32", "--transform", "smoothquant"}, exitUsage, "eisft: --transform[0] is smoothquant, but w4-g32 rounds weights alone: there are no activations to smooth; take it out, or awq in its place" + help},

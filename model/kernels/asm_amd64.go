@@ -380,25 +380,11 @@ func unpackI4AVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcR
 //go:noescape
 func unpackI4TwoAVX2(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
-// gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenWholeAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenWholeAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-
-// gemvEightsAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvEightsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenEightsAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -406,25 +392,11 @@ func gemvEightsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins
 //go:noescape
 func widenEightsAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSixteensAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvSixteensAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenSixteensAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenSixteensAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-
-// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenSignedAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -432,25 +404,11 @@ func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins
 //go:noescape
 func widenSignedAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvCenteredAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenCenteredAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenCenteredAVX2(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-
-// gemvScaledAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenScaledAVX2 writes 8 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -535,25 +493,11 @@ func unpackI4AVX512(codes *uint32, scales *float32, mins *float32, src *byte, sr
 //go:noescape
 func unpackI4TwoAVX512(codes *uint32, scales *float32, mins *float32, src *byte, srcRow int, n int, fetch *byte, step int)
 
-// gemvWholeAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvWholeAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenWholeAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenWholeAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-
-// gemvEightsAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvEightsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenEightsAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -561,25 +505,11 @@ func gemvEightsAVX512(c *float32, a *float32, codes *uint32, scales *float32, mi
 //go:noescape
 func widenEightsAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvSixteensAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvSixteensAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenSixteensAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenSixteensAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
-
-// gemvSignedAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
 
 // widenSignedAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
@@ -587,28 +517,133 @@ func gemvSignedAVX512(c *float32, a *float32, codes *uint32, scales *float32, mi
 //go:noescape
 func widenSignedAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvCenteredAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvCenteredAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenCenteredAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenCenteredAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
 
-// gemvScaledAVX512 computes alpha times the products of a with 64 rows of unpacked codes, in groups of four times as many
-// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
-// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
-//
-//go:noescape
-func gemvScaledAVX512(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
-
 // widenScaledAVX512 writes 16 rows of unpacked codes, in groups of four times as many as given that have a scale, as
 // columns to dst, whose rows are 16 long.
 //
 //go:noescape
 func widenScaledAVX512(dst *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int)
+
+// gemvWholeAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvWholeAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// gemvEightsAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvEightsAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// gemvSixteensAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSixteensAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// gemvSignedAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvSignedAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// gemvCenteredAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvCenteredAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// gemvScaledAVX2 computes alpha times the products of a with 32 rows of unpacked codes, in groups of four times as many
+// as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64
+// numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.
+//
+//go:noescape
+func gemvScaledAVX2(c *float32, a *float32, codes *uint32, scales *float32, mins *float32, groups int, fours int, alpha float32, add bool, fetch *byte, step int)
+
+// fusedQ80AVX512 computes alpha times the products of a with tiles of 64 rows of Q80 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5120 bytes.
+//
+//go:noescape
+func fusedQ80AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ40AVX512 computes alpha times the products of a with tiles of 64 rows of Q40 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5120 bytes.
+//
+//go:noescape
+func fusedQ40AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ41AVX512 computes alpha times the products of a with tiles of 64 rows of Q41 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5632 bytes.
+//
+//go:noescape
+func fusedQ41AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ50AVX512 computes alpha times the products of a with tiles of 64 rows of Q50 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5632 bytes.
+//
+//go:noescape
+func fusedQ50AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ51AVX512 computes alpha times the products of a with tiles of 64 rows of Q51 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 6144 bytes.
+//
+//go:noescape
+func fusedQ51AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ4KAVX512 computes alpha times the products of a with tiles of 64 rows of Q4K blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 24576 bytes.
+//
+//go:noescape
+func fusedQ4KAVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ5KAVX512 computes alpha times the products of a with tiles of 64 rows of Q5K blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 24576 bytes.
+//
+//go:noescape
+func fusedQ5KAVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedQ6KAVX512 computes alpha times the products of a with tiles of 64 rows of Q6K blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 32768 bytes.
+//
+//go:noescape
+func fusedQ6KAVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedI8AVX512 computes alpha times the products of a with tiles of 64 rows of I8 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5120 bytes.
+//
+//go:noescape
+func fusedI8AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedI4AVX512 computes alpha times the products of a with tiles of 64 rows of I4 blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 5120 bytes.
+//
+//go:noescape
+func fusedI4AVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)
+
+// fusedI4TwoAVX512 computes alpha times the products of a with tiles of 64 rows of I4Two blocks, srcRow bytes apart and
+// turns times 32 numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of 256 numbers
+// each, but the first of first times 32. ring has room for 6144 bytes.
+//
+//go:noescape
+func fusedI4TwoAVX512(c *float32, a *float32, src *byte, srcRow int, tiles int, turns int, first int, alpha float32, add bool, ring *float32)

@@ -79,14 +79,16 @@ func (p *product) packAndMultiply(buf *packing, l0, k int, add bool) {
 // multiplyFewRows computes p, whose few rows of A leave reading B as what takes time. It goes through B in the order
 // of memory, if transposed, and multiplies with what it packs while that is in the nearest cache.
 func (p *product) multiplyFewRows(buf *packing) {
-	width := p.fewCols()
-	for j0 := 0; j0 < p.n; j0 += width {
-		part := p.cols(j0, min(j0+width, p.n))
+	if p.fused(buf) {
+		return
+	}
+	for j0 := 0; j0 < p.n; j0 += gemvCols {
+		part := p.cols(j0, min(j0+gemvCols, p.n))
 		for l0 := 0; l0 < p.k; {
 			k, add := p.sumFrom(l0), p.beta != 0 || l0 > 0
 			ahead := k
 			if l0+k == p.k {
-				ahead = width*p.ldb - l0
+				ahead = gemvCols*p.ldb - l0
 			}
 			if part.isGemv(k) {
 				part.gemvColumns(buf, l0, k, ahead, add)

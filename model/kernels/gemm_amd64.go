@@ -43,12 +43,12 @@ var (
 	signedAVX2     = &byteKernels{gemvSignedAVX2, widenSignedAVX2}
 	scaledAVX2     = &byteKernels{gemvScaledAVX2, widenScaledAVX2}
 	centeredAVX2   = &byteKernels{gemvCenteredAVX2, widenCenteredAVX2}
-	wholeAVX512    = &byteKernels{gemvWholeAVX512, widenWholeAVX512}
-	eightsAVX512   = &byteKernels{gemvEightsAVX512, widenEightsAVX512}
-	sixteensAVX512 = &byteKernels{gemvSixteensAVX512, widenSixteensAVX512}
-	signedAVX512   = &byteKernels{gemvSignedAVX512, widenSignedAVX512}
-	scaledAVX512   = &byteKernels{gemvScaledAVX512, widenScaledAVX512}
-	centeredAVX512 = &byteKernels{gemvCenteredAVX512, widenCenteredAVX512}
+	wholeAVX512    = &byteKernels{widen: widenWholeAVX512}
+	eightsAVX512   = &byteKernels{widen: widenEightsAVX512}
+	sixteensAVX512 = &byteKernels{widen: widenSixteensAVX512}
+	signedAVX512   = &byteKernels{widen: widenSignedAVX512}
+	scaledAVX512   = &byteKernels{widen: widenScaledAVX512}
+	centeredAVX512 = &byteKernels{widen: widenCenteredAVX512}
 
 	storedAVX2 = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16AVX2, gemv: gemvBF16AVX2},
@@ -68,17 +68,17 @@ var (
 	storedAVX512 = [codes]storedKernels{
 		BF16:  {transpose: transposeBF16AVX512, gemv: gemvBF16AVX512},
 		F16:   {transpose: transposeF16AVX512, gemv: gemvF16AVX512},
-		Q80:   {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512},
-		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: eightsAVX512},
-		Q41:   {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512},
-		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: sixteensAVX512},
-		Q51:   {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512},
-		Q4K:   {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512},
-		Q5K:   {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512},
-		Q6K:   {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512},
-		I8:    {unpack: unpackI8AVX512, group: 32, bytes: scaledAVX512},
-		I4:    {unpack: unpackI4AVX512, group: 32, bytes: scaledAVX512},
-		I4Two: {unpack: unpackI4TwoAVX512, group: 16, bytes: scaledAVX512},
+		Q80:   {unpack: unpackQ80AVX512, group: 32, bytes: signedAVX512, fused: fusedQ80AVX512},
+		Q40:   {unpack: unpackQ40AVX512, group: 32, bytes: eightsAVX512, fused: fusedQ40AVX512},
+		Q41:   {unpack: unpackQ41AVX512, group: 32, bytes: wholeAVX512, fused: fusedQ41AVX512},
+		Q50:   {unpack: unpackQ50AVX512, group: 32, bytes: sixteensAVX512, fused: fusedQ50AVX512},
+		Q51:   {unpack: unpackQ51AVX512, group: 32, bytes: wholeAVX512, fused: fusedQ51AVX512},
+		Q4K:   {unpack: unpackQ4KAVX512, group: 32, bytes: wholeAVX512, fused: fusedQ4KAVX512},
+		Q5K:   {unpack: unpackQ5KAVX512, group: 32, bytes: wholeAVX512, fused: fusedQ5KAVX512},
+		Q6K:   {unpack: unpackQ6KAVX512, group: 16, bytes: centeredAVX512, fused: fusedQ6KAVX512},
+		I8:    {unpack: unpackI8AVX512, group: 32, bytes: scaledAVX512, fused: fusedI8AVX512},
+		I4:    {unpack: unpackI4AVX512, group: 32, bytes: scaledAVX512, fused: fusedI4AVX512},
+		I4Two: {unpack: unpackI4TwoAVX512, group: 16, bytes: scaledAVX512, fused: fusedI4TwoAVX512},
 	}
 )
 
@@ -88,14 +88,6 @@ func allStored() (*[codes]storedKernels, int) {
 		return &storedAVX512, 16
 	}
 	return &storedAVX2, 8
-}
-
-// codeCols is how many columns the products of one row with unpacked codes compute: sums in four vectors.
-func codeCols() int {
-	if useAVX512 {
-		return 64
-	}
-	return 32
 }
 
 func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, tmp *float32) {

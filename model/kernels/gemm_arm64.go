@@ -47,9 +47,6 @@ var (
 // allStored returns the kernels for every way to store numbers and the rows that one of them reads.
 func allStored() (*[codes]storedKernels, int) { return &storedNEON, 4 }
 
-// codeCols is how many columns the products of one row with unpacked codes compute.
-func codeCols() int { return 32 }
-
 func gemvF32(c, a, src *float32, srcRow, n, ahead int, alpha float32, add bool, tmp *float32) {
 	gemvF32NEON(c, a, src, srcRow, n, ahead, alpha, add, tmp)
 }

@@ -18,6 +18,6 @@ const gemvCols = 32
 
 func (*product) hasGemv(int) bool { return false }
 
-func (*product) fewCols() int { return gemvCols }
+func (*product) fused(*packing) bool { return false }
 
 func (*product) gemvColumns(_ *packing, _, _, _ int, _ bool) {}

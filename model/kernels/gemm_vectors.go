@@ -10,9 +10,10 @@ type storedKernels struct {
 	unpack func(codes *uint32, scales, mins *float32, src *byte, srcRow, n int, fetch *byte, step int)
 	group  int // of numbers that have a scale
 	bytes  *byteKernels
+	fused  func(c, a *float32, src *byte, srcRow, tiles, turns, first int, alpha float32, add bool, ring *float32)
 }
 
-// byteKernels are those for one way to read bytes as numbers.
+// byteKernels are those for one way to read bytes as numbers; gemv is nil where the products are fused with unpacking.
 type byteKernels struct {
 	gemv  func(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)
 	widen func(dst *float32, codes *uint32, scales, mins *float32, groups, fours int)
@@ -71,18 +72,45 @@ const gemvCols, gemvStep = 32, 32
 
 // hasGemv says whether there are kernels that sum up k products.
 func (p *product) hasGemv(k int) bool {
-	return useVectors() && k%gemvStep == 0 && (p.stored.Data == nil || p.stored.Code != AnyCode)
-}
-
-// fewCols is how many columns of C are computed at once where it has few rows, multiples of gemvCols.
-func (p *product) fewCols() int {
-	if s, _ := p.storedKernels(); p.m == 1 && s != nil && s.unpack != nil {
-		return codeCols()
+	if !useVectors() || k%gemvStep != 0 {
+		return false
 	}
-	return gemvCols
+	if p.stored.Data == nil {
+		return true
+	}
+	s, _ := p.storedKernels()
+	return s != nil && s.fused == nil
 }
 
-// gemvColumns computes the one row of C, no more columns than fewCols, from k rows of the transposed B, those that begin
+// A fused kernel computes tiles of fusedCols columns. It takes turns of fusedTurn products, sumTurns of which are summed up.
+const fusedCols, fusedTurn, sumTurns = unpackedRows, 32, blockK / 32
+
+// fused computes C from one row of A in one go. It returns false if there is no kernel for that.
+func (p *product) fused(buf *packing) bool {
+	s, _ := p.storedKernels()
+	w := &p.stored
+	if p.m != 1 || p.ta || p.n < fusedCols || s == nil || s.fused == nil || p.k%max(fusedTurn, w.Count) != 0 {
+		return false
+	}
+	row, add, tiles := w.bytes(p.ldb), p.beta != 0, p.n/fusedCols
+	first := sumTurns - p.firstRow/fusedTurn%sumTurns
+	compute := func(c []float32, col, tiles int) {
+		src := w.Data[col*row:]
+		fetchRows(&src[0], row, fusedCols, w.bytes(p.k))
+		s.fused(&c[0], &p.a[0], &src[0], row, tiles, p.k/fusedTurn, first, p.alpha, add, &buf.b[0])
+	}
+	whole := tiles * fusedCols
+	if whole < p.n { // the last columns once more, those of them that are new
+		last := buf.tiles[:fusedCols]
+		copy(last[fusedCols-(p.n-whole):], p.c[whole:p.n])
+		compute(last, p.n-fusedCols, 1)
+		copy(p.c[whole:p.n], last[fusedCols-(p.n-whole):])
+	}
+	compute(p.c, 0, tiles)
+	return true
+}
+
+// gemvColumns computes the one row of C, no more columns than gemvCols, from k rows of the transposed B, those that begin
 // at l0.
 func (p *product) gemvColumns(buf *packing, l0, k, ahead int, add bool) {
 	tmp := &buf.b[0]
@@ -106,13 +134,6 @@ func (p *product) gemvColumns(buf *packing, l0, k, ahead int, add bool) {
 	for i := 0; i < p.n; i += rows {
 		s.unpackRows(&buf.codes, i, &src[i*row], row, k, &src[next+half*i/p.n], step)
 	}
-	if p.n < codeCols() { // what the kernel computes beyond p.n is of rows unpacked before, and for nobody
-		copy(buf.b[:p.n], p.c)
-		c = tmp
-	}
 	u := &buf.codes
 	s.bytes.gemv(c, a, &u.codes[0][0], &u.scales[0][0], &u.mins[0][0], k/s.group, s.group/4, p.alpha, add, &src[next+half], step)
-	if c == tmp {
-		copy(p.c[:p.n], buf.b[:])
-	}
 }

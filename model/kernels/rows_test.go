@@ -233,9 +233,29 @@ func checkStored(t *testing.T, kernels string, w Stored, x []float32, n, k int) 
 		got, one := make([]float32, rows*n), all.rows(i, i+1)
 		one.c = make([]float32, n)
 		one.runParallel()
+		for j := range got {
+			got[j] = float32(j) // which must not count
+		}
 		GemmStored(rows, n, k, x[i*k:], w, got)
 		if a, b := differs(got, all.c[i*n:]), differs(one.c, all.c[i*n:]); a >= 0 || b >= 0 {
 			t.Fatalf("%s, code %d, %d rows, n=%d k=%d: as stored the first other bits are at %d, of float32 at %d", kernels, w.Code, rows, n, k, a, b)
+		}
+	}
+	// Part of it, times a number and added to what is there.
+	for _, from := range []struct{ row, col int }{{0, 0}, {max(codesTogether, w.Count), PackedColumns}} {
+		if from.row >= k || from.col >= n {
+			continue
+		}
+		var results [2][]float32
+		for i, factor := range []Packed{PackStored(n, k, w), InPlace(true, n, k, wide, k)} {
+			factor.factor.blas = nil
+			c := slices.Clone(all.c[:n-from.col])
+			p := factor.From(from.row, from.col).product(false, 1, n-from.col, k-from.row, 0.3, x[from.row:], k, 1, c, n)
+			p.run()
+			results[i] = c
+		}
+		if at := differs(results[0], results[1]); at >= 0 {
+			t.Fatalf("%s, code %d [%d, %d] from %v: added to others the first other bits are at %d", kernels, w.Code, n, k, from, at)
 		}
 	}
 }

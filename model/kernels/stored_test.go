@@ -55,7 +55,7 @@ func TestBlocksHaveTheBitsOfGemm(t *testing.T) {
 			if w.Code == kernels.AnyCode {
 				t.Fatal("has no kernels")
 			}
-			for _, n := range []int{17, 50, 160} { // 160: twice as many rows as are multiplied at once at most, and half of that
+			for _, n := range []int{17, 50, 160, 197} { // twice and three times as many rows as are multiplied at once at most, and some
 				for _, k := range []int{96, 288, 512} {
 					if k%w.Count != 0 || k == 512 && w.Count < 256 {
 						continue

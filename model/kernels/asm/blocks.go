@@ -12,7 +12,8 @@ import (
 // Weights in blocks of codes are multiplied in two steps. The first, one kernel a type, unpacks some rows of them: it
 // turns the codes into bytes, four numbers of a row in a lane with the rows side by side, and what a block says of
 // scales into a scale and a minimum, in float32, of each row and group of numbers. The second, one kernel for each way
-// to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel.
+// to read a byte as a number, multiplies with scale*number + minimum or writes that to a panel. With AVX-512 one kernel
+// does both for a single row, see fuse.
 
 // unpackedRows is the number of rows side by side in the buffers, codeRow the bytes of a line of them.
 const (
@@ -20,14 +21,34 @@ const (
 	codeRow      = 4 * unpackedRows
 )
 
-// oneRowRows is the number of rows that one row is multiplied with at once: sums in four vectors hide each other's latency.
-func oneRowRows(w vectors) int { return 4 * w.lanes }
+// sumVectors is how many vectors of sums one row is multiplied for at once, to hide each other's latency.
+const sumVectors = 4
 
 // blockType is a type of blocks: how many bytes a block has, of how many numbers, and how many of these have a scale.
 type blockType struct {
 	name               string
 	size, count, group int
-	unpack             func(u *unpacker)
+	code               string                               // how its bytes are read
+	scales             func(u *unpacker)                    // emits the unpacking of what a block says of scales
+	codes              func(u *unpacker, part int) []func() // that of a part of its codes, step by step
+	words              []int                                // of four bytes that these two read, places in a block
+}
+
+// partNumbers is how many numbers a part of a block has at most.
+const partNumbers = 128
+
+func (t blockType) parts() int { return max(1, t.count/partNumbers) }
+
+// unpack emits the unpacking of a block.
+func (t blockType) unpack(u *unpacker) {
+	t.scales(u)
+	for part := range t.parts() {
+		for _, emit := range t.codes(u, part) {
+			emit()
+		}
+		u.codes.Disp += partNumbers / 4 * codeRow
+	}
+	u.codes.Disp = 0
 }
 
 // byteCodes are the ways to read a byte as a number.
@@ -43,10 +64,10 @@ type blockType struct {
 // vector instructions while they are unpacked, and the products read it: Eights and Sixteens are Whole with so much taken off.
 var byteCodes = []byteCode{
 	{name: "Whole", mask: 31},
-	{name: "Eights", mask: 31, scale: 1, min: -8},
-	{name: "Sixteens", mask: 31, scale: 1, min: -16},
-	{name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000, scale: 1 << 15, min: -(1<<15 + 1<<7)},
-	{name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000},
+	{name: "Eights", at: 8, mask: 0x1f00, with: 0x3f800000, halves: true, scale: 1 << 15, min: -(1<<15 + 1<<3)},
+	{name: "Sixteens", at: 8, mask: 0x1f00, with: 0x3f800000, halves: true, scale: 1 << 15, min: -(1<<15 + 1<<4)},
+	{name: "Signed", at: 8, mask: 0xff00, with: 0x3f808000, halves: true, scale: 1 << 15, min: -(1<<15 + 1<<7)},
+	{name: "Centered", at: 16, mask: 0x3f0000, with: 0x3f800000, scale: 1 << 7, min: -(1<<7 + 1<<5)},
 	{name: "Scaled", mask: 0xff, with: 0x4b000080, less: 1<<23 + 128},
 }
 
@@ -56,30 +77,69 @@ type byteCode struct {
 	at         int
 	mask, with uint32
 	less       float32 // than what is read is the number, if not 0
-	scale, min float32 // times a half-precision scale are scale and minimum; 0: lines have both
+	halves     bool    // the line of scales is in half precision
+	scale, min float32 // times the line of scales are scale and minimum; 0: lines have both, or there are no minimums
 }
 
 func blockTypes() []blockType {
+	block32 := func(name string, size int, code string, fifths, hasMin bool, words ...int) blockType {
+		return blockType{
+			name, size, 32, 32, code,
+			func(u *unpacker) { u.scales32(hasMin) },
+			func(u *unpacker, _ int) []func() { return []func(){func() { u.codes32(fifths, hasMin) }} },
+			words,
+		}
+	}
 	return []blockType{
-		{"Q80", 34, 32, 32, func(u *unpacker) {
-			u.copy(0, 2, u.scales, 0)
-			u.columns(0, u.fours(2))
-			u.columns(4, u.fours(18))
-		}},
-		{"Q40", 18, 32, 32, func(u *unpacker) { u.block32(false, false) }},
-		{"Q41", 20, 32, 32, func(u *unpacker) { u.block32(false, true) }},
-		{"Q50", 22, 32, 32, func(u *unpacker) { u.block32(true, false) }},
-		{"Q51", 24, 32, 32, func(u *unpacker) { u.block32(true, true) }},
-		{"Q4K", 144, 256, 32, func(u *unpacker) { u.superblock(false) }},
-		{"Q5K", 176, 256, 32, func(u *unpacker) { u.superblock(true) }},
-		{"Q6K", 210, 256, 16, (*unpacker).sixBits},
-		{"I8", 36, 32, 32, func(u *unpacker) {
-			u.copy(0, 4, u.scales, 0)
-			u.columns(0, u.fours(4))
-			u.columns(4, u.fours(20))
-		}},
-		{"I4", 20, 32, 32, func(u *unpacker) { u.halfBytes(1) }},
-		{"I4Two", 24, 32, 16, func(u *unpacker) { u.halfBytes(2) }},
+		wholeBytes("Q80", 34, "Signed", 2),
+		block32("Q40", 18, "Eights", false, false),
+		block32("Q41", 20, "Whole", false, true, 0),
+		block32("Q50", 22, "Sixteens", true, false, 2),
+		block32("Q51", 24, "Whole", true, true, 0, 4),
+		{"Q4K", 144, 256, 32, "Whole", (*unpacker).scalesAndMins, func(u *unpacker, part int) []func() { return u.superblock(false, part) }, nil},
+		{"Q5K", 176, 256, 32, "Whole", (*unpacker).scalesAndMins, func(u *unpacker, part int) []func() { return u.superblock(true, part) }, nil},
+		{"Q6K", 210, 256, 16, "Centered", (*unpacker).scales16, (*unpacker).sixBits, nil},
+		wholeBytes("I8", 36, "Scaled", 4),
+		halfBytes("I4", 20, 1),
+		halfBytes("I4Two", 24, 2),
+	}
+}
+
+// wholeBytes are blocks of 32 codes of 8 bits behind a scale of so many bytes.
+func wholeBytes(name string, size int, code string, scale int) blockType {
+	return blockType{
+		name, size, 32, 32, code,
+		func(u *unpacker) { u.copy(0, scale, 0) },
+		func(u *unpacker, _ int) []func() {
+			return []func(){
+				func() { u.columns(0, u.fours(scale)) },
+				func() { u.columns(4, u.fours(scale+16)) },
+			}
+		},
+		nil,
+	}
+}
+
+// halfBytes are blocks of 32 codes of 4 bits, 8 greater than what they stand for, behind some float32 scales.
+func halfBytes(name string, size, scales int) blockType {
+	return blockType{
+		name, size, 32, 32 / scales, "Scaled",
+		func(u *unpacker) {
+			for i := range scales {
+				u.copy(4*i, 4, i)
+			}
+		},
+		func(u *unpacker, _ int) []func() {
+			return []func(){func() {
+				bytes := u.fours(4 * scales)
+				for i := range 8 {
+					v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
+					VPSUBB(table("eights", func(int) uint32 { return 0x08080808 }), v, v)
+					u.columns(i, []VecVirtual{v})
+				}
+			}}
+		},
+		nil,
 	}
 }
 
@@ -90,9 +150,14 @@ func blockKernels() {
 			unpack(t, w)
 		}
 		for _, c := range byteCodes {
-			gemvCodes(w, c)
 			widenCodes(w, c)
 		}
+	}
+	for _, c := range byteCodes {
+		gemvCodes(avx2, c)
+	}
+	for _, t := range blockTypes() {
+		fuse(t)
 	}
 }
 
@@ -119,10 +184,10 @@ func fetchRows() {
 // unpacker emits the unpacking of one block of each of as many rows as vectors have lanes.
 type unpacker struct {
 	w                   vectors
-	rows                rowsOfThree
-	codes, scales, mins GPVirtual
-	fetch, step         GPVirtual
-	lines               int // of codes that were written
+	row                 func(i int) Mem // the present block of a row
+	codes, scales, mins Mem
+	copied              map[int]Mem // lines that have what words reads at some place
+	columnsDone         func()      // is called for each vector of codes that was written, if not nil
 }
 
 func unpack(t blockType, w vectors) {
@@ -133,41 +198,51 @@ func unpack(t blockType, w vectors) {
 			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.",
 			name, w.lanes, t.name, t.count, t.group, unpackedRows))
 	src, srcRow := Load(Param("src"), GP64()).(GPVirtual), Load(Param("srcRow"), GP64()).(GPVirtual)
-	u := &unpacker{w: w, rows: newRowsOfThree(src, srcRow, w.lanes)}
-	u.codes = Load(Param("codes"), GP64()).(GPVirtual)
-	u.scales = Load(Param("scales"), GP64()).(GPVirtual)
-	u.mins = Load(Param("mins"), GP64()).(GPVirtual)
-	n := Load(Param("n"), GP64())
-	u.fetch, u.step = Load(Param("fetch"), GP64()).(GPVirtual), Load(Param("step"), GP64()).(GPVirtual)
+	rows := newRowsOfThree(src, srcRow, w.lanes)
+	codes, scales, mins := Load(Param("codes"), GP64()), Load(Param("scales"), GP64()), Load(Param("mins"), GP64())
+	n, fetch, step := Load(Param("n"), GP64()), Load(Param("fetch"), GP64()), Load(Param("step"), GP64())
+	lines := 0
+	u := &unpacker{
+		w: w, row: rows.row,
+		codes: Mem{Base: codes}, scales: Mem{Base: scales}, mins: Mem{Base: mins},
+		columnsDone: func() {
+			if lines++; lines*w.lanes%16 == 0 {
+				PREFETCHT1(Mem{Base: fetch})
+				ADDQ(step, fetch)
+			}
+		},
+	}
 	Label("block")
 	t.unpack(u)
-	for _, p := range u.rows.pointers {
+	for _, p := range rows.pointers {
 		ADDQ(U32(uint32(t.size)), p)
 	}
-	ADDQ(U32(uint32(t.count/4*codeRow)), u.codes)
-	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.scales)
-	ADDQ(U32(uint32(t.count/t.group*codeRow)), u.mins)
+	ADDQ(U32(uint32(t.count/4*codeRow)), codes)
+	ADDQ(U32(uint32(t.count/t.group*codeRow)), scales)
+	ADDQ(U32(uint32(t.count/t.group*codeRow)), mins)
 	SUBQ(U32(uint32(t.count)), n)
 	JNZ(LabelRef("block"))
 	finish()
 }
 
-// copy copies two or four bytes of each row to the i-th line from line on.
-func (u *unpacker) copy(disp, bytes int, line GPVirtual, i int) {
+// copy copies two or four bytes of each row to the i-th line of scales.
+func (u *unpacker) copy(disp, bytes, i int) { u.copyTo(u.scales.Offset(codeRow*i), disp, bytes) }
+
+func (u *unpacker) copyTo(line Mem, disp, bytes int) {
 	for row := range u.w.lanes {
-		x, to := GP32(), Mem{Base: line, Disp: codeRow*i + bytes*row}
+		x, to := GP32(), line.Offset(bytes*row)
 		if bytes == 2 {
-			MOVWLZX(u.row(row, disp), x)
+			MOVWLZX(u.at(row, disp), x)
 			MOVW(x.As16(), to)
 		} else {
-			MOVL(u.row(row, disp), x)
+			MOVL(u.at(row, disp), x)
 			MOVL(x, to)
 		}
 	}
 }
 
-// row is the place disp bytes into the block of row i.
-func (u *unpacker) row(i, disp int) Mem { return u.rows.row(i).Offset(disp) }
+// at is the place disp bytes into the block of row i.
+func (u *unpacker) at(i, disp int) Mem { return u.row(i).Offset(disp) }
 
 // fours reads the 16 bytes at disp of all rows and returns four vectors: the first four bytes of every row, the next
 // four, and so on.
@@ -176,13 +251,13 @@ func (u *unpacker) fours(disp int) []VecVirtual {
 	for i := range v {
 		v[i] = u.w.new()
 		if u.w.lanes == 8 {
-			VBROADCASTI128(u.row(i, disp), v[i])
-			VINSERTI128(Imm(1), u.row(i+4, disp), v[i], v[i])
+			VBROADCASTI128(u.at(i, disp), v[i])
+			VINSERTI128(Imm(1), u.at(i+4, disp), v[i], v[i])
 			continue
 		}
-		VBROADCASTI32X4(u.row(i, disp), v[i])
+		VBROADCASTI32X4(u.at(i, disp), v[i])
 		for quarter := 1; quarter < 4; quarter++ {
-			VINSERTI32X4(Imm(uint64(quarter)), u.row(i+4*quarter, disp), v[i], v[i])
+			VINSERTI32X4(Imm(uint64(quarter)), u.at(i+4*quarter, disp), v[i], v[i])
 		}
 	}
 	var pairs [4]VecVirtual
@@ -203,9 +278,13 @@ func (u *unpacker) halves(disp int) VecVirtual {
 	x := make([]VecVirtual, u.w.lanes/8)
 	for i := range x {
 		x[i] = YMM()
-		VPXOR(x[i], x[i], x[i])
+		if u.w.lanes == 16 {
+			VPXORD(x[i], x[i], x[i])
+		} else {
+			VPXOR(x[i], x[i], x[i])
+		}
 		for j := range 8 {
-			VPINSRW(Imm(uint64(j)), u.row(8*i+j, disp), x[i].AsX(), x[i].AsX())
+			VPINSRW(Imm(uint64(j)), u.at(8*i+j, disp), x[i].AsX(), x[i].AsX())
 		}
 	}
 	v := u.w.new()
@@ -213,7 +292,7 @@ func (u *unpacker) halves(disp int) VecVirtual {
 		VCVTPH2PS(x[0].AsX(), v)
 		return v
 	}
-	VINSERTI128(Imm(1), x[1].AsX(), x[0], x[0])
+	VINSERTI32X4(Imm(1), x[1].AsX(), x[0], x[0])
 	VCVTPH2PS(x[0], v)
 	return v
 }
@@ -221,15 +300,19 @@ func (u *unpacker) halves(disp int) VecVirtual {
 // words reads the four bytes at disp of every row.
 func (u *unpacker) words(disp int) VecVirtual {
 	v := u.w.new()
-	VPBROADCASTD(u.row(0, disp), v)
+	if at, ok := u.copied[disp]; ok {
+		VMOVDQU32(at, v)
+		return v
+	}
+	VPBROADCASTD(u.at(0, disp), v)
 	for quarter := range u.w.lanes / 4 {
 		x := v.AsX()
 		if quarter > 0 {
 			x = XMM()
-			VMOVD(u.row(4*quarter, disp), x)
+			VMOVD(u.at(4*quarter, disp), x)
 		}
 		for j := 1; j < 4; j++ {
-			VPINSRD(Imm(uint64(j)), u.row(4*quarter+j, disp), x, x)
+			VPINSRD(Imm(uint64(j)), u.at(4*quarter+j, disp), x, x)
 		}
 		switch {
 		case quarter > 0 && u.w.lanes == 8:
@@ -268,15 +351,14 @@ func (u *unpacker) half(v VecVirtual, upper bool) VecVirtual {
 // columns stores four vectors of codes from the i-th four of a block on, scale and min what group i is multiplied by.
 func (u *unpacker) columns(i int, v []VecVirtual) {
 	for j, c := range v {
-		VMOVUPS(c, Mem{Base: u.codes, Disp: codeRow * (i + j)})
-		if u.lines++; u.lines*u.w.lanes%16 == 0 {
-			PREFETCHT1(Mem{Base: u.fetch})
-			ADDQ(u.step, u.fetch)
+		VMOVUPS(c, u.codes.Offset(codeRow*(i+j)))
+		if u.columnsDone != nil {
+			u.columnsDone()
 		}
 	}
 }
-func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, Mem{Base: u.scales, Disp: codeRow * i}) }
-func (u *unpacker) min(i int, v VecVirtual)   { VMOVUPS(v, Mem{Base: u.mins, Disp: codeRow * i}) }
+func (u *unpacker) scale(i int, v VecVirtual) { VMOVUPS(v, u.scales.Offset(codeRow*i)) }
+func (u *unpacker) min(i int, v VecVirtual)   { VMOVUPS(v, u.mins.Offset(codeRow*i)) }
 
 // and keeps bits of dst, negate turns the sign of numbers.
 func (u *unpacker) and(bits uint32, dst VecVirtual) {
@@ -358,16 +440,22 @@ const (
 	sixBits   = 0x3f
 )
 
-// block32 is Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and halves of bytes.
-func (u *unpacker) block32(fifths, hasMin bool) {
+// scales32 and codes32 are of Q4_0, Q4_1, Q5_0 or Q5_1: a scale, a minimum or none, the fifth bits of all codes, and
+// halves of bytes.
+func (u *unpacker) scales32(hasMin bool) {
+	if !hasMin {
+		u.copy(0, 2, 0)
+		return
+	}
+	both := u.words(0)
+	u.scale(0, u.half(both, false))
+	u.min(0, u.half(both, true))
+}
+
+func (u *unpacker) codes32(fifths, hasMin bool) {
 	at := 2
 	if hasMin {
-		both := u.words(0)
-		u.scale(0, u.half(both, false))
-		u.min(0, u.half(both, true))
 		at = 4
-	} else {
-		u.copy(0, 2, u.scales, 0)
 	}
 	var fifth Mem
 	var bits [2]VecVirtual // those of odd fours, and those of even fours where odd ones' are
@@ -392,22 +480,8 @@ func (u *unpacker) block32(fifths, hasMin bool) {
 	}
 }
 
-// halfBytes are codes of 4 bits, 8 greater than what they stand for, with some scales.
-func (u *unpacker) halfBytes(scales int) {
-	for i := range scales {
-		u.copy(4*i, 4, u.scales, i)
-	}
-	bytes := u.fours(4 * scales)
-	for i := range 8 {
-		v := u.shifted(bytes[i%4], -4*(i/4), lowHalves)
-		VPSUBB(table("eights", func(int) uint32 { return 0x08080808 }), v, v)
-		u.columns(i, []VecVirtual{v})
-	}
-}
-
-// superblock is Q4_K or Q5_K.
-func (u *unpacker) superblock(fifths bool) {
-	u.scalesAndMins()
+// superblock is Q4_K or Q5_K: a part has the codes of two pairs of groups, each pair in halves of the same bytes.
+func (u *unpacker) superblock(fifths bool, part int) (steps []func()) {
 	at := 16
 	if fifths {
 		at += 32
@@ -415,22 +489,25 @@ func (u *unpacker) superblock(fifths bool) {
 	for half := range 2 { // of the 32 codes of a group
 		var bits []VecVirtual
 		if fifths {
-			bits = u.fours(16 + 16*half)
+			steps = append(steps, func() { bits = u.fours(16 + 16*half) })
 		}
-		for pair := range 4 { // of groups, whose codes are halves of the same bytes
-			bytes := u.fours(at + 32*pair + 16*half)
-			for upper := range 2 {
-				group := 2*pair + upper
-				for i, b := range bytes {
-					v := u.shifted(b, -4*upper, lowHalves)
-					if fifths {
-						u.orBits(u.shift(bits[i], 4-group), fifthBits, v)
+		for pair := 2 * part; pair < 2*part+2; pair++ {
+			steps = append(steps, func() {
+				bytes := u.fours(at + 32*pair + 16*half)
+				for upper := range 2 {
+					group := 2*pair + upper
+					for i, b := range bytes {
+						v := u.shifted(b, -4*upper, lowHalves)
+						if fifths {
+							u.orBits(u.shift(bits[i], 4-group), fifthBits, v)
+						}
+						u.columns(8*(group-4*part)+4*half+i, []VecVirtual{v})
 					}
-					u.columns(8*group+4*half+i, []VecVirtual{v})
 				}
-			}
+			})
 		}
 	}
+	return steps
 }
 
 // scalesAndMins unpacks 6 bits of a scale and of a minimum for each of eight groups and multiplies them by those of the
@@ -459,33 +536,37 @@ func (u *unpacker) scalesAndMins() {
 	}
 }
 
-// sixBits is Q6_K.
-func (u *unpacker) sixBits() {
+// scales16 and sixBits are of Q6_K: a part has half of the codes.
+func (u *unpacker) scales16() {
 	scale, bytes := u.halves(208), u.fours(192)
 	for group := range 16 {
 		s := u.w.new()
 		signedByte(bytes[group/4], group%4, s)
 		VCVTDQ2PS(s, s)
 		VMULPS(scale, s, s)
-		u.scale(group, u.product(1<<7, s))
-		u.min(group, u.product(-(1<<7+1<<5), s))
+		u.scale(group, s)
 	}
-	for half := range 2 { // of 128 numbers
-		for part := range 2 { // 16 of the 32 bytes that hold the same two bits
-			upper := u.fours(128 + 32*half + 16*part)
-			for pair := range 2 {
+}
+
+func (u *unpacker) sixBits(half int) (steps []func()) {
+	for part := range 2 { // 16 of the 32 bytes that hold the same two bits
+		var upper []VecVirtual
+		steps = append(steps, func() { upper = u.fours(128 + 32*half + 16*part) })
+		for pair := range 2 {
+			steps = append(steps, func() {
 				lower := u.fours(64*half + 32*pair + 16*part)
 				for nibble := range 2 {
 					quarter := pair + 2*nibble
 					for i, b := range lower {
 						v := u.shifted(b, -4*nibble, lowHalves)
 						u.orBits(u.shift(upper[i], 4-2*quarter), upperTwo, v)
-						u.columns(32*half+8*quarter+4*part+i, []VecVirtual{v})
+						u.columns(8*quarter+4*part+i, []VecVirtual{v})
 					}
 				}
-			}
+			})
 		}
 	}
+	return steps
 }
 
 // signedByte writes the j-th byte of each lane to dst.
@@ -503,16 +584,12 @@ func gemvCodes(w vectors, c byteCode) {
 	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
 			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64\n"+
-			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, oneRowRows(w)))
-	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, oneRowRows(w)/w.lanes)
+			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, sumVectors*w.lanes))
+	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, sumVectors)
 	fetch, step := Load(Param("fetch"), GP64()), Load(Param("step"), GP64())
 	for i := range acc {
 		acc[i] = w.new()
-		if w.lanes == 16 {
-			VPXORD(acc[i], acc[i], acc[i])
-		} else {
-			VXORPS(acc[i], acc[i], acc[i])
-		}
+		VXORPS(acc[i], acc[i], acc[i])
 	}
 	eachFour(w, c, len(acc), func(number func(j, q int) VecVirtual) {
 		for j := range 4 {
@@ -523,7 +600,7 @@ func gemvCodes(w vectors, c byteCode) {
 			}
 		}
 		ADDQ(Imm(16), a)
-		for range oneRowRows(w) * 4 / 64 / 2 {
+		for range sumVectors * w.lanes * 4 / 64 / 2 {
 			PREFETCHT1(Mem{Base: fetch})
 			PREFETCHT1(Mem{Base: fetch, Index: step, Scale: 1})
 			LEAQ(Mem{Base: fetch, Index: step, Scale: 2}, fetch)
@@ -552,86 +629,106 @@ func widenCodes(w vectors, c byteCode) {
 // eachFour emits a loop over lines of unpacked codes, n vectors of each. number emits the j-th number of each lane of
 // the q-th vector.
 func eachFour(w vectors, c byteCode, n int, f func(number func(j, q int) VecVirtual)) {
-	codes, scalesAt, minsAt := Load(Param("codes"), GP64()), Load(Param("scales"), GP64()), Load(Param("mins"), GP64())
+	codes, scales, mins := Load(Param("codes"), GP64()), Load(Param("scales"), GP64()), Load(Param("mins"), GP64())
 	groups, fours := Load(Param("groups"), GP64()), GP64()
-	number := numberOf(w, c)
-	scales, mins := make([]VecVirtual, n), make([]VecVirtual, n)
+	r := newByteReader(w, c)
 	Label("group")
-	for q := range n {
-		scales[q], mins[q] = w.new(), w.new()
-		switch at := (Mem{Base: scalesAt, Disp: 4 * w.lanes * q}); {
-		case c.scale != 0:
-			VCVTPH2PS(at, scales[q])
-			multiplied(w, c.min, scales[q], mins[q])
-			if c.scale != 1 {
-				multiplied(w, c.scale, scales[q], scales[q])
-			}
-		case c.less != 0:
-			VMOVUPS(at, scales[q])
-		default:
-			VMOVUPS(at, scales[q])
-			VMOVUPS(Mem{Base: minsAt, Disp: 4 * w.lanes * q}, mins[q])
-		}
-	}
+	r.readScales(n, Mem{Base: scales}, Mem{Base: mins})
 	Load(Param("fours"), fours)
 	Label("four")
 	f(func(j, q int) VecVirtual {
-		v := number(Mem{Base: codes, Disp: 4*w.lanes*q + j - c.at/8}) // which puts byte j where it is wanted
-		if c.less == 0 {
-			VFMADD213PS(mins[q], scales[q], v)
-			return v
-		}
-		if less := constant(c.less); w.lanes == 16 {
-			VSUBPS_BCST(less, v, v)
+		v := w.new()
+		at := Mem{Base: codes, Disp: 4*w.lanes*q + j - c.at/8} // which puts byte j where it is wanted
+		if w.lanes == 16 {
+			VMOVDQU32(at, v)
 		} else {
-			VSUBPS(less, v, v)
+			VMOVDQU(at, v)
 		}
-		VMULPS(scales[q], v, v)
+		r.number(v, q)
 		return v
 	})
 	ADDQ(U32(codeRow), codes)
 	DECQ(fours)
 	JNZ(LabelRef("four"))
-	ADDQ(U32(codeRow), scalesAt)
-	ADDQ(U32(codeRow), minsAt)
+	ADDQ(U32(codeRow), scales)
+	ADDQ(U32(codeRow), mins)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 }
 
-// numberOf emits what reading needs beforehand and returns what emits the reading of a vector of bytes.
-func numberOf(w vectors, c byteCode) func(m Mem) VecVirtual {
+// byteReader reads bytes as numbers.
+type byteReader struct {
+	w            vectors
+	c            byteCode
+	constants    [2]VecVirtual // of AVX-512: a table, or what bytes are masked and turned with
+	scales, mins []VecVirtual
+}
+
+func newByteReader(w vectors, c byteCode) *byteReader {
+	r := &byteReader{w: w, c: c}
 	switch {
 	case w.lanes == 8:
-		return func(m Mem) VecVirtual {
-			v := YMM()
-			VMOVDQU(m, v)
-			VPAND(constantBits(c.mask), v, v)
-			if c.with == 0 {
-				VCVTDQ2PS(v, v)
-			} else {
-				VPXOR(constantBits(c.with), v, v)
-			}
-			return v
-		}
-	case c.with == 0: // from a table
-		low, high := numbers(0), numbers(16)
-		return func(m Mem) VecVirtual {
-			v := ZMM()
-			VMOVDQU32(m, v)
-			VPERMI2PS(high, low, v)
-			return v
-		}
+	case c.with == 0:
+		r.constants = [2]VecVirtual{numbers(0), numbers(16)}
 	default:
-		mask, with := ZMM(), ZMM()
-		VPBROADCASTD(constantBits(c.mask), mask)
-		VPBROADCASTD(constantBits(c.with), with)
-		return func(m Mem) VecVirtual {
-			v := ZMM()
-			VMOVDQU32(m, v)
-			VPTERNLOGD(Imm(0x6c), mask, with, v) // with ^ mask & v
-			return v
+		r.constants = [2]VecVirtual{ZMM(), ZMM()}
+		VPBROADCASTD(constantBits(c.mask), r.constants[0])
+		VPBROADCASTD(constantBits(c.with), r.constants[1])
+	}
+	return r
+}
+
+// readScales reads n vectors of scales and minimums from their lines.
+func (r *byteReader) readScales(n int, scales, mins Mem) {
+	c := r.c
+	r.scales, r.mins = make([]VecVirtual, n), make([]VecVirtual, n)
+	for q := range n {
+		scale, at := r.w.new(), 4*r.w.lanes*q
+		r.scales[q] = scale
+		if c.halves {
+			VCVTPH2PS(scales.Offset(at), scale)
+		} else {
+			VMOVUPS(scales.Offset(at), scale)
+		}
+		if c.less != 0 {
+			continue
+		}
+		r.mins[q] = r.w.new()
+		if c.scale == 0 {
+			VMOVUPS(mins.Offset(at), r.mins[q])
+			continue
+		}
+		multiplied(r.w, c.min, scale, r.mins[q])
+		if c.scale != 1 {
+			multiplied(r.w, c.scale, scale, scale)
 		}
 	}
+}
+
+// number turns v, which has the bytes where they are wanted, into numbers of the q-th vector.
+func (r *byteReader) number(v VecVirtual, q int) {
+	switch {
+	case r.w.lanes == 16 && r.c.with == 0:
+		VPERMI2PS(r.constants[1], r.constants[0], v)
+	case r.w.lanes == 16:
+		VPTERNLOGD(Imm(0x6c), r.constants[0], r.constants[1], v) // with ^ mask & v
+	case r.c.with == 0:
+		VPAND(constantBits(r.c.mask), v, v)
+		VCVTDQ2PS(v, v)
+	default:
+		VPAND(constantBits(r.c.mask), v, v)
+		VPXOR(constantBits(r.c.with), v, v)
+	}
+	if r.c.less == 0 {
+		VFMADD213PS(r.mins[q], r.scales[q], v)
+		return
+	}
+	if less := constant(r.c.less); r.w.lanes == 16 {
+		VSUBPS_BCST(less, v, v)
+	} else {
+		VSUBPS(less, v, v)
+	}
+	VMULPS(r.scales[q], v, v)
 }
 
 // numbers is a vector of 16 whole numbers.

@@ -156,12 +156,8 @@ func wideSumTile(r, n int, loop string, from GPVirtual, acc []VecVirtual) {
 
 // wideStoreTile stores alpha times the accumulators to C or adds them to it, of the last panel what the mask K1 has.
 func wideStoreTile(c rowsOfThree, n int, acc []VecVirtual, name func(string) string) {
-	addr, err := Param("alpha").Resolve()
-	if err != nil {
-		panic(err)
-	}
 	alpha := ZMM()
-	VBROADCASTSS(addr.Addr, alpha)
+	VBROADCASTSS(argument("alpha"), alpha)
 	add := Load(Param("add"), GP8())
 	place := func(i int) Mem {
 		at := c.row(i / n)

@@ -84,13 +84,18 @@ func length(param string) GPVirtual  { return Load(Param(param).Len(), GP64()).(
 
 // broadcast fills a vector with a float32 parameter.
 func broadcast(param string) VecVirtual {
-	addr, err := Param(param).Resolve()
+	v := isa.new()
+	VBROADCASTSS(argument(param), v)
+	return v
+}
+
+// argument is where a parameter stands that is one word or less.
+func argument(param string) Mem {
+	at, err := Param(param).Resolve()
 	if err != nil {
 		panic(err)
 	}
-	v := isa.new()
-	VBROADCASTSS(addr.Addr, v)
-	return v
+	return at.Addr
 }
 
 // zeros returns n vectors of zeros.

@@ -212,27 +212,26 @@ func (s square) addProducts(number Mem, acc []VecVirtual, column func(q int) Mem
 }
 
 // storeSums stores alpha times the sums to c or adds them to it.
-func storeSums(w vectors, acc []VecVirtual) {
-	addr, err := Param("alpha").Resolve()
-	if err != nil {
-		panic(err)
-	}
+func storeSums(w vectors, acc []VecVirtual) { storeSumsOf(w, acc, "") }
+
+// storeSumsOf is storeSums where it stands several times in a kernel, each with a name of its own.
+func storeSumsOf(w vectors, acc []VecVirtual, name string) {
 	alpha, c, add := w.new(), Load(Param("c"), GP64()), Load(Param("add"), GP8())
-	VBROADCASTSS(addr.Addr, alpha)
+	VBROADCASTSS(argument("alpha"), alpha)
 	TESTB(add, add)
-	JZ(LabelRef("store"))
+	JZ(LabelRef("store" + name))
 	for i, v := range acc {
 		at := Mem{Base: c, Disp: 4 * w.lanes * i}
 		VFMADD213PS(at, alpha, v)
 		VMOVUPS(v, at)
 	}
-	JMP(LabelRef("stored"))
-	Label("store")
+	JMP(LabelRef("stored" + name))
+	Label("store" + name)
 	for i, v := range acc {
 		VMULPS(alpha, v, v)
 		VMOVUPS(v, Mem{Base: c, Disp: 4 * w.lanes * i})
 	}
-	Label("stored")
+	Label("stored" + name)
 }
 
 // transposed transposes as many vectors as they have lanes, pairs of rows, then pairs of pairs, then quarters of
