@@ -82,8 +82,8 @@ func sameTokens(t *testing.T, info *manifest.Manifest, others int) {
 	}
 }
 
-// TestSlowTFLite: so do other schemes, blocks and families, with several shapes in one file,
-// and the golden vectors say the same.
+// TestSlowTFLite: so do other schemes, blocks and families, in float where no scheme is named, with
+// several shapes in one file, and the golden vectors say the same.
 func TestSlowTFLite(t *testing.T) {
 	testfiles.Slow(t)
 	litertest.Require(t)
@@ -92,21 +92,26 @@ func TestSlowTFLite(t *testing.T) {
 		block  func(*model.Spec)
 		family func(*hf.Config)
 		others int // tokens
+		shapes []export.Size
 	}{
 		"w8a16-mixed": {scheme: "w8a16-mixed", others: 2},
-		"w4a16":       {scheme: "w4a16", others: 2},
+		"w4a16":       {scheme: "w4a16", others: 2, shapes: []export.Size{size, {Tokens: 5, Cache: 19}}},
 		"w8a8":        {scheme: "w8a8", others: 8},
 		"absolute positions, mass gate, few slots": {block: func(s *model.Spec) {
 			s.Positions, s.Gate, s.SlotLayers = model.PositionsAbsolute, model.GateMass, []int{1}
-		}},
-		"no memory, biases": {scheme: "w8a8", block: func(s *model.Spec) { s.Memory = model.MemoryNone }, family: families["biases"], others: 8},
-		"gemma2":            {scheme: "w8a16", family: families["gemma2"], others: 2},
+		}, shapes: []export.Size{size, {Tokens: 5, Cache: 19}}},
+		"no memory, biases":      {block: func(s *model.Spec) { s.Memory = model.MemoryNone }, family: families["biases"]},
+		"w8a8 no memory, biases": {scheme: "w8a8", block: func(s *model.Spec) { s.Memory = model.MemoryNone }, family: families["biases"], others: 8},
+		"gemma2":                 {family: families["gemma2"]},
+		"w8a16 gemma2":           {scheme: "w8a16", family: families["gemma2"], others: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := exporttest.Model(t, exporttest.Block(c.block), c.family)
 			o := inTFLite(t, m, c.scheme)
-			o.NoGolden = false
-			o.Sizes = append(o.Sizes, export.Size{Tokens: 5, Cache: 19})
+			o.NoGolden, o.QuantizedOnly = false, c.scheme != ""
+			if c.shapes != nil {
+				o.Sizes = c.shapes
+			}
 			dir, info := exported(t, m, o)
 			sameTokens(t, info, c.others)
 			all, err := export.Replay(t.Context(), dir, host.Options{})

@@ -54,7 +54,7 @@ func chromium(t *testing.T) string {
 func TestHostDemoPage(t *testing.T) {
 	slow(t)
 	browser := chromium(t)
-	_, dir := demo(t, inScheme("w8a16"))
+	m, dir := demo(t, inScheme("w8a16"))
 	modules(t, dir)
 	script, err := os.ReadFile("testdata/browser.mjs")
 	if err == nil {
@@ -86,5 +86,26 @@ func TestHostDemoPage(t *testing.T) {
 	}
 	if strings.TrimSpace(string(got)) != strings.TrimSpace(want) || strings.TrimSpace(want) == "" {
 		t.Errorf("the page's answer is %q, in Node %q", got, want)
+	}
+	// An answer may end before its first token.
+	silent(t, dir, m.Base.Embed.Out)
+	if out, ok := run(t, dir, "node", "js/run.mjs", "--prompt", question); !ok || out != "\n" {
+		t.Errorf("an empty answer is %q", out)
+	}
+}
+
+// silent makes every token below some end an answer.
+func silent(t *testing.T, dir string, tokens int) {
+	t.Helper()
+	info, err := manifest.Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Text.StopIDs = nil
+	for id := range tokens {
+		info.Text.StopIDs = append(info.Text.StopIDs, int32(id))
+	}
+	if err := info.Write(dir); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"eisft/export"
 	"eisft/export/exporttest"
+	"eisft/export/hostfiles"
 	"eisft/export/lower"
 	"eisft/export/ort"
 	"eisft/export/ort/orttest"
@@ -138,13 +139,9 @@ func compiled(t testing.TB, dir string) string {
 			t.Skipf("%s is not installed (scripts/fetch-hosts.sh)", tool)
 		}
 	}
-	library, err := ort.Library()
-	if err != nil {
-		t.Fatal(err)
-	}
 	build := t.TempDir()
 	for _, args := range [][]string{
-		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Debug", "-DONNXRUNTIME_INCLUDE=" + header(t), "-DONNXRUNTIME_LIBRARY=" + library},
+		{"-S", filepath.Join(dir, "cpp"), "-B", build, "-DCMAKE_BUILD_TYPE=Debug", "-DONNXRUNTIME=" + release(t)},
 		{"--build", build},
 	} {
 		if out, ok := run(t, dir, "cmake", args...); !ok || strings.Contains(out, "warning:") {
@@ -152,6 +149,25 @@ func compiled(t testing.TB, dir string) string {
 		}
 	}
 	return build
+}
+
+// release is a folder as a release of ONNX Runtime is unpacked into.
+func release(t testing.TB) string {
+	t.Helper()
+	library, err := ort.Library()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "lib"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for to, from := range map[string]string{"include": header(t), "lib/libonnxruntime.so": library, "lib/libonnxruntime.so.1": library} {
+		if err := os.Symlink(from, filepath.Join(dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // header is the folder of ONNX Runtime's C header, which comes with its Go binding.
@@ -175,6 +191,93 @@ func TestHostCppGolden(t *testing.T) {
 				t.Errorf("it failed")
 			}
 		})
+	}
+}
+
+// TestHostCppNeeds: where header or library are not found, CMake says what is missing, where it looked and what to do.
+func TestHostCppNeeds(t *testing.T) {
+	orttest.Require(t)
+	if _, err := exec.LookPath("cmake"); err != nil {
+		t.Skip("cmake is not installed (scripts/fetch-hosts.sh)")
+	}
+	whole, dir := release(t), t.TempDir()
+	if err := hostfiles.Write(dir, "cpp"); err != nil {
+		t.Fatal(err)
+	}
+	alone := filepath.Join(dir, "alone.cmake") // CMake looks into no folder of the system
+	if err := os.WriteFile(alone, []byte("set(CMAKE_FIND_USE_CMAKE_SYSTEM_PATH OFF)\nset(CMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH OFF)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ has, misses, advice string }{
+		{"lib", "onnxruntime_c_api.h", "-DONNXRUNTIME_INCLUDE=FOLDER"},
+		{"include", "libonnxruntime", "-DONNXRUNTIME_LIBRARY=FILE"},
+	} {
+		folder := t.TempDir()
+		if err := os.Symlink(filepath.Join(whole, tc.has), filepath.Join(folder, tc.has)); err != nil {
+			t.Fatal(err)
+		}
+		out, ok := run(t, dir, "cmake", "-S", "cpp", "-B", t.TempDir(), "-DCMAKE_PROJECT_INCLUDE="+alone, "-DONNXRUNTIME="+folder)
+		said := strings.Join(strings.Fields(out), " ")
+		for _, want := range []string{"There is no " + tc.misses + " in " + folder, "README.md", tc.advice} {
+			if ok || !strings.Contains(said, want) {
+				t.Errorf("with %s alone: want %q in:\n%s", tc.has, want, out)
+			}
+		}
+	}
+}
+
+// TestHostCppReads: what is no token id, or no number of tokens, is refused by name.
+func TestHostCppReads(t *testing.T) {
+	dir := variants[0].export(t)
+	program := filepath.Join(compiled(t, dir), "run")
+	for _, tc := range []struct {
+		ids  string
+		args []string
+		want string // of what it writes
+	}{
+		{"1 2 3", []string{"float", "4"}, ""},
+		{"1 2 x 3", []string{"float", "4"}, "line 1, id 3 is x; want a whole number"},
+		{"1 2\n4000000000", []string{"float", "4"}, "line 2, id 1 is 4000000000; want a whole number of at most 2147483647"},
+		{"1 2", []string{"float", "many"}, "MOST is many; want a whole number"},
+		{"1 2", []string{"float", "0"}, "MOST is 0; want at least 1"},
+		{"1 2", []string{"float", "4", "halt"}, "the fourth word is halt; want stop"},
+		{"1 2", []string{"w4", "4"}, "has no graphs in w4; it has float, float16, w8a16"},
+	} {
+		c := exec.CommandContext(t.Context(), program, append([]string{dir}, tc.args...)...)
+		c.Stdin = strings.NewReader(tc.ids)
+		out, err := c.CombinedOutput()
+		if !strings.Contains(string(out), tc.want) || (err == nil) != (tc.want == "") {
+			t.Errorf("%q %q: %s (%v), want %q", tc.ids, tc.args, out, err, tc.want)
+		}
+	}
+}
+
+// TestHostJavaScriptReads: what Node's programs cannot read or serve is said in a line.
+func TestHostJavaScriptReads(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("node is not installed (scripts/fetch-hosts.sh)")
+	}
+	dir := variants[0].export(t)
+	wanted := map[string]string{
+		"run.mjs":                                    "there is nothing to read: want one of --prompt TEXT, --prompt-file FILE and --ids FILE",
+		"run.mjs --prompt a --ids b":                 "there is nothing to read: want one of",
+		"run.mjs --prompt-file missing":              "no such file or directory, open 'missing'",
+		"run.mjs --prompt a":                         "has no tokenizer; want --ids FILE",
+		"run.mjs --ids manifest.json --precision w4": "there are no graphs in w4; the folder has float, float16, w8a16",
+		"run.mjs --ids a --max-new-tokens many":      "--max-new-tokens is many; want a whole number of at least 1",
+		"golden.mjs --graph missing":                 "no such file or directory, open '",
+		"serve.mjs --port 70000":                     "--port is 70000; want a whole number of at most 65535",
+	}
+	if out, ok := run(t, dir, "node", "js/serve.mjs"); ok || !strings.HasPrefix(out, "serve.mjs: there is no ") || !strings.HasSuffix(out, "run npm install --ignore-scripts\n") {
+		t.Errorf("without packages: %s", out)
+	}
+	modules(t, dir)
+	for line, want := range wanted {
+		args := strings.Fields(line)
+		out, ok := run(t, dir, "node", append([]string{"js/" + args[0]}, args[1:]...)...)
+		if ok || !strings.HasPrefix(out, args[0]+": ") || !strings.Contains(out, want) || strings.Count(out, "\n") != 1 {
+			t.Errorf("%s: %s, want %q in one line", line, out, want)
+		}
 	}
 }
 

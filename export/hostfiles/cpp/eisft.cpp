@@ -598,7 +598,12 @@ Model::Model(const std::string& folder, const Options& o) : parts_(new Parts) {
   const std::string precision = o.precision.empty() && !graphs.empty() ? graphs.back()["precision"].text : o.precision;
   for (const Json& g : graphs)
     if (g["shape"].text == (*shape)["name"].text && g["precision"].text == precision) m.graphs[g["kind"].text] = std::make_unique<Graph>(g, dir, o);
-  if (!m.graphs.count("prompt") || !m.graphs.count("generation")) throw Error(folder + " has no graphs in " + precision);
+  if (!m.graphs.count("prompt") || !m.graphs.count("generation")) {
+    std::string known;
+    for (const Json& g : graphs)
+      if (g["shape"].text == (*shape)["name"].text && g["kind"].text == "generation") known += (known.empty() ? "" : ", ") + g["precision"].text;
+    throw Error(folder + " has no graphs in " + precision + "; it has " + known);
+  }
   if (m.manifest["features"].integer() > 0 && !m.commit()) throw Error(folder + " has a memory, but no commit graph");
 
   const Graph& step = *m.graphs["generation"];

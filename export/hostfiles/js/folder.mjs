@@ -1,6 +1,6 @@
 // What Node's programs here share: the export's folder as a source, and the command line.
 import { readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import ort from "onnxruntime-node";
@@ -8,6 +8,12 @@ import { open } from "./eisft.mjs";
 
 // ONNX Runtime reads it with its first session; without it, it sends what it loads to its maker.
 process.env.ORT_DISABLE_TELEMETRY ??= "1";
+
+// What is wrong is said in a line.
+process.on("uncaughtException", (e) => {
+  console.error(`${basename(process.argv[1])}: ${e.message}`);
+  process.exit(1);
+});
 
 // flags are those of every program.
 export const flags = {

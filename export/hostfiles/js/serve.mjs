@@ -11,6 +11,18 @@ const { values } = parseArgs({ options: {
   graph: { type: "string", default: join(dirname(fileURLToPath(import.meta.url)), "..") }, port: { type: "string", default: "8000" },
 } });
 const root = resolve(values.graph);
+
+function fail(text) {
+  console.error(`serve.mjs: ${text}`);
+  process.exit(1);
+}
+
+const port = Number(values.port);
+if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`--port is ${values.port}; want a whole number of at most 65535`);
+for (const name of ["onnxruntime-web", "@huggingface/tokenizers"]) {
+  const wanted = join(root, "js", "node_modules", name);
+  await stat(wanted).catch(() => fail(`there is no ${wanted}, which the page uses; in ${join(root, "js")}, run npm install --ignore-scripts`));
+}
 const types = { ".html": "text/html; charset=utf-8", ".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json", ".wasm": "application/wasm" };
 
 const server = createServer(async (request, response) => {
@@ -27,4 +39,5 @@ const server = createServer(async (request, response) => {
     response.writeHead(404, headers).end("not found\n");
   }
 });
-server.listen(Number(values.port), "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}/js/index.html`));
+server.on("error", (e) => fail(e.code === "EADDRINUSE" ? `port ${values.port} is in use; --port names another one, 0 a free one` : e.message));
+server.listen(port, "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}/js/index.html`));
