@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -61,6 +62,9 @@ func runPlan(c *cli.Context) error {
 		return err
 	}
 	p, err := plan.New(m, device, options)
+	if refused := (*plan.SchemeError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("%w: choose with --scheme", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,6 +142,9 @@ func scenarioShape(c *cli.Context, m *model.Model, device *plan.Device, scheme *
 		return export.Size{}, err
 	}
 	p, err := plan.New(m, device, plan.Options{Scheme: scheme, Scenario: scenario})
+	if refused := (*plan.SchemeError)(nil); errors.As(err, &refused) {
+		return export.Size{}, fmt.Errorf("%w: choose with --quant, a model that eisft quantize --scheme has made or none, or name a shape with --shape", err)
+	}
 	if err != nil {
 		return export.Size{}, err
 	}

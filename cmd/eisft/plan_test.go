@@ -70,7 +70,7 @@ func TestPlan(t *testing.T) {
 	}{
 		{[]string{"plan"}, exitUsage, "eisft: --device is required\n"},
 		{[]string{"plan", "--device", "device.yaml", "--scheme", "w8a61"}, exitUsage, `eisft: --scheme is "w8a61"; did you mean "w8a16"?`},
-		{[]string{"plan", "--device", "float.yaml", "--scheme", "w8a16"}, exitError, "eisft: device measured has no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; --scheme takes one of none, w4-g32"},
+		{[]string{"plan", "--device", "float.yaml", "--scheme", "w8a16"}, exitError, "eisft: device measured has no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; it can be planned for in none (float), w4-g32"},
 		{[]string{"plan", "--device", "device.yaml", "--shape", "16"}, exitUsage, `eisft: --shape "16": want TxC`},
 		{[]string{"plan", "--device", "device.yaml", "--model", base, "--preset", "eisf"}, exitUsage, "eisft: --"},
 		{[]string{"plan", "--device", "none"}, exitError, "eisft: "},

@@ -161,7 +161,8 @@ func measureSpeed(c *cli.Context, dir string) (err error) {
 	for i, n := range lengths {
 		first = append(first, fmt.Sprintf("%.2g s after %s tokens", s.FirstToken[i], humanize.Comma(int64(n))))
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s, %s: first token %s; then %.3g tokens/s, measured over %d\n", m.Shape.Name, m.Precision, strings.Join(first, ", "), s.Tokens, segment)
+	_, err = fmt.Fprintf(c.App.Writer, "%s, %s: first token %s; then %.3g tokens/s, measured over %d; the first prompt after loading takes %.2g s more\n",
+		m.Shape.Name, m.Precision, strings.Join(first, ", "), s.Tokens, segment, s.FirstRuns)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"eisft/export"
 	"eisft/export/check"
@@ -81,6 +82,16 @@ func Candidates(m *model.Model) []export.Size {
 	return list
 }
 
+// SchemeError says that a device does not run a scheme, or has no figures for it, and which it can be planned for in.
+type SchemeError struct {
+	What string
+	Runs []string
+}
+
+func (e *SchemeError) Error() string {
+	return e.What + "; it can be planned for in " + strings.Replace(enum.List(e.Runs), "none", "none (float)", 1)
+}
+
 // New predicts for every shape what it takes on a device, and chooses one.
 func New(m *model.Model, d *Device, o Options) (*Plan, error) {
 	sizes := o.Sizes
@@ -95,11 +106,11 @@ func New(m *model.Model, d *Device, o Options) (*Plan, error) {
 		p.Scheme = o.Scheme.Name
 		if d.Target != check.NoTarget {
 			if _, err := o.Scheme.For(string(d.Target)); err != nil {
-				return nil, fmt.Errorf("device %s: %w; --scheme chooses one, or none", d.Name, err)
+				return nil, &SchemeError{fmt.Sprintf("device %s: %s", d.Name, err), d.runs()}
 			}
 		}
 		if kinds := d.lacks(o.Scheme); len(kinds) > 0 {
-			return nil, fmt.Errorf("device %s has no rate for %s (bits of activations and weights), which %s multiplies; --scheme takes one of %s", d.Name, enum.List(kinds), o.Scheme.Name, enum.List(d.runs()))
+			return nil, &SchemeError{fmt.Sprintf("device %s has no rate for %s (bits of activations and weights), which %s multiplies", d.Name, enum.List(kinds), o.Scheme.Name), d.runs()}
 		}
 	}
 	for _, size := range sizes {

@@ -204,7 +204,7 @@ func TestChoice(t *testing.T) {
 	d.Rates = plan.Rates{A8W8: 1, Float16: 1}
 	o.Scenario = nil
 	_, err = plan.New(m, d, o)
-	if want := "no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; --scheme takes one of none, w4-g32, w4-g64, w4-g128, w8a8, w4a8"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "no rate for a16w8 (bits of activations and weights), which w8a16 multiplies; it can be planned for in none (float), w4-g32, w4-g64, w4-g128, w8a8, w4a8"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("a device without 16 bits: %v", err)
 	}
 }
