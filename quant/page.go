@@ -99,7 +99,10 @@ func (r *Report) plots() []*plot.Plot {
 	for _, a := range r.Activations {
 		activations.add(a.Name, a.SQNR)
 	}
-	list := []*plot.Plot{weights.layout(), activations.layout()}
+	list := []*plot.Plot{weights.layout()}
+	if len(r.Activations) > 0 {
+		list = append(list, activations.layout())
+	}
 	if r.Sensitivity != nil {
 		list = append(r.Sensitivity.plots(), list...)
 	}
