@@ -9,9 +9,9 @@ import { open } from "./eisft.mjs";
 // ONNX Runtime reads it with its first session; without it, it sends what it loads to its maker.
 process.env.ORT_DISABLE_TELEMETRY ??= "1";
 
-// What is wrong is said in a line.
+// What is wrong is said in a line; a fault of these programs shows where it is.
 process.on("uncaughtException", (e) => {
-  console.error(`${basename(process.argv[1])}: ${e.message}`);
+  console.error(e.constructor === Error || e.code ? `${basename(process.argv[1])}: ${e.message}` : e.stack);
   process.exit(1);
 });
 
