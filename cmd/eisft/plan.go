@@ -62,11 +62,8 @@ func runPlan(c *cli.Context) error {
 		return err
 	}
 	p, err := plan.New(m, device, options)
-	if refused := (*plan.SchemeError)(nil); errors.As(err, &refused) {
-		return fmt.Errorf("%w: choose with --scheme", err)
-	}
 	if err != nil {
-		return err
+		return schemeAdvice(err, "choose with --scheme")
 	}
 	if err := p.WriteTable(c.App.Writer); err != nil || c.Path("json") == "" {
 		return err
@@ -142,17 +139,22 @@ func scenarioShape(c *cli.Context, m *model.Model, device *plan.Device, scheme *
 		return export.Size{}, err
 	}
 	p, err := plan.New(m, device, plan.Options{Scheme: scheme, Scenario: scenario})
-	if refused := (*plan.SchemeError)(nil); errors.As(err, &refused) {
-		return export.Size{}, fmt.Errorf("%w: choose with --quant, a model that eisft quantize --scheme has made or none, or name a shape with --shape", err)
-	}
 	if err != nil {
-		return export.Size{}, err
+		return export.Size{}, schemeAdvice(err, "choose with --quant, a model that eisft quantize --scheme has made or none, or name a shape with --shape")
 	}
 	if p.Choice == nil {
 		return export.Size{}, fmt.Errorf("for %s on %s %s; look at eisft plan, and choose with --shape", scenario.Name, device.Name, p.Why)
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s for %s on %s: %s\n", p.Choice.Size, scenario.Name, device.Name, p.Why)
 	return p.Choice.Size, err
+}
+
+// schemeAdvice adds to a refused scheme how the command that was given chooses another.
+func schemeAdvice(err error, advice string) error {
+	if refused := (*plan.SchemeError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("%w: %s", err, advice)
+	}
+	return err
 }
 
 // planModel opens the run, or a base without its weights.

@@ -216,9 +216,9 @@ func (d *Device) lacks(s *quant.Scheme) (kinds []string) {
 	return kinds
 }
 
-// runs lists the schemes whose products the device has rates for and that its target runs.
+// runs lists, for people, the schemes whose products the device has rates for and that its target runs.
 func (d *Device) runs() []string {
-	list := []string{"none"}
+	list := []string{"none (float)"}
 	for _, name := range quant.SchemeNames() {
 		s, err := quant.ParseScheme(name)
 		if err == nil && d.Target != check.NoTarget {

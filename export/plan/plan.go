@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"eisft/export"
 	"eisft/export/check"
@@ -89,7 +88,7 @@ type SchemeError struct {
 }
 
 func (e *SchemeError) Error() string {
-	return e.What + "; it can be planned for in " + strings.Replace(enum.List(e.Runs), "none", "none (float)", 1)
+	return e.What + "; it can be planned for in " + enum.List(e.Runs)
 }
 
 // New predicts for every shape what it takes on a device, and chooses one.

@@ -55,13 +55,14 @@ func (t blockType) unpack(u *unpacker) {
 //
 // Whole reads codes of up to 5 bits as what they are. In the others the byte becomes part of a number's mantissa, which
 // takes no conversion. Signed reads a code q of 8 bits in two's complement as 1 + (q+128)/2¹⁵: of d·q the scale is 2¹⁵·d
-// and the minimum -(2¹⁵+2⁷)·d. Centered reads a code q of 6 bits as 1 + q/2⁷: of s·(q-32) the scale is 2⁷·s and the
-// minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number that
-// d·q or s·(q-32) is in float32. Where the scale has all bits of a float32, it is not: Scaled reads a code of 8 bits in
+// and the minimum -(2¹⁵+2⁷)·d. Eights and Sixteens read one of up to 5 bits as 1 + q/2¹⁵: of d·(q-8) and d·(q-16) the
+// minimums are -(2¹⁵+2³)·d and -(2¹⁵+2⁴)·d. Centered reads a code q of 6 bits as 1 + q/2⁷: of s·(q-32) the scale is 2⁷·s
+// and the minimum -(2⁷+2⁵)·s. All these are exact in float32, and so the multiplication with one rounding gives the number
+// that d·q or s·(q-32) is in float32. Where the scale has all bits of a float32, it is not: Scaled reads a code of 8 bits in
 // two's complement as 2²³+128+q, takes off what is not q, and multiplies by the scale; there are no minimums.
 //
 // Of blocks with nothing but a scale in half precision, that is what stands in the line of scales, which takes no
-// vector instructions while they are unpacked, and the products read it: Eights and Sixteens are Whole with so much taken off.
+// vector instructions while they are unpacked, and the products read it.
 var byteCodes = []byteCode{
 	{name: "Whole", mask: 31},
 	{name: "Eights", at: 8, mask: 0x1f00, with: 0x3f800000, halves: true, scale: 1 << 15, min: -(1<<15 + 1<<3)},
@@ -154,7 +155,7 @@ func blockKernels() {
 		}
 	}
 	for _, c := range byteCodes {
-		gemvCodes(avx2, c)
+		gemvCodes(c)
 	}
 	for _, t := range blockTypes() {
 		fuse(t)
@@ -388,13 +389,6 @@ func (u *unpacker) orBits(v VecVirtual, bits uint32, dst VecVirtual) {
 	VPOR(masked, dst, dst)
 }
 
-// product returns number times v.
-func (u *unpacker) product(number float32, v VecVirtual) VecVirtual {
-	p := u.w.new()
-	multiplied(u.w, number, v, p)
-	return p
-}
-
 // multiplied writes number times v to p.
 func multiplied(w vectors, number float32, v, p VecVirtual) {
 	if c := constant(number); w.lanes == 16 {
@@ -578,19 +572,17 @@ func signedByte(v VecVirtual, j int, dst VecVirtual) {
 	VPSRAD(Imm(24), v, dst)
 }
 
-// gemvCodes emits the products of one row with unpacked codes.
-func gemvCodes(w vectors, c byteCode) {
+// gemvCodes emits the products of one row with unpacked codes, for AVX2: fuse does it for AVX-512.
+func gemvCodes(c byteCode) {
+	w := avx2
 	name := "gemv" + c.name + w.name
 	function(name, "(c, a *float32, codes *uint32, scales, mins *float32, groups, fours int, alpha float32, add bool, fetch *byte, step int)",
 		fmt.Sprintf("%s computes alpha times the products of a with %d rows of unpacked codes, in groups of four times as many\n"+
 			"as given that have a scale, and stores them or adds them to c. The sums are those of the tile kernels. For each 64\n"+
 			"numbers of all rows together it fetches a byte into the caches, step bytes behind the one before.", name, sumVectors*w.lanes))
-	a, acc := Load(Param("a"), GP64()), make([]VecVirtual, sumVectors)
+	a := Load(Param("a"), GP64())
 	fetch, step := Load(Param("fetch"), GP64()), Load(Param("step"), GP64())
-	for i := range acc {
-		acc[i] = w.new()
-		VXORPS(acc[i], acc[i], acc[i])
-	}
+	acc := zeros(sumVectors)
 	eachFour(w, c, len(acc), func(number func(j, q int) VecVirtual) {
 		for j := range 4 {
 			x := w.new()

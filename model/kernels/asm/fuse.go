@@ -26,12 +26,13 @@ func fuse(t blockType) {
 		fmt.Sprintf("fused%sAVX512 computes alpha times the products of a with tiles of %d rows of %s blocks, srcRow bytes apart and\n"+
 			"turns times %d numbers long, and stores them or adds them to c. The sums are those of the tile kernels: of %d numbers\n"+
 			"each, but the first of first times %d. ring has room for %d bytes.",
-			t.name, unpackedRows, t.name, turnNumbers, 8*turnNumbers, turnNumbers, f.ringSize()))
+			t.name, unpackedRows, t.name, turnNumbers, sumTurns*turnNumbers, turnNumbers, f.ringSize()))
 	f.emit()
 }
 
-// turnNumbers is how many numbers a turn multiplies by, quarters how many vectors a line of unpacked codes has.
-const turnNumbers, quarters = 32, unpackedRows / 16
+// turnNumbers is how many numbers a turn multiplies by, sumTurns how many turns make a sum, quarters how many vectors a line
+// of unpacked codes has.
+const turnNumbers, sumTurns, quarters = 32, 8, unpackedRows / 16
 
 // fusion is what fuse emits.
 type fusion struct {
@@ -59,6 +60,9 @@ func (f *fusion) minsAt() int     { return f.t.count / f.t.group * codeRow }
 func (f *fusion) wordsAt() int    { return 2 * f.minsAt() }
 func (f *fusion) scaleBytes() int { return f.wordsAt() + len(f.t.words)*codeRow }
 func (f *fusion) ringSize() int   { return 2*f.codeBytes() + 2*f.scaleBytes() }
+
+// turnBytes are those of the blocks that a turn unpacks.
+func (f *fusion) turnBytes() int { return unpackedRows * turnNumbers * f.t.size / f.t.count }
 
 // rolled says whether the turns of a part are a loop.
 func (f *fusion) rolled() bool { return f.turns > 1 }
@@ -112,7 +116,7 @@ func (f *fusion) emit() {
 	}
 	SUBQ(Imm(uint64(f.t.count/turnNumbers)), f.turn)
 	JNZ(LabelRef("block"))
-	CMPQ(f.sum, Imm(8)) // then the last sum is stored
+	CMPQ(f.sum, Imm(sumTurns)) // then the last sum is stored
 	JE(LabelRef("row"))
 	f.store("Row")
 	Label("row")
@@ -162,7 +166,7 @@ func (f *fusion) part(part int) {
 	DECQ(f.sum)
 	JNZ(LabelRef("sum" + name))
 	f.store(name)
-	MOVQ(U32(8), f.sum)
+	MOVQ(U32(sumTurns), f.sum)
 	Label("sum" + name)
 	if f.rolled() {
 		ADDQ(U32(turnNumbers/4*codeRow), f.codes)
@@ -274,7 +278,7 @@ func (f *fusion) products() (steps []func()) {
 
 // fetches returns what fetches, in the i-th of 32 steps of a turn, the next rows' bytes into the nearest cache.
 func (f *fusion) fetches() func(i int) {
-	bytes := unpackedRows * turnNumbers * f.t.size / f.t.count
+	bytes := f.turnBytes()
 	lines := (bytes + 63) / 64
 	return func(i int) {
 		for line := i * lines / turnNumbers; line < (i+1)*lines/turnNumbers; line++ {
@@ -292,7 +296,7 @@ func (f *fusion) fetchNextRows(name string) {
 	MOVQ(argument("srcRow"), f.fetch)
 	SHLQ(Imm(6), f.fetch)
 	ADDQ(f.start, f.fetch)
-	MOVQ(U32(uint32(unpackedRows*turnNumbers*f.t.size/f.t.count)), f.step)
+	MOVQ(U32(uint32(f.turnBytes())), f.step)
 	Label("fetch" + name)
 }
 
